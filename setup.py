@@ -1,0 +1,99 @@
+"""The list of extensions and four switches, nothing else. Metadata: pyproject.toml.
+
+ZEROPROXY_DEBUG=1      -O0, invariants abort and name the .pyx line
+ZEROPROXY_SANITIZE=1   AddressSanitizer and UndefinedBehaviorSanitizer (implies debug)
+ZEROPROXY_ANNOTATE=1   Cython's HTML annotation beside each .pyx
+ZEROPROXY_JOBS=N       parallel compiles, default 2
+"""
+
+import os
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+MODULES = (
+    "outcome",
+    "buffer",
+    "exchange",
+    "http1",
+    "body",
+    "headers",
+    "meter",
+    "ring",
+    "stats",
+    "reactor",
+    "timer",
+    "conn",
+    "endpoint",
+    "settle",
+    "answer",
+    "dispatch",
+    "request",
+    "response",
+    "tunnel",
+    "relay",
+    "engine",
+    "probe_http1",
+    "probe_meter",
+    "probe_core",
+)
+
+SANITIZE = bool(os.environ.get("ZEROPROXY_SANITIZE"))
+DEBUG = SANITIZE or bool(os.environ.get("ZEROPROXY_DEBUG"))
+JOBS = int(os.environ.get("ZEROPROXY_JOBS", "2"))
+
+FLAGS = ["-g1", "-Wall", "-Wextra", "-Wno-sign-compare", "-Wno-unused-function"]
+FLAGS += ["-Wno-unused-parameter", "-Wno-cast-function-type", "-Wno-missing-field-initializers"]
+MACROS = [("ZP_DEBUG", "1" if DEBUG else "0"), ("CYTHON_WITHOUT_ASSERTIONS", "1")]
+LINK: list[str] = []
+if SANITIZE:
+    SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+    FLAGS += ["-O1", "-g", "-UNDEBUG", "-fno-omit-frame-pointer", *SANITIZERS]
+    LINK += SANITIZERS
+elif DEBUG:
+    FLAGS += ["-O0", "-g", "-UNDEBUG"]
+else:
+    FLAGS += ["-O3", "-fno-plt"]
+
+DIRECTIVES = {
+    "language_level": 3,
+    "boundscheck": False,
+    "wraparound": False,
+    "initializedcheck": False,
+    "cdivision": True,
+    "embedsignature": True,
+}
+
+
+class ParallelBuild(build_ext):
+    def finalize_options(self):
+        super().finalize_options()
+        self.parallel = JOBS
+
+
+extensions = [
+    Extension(
+        f"zeroproxy._fast.{name}",
+        [f"zeroproxy/_fast/{name}.pyx"],
+        include_dirs=["zeroproxy/_fast"],
+        define_macros=MACROS,
+        extra_compile_args=FLAGS,
+        extra_link_args=LINK,
+        depends=["zeroproxy/_fast/invariant.h", "zeroproxy/_fast/atomics.h"],
+    )
+    for name in MODULES
+    if os.path.exists(f"zeroproxy/_fast/{name}.pyx")
+]
+
+setup(
+    ext_modules=cythonize(
+        extensions,
+        nthreads=JOBS,
+        compiler_directives=DIRECTIVES,
+        emit_linenums=DEBUG,
+        annotate=bool(os.environ.get("ZEROPROXY_ANNOTATE")),
+        show_all_warnings=False,
+    ),
+    cmdclass={"build_ext": ParallelBuild},
+)

@@ -1,0 +1,300 @@
+# The words of the socket floors: reactor, timers, conns, endpoints, relays, and the Plane that
+# holds one worker's whole data plane. No code; the laws of types.pxd hold here too.
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from zeroproxy._fast.meter_types cimport Meter
+from zeroproxy._fast.types cimport BlockPool, Body, Buffer, Head, HeadLimits, Tokens
+
+ctypedef void (*OnReady)(void *plane, void *owner, uint32_t events) noexcept nogil
+ctypedef void (*OnDue)(void *plane, void *owner) noexcept nogil
+
+
+cdef struct Watch:          # one slot of the reactor
+    int fd                  # -1: free
+    uint32_t generation     # bumped whenever the slot is given back
+    OnReady on_ready
+    void *owner             # borrowed; the owner forgets its slot before it dies
+    uint32_t next_free
+
+
+cdef struct Reactor:
+    int epoll_fd            # owned
+    uint32_t n_slots
+    uint32_t n_used
+    uint32_t free_head      # index, or n_slots: none
+    uint64_t stale          # reports for a slot that was given back meanwhile: harmless, counted
+    Watch *slots            # owned
+
+
+cdef struct Timer:          # intrusive; embedded in its owner
+    Timer *prev
+    Timer *next
+    uint64_t due_ns         # 0: not armed
+    uint32_t bucket
+    OnDue on_due
+    void *owner             # borrowed, the struct it is embedded in
+
+
+cdef enum:
+    WHEEL_SHIFT = 24        # one tick = 2**24 ns = 16.8 ms
+    WHEEL_SIZE = 4096       # one turn = 68.7 s; longer timers stay for another turn
+    WHEEL_WORDS = 64        # WHEEL_SIZE / 64
+
+
+cdef struct Wheel:
+    Timer buckets[WHEEL_SIZE]           # list heads
+    uint64_t occupied[WHEEL_WORDS]      # bit per non-empty bucket
+    uint64_t now_tick       # everything up to this tick has been run
+    uint64_t armed_tick     # what the timerfd is set to; 0: off
+    uint32_t n_armed
+    int timer_fd            # owned
+
+
+cdef struct Relay           # below
+
+
+cdef struct Endpoint        # below
+
+
+cdef struct Upstream        # below
+
+
+cdef struct Conn:           # one TCP or unix connection; knows no HTTP
+    int fd                  # owned; -1: closed
+    uint32_t slot           # reactor slot
+    uint8_t is_upstream
+    uint8_t connecting
+    uint8_t may_read        # an edge said so and no short read has followed
+    uint8_t may_write
+    uint8_t saw_fin         # epoll reported RDHUP, or recv returned 0
+    uint8_t broken          # epoll reported ERR or HUP, or a call failed
+    uint8_t shut            # we sent our FIN
+    int error               # errno of the failure, 0: none
+    uint32_t served         # exchanges completed on it
+    Buffer inbuf            # received, not yet consumed (partial heads, pipelined requests)
+    Buffer outbuf           # what a send could not take
+    uint64_t since_ns       # when it was opened, or became idle
+    uint64_t write_ns       # last progress of a blocked write
+    void *owner             # borrowed: the Relay; NULL while idle in a pool
+    Endpoint *endpoint      # borrowed; NULL for downstream
+    Conn *prev              # the pool's list, or the plane's free list
+    Conn *next
+    Timer timer             # upstream: idle, connect of a prewarmed conn. downstream: see Relay
+
+
+cdef struct Histogram:      # counts per bucket, the last one is +Inf; sum in ns
+    uint64_t counts[24]
+    uint64_t sum_ns
+    uint64_t n
+
+
+cdef struct Endpoint:       # one address of an upstream; Python writes the words, C obeys
+    Upstream *upstream      # borrowed
+    uint32_t index          # in the plane's table
+    uint8_t up              # 1: in rotation
+    uint8_t draining        # 1: no new exchange
+    uint32_t weight
+    uint32_t inflight
+    uint32_t max_idle
+    uint64_t idle_timeout_ns
+    uint32_t addr_len
+    uint32_t authority_len
+    char addr[128]          # sockaddr_storage
+    char authority[264]     # Host for requests that carry none
+    Conn *idle_head         # owned; LIFO
+    Conn *idle_tail
+    uint32_t n_idle
+    uint32_t n_opening      # prewarm connects under way
+    uint64_t n_connects
+    uint64_t n_connect_failures
+    uint64_t n_reused
+    uint64_t n_stale        # idle conns the endpoint closed, or spoke on
+    uint64_t n_failures     # attempts lost: reset, cut, timeout, malformed, 5xx
+
+
+cdef struct Upstream:       # a named group of endpoints that serve the same models
+    uint32_t index
+    uint32_t n_endpoints
+    Endpoint **endpoints    # owned array of owned endpoints
+    uint8_t balance         # endpoint.Balance
+    uint32_t cursor         # round robin
+    uint32_t max_inflight   # 0: no limit
+    uint32_t inflight
+    uint32_t queue_max
+    uint32_t queued
+    Relay *queue_head       # borrowed; FIFO through Relay.queue_next
+    Relay *queue_tail
+    uint32_t attempts       # 1: no retry
+    uint8_t retry_on_busy
+    uint64_t queue_ns       # time limits; 0: none
+    uint64_t connect_ns
+    uint64_t first_byte_ns
+    uint64_t stream_idle_ns
+    uint64_t total_ns
+    Histogram ttft
+    Histogram request
+    Histogram queue_wait
+    Histogram gap           # between two reads of one streamed response
+
+
+cdef struct Relay:          # one downstream conn, and the exchange it is busy with
+    Conn down               # embedded
+    Conn *up                # owned while an attempt is on; NULL otherwise
+    Upstream *upstream      # borrowed
+    Endpoint *endpoint      # borrowed; of the current attempt, or of the last one
+    Relay *queue_prev       # waiting for a permit
+    Relay *queue_next
+    Relay *run_next         # in the plane's run list: work that must not recurse
+    uint32_t listener       # index of the listener it came from
+    uint8_t in_run
+    uint8_t live            # 1: in use, 0: in the free list
+    # -- the exchange; cleared between two requests by settle_reset, from `phase` on
+    uint8_t phase           # Phase; only exchange_step writes it
+    uint8_t blame           # Blame
+    uint8_t cause           # Cause
+    uint8_t ended_in        # Phase
+    uint8_t fault           # Fault of a bad head or body, for the answer's text
+    uint8_t method          # Method
+    uint8_t minor           # HTTP/1.minor of the request
+    uint8_t asks_close      # downstream is closed after this exchange
+    uint8_t asks_upgrade
+    uint8_t owes_continue   # the caller waits for 100 Continue
+    uint8_t holds_permit
+    uint8_t tried           # attempts begun
+    uint8_t was_reused      # this attempt's conn had served before
+    uint8_t replayable      # every request byte sent so far is still in `held`
+    uint8_t head_sent       # a byte of the response has gone downstream
+    uint8_t heard           # a byte of the response was received in this attempt
+    uint8_t interims        # 1xx forwarded
+    uint8_t keeps_upstream  # the upstream conn may be pooled after this response
+    uint8_t out_framing     # Framing of the response downstream
+    uint8_t up_paused       # upstream is not read: downstream is full
+    uint8_t down_paused     # downstream is not read: upstream is full, or not there yet
+    uint8_t dialect         # answer.Dialect, from the path
+    uint8_t is_streamed     # response is text/event-stream or NDJSON
+    uint8_t settled         # its record was written
+    uint16_t status         # sent downstream; 0: none
+    uint8_t id_len
+    uint8_t path_len
+    uint32_t held_sent      # bytes of `held` that went upstream in this attempt
+    Buffer held             # the request as it goes upstream, kept for a retry
+    Body ask                # walks the request body
+    Body reply              # walks the response body
+    uint64_t began_wall_ns
+    uint64_t began_ns       # first byte of the head
+    uint64_t queued_ns      # asked for a permit
+    uint64_t admitted_ns
+    uint64_t attempt_ns     # began the current attempt
+    uint64_t sent_ns        # the whole request was handed to the socket
+    uint64_t first_ns       # first byte of the final response's head
+    uint64_t heard_ns       # last byte from upstream
+    uint64_t asked_ns       # last byte of the request from downstream
+    uint64_t bytes_in       # body bytes, framing excluded
+    uint64_t bytes_out
+    uint32_t n_reads        # reads of the response that were relayed
+    Meter meter
+    char request_id[40]
+    char path[64]           # cut; for the record
+
+
+cdef struct Record:         # what one finished exchange leaves behind; fixed size, no pointers
+    uint64_t began_wall_ns
+    uint64_t queue_ns       # durations; 0: did not happen
+    uint64_t connect_ns
+    uint64_t ttft_ns        # first byte of the request head to first byte of the response head
+    uint64_t total_ns
+    uint64_t bytes_in
+    uint64_t bytes_out
+    uint32_t n_events
+    uint16_t status
+    uint16_t upstream       # indices; 0xFFFF: none
+    uint16_t endpoint
+    uint8_t blame
+    uint8_t cause
+    uint8_t phase
+    uint8_t method
+    uint8_t tried
+    uint8_t exactness
+    uint8_t finish
+    uint8_t id_len
+    uint8_t path_len
+    uint8_t model_len
+    uint64_t serial         # unique within the process
+    Tokens tokens
+    char request_id[40]
+    char path[64]
+    char model[64]
+
+
+cdef struct Limits:         # times in ns, 0: none
+    HeadLimits request
+    HeadLimits response
+    uint64_t body_bytes
+    uint32_t connections
+    uint32_t interims       # 1xx per response
+    uint32_t extra_bytes    # chunk extensions and trailers per message
+    uint64_t header_ns      # from the first byte of a head to its last
+    uint64_t body_ns        # between two reads of a request body
+    uint64_t idle_ns        # keep-alive without a request
+    uint64_t stall_ns       # a write that makes no progress
+    uint64_t linger_ns
+    uint64_t tunnel_ns      # a tunnel idle in both directions
+
+
+cdef struct Counters:       # taken minus given back must be zero when all is quiet
+    int64_t relays
+    int64_t upstream_conns
+    int64_t permits
+    int64_t buffers
+    int64_t timers
+    uint64_t accepted
+    uint64_t refused        # above the connection cap
+    uint64_t starved        # accept failed: EMFILE, ENFILE, ENOMEM
+    uint64_t exchanges
+    uint64_t bugs           # moves that are not in the table
+
+
+cdef struct Listener:
+    int fd                  # borrowed from Python, which closes it
+    uint32_t slot
+    uint8_t is_unix
+    uint8_t paused          # out of descriptors: tried again when the timer is due
+    void *plane
+    Timer timer
+
+
+cdef struct Plane:
+    Reactor reactor
+    Wheel wheel
+    BlockPool blocks
+    uint64_t now_ns         # read once per batch of reports
+    Limits limits
+    Counters counters
+    Head ask                # scratch: the request head being handled
+    Head reply              # scratch: the response head being handled
+    char *scratch           # owned; SLACK + READ_MAX + SLACK bytes
+    char *compose           # owned; a block's worth, for heads we write
+    Upstream **upstreams    # owned
+    uint32_t n_upstreams
+    Endpoint **endpoints    # borrowed from their upstreams, by index
+    uint32_t n_endpoints
+    Listener *listeners     # owned
+    uint32_t n_listeners
+    Relay *free_relays      # owned
+    Conn *free_conns        # owned
+    Relay *run_head
+    Relay *run_tail
+    Relay **relays          # owned; every relay ever made, for drain and close
+    uint32_t n_relays
+    uint32_t cap_relays
+    uint8_t draining
+    uint8_t adds_via
+    uint64_t serial
+    uint64_t id_seed[2]
+    void *ring              # ring.Ring, owned
+    void *stats             # stats.Stats, owned
+    OnReady on_downstream   # set by relay.pyx: the way up, never by name
+    OnReady on_upstream
+    OnDue on_relay_due
+    OnDue on_conn_due
