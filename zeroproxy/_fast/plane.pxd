@@ -77,6 +77,8 @@ cdef struct Conn:           # one TCP or unix connection; knows no HTTP
     uint64_t since_ns       # when it was opened, or became idle
     uint64_t write_ns       # last progress of a blocked write
     void *owner             # borrowed: the Relay; NULL while idle in a pool
+    void *reporter          # borrowed: what the reactor hands to on_ready: the Relay for a
+                            # downstream conn, the Conn itself for an upstream one
     Endpoint *endpoint      # borrowed; NULL for downstream
     Conn *prev              # the pool's list, or the plane's free list
     Conn *next
@@ -149,6 +151,8 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint32_t listener       # index of the listener it came from
     uint8_t in_run
     uint8_t live            # 1: in use, 0: in the free list
+    uint8_t peer_len
+    char peer[47]           # text of the caller's address
     # -- the exchange; cleared between two requests by settle_reset, from `phase` on
     uint8_t phase           # Phase; only exchange_step writes it
     uint8_t blame           # Blame
@@ -161,6 +165,8 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint8_t asks_upgrade
     uint8_t owes_continue   # the caller waits for 100 Continue
     uint8_t holds_permit
+    uint8_t is_queued
+    uint8_t on_endpoint     # counted in endpoint.inflight
     uint8_t tried           # attempts begun
     uint8_t was_reused      # this attempt's conn had served before
     uint8_t replayable      # every request byte sent so far is still in `held`
@@ -174,10 +180,11 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint8_t dialect         # answer.Dialect, from the path
     uint8_t is_streamed     # response is text/event-stream or NDJSON
     uint8_t settled         # its record was written
+    uint8_t tunnel_ends     # tunnel: which sides have ended
+    uint8_t waits_for_more  # the in-buffer holds a partial head, parsed as far as it goes
     uint16_t status         # sent downstream; 0: none
     uint8_t id_len
     uint8_t path_len
-    uint32_t held_sent      # bytes of `held` that went upstream in this attempt
     Buffer held             # the request as it goes upstream, kept for a retry
     Body ask                # walks the request body
     Body reply              # walks the response body
@@ -193,6 +200,7 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint64_t bytes_in       # body bytes, framing excluded
     uint64_t bytes_out
     uint32_t n_reads        # reads of the response that were relayed
+    uint32_t n_head         # bytes of the response head in plane.compose, not sent yet
     Meter meter
     char request_id[40]
     char path[64]           # cut; for the record
@@ -260,6 +268,7 @@ cdef struct Listener:
     uint32_t slot
     uint8_t is_unix
     uint8_t paused          # out of descriptors: tried again when the timer is due
+    uint8_t pending         # the budget of one turn ran out: accept again before sleeping
     void *plane
     Timer timer
 
@@ -273,7 +282,7 @@ cdef struct Plane:
     Counters counters
     Head ask                # scratch: the request head being handled
     Head reply              # scratch: the response head being handled
-    char *scratch           # owned; SLACK + READ_MAX + SLACK bytes
+    char *scratch           # owned; SLACK + BLOCK_LARGE + SLACK bytes
     char *compose           # owned; a block's worth, for heads we write
     Upstream **upstreams    # owned
     uint32_t n_upstreams
@@ -290,6 +299,7 @@ cdef struct Plane:
     uint32_t cap_relays
     uint8_t draining
     uint8_t adds_via
+    uint8_t trusts_forwarded
     uint64_t serial
     uint64_t id_seed[2]
     void *ring              # ring.Ring, owned

@@ -1,0 +1,199 @@
+"""Answers of our own: errors before a response head, and the last words of a cut response.
+
+Law 1. Errors are JSON in the OpenAI shape {"error": {"message", "type", "code"}}, in Anthropic's
+       shape on /v1/messages; with X-Request-Id, and Retry-After for 429 and 503.
+Law 2. The texts are ours, fixed at compile time. Nothing a caller or a server sent is echoed,
+       except the request id, which was checked to be visible ASCII without quotes.
+Law 3. A cut response ends with an error event in its own dialect only if the last byte that went
+       out ended an event; inside an event nothing is added. In neither case is it ended cleanly.
+"""
+
+from libc.stddef cimport size_t
+from libc.stdio cimport snprintf
+from libc.string cimport memcmp
+
+from zeroproxy._fast.answer cimport (
+    DIALECT_ANTHROPIC,
+    DIALECT_OLLAMA,
+    DIALECT_OPENAI,
+    DIALECT_TGI,
+)
+from zeroproxy._fast.conn cimport conn_send
+from zeroproxy._fast.http1 cimport fault_status, fault_text
+from zeroproxy._fast.outcome cimport outcome_status
+from zeroproxy._fast.plane cimport Plane, Relay
+from zeroproxy._fast.sock cimport MSG_DONTWAIT, MSG_NOSIGNAL, send
+from zeroproxy._fast.types cimport (
+    BLAME_DOWNSTREAM,
+    BLAME_OURSELVES,
+    BLOCK_LARGE,
+    CAUSE_CLOSED,
+    CAUSE_COUNT,
+    CAUSE_DRAINED,
+    CAUSE_MALFORMED,
+    CAUSE_NO_ENDPOINT,
+    CAUSE_OVERLOAD,
+    CAUSE_REFUSED,
+    CAUSE_RESET,
+    CAUSE_TIMEOUT,
+    FAULT_NONE,
+    METHOD_HEAD,
+    PHASE_CONNECTING,
+    PHASE_QUEUED,
+)
+
+
+cdef bint ends_with(const char *at, size_t len, const char *tail, size_t n) noexcept nogil:
+    return len >= n and memcmp(at + len - n, tail, n) == 0
+
+
+cdef int dialect_of(const char *path, size_t len) noexcept nogil:
+    """The error dialect of a path (query already cut off)."""
+    if ends_with(path, len, b"/v1/messages", 12):
+        return DIALECT_ANTHROPIC
+    if ends_with(path, len, b"/generate_stream", 16) or ends_with(path, len, b"/generate", 9):
+        return DIALECT_OLLAMA if ends_with(path, len, b"/api/generate", 13) else DIALECT_TGI
+    if ends_with(path, len, b"/api/chat", 9):
+        return DIALECT_OLLAMA
+    return DIALECT_OPENAI
+
+
+cdef const char *status_phrase(int status) noexcept nogil:
+    if status == 400:
+        return b"Bad Request"
+    if status == 405:
+        return b"Method Not Allowed"
+    if status == 408:
+        return b"Request Timeout"
+    if status == 413:
+        return b"Content Too Large"
+    if status == 414:
+        return b"URI Too Long"
+    if status == 417:
+        return b"Expectation Failed"
+    if status == 431:
+        return b"Request Header Fields Too Large"
+    if status == 501:
+        return b"Not Implemented"
+    if status == 502:
+        return b"Bad Gateway"
+    if status == 503:
+        return b"Service Unavailable"
+    if status == 504:
+        return b"Gateway Timeout"
+    if status == 505:
+        return b"HTTP Version Not Supported"
+    return b"Error"
+
+
+cdef const char *upstream_text(const Relay *r) noexcept nogil:
+    if r.cause == CAUSE_TIMEOUT:
+        if r.ended_in == PHASE_CONNECTING:
+            return b"the inference server did not accept the connection in time"
+        return b"the inference server did not answer in time"
+    if r.cause == CAUSE_REFUSED:
+        return b"the inference server refused the connection"
+    if r.cause == CAUSE_RESET:
+        return b"the inference server reset the connection"
+    if r.cause == CAUSE_CLOSED:
+        return b"the inference server closed the connection before the response was complete"
+    if r.cause == CAUSE_MALFORMED:
+        return b"the inference server sent an invalid HTTP response"
+    return b"the inference server failed"
+
+
+cdef const char *answer_text(const Relay *r) noexcept nogil:
+    """The sentence a caller reads. Chosen by what happened, never built from what was sent."""
+    if r.cause == CAUSE_NO_ENDPOINT:
+        return b"no inference server is available"
+    if r.cause == CAUSE_OVERLOAD:
+        if r.ended_in == PHASE_QUEUED:
+            return b"too many requests are waiting; try again later"
+        return b"the proxy has reached its connection limit; try again later"
+    if r.cause == CAUSE_DRAINED:
+        return b"the proxy is shutting down"
+    if r.blame == BLAME_OURSELVES:
+        return b"the proxy is out of memory or descriptors; try again later"
+    if r.fault != FAULT_NONE and r.blame == BLAME_DOWNSTREAM:
+        return fault_text(r.fault)
+    if r.blame == BLAME_DOWNSTREAM:
+        return b"the request was not received in time"
+    return upstream_text(r)
+
+
+cdef const char *answer_type(int status) noexcept nogil:
+    """OpenAI's and Anthropic's common words for kinds of errors."""
+    if status < 500:
+        return b"invalid_request_error"
+    if status == 503:
+        return b"overloaded_error"
+    return b"api_error"
+
+
+cdef int write_error_json(const Relay *r, int status, char *out, size_t cap) noexcept nogil:
+    if r.dialect == DIALECT_ANTHROPIC:
+        return snprintf(
+            out, cap, b'{"type":"error","error":{"type":"%s","message":"%s"}}',
+            answer_type(status), answer_text(r),
+        )
+    if r.dialect == DIALECT_OLLAMA:
+        return snprintf(out, cap, b'{"error":"%s"}', answer_text(r))
+    if r.dialect == DIALECT_TGI:
+        return snprintf(
+            out, cap, b'{"error":"%s","error_type":"%s"}', answer_text(r),
+            <const char *>b"overloaded" if status == 503 else <const char *>b"generation",
+        )
+    return snprintf(
+        out, cap, b'{"error":{"message":"%s","type":"%s","param":null,"code":%d}}',
+        answer_text(r), answer_type(status), status,
+    )
+
+
+cdef bint send_answer(Plane *p, Relay *r) noexcept nogil:
+    """Send the error the relay's outcome calls for. 0: the downstream conn is broken."""
+    cdef char[512] body
+    cdef int n, status
+    status = fault_status(r.fault) if r.fault != FAULT_NONE and r.blame == BLAME_DOWNSTREAM \
+        else outcome_status(r.blame, r.cause)
+    cdef int size = write_error_json(r, status, body, sizeof(body))
+    r.status = <unsigned short>status
+    n = snprintf(
+        p.compose, BLOCK_LARGE,
+        b"HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
+        b"%s%sX-Request-Id: %.*s\r\n%s\r\n%.*s",
+        status, status_phrase(status), size,
+        <const char *>b"Retry-After: 1\r\n" if status == 503 else <const char *>b"",
+        <const char *>b"Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n" if status == 405
+        else <const char *>b"",
+        <int>r.id_len, r.request_id,
+        <const char *>b"Connection: close\r\n" if r.asks_close else <const char *>b"",
+        <int>(0 if r.method == METHOD_HEAD else size), body,
+    )
+    r.head_sent = 1
+    return conn_send(p, &r.down, p.compose, <size_t>n)
+
+
+cdef size_t write_cut_event(Relay *r, char *out, size_t cap) noexcept nogil:
+    """The last event of a cut SSE or NDJSON response, in its dialect; returns its length."""
+    cdef char[512] body
+    cdef int status = outcome_status(r.blame, r.cause)
+    write_error_json(r, status, body, sizeof(body))
+    if r.dialect == DIALECT_OLLAMA:
+        return <size_t>snprintf(out, cap, b"%s\n", body)
+    if r.dialect == DIALECT_ANTHROPIC:
+        return <size_t>snprintf(out, cap, b"event: error\ndata: %s\n\n", body)
+    return <size_t>snprintf(out, cap, b"data: %s\n\n", body)
+
+
+cdef void refuse_politely(Plane *p, int fd) noexcept nogil:
+    """One 503 for a conn above the cap; it is never read, never parsed, never kept."""
+    cdef const char *text = (
+        b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 120\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
+        b'{"error":{"message":"the proxy has reached its connection limit; try again later",'
+        b'"type":"overloaded_error","code":503}}'
+    )
+    cdef size_t n = 0
+    while text[n]:
+        n += 1
+    send(fd, text, n, MSG_NOSIGNAL | MSG_DONTWAIT)

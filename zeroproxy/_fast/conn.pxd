@@ -1,0 +1,22 @@
+from libc.stddef cimport size_t
+from libc.stdint cimport uint32_t
+
+from zeroproxy._fast.plane cimport Conn, Plane
+
+cdef enum:
+    RECV_EMPTY = -2         # nothing there now
+    RECV_FAILED = -1        # conn.error says why
+
+cdef void conn_note(Conn *c, uint32_t events) noexcept nogil
+cdef ssize_t conn_recv(Conn *c, char *buf, size_t cap) noexcept nogil
+cdef bint conn_send(Plane *p, Conn *c, const char *at, size_t n) noexcept nogil
+cdef bint conn_flush(Plane *p, Conn *c) noexcept nogil
+cdef void conn_shut(Conn *c) noexcept nogil
+cdef void conn_close(Plane *p, Conn *c) noexcept nogil
+cdef void conn_reset(Plane *p, Conn *c) noexcept nogil
+cdef int conn_watch(Plane *p, Conn *c, int fd) noexcept nogil
+cdef int conn_finish_connect(Conn *c) noexcept nogil
+
+
+cdef inline bint conn_is_backed_up(const Conn *c) noexcept nogil:
+    return c.outbuf.cap != 0

@@ -1,0 +1,192 @@
+"""One connection: a descriptor, two buffers that are empty most of the time. Knows no HTTP.
+
+Law 1. Edge-triggered: `may_read` and `may_write` remember what the kernel last said. A read shorter
+       than asked means drained, so no second recv is spent to hear EAGAIN; once a FIN or an error
+       was reported reading goes on until recv says so itself.
+Law 2. What a send could not take is copied to the out-buffer, at most one block; whoever feeds the
+       conn stops reading its source until the out-buffer is empty.
+Law 3. Everything goes out at once: TCP_NODELAY, no timer, no corking.
+"""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport int64_t, uint32_t
+
+from zeroproxy._fast.buffer cimport (
+    buffer_append,
+    buffer_bytes,
+    buffer_consume,
+    buffer_give_back,
+    buffer_len,
+)
+from zeroproxy._fast.conn cimport RECV_EMPTY, RECV_FAILED
+from zeroproxy._fast.plane cimport Conn, Plane
+from zeroproxy._fast.reactor cimport reactor_add, reactor_remove
+from zeroproxy._fast.sock cimport (
+    EAGAIN,
+    EINTR,
+    ENOBUFS,
+    EPIPE,
+    EPOLLERR,
+    EPOLLET,
+    EPOLLHUP,
+    EPOLLIN,
+    EPOLLOUT,
+    EPOLLRDHUP,
+    MSG_NOSIGNAL,
+    SHUT_WR,
+    SO_ERROR,
+    SO_LINGER,
+    SOL_SOCKET,
+    close,
+    errno,
+    getsockopt,
+    linger,
+    recv,
+    send,
+    setsockopt,
+    shutdown,
+    socklen_t,
+)
+from zeroproxy._fast.timer cimport timer_disarm
+
+
+cdef void conn_note(Conn *c, uint32_t events) noexcept nogil:
+    """Remember what a report said."""
+    if events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR):
+        c.may_read = 1
+    if events & EPOLLOUT:
+        c.may_write = 1
+    if events & EPOLLRDHUP:
+        c.saw_fin = 1
+    # HUP = both directions are shut. After a FIN of ours that is the peer's FIN, no failure.
+    if events & EPOLLERR or (events & EPOLLHUP and not c.shut):
+        c.broken = 1
+
+
+cdef int conn_watch(Plane *p, Conn *c, int fd) noexcept nogil:
+    """Adopt a non-blocking descriptor and register it once. -1: errno set, fd not adopted."""
+    cdef int64_t slot = reactor_add(
+        &p.reactor, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+        p.on_upstream if c.is_upstream else p.on_downstream, c.reporter,
+    )
+    if slot < 0:
+        return -1
+    c.fd = fd
+    c.slot = <uint32_t>slot
+    return 0
+
+
+cdef ssize_t conn_recv(Conn *c, char *buf, size_t cap) noexcept nogil:
+    """Bytes read, 0 at the peer's FIN, RECV_EMPTY, or RECV_FAILED with c.error set."""
+    cdef ssize_t n
+    while True:
+        n = recv(c.fd, buf, cap, 0)
+        if n > 0:
+            if <size_t>n < cap and not c.saw_fin and not c.broken:
+                c.may_read = 0
+            return n
+        if n == 0:
+            c.may_read = 0
+            c.saw_fin = 1
+            return 0
+        if errno == EINTR:
+            continue
+        c.may_read = 0
+        if errno == EAGAIN:
+            return RECV_EMPTY
+        c.error = errno
+        c.broken = 1
+        return RECV_FAILED
+
+
+cdef ssize_t send_some(Conn *c, const char *at, size_t n) noexcept nogil:
+    """Bytes taken by the kernel (0: full), or -1: broken."""
+    cdef ssize_t sent
+    while True:
+        sent = send(c.fd, at, n, MSG_NOSIGNAL)
+        if sent >= 0:
+            if <size_t>sent < n:
+                c.may_write = 0
+            return sent
+        if errno == EINTR:
+            continue
+        if errno == EAGAIN or errno == ENOBUFS:
+            c.may_write = 0
+            return 0
+        c.error = errno
+        c.broken = 1
+        return -1
+
+
+cdef bint conn_send(Plane *p, Conn *c, const char *at, size_t n) noexcept nogil:
+    """Send now; keep what does not fit. 0: the conn is broken, or (never, if the caller obeys
+    law 2) more waits than one block holds."""
+    cdef ssize_t sent = 0
+    if not conn_is_backed_up(c):
+        sent = send_some(c, at, n)
+        if sent < 0:
+            return 0
+        if <size_t>sent == n:
+            return 1
+        c.write_ns = p.now_ns
+    if not buffer_append(&c.outbuf, &p.blocks, at + sent, n - <size_t>sent):
+        c.error = ENOBUFS
+        c.broken = 1
+        return 0
+    return 1
+
+
+cdef bint conn_flush(Plane *p, Conn *c) noexcept nogil:
+    """Send what waits. 1: nothing waits any more."""
+    cdef ssize_t sent
+    while conn_is_backed_up(c) and c.may_write:
+        sent = send_some(c, buffer_bytes(&c.outbuf), buffer_len(&c.outbuf))
+        if sent < 0:
+            return 0
+        if sent:
+            c.write_ns = p.now_ns
+            buffer_consume(&c.outbuf, &p.blocks, <size_t>sent)
+    return not conn_is_backed_up(c)
+
+
+cdef void conn_shut(Conn *c) noexcept nogil:
+    """Send our FIN; reading goes on."""
+    if not c.shut and c.fd >= 0:
+        shutdown(c.fd, SHUT_WR)
+        c.shut = 1
+
+
+cdef void conn_close(Plane *p, Conn *c) noexcept nogil:
+    """Close with a FIN, drop the buffers, disarm the timer. Twice is harmless."""
+    timer_disarm(&p.wheel, &c.timer)
+    buffer_give_back(&c.inbuf, &p.blocks)
+    buffer_give_back(&c.outbuf, &p.blocks)
+    if c.fd < 0:
+        return
+    reactor_remove(&p.reactor, c.slot)
+    close(c.fd)
+    c.fd = -1
+
+
+cdef void conn_reset(Plane *p, Conn *c) noexcept nogil:
+    """Close with a RST: the only way to tell an HTTP/1.0 caller that a body was cut short."""
+    cdef linger how
+    how.l_onoff = 1
+    how.l_linger = 0
+    if c.fd >= 0:
+        setsockopt(c.fd, SOL_SOCKET, SO_LINGER, &how, sizeof(how))
+    conn_close(p, c)
+
+
+cdef int conn_finish_connect(Conn *c) noexcept nogil:
+    """After the first report on a connecting conn: 0, or the errno of the failure."""
+    cdef int failure = 0
+    cdef socklen_t size = sizeof(failure)
+    if getsockopt(c.fd, SOL_SOCKET, SO_ERROR, &failure, &size) < 0:
+        failure = errno
+    if failure == 0 and c.broken:
+        failure = EPIPE
+    c.error = failure
+    if failure == 0:
+        c.connecting = 0
+    return failure

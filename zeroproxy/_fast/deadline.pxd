@@ -1,0 +1,6 @@
+from libc.stdint cimport uint64_t
+
+from zeroproxy._fast.plane cimport Plane, Relay
+
+cdef uint64_t deadline(const Plane *p, const Relay *r) noexcept nogil
+cdef void arm(Plane *p, Relay *r) noexcept nogil

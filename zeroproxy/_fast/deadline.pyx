@@ -1,0 +1,76 @@
+"""When patience ends: one deadline per relay, from its phase and its last progress.
+
+Law 1. A deadline is computed, never stored: progress only writes a time stamp, and the timer is
+       a reason to look, not a verdict. So a relayed event costs no timer work.
+Law 2. Every phase that waits for somebody has a limit of its own: a long prefill (first_byte) is
+       not a hang in mid-response (stream_idle), and a reader who does not read (stall) is neither.
+"""
+
+from libc.stdint cimport uint64_t
+
+from zeroproxy._fast.conn cimport conn_is_backed_up
+from zeroproxy._fast.plane cimport Plane, Relay, Upstream
+from zeroproxy._fast.timer cimport timer_no_later
+from zeroproxy._fast.types cimport (
+    PHASE_CONNECTING,
+    PHASE_FLUSHING,
+    PHASE_HEAD,
+    PHASE_IDLE,
+    PHASE_LINGERING,
+    PHASE_QUEUED,
+    PHASE_RELAYING,
+    PHASE_TUNNEL,
+    PHASE_WAITING,
+)
+
+
+cdef inline uint64_t after(uint64_t since_ns, uint64_t limit_ns) noexcept nogil:
+    return since_ns + limit_ns if limit_ns else 0
+
+
+cdef inline uint64_t earlier(uint64_t a, uint64_t b) noexcept nogil:
+    return b if a == 0 else a if b == 0 or a < b else b
+
+
+cdef uint64_t waiting_deadline(const Plane *p, const Relay *r) noexcept nogil:
+    if conn_is_backed_up(r.up):
+        return after(r.up.write_ns, p.limits.stall_ns)
+    if not r.ask.done:
+        return after(r.asked_ns, p.limits.body_ns)
+    return after(r.asked_ns, r.upstream.first_byte_ns)
+
+
+cdef uint64_t relaying_deadline(const Plane *p, const Relay *r) noexcept nogil:
+    if conn_is_backed_up(&r.down):
+        return after(r.down.write_ns, p.limits.stall_ns)
+    return after(r.heard_ns, r.upstream.stream_idle_ns)
+
+
+cdef uint64_t deadline(const Plane *p, const Relay *r) noexcept nogil:
+    """Monotonic ns; 0: none."""
+    cdef uint64_t due = 0
+    cdef int phase = r.phase
+    if phase == PHASE_IDLE:
+        return after(r.down.since_ns, p.limits.idle_ns)
+    if phase == PHASE_HEAD:
+        return after(r.began_ns, p.limits.header_ns)
+    if phase == PHASE_FLUSHING:
+        return after(r.down.write_ns, p.limits.stall_ns)
+    if phase == PHASE_LINGERING:
+        return after(r.down.since_ns, p.limits.linger_ns)
+    if phase == PHASE_TUNNEL:
+        return after(r.heard_ns if r.heard_ns > r.asked_ns else r.asked_ns, p.limits.tunnel_ns)
+    if phase == PHASE_QUEUED:
+        due = after(r.queued_ns, r.upstream.queue_ns)
+    elif phase == PHASE_CONNECTING:
+        due = after(r.attempt_ns, r.upstream.connect_ns)
+    elif phase == PHASE_WAITING:
+        due = waiting_deadline(p, r)
+    elif phase == PHASE_RELAYING:
+        due = relaying_deadline(p, r)
+    return earlier(due, after(r.began_ns, r.upstream.total_ns))
+
+
+cdef void arm(Plane *p, Relay *r) noexcept nogil:
+    """Make sure the timer looks no later than the deadline. It may look earlier."""
+    timer_no_later(&p.wheel, &r.down.timer, deadline(p, r))

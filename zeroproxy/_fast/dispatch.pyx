@@ -1,0 +1,350 @@
+"""What the relay does after each move of the exchange table, and the deadlines of each phase.
+
+Law 1. `feed` is the only caller of exchange_step. It runs as a loop, not as a recursion: an action
+       answers with the next input, or with NOTHING when the exchange has to wait.
+Law 2. After `feed` the relay may be closed: callers look at r.phase again before they touch it.
+"""
+
+from libc.stddef cimport size_t
+
+from zeroproxy._fast.answer cimport send_answer, write_cut_event
+from zeroproxy._fast.body cimport frame_chunk
+from zeroproxy._fast.buffer cimport (
+    buffer_append,
+    buffer_bytes,
+    buffer_give_back,
+    buffer_len,
+)
+from zeroproxy._fast.conn cimport (
+    conn_close,
+    conn_flush,
+    conn_is_backed_up,
+    conn_reset,
+    conn_send,
+    conn_shut,
+)
+from zeroproxy._fast.deadline cimport arm
+from zeroproxy._fast.endpoint cimport endpoint_connect, endpoint_take_idle, upstream_pick
+from zeroproxy._fast.exchange cimport Attempt, exchange_step, may_retry
+from zeroproxy._fast.plane cimport Endpoint, Plane, Relay, Upstream
+from zeroproxy._fast.settle cimport (
+    blame,
+    give_back_all,
+    give_back_attempt,
+    relay_later,
+    relay_release,
+    relay_reset,
+    write_record,
+)
+from zeroproxy._fast.sock cimport EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
+from zeroproxy._fast.types cimport (
+    ACT_ADMIT,
+    ACT_ANSWER,
+    ACT_CLOSE,
+    ACT_CONNECT,
+    ACT_CUT,
+    ACT_FLUSH,
+    ACT_LINGER,
+    ACT_NEXT,
+    ACT_NONE,
+    ACT_RETRY,
+    ACT_SEND,
+    BLAME_DOWNSTREAM,
+    BLAME_NOBODY,
+    BLAME_OURSELVES,
+    BLAME_UPSTREAM,
+    CAUSE_NO_ENDPOINT,
+    CAUSE_OVERLOAD,
+    CAUSE_REFUSED,
+    CAUSE_RESET,
+    CAUSE_TIMEOUT,
+    FRAMING_CHUNKED,
+    FRAMING_CLOSE,
+    IN_CONNECTED,
+    IN_CUT,
+    IN_DRAINED,
+    IN_FLUSHED,
+    IN_FLUSHED_CLOSE,
+    IN_GONE,
+    IN_LOST,
+    IN_LOST_MAY_RETRY,
+    IN_PERMIT,
+    IN_REFUSED,
+    PHASE_IDLE,
+    PHASE_LINGERING,
+    PHASE_RELAYING,
+    PHASE_WAITING,
+    SLACK,
+    Action,
+    Input,
+)
+
+cdef enum:
+    NOTHING = -1            # the exchange waits for the world
+
+
+# ---------------------------------------------------------------- admission
+
+
+cdef int admit(Plane *p, Relay *r) noexcept nogil:
+    """A permit at once, a place in the queue, or a refusal."""
+    cdef Upstream *u = r.upstream
+    r.queued_ns = p.now_ns
+    if p.draining:
+        r.asks_close = 1
+    if u.max_inflight == 0 or u.inflight < u.max_inflight:
+        u.inflight += 1
+        p.counters.permits += 1
+        r.holds_permit = 1
+        r.admitted_ns = p.now_ns
+        return IN_PERMIT
+    if u.queued >= u.queue_max:
+        blame(r, BLAME_OURSELVES, CAUSE_OVERLOAD)
+        return IN_REFUSED
+    r.is_queued = 1
+    r.queue_next = NULL
+    r.queue_prev = u.queue_tail
+    if u.queue_tail != NULL:
+        u.queue_tail.queue_next = r
+    else:
+        u.queue_head = r
+    u.queue_tail = r
+    u.queued += 1
+    return NOTHING
+
+
+# ---------------------------------------------------------------- attempts
+
+
+cdef int connect_attempt(Plane *p, Relay *r) noexcept nogil:
+    """Pick an endpoint and get a conn to it: pooled, or a new one."""
+    cdef Endpoint *e = upstream_pick(r.upstream, r.endpoint)
+    if e == NULL:
+        blame(r, BLAME_UPSTREAM, CAUSE_NO_ENDPOINT)
+        return IN_REFUSED
+    r.endpoint = e
+    r.on_endpoint = 1
+    e.inflight += 1
+    r.tried += 1
+    r.attempt_ns = p.now_ns
+    r.sent_ns = 0
+    r.up = endpoint_take_idle(p, e)
+    if r.up != NULL:
+        r.was_reused = r.up.served != 0
+        r.up.owner = r
+        return IN_CONNECTED
+    r.was_reused = 0
+    r.up = endpoint_connect(p, e)
+    if r.up == NULL:
+        return attempt_lost(p, r, no_conn_cause(r))
+    r.up.owner = r
+    return NOTHING
+
+
+cdef int no_conn_cause(Relay *r) noexcept nogil:
+    """errno of a failed connect: our own poverty, or the endpoint's refusal."""
+    if errno == EMFILE or errno == ENFILE or errno == ENOMEM or errno == ENOBUFS:
+        blame(r, BLAME_OURSELVES, CAUSE_OVERLOAD)
+    return CAUSE_REFUSED
+
+
+cdef int send_held(Plane *p, Relay *r) noexcept nogil:
+    """The upstream conn is ready: send the request, let the body flow."""
+    if r.owes_continue and r.ask.total == 0 and not r.ask.done:
+        conn_send(p, &r.down, b"HTTP/1.1 100 Continue\r\n\r\n", 25)
+    r.owes_continue = 0
+    r.heard_ns = r.asked_ns = r.sent_ns = p.now_ns
+    if not conn_send(p, r.up, buffer_bytes(&r.held), buffer_len(&r.held)):
+        return attempt_lost(p, r, CAUSE_RESET)
+    if r.down_paused:
+        r.down_paused = 0
+        relay_later(p, r)
+    return NOTHING
+
+
+cdef bint send_up(Plane *p, Relay *r, const char *at, size_t n) noexcept nogil:
+    """Pass request bytes on: to `held` while a retry may need them, and to the upstream conn once
+    it has the head. 0: they fit nowhere (the caller obeys `down_paused`, so: the conn broke)."""
+    cdef bint is_sent = r.phase == PHASE_WAITING or r.phase == PHASE_RELAYING
+    if r.replayable and not buffer_append(&r.held, &p.blocks, at, n):
+        if not is_sent:
+            return 0
+        r.replayable = 0
+        buffer_give_back(&r.held, &p.blocks)
+    if not is_sent:
+        return 1
+    return r.up != NULL and conn_send(p, r.up, at, n)
+
+
+cdef int attempt_lost(Plane *p, Relay *r, int why) noexcept nogil:
+    """Decide between another attempt and an answer; note the blame only when it is final."""
+    cdef Attempt a
+    a.head_sent = r.head_sent
+    a.heard = r.heard
+    a.replayable = r.replayable
+    a.connected = r.up != NULL and not r.up.connecting
+    a.reused = r.was_reused
+    a.busy = 0
+    a.timed_out = why == CAUSE_TIMEOUT
+    a.tried = r.tried
+    # A reused conn that died says nothing about the endpoint, and is free of charge once: with
+    # attempts = 1 the race with a server's keep-alive would otherwise still reach the caller.
+    a.attempts = <int>r.upstream.attempts
+    if r.was_reused and r.tried == 1:
+        a.attempts += 1
+    r.endpoint.n_failures += 1
+    if not a.connected:
+        r.endpoint.n_connect_failures += 1
+    if may_retry(&a):
+        return IN_LOST_MAY_RETRY
+    blame(r, BLAME_UPSTREAM, why)
+    return IN_LOST
+
+
+cdef void lose_attempt(Plane *p, Relay *r, int why) noexcept nogil:
+    """The upstream conn failed before a response head."""
+    feed(p, r, attempt_lost(p, r, why))
+
+
+cdef void flush_more(Plane *p, Relay *r) noexcept nogil:
+    """PHASE_FLUSHING, and the downstream socket has room again."""
+    feed(p, r, flush(p, r))
+
+
+cdef void end_with(Plane *p, Relay *r, int what, int who, int why) noexcept nogil:
+    blame(r, who, why)
+    feed(p, r, what)
+
+
+cdef void cut(Plane *p, Relay *r, int why) noexcept nogil:
+    """Upstream failed after the head went downstream."""
+    r.endpoint.n_failures += 1
+    end_with(p, r, IN_CUT, BLAME_UPSTREAM, why)
+
+
+# ---------------------------------------------------------------- endings
+
+
+cdef int flush(Plane *p, Relay *r) noexcept nogil:
+    """Wait until downstream has everything; then the next request, or the end."""
+    if r.down.broken or not (conn_flush(p, &r.down) or r.down.may_write == 0):
+        return IN_GONE
+    if conn_is_backed_up(&r.down):
+        return NOTHING
+    return IN_FLUSHED_CLOSE if must_close(p, r) else IN_FLUSHED
+
+
+cdef bint must_close(Plane *p, Relay *r) noexcept nogil:
+    return (
+        r.asks_close or not r.ask.done or p.draining or r.down.saw_fin
+        or (r.blame != BLAME_NOBODY and r.ended_in >= PHASE_RELAYING)
+    )
+
+
+cdef int answer(Plane *p, Relay *r) noexcept nogil:
+    give_back_all(p, r)
+    if not r.ask.done:
+        r.asks_close = 1
+    if not send_answer(p, r):
+        return IN_GONE
+    return flush(p, r)
+
+
+cdef int finish_cut(Plane *p, Relay *r) noexcept nogil:
+    """Say so in the stream's dialect if an event had just ended; never end cleanly."""
+    cdef char *at = p.scratch + SLACK
+    cdef size_t n, before = 0
+    give_back_all(p, r)
+    r.asks_close = 1
+    if r.is_streamed and r.meter.at_edge and r.out_framing != 0:
+        n = write_cut_event(r, at, 1024)
+        if r.out_framing == FRAMING_CHUNKED:
+            before = frame_chunk(at, n)
+            n += before + 2
+        if r.out_framing == FRAMING_CHUNKED or r.out_framing == FRAMING_CLOSE:
+            conn_send(p, &r.down, at - before, n)
+    return flush(p, r)
+
+
+cdef int next_request(Plane *p, Relay *r) noexcept nogil:
+    write_record(p, r)
+    relay_reset(p, r)
+    if buffer_len(&r.down.inbuf) or r.down.may_read:
+        relay_later(p, r)
+    return NOTHING
+
+
+cdef bint looks_complete_when_closed(const Relay *r) noexcept nogil:
+    """Without chunks or a length, a FIN would be read as the end: only a RST says it is not."""
+    return r.head_sent and r.out_framing == FRAMING_CLOSE and r.blame == BLAME_UPSTREAM
+
+
+cdef bint is_read_up(const Relay *r) noexcept nogil:
+    """Nothing of the caller's is left unread, so closing sends a FIN and the answer is safe."""
+    return r.ask.done and r.fault == 0 and not r.down.may_read and not buffer_len(&r.down.inbuf)
+
+
+cdef int linger_on(Plane *p, Relay *r) noexcept nogil:
+    write_record(p, r)
+    if looks_complete_when_closed(r):
+        conn_reset(p, &r.down)
+        return IN_DRAINED
+    if r.down.saw_fin or is_read_up(r):
+        return IN_DRAINED
+    conn_shut(&r.down)
+    r.down.since_ns = p.now_ns
+    relay_later(p, r)
+    return NOTHING
+
+
+cdef int close_relay(Plane *p, Relay *r, int was) noexcept nogil:
+    if was != PHASE_LINGERING and was != PHASE_IDLE:
+        blame(r, BLAME_DOWNSTREAM, CAUSE_RESET)
+    give_back_all(p, r)
+    write_record(p, r)
+    conn_close(p, &r.down)
+    relay_release(p, r)
+    return NOTHING
+
+
+# ---------------------------------------------------------------- the mover
+
+
+cdef int perform(Plane *p, Relay *r, Action action, int was) noexcept nogil:
+    if action == ACT_ADMIT:
+        return admit(p, r)
+    if action == ACT_CONNECT:
+        return connect_attempt(p, r)
+    if action == ACT_SEND:
+        return send_held(p, r)
+    if action == ACT_RETRY:
+        give_back_attempt(p, r)
+        return connect_attempt(p, r)
+    if action == ACT_ANSWER:
+        return answer(p, r)
+    if action == ACT_FLUSH:
+        give_back_all(p, r)
+        return flush(p, r)
+    if action == ACT_CUT:
+        return finish_cut(p, r)
+    if action == ACT_NEXT:
+        return next_request(p, r)
+    if action == ACT_LINGER:
+        return linger_on(p, r)
+    if action == ACT_NONE:
+        return NOTHING
+    if action != ACT_CLOSE:
+        p.counters.bugs += 1
+    return close_relay(p, r, was)
+
+
+cdef void feed(Plane *p, Relay *r, int what) noexcept nogil:
+    """Move the exchange by one input and do what follows, until it has to wait."""
+    cdef Action action
+    cdef int was
+    while what != NOTHING:
+        was = r.phase
+        action = exchange_step(&r.phase, <Input>what)
+        what = perform(p, r, action, was)
+    if r.live:
+        arm(p, r)

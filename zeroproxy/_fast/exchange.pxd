@@ -1,0 +1,16 @@
+from zeroproxy._fast.types cimport Action, Blame, Cause, Input, Phase
+
+
+cdef struct Attempt:        # what the law of retries looks at
+    bint head_sent          # a response byte went downstream
+    bint heard              # a response byte came from upstream in this attempt
+    bint replayable         # every request byte sent is still held
+    bint connected          # the conn was established
+    bint reused             # the conn had served before
+    bint busy               # the endpoint answered 503 or 429 and retry.on_busy is set
+    bint timed_out
+    int tried
+    int attempts
+
+cdef Action exchange_step(unsigned char *phase, Input what) noexcept nogil
+cdef bint may_retry(const Attempt *a) noexcept nogil

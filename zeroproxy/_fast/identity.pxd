@@ -1,0 +1,11 @@
+from libc.stddef cimport size_t
+
+from zeroproxy._fast.plane cimport Plane
+
+cdef enum:
+    REQUEST_ID_LEN = 32
+    TRACEPARENT_LEN = 55
+
+cdef int identity_init(Plane *p) noexcept nogil
+cdef size_t make_request_id(Plane *p, char *out) noexcept nogil
+cdef size_t make_traceparent(Plane *p, char *out) noexcept nogil

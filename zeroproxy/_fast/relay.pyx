@@ -1,0 +1,341 @@
+"""The relay's turns: what is done when a conn is ready, when a deadline passes, when work was put off.
+
+Law 1. A turn looks at both conns and does everything that can be done now; it may be given at any
+       time and twice in a row does no harm.
+Law 2. Writes come before reads: what a socket can take is taken from memory before more is read.
+Law 3. A caller who leaves is noticed without reading: FIN and RST are reported by epoll.
+"""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from zeroproxy._fast.answer cimport refuse_politely
+from zeroproxy._fast.clock cimport NS_PER_MS
+from zeroproxy._fast.conn cimport (
+    RECV_EMPTY,
+    conn_finish_connect,
+    conn_flush,
+    conn_is_backed_up,
+    conn_note,
+    conn_recv,
+    conn_watch,
+)
+from zeroproxy._fast.deadline cimport arm, deadline
+from zeroproxy._fast.dispatch cimport cut, end_with, feed, flush_more, lose_attempt
+from zeroproxy._fast.endpoint cimport endpoint_idle_due, endpoint_idle_ready
+from zeroproxy._fast.plane cimport Conn, Listener, Plane, Relay
+from zeroproxy._fast.request cimport read_request
+from zeroproxy._fast.response cimport read_response
+from zeroproxy._fast.settle cimport relay_later, relay_release, relay_take
+from zeroproxy._fast.sock cimport (
+    AF_INET,
+    AF_INET6,
+    EAGAIN,
+    ECONNABORTED,
+    EINTR,
+    EPERM,
+    EPROTO,
+    IPPROTO_TCP,
+    SOCK_CLOEXEC,
+    SOCK_NONBLOCK,
+    TCP_NODELAY,
+    accept4,
+    close,
+    errno,
+    inet_ntop,
+    setsockopt,
+    sockaddr,
+    sockaddr_in,
+    sockaddr_in6,
+    sockaddr_storage,
+    socklen_t,
+)
+from zeroproxy._fast.timer cimport timer_arm
+from zeroproxy._fast.tunnel cimport pump_tunnel
+from zeroproxy._fast.types cimport (
+    BLAME_DOWNSTREAM,
+    BLAME_OURSELVES,
+    CAUSE_CLOSED,
+    CAUSE_DRAINED,
+    CAUSE_OVERLOAD,
+    CAUSE_REFUSED,
+    CAUSE_RESET,
+    CAUSE_TIMEOUT,
+    IN_CONNECTED,
+    IN_DRAINED,
+    IN_GONE,
+    IN_PERMIT,
+    IN_REFUSED,
+    PHASE_CLOSED,
+    PHASE_CONNECTING,
+    PHASE_FLUSHING,
+    PHASE_HEAD,
+    PHASE_IDLE,
+    PHASE_LINGERING,
+    PHASE_QUEUED,
+    PHASE_RELAYING,
+    PHASE_TUNNEL,
+    PHASE_WAITING,
+    READ_MAX,
+    SLACK,
+)
+
+
+# ---------------------------------------------------------------- one turn
+
+
+cdef bint caller_left(Plane *p, Relay *r) noexcept nogil:
+    """FIN while a response is owed is an abort: it frees the GPU. (A FIN before the request is
+    complete is found by the reader.) In a tunnel a FIN is half an ending; an error is a whole one."""
+    if r.down.broken and r.phase != PHASE_CLOSED:
+        end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_RESET)
+        return 1
+    if r.down.saw_fin and PHASE_QUEUED <= r.phase <= PHASE_RELAYING:
+        end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_CLOSED)
+        return 1
+    return 0
+
+
+cdef void write_both(Plane *p, Relay *r) noexcept nogil:
+    """Drain the out-buffers; who was paused because of them is read again."""
+    if conn_is_backed_up(&r.down) and conn_flush(p, &r.down) and r.up_paused:
+        r.up_paused = 0
+        r.heard_ns = p.now_ns
+    if r.up != NULL and conn_is_backed_up(r.up) and conn_flush(p, r.up):
+        r.down_paused = 0
+        r.asked_ns = p.now_ns
+
+
+cdef void linger(Plane *p, Relay *r) noexcept nogil:
+    """Drop what still arrives until the caller has read the answer and closed."""
+    cdef int budget = 16
+    cdef ssize_t n
+    while r.down.may_read:
+        if budget == 0:
+            relay_later(p, r)
+            return
+        budget -= 1
+        n = conn_recv(&r.down, p.scratch + SLACK, READ_MAX)
+        if n == RECV_EMPTY:
+            return
+        if n <= 0:
+            feed(p, r, IN_DRAINED)
+            return
+
+
+cdef void relay_turn(Plane *p, Relay *r) noexcept nogil:
+    if r.phase == PHASE_QUEUED and r.holds_permit:
+        feed(p, r, IN_PERMIT)
+    if r.phase == PHASE_CLOSED or caller_left(p, r):
+        return
+    write_both(p, r)
+    if r.phase == PHASE_FLUSHING:
+        flush_more(p, r)
+    elif r.phase == PHASE_TUNNEL:
+        pump_tunnel(p, r)
+    elif r.phase == PHASE_LINGERING:
+        linger(p, r)
+    else:
+        read_request(p, r)
+        if r.up != NULL:
+            read_response(p, r)
+    if r.live:
+        arm(p, r)
+
+
+# ---------------------------------------------------------------- ready
+
+
+cdef void on_downstream(void *plane, void *owner, uint32_t events) noexcept nogil:
+    cdef Relay *r = <Relay *>owner
+    conn_note(&r.down, events)
+    relay_turn(<Plane *>plane, r)
+
+
+cdef void on_upstream(void *plane, void *owner, uint32_t events) noexcept nogil:
+    cdef Plane *p = <Plane *>plane
+    cdef Conn *c = <Conn *>owner
+    cdef Relay *r = <Relay *>c.owner
+    conn_note(c, events)
+    if r == NULL:
+        endpoint_idle_ready(p, c)
+        return
+    if c.connecting:
+        if conn_finish_connect(c):
+            lose_attempt(p, r, CAUSE_REFUSED)
+            return
+        feed(p, r, IN_CONNECTED)
+    if r.phase == PHASE_RELAYING and not conn_is_backed_up(c):
+        # The usual case by far: another event of a response.
+        read_response(p, r)
+    else:
+        relay_turn(p, r)
+
+
+cdef void tell_peer(Relay *r, const sockaddr_storage *from_) noexcept nogil:
+    """The caller's address as X-Forwarded-For carries it; "unknown" on a unix socket."""
+    cdef const char *text = NULL
+    if from_.ss_family == AF_INET:
+        text = inet_ntop(AF_INET, &(<sockaddr_in *>from_).sin_addr, r.peer, sizeof(r.peer))
+    elif from_.ss_family == AF_INET6:
+        text = inet_ntop(AF_INET6, &(<sockaddr_in6 *>from_).sin6_addr, r.peer, sizeof(r.peer))
+    if text == NULL:
+        memcpy(r.peer, b"unknown", 8)
+    while r.peer[r.peer_len]:
+        r.peer_len += 1
+
+
+cdef bint adopt(Plane *p, int fd, const Listener *l, const sockaddr_storage *from_) noexcept nogil:
+    """Make a relay for an accepted descriptor. 0: no memory; the descriptor was closed."""
+    cdef int one = 1
+    cdef Relay *r = relay_take(p)
+    if r == NULL:
+        close(fd)
+        return 0
+    if conn_watch(p, &r.down, fd) < 0:
+        relay_release(p, r)
+        close(fd)
+        return 0
+    if not l.is_unix:
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
+    tell_peer(r, from_)
+    r.down.since_ns = p.now_ns
+    p.counters.accepted += 1
+    # The request is often here already: trying to read now saves a wake-up.
+    r.down.may_read = 1
+    r.down.may_write = 1
+    relay_turn(p, r)
+    return 1
+
+
+cdef void starve(Plane *p, Listener *l) noexcept nogil:
+    """Out of descriptors or memory: leave the backlog alone for 100 ms (HAProxy's figure) instead
+    of spinning; running exchanges go on."""
+    p.counters.starved += 1
+    l.paused = 1
+    timer_arm(&p.wheel, &l.timer, p.now_ns + 100 * <uint64_t>NS_PER_MS)
+
+
+cdef void relay_accept(Plane *p, uint32_t listener) noexcept nogil:
+    """Accept what is there, within a budget; the listener is edge-triggered like everything."""
+    cdef Listener *l = &p.listeners[listener]
+    cdef sockaddr_storage from_
+    cdef socklen_t size
+    cdef int fd, budget = 256
+    l.pending = 0
+    while not l.paused and l.fd >= 0:
+        if budget == 0:
+            l.pending = 1
+            return
+        budget -= 1
+        size = sizeof(from_)
+        fd = accept4(l.fd, <sockaddr *>&from_, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
+        if fd < 0:
+            if errno == EAGAIN:
+                return
+            if errno == EINTR or errno == ECONNABORTED or errno == EPROTO or errno == EPERM:
+                continue
+            starve(p, l)
+            return
+        if p.counters.relays >= p.limits.connections:
+            p.counters.refused += 1
+            refuse_politely(p, fd)
+            close(fd)
+        elif not adopt(p, fd, l, &from_):
+            starve(p, l)
+
+
+# ---------------------------------------------------------------- due
+
+
+cdef void expire(Plane *p, Relay *r) noexcept nogil:
+    """The deadline of the phase has passed."""
+    cdef int phase = r.phase
+    if phase == PHASE_HEAD:
+        end_with(p, r, IN_REFUSED, BLAME_DOWNSTREAM, CAUSE_TIMEOUT)
+    elif phase == PHASE_QUEUED:
+        end_with(p, r, IN_REFUSED, BLAME_OURSELVES, CAUSE_OVERLOAD)
+    elif phase == PHASE_CONNECTING:
+        lose_attempt(p, r, CAUSE_TIMEOUT)
+    elif phase == PHASE_WAITING:
+        if r.ask.done or conn_is_backed_up(r.up):
+            lose_attempt(p, r, CAUSE_TIMEOUT)
+        else:
+            end_with(p, r, IN_REFUSED, BLAME_DOWNSTREAM, CAUSE_TIMEOUT)
+    elif phase == PHASE_RELAYING and not conn_is_backed_up(&r.down):
+        cut(p, r, CAUSE_TIMEOUT)
+    elif phase == PHASE_LINGERING:
+        feed(p, r, IN_DRAINED)
+    else:
+        end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_TIMEOUT)
+
+
+cdef void on_relay_due(void *plane, void *owner) noexcept nogil:
+    cdef Plane *p = <Plane *>plane
+    cdef Relay *r = <Relay *>owner
+    cdef uint64_t due = deadline(p, r)
+    if due and p.now_ns >= due:
+        if r.phase == PHASE_HEAD:
+            r.asks_close = 1
+        expire(p, r)
+    if r.live:
+        arm(p, r)
+
+
+cdef void on_conn_due(void *plane, void *owner) noexcept nogil:
+    cdef Conn *c = <Conn *>owner
+    # A conn that is owned is its relay's business; the timer was left armed on purpose.
+    if c.owner == NULL:
+        endpoint_idle_due(<Plane *>plane, c)
+
+
+cdef void relay_install(Plane *p) noexcept nogil:
+    p.on_downstream = on_downstream
+    p.on_upstream = on_upstream
+    p.on_relay_due = on_relay_due
+    p.on_conn_due = on_conn_due
+
+
+# ---------------------------------------------------------------- put off, drain, close
+
+
+cdef bint run_later(Plane *p) noexcept nogil:
+    """Give each relay on the run list one turn; 1: more was put off meanwhile."""
+    cdef Relay *r = p.run_head
+    cdef Relay *last = p.run_tail
+    cdef bint is_last
+    while r != NULL:
+        is_last = r == last
+        p.run_head = r.run_next
+        if p.run_head == NULL:
+            p.run_tail = NULL
+        r.in_run = 0
+        r.run_next = NULL
+        if r.live:
+            relay_turn(p, r)
+        else:
+            r.run_next = p.free_relays
+            p.free_relays = r
+        if is_last:
+            break
+        r = p.run_head
+    return p.run_head != NULL
+
+
+cdef void relay_begin_drain(Plane *p) noexcept nogil:
+    """From now on every exchange is its conn's last; conns without one are closed."""
+    cdef uint32_t i
+    p.draining = 1
+    for i in range(p.n_relays):
+        if p.relays[i].live and p.relays[i].phase == PHASE_IDLE:
+            feed(p, p.relays[i], IN_GONE)
+
+
+cdef void relay_close_all(Plane *p) noexcept nogil:
+    """The deadline of a drain has passed: what still runs is cut, and recorded as ours."""
+    cdef uint32_t i
+    cdef Relay *r
+    for i in range(p.n_relays):
+        r = p.relays[i]
+        if r.live:
+            end_with(p, r, IN_GONE, BLAME_OURSELVES, CAUSE_DRAINED)

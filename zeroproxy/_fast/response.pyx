@@ -1,0 +1,298 @@
+"""Upstream bytes: the response head is rewritten, the body goes recv, unframe, meter, frame, send.
+
+Law 1. Everything happens in one block of memory and leaves with one send. Nothing is kept unless
+       downstream could not take it; upstream is not read again before it has.
+Law 2. A response may be pooled after only if it ended by its own framing, with no byte to spare,
+       and neither side asked to close. A surplus byte is nobody's response.
+Law 3. FIN ends a response only where the framing says so; an error never does.
+"""
+
+from libc.stddef cimport size_t
+from libc.string cimport memchr, memcpy
+
+from zeroproxy._fast.body cimport Cut, body_begin, body_unframe, frame_chunk, frame_last
+from zeroproxy._fast.buffer cimport (
+    buffer_append,
+    buffer_bytes,
+    buffer_consume,
+    buffer_give_back,
+    buffer_len,
+)
+from zeroproxy._fast.conn cimport (
+    RECV_EMPTY,
+    RECV_FAILED,
+    conn_is_backed_up,
+    conn_recv,
+    conn_send,
+)
+from zeroproxy._fast.dispatch cimport cut, end_with, feed, lose_attempt
+from zeroproxy._fast.headers cimport Back, write_response_head
+from zeroproxy._fast.http1 cimport parse_response_head
+from zeroproxy._fast.meter cimport meter_feed
+from zeroproxy._fast.metering cimport meter_response
+from zeroproxy._fast.plane cimport Conn, Plane, Relay
+from zeroproxy._fast.settle cimport relay_later
+from zeroproxy._fast.stats cimport histogram_add
+from zeroproxy._fast.types cimport (
+    BLAME_DOWNSTREAM,
+    BLOCK_LARGE,
+    CAUSE_CLOSED,
+    CAUSE_MALFORMED,
+    CAUSE_RESET,
+    FRAMING_CHUNKED,
+    FRAMING_CLOSE,
+    FRAMING_LENGTH,
+    FRAMING_NONE,
+    IN_COMPLETE,
+    IN_GONE,
+    IN_RESPONSE,
+    IN_SWITCHED,
+    METHOD_HEAD,
+    PHASE_RELAYING,
+    PHASE_WAITING,
+    READ_MAX,
+    SLACK,
+    VERDICT_BAD,
+    VERDICT_MORE,
+    VERDICT_OK,
+    Head,
+    Verdict,
+)
+
+cdef const char *LAST_CHUNK = b"0\r\n\r\n"
+
+
+# ---------------------------------------------------------------- heads
+
+
+cdef bint is_switch(const Relay *r, const Head *h) noexcept nogil:
+    """101 is believed only if this request asked for an upgrade and the answer names one."""
+    return r.asks_upgrade and h.upgrade_field >= 0
+
+
+cdef int choose_framing(Relay *r, const Head *h) noexcept nogil:
+    """How the body goes downstream: as it came, except that a body without a length is chunked
+    for HTTP/1.1 and ends with the conn for HTTP/1.0."""
+    if h.framing == FRAMING_NONE or h.framing == FRAMING_LENGTH:
+        return h.framing
+    return FRAMING_CHUNKED if r.minor else FRAMING_CLOSE
+
+
+cdef size_t write_head(Plane *p, Relay *r, const Head *h) noexcept nogil:
+    cdef Back back
+    back.request_id.at = r.request_id
+    back.request_id.len = r.id_len
+    back.framing = <unsigned char>r.out_framing
+    back.length = h.length
+    back.closes = r.asks_close
+    back.interim = 100 <= h.status < 200
+    return write_response_head(h, &back, p.compose, BLOCK_LARGE)
+
+
+cdef bint forward_interim(Plane *p, Relay *r, const Head *h) noexcept nogil:
+    """102, 103 and the like go on to an HTTP/1.1 caller; 100 was ours to say. 0: too many."""
+    cdef size_t n
+    r.interims += 1
+    if r.interims > p.limits.interims:
+        return 0
+    if h.status == 100 or r.minor == 0:
+        return 1
+    n = write_head(p, r, h)
+    return n != 0 and conn_send(p, &r.down, p.compose, n)
+
+
+cdef void begin_response(Plane *p, Relay *r, const Head *h) noexcept nogil:
+    """Decide everything about a final response from its head."""
+    r.status = h.status
+    r.first_ns = p.now_ns
+    r.out_framing = <unsigned char>choose_framing(r, h)
+    if not r.ask.done or r.out_framing == FRAMING_CLOSE or p.draining:
+        r.asks_close = 1
+    r.keeps_upstream = r.ask.done and not h.asks_close and h.framing != FRAMING_CLOSE
+    body_begin(&r.reply, h.framing, h.length)
+    meter_response(r, h)
+
+
+cdef void count_failure(Relay *r) noexcept nogil:
+    # 4xx is the caller's fault and never the endpoint's.
+    if r.status >= 500:
+        r.endpoint.n_failures += 1
+
+
+cdef void forward_head(Plane *p, Relay *r, char *body, size_t len) noexcept nogil:
+    """The final head is in p.reply; send it with the `len` bytes of body that came along."""
+    cdef const Head *h = &p.reply
+    cdef size_t n
+    begin_response(p, r, h)
+    count_failure(r)
+    n = write_head(p, r, h)
+    if n == 0:
+        lose_attempt(p, r, CAUSE_MALFORMED)
+        return
+    buffer_give_back(&r.held, &p.blocks)
+    r.replayable = 0
+    r.head_sent = 1
+    r.n_head = <unsigned int>n
+    feed(p, r, IN_RESPONSE)
+    relay_body(p, r, body, len)
+
+
+cdef void switch_protocols(Plane *p, Relay *r, const char *rest, size_t len) noexcept nogil:
+    """101 that was asked for: from here on bytes both ways."""
+    cdef size_t n
+    r.status = 101
+    r.out_framing = FRAMING_NONE
+    n = write_head(p, r, &p.reply)
+    buffer_give_back(&r.held, &p.blocks)
+    r.replayable = 0
+    r.head_sent = 1
+    r.first_ns = r.heard_ns = r.asked_ns = p.now_ns
+    if n == 0 or not conn_send(p, &r.down, p.compose, n) \
+            or (len and not conn_send(p, &r.down, rest, len)):
+        end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_RESET)
+        return
+    r.bytes_out += len
+    feed(p, r, IN_SWITCHED)
+    relay_later(p, r)
+
+
+cdef void take_heads(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:
+    """Read response heads out of [at, at + len) until the final one; what is left of a partial
+    head is kept in the conn's in-buffer. The bytes are in the scratch block."""
+    cdef Head *h = &p.reply
+    cdef Verdict v
+    while True:
+        v = parse_response_head(at, len, &p.limits.response, r.method == METHOD_HEAD, h)
+        if v == VERDICT_BAD:
+            lose_attempt(p, r, CAUSE_MALFORMED)
+            return
+        if v == VERDICT_MORE:
+            if not buffer_append(&r.up.inbuf, &p.blocks, at, len):
+                lose_attempt(p, r, CAUSE_MALFORMED)
+            return
+        at += h.consumed
+        len -= h.consumed
+        if h.status == 101:
+            if is_switch(r, h):
+                switch_protocols(p, r, at, len)
+            else:
+                lose_attempt(p, r, CAUSE_MALFORMED)
+            return
+        if h.status >= 200:
+            forward_head(p, r, at, len)
+            return
+        if not forward_interim(p, r, h):
+            lose_attempt(p, r, CAUSE_MALFORMED)
+            return
+
+
+# ---------------------------------------------------------------- bodies
+
+
+cdef bint deliver(Plane *p, Relay *r, char *at, size_t n) noexcept nogil:
+    """Send framed bytes downstream, behind the head if that is still in p.compose."""
+    if r.n_head == 0:
+        return n == 0 or conn_send(p, &r.down, at, n)
+    # One read, its rewritten head and our framing fit a block by construction of READ_MAX.
+    memcpy(p.compose + r.n_head, at, n)
+    n += r.n_head
+    r.n_head = 0
+    return conn_send(p, &r.down, p.compose, n)
+
+
+cdef void relay_body(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:
+    """Pass one read of the response on. `at` lies in the scratch block, SLACK around it."""
+    cdef Cut c
+    cdef size_t before = 0, n
+    cdef char *data
+    cdef Verdict v = body_unframe(&r.reply, at, len, &c, p.limits.extra_bytes)
+    data = at + c.data_at
+    n = c.data_len
+    if n:
+        r.bytes_out += n
+        r.n_reads += 1
+        meter_feed(&r.meter, data, n)
+    if r.out_framing == FRAMING_CHUNKED:
+        if n:
+            before = frame_chunk(data, n)
+            n += before + 2
+            if v == VERDICT_OK:
+                n += frame_last(data - before + n)
+        elif v == VERDICT_OK:
+            data = <char *>LAST_CHUNK
+            n = 5
+    if not deliver(p, r, data - before, n):
+        end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_RESET)
+    elif v == VERDICT_BAD:
+        cut(p, r, CAUSE_MALFORMED)
+    elif v == VERDICT_OK:
+        if c.consumed < len:
+            r.keeps_upstream = 0
+        feed(p, r, IN_COMPLETE)
+
+
+# ---------------------------------------------------------------- reading
+
+
+cdef void hear_end(Plane *p, Relay *r, ssize_t n) noexcept nogil:
+    """FIN or failure from upstream."""
+    cdef int why = CAUSE_RESET if n == RECV_FAILED else CAUSE_CLOSED
+    if r.phase == PHASE_WAITING:
+        lose_attempt(p, r, why)
+    elif r.reply.framing == FRAMING_CLOSE and n == 0:
+        if r.out_framing == FRAMING_CHUNKED and not deliver(p, r, <char *>LAST_CHUNK, 5):
+            end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_RESET)
+        else:
+            feed(p, r, IN_COMPLETE)
+    else:
+        cut(p, r, why)
+
+
+cdef void take_bytes(Plane *p, Relay *r, char *at, size_t n) noexcept nogil:
+    cdef Conn *c = r.up
+    cdef size_t kept
+    r.heard = 1
+    if r.phase == PHASE_RELAYING:
+        if r.n_reads and r.is_streamed:
+            histogram_add(&r.upstream.gap, p.now_ns - r.heard_ns)
+        r.heard_ns = p.now_ns
+        relay_body(p, r, at, n)
+        return
+    r.heard_ns = p.now_ns
+    if not buffer_len(&c.inbuf):
+        take_heads(p, r, at, n)
+        return
+    kept = buffer_len(&c.inbuf)
+    if not buffer_append(&c.inbuf, &p.blocks, at, n):
+        lose_attempt(p, r, CAUSE_MALFORMED)
+        return
+    if memchr(at, c'\n', n) == NULL and kept + n <= p.limits.response.line_bytes:
+        return
+    n += kept
+    at = p.scratch + SLACK
+    memcpy(at, buffer_bytes(&c.inbuf), n)
+    buffer_consume(&c.inbuf, &p.blocks, n)
+    take_heads(p, r, at, n)
+
+
+cdef void read_response(Plane *p, Relay *r) noexcept nogil:
+    """Read upstream while downstream takes it, within a budget."""
+    cdef int budget = 4
+    cdef size_t room
+    cdef ssize_t n
+    while (r.phase == PHASE_WAITING or r.phase == PHASE_RELAYING) and r.up.may_read:
+        if conn_is_backed_up(&r.down):
+            r.up_paused = 1
+            return
+        if budget == 0:
+            relay_later(p, r)
+            return
+        budget -= 1
+        room = READ_MAX - buffer_len(&r.up.inbuf)
+        n = conn_recv(r.up, p.scratch + SLACK, room)
+        if n == RECV_EMPTY:
+            return
+        if n <= 0:
+            hear_end(p, r, n)
+            return
+        take_bytes(p, r, p.scratch + SLACK, <size_t>n)

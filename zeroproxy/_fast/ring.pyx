@@ -1,0 +1,60 @@
+"""Records on their way to the flusher: single producer, single consumer, fixed size.
+
+Law 1. `head` is written only by the producer (the engine), `tail` only by the consumer (the
+       flusher's thread). head - tail <= slots, always; both only grow.
+Law 2. A slot's bytes are written before `head` is released, and read before `tail` is.
+Law 3. A full ring drops the record and counts it. Detail is lost then, totals never: Stats is
+       brought up to date before the ring is tried.
+"""
+
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
+
+from zeroproxy._fast.plane cimport Record
+from zeroproxy._fast.ring cimport Ring
+
+
+cdef extern from "atomics.h" nogil:
+    uint64_t load_acquire "zp_load_acquire"(const uint64_t *at) noexcept
+    void store_release "zp_store_release"(uint64_t *at, uint64_t value) noexcept
+
+
+cdef int ring_init(Ring *r, uint32_t slots) noexcept nogil:
+    """`slots` must be a power of two. -1: no memory."""
+    r.slots = <Record *>calloc(slots, sizeof(Record))
+    r.mask = slots - 1
+    r.head = r.tail = r.seen_head = r.seen_tail = r.n_overflow = 0
+    return 0 if r.slots != NULL else -1
+
+
+cdef void ring_close(Ring *r) noexcept nogil:
+    free(r.slots)
+    r.slots = NULL
+
+
+cdef bint ring_push(Ring *r, const Record *record) noexcept nogil:
+    """Producer only. 0: full, counted."""
+    if r.head - r.seen_tail > r.mask:
+        r.seen_tail = load_acquire(&r.tail)
+        if r.head - r.seen_tail > r.mask:
+            r.n_overflow += 1
+            return 0
+    memcpy(&r.slots[r.head & r.mask], record, sizeof(Record))
+    store_release(&r.head, r.head + 1)
+    return 1
+
+
+cdef bint ring_pop(Ring *r, Record *record) noexcept nogil:
+    """Consumer only. 0: empty."""
+    if r.tail == r.seen_head:
+        r.seen_head = load_acquire(&r.head)
+        if r.tail == r.seen_head:
+            return 0
+    memcpy(record, &r.slots[r.tail & r.mask], sizeof(Record))
+    store_release(&r.tail, r.tail + 1)
+    return 1
+
+
+cdef uint64_t ring_len(const Ring *r) noexcept nogil:
+    return load_acquire(&r.head) - load_acquire(&r.tail)

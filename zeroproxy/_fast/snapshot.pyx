@@ -1,0 +1,141 @@
+"""The plane as plain Python values: dicts, lists, ints. Runs per scrape, never per request."""
+
+from libc.stdint cimport uint32_t
+
+from zeroproxy._fast.outcome cimport exactness_name
+from zeroproxy._fast.plane cimport Endpoint, Histogram, Plane, Record, Upstream
+from zeroproxy._fast.stats cimport (
+    ALL_OTHERS,
+    BUCKETS,
+    SERIES_SIZE,
+    Series,
+    Stats,
+    TokenSeries,
+    histogram_bound,
+)
+
+from zeroproxy._fast.outcome import outcome_label
+
+METHODS = ("OTHER", "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
+
+
+cdef dict read_histogram(const Histogram *h):
+    return {"counts": [h.counts[i] for i in range(BUCKETS)], "sum_ns": h.sum_ns, "n": h.n}
+
+
+cdef dict read_endpoint(const Endpoint *e, str url):
+    return {
+        "index": e.index, "url": url, "up": bool(e.up), "draining": bool(e.draining),
+        "weight": e.weight, "inflight": e.inflight, "idle": e.n_idle, "opening": e.n_opening,
+        "connects": e.n_connects, "connect_failures": e.n_connect_failures,
+        "reused": e.n_reused, "stale": e.n_stale, "failures": e.n_failures,
+    }
+
+
+cdef dict read_upstream(const Upstream *u, str name, list urls):
+    return {
+        "name": name, "inflight": u.inflight, "queued": u.queued, "max_inflight": u.max_inflight,
+        "histograms": {
+            "ttft": read_histogram(&u.ttft), "request": read_histogram(&u.request),
+            "queue_wait": read_histogram(&u.queue_wait), "gap": read_histogram(&u.gap),
+        },
+        "endpoints": [read_endpoint(u.endpoints[i], urls[i]) for i in range(u.n_endpoints)],
+    }
+
+
+cdef str upstream_name(int index, list names):
+    return names[index][0] if index < len(names) else ""
+
+
+cdef str endpoint_url(int index, list names):
+    """Endpoints are numbered across upstreams, in the order they were added."""
+    for _, urls in names:
+        if index < len(urls):
+            return urls[index]
+        index -= len(urls)
+    return ""
+
+
+cdef list read_requests(Stats *stats, list names):
+    cdef uint32_t i
+    cdef Series *s
+    found = []
+    for i in range(SERIES_SIZE):
+        s = &stats.series[i]
+        if s.count:
+            found.append({
+                "upstream": upstream_name(s.upstream, names),
+                "endpoint": endpoint_url(s.endpoint, names),
+                "status": s.status, "outcome": outcome_label(s.blame, s.phase, s.cause),
+                "count": s.count,
+            })
+    if stats.n_overflow:
+        found.append({"upstream": "other", "endpoint": "other", "status": 0, "outcome": "other",
+                      "count": stats.n_overflow})
+    return found
+
+
+cdef list read_tokens(Stats *stats, list names):
+    cdef uint32_t i
+    cdef TokenSeries *t
+    found = []
+    for i in range(stats.n_tokens):
+        t = &stats.tokens[i]
+        is_rest = t.upstream == ALL_OTHERS
+        found.append({
+            "upstream": "other" if is_rest else upstream_name(t.upstream, names),
+            "model": "other" if is_rest else t.model[:t.model_len].decode("utf-8", "replace"),
+            "tenant": "", "prompt": t.prompt, "completion": t.completion, "cached": t.cached,
+            "reasoning": t.reasoning,
+        })
+    return found
+
+
+cdef dict read_plane(Plane *p, Stats *stats, list names):
+    cdef uint32_t i
+    idle = 0
+    upstream_conns = p.counters.upstream_conns
+    for i in range(p.n_endpoints):
+        idle += p.endpoints[i].n_idle
+    return {
+        "connections": {
+            "downstream": p.counters.relays, "idle": idle, "accepted": p.counters.accepted,
+            "refused": p.counters.refused, "starved": p.counters.starved,
+            "limit": p.limits.connections,
+        },
+        "fds": {"downstream": p.counters.relays, "upstream": upstream_conns,
+                "listener": p.n_listeners},
+        "upstreams": [read_upstream(p.upstreams[i], names[i][0], names[i][1])
+                      for i in range(p.n_upstreams)],
+        "requests": read_requests(stats, names),
+        "tokens": read_tokens(stats, names),
+        "counters": {
+            "relays": p.counters.relays, "upstream_conns": upstream_conns - idle,
+            "permits": p.counters.permits, "block_bytes": p.blocks.bytes_out,
+            "watches": p.reactor.n_used, "timers": p.wheel.n_armed,
+            "exchanges": p.counters.exchanges, "stale_reports": p.reactor.stale,
+            "bugs": p.counters.bugs,
+        },
+        "bounds_ns": [histogram_bound(k) for k in range(BUCKETS - 1)],
+    }
+
+
+cdef object known(value):
+    return value if value >= 0 else None
+
+
+cdef dict read_record(const Record *r, list names):
+    return {
+        "serial": r.serial, "time_ns": r.began_wall_ns, "queue_ns": r.queue_ns,
+        "connect_ns": r.connect_ns, "ttft_ns": r.ttft_ns, "total_ns": r.total_ns,
+        "bytes_in": r.bytes_in, "bytes_out": r.bytes_out, "events": r.n_events,
+        "status": r.status, "upstream": upstream_name(r.upstream, names),
+        "endpoint": endpoint_url(r.endpoint, names),
+        "outcome": outcome_label(r.blame, r.phase, r.cause), "method": METHODS[r.method],
+        "tried": r.tried, "exactness": exactness_name(r.exactness).decode(),
+        "prompt_tokens": known(r.tokens.prompt), "completion_tokens": known(r.tokens.completion),
+        "cached_tokens": known(r.tokens.cached), "reasoning_tokens": known(r.tokens.reasoning),
+        "request_id": r.request_id[:r.id_len].decode("latin-1"),
+        "path": r.path[:r.path_len].decode("latin-1"),
+        "model": r.model[:r.model_len].decode("utf-8", "replace"),
+    }

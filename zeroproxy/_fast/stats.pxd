@@ -1,0 +1,42 @@
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+from zeroproxy._fast.plane cimport Histogram, Record
+
+cdef enum:
+    SERIES_SIZE = 1024      # a power of two; a quarter stays free, so probing ends
+    SERIES_CAP = 768
+    TOKEN_SERIES_CAP = 256
+    ALL_OTHERS = 0xFFFF     # the label of what came after a cap was reached
+    BUCKETS = 24            # of a Histogram; the last one is +Inf
+
+
+cdef struct Series:         # requests_total
+    uint64_t count          # 0: free
+    uint16_t upstream
+    uint16_t endpoint
+    uint16_t status
+    uint8_t blame
+    uint8_t phase
+    uint8_t cause
+
+
+cdef struct TokenSeries:    # tokens_total
+    uint16_t upstream
+    uint8_t model_len
+    char model[64]
+    uint64_t prompt
+    uint64_t completion
+    uint64_t cached
+    uint64_t reasoning
+
+
+cdef struct Stats:
+    uint32_t n_series
+    uint32_t n_tokens
+    uint64_t n_overflow     # exchanges that found the table full: the series "other"
+    Series[SERIES_SIZE] series
+    TokenSeries[TOKEN_SERIES_CAP] tokens
+
+cdef void stats_count(Stats *s, const Record *record) noexcept nogil
+cdef void histogram_add(Histogram *h, uint64_t ns) noexcept nogil
+cdef uint64_t histogram_bound(int bucket) noexcept nogil

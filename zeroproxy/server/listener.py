@@ -1,0 +1,127 @@
+"""Listening sockets: TCP, unix, or inherited. Every failure is a sentence that names the address."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from zeroproxy.errors import ListenError
+
+BACKLOG = 4096  # the kernel caps it at net.core.somaxconn
+
+
+@dataclass
+class Bound:
+    """One bound listener; `url` is where it can be reached."""
+
+    sock: socket.socket
+    url: str
+    path: str = ""
+
+    @property
+    def is_unix(self) -> bool:
+        return self.sock.family == socket.AF_UNIX
+
+    def close(self) -> None:
+        self.sock.close()
+        if self.path:
+            with contextlib.suppress(OSError):
+                Path(self.path).unlink()
+
+
+def split_host_port(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def bind_tcp(address: str) -> Bound:
+    host, port = split_host_port(address)
+    try:
+        found = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except OSError as error:
+        raise ListenError(f"cannot listen on {address}: {error.strerror or error}") from None
+    family, kind, proto, _, where = found[0]
+    sock = socket.socket(family, kind, proto)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(where)
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise ListenError(f"cannot listen on {address}: {error.strerror or error}") from None
+    sock.setblocking(False)
+    name = sock.getsockname()
+    shown = f"[{name[0]}]" if family == socket.AF_INET6 else name[0]
+    return Bound(sock, f"http://{shown}:{name[1]}")
+
+
+def remove_stale(path: Path) -> None:
+    """A socket file nobody answers on is left over from a crash; anything else is not ours."""
+    if not path.exists():
+        return
+    if not stat.S_ISSOCK(path.stat().st_mode):
+        raise ListenError(f"cannot listen on unix:{path}: the file exists and is not a socket")
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            path.unlink()
+            return
+    raise ListenError(f"cannot listen on unix:{path}: another process listens there")
+
+
+def bind_unix(path: str) -> Bound:
+    remove_stale(Path(path))
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.bind(path)
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise ListenError(f"cannot listen on unix:{path}: {error.strerror or error}") from None
+    sock.setblocking(False)
+    return Bound(sock, f"unix:{path}", path)
+
+
+def adopt_fd(number: str) -> Bound:
+    """A listening socket somebody left open for us (systemd, a supervisor)."""
+    try:
+        sock = socket.socket(fileno=os.dup(int(number)))
+        if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            sock.close()
+            raise ListenError(f"cannot listen on fd:{number}: it is not a listening socket")
+    except OSError as error:
+        raise ListenError(f"cannot listen on fd:{number}: {error.strerror or error}") from None
+    sock.setblocking(False)
+    return Bound(sock, f"fd:{number}")
+
+
+def bind(address: str) -> Bound:
+    """Bind one address of `server.listen`. Raises ListenError with a sentence."""
+    if address.startswith("unix:"):
+        return bind_unix(address.removeprefix("unix:"))
+    if address.startswith("fd:"):
+        return adopt_fd(address.removeprefix("fd:"))
+    return bind_tcp(address)
+
+
+def bind_all(addresses: tuple[str, ...] | list[str]) -> list[Bound]:
+    """All or none."""
+    bound: list[Bound] = []
+    try:
+        for address in addresses:
+            bound.append(bind(address))  # noqa: PERF401  (closed one by one on failure)
+    except ListenError:
+        for listener in bound:
+            listener.close()
+        raise
+    return bound

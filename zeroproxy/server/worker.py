@@ -1,0 +1,258 @@
+"""The composition root: one engine, its listeners, policy, sinks and admin on one asyncio loop.
+
+Only this file knows everybody; everybody else gets what it needs through its constructor. The CLI
+and the embedding API are both built on Worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import signal
+import sys
+import time
+from typing import Any
+
+from zeroproxy._fast.engine import Engine
+from zeroproxy._version import __version__
+from zeroproxy.admin.server import AdminServer
+from zeroproxy.config import Config, Upstream
+from zeroproxy.errors import ZeroproxyError
+from zeroproxy.metering.flusher import Flusher
+from zeroproxy.metering.jsonl import open_sink
+from zeroproxy.policy.addresses import Address, resolve
+from zeroproxy.policy.readiness import Readiness
+from zeroproxy.server.descriptors import connection_cap, raise_limit
+from zeroproxy.server.listener import Bound, bind_all
+
+BALANCE = {"round_robin": 0, "least_inflight": 1}
+DRAIN_POLL = 0.02  # seconds between two looks while exchanges finish
+
+
+class LimitsInForce:
+    """config.Limits with `connections` as the descriptors allow."""
+
+    def __init__(self, limits: Any, connections: int) -> None:
+        self._limits = limits
+        self.connections = connections
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._limits, name)
+
+
+class Worker:
+    """One proxy on the running loop: `await start()`, then `await stop()`.
+
+    Raises ConfigError, ListenError or OSError from start; nothing is left open then.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.phase = "starting"
+        self.bound: list[Bound] = []
+        self.admin: AdminServer | None = None
+        self.engine: Engine | None = None
+        self.readiness = Readiness([])
+        self.flusher: Flusher | None = None
+        self.drain_asked = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._started = time.monotonic()
+
+    # ------------------------------------------------------------ start
+
+    async def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        try:
+            addresses = [await self._resolve(u) for u in self.config.upstream]
+            self.bound = bind_all(self.config.server.listen)
+            self.engine = self._make_engine(addresses)
+            self._start_sinks()
+            self.readiness = Readiness([a for group in addresses for a in group])
+            await self._start_admin()
+            self._loop.add_reader(self.engine.fileno(), self._on_ready)
+            for bound in self.bound:
+                self.engine.listen(bound.sock.fileno(), bound.is_unix)
+        except BaseException:
+            await self._release()
+            raise
+        self.phase = "serving"
+        self.readiness.probe_until_ready()
+
+    async def _resolve(self, upstream: Upstream) -> list[Address]:
+        return list(await asyncio.gather(*(resolve(e.url) for e in upstream.endpoints)))
+
+    def _make_engine(self, addresses: list[list[Address]]) -> Engine:
+        config = self.config
+        cap = connection_cap(raise_limit(), config.limits.connections)
+        engine = Engine(
+            limits=LimitsInForce(config.limits, cap),
+            via=config.server.via,
+            trust_forwarded=config.server.trust_forwarded,
+        )
+        for upstream, group in zip(config.upstream, addresses, strict=True):
+            self._add_upstream(engine, upstream, group)
+        return engine
+
+    @staticmethod
+    def _add_upstream(engine: Engine, upstream: Upstream, group: list[Address]) -> None:
+        engine.add_upstream(
+            upstream.name,
+            [
+                (a.url, a.sockaddr, a.authority, e.weight, upstream.pool.max_idle,
+                 upstream.pool.idle_timeout)
+                for a, e in zip(group, upstream.endpoints, strict=True)
+            ],
+            balance=BALANCE[upstream.balance],
+            max_inflight=upstream.admission.max_inflight,
+            queue=upstream.admission.queue,
+            queue_timeout=upstream.admission.queue_timeout,
+            connect=upstream.timeouts.connect,
+            first_byte=upstream.timeouts.first_byte,
+            stream_idle=upstream.timeouts.stream_idle,
+            total=upstream.timeouts.total,
+            attempts=upstream.retry.attempts,
+            retry_on_busy=upstream.retry.on_busy,
+        )  # fmt: skip
+
+    def _start_sinks(self) -> None:
+        assert self.engine is not None
+        if self.config.log.access:
+            self.flusher = Flusher(self.engine.records, [open_sink(self.config.log.access)])
+            self.flusher.start()
+
+    async def _start_admin(self) -> None:
+        if self.config.admin.listen:
+            self.admin = AdminServer(self, self.config.admin.listen)
+            await self.admin.start()
+
+    def _on_ready(self) -> None:
+        if self.engine is not None and self.engine.on_ready() and self._loop is not None:
+            self._loop.call_soon(self._on_ready)
+
+    # ------------------------------------------------------------ what admin asks
+
+    @property
+    def listen(self) -> list[str]:
+        """URLs of the data listeners, with the ports the kernel chose."""
+        return [bound.url for bound in self.bound]
+
+    @property
+    def admin_url(self) -> str:
+        return self.admin.url if self.admin is not None else ""
+
+    def snapshot(self) -> dict[str, Any]:
+        assert self.engine is not None, "the worker has not been started"
+        found: dict[str, Any] = {
+            "version": __version__,
+            "uptime_s": round(time.monotonic() - self._started, 3),
+            "phase": self.phase,
+            "listen": self.listen,
+        }
+        found.update(self.engine.snapshot())
+        return found
+
+    def ready(self) -> tuple[bool, list[str]]:
+        """Whether traffic should be sent here, and if not, why."""
+        if self.phase != "serving":
+            return False, [f"the proxy is {self.phase}"]
+        return self.readiness.state()
+
+    def drain(self) -> None:
+        """Ask for a graceful stop; whoever runs the worker waits for `drain_asked`."""
+        self.drain_asked.set()
+
+    # ------------------------------------------------------------ stop
+
+    async def stop(self, timeout: float | None = None) -> int:
+        """Stop accepting, let exchanges finish for `timeout` seconds (default:
+        server.drain_timeout), cut the rest. Returns how many conns were cut."""
+        if self.engine is None:
+            return 0
+        cut = 0
+        if self.phase == "serving":
+            self.phase = "draining"
+            self.engine.stop_listening()
+            for bound in self.bound:
+                bound.close()
+            limit = self.config.server.drain_timeout if timeout is None else timeout
+            deadline = time.monotonic() + limit
+            self.engine.drain()
+            while self.engine.busy() and time.monotonic() < deadline:
+                await asyncio.sleep(DRAIN_POLL)
+            cut = int(self.engine.busy())
+        await self._release()
+        self.phase = "stopped"
+        return cut
+
+    async def _release(self) -> None:
+        await self.readiness.stop()
+        if self.engine is not None:
+            if self._loop is not None:
+                self._loop.remove_reader(self.engine.fileno())
+            self.engine.close()
+        if self.flusher is not None:
+            await asyncio.to_thread(self.flusher.stop)
+            self.flusher = None
+        if self.admin is not None:
+            await self.admin.stop()
+            self.admin = None
+        for bound in self.bound:
+            bound.close()
+
+
+# ---------------------------------------------------------------- as a process
+
+
+async def serve(config: Config) -> int:
+    """Run until SIGTERM or SIGINT (or POST /-/drain); a second signal cuts what still runs."""
+    loop = asyncio.get_running_loop()
+    worker = Worker(config)
+    hurry = asyncio.Event()
+
+    def on_signal() -> None:
+        if worker.drain_asked.is_set():
+            hurry.set()
+        worker.drain_asked.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    await worker.start()
+    say(f"zeroproxy {__version__} listens on {', '.join(worker.listen)}"
+        + (f", admin on {worker.admin_url}" if worker.admin_url else ""))  # fmt: skip
+    # What lives now lives for ever: keep the collector from walking it again.
+    gc.collect()
+    gc.freeze()
+    await worker.drain_asked.wait()
+    say("draining")
+    stopping = asyncio.ensure_future(worker.stop())
+    hurrying = asyncio.ensure_future(hurry.wait())
+    await asyncio.wait({stopping, hurrying}, return_when=asyncio.FIRST_COMPLETED)
+    if not stopping.done() and worker.engine is not None:
+        worker.engine.close_all()
+    cut = await stopping
+    hurrying.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await hurrying
+    say(f"stopped; {cut} connections were cut" if cut else "stopped")
+    return 0
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def run(config: Config) -> int:
+    """What `zeroproxy -c FILE` does. Exit status: 0 after a drain, 1 if it could not start."""
+    try:
+        import uvloop
+    except ImportError:
+        factory = None
+    else:
+        factory = uvloop.new_event_loop
+    try:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            return runner.run(serve(config))
+    except (ZeroproxyError, OSError) as error:
+        say(f"zeroproxy: {error}")
+        return 1
