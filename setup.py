@@ -16,6 +16,10 @@ MODULES = (
     "outcome",
     "buffer",
     "exchange",
+    "values",
+    "fields",
+    "rules",
+    "startline",
     "http1",
     "body",
     "headers",
@@ -84,7 +88,7 @@ extensions = [
         define_macros=MACROS,
         extra_compile_args=FLAGS,
         extra_link_args=LINK,
-        depends=["zeroproxy/_fast/invariant.h", "zeroproxy/_fast/atomics.h"],
+        depends=[f"zeroproxy/_fast/{h}.h" for h in ("invariant", "atomics", "grammar")],
     )
     for name in MODULES
     if os.path.exists(f"zeroproxy/_fast/{name}.pyx")

@@ -1,0 +1,104 @@
+# The byte classes of grammar.h, and the loops that skip over them.
+#
+# Law 1. No function here reads at or past `end`.
+# Law 2. Words to compare with are given in lower case; only the other side is folded.
+
+from libc.stddef cimport size_t
+from libc.stdint cimport uint64_t
+from libc.string cimport memcpy
+
+from zeroproxy._fast.types cimport Span
+
+ctypedef const unsigned char *Cursor
+
+cdef extern from "grammar.h" nogil:
+    const unsigned char[256] CLASS "zp_class"
+    enum:
+        IS_TOKEN "ZP_TOKEN"
+        IS_TARGET "ZP_TARGET"
+        IS_VALUE "ZP_VALUE"
+        IS_HOST "ZP_HOST"
+        IS_HEX "ZP_HEX"
+        IS_DIGIT "ZP_DIGIT"
+        IS_VISIBLE "ZP_VISIBLE"
+        IS_LOWHEX "ZP_LOWHEX"
+
+cdef enum:
+    HTAB = 9
+    LF = 10
+    CR = 13
+    SP = 32
+
+
+cdef inline Cursor skip_class(Cursor p, Cursor end, unsigned char what) noexcept nogil:
+    while p < end and CLASS[p[0]] & what:
+        p += 1
+    return p
+
+
+cdef inline bint is_all(Cursor p, size_t n, unsigned char what) noexcept nogil:
+    return skip_class(p, p + n, what) == p + n
+
+
+cdef inline bint has_control(uint64_t w) noexcept nogil:
+    # Any byte below 0x20, or 0x7f, in eight at once. HTAB counts too: the caller then looks
+    # byte by byte. Wrong only above a byte that is right, so the answer as a whole is exact.
+    cdef uint64_t ones = 0x0101010101010101
+    cdef uint64_t high = ones << 7
+    cdef uint64_t del_ = w ^ (ones * 0x7F)
+    return (((w - ones * 0x20) & ~w) | ((del_ - ones) & ~del_)) & high != 0
+
+
+cdef inline Cursor skip_value(Cursor p, Cursor end) noexcept nogil:
+    cdef uint64_t w
+    while end - p >= 8:
+        memcpy(&w, p, 8)
+        if has_control(w):
+            break
+        p += 8
+    return skip_class(p, end, IS_VALUE)
+
+
+cdef inline Cursor skip_blank(Cursor p, Cursor end) noexcept nogil:
+    while p < end and (p[0] == SP or p[0] == HTAB):
+        p += 1
+    return p
+
+
+cdef inline unsigned char fold(unsigned char c) noexcept nogil:
+    return c | 0x20 if <unsigned char>(c - 65) < 26 else c
+
+
+cdef inline bint is_word(Cursor p, size_t n, const char *word, size_t word_len) noexcept nogil:
+    cdef size_t i
+    if n != word_len:
+        return 0
+    for i in range(n):
+        if fold(p[i]) != <unsigned char>word[i]:
+            return 0
+    return 1
+
+
+cdef inline bint is_same(Cursor a, Cursor b, size_t n) noexcept nogil:
+    cdef size_t i
+    for i in range(n):
+        if fold(a[i]) != fold(b[i]):
+            return 0
+    return 1
+
+
+cdef inline bint next_element(Cursor *at, Cursor end, Span *element) noexcept nogil:
+    # The next member of a comma list, blanks trimmed, empty members passed over (RFC 9110 5.6.1).
+    cdef Cursor p = at[0]
+    cdef Cursor first
+    while p < end and (p[0] == SP or p[0] == HTAB or p[0] == 44):
+        p += 1
+    first = p
+    while p < end and p[0] != 44:
+        p += 1
+    at[0] = p
+    while p > first and ((p - 1)[0] == SP or (p - 1)[0] == HTAB):
+        p -= 1
+    element.at = <const char *>first
+    element.len = p - first
+    return p != first
