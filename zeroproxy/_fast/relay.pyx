@@ -7,7 +7,6 @@ Law 3. A caller who leaves is noticed without reading: FIN and RST are reported 
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.string cimport memcpy
 
 from zeroproxy._fast.answer cimport refuse_politely
 from zeroproxy._fast.clock cimport NS_PER_MS
@@ -173,15 +172,13 @@ cdef void on_upstream(void *plane, void *owner, uint32_t events) noexcept nogil:
 
 
 cdef void tell_peer(Relay *r, const sockaddr_storage *from_) noexcept nogil:
-    """The caller's address as X-Forwarded-For carries it; "unknown" on a unix socket."""
+    """The caller's address as X-Forwarded-For carries it; nothing on a unix socket."""
     cdef const char *text = NULL
     if from_.ss_family == AF_INET:
         text = inet_ntop(AF_INET, &(<sockaddr_in *>from_).sin_addr, r.peer, sizeof(r.peer))
     elif from_.ss_family == AF_INET6:
         text = inet_ntop(AF_INET6, &(<sockaddr_in6 *>from_).sin6_addr, r.peer, sizeof(r.peer))
-    if text == NULL:
-        memcpy(r.peer, b"unknown", 8)
-    while r.peer[r.peer_len]:
+    while text != NULL and r.peer[r.peer_len]:
         r.peer_len += 1
 
 

@@ -85,7 +85,8 @@ cdef size_t write_head(Plane *p, Relay *r, const Head *h) noexcept nogil:
     back.framing = <unsigned char>r.out_framing
     back.length = h.length
     back.closes = r.asks_close
-    back.interim = 100 <= h.status < 200
+    back.keeps_alive = 0
+    back.switches = h.status == 101
     return write_response_head(h, &back, p.compose, BLOCK_LARGE)
 
 
