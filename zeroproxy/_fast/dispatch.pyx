@@ -176,22 +176,27 @@ cdef bint send_up(Plane *p, Relay *r, const char *at, size_t n) noexcept nogil:
     return r.up != NULL and conn_send(p, r.up, at, n)
 
 
-cdef int attempt_lost(Plane *p, Relay *r, int why) noexcept nogil:
-    """Decide between another attempt and an answer; note the blame only when it is final."""
-    cdef Attempt a
+cdef void describe_attempt(const Relay *r, Attempt *a) noexcept nogil:
     a.head_sent = r.head_sent
     a.heard = r.heard
     a.replayable = r.replayable
     a.connected = r.up != NULL and not r.up.connecting
     a.reused = r.was_reused
     a.busy = 0
-    a.timed_out = why == CAUSE_TIMEOUT
+    a.timed_out = 0
     a.tried = r.tried
     # A reused conn that died says nothing about the endpoint, and is free of charge once: with
     # attempts = 1 the race with a server's keep-alive would otherwise still reach the caller.
     a.attempts = <int>r.upstream.attempts
     if r.was_reused and r.tried == 1:
         a.attempts += 1
+
+
+cdef int attempt_lost(Plane *p, Relay *r, int why) noexcept nogil:
+    """Decide between another attempt and an answer; note the blame only when it is final."""
+    cdef Attempt a
+    describe_attempt(r, &a)
+    a.timed_out = why == CAUSE_TIMEOUT
     r.endpoint.n_failures += 1
     if not a.connected:
         r.endpoint.n_connect_failures += 1
@@ -199,6 +204,22 @@ cdef int attempt_lost(Plane *p, Relay *r, int why) noexcept nogil:
         return IN_LOST_MAY_RETRY
     blame(r, BLAME_UPSTREAM, why)
     return IN_LOST
+
+
+cdef bint try_elsewhere(Plane *p, Relay *r) noexcept nogil:
+    """The endpoint answered 503 or 429: it has not begun to work on this request. 1: another
+    attempt is on its way; 0: the answer goes to the caller."""
+    cdef Attempt a
+    if not r.upstream.retry_on_busy:
+        return 0
+    describe_attempt(r, &a)
+    a.busy = 1
+    a.attempts = <int>r.upstream.attempts
+    if not may_retry(&a):
+        return 0
+    r.endpoint.n_failures += 1
+    feed(p, r, IN_LOST_MAY_RETRY)
+    return 1
 
 
 cdef void lose_attempt(Plane *p, Relay *r, int why) noexcept nogil:

@@ -95,7 +95,7 @@ cdef void adopt_head(Plane *p, Relay *r, const Head *h) noexcept nogil:
         n = <size_t>(query - path)
     r.method = h.method
     r.minor = h.minor
-    r.asks_close = h.asks_close or h.minor == 0
+    r.asks_close = h.asks_close
     r.asks_upgrade = h.asks_upgrade
     r.owes_continue = h.asks_continue
     r.replayable = 1
@@ -175,7 +175,7 @@ cdef size_t take_head(Plane *p, Relay *r, const char *at, size_t len) noexcept n
 
 
 cdef bint wants_body(const Relay *r) noexcept nogil:
-    return not r.ask.done and PHASE_QUEUED <= r.phase <= PHASE_RELAYING and not r.asks_upgrade
+    return not r.ask.done and PHASE_QUEUED <= r.phase <= PHASE_RELAYING
 
 
 cdef size_t take_body(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:

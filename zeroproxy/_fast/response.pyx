@@ -25,7 +25,8 @@ from zeroproxy._fast.conn cimport (
     conn_recv,
     conn_send,
 )
-from zeroproxy._fast.dispatch cimport cut, end_with, feed, lose_attempt
+from zeroproxy._fast.deadline cimport arm
+from zeroproxy._fast.dispatch cimport cut, end_with, feed, lose_attempt, try_elsewhere
 from zeroproxy._fast.headers cimport Back, write_response_head
 from zeroproxy._fast.http1 cimport parse_response_head
 from zeroproxy._fast.meter cimport meter_feed
@@ -85,7 +86,7 @@ cdef size_t write_head(Plane *p, Relay *r, const Head *h) noexcept nogil:
     back.framing = <unsigned char>r.out_framing
     back.length = h.length
     back.closes = r.asks_close
-    back.keeps_alive = 0
+    back.keeps_alive = r.minor == 0 and not r.asks_close
     back.switches = h.status == 101
     return write_response_head(h, &back, p.compose, BLOCK_LARGE)
 
@@ -124,6 +125,8 @@ cdef void forward_head(Plane *p, Relay *r, char *body, size_t len) noexcept nogi
     """The final head is in p.reply; send it with the `len` bytes of body that came along."""
     cdef const Head *h = &p.reply
     cdef size_t n
+    if (h.status == 503 or h.status == 429) and try_elsewhere(p, r):
+        return
     begin_response(p, r, h)
     count_failure(r)
     n = write_head(p, r, h)
@@ -224,7 +227,11 @@ cdef void relay_body(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:
             n = 5
     if not deliver(p, r, data - before, n):
         end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_RESET)
-    elif v == VERDICT_BAD:
+        return
+    if conn_is_backed_up(&r.down):
+        # The deadline is now that of a stalled reader, which may be the earlier one.
+        arm(p, r)
+    if v == VERDICT_BAD:
         cut(p, r, CAUSE_MALFORMED)
     elif v == VERDICT_OK:
         if c.consumed < len:

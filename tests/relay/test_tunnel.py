@@ -1,0 +1,96 @@
+"""Upgrades: bytes both ways after a 101 that was asked for, and not a byte before."""
+
+import pytest
+
+from tests.support.script import get, ok, play
+
+ASK = get(b"/v1/realtime", b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+
+
+@pytest.fixture
+def script():
+    with play() as s:
+        yield s
+
+
+def open_tunnel(script):
+    d = script.downstream()
+    d.send(ASK)
+    u = script.upstream()
+    head = u.receive()
+    assert b"Upgrade: websocket\r\n" in head
+    assert b"onnection: upgrade\r\n" in head
+    u.send(SWITCH)
+    assert d.receive().startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
+    return d, u
+
+
+def test_bytes_flow_both_ways(script):
+    d, u = open_tunnel(script)
+    d.send(b"\x81\x05hello")
+    assert u.receive() == b"\x81\x05hello"
+    u.send(b"\x81\x03bye")
+    assert d.receive() == b"\x81\x03bye"
+
+
+def test_a_half_close_is_passed_on_and_both_end_it(script):
+    d, u = open_tunnel(script)
+    d.finish()
+    assert u.receive() == b""
+    assert u.is_closed()
+    u.send(b"last words")
+    assert d.receive() == b"last words"
+    u.finish()
+    assert d.is_closed()
+    d.close()
+    assert script.outcome() == "ok"
+
+
+def test_a_reset_on_one_side_ends_the_other(script):
+    d, u = open_tunnel(script)
+    d.reset()
+    assert u.is_closed()
+    assert script.outcome() == "downstream/tunnel/reset"
+
+
+def test_early_bytes_are_held_until_the_101(script):
+    d = script.downstream()
+    d.send(ASK + b"early")
+    u = script.upstream()
+    assert b"early" not in u.receive()
+    u.send(SWITCH)
+    assert u.receive() == b"early"
+    d.receive()
+
+
+def test_without_a_101_what_follows_is_http_again(script):
+    d = script.downstream()
+    d.send(ASK + get(b"/next"))
+    u = script.upstream()
+    u.receive()
+    u.send(ok(b"no upgrade"))
+    assert d.receive().endswith(b"no upgrade")
+    assert u.receive().startswith(b"GET /next HTTP/1.1\r\n")
+    u.send(ok())
+    d.receive()
+
+
+def test_backpressure_holds_in_a_tunnel(script):
+    d, u = open_tunnel(script)
+    data = bytes(k * 13 % 251 for k in range(2_000_000))
+    sent = u.send_some(data)
+    assert sent < len(data)
+    found = d.receive()
+    while sent < len(data):
+        sent += u.send_some(data[sent:])
+        found += d.receive()
+    assert found + d.receive() == data
+
+
+def test_an_idle_tunnel_is_closed():
+    with play(limits={"tunnel_idle_timeout": 0.05}) as script:
+        d, u = open_tunnel(script)
+        script.wait()
+        assert d.is_closed()
+        assert u.is_closed()

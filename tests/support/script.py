@@ -1,0 +1,280 @@
+"""Wire scripts: an Engine cranked by hand over real sockets. No loop, no sleep, no second thread.
+
+Loopback and unix sockets deliver before `send` returns, so after each step `turn()` has everything
+to look at. A test reads like the wire:
+
+    d = script.downstream()
+    d.send(GET)
+    u = script.upstream()
+    assert u.receive() == GET_FORWARDED
+    u.send(OK)
+    assert d.receive() == OK_FORWARDED
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from zeroproxy._fast.engine import Engine
+
+LIMITS: dict[str, Any] = {
+    "header_line_bytes": 8192,
+    "header_bytes": 32768,
+    "header_count": 100,
+    "body_bytes": 1 << 30,
+    "connections": 1000,
+    "interim_responses": 64,
+    "chunk_extra_bytes": 16384,
+    "header_timeout": 10.0,
+    "body_timeout": 30.0,
+    "idle_timeout": 75.0,
+    "write_stall_timeout": 60.0,
+    "linger_timeout": 2.0,
+    "tunnel_idle_timeout": 3600.0,
+}
+
+UPSTREAM: dict[str, Any] = {
+    "balance": 1,
+    "max_inflight": 0,
+    "queue": 16,
+    "queue_timeout": 30.0,
+    "connect": 2.0,
+    "first_byte": 600.0,
+    "stream_idle": 120.0,
+    "total": 0.0,
+    "attempts": 2,
+    "retry_on_busy": False,
+}
+
+
+class Peer:
+    """One end of a conversation with the engine; every step cranks it."""
+
+    def __init__(self, script: Script, sock: socket.socket) -> None:
+        self.script = script
+        self.sock = sock
+        sock.setblocking(False)
+
+    def send(self, data: bytes) -> None:
+        """Send all of it, cranking while the engine drains."""
+        while data:
+            try:
+                data = data[self.sock.send(data) :]
+            except BlockingIOError:
+                self.script.turn()
+                if not select.select([], [self.sock], [], 5)[1]:
+                    raise AssertionError("the engine does not read") from None
+        self.script.turn()
+
+    def send_bytewise(self, data: bytes) -> None:
+        for k in range(len(data)):
+            self.send(data[k : k + 1])
+
+    def send_some(self, data: bytes) -> int:
+        """Send what the socket takes now, and crank; returns how much that was."""
+        sent = 0
+        while sent < len(data):
+            try:
+                sent += self.sock.send(data[sent : sent + 65536])
+            except BlockingIOError:
+                break
+        self.script.turn()
+        return sent
+
+    def receive(self, limit: int = 1 << 30) -> bytes:
+        """Everything that is there now."""
+        self.script.turn()
+        found = b""
+        while len(found) < limit:
+            try:
+                data = self.sock.recv(min(65536, limit - len(found)))
+            except BlockingIOError:
+                return found
+            if not data:
+                self.ended = True
+                return found
+            found += data
+            self.script.turn()
+        return found
+
+    def is_closed(self) -> bool:
+        """The engine closed its side: FIN or RST, and nothing unread before it."""
+        self.script.turn()
+        try:
+            return self.sock.recv(1) == b""
+        except BlockingIOError:
+            return False
+        except ConnectionResetError:
+            return True
+
+    def was_reset(self) -> bool:
+        self.script.turn()
+        try:
+            while self.sock.recv(65536):
+                pass
+        except ConnectionResetError:
+            return True
+        except BlockingIOError:
+            pass
+        return False
+
+    def finish(self) -> None:
+        """Send FIN, keep reading."""
+        self.sock.shutdown(socket.SHUT_WR)
+        self.script.turn()
+
+    def close(self) -> None:
+        self.sock.close()
+        self.script.turn()
+
+    def reset(self) -> None:
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+        self.script.turn()
+
+
+class Script:
+    def __init__(self, limits: dict[str, Any], upstream: dict[str, Any], endpoints: int) -> None:
+        self.folder = tempfile.TemporaryDirectory(prefix="zp-")
+        self.peers: list[Peer] = []
+        self.sources = [self._listen(f"up{k}", backlog=64) for k in range(endpoints)]
+        self.engine = Engine(limits=SimpleNamespace(**{**LIMITS, **limits}))
+        max_idle = upstream.pop("max_idle", 256)
+        idle_timeout = upstream.pop("idle_timeout", 3.0)
+        specs = [
+            (f"http://up{k}", self._sockaddr(s), b"up%d.test" % k, 1, max_idle, idle_timeout)
+            for k, s in enumerate(self.sources)
+        ]
+        self.engine.add_upstream("vllm", specs, **{**UPSTREAM, **upstream})
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.setblocking(False)
+        self.engine.listen(self.listener.fileno())
+
+    def _listen(self, name: str, backlog: int) -> socket.socket:
+        source = socket.socket(socket.AF_UNIX)
+        source.bind(str(Path(self.folder.name) / name))
+        source.listen(backlog)
+        source.setblocking(False)
+        return source
+
+    @staticmethod
+    def _sockaddr(source: socket.socket) -> bytes:
+        path = source.getsockname().encode()
+        return struct.pack("=H", socket.AF_UNIX) + path + b"\0"
+
+    def turn(self) -> None:
+        """Crank until the engine has nothing to do."""
+        for _ in range(64):
+            more = self.engine.on_ready()
+            if not more and not select.select([self.engine.fileno()], [], [], 0)[0]:
+                return
+        raise AssertionError("the engine never comes to rest")
+
+    def wait(self, seconds: float = 5.0) -> None:
+        """Wait for a deadline inside the engine to pass, then crank."""
+        if not select.select([self.engine.fileno()], [], [], seconds)[0]:
+            raise AssertionError(f"nothing became due within {seconds} s")
+        self.turn()
+
+    def downstream(self) -> Peer:
+        peer = Peer(self, socket.create_connection(self.listener.getsockname()))
+        self.peers.append(peer)
+        self.turn()
+        return peer
+
+    def upstream(self, endpoint: int = 0) -> Peer:
+        """Accept the next connection the engine opened."""
+        self.turn()
+        sock, _ = self.sources[endpoint].accept()
+        peer = Peer(self, sock)
+        self.peers.append(peer)
+        self.turn()
+        return peer
+
+    def has_connected(self, endpoint: int = 0) -> bool:
+        self.turn()
+        return bool(select.select([self.sources[endpoint]], [], [], 0)[0])
+
+    def refuse(self, endpoint: int = 0) -> None:
+        """From now on the endpoint refuses connections."""
+        Path(self.sources[endpoint].getsockname()).unlink()
+
+    def records(self) -> list[dict[str, Any]]:
+        self.turn()
+        return self.engine.records(1000)
+
+    def outcome(self) -> str:
+        """The outcome of the one exchange that has ended."""
+        (record,) = self.records()
+        return str(record["outcome"])
+
+    def counters(self) -> dict[str, int]:
+        return dict(self.engine.snapshot()["counters"])
+
+    def close(self) -> None:
+        for peer in self.peers:
+            peer.sock.close()
+        self.engine.on_ready()
+        self.engine.close()
+        for source in (*self.sources, self.listener):
+            source.close()
+        self.folder.cleanup()
+
+    def demand_zero(self) -> None:
+        left = self.counters()
+        for name in ("relays", "upstream_conns", "permits", "block_bytes", "watches", "timers"):
+            assert left[name] == 0, f"{name} not given back: {left}"
+        assert left["bugs"] == 0, "a move that is not in the exchange table was asked for"
+
+
+@contextmanager
+def play(
+    *, limits: dict[str, Any] | None = None, endpoints: int = 1, **upstream: Any
+) -> Iterator[Script]:
+    """A Script; at the end everything must have been given back."""
+    script = Script(limits or {}, upstream, endpoints)
+    try:
+        yield script
+    finally:
+        script.close()
+    script.demand_zero()
+
+
+def post(path: bytes = b"/v1/chat/completions", body: bytes = b"{}", extra: bytes = b"") -> bytes:
+    head = b"POST %s HTTP/1.1\r\nHost: a.test\r\nContent-Length: %d\r\n%s\r\n"
+    return head % (path, len(body), extra) + body
+
+
+def get(path: bytes = b"/v1/models", extra: bytes = b"") -> bytes:
+    return b"GET %s HTTP/1.1\r\nHost: a.test\r\n%s\r\n" % (path, extra)
+
+
+def ok(body: bytes = b"ok", extra: bytes = b"") -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n%s\r\n" % (len(body), extra) + body
+
+
+SSE_HEAD = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
+    b"transfer-encoding: chunked\r\n\r\n"
+)
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def event(text: bytes = b'{"choices":[{"index":0,"delta":{"content":"x"}}]}') -> bytes:
+    return b"data: " + text + b"\n\n"
+
+
+def split_head(data: bytes) -> tuple[bytes, bytes]:
+    head, _, body = data.partition(b"\r\n\r\n")
+    return head + b"\r\n\r\n", body
