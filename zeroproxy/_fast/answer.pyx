@@ -28,7 +28,6 @@ from zeroproxy._fast.types cimport (
     BLAME_OURSELVES,
     BLOCK_LARGE,
     CAUSE_CLOSED,
-    CAUSE_COUNT,
     CAUSE_DRAINED,
     CAUSE_MALFORMED,
     CAUSE_NO_ENDPOINT,

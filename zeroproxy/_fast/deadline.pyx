@@ -9,7 +9,7 @@ Law 2. Every phase that waits for somebody has a limit of its own: a long prefil
 from libc.stdint cimport uint64_t
 
 from zeroproxy._fast.conn cimport conn_is_backed_up
-from zeroproxy._fast.plane cimport Plane, Relay, Upstream
+from zeroproxy._fast.plane cimport Plane, Relay
 from zeroproxy._fast.timer cimport timer_no_later
 from zeroproxy._fast.types cimport (
     PHASE_CONNECTING,

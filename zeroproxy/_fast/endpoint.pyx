@@ -9,7 +9,7 @@ Law 3. A conn that failed is closed, never pooled; FIN, not RST, so that the eng
 """
 
 from libc.stdint cimport uint32_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc
 from libc.string cimport memset
 
 from zeroproxy._fast.clock cimport NS_PER_S
@@ -25,7 +25,6 @@ from zeroproxy._fast.sock cimport (
     AF_UNIX,
     EAGAIN,
     EINPROGRESS,
-    EINTR,
     IPPROTO_TCP,
     MSG_DONTWAIT,
     MSG_PEEK,
@@ -222,7 +221,7 @@ cdef Conn *endpoint_connect(Plane *p, Endpoint *e) noexcept nogil:
 
 
 cdef void endpoint_idle_ready(Plane *p, Conn *c) noexcept nogil:
-    """A report on a conn without an owner: a prewarm connect that ended, or a conn that has died."""
+    """A report on a conn without an owner: a prewarm connect has ended, or the conn has died."""
     cdef Endpoint *e = c.endpoint
     if c.connecting:
         e.n_opening -= 1

@@ -3,7 +3,7 @@
     Engine(...)              limits and switches; no descriptor of the outside world yet
     add_upstream(...)        a group of endpoints; returns its index
     listen(fd)               accept on a listening, non-blocking descriptor (borrowed)
-    fileno(), on_ready()     give both to loop.add_reader; on_ready says whether to call it again soon
+    fileno(), on_ready()     for loop.add_reader; on_ready says whether to call it again soon
     set_endpoint(i, ...)     the words policy writes: up, draining, weight
     prewarm(i, n)            have n idle conns
     drain(), close_all()     every exchange its conn's last; then cut what still runs
@@ -17,14 +17,14 @@ Law. Adding a door is a design decision (ARCHITECTURE.md). Nothing here runs per
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from zeroproxy._fast.buffer cimport pool_close, pool_init
-from zeroproxy._fast.clock cimport NS_PER_S, clock_monotonic_ns
+from zeroproxy._fast.clock cimport clock_monotonic_ns
 from zeroproxy._fast.endpoint cimport endpoint_drop_idle, endpoint_prewarm
 from zeroproxy._fast.identity cimport identity_init
 from zeroproxy._fast.invariant cimport ZP_DEBUG
-from zeroproxy._fast.plane cimport Conn, Endpoint, Limits, Listener, Plane, Record, Relay, Upstream
+from zeroproxy._fast.plane cimport Conn, Endpoint, Limits, Listener, Plane, Record, Upstream
 from zeroproxy._fast.reactor cimport reactor_add, reactor_close, reactor_init, reactor_poll
 from zeroproxy._fast.reactor cimport reactor_remove
 from zeroproxy._fast.relay cimport (
@@ -36,7 +36,7 @@ from zeroproxy._fast.relay cimport (
 )
 from zeroproxy._fast.ring cimport Ring, ring_close, ring_init, ring_len, ring_pop
 from zeroproxy._fast.snapshot cimport read_plane, read_record
-from zeroproxy._fast.sock cimport AF_UNIX, EPOLLET, EPOLLIN
+from zeroproxy._fast.sock cimport EPOLLET, EPOLLIN
 from zeroproxy._fast.stats cimport Stats
 from zeroproxy._fast.timer cimport timer_disarm, timer_init, wheel_close, wheel_init, wheel_run
 from zeroproxy._fast.timer cimport wheel_sync
@@ -162,8 +162,8 @@ cdef class Engine:
 
     def add_upstream(self, name, endpoints, *, balance, max_inflight, queue, queue_timeout,
                      connect, first_byte, stream_idle, total, attempts, retry_on_busy):
-        """`endpoints`: (url, sockaddr bytes, authority bytes, weight, max_idle, idle_timeout s) each;
-        times in seconds, 0: none. Returns the index of the upstream."""
+        """`endpoints`: (url, sockaddr bytes, authority bytes, weight, max_idle, idle_timeout s)
+        each; times in seconds, 0: none. Returns the index of the upstream."""
         cdef Plane *p = self.p
         cdef Upstream *u = <Upstream *>calloc(1, sizeof(Upstream))
         cdef void *grown = realloc(p.upstreams, (p.n_upstreams + 1) * sizeof(Upstream *))
@@ -221,7 +221,7 @@ cdef class Engine:
         return self.p.endpoints[index]
 
     def set_endpoint(self, index, *, up=None, draining=None, weight=None):
-        """Write the words of one endpoint. An endpoint that leaves rotation loses its idle conns."""
+        """Write the words of one endpoint; one that leaves rotation loses its idle conns."""
         cdef Endpoint *e = self.endpoint_at(index)
         if up is not None:
             e.up = bool(up)

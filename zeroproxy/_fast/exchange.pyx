@@ -22,7 +22,6 @@ from zeroproxy._fast.types cimport (
     ACT_NONE,
     ACT_RETRY,
     ACT_SEND,
-    ACTION_COUNT,
     IN_BYTES,
     IN_COMPLETE,
     IN_CONNECTED,

@@ -1,4 +1,4 @@
-"""The relay's turns: what is done when a conn is ready, when a deadline passes, when work was put off.
+"""The relay's turns: when a conn is ready, when a deadline passes, when work was put off.
 
 Law 1. A turn looks at both conns and does everything that can be done now; it may be given at any
        time and twice in a row does no harm.
@@ -6,7 +6,7 @@ Law 2. Writes come before reads: what a socket can take is taken from memory bef
 Law 3. A caller who leaves is noticed without reading: FIN and RST are reported by epoll.
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from zeroproxy._fast.answer cimport refuse_politely
 from zeroproxy._fast.clock cimport NS_PER_MS
@@ -85,7 +85,7 @@ from zeroproxy._fast.types cimport (
 
 cdef bint caller_left(Plane *p, Relay *r) noexcept nogil:
     """FIN while a response is owed is an abort: it frees the GPU. (A FIN before the request is
-    complete is found by the reader.) In a tunnel a FIN is half an ending; an error is a whole one."""
+    complete is found by the reader.) In a tunnel a FIN is half an ending, an error a whole one."""
     if r.down.broken and r.phase != PHASE_CLOSED:
         end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_RESET)
         return 1

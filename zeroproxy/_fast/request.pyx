@@ -8,7 +8,6 @@ Law 3. A body that is refused half-way is never completed upstream.
 """
 
 from libc.stddef cimport size_t
-from libc.stdint cimport uint32_t
 from libc.string cimport memchr, memcpy
 
 from zeroproxy._fast.answer cimport dialect_of

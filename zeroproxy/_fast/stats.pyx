@@ -12,7 +12,6 @@ from zeroproxy._fast.stats cimport (
     ALL_OTHERS,
     BUCKETS,
     SERIES_CAP,
-    SERIES_SIZE,
     TOKEN_SERIES_CAP,
     Series,
     Stats,

@@ -175,5 +175,3 @@ cdef void wheel_sync(Wheel *w) noexcept nogil:
     spec.it_value.tv_nsec = <long>(ns % <uint64_t>NS_PER_S)
     timerfd_settime(w.timer_fd, TFD_TIMER_ABSTIME, &spec, NULL)
     w.armed_tick = tick
-
-

@@ -22,7 +22,6 @@ from zeroproxy._fast.types cimport (
     CAUSE_RESET,
     IN_COMPLETE,
     IN_GONE,
-    PHASE_TUNNEL,
     READ_MAX,
     SLACK,
 )

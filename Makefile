@@ -1,0 +1,61 @@
+# One recipe, three callers: you, .ci/run, and the next engineer. `make run` and `make test` need
+# nothing but Python 3.11+ with venv, a C compiler and this checkout.
+
+PYTHON ?= python3
+VENV ?= .venv
+PY = $(VENV)/bin/python
+JOBS ?= 2
+STAMP = $(VENV)/.installed
+SOURCES = $(wildcard zeroproxy/_fast/*.pyx zeroproxy/_fast/*.pxd zeroproxy/_fast/*.h)
+ASAN = LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1
+
+.PHONY: run test compile debug sanitize check bench fuzz annotate clean
+
+run: compile
+	$(PY) -m zeroproxy demo
+
+test: compile
+	$(PY) -m pytest tests
+
+compile: $(VENV)/.compiled
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install -q --disable-pip-version-check -U pip "setuptools>=77" "cython>=3.3.1,<3.4"
+	$(PY) tools/requirements.py | xargs -d '\n' $(PY) -m pip install -q --disable-pip-version-check
+	touch $@
+
+$(VENV)/.compiled: $(STAMP) setup.py $(SOURCES)
+	ZEROPROXY_JOBS=$(JOBS) $(PY) setup.py -q build_ext --inplace
+	$(PY) -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
+	touch $@
+
+# The two other builds live in folders of their own, so that they never replace the release build.
+debug: $(STAMP)
+	$(PY) tools/build_variant.py debug build/debug
+	cd build/debug && $(CURDIR)/$(PY) -m pytest tests/unit tests/relay tests/e2e
+
+sanitize: $(STAMP)
+	$(PY) tools/build_variant.py sanitize build/sanitize
+	cd build/sanitize && $(ASAN) $(CURDIR)/$(PY) -m pytest tests/unit tests/relay -p no:cacheprovider
+
+check: compile
+	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/cython-lint zeroproxy/_fast
+	$(PY) tools/check_hints.py
+	$(PY) -m pytest tests/house
+
+bench: compile
+	$(PY) bench/run.py
+
+fuzz: $(STAMP)
+	$(PY) tools/build_variant.py sanitize build/sanitize
+	cd build/sanitize && $(ASAN) $(CURDIR)/$(PY) -m pytest tests/fuzz -p no:cacheprovider
+
+annotate: $(STAMP)
+	ZEROPROXY_ANNOTATE=1 $(PY) setup.py -q build_ext --inplace --force
+
+clean:
+	rm -rf build $(VENV)/.compiled zeroproxy/_fast/*.so zeroproxy/_fast/*.c zeroproxy/_fast/*.html

@@ -1,0 +1,28 @@
+"""Fail if Cython gives a performance hint or a warning anywhere in the data plane: a missing
+exception clause costs a check, or the GIL, after every call."""
+
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+
+def complaints(source: Path, folder: str) -> str:
+    out = str(Path(folder) / (source.stem + ".c"))
+    command = [sys.executable, "-m", "cython", "-3", "-X", "cdivision=True", str(source), "-o", out]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    text = done.stdout + done.stderr
+    return text if done.returncode or "hint" in text or "warning" in text else ""
+
+
+def main() -> int:
+    sources = sorted(Path("zeroproxy/_fast").glob("*.pyx"))
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
+        found = [text for text in pool.map(lambda s: complaints(s, folder), sources) if text]
+    print("".join(found) or f"{len(sources)} files: no performance hint, no warning")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,210 @@
+"""Doors for tests onto kernels that Python never calls: buffers, ring, wheel, exchange table,
+histogram, the law of retries. Nothing outside tests/ and bench/ imports this."""
+
+from libc.stdint cimport uint64_t
+from libc.string cimport memset
+
+from zeroproxy._fast.buffer cimport (
+    buffer_append,
+    buffer_bytes,
+    buffer_consume,
+    buffer_len,
+    buffer_reserve,
+    pool_close,
+    pool_init,
+)
+from zeroproxy._fast.exchange cimport Attempt, exchange_step, may_retry
+from zeroproxy._fast.plane cimport Conn, Histogram, Plane, Record, Relay, Timer, Wheel
+from zeroproxy._fast.ring cimport Ring, ring_close, ring_init, ring_pop, ring_push
+from zeroproxy._fast.stats cimport BUCKETS, histogram_add, histogram_bound
+from zeroproxy._fast.timer cimport (
+    timer_arm,
+    timer_disarm,
+    timer_init,
+    timer_no_later,
+    wheel_close,
+    wheel_init,
+    wheel_run,
+    wheel_sync,
+)
+from zeroproxy._fast.types cimport (
+    ACT_BUG,
+    ACTION_COUNT,
+    INPUT_COUNT,
+    PHASE_COUNT,
+    BlockPool,
+    Buffer,
+    Input,
+)
+
+from zeroproxy._fast.exchange import MOVES
+
+N_PHASES = PHASE_COUNT
+N_INPUTS = INPUT_COUNT
+N_ACTIONS = ACTION_COUNT
+BUG = ACT_BUG
+SIZES = {"relay": sizeof(Relay), "conn": sizeof(Conn), "record": sizeof(Record)}
+
+
+def table():
+    """The dict literal of exchange.pyx."""
+    return dict(MOVES)
+
+
+def step(int phase, int what):
+    """(next phase, action) of the compiled table, for a legal pair."""
+    cdef unsigned char at = <unsigned char>phase
+    action = <int>exchange_step(&at, <Input>what)
+    return at, action
+
+
+def retry_is_legal(**facts):
+    cdef Attempt a
+    memset(&a, 0, sizeof(a))
+    a.head_sent = facts.get("head_sent", False)
+    a.heard = facts.get("heard", False)
+    a.replayable = facts.get("replayable", True)
+    a.connected = facts.get("connected", True)
+    a.reused = facts.get("reused", False)
+    a.busy = facts.get("busy", False)
+    a.timed_out = facts.get("timed_out", False)
+    a.tried = facts.get("tried", 1)
+    a.attempts = facts.get("attempts", 2)
+    return bool(may_retry(&a))
+
+
+cdef class BufferProbe:
+    """One Buffer over a pool of its own."""
+
+    cdef Buffer b
+    cdef BlockPool pool
+
+    def __cinit__(self):
+        pool_init(&self.pool)
+
+    def append(self, bytes data):
+        return bool(buffer_append(&self.b, &self.pool, data, len(data)))
+
+    def reserve(self, size_t n):
+        return bool(buffer_reserve(&self.b, &self.pool, n))
+
+    def consume(self, size_t n):
+        buffer_consume(&self.b, &self.pool, n)
+
+    def content(self):
+        return (<char *>buffer_bytes(&self.b))[:buffer_len(&self.b)] if self.b.cap else b""
+
+    def state(self):
+        """(at, end, cap, bytes lent by the pool)"""
+        return self.b.at, self.b.end, self.b.cap, self.pool.bytes_out
+
+    def __dealloc__(self):
+        if self.b.cap:
+            buffer_consume(&self.b, &self.pool, buffer_len(&self.b))
+        pool_close(&self.pool)
+
+
+cdef class RingProbe:
+    cdef Ring ring
+
+    def __cinit__(self, unsigned int slots):
+        if ring_init(&self.ring, slots) < 0:
+            raise MemoryError
+
+    def push(self, uint64_t serial):
+        cdef Record r
+        memset(&r, 0, sizeof(r))
+        r.serial = serial
+        return bool(ring_push(&self.ring, &r))
+
+    def pop(self):
+        cdef Record r
+        return r.serial if ring_pop(&self.ring, &r) else None
+
+    def push_many(self, uint64_t first, uint64_t n):
+        """Push without the GIL, spinning while full; for the two-thread test."""
+        cdef Record r
+        cdef uint64_t k
+        memset(&r, 0, sizeof(r))
+        with nogil:
+            for k in range(n):
+                r.serial = first + k
+                while not ring_push(&self.ring, &r):
+                    pass
+
+    def overflow(self):
+        return self.ring.n_overflow
+
+    def __dealloc__(self):
+        ring_close(&self.ring)
+
+
+cdef void on_due(void *plane, void *owner) noexcept nogil:
+    with gil:
+        (<object>owner).fired()
+
+
+cdef class TimerProbe:
+    cdef Timer t
+    cdef object log
+    cdef object name
+
+    def __init__(self, log, name):
+        self.log, self.name = log, name
+        timer_init(&self.t, on_due, <void *>self)
+
+    def fired(self):
+        self.log.append(self.name)
+
+    def due(self):
+        return self.t.due_ns
+
+
+cdef class WheelProbe:
+    """A Wheel whose clock the test turns."""
+
+    cdef Plane p
+    cdef Wheel *w
+
+    def __cinit__(self, uint64_t now_ns):
+        self.w = &self.p.wheel
+        self.p.now_ns = now_ns
+        if wheel_init(self.w, now_ns) < 0:
+            raise OSError("timerfd_create")
+
+    def arm(self, TimerProbe t, uint64_t due_ns):
+        timer_arm(self.w, &t.t, due_ns)
+
+    def no_later(self, TimerProbe t, uint64_t due_ns):
+        timer_no_later(self.w, &t.t, due_ns)
+
+    def disarm(self, TimerProbe t):
+        timer_disarm(self.w, &t.t)
+
+    def turn_to(self, uint64_t now_ns):
+        self.p.now_ns = now_ns
+        wheel_run(self.w, &self.p)
+
+    def next_wake(self):
+        """The tick the timerfd would be set to, in ns; 0: off."""
+        wheel_sync(self.w)
+        return self.w.armed_tick << 24 if self.w.n_armed else 0
+
+    def armed(self):
+        return self.w.n_armed
+
+    def __dealloc__(self):
+        wheel_close(self.w)
+
+
+def histogram(values):
+    """(counts, sum, n) after adding values in ns."""
+    cdef Histogram h
+    memset(&h, 0, sizeof(h))
+    for value in values:
+        histogram_add(&h, value)
+    return [h.counts[i] for i in range(BUCKETS)], h.sum_ns, h.n
+
+
+def bounds():
+    return [histogram_bound(i) for i in range(BUCKETS - 1)]
