@@ -1,0 +1,166 @@
+"""The configuration: every key, its type, its range and its default, as frozen structs.
+
+Law 1. The names are a contract (conf/reference.toml shows them all): keys are added, not renamed.
+Law 2. A default is what an operator who never heard of the key would want; its precedent is named.
+Law 3. A key whose feature this version does not have is refused, never silently accepted.
+Times are seconds; 0 means no limit unless a key says otherwise. Reading: config_load.py.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+Seconds = Annotated[float, Meta(ge=0, le=86400 * 365)]
+Count = Annotated[int, Meta(ge=0, le=1 << 40)]
+Weight = Annotated[int, Meta(ge=1, le=1000)]
+Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
+
+
+class Base(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Frozen, keyword-only, closed: an unknown key is an error that names it."""
+
+
+class Server(Base, frozen=True):
+    """The data listeners."""
+
+    #: "HOST:PORT", "[v6]:PORT", "unix:/path" or "fd:N" (inherited); a string or a list.
+    listen: str | tuple[str, ...] = ("127.0.0.1:8080",)
+    #: Processes. Only 1 in this version.
+    workers: Annotated[int, Meta(ge=1, le=64)] = 1
+    #: How long SIGTERM waits for exchanges to finish before it cuts them (Kubernetes: 30).
+    drain_timeout: Seconds = 30.0
+    #: Add Via to forwarded requests: a MUST of RFC 9110 7.6.3 that nginx and HAProxy omit.
+    via: bool = True
+    #: Keep the caller's X-Forwarded-* and append to them. Only behind a proxy of your own.
+    trust_forwarded: bool = False
+
+
+class Admin(Base, frozen=True):
+    """The admin listener, apart from the data port."""
+
+    #: "HOST:PORT" or "unix:/path"; "" switches it off. Keep it on loopback.
+    listen: str = "127.0.0.1:9090"
+
+
+class Endpoint(Base, frozen=True):
+    """One address of an upstream; in TOML a URL string or {url, weight}."""
+
+    #: "http://HOST:PORT" or "unix:/path".
+    url: str
+    #: Share of traffic relative to the other endpoints.
+    weight: Weight = 1
+
+
+class Pool(Base, frozen=True):
+    """Idle connections to each endpoint."""
+
+    #: Idle connections kept at most; more are closed (nginx keepalive: per worker, no default).
+    max_idle: Annotated[int, Meta(ge=0, le=65536)] = 256
+    #: An idle connection is closed after this; must stay under the server's own limit (uvicorn,
+    #: cpp-httplib: 5 s).
+    idle_timeout: Seconds = 3.0
+
+
+class Admission(Base, frozen=True):
+    """How many exchanges run at once, and how many may wait."""
+
+    #: Exchanges in flight per upstream; 0: no limit. vLLM queues well by itself.
+    max_inflight: Annotated[int, Meta(ge=0, le=1 << 20)] = 0
+    #: Exchanges that may wait for a permit; above it: 503 at once.
+    queue: Annotated[int, Meta(ge=0, le=1 << 20)] = 1024
+    #: How long one may wait; then 503.
+    queue_timeout: Seconds = 30.0
+
+
+class Timeouts(Base, frozen=True):
+    """Patience with an endpoint, phase by phase."""
+
+    #: Until the TCP connection stands. Loopback or LAN: 2 s is generous.
+    connect: Seconds = 2.0
+    #: From the last request byte to the first response byte: queueing and prefill are not a hang.
+    first_byte: Seconds = 600.0
+    #: Between two reads of a response that has begun.
+    stream_idle: Seconds = 120.0
+    #: The whole exchange.
+    total: Seconds = 0.0
+
+
+class Retry(Base, frozen=True):
+    """Only before the first response byte, only where nothing can have been generated."""
+
+    #: Attempts in all; 1: none again (a stale pooled connection is replaced all the same).
+    attempts: Annotated[int, Meta(ge=1, le=10)] = 2
+    #: Treat 503 and 429 as "not begun" and try another endpoint.
+    on_busy: bool = False
+
+
+class Upstream(Base, frozen=True):
+    """A named group of endpoints that serve the same models."""
+
+    name: Name
+    endpoints: tuple[str | Endpoint, ...]
+    #: least_inflight: fewest exchanges per weight. round_robin: turns by weight.
+    balance: Literal["least_inflight", "round_robin"] = "least_inflight"
+    pool: Pool = field(default_factory=Pool)
+    admission: Admission = field(default_factory=Admission)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    retry: Retry = field(default_factory=Retry)
+
+    def all_endpoints(self) -> tuple[Endpoint, ...]:
+        """The endpoints as structs, strings given a weight of 1."""
+        return tuple(Endpoint(url=e) if isinstance(e, str) else e for e in self.endpoints)
+
+
+class Limits(Base, frozen=True):
+    """What a caller may send, and how slowly. Everything is bounded."""
+
+    #: Request line, bytes (RFC 9112: at least 8,000 must work); above it: 414.
+    header_line_bytes: Annotated[int, Meta(ge=512, le=32768)] = 8192
+    #: A whole head, bytes; above it: 431. Half a block at most.
+    header_bytes: Annotated[int, Meta(ge=1024, le=49152)] = 32768
+    #: Fields of a head (Envoy 100, HAProxy 101); above it: 431.
+    header_count: Annotated[int, Meta(ge=8, le=256)] = 100
+    #: Request body, bytes; 0: no limit. Images and audio come as base64. Above it: 413.
+    body_bytes: Count = 1 << 30
+    #: Downstream connections; 0: as many as the descriptors allow. Above it: 503.
+    connections: Annotated[int, Meta(ge=0, le=1 << 20)] = 0
+    #: First to last byte of a head (nginx 60, here the strict figure of the slowloris literature).
+    header_timeout: Seconds = 10.0
+    #: Between two reads of a request body (nginx 60).
+    body_timeout: Seconds = 30.0
+    #: A kept-alive connection without a request (nginx 75).
+    idle_timeout: Seconds = 75.0
+    #: A write that makes no progress because the peer does not read (nginx 60).
+    write_stall_timeout: Seconds = 60.0
+    #: An upgraded connection silent in both directions (Envoy 1 h).
+    tunnel_idle_timeout: Seconds = 3600.0
+    #: Reading on after an error answer so that it is not lost to a RST (nginx lingering_timeout 5).
+    linger_timeout: Seconds = 2.0
+    #: 1xx answers forwarded per request.
+    interim_responses: Annotated[int, Meta(ge=1, le=1000)] = 64
+    #: Chunk extensions and trailers per message, bytes; read and dropped.
+    chunk_extra_bytes: Annotated[int, Meta(ge=256, le=65536)] = 16384
+
+
+class Log(Base, frozen=True):
+    """What is written down."""
+
+    #: "jsonl:stdout" or "jsonl:/path": one line per exchange; "" switches it off.
+    access: Annotated[str, Meta(pattern=r"^(|jsonl:.+)$")] = ""
+
+
+class Config(Base, frozen=True):
+    """Everything. At least one upstream is needed."""
+
+    upstream: tuple[Upstream, ...]
+    server: Server = field(default_factory=Server)
+    admin: Admin = field(default_factory=Admin)
+    limits: Limits = field(default_factory=Limits)
+    log: Log = field(default_factory=Log)
+
+    def listens(self) -> tuple[str, ...]:
+        """server.listen as a tuple."""
+        one = self.server.listen
+        return (one,) if isinstance(one, str) else one
