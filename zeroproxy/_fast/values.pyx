@@ -33,7 +33,7 @@ cdef extern from "arpa/inet.h" nogil:
     int inet_pton(int af, const char *src, void *dst)
 
 cdef enum:
-    SLOTS = 128
+    SLOTS = 64
     IPV6_TEXT_MAX = 45
     PORT_MAX = 65535
 
@@ -58,7 +58,7 @@ cdef uint8_t[8] METHOD_LENS
 
 
 cdef inline uint32_t slot_of(Cursor name, size_t n) noexcept nogil:
-    return <uint32_t>(n * 31 + fold(name[0]) * 7 + fold(name[n - 1])) & (SLOTS - 1)
+    return <uint32_t>(n + fold(name[0]) * 7 + fold(name[n - 1]) * 23) & (SLOTS - 1)
 
 
 cdef int fill_slots() except -1:
