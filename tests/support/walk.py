@@ -2,7 +2,7 @@
 head, body, next head. What the relay decides beyond the kernels is named here: nothing is read
 behind a message that closes or upgrades, at most INTERIMS 1xx, no 101 that nobody asked for."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,6 @@ LIMITS = (8192, 65535, 128)
 RESPONSE_LIMITS = (65535, 65535, 128)  # a status line is not a way to attack us
 EXTRA_LIMIT = 16384
 INTERIMS = 32
-Parse = Callable[[Any], tuple[int, Any]]
 
 
 @dataclass
@@ -56,7 +55,8 @@ class Walker:
 
     def refuse(self, fault: str, at: int) -> bool:
         self.walk.state, self.walk.fault = "bad", fault
-        self.walk.fault_at = self.walk.consumed + at
+        self.walk.consumed += at
+        self.walk.fault_at = self.walk.consumed
         return False
 
     def drop(self, n: int) -> None:

@@ -16,7 +16,7 @@ CHUNKED = {
     b"1\r\nh\r\n4\r\nello\r\n0\r\n\r\n": b"hello",
     b"00005\r\nhello\r\n000\r\n\r\n": b"hello",
     b"A\r\n0123456789\r\na\r\nabcdefghij\r\n0\r\n\r\n": b"0123456789abcdefghij",
-    b"5;a\r\nhello\r\n0;b=c;d=\"e;\\\"\xff\"\r\n\r\n": b"hello",
+    b'5;a\r\nhello\r\n0;b=c;d="e;\\"\xff"\r\n\r\n': b"hello",
     b"2\r\n\r\n\r\n0\r\n\r\n": b"\r\n",
     b"1\r\nx\r\n0\r\nX-T: 1\r\nY:\r\n\r\n": b"x",
     b"000000000000000000000000001\r\nx\r\n0\r\n\r\n": b"x",

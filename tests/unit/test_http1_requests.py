@@ -22,7 +22,9 @@ TAKEN = {
     "obs-text and tabs in a value": b"GET / HTTP/1.1\r\n" + HOST + b"X: a\t\xc3\xa9\xff b\r\n\r\n",
     "upgrade": b"GET / HTTP/1.1\r\n" + HOST + b"Connection: upgrade\r\nUpgrade: websocket\r\n\r\n",
     "options with hops": b"OPTIONS / HTTP/1.1\r\n" + HOST + b"Max-Forwards: 3\r\n\r\n",
-    "expects 100": b"PUT / HTTP/1.1\r\n" + HOST + b"Expect: 100-Continue\r\nContent-Length: 1\r\n\r\n",
+    "expects 100": b"PUT / HTTP/1.1\r\n"
+    + HOST
+    + b"Expect: 100-Continue\r\nContent-Length: 1\r\n\r\n",
     "percent at the end": b"GET /%2f HTTP/1.1\r\n" + HOST + b"\r\n",
 }
 
@@ -256,7 +258,8 @@ def test_all_field_names_are_known_in_any_case() -> None:
 
 @pytest.mark.parametrize(
     "host",
-    b"a a.test a.test. a.test:80 a.test: 127.0.0.1 [::1] [::1]:8080 [v1.a] a%20b a_b~ x:65535".split(),
+    b"a a.test a.test. a.test:80 a.test: 127.0.0.1 [::1] [::1]:8080 [v1.a] a%20b a_b~ x:65535"
+    b" 1.2.3.4:1 [::ffff:1.2.3.4] [1:2:3:4:5:6:7:8]".split(),
 )
 def test_a_host_is_taken(host: bytes) -> None:
     with at_guard_page(host) as part:
