@@ -92,7 +92,7 @@ REFUSED_WHEN_COMPLETE = {
     field(b"Connection: Cookie"): "connection",
     field(b"Connection: x-api-key"): "connection",
     field(b"Connection: a b"): "connection",
-    field(b"Connection: " + b"a," * 1025): "connection",
+    field(b"Connection: " + b"a," * 513): "connection",
     field(b"Expect: 100-continue, x"): "expect",
     field(b"Authorization: a\r\nAuthorization: b"): "duplicate",
     field(b"X-Api-Key: a\r\nX-Api-Key: b"): "duplicate",
