@@ -166,7 +166,7 @@ cdef inline bint add_digit(Body *b, unsigned char c) noexcept nogil:
 
 cdef inline bint count_extra(Body *b, uint8_t state, uint32_t extra_limit) noexcept nogil:
     """0: this byte is one too many."""
-    if is_extra(state) or (state == BODY_DIGITS and b.line_bytes >= SIZE_DIGITS):
+    if is_extra(state) or (state == BODY_DIGITS and b.line_bytes > SIZE_DIGITS):
         b.extra_bytes += 1
         return b.extra_bytes <= extra_limit
     return 1

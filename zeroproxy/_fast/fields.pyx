@@ -10,7 +10,7 @@ Law 3. A kept value holds no CR, LF, NUL or other control but HTAB: whoever copi
 """
 
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint16_t, uint32_t
 
 from zeroproxy._fast.grammar cimport (
     CR,

@@ -347,7 +347,8 @@ cdef void put_status_line(Out *o, const Head *h) noexcept nogil:
 cdef void put_connection(Out *o, const Head *h, const Back *back) noexcept nogil:
     """426 names the protocol to ask for, so its Upgrade travels on (RFC 9110 15.5.22)."""
     if (back.switches or h.status == 426) and put_upgrade(o, h):
-        put_word(o, b"Connection: upgrade, close\r\n" if back.closes else b"Connection: upgrade\r\n")
+        put_word(o, b"Connection: upgrade")
+        put_word(o, b", close\r\n" if back.closes else b"\r\n")
     elif back.closes:
         put_word(o, b"Connection: close\r\n")
     elif back.keeps_alive:

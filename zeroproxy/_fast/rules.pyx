@@ -13,7 +13,15 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int16_t, uint8_t, uint32_t, uint64_t
 
 from zeroproxy._fast.fields cimport refuse
-from zeroproxy._fast.grammar cimport IS_TOKEN, Cursor, is_all, is_same, is_word, next_element
+from zeroproxy._fast.grammar cimport (
+    IS_TOKEN,
+    Cursor,
+    fold,
+    is_all,
+    is_same,
+    is_word,
+    next_element,
+)
 from zeroproxy._fast.types cimport (
     FAULT_CODING,
     FAULT_CODING_UNKNOWN,
@@ -38,6 +46,7 @@ from zeroproxy._fast.types cimport (
     FIELD_TRANSFER_ENCODING,
     FIELD_UPGRADE,
     FIELD_X_API_KEY,
+    FIELDS_MAX,
     FRAMING_CHUNKED,
     FRAMING_CLOSE,
     FRAMING_LENGTH,
@@ -53,8 +62,8 @@ from zeroproxy._fast.types cimport (
 from zeroproxy._fast.values cimport field_id, is_authority, is_protocol, read_number, span_is
 
 cdef enum:
-    # Marking costs options x fields comparisons. A peer that asks for more is not asking.
-    OPTIONS_MAX = 128
+    # Marking costs options x fields comparisons; who asks for more is not asking.
+    OPTIONS_MAX = 512
     MAX_FORWARDS_MAX = 32767
 
 
@@ -66,6 +75,8 @@ cdef struct Seen:           # what one pass over the fields found; indices, -1: 
     bint says_upgrade
     uint32_t options
     bint is_request
+    bint has_hashes         # of all field names; made when an option names a field
+    uint32_t[FIELDS_MAX] hashes
 
 
 cdef inline Cursor value_of(const Head *head, const Field *f) noexcept nogil:
@@ -82,7 +93,7 @@ cdef void look(const Head *head, Seen *seen) noexcept nogil:
     for i in range(FIELD_ID_COUNT):
         seen.first[i] = seen.second[i] = -1
     seen.says_close = seen.says_keep_alive = seen.says_upgrade = 0
-    seen.options = 0
+    seen.options = seen.has_hashes = 0
     for i in range(head.n_fields):
         k = head.fields[i].id
         if k == FIELD_OTHER:
@@ -139,15 +150,36 @@ cdef bint is_protected(Span name, uint8_t k) noexcept nogil:
     )
 
 
-cdef void nominate(Head *head, Span name, uint8_t k) noexcept nogil:
-    cdef Field *f
+cdef uint32_t name_hash(Cursor p, size_t n) noexcept nogil:
+    """FNV-1a of a name in lower case: unequal hashes spare most comparisons of names."""
+    cdef uint32_t h = 2166136261
+    cdef size_t i
+    for i in range(n):
+        h = (h ^ fold(p[i])) * 16777619
+    return h
+
+
+cdef void hash_names(const Head *head, Seen *seen) noexcept nogil:
+    cdef const Field *f
     cdef int i
+    seen.has_hashes = 1
     for i in range(head.n_fields):
         f = &head.fields[i]
-        if f.id != k or f.nominated:
-            continue
-        if k != FIELD_OTHER or (
-            f.name_len == name.len
+        seen.hashes[i] = name_hash(<Cursor>head.base + f.name_at, f.name_len)
+
+
+cdef void nominate(Head *head, Seen *seen, Span name) noexcept nogil:
+    cdef uint32_t h = name_hash(<Cursor>name.at, name.len)
+    cdef Field *f
+    cdef int i
+    if not seen.has_hashes:
+        hash_names(head, seen)
+    for i in range(head.n_fields):
+        f = &head.fields[i]
+        if (
+            seen.hashes[i] == h
+            and f.name_len == name.len
+            and not f.nominated
             and is_same(<Cursor>head.base + f.name_at, <Cursor>name.at, name.len)
         ):
             f.nominated = 1
@@ -171,7 +203,7 @@ cdef bint take_option(Head *head, Seen *seen, Span option) noexcept nogil:
         return 1
     if is_protected(option, k):
         return 0
-    nominate(head, option, k)
+    nominate(head, seen, option)
     return 1
 
 
