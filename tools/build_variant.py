@@ -11,7 +11,16 @@ import sys
 from pathlib import Path
 
 SWITCH = {"debug": "ZEROPROXY_DEBUG", "sanitize": "ZEROPROXY_SANITIZE"}
-PARTS = ("zeroproxy", "tests", "bench", "conf", "setup.py", "pyproject.toml", "README.md", "LICENSE")
+PARTS = (
+    "zeroproxy",
+    "tests",
+    "bench",
+    "conf",
+    "setup.py",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+)
 
 
 def copy_newer(source: Path, target: Path) -> None:

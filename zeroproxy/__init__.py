@@ -1,0 +1,48 @@
+"""zeroproxy: a sidecar proxy for LLM inference servers that costs almost nothing.
+
+    async with zeroproxy.Proxy(zeroproxy.load_config("prod.toml")) as proxy: ...
+
+Public names are resolved when they are first used (PEP 562): importing a module of a low floor
+must not pull the upper floors in.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zeroproxy._version import __version__
+    from zeroproxy.config import Config
+    from zeroproxy.config_load import load_config, parse_config
+    from zeroproxy.embed import Proxy
+    from zeroproxy.errors import ConfigError, ListenError, ZeroproxyError
+
+_WHERE = {
+    "Config": "zeroproxy.config",
+    "ConfigError": "zeroproxy.errors",
+    "ListenError": "zeroproxy.errors",
+    "Proxy": "zeroproxy.embed",
+    "ZeroproxyError": "zeroproxy.errors",
+    "__version__": "zeroproxy._version",
+    "load_config": "zeroproxy.config_load",
+    "parse_config": "zeroproxy.config_load",
+}
+
+__all__ = [
+    "Config",
+    "ConfigError",
+    "ListenError",
+    "Proxy",
+    "ZeroproxyError",
+    "__version__",
+    "load_config",
+    "parse_config",
+]
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name not in _WHERE:
+        raise AttributeError(f"module 'zeroproxy' has no attribute {name!r}")
+    return getattr(import_module(_WHERE[name]), name)

@@ -43,9 +43,7 @@ class Reader:
         self.lines = Lines(text)
 
     def error(self, message: str, path: tuple[str | int, ...]) -> ConfigError:
-        return ConfigError(
-            message, file=self.name, line=self.lines.find(path), key=show(path)
-        )
+        return ConfigError(message, file=self.name, line=self.lines.find(path), key=show(path))
 
     def parse(self) -> dict[str, Any]:
         try:
@@ -97,7 +95,8 @@ class Reader:
         try:
             return msgspec.convert(raw, Config)
         except msgspec.ValidationError as error:
-            message, path = str(error), ()
+            message = str(error)
+            path: tuple[str | int, ...] = ()
             if found := MSGSPEC_PATH.search(message):
                 path, message = read_path(found[1]), message[: found.start()]
             if path and path[-1] == "balance":

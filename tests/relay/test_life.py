@@ -122,7 +122,9 @@ def test_a_chunked_upload_is_framed_again(script):
 
 def test_the_last_bytes_of_a_chunked_upload_never_overwrite_the_next_request(script):
     d = script.downstream()
-    d.send(b"POST /x HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r")
+    d.send(
+        b"POST /x HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r"
+    )
     d.send(b"\n" + get(b"/next"))
     u = script.upstream()
     assert u.receive().endswith(b"\r\n\r\n1\r\na\r\n0\r\n\r\n")

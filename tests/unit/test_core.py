@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 from zeroproxy._fast import probe_core as probe
 from zeroproxy._fast.engine import IS_DEBUG
 
-PHASES = "idle head queued connecting waiting relaying tunnel flushing lingering closed".split()
+PHASES = [
+    "idle", "head", "queued", "connecting", "waiting", "relaying", "tunnel", "flushing",
+    "lingering", "closed",
+]  # fmt: skip
 CLOSED = PHASES.index("closed")
 
 
@@ -69,7 +72,9 @@ def test_the_map_shows_every_row_of_the_table():
     if text is None:
         pytest.skip("this build has no ARCHITECTURE.md beside it")
     for (phase, _), (to, _) in probe.table().items():
-        (row,) = [line for line in text.splitlines() if line.startswith(f"| {PHASES[phase].upper()} |")]
+        (row,) = [
+            line for line in text.splitlines() if line.startswith(f"| {PHASES[phase].upper()} |")
+        ]
         assert PHASES[to].upper() in row
 
 
@@ -233,9 +238,7 @@ def test_a_value_is_counted_in_the_first_bucket_that_holds_it(values):
     assert (sum(counts), total, n) == (len(values), sum(values), len(values))
     bounds = [0, *probe.bounds()]
     for k, count in enumerate(counts[:-1]):
-        assert count == sum(
-            (bounds[k] < v <= bounds[k + 1]) or (k == 0 and v == 0) for v in values
-        )
+        assert count == sum((bounds[k] < v <= bounds[k + 1]) or (k == 0 and v == 0) for v in values)
 
 
 def test_bounds_grow():

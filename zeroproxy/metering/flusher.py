@@ -26,9 +26,7 @@ class Sink(Protocol):
 
 
 class Flusher:
-    def __init__(
-        self, take: Callable[[int], list[dict[str, Any]]], sinks: Sequence[Sink]
-    ) -> None:
+    def __init__(self, take: Callable[[int], list[dict[str, Any]]], sinks: Sequence[Sink]) -> None:
         self._take = take
         self._sinks = sinks
         self._stop = threading.Event()

@@ -18,7 +18,7 @@ RETRY = 0.25  # seconds between probes until the first success
 
 
 async def can_connect(address: Address) -> str:
-    """"" if the endpoint accepts a connection, else why not."""
+    """ "" if the endpoint accepts a connection, else why not."""
     try:
         async with asyncio.timeout(TIMEOUT):
             if isinstance(address.target, str):

@@ -1,4 +1,4 @@
-"""Listening sockets: TCP, unix, or inherited. Every failure is a sentence that names the address."""
+"""Listening sockets: TCP, unix, or inherited. A failure is a sentence that names the address."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         try:
             addresses = [await self._resolve(u) for u in self.config.upstream]
-            self.bound = bind_all(self.config.server.listen)
+            self.bound = bind_all(self.config.listens())
             self.engine = self._make_engine(addresses)
             self._start_sinks()
             self.readiness = Readiness([a for group in addresses for a in group])
@@ -80,7 +80,7 @@ class Worker:
         self.readiness.probe_until_ready()
 
     async def _resolve(self, upstream: Upstream) -> list[Address]:
-        return list(await asyncio.gather(*(resolve(e.url) for e in upstream.endpoints)))
+        return list(await asyncio.gather(*(resolve(e.url) for e in upstream.all_endpoints())))
 
     def _make_engine(self, addresses: list[list[Address]]) -> Engine:
         config = self.config
@@ -101,7 +101,7 @@ class Worker:
             [
                 (a.url, a.sockaddr, a.authority, e.weight, upstream.pool.max_idle,
                  upstream.pool.idle_timeout)
-                for a, e in zip(group, upstream.endpoints, strict=True)
+                for a, e in zip(group, upstream.all_endpoints(), strict=True)
             ],
             balance=BALANCE[upstream.balance],
             max_inflight=upstream.admission.max_inflight,
@@ -178,7 +178,8 @@ class Worker:
             limit = self.config.server.drain_timeout if timeout is None else timeout
             deadline = time.monotonic() + limit
             self.engine.drain()
-            while self.engine.busy() and time.monotonic() < deadline:
+            # The data plane ends exchanges without telling Python: a look every 20 ms will do.
+            while self.engine.busy() and time.monotonic() < deadline:  # noqa: ASYNC110
                 await asyncio.sleep(DRAIN_POLL)
             cut = int(self.engine.busy())
         await self._release()

@@ -1,0 +1,7 @@
+"""`python -m zeroproxy` is `zeroproxy`."""
+
+import sys
+
+from zeroproxy.cli import main
+
+sys.exit(main())

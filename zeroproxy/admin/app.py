@@ -1,0 +1,110 @@
+"""Routes of the admin listener.
+
+GET /healthz   the process runs
+GET /readyz    traffic should be sent here (200), or not and why (503)
+GET /metrics   Prometheus
+GET /status    everything the proxy knows of itself, as JSON
+POST /-/drain  stop gracefully
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import orjson
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from zeroproxy.admin.metrics import SnapshotCollector
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class AdminSource(Protocol):
+    """What the admin asks of a worker."""
+
+    def snapshot(self) -> dict[str, Any]: ...
+
+    def ready(self) -> tuple[bool, list[str]]: ...
+
+    def drain(self) -> None: ...
+
+
+SOURCE = web.AppKey("source", AdminSource)
+REGISTRY = web.AppKey("registry", CollectorRegistry)
+
+INDEX = """<!doctype html><html lang="en"><meta charset="utf-8"><title>zeroproxy</title>
+<style>body{font:16px/1.6 system-ui,sans-serif;margin:3em auto;max-width:40em}</style>
+<h1>zeroproxy</h1><ul>
+<li><a href="/status">/status</a> everything it knows of itself
+<li><a href="/metrics">/metrics</a> Prometheus
+<li><a href="/readyz">/readyz</a> whether traffic should come here
+<li><a href="/healthz">/healthz</a> whether the process runs</ul></html>
+"""
+
+
+def as_json(value: Any, status: int = 200) -> web.Response:
+    return web.Response(
+        body=orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE),
+        status=status,
+        content_type="application/json",
+    )
+
+
+@web.middleware
+async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Errors as JSON, and headers that keep browsers and caches from guessing."""
+    try:
+        response = await handler(request)
+    except web.HTTPException as error:
+        response = as_json({"error": {"message": error.reason, "code": error.status}}, error.status)
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+async def healthz(_: web.Request) -> web.Response:
+    return as_json({"status": "ok"})
+
+
+async def readyz(request: web.Request) -> web.Response:
+    is_ready, reasons = request.app[SOURCE].ready()
+    return as_json({"ready": is_ready, "reasons": reasons}, 200 if is_ready else 503)
+
+
+async def metrics(request: web.Request) -> web.Response:
+    encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+    body = encode(request.app[REGISTRY])
+    return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+async def status(request: web.Request) -> web.Response:
+    return as_json(request.app[SOURCE].snapshot())
+
+
+async def drain(request: web.Request) -> web.Response:
+    request.app[SOURCE].drain()
+    return as_json({"draining": True}, 202)
+
+
+async def index(_: web.Request) -> web.Response:
+    return web.Response(text=INDEX, content_type="text/html")
+
+
+def create_app(source: AdminSource) -> web.Application:
+    """The admin application over `source`; start it with AdminServer or any aiohttp runner."""
+    app = web.Application(middlewares=[guard])
+    app[SOURCE] = source
+    app[REGISTRY] = CollectorRegistry(auto_describe=False)
+    app[REGISTRY].register(SnapshotCollector(source.snapshot))
+    app.router.add_get("/", index)
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
+    app.router.add_get("/metrics", metrics)
+    app.router.add_get("/status", status)
+    app.router.add_post("/-/drain", drain)
+    return app

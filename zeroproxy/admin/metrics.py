@@ -1,0 +1,147 @@
+"""Prometheus families out of a snapshot, made anew for every scrape.
+
+The counters live in C; a custom collector of prometheus_client writes them in the text format, so
+names, escaping and content types are the library's business. Names: the contract of the project.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+Snapshot = dict[str, Any]
+
+HISTOGRAMS = (
+    ("ttft", "zeroproxy_ttft_seconds", "First byte of the request to first byte of the answer"),
+    ("gap", "zeroproxy_inter_token_seconds", "Between two reads of one streamed response"),
+    ("request", "zeroproxy_request_seconds", "First byte of the request to the last of the answer"),
+    ("queue_wait", "zeroproxy_queue_seconds", "Waiting for a permit"),
+)
+
+
+def requests(snapshot: Snapshot) -> Metric:
+    family = CounterMetricFamily(
+        "zeroproxy_requests",
+        "Exchanges that have ended, by who ended them, in which phase and why",
+        labels=("upstream", "endpoint", "status", "outcome"),
+    )
+    for r in snapshot["requests"]:
+        labels = (r["upstream"], r["endpoint"], str(r["status"]), r["outcome"])
+        family.add_metric(labels, r["count"])
+    return family
+
+
+def tokens(snapshot: Snapshot) -> Metric:
+    family = CounterMetricFamily(
+        "zeroproxy_tokens",
+        "Tokens the endpoints reported",
+        labels=("upstream", "model", "tenant", "kind"),
+    )
+    for t in snapshot["tokens"]:
+        for kind in ("prompt", "completion", "cached", "reasoning"):
+            family.add_metric((t["upstream"], t["model"], t["tenant"], kind), t[kind])
+    return family
+
+
+def histograms(snapshot: Snapshot) -> Iterator[Metric]:
+    bounds = [str(b / 1e9) for b in snapshot["bounds_ns"]] + ["+Inf"]
+    for key, name, text in HISTOGRAMS:
+        family = HistogramMetricFamily(name, text, labels=("upstream",))
+        for upstream in snapshot["upstreams"]:
+            h = upstream["histograms"][key]
+            total, buckets = 0, []
+            for bound, count in zip(bounds, h["counts"], strict=True):
+                total += count
+                buckets.append((bound, total))
+            family.add_metric((upstream["name"],), buckets, h["sum_ns"] / 1e9)
+        yield family
+
+
+def upstreams(snapshot: Snapshot) -> Iterator[Metric]:
+    for key, name, text in (
+        ("inflight", "zeroproxy_inflight", "Exchanges that hold a permit"),
+        ("queued", "zeroproxy_queued", "Exchanges that wait for a permit"),
+    ):
+        family = GaugeMetricFamily(name, text, labels=("upstream",))
+        for upstream in snapshot["upstreams"]:
+            family.add_metric((upstream["name"],), upstream[key])
+        yield family
+
+
+def endpoints(snapshot: Snapshot) -> Iterator[Metric]:
+    labels = ("upstream", "endpoint")
+    up = GaugeMetricFamily("zeroproxy_endpoint_up", "1: in rotation", labels=labels)
+    pool = GaugeMetricFamily(
+        "zeroproxy_pool_connections", "Connections to the endpoint", labels=(*labels, "state")
+    )
+    connects = CounterMetricFamily("zeroproxy_connects", "Connections opened", labels=labels)
+    failures = CounterMetricFamily(
+        "zeroproxy_connect_failures", "Connections that could not be opened", labels=labels
+    )
+    reused = CounterMetricFamily("zeroproxy_reused", "Connections used again", labels=labels)
+    stale = CounterMetricFamily(
+        "zeroproxy_stale_connections", "Idle connections the endpoint ended", labels=labels
+    )
+    for upstream in snapshot["upstreams"]:
+        for e in upstream["endpoints"]:
+            where = (upstream["name"], e["url"])
+            up.add_metric(where, int(e["up"] and not e["draining"]))
+            pool.add_metric((*where, "idle"), e["idle"])
+            pool.add_metric((*where, "opening"), e["opening"])
+            pool.add_metric((*where, "active"), e["inflight"])
+            connects.add_metric(where, e["connects"])
+            failures.add_metric(where, e["connect_failures"])
+            reused.add_metric(where, e["reused"])
+            stale.add_metric(where, e["stale"])
+    yield from (up, pool, connects, failures, reused, stale)
+
+
+def process(snapshot: Snapshot) -> Iterator[Metric]:
+    c = snapshot["connections"]
+    yield GaugeMetricFamily("zeroproxy_connections", "Open downstream connections", c["downstream"])
+    yield GaugeMetricFamily("zeroproxy_connections_limit", "Refused with 503 above", c["limit"])
+    for key, text in (
+        ("accepted", "Downstream connections accepted"),
+        ("refused", "Downstream connections above the limit, answered 503"),
+        ("starved", "Times accept found no descriptor or memory"),
+    ):
+        yield CounterMetricFamily(f"zeroproxy_connections_{key}", text, c[key])
+    yield CounterMetricFamily(
+        "zeroproxy_ring_overflow",
+        "Records that found the ring full; their totals are not lost",
+        snapshot["ring"]["overflow"],
+    )
+    fds = GaugeMetricFamily("zeroproxy_fds", "Descriptors held", labels=("kind",))
+    for kind, n in snapshot["fds"].items():
+        fds.add_metric((kind,), n)
+    yield fds
+    info = GaugeMetricFamily("zeroproxy_info", "Always 1", labels=("version", "phase"))
+    info.add_metric((snapshot["version"], snapshot["phase"]), 1)
+    yield info
+
+
+class SnapshotCollector(Collector):
+    """Registered in a registry of its own; `take` is called once per scrape."""
+
+    def __init__(self, take: Callable[[], Snapshot]) -> None:
+        self._take = take
+
+    def describe(self) -> list[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        snapshot = self._take()
+        yield requests(snapshot)
+        yield tokens(snapshot)
+        yield from histograms(snapshot)
+        yield from upstreams(snapshot)
+        yield from endpoints(snapshot)
+        yield from process(snapshot)

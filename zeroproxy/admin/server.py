@@ -1,0 +1,42 @@
+"""The admin listener on a running loop."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from zeroproxy.admin.app import AdminSource, create_app
+from zeroproxy.errors import ListenError
+
+
+class AdminServer:
+    """`start` binds and serves; `stop` closes. Raises ListenError with a sentence."""
+
+    def __init__(self, source: AdminSource, address: str) -> None:
+        self._address = address
+        self._runner = web.AppRunner(create_app(source), access_log=None)
+        self.url = ""
+
+    def _site(self) -> web.BaseSite:
+        if self._address.startswith("unix:"):
+            return web.UnixSite(self._runner, self._address.removeprefix("unix:"))
+        host, _, port = self._address.rpartition(":")
+        return web.TCPSite(self._runner, host.strip("[]") or None, int(port), shutdown_timeout=1)
+
+    async def start(self) -> None:
+        await self._runner.setup()
+        try:
+            await self._site().start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise ListenError(
+                f"cannot listen on {self._address} (admin): {error.strerror or error}"
+            ) from None
+        where = self._runner.addresses[0]
+        if isinstance(where, str):
+            self.url = f"unix:{where}"
+        else:
+            host = f"[{where[0]}]" if ":" in where[0] else where[0]
+            self.url = f"http://{host}:{where[1]}"
+
+    async def stop(self) -> None:
+        await self._runner.cleanup()

@@ -1,0 +1,110 @@
+"""The command line: `zeroproxy -c FILE` runs; check, sim, demo and version beside it.
+
+Exit status: 0 well, 1 could not start or something failed, 2 bad usage or configuration.
+Nothing heavy is imported before it is known to be needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+from importlib import metadata
+
+from zeroproxy._version import __version__
+from zeroproxy.errors import ConfigError, ZeroproxyError
+
+EXAMPLES = """\
+examples:
+  zeroproxy -c conf/prod.toml         run the proxy
+  zeroproxy check -c conf/prod.toml   say what it would do, and what is wrong
+  zeroproxy sim --listen 127.0.0.1:8000
+                                      a simulated inference server to try it on
+  zeroproxy demo                      both, with a few requests sent through
+
+signals: SIGTERM or SIGINT drains (server.drain_timeout), a second one cuts.
+documentation: README.md; every key of the configuration: conf/reference.toml
+"""
+
+
+def add_config(parser: argparse.ArgumentParser, required: bool) -> None:
+    parser.add_argument("-c", "--config", metavar="FILE", required=required, help="TOML file")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    from zeroproxy.sim.command import add_arguments
+
+    parser = argparse.ArgumentParser(
+        prog="zeroproxy",
+        description="A sidecar proxy for LLM inference servers that costs almost nothing.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_config(parser, required=False)
+    parser.add_argument("--version", action="version", version=f"zeroproxy {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    add_config(commands.add_parser("run", help="run the proxy (the default)"), required=True)
+    check = commands.add_parser("check", help="validate a configuration and what it needs")
+    add_config(check, required=True)
+    add_arguments(commands.add_parser("sim", help="run a simulated inference server"))
+    commands.add_parser("demo", help="simulator and proxy together, with a few requests")
+    commands.add_parser("version", help="versions of everything that matters")
+    return parser
+
+
+def print_version() -> int:
+    from zeroproxy._fast.engine import IS_DEBUG
+
+    try:
+        loop = f"uvloop {metadata.version('uvloop')}"
+    except metadata.PackageNotFoundError:
+        loop = "asyncio (uvloop is not installed)"
+    print(f"zeroproxy {__version__}")
+    print(f"data plane: compiled, {'debug' if IS_DEBUG else 'release'} build")
+    print(f"loop: {loop}")
+    print(f"python {platform.python_version()} on {platform.system()} {platform.machine()}")
+    return 0
+
+
+def run_proxy(path: str) -> int:
+    from zeroproxy.config_load import load_config
+
+    config = load_config(path)
+    from zeroproxy.server.worker import run
+
+    return run(config)
+
+
+def dispatch(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    if args.command == "version":
+        return print_version()
+    if args.command == "sim":
+        from zeroproxy.sim.command import run as run_sim
+
+        return run_sim(args)
+    if args.command == "demo":
+        from zeroproxy.demo import main as run_demo
+
+        return run_demo()
+    if not args.config:
+        parser.error("-c FILE is needed (or a COMMAND; see --help)")
+    if args.command == "check":
+        from zeroproxy.check import check
+
+        return check(args.config)
+    return run_proxy(args.config)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    try:
+        return dispatch(args, parser)
+    except ConfigError as error:
+        print(f"zeroproxy: {error}", file=sys.stderr)
+        return 2
+    except ZeroproxyError as error:
+        print(f"zeroproxy: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
