@@ -64,7 +64,7 @@ def fault_words(str name):
     return fault_status(k), fault_text(k).decode()
 
 
-cdef HeadLimits limits_of(tuple limits):
+cdef HeadLimits limits_of(tuple limits) except *:
     cdef HeadLimits out
     out.line_bytes, out.head_bytes, out.field_count = limits
     return out

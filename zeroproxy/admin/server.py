@@ -13,14 +13,14 @@ class AdminServer:
 
     def __init__(self, source: AdminSource, address: str) -> None:
         self._address = address
-        self._runner = web.AppRunner(create_app(source), access_log=None)
+        self._runner = web.AppRunner(create_app(source), access_log=None, shutdown_timeout=1.0)
         self.url = ""
 
     def _site(self) -> web.BaseSite:
         if self._address.startswith("unix:"):
             return web.UnixSite(self._runner, self._address.removeprefix("unix:"))
         host, _, port = self._address.rpartition(":")
-        return web.TCPSite(self._runner, host.strip("[]") or None, int(port), shutdown_timeout=1)
+        return web.TCPSite(self._runner, host.strip("[]") or None, int(port))
 
     async def start(self) -> None:
         await self._runner.setup()

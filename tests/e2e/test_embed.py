@@ -1,0 +1,104 @@
+"""zeroproxy inside another asyncio program."""
+
+import asyncio
+
+import aiohttp
+import pytest
+import uvloop
+from aiohttp import web
+
+import zeroproxy
+from zeroproxy.config_load import parse_config
+
+
+def config(url: str, more: str = "") -> zeroproxy.Config:
+    return parse_config(
+        f'[server]\nlisten = "127.0.0.1:0"\n[admin]\nlisten = "127.0.0.1:0"\n'
+        f'[[upstream]]\nname = "u"\nendpoints = ["{url}"]\n{more}'
+    )
+
+
+async def start_origin(name: str) -> tuple[web.AppRunner, str]:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(text=f"{name} {request.path} {len(await request.read())}")
+
+    app = web.Application(client_max_size=1 << 30)
+    app.router.add_route("*", "/{tail:.*}", answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    return runner, f"http://{host}:{port}"
+
+
+async def play() -> None:
+    first, first_url = await start_origin("first")
+    second, second_url = await start_origin("second")
+    async with (
+        zeroproxy.Proxy(config(first_url)) as a,
+        zeroproxy.Proxy(config(second_url)) as b,
+        aiohttp.ClientSession() as session,
+    ):
+        for proxy, name in ((a, "first"), (b, "second")):
+            (url,) = proxy.listen
+            async with session.post(f"{url}/x", data=b"z" * 300_000) as response:
+                assert await response.text() == f"{name} /x 300000"
+            async with session.get(f"{proxy.admin_url}/status") as response:
+                status = await response.json()
+            assert [r["count"] for r in status["requests"]] == [1]
+            async with session.get(f"{proxy.admin_url}/readyz") as response:
+                assert response.status == 200
+            async with session.get(f"{proxy.admin_url}/metrics") as response:
+                assert 'status="200",upstream="u"' in await response.text()
+        await session.close()
+    await first.cleanup()
+    await second.cleanup()
+
+
+@pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_two_proxies_run_in_one_program_on_any_loop(factory):
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(play())
+
+
+async def test_a_taken_port_is_a_sentence_and_leaves_nothing_open():
+    origin, url = await start_origin("x")
+    async with zeroproxy.Proxy(config(url)) as proxy:
+        taken = proxy.listen[0].removeprefix("http://")
+        with pytest.raises(zeroproxy.ListenError, match=taken):
+            async with zeroproxy.Proxy(
+                parse_config(
+                    f'[server]\nlisten = ["127.0.0.1:0", "{taken}"]\n[admin]\nlisten = ""\n'
+                    f'[[upstream]]\nname = "u"\nendpoints = ["{url}"]\n'
+                )
+            ):
+                raise AssertionError("it must not start")
+    await origin.cleanup()
+
+
+async def test_leaving_the_block_lets_exchanges_finish():
+    release = asyncio.Event()
+
+    async def slow(_: web.Request) -> web.Response:
+        await release.wait()
+        return web.Response(text="done")
+
+    app = web.Application()
+    app.router.add_get("/", slow)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    proxy = zeroproxy.Proxy(config(f"http://{host}:{port}"))
+    await proxy.start()
+    async with aiohttp.ClientSession() as session:
+        asking = asyncio.ensure_future(session.get(proxy.listen[0]))
+        while not proxy.snapshot()["upstreams"][0]["inflight"]:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        stopping = asyncio.ensure_future(proxy.stop())
+        await asyncio.sleep(0)
+        release.set()
+        async with await asking as response:
+            assert await response.text() == "done"
+        assert await stopping == 0
+    await runner.cleanup()

@@ -1,0 +1,39 @@
+"""The floors of ARCHITECTURE.md, as a test reads them: lowest first, and within `_fast` the
+order of the stairs on each floor. A file may import only what stands before it."""
+
+FAST = {
+    0: ["types", "meter_types", "plane", "invariant", "clock", "outcome"],
+    1: [
+        "buffer", "grammar", "values", "fields", "rules", "startline", "http1", "body", "headers",
+        "scan", "sse", "jsonwalk", "fold", "asked", "meter", "ring", "stats", "exchange",
+    ],
+    2: ["sock", "reactor", "timer", "conn", "endpoint"],
+    3: [
+        "identity", "metering", "settle", "answer", "deadline", "dispatch", "request", "response",
+        "tunnel", "relay", "snapshot", "engine", "probe_http1", "probe_meter", "probe_core",
+    ],
+}  # fmt: skip
+
+PYTHON = [
+    (0, "_version", "errors", "config", "toml_lines", "config_load"),
+    (4, "policy", "metering", "sim"),
+    (5, "admin"),
+    (6, "server", "embed", "check"),
+    (7, "demo", "cli", "__init__", "__main__"),
+]
+
+
+def rank_of(module: str) -> tuple[int, int]:
+    """(floor, step) of a dotted module below zeroproxy; KeyError: it is in no list."""
+    parts = module.split(".")
+    if parts[0] == "_fast":
+        if len(parts) == 1:
+            return (0, -1)
+        for floor, names in FAST.items():
+            if parts[1] in names:
+                return (floor, names.index(parts[1]))
+        raise KeyError(module)
+    for floor, *names in PYTHON:
+        if parts[0] in names:
+            return (floor, names.index(parts[0]))
+    raise KeyError(module)

@@ -1,0 +1,123 @@
+"""House rules that a machine can check: budgets, clauses, forbidden words."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+FAST = sorted(Path("zeroproxy/_fast").glob("*.p[yx][xd]*"))
+FAST = [p for p in FAST if p.suffix in (".pyx", ".pxd")]
+PYTHON = sorted(Path("zeroproxy").rglob("*.py")) + sorted(Path("bench").rglob("*.py"))
+TESTS = sorted(Path("tests").rglob("*.py"))
+HEADERS = sorted(Path("zeroproxy/_fast").glob("*.h"))
+OURS = [*FAST, *PYTHON, *HEADERS, *sorted(Path("bench").rglob("*.c"))]
+
+#: An oracle that was written elsewhere and is copied whole.
+EXEMPT = {Path("tests/support/strict9112.py")}
+
+CLAUSES = ("noexcept nogil", "except -1", "except NULL", "except? 0")
+SIGNATURE = re.compile(r"^[ ]*cdef (?!class|enum|struct|extern|packed)[^=\n(]*\b\w+\(", re.M)
+PYTHON_TYPES = re.compile(r"^\s*cdef (inline )?(dict|list|str|bytes|object|tuple|set) \w+\(")
+
+
+@pytest.mark.parametrize("path", [*OURS, *TESTS], ids=str)
+def test_files_fit_on_400_lines(path):
+    if path not in EXEMPT:
+        assert len(path.read_text().splitlines()) <= 400
+
+
+def python_functions(path: Path) -> list[tuple[str, int]]:
+    tree = ast.parse(path.read_text())
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return [
+        (n.name, (n.end_lineno or 0) - n.lineno + 1) for n in ast.walk(tree) if isinstance(n, kinds)
+    ]
+
+
+def cython_functions(path: Path) -> list[tuple[str, int]]:
+    """Length of each cdef/def body, by indentation."""
+    lines = path.read_text().splitlines()
+    found = []
+    for start, line in enumerate(lines):
+        if not re.match(r"\s*(cdef .*\)|def .*|cdef .*\($|cdef .*,)", line) or "extern" in line:
+            continue
+        if not re.match(r"\s*(cdef|def)\b", line) or re.match(r"\s*cdef (class|enum|struct)", line):
+            continue
+        indent = len(line) - len(line.lstrip())
+        end = start + 1
+        while end < len(lines) and (
+            not lines[end].strip()
+            or len(lines[end]) - len(lines[end].lstrip()) > indent
+            or lines[end].lstrip().startswith((")", "):"))
+        ):
+            end += 1
+        while not lines[end - 1].strip():
+            end -= 1
+        found.append((line.strip(), end - start))
+    return found
+
+
+@pytest.mark.parametrize("path", [p for p in PYTHON if p not in EXEMPT], ids=str)
+def test_python_functions_fit_on_40_lines(path):
+    assert [f for f in python_functions(path) if f[1] > 40] == []
+
+
+@pytest.mark.parametrize("path", [p for p in FAST if p.suffix == ".pyx"], ids=str)
+def test_cython_functions_fit_on_40_lines(path):
+    assert [f for f in cython_functions(path) if f[1] > 40] == []
+
+
+def end_of_parentheses(text: str) -> int:
+    """Offset behind the parenthesis that closes the first one."""
+    depth = 0
+    for at, char in enumerate(text):
+        depth += (char == "(") - (char == ")")
+        if char == ")" and depth == 0:
+            return at + 1
+    raise AssertionError(f"never closed: {text[:60]}")
+
+
+@pytest.mark.parametrize("path", FAST, ids=str)
+def test_every_signature_ends_with_its_clause(path):
+    text = path.read_text()
+    for found in SIGNATURE.finditer(text):
+        rest = text[found.start() :]
+        if PYTHON_TYPES.match(found[0]) or "extern from" in rest.split("\n", 1)[0]:
+            continue
+        clause = rest[end_of_parentheses(rest) :].split("\n", 1)[0].strip(" :\n")
+        allowed = (*CLAUSES, "except *") if path.stem.startswith("probe_") else CLAUSES
+        assert clause.startswith(allowed), f"{found[0].strip()}...) {clause}"
+
+
+@pytest.mark.parametrize("path", FAST, ids=str)
+def test_nothing_is_included_and_nothing_is_cpdef(path):
+    text = path.read_text()
+    assert not re.search(r"^\s*include ", text, re.M)
+    assert not re.search(r"\bcpdef\b", text)
+    assert not re.search(r"\bcimport \*", text)
+
+
+@pytest.mark.parametrize("path", FAST, ids=str)
+def test_no_assert_or_raise_where_it_would_be_swallowed(path):
+    inside = False
+    for line in path.read_text().splitlines():
+        if re.match(r"\s*(cdef|def|class)\b", line):
+            inside = "noexcept" in line
+        if inside:
+            assert not re.match(r"\s*(assert|raise)\b", line), line
+
+
+@pytest.mark.parametrize("path", OURS, ids=str)
+def test_nothing_is_left_for_later(path):
+    assert not re.search(r"\b(TODO|FIXME|XXX|NotImplementedError)\b", path.read_text())
+
+
+def test_hot_floors_never_take_the_gil():
+    from tests.house.floors import FAST as FLOORS
+
+    for floor in (0, 1, 2):
+        for name in FLOORS[floor]:
+            path = Path(f"zeroproxy/_fast/{name}.pyx")
+            if path.exists():
+                assert "with gil" not in path.read_text(), path

@@ -1,0 +1,159 @@
+"""Deadlines of every phase, drains, and the connection cap."""
+
+import pytest
+
+from tests.support.script import SSE_HEAD, chunk, event, get, ok, play, post, split_head
+
+
+@pytest.fixture
+def script():
+    with play() as s:
+        yield s
+
+
+# ---------------------------------------------------------------- time
+
+
+def test_a_head_that_never_ends_is_408():
+    with play(limits={"header_timeout": 0.05}) as script:
+        d = script.downstream()
+        d.send(b"GET / HT")
+        script.wait()
+        assert d.receive().startswith(b"HTTP/1.1 408 ")
+        d.close()
+        assert script.outcome() == "downstream/head/timeout"
+
+
+def test_an_idle_conn_is_closed_without_a_word():
+    with play(limits={"idle_timeout": 0.05}) as script:
+        d = script.downstream()
+        script.wait()
+        assert d.receive() == b""
+        assert d.is_closed()
+        assert script.records() == []
+
+
+def test_a_body_that_stops_is_408():
+    with play(limits={"body_timeout": 0.05}) as script:
+        d = script.downstream()
+        d.send(post(body=b"12345")[:-2])
+        u = script.upstream()
+        u.receive()
+        script.wait()
+        assert d.receive().startswith(b"HTTP/1.1 408 ")
+        assert u.is_closed()
+        d.close()
+        assert script.outcome() == "downstream/waiting/timeout"
+
+
+def test_no_first_byte_in_time_is_504():
+    with play(first_byte=0.05) as script:
+        d = script.downstream()
+        d.send(post())
+        u = script.upstream()
+        u.receive()
+        script.wait()
+        assert d.receive().startswith(b"HTTP/1.1 504 ")
+        assert u.is_closed()
+        assert script.outcome() == "upstream/waiting/timeout"
+
+
+def test_silence_in_mid_response_is_a_cut():
+    with play(stream_idle=0.05) as script:
+        d = script.downstream()
+        d.send(post())
+        u = script.upstream()
+        u.receive()
+        u.send(SSE_HEAD + chunk(event()))
+        d.receive()
+        script.wait()
+        assert b'"error"' in d.receive()
+        assert d.is_closed()
+        assert u.is_closed()
+        assert script.outcome() == "upstream/relaying/timeout"
+
+
+def test_a_reader_who_does_not_read_is_cut_off():
+    with play(limits={"write_stall_timeout": 0.2}) as script:
+        d = script.downstream()
+        d.send(get())
+        u = script.upstream()
+        u.receive()
+        rest = ok(b"x" * 20_000_000)
+        while sent := u.send_some(rest):
+            rest = rest[sent:]
+        assert rest, "backpressure must reach the endpoint"
+        while script.counters()["relays"]:
+            script.wait()
+        assert u.is_closed()
+        assert script.outcome() == "downstream/relaying/timeout"
+
+
+def test_a_queue_that_is_full_or_slow_is_503():
+    with play(max_inflight=1, queue=1, queue_timeout=0.05) as script:
+        first, second, third = (script.downstream() for _ in range(3))
+        first.send(get())
+        u = script.upstream()
+        u.receive()
+        second.send(get())
+        third.send(get())
+        assert third.receive().startswith(b"HTTP/1.1 503 ")
+        script.wait()
+        assert second.receive().startswith(b"HTTP/1.1 503 ")
+        u.send(ok())
+        assert first.receive().endswith(b"ok")
+
+
+def test_total_ends_a_response_that_goes_on_for_ever():
+    with play(total=0.05) as script:
+        d = script.downstream()
+        d.send(get())
+        u = script.upstream()
+        u.receive()
+        u.send(SSE_HEAD + chunk(event()))
+        d.receive()
+        script.wait()
+        assert b'"error"' in d.receive()
+        assert d.is_closed()
+
+
+# ---------------------------------------------------------------- drain and the cap
+
+
+def test_a_drain_lets_exchanges_finish(script):
+    busy, idle = script.downstream(), script.downstream()
+    busy.send(get())
+    u = script.upstream()
+    u.receive()
+    script.engine.drain()
+    assert idle.is_closed()
+    u.send(ok())
+    answer = busy.receive()
+    assert b"Connection: close\r\n" in answer
+    assert answer.endswith(b"ok")
+    assert busy.is_closed()
+    assert script.outcome() == "ok"
+
+
+def test_the_end_of_a_drain_cuts_and_records(script):
+    d = script.downstream()
+    d.send(get())
+    u = script.upstream()
+    u.receive()
+    script.engine.close_all()
+    assert d.is_closed()
+    assert u.is_closed()
+    assert script.outcome() == "ourselves/waiting/drained"
+
+
+def test_above_the_cap_a_caller_gets_a_polite_503():
+    with play(limits={"connections": 2}) as script:
+        script.downstream()
+        script.downstream()
+        third = script.downstream()
+        answer = third.receive()
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        head, body = split_head(answer)
+        assert b"Content-Length: %d\r\n" % len(body) in head
+        assert third.is_closed()
+        assert script.engine.snapshot()["connections"]["refused"] == 1

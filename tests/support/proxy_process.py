@@ -1,0 +1,155 @@
+"""A real proxy process on free ports, for tests and benches."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def upstream_toml(*urls: str, **more: str) -> str:
+    """An [[upstream]] over `urls`; `more` are lines of TOML values by key."""
+    lines = ["[[upstream]]", 'name = "test"', f"endpoints = {json.dumps(list(urls))}"]
+    lines += [f"{key} = {value}" for key, value in more.items()]
+    return "\n".join(lines) + "\n"
+
+
+class ProxyProcess:
+    """`python -m zeroproxy -c FILE`: started, waited for, and at the end stopped by SIGTERM with
+    exit status 0 demanded. `text` is TOML without [server] and [admin]."""
+
+    def __init__(
+        self, text: str, *, server: str = "", wait_ready: bool = True, nofile: int = 0
+    ) -> None:
+        self.port, self.admin_port = free_port(), free_port()
+        self.folder = tempfile.TemporaryDirectory(prefix="zp-")
+        self.path = Path(self.folder.name) / "proxy.toml"
+        self.path.write_text(
+            f'[server]\nlisten = "127.0.0.1:{self.port}"\n{server}\n'
+            f'[admin]\nlisten = "127.0.0.1:{self.admin_port}"\n{text}'
+        )
+        self.errors = Path(self.folder.name) / "stderr"
+        self.wait_ready = wait_ready
+        self.nofile = nofile
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def admin_url(self) -> str:
+        return f"http://127.0.0.1:{self.admin_port}"
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def _limit(self) -> None:
+        if self.nofile:
+            import resource
+
+            resource.setrlimit(resource.RLIMIT_NOFILE, (self.nofile, self.nofile))
+
+    def start(self) -> None:
+        with self.errors.open("wb") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "zeroproxy", "-c", str(self.path)],
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                preexec_fn=self._limit,
+            )
+        deadline = time.monotonic() + 20
+        path = "/readyz" if self.wait_ready else "/healthz"
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise AssertionError(f"the proxy ended: {self.errors.read_text()}")
+            try:
+                self.fetch(path)
+                return
+            except (urllib.error.URLError, ConnectionError):
+                time.sleep(0.05)
+        raise AssertionError(f"the proxy is not ready: {self.errors.read_text()}")
+
+    def fetch(self, path: str) -> bytes:
+        with urllib.request.urlopen(self.admin_url + path, timeout=5) as response:
+            return bytes(response.read())
+
+    def status(self) -> dict[str, Any]:
+        return dict(json.loads(self.fetch("/status")))
+
+    def until(self, condition: Any, seconds: float = 10.0) -> dict[str, Any]:
+        """The first /status that satisfies `condition`."""
+        deadline = time.monotonic() + seconds
+        while True:
+            status = self.status()
+            if condition(status):
+                return status
+            if time.monotonic() > deadline:
+                raise AssertionError(f"never came true within {seconds} s: {status}")
+            time.sleep(0.02)
+
+    def until_quiet(self) -> dict[str, Any]:
+        """Wait until nothing is in flight; the debug counters must be zero then."""
+        names = ("relays", "upstream_conns", "permits", "block_bytes", "bugs")
+        return self.until(lambda s: not any(s["counters"][name] for name in names))
+
+    def terminate(self) -> None:
+        if self.process is not None:
+            self.process.send_signal(signal.SIGTERM)
+
+    def stop(self, seconds: float = 40.0) -> int:
+        """SIGTERM; returns the exit status."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.terminate()
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"SIGTERM did not end it: {self.errors.read_text()}") from None
+
+    def __enter__(self) -> ProxyProcess:
+        try:
+            self.start()
+        except BaseException:
+            if self.process is not None:
+                self.process.kill()
+                self.process.wait()
+            self.folder.cleanup()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            status = self.stop()
+            if kind is None:
+                assert status == 0, f"exit status {status}: {self.errors.read_text()}"
+            else:
+                print(self.errors.read_text(), file=sys.stderr)
+        finally:
+            self.folder.cleanup()
