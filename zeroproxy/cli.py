@@ -81,11 +81,11 @@ def dispatch(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if args.command == "sim":
         from zeroproxy.sim.command import run as run_sim
 
-        return run_sim(args)
+        return int(run_sim(args))
     if args.command == "demo":
         from zeroproxy.demo import main as run_demo
 
-        return run_demo()
+        return int(run_demo())
     if not args.config:
         parser.error("-c FILE is needed (or a COMMAND; see --help)")
     if args.command == "check":
