@@ -23,6 +23,7 @@ MODULES = (
     "http1",
     "body",
     "headers",
+    "jsonwalk",
     "meter",
     "ring",
     "stats",

@@ -108,7 +108,8 @@ def check(path: str) -> int:
     """Print what was found. 0: it would start; 2: it would not. Raises ConfigError."""
     config = load_config(path)
     found = asyncio.run(examine(config))
-    console = Console(highlight=False, soft_wrap=True)
+    # A pipe or a log has no width: a sentence is never broken there.
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 400)
     table = Table(box=None, show_header=False, pad_edge=False)
     colours = {"ok": "green", "warning": "yellow", "error": "red"}
     for what, state, says in found.rows:

@@ -1,12 +1,27 @@
 """Between the relay and the meter: what a response head says about counting, and what a record
 keeps of the count."""
 
-from zeroproxy._fast.meter cimport meter_begin
+from libc.string cimport memcpy
+
+from zeroproxy._fast.meter cimport (
+    KIND_EVENTS,
+    KIND_JSON,
+    KIND_NONE,
+    meter_begin,
+    meter_end,
+)
 from zeroproxy._fast.plane cimport Record, Relay
-from zeroproxy._fast.types cimport FIELD_CONTENT_TYPE, NONE, Field, Head
+from zeroproxy._fast.types cimport (
+    BLAME_NOBODY,
+    FIELD_CONTENT_ENCODING,
+    FIELD_CONTENT_TYPE,
+    METHOD_POST,
+    Field,
+    Head,
+)
 
 
-cdef bint is_kind(const Head *h, const Field *f, const char *kind, size_t n) noexcept nogil:
+cdef bint is_type(const Head *h, const Field *f, const char *kind, size_t n) noexcept nogil:
     """Media types compare without case, and end at the parameters."""
     cdef size_t i
     cdef char byte
@@ -22,22 +37,33 @@ cdef bint is_kind(const Head *h, const Field *f, const char *kind, size_t n) noe
 
 
 cdef void meter_response(Relay *r, const Head *h) noexcept nogil:
-    """A final response head: begin to count, and note whether the body comes event by event."""
+    """A final response head: begin to count, and note whether the body comes event by event.
+    Only answers to POST are counted: a GET may replay an answer that was counted before."""
     cdef const Field *f
-    cdef int i
-    meter_begin(&r.meter)
+    cdef int i, kind = KIND_NONE
     r.is_streamed = 0
     for i in range(h.n_fields):
         f = &h.fields[i]
+        if f.id == FIELD_CONTENT_ENCODING:
+            # Compressed: neither events nor counts can be seen.
+            kind = KIND_NONE
+            r.is_streamed = 0
+            break
         if f.id == FIELD_CONTENT_TYPE:
-            r.is_streamed = is_kind(h, f, b"text/event-stream", 17) \
-                or is_kind(h, f, b"application/x-ndjson", 20)
-            return
+            if is_type(h, f, b"text/event-stream", 17):
+                r.is_streamed = 1
+                kind = KIND_EVENTS
+            elif is_type(h, f, b"application/json", 16):
+                kind = KIND_JSON
+            elif is_type(h, f, b"application/x-ndjson", 20):
+                r.is_streamed = 1
+    meter_begin(&r.meter, kind if r.method == METHOD_POST else <int>KIND_NONE)
 
 
 cdef void meter_finish(Relay *r, Record *record) noexcept nogil:
     """Write what was counted into the record."""
-    record.tokens.prompt = record.tokens.completion = -1
-    record.tokens.cached = record.tokens.reasoning = -1
-    record.exactness = NONE
+    cdef bint is_whole = r.blame == BLAME_NOBODY and r.reply.done
+    record.exactness = <unsigned char>meter_end(&r.meter, is_whole, &record.tokens)
     record.n_events = r.meter.n_events
+    record.model_len = r.meter.model_len
+    memcpy(record.model, r.meter.model, r.meter.model_len)
