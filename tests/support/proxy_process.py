@@ -112,6 +112,12 @@ class ProxyProcess:
         names = ("relays", "upstream_conns", "permits", "block_bytes", "bugs")
         return self.until(lambda s: not any(s["counters"][name] for name in names))
 
+    def until_idle(self) -> dict[str, Any]:
+        """Wait until no exchange is in flight; kept-alive callers may stay connected."""
+        return self.until(
+            lambda s: not s["counters"]["upstream_conns"] and not s["counters"]["permits"]
+        )
+
     def terminate(self) -> None:
         if self.process is not None:
             self.process.send_signal(signal.SIGTERM)

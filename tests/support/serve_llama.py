@@ -1,0 +1,27 @@
+"""Run llama.cpp's own server (the one inside the xllamacpp wheel) until SIGTERM.
+
+usage: serve_llama.py MODEL.gguf PORT
+"""
+
+import signal
+import sys
+import threading
+
+import xllamacpp
+
+params = xllamacpp.CommonParams()
+params.model.path = sys.argv[1]
+params.hostnames = ["127.0.0.1"]
+params.port = int(sys.argv[2])
+params.n_ctx = 8192
+params.n_parallel = 4
+params.model_alias = {"smollm2"}
+params.endpoint_metrics = True
+params.endpoint_slots = True
+params.use_jinja = True
+params.cpuparams.n_threads = 2
+server = xllamacpp.Server(params)
+done = threading.Event()
+for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, lambda *_: done.set())
+done.wait()
