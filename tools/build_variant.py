@@ -23,16 +23,22 @@ PARTS = (
 )
 
 
+SKIPPED = {"__pycache__", "bin", "results"}
+GENERATED = {".so", ".c", ".html"}
+
+
+def is_source(path: Path) -> bool:
+    """Neither a cache, nor what a build has left beside the sources."""
+    if path.name in SKIPPED or path.suffix == ".so":
+        return False
+    return not (path.parent.name == "_fast" and path.suffix in GENERATED)
+
+
 def copy_newer(source: Path, target: Path) -> None:
     """Copy what changed, so that only what changed is compiled again."""
     if source.is_dir():
-        for child in source.iterdir():
-            if child.name not in ("__pycache__", "bin", "results") and child.suffix not in (
-                ".so",
-                ".c" if child.parent.name == "_fast" else "",
-                ".html" if child.parent.name == "_fast" else "",
-            ):
-                copy_newer(child, target / child.name)
+        for child in filter(is_source, source.iterdir()):
+            copy_newer(child, target / child.name)
     elif not target.exists() or source.stat().st_mtime > target.stat().st_mtime:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source, target)
