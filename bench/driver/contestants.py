@@ -6,6 +6,7 @@ nofile (the descriptor limit), maxconn (conns that limit allows), config (the fi
 """
 
 import importlib.util
+import os
 import shutil
 import string
 import subprocess
@@ -16,6 +17,12 @@ from pathlib import Path
 from driver.programs import BENCH, BIN
 
 COMPARE = BENCH / "compare"
+ROOT = BENCH.parent
+# The checkout is measured, installed or not: by us for find_spec, by children through PYTHONPATH.
+sys.path.append(str(ROOT))
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,7 @@ class Contestant:
         if self.module:
             try:
                 found = importlib.util.find_spec(self.module) is not None
-            except ModuleNotFoundError:
+            except ImportError:
                 found = False
             return "" if found else f"no Python module {self.module}"
         program = self.command[0] if self.command else ""

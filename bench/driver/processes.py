@@ -94,6 +94,19 @@ def cpu_split(pids: list[int]) -> tuple[float, float]:
     return user / TICKS, system / TICKS
 
 
+def sleeps(pids: list[int]) -> int:
+    """How often they went to sleep of their own accord. A proxy that keeps up with a burst sleeps
+    between its events and pays for each wake-up; one that falls behind does not."""
+    count = 0
+    for pid in pids:
+        for status in Path(f"/proc/{pid}/task").glob("*/status"):
+            with contextlib.suppress(OSError):
+                for line in status.read_text().splitlines():
+                    if line.startswith("voluntary_ctxt_switches"):
+                        count += int(line.split()[1])
+    return count
+
+
 @dataclass(frozen=True)
 class Memory:
     """Of a process tree, KiB. `anonymous` is what the programs themselves allocated."""

@@ -66,6 +66,7 @@ def summary(trials: Trials, contestant: str) -> dict[str, Any]:
         "cpu_us_range": [min(cpu), max(cpu)] if cpu and proxied else None,
         "to_floor": ratio_to_floor(trials, contestant) if proxied else None,
         "proxy_core": middle([t["proxy_core"] for t in mine]),
+        "sleeps_per_unit": middle([t["sleeps_per_unit"] for t in mine]) if proxied else None,
         "user_share": middle([t["user_share"] for t in mine]),
         "pss_idle_mib": middle([t["memory_idle_kib"]["pss"] / 1024 for t in mine]),
         "pss_full_mib": middle([t["memory_full_kib"]["pss"] / 1024 for t in mine]),
@@ -116,6 +117,7 @@ def table(scenario: Scenario, rows: list[dict[str, Any]]) -> Table:
     latency = latency_columns(scenario)
     out.add_column("proxy", no_wrap=True)
     heads = [f"{scenario.unit}s/s", f"µs CPU\n/{scenario.unit}", "range", "× floor", "core %"]
+    heads.append(f"sleeps\n/{scenario.unit}")
     heads += [head for head, _ in latency]
     heads += ["PSS idle\nMiB", "PSS full\nMiB", "PSS/conn\nKiB", "own/conn\nKiB", "fds", "failures"]
     for head in heads:
@@ -135,6 +137,7 @@ def cells(row: dict[str, Any], latency: list[tuple[str, str]]) -> list[str]:
         f"{low_high[0]:,.1f}–{low_high[1]:,.1f}" if low_high else "–",
         shown(row["to_floor"], 2),
         shown(100 * row["proxy_core"]) if proxied else "–",
+        shown(row["sleeps_per_unit"], 2),
     ]
     found += [shown(row[key], 0, sign=True) if proxied else "–" for _, key in latency]
     memory = ("pss_idle_mib", "pss_full_mib", "pss_per_conn_kib", "anonymous_per_conn_kib")

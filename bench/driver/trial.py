@@ -125,9 +125,9 @@ def run_load(place: Place, scenario: Scenario, run: Started, log: Path) -> dict[
     try:
         assert generator.stdout is not None
         generator.stdout.readline()
-        before = processes.cpu_split(pids)
+        before, slept = processes.cpu_split(pids), processes.sleeps(pids)
         generator.stdout.readline()
-        after = processes.cpu_split(pids)
+        after, found["sleeps"] = processes.cpu_split(pids), processes.sleeps(pids) - slept
         found["cpu_split"] = (after[0] - before[0], after[1] - before[1])
         found["memory"] = processes.memory(pids)
         found["descriptors"] = processes.descriptors(pids)
@@ -173,6 +173,7 @@ def digest(
         "cpu_us_per_unit": proxy_ns / 1e3 / units if units else None,
         "proxy_core": proxy_ns / 1e9 / seconds,
         "load_core": others_ns / 1e9 / seconds,
+        "sleeps_per_unit": found["sleeps"] / units if units else None,
         "user_share": user / (user + system) if user + system else None,
         "memory_idle_kib": vars(idle),
         "memory_full_kib": vars(full),
