@@ -1,0 +1,137 @@
+"""Processes: start one on a core, look at its whole tree, end it.
+
+Law 1. Only processes started here are ended, by their own handle.
+Law 2. What is read is what the kernel says in /proc; nothing is asked of the process itself.
+"""
+
+import contextlib
+import http.client
+import os
+import resource
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def raise_nofile() -> int:
+    """Raise the descriptor limit for us and our children; returns it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def free_address() -> str:
+    """An address nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+def start(
+    command: list[str], core: int, log: IO[bytes], pipes: bool = False
+) -> subprocess.Popen[bytes]:
+    """Start a command on one core. Affinity is inherited, so ours is changed for that moment.
+    Without pipes all it says goes to the log: a pipe nobody reads would stop it."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    stdin, stdout = (subprocess.PIPE, subprocess.PIPE) if pipes else (subprocess.DEVNULL, log)
+    try:
+        return subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=log)
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def end(process: subprocess.Popen[bytes], patience: float = 15.0) -> str:
+    """SIGTERM, then SIGKILL; returns what it wrote to standard output at its end."""
+    process.terminate()
+    try:
+        out, _ = process.communicate(timeout=patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, _ = process.communicate()
+    return out.decode(errors="replace") if out else ""
+
+
+def await_listener(address: str, process: subprocess.Popen[bytes], patience: float) -> None:
+    """Return when a JSON request through `address` is answered 200."""
+    until = time.monotonic() + patience
+    host, port = address.rsplit(":", 1)
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            raise RuntimeError(f"it ended with {process.returncode} before it listened")
+        door = http.client.HTTPConnection(host, int(port), timeout=patience)
+        with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(door):
+            door.request("POST", "/v1/chat/completions", b"{}")
+            if door.getresponse().status == 200:
+                return
+        time.sleep(0.05)
+    raise RuntimeError(f"no 200 from {address} within {patience} s")
+
+
+def tree(pid: int) -> list[int]:
+    """The process and all its descendants."""
+    found = [pid]
+    for one in found:
+        for task in Path(f"/proc/{one}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                found += [int(child) for child in task.read_text().split()]
+    return found
+
+
+def cpu_split(pids: list[int]) -> tuple[float, float]:
+    """User and system seconds, reaped children included. 10 ms ticks: a share, not the figure."""
+    user = system = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+            user += int(fields[11]) + int(fields[13])
+            system += int(fields[12]) + int(fields[14])
+    return user / TICKS, system / TICKS
+
+
+def sleeps(pids: list[int]) -> int:
+    """How often they went to sleep of their own accord. A proxy that keeps up with a burst sleeps
+    between its events and pays for each wake-up; one that falls behind does not."""
+    count = 0
+    for pid in pids:
+        for status in Path(f"/proc/{pid}/task").glob("*/status"):
+            with contextlib.suppress(OSError):
+                for line in status.read_text().splitlines():
+                    if line.startswith("voluntary_ctxt_switches"):
+                        count += int(line.split()[1])
+    return count
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Of a process tree, KiB. `anonymous` is what the programs themselves allocated."""
+
+    pss: int = 0
+    rss: int = 0
+    anonymous: int = 0
+
+
+def memory(pids: list[int]) -> Memory:
+    """What smaps_rollup says."""
+    sums = {"Pss": 0, "Rss": 0, "Pss_Anon": 0}
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                name, _, rest = line.partition(":")
+                if name in sums:
+                    sums[name] += int(rest.split()[0])
+    return Memory(sums["Pss"], sums["Rss"], sums["Pss_Anon"])
+
+
+def descriptors(pids: list[int]) -> int:
+    """How many are open."""
+    count = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            count += sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+    return count

@@ -1,0 +1,211 @@
+"""One trial: one contestant under one load, everything started fresh.
+
+Backend and generator share one core, the proxy has the other for itself. The generator reads the
+CPU clocks at the two ends of the window; memory is read after the window while the load still runs,
+so that reading it costs no one anything that is measured.
+"""
+
+import contextlib
+import json
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from driver import processes
+from driver.contestants import Contestant
+from driver.scenarios import Scenario
+
+READY_PATIENCE = 20.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where trials run."""
+
+    programs: dict[str, Path]
+    load_core: int
+    proxy_core: int
+    nofile: int
+    seconds: float
+
+
+@dataclass
+class Started:
+    """The processes of a trial."""
+
+    backend: subprocess.Popen[bytes]
+    proxy: subprocess.Popen[bytes] | None
+    target: str
+
+    def proxy_tree(self) -> list[int]:
+        """The pids of the contestant; none for direct."""
+        return processes.tree(self.proxy.pid) if self.proxy else []
+
+
+@contextlib.contextmanager
+def started(
+    place: Place,
+    scenario: Scenario,
+    contestant: Contestant,
+    prefix: tuple[str, ...] = (),
+    patience: float = READY_PATIENCE,
+) -> Iterator[Started]:
+    """Backend and contestant, ready; both ended when the block ends."""
+    with contextlib.ExitStack() as undo:
+        folder = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        folder.chmod(0o755)  # nginx's worker is another user
+        log = undo.enter_context((folder / "stderr").open("w+b"))
+        upstream = processes.free_address()
+        command = [str(place.programs["backend"]), "--listen", upstream]
+        command += ["--step-ms", str(scenario.step_ms)]
+        backend = processes.start(command, place.load_core, log, pipes=True)
+        undo.callback(processes.end, backend)
+        processes.await_listener(upstream, backend, patience)
+        if not contestant.command:
+            yield Started(backend, None, upstream)
+            return
+        words = proxy_words(place, scenario, folder, upstream)
+        command = [*prefix, *contestant.prepared(words)]
+        proxy = processes.start(command, place.proxy_core, log)
+        undo.callback(processes.end, proxy)
+        try:
+            processes.await_listener(words["listen"], proxy, patience)
+        except RuntimeError as error:
+            log.seek(0)
+            said = log.read()[-2000:].decode(errors="replace")
+            raise RuntimeError(f"{contestant.name}: {error}\n{said}") from error
+        yield Started(backend, proxy, words["listen"])
+
+
+def proxy_words(place: Place, scenario: Scenario, folder: Path, upstream: str) -> dict[str, str]:
+    """What commands and templates may name (contestants.py)."""
+    return {
+        "listen": processes.free_address(),
+        "admin": processes.free_address(),
+        "upstream": upstream,
+        "folder": str(folder),
+        "conns": str(scenario.conns),
+        "nofile": str(place.nofile),
+        "maxconn": str((place.nofile - 300) // 2),
+    }
+
+
+def generator_command(place: Place, scenario: Scenario, target: str) -> list[str]:
+    """The load, as the generator is told of it."""
+    options = {
+        "target": target,
+        "mode": scenario.mode,
+        "conns": scenario.conns,
+        "events": scenario.events,
+        "body": scenario.body,
+        "rate": scenario.rate,
+        "seconds": place.seconds,
+        "warmup": scenario.warmup,
+        "ramp": scenario.ramp,
+    }
+    pairs = [(f"--{name}", str(value)) for name, value in options.items()]
+    return [str(place.programs["generator"]), *(word for pair in pairs for word in pair)]
+
+
+def run_load(place: Place, scenario: Scenario, run: Started, log: Path) -> dict[str, Any]:
+    """Generate the load, look at the proxy meanwhile; returns the generator's report and ours."""
+    pids = run.proxy_tree()
+    found: dict[str, Any] = {"idle_memory": processes.memory(pids)}
+    command = generator_command(place, scenario, run.target)
+    watched = ",".join(str(pid) for pid in [*pids, run.backend.pid])
+    command += ["--hold", "1", "--cpu-of", watched]
+    with log.open("wb") as stderr:
+        generator = processes.start(command, place.load_core, stderr, pipes=True)
+    watchdog = threading.Timer(place.seconds + scenario.warmup + 60, generator.kill)
+    watchdog.start()
+    try:
+        assert generator.stdout is not None
+        generator.stdout.readline()
+        before, slept = processes.cpu_split(pids), processes.sleeps(pids)
+        generator.stdout.readline()
+        after, found["sleeps"] = processes.cpu_split(pids), processes.sleeps(pids) - slept
+        found["cpu_split"] = (after[0] - before[0], after[1] - before[1])
+        found["memory"] = processes.memory(pids)
+        found["descriptors"] = processes.descriptors(pids)
+        found["same_tree"] = run.proxy_tree() == pids
+        report, _ = generator.communicate(timeout=60)
+    finally:
+        watchdog.cancel()
+        if generator.poll() is None:
+            generator.kill()
+    if generator.returncode != 0:
+        raise RuntimeError(f"generator: {log.read_text(errors='replace')}")
+    return {**found, "load": json.loads(report), "pids": pids}
+
+
+def run_trial(place: Place, scenario: Scenario, contestant: Contestant) -> dict[str, Any]:
+    """One trial, as the JSON file keeps it."""
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as folder,
+        started(place, scenario, contestant) as run,
+    ):
+        found = run_load(place, scenario, run, Path(folder) / "generator")
+        served = json.loads(processes.end(run.backend))
+    return digest(scenario, contestant, found, served)
+
+
+def digest(
+    scenario: Scenario, contestant: Contestant, found: dict[str, Any], served: dict[str, Any]
+) -> dict[str, Any]:
+    """From raw readings to figures."""
+    load = found["load"]
+    seconds = load["seconds"]
+    cpu = load.pop("cpu_ns")
+    proxy_ns = sum(cpu[str(pid)] for pid in found["pids"])
+    others_ns = sum(cpu.values()) - proxy_ns + load["own_cpu_ns"]
+    units = {"event": load["events"], "request": load["requests"], "second": seconds}[scenario.unit]
+    user, system = found["cpu_split"]
+    idle, full = found["idle_memory"], found["memory"]
+    result = {
+        "scenario": scenario.name,
+        "contestant": contestant.name,
+        "units": units,
+        "per_second": units / seconds,
+        "cpu_us_per_unit": proxy_ns / 1e3 / units if units else None,
+        "proxy_core": proxy_ns / 1e9 / seconds,
+        "load_core": others_ns / 1e9 / seconds,
+        "sleeps_per_unit": found["sleeps"] / units if units else None,
+        "user_share": user / (user + system) if user + system else None,
+        "memory_idle_kib": vars(idle),
+        "memory_full_kib": vars(full),
+        "pss_per_conn_kib": (full.pss - idle.pss) / scenario.conns,
+        "anonymous_per_conn_kib": (full.anonymous - idle.anonymous) / scenario.conns,
+        "descriptors": found["descriptors"],
+        "load": load,
+        "backend": served,
+    }
+    result["flags"] = flags(scenario, contestant, result, found["same_tree"])
+    return result
+
+
+def flags(
+    scenario: Scenario, contestant: Contestant, result: dict[str, Any], same_tree: bool
+) -> list[str]:
+    """What a reader must know before comparing this row."""
+    load = result["load"]
+    found = []
+    # Not exactly 1: exchanges that are between two lives get no event in that step.
+    if scenario.nominal and result["per_second"] < 0.97 * scenario.nominal:
+        found.append(f"SATURATED: {result['per_second'] / scenario.nominal:.0%} of the load")
+    if scenario.paced and contestant.command and result["proxy_core"] > 0.95:
+        found.append("proxy core full")
+    if scenario.paced and result["load_core"] > 0.95:
+        found.append("load core full")
+    if result["backend"]["late_steps"] > 1:
+        found.append(f"{result['backend']['late_steps']} late steps")
+    if load["warmup_failures"]:
+        found.append(f"{load['warmup_failures']} failures in warm-up")
+    if load["not_answered"]:
+        found.append(f"{load['not_answered']} conns never answered in warm-up")
+    if not same_tree:
+        found.append("processes came or went: CPU incomplete")
+    return found

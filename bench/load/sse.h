@@ -1,0 +1,21 @@
+/* What the backend says, byte for byte: vLLM's shapes at vLLM's size (one event is ~300 bytes),
+ * each in one HTTP chunk as uvicorn frames it. Event: " #SEQUENCE@STAMP", fixed width, so that
+ * only digits are written per event. */
+#ifndef BENCH_SSE_H
+#define BENCH_SSE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct text {
+    const char *bytes;
+    size_t len;
+};
+
+void sse_prepare(void);
+struct text sse_head(void);
+struct text sse_event(uint32_t sequence, int last, uint64_t stamp_ns); /* valid until the next */
+struct text sse_tail(uint32_t events, int usage); /* usage event if asked, [DONE], last chunk */
+struct text json_answer(uint64_t received, int closes);
+
+#endif

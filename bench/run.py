@@ -1,0 +1,166 @@
+"""The side-by-side measurement. `make bench`, or with options: python bench/run.py --help
+
+Each scenario is run by every contestant in turn, `--repeats` times over, beginning with another
+one each time. README.md says how to read what comes out.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from driver import callgrind, contestants, machine, report, scenarios
+from driver.contestants import Contestant
+from driver.processes import raise_nofile
+from driver.programs import BENCH, compile_programs
+from driver.scenarios import Scenario
+from driver.trial import Place, run_trial
+from rich.console import Console
+
+RESULTS = BENCH / "results"
+# A pipe has no width; a table that wraps its figures is no use in a file.
+WIDTH = None if sys.stdout.isatty() else 190
+
+
+def parse() -> argparse.Namespace:
+    """The options."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0] if __doc__ else "")
+    names = ", ".join(s.name for s in scenarios.SCENARIOS)
+    rivals = ", ".join(c.name for c in contestants.CONTESTANTS)
+    add = parser.add_argument
+    add("--quick", action="store_true", help="a small subset, one short repeat")
+    add("--only", help=f"scenarios, comma-separated, of: {names}")
+    add("--contestants", help=f"comma-separated, of: {rivals}")
+    add("--repeats", type=int, help="default 3; 1 with --quick")
+    add("--seconds", type=float, help="measured per trial: default 10; 3 with --quick")
+    add("--conns", type=int, help="conns instead of the scenarios' own")
+    add("--cores", default="", help="LOAD,PROXY: the two cores; default: the first two allowed")
+    add("--out", type=Path, help="JSON file; default: bench/results/DATE.json")
+    add("--callgrind", action="store_true", help="instructions per unit instead of times")
+    return parser.parse_args()
+
+
+def chosen(text: str | None, known: dict[str, Any], default: list[str]) -> list[Any]:
+    """Rows by name; an unknown name ends the run."""
+    names = text.split(",") if text else default
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        sys.exit(f"unknown: {', '.join(unknown)}; known: {', '.join(known)}")
+    return [known[name] for name in names]
+
+
+def chosen_scenarios(options: argparse.Namespace) -> list[Scenario]:
+    """What is run."""
+    default = [s.name for s in scenarios.SCENARIOS if s.quick or not options.quick]
+    if not options.quick:
+        default = list(scenarios.DEFAULT)
+    found = chosen(options.only, scenarios.BY_NAME, default)
+    return [replace(s, conns=options.conns) for s in found] if options.conns else found
+
+
+def cores(options: argparse.Namespace, console: Console) -> tuple[int, int]:
+    """Load core and proxy core."""
+    allowed = sorted(os.sched_getaffinity(0))
+    named = [int(core) for core in options.cores.split(",")] if options.cores else allowed[:2]
+    if len(named) < 2:
+        console.print("ONE CORE ONLY: load and proxy share it, latencies say nothing", style="red")
+    return named[0], named[-1]
+
+
+def present(options: argparse.Namespace, console: Console) -> list[Contestant]:
+    """Who takes part; who is absent is named."""
+    found = []
+    for contestant in chosen(options.contestants, contestants.BY_NAME, list(contestants.BY_NAME)):
+        if missing := contestant.missing():
+            console.print(f"SKIPPED {contestant.name}: {missing}", style="bold red")
+        else:
+            found.append(contestant)
+    return found
+
+
+def run_scenario(
+    place: Place, scenario: Scenario, rivals: list[Contestant], repeats: int, console: Console
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """All trials of a scenario, interleaved; and what went wrong."""
+    trials: list[dict[str, Any]] = []
+    errors: list[str] = []
+    for repeat in range(repeats):
+        turn = repeat % len(rivals)
+        for contestant in rivals[turn:] + rivals[:turn]:
+            console.print(f"{scenario.name} {repeat + 1}/{repeats} {contestant.name}", style="dim")
+            try:
+                trial = run_trial(place, scenario, contestant)
+            except (RuntimeError, OSError, ValueError) as error:
+                errors.append(f"{scenario.name}, {contestant.name}: {error}")
+                console.print(f"FAILED {errors[-1]}", style="bold red", markup=False)
+            else:
+                trials.append({"repeat": repeat, **trial})
+    return trials, errors
+
+
+def run_callgrind(place: Place, rivals: list[Contestant], console: Console) -> int:
+    """Instructions per event and per request."""
+    if not shutil.which("valgrind"):
+        sys.exit("--callgrind needs valgrind")
+    for contestant in rivals:
+        if contestant.command:
+            row = callgrind.measure(place, contestant)
+            console.print(
+                f"{row['contestant']:12} {row['per_event']:>10,.0f} instructions/event "
+                f"{row['per_request']:>10,.0f} instructions/request"
+            )
+    return 0
+
+
+def fits(scenario: Scenario, nofile: int, console: Console) -> bool:
+    """A proxy needs two descriptors per exchange."""
+    if 2 * scenario.conns + 500 <= nofile:
+        return True
+    need = 2 * scenario.conns + 500
+    console.print(f"SKIPPED {scenario.name}: needs ulimit -Hn {need}, has {nofile}", style="red")
+    return False
+
+
+def main() -> int:
+    """Returns 1 if any trial could not be run or any response was wrong."""
+    options, console = parse(), Console(width=WIDTH)
+    nofile = raise_nofile()
+    seconds = options.seconds or (3.0 if options.quick else 10.0)
+    repeats = options.repeats or (1 if options.quick else 3)
+    place = Place(compile_programs(), *cores(options, console), nofile, seconds)
+    rivals = present(options, console)
+    os.sched_setaffinity(0, {place.load_core})  # the driver itself keeps off the proxy's core
+    if options.callgrind:
+        return run_callgrind(place, rivals, console)
+    facts = machine.facts(nofile)
+    console.print(f"{facts['cpu']}, {facts['cores']} cores, Linux {facts['kernel']}")
+    if facts["load_before"] > 0.5:
+        console.print(f"load average {facts['load_before']:.1f}: not alone here", style="bold red")
+    kept: dict[str, Any] = {"machine": facts, "seconds": seconds, "repeats": repeats}
+    kept["scenarios"] = []
+    errors: list[str] = []
+    for scenario in chosen_scenarios(options):
+        if not fits(scenario, nofile, console):
+            continue
+        trials, wrong = run_scenario(place, scenario, rivals, repeats, console)
+        errors += wrong
+        names = [c.name for c in rivals if any(t["contestant"] == c.name for t in trials)]
+        rows = [report.summary(trials, name) for name in names]
+        report.show(console, scenario, rows)
+        kept["scenarios"].append({"scenario": asdict(scenario), "rows": rows, "trials": trials})
+        errors += [f"{scenario.name}, {r['contestant']}: failures" for r in rows if r["failures"]]
+    kept["errors"] = errors
+    out = options.out or RESULTS / time.strftime("%Y%m%d-%H%M%S.json")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(kept, indent=1), encoding="utf-8")
+    console.print(f"written: {out}", highlight=False)
+    return 1 if errors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
