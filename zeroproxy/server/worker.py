@@ -235,6 +235,10 @@ async def serve(config: Config) -> int:
     hurrying.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await hurrying
+    # From here the process only exits; one more polite signal must not turn that into a death.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
     say(f"stopped; {cut} connections were cut" if cut else "stopped")
     return 0
 
