@@ -92,7 +92,6 @@ extensions = [
         depends=[f"zeroproxy/_fast/{h}.h" for h in ("invariant", "atomics", "grammar")],
     )
     for name in MODULES
-    if os.path.exists(f"zeroproxy/_fast/{name}.pyx")
 ]
 
 setup(

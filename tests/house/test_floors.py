@@ -18,6 +18,9 @@ def module_of(path: Path) -> str:
     return name.removesuffix(".__init__")
 
 
+MODULES = {module_of(p) for p in FILES}
+
+
 def imports_of(path: Path) -> set[str]:
     """Modules below zeroproxy that a file imports when it is loaded."""
     text = path.read_text()
@@ -26,7 +29,10 @@ def imports_of(path: Path) -> set[str]:
     found = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("zeroproxy."):
-            found.add(str(node.module).removeprefix("zeroproxy."))
+            module = str(node.module).removeprefix("zeroproxy.")
+            for name in node.names:
+                inner = f"{module}.{name.name}"
+                found.add(inner if inner in MODULES else module)
         elif isinstance(node, ast.Import):
             names = [a.name for a in node.names if a.name.startswith("zeroproxy.")]
             found |= {n.removeprefix("zeroproxy.") for n in names}

@@ -25,7 +25,6 @@ from zeroproxy._fast.jsonwalk cimport (
     PLACE_REASONING,
     PLACE_ROOT,
     PLACE_USAGE,
-    Place,
 )
 from zeroproxy._fast.meter_types cimport WALK_DEPTH, WALK_TEXT, Meter, Walk
 

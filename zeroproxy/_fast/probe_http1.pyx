@@ -179,14 +179,14 @@ def last_chunk():
 # ---------------------------------------------------------------- heads as they travel on
 
 
-cdef Span span_of(bytes value):
+cdef Span span_of(bytes value) except *:
     cdef Span s
     s.at = value
     s.len = len(value)
     return s
 
 
-cdef Hop hop_of(dict hop):
+cdef Hop hop_of(dict hop) except *:
     """Borrows the bytes in `hop`."""
     cdef Hop out
     out.peer = span_of(hop.get("peer", b""))
@@ -201,7 +201,7 @@ cdef Hop hop_of(dict hop):
     return out
 
 
-cdef Back back_of(dict back):
+cdef Back back_of(dict back) except *:
     cdef Back out
     out.request_id = span_of(back.get("request_id", b""))
     out.length = back.get("length", 0)

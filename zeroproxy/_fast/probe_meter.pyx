@@ -41,9 +41,9 @@ cdef class MeterProbe:
 def feed_many(const unsigned char[::1] event, int times, int warm=1):
     """Feed `event` again and again to one meter, in C: for the bench."""
     cdef Meter m
-    cdef int k
+    cdef int _
     meter_begin(&m, KIND_EVENTS)
     with nogil:
-        for k in range(times):
+        for _ in range(times):
             meter_feed(&m, <const char *>&event[0], event.shape[0])
     return m.n_events

@@ -15,7 +15,7 @@ cdef enum Verdict:
     VERDICT_BAD             # refused; `fault` says what, `fault_at` which byte
 
 
-cdef enum Fault:            # why bytes were refused; status and text: http1.fault_status, fault_text
+cdef enum Fault:            # why bytes were refused; http1.fault_status and fault_text
     FAULT_NONE = 0
     FAULT_REQUEST_LINE      # not exactly: method SP target SP HTTP/d.d CRLF
     FAULT_METHOD
@@ -141,7 +141,7 @@ cdef struct Head:           # one request head or response head; all offsets fro
     uint8_t asks_close      # Connection: close, or HTTP/1.0 without keep-alive
     uint8_t asks_upgrade    # Connection: upgrade and an Upgrade field that we pass on (never h2c)
     uint8_t asks_continue   # Expect: 100-continue, HTTP/1.1
-    uint8_t path_only_query # absolute-form with an empty path but a query: "?" comes first
+    uint8_t path_only_query  # absolute-form with an empty path but a query: "?" comes first
     int16_t host_field      # index into fields; -1: none
     int16_t upgrade_field   # index into fields; -1: none
     int16_t max_forwards    # -1: absent, or the method does not read it
@@ -157,7 +157,7 @@ cdef struct Body:           # resumable position inside one message body
     uint32_t extra_bytes    # chunk extensions and trailers of this message, for the limit
     uint16_t fault          # Fault
     uint8_t framing         # Framing
-    uint8_t state           # http1: BodyState
+    uint8_t state           # body.BodyState
     uint8_t done            # 1: the last byte of the message was seen
 
 # ---------------------------------------------------------------- kernels: metering
@@ -198,7 +198,7 @@ cdef enum Phase:            # where an exchange is
 cdef enum Input:            # what can happen to an exchange
     IN_BYTES = 0            # first byte of a request
     IN_REQUEST              # a complete, legal request head
-    IN_REFUSED              # we answer this one ourselves (bad head, limit, no endpoint, overload, ...)
+    IN_REFUSED              # we answer this one ourselves: bad head, limit, overload, ...
     IN_PERMIT               # admitted
     IN_CONNECTED            # an upstream conn is ready
     IN_LOST_MAY_RETRY       # the attempt failed and the law allows another
