@@ -104,6 +104,24 @@ def test_an_upload_with_a_length_arrives_whole(script, size):
     assert d.receive().endswith(b"ok")
 
 
+@pytest.mark.parametrize("size", [100, 60_000, 64_000, 200_000])
+def test_a_body_that_comes_with_its_head_is_whole_on_a_closing_conn(script, size):
+    body = bytes(k * 11 % 251 for k in range(size))
+    request = post(body=body, extra=b"Connection: close\r\n")
+    d = script.downstream()
+    sent = d.send_some(request)
+    u = script.upstream()
+    found = u.receive()
+    while sent < len(request):
+        sent += d.send_some(request[sent:])
+        found += u.receive()
+    found += u.receive()
+    assert split_head(found)[1] == body
+    u.send(ok())
+    assert d.receive().endswith(b"ok")
+    assert d.is_closed()
+
+
 def test_a_chunked_upload_is_framed_again(script):
     d = script.downstream()
     d.send(b"POST /x HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n")

@@ -11,6 +11,7 @@ cdef void conn_note(Conn *c, uint32_t events) noexcept nogil
 cdef ssize_t conn_recv(Conn *c, char *buf, size_t cap) noexcept nogil
 cdef bint conn_send(Plane *p, Conn *c, const char *at, size_t n) noexcept nogil
 cdef bint conn_flush(Plane *p, Conn *c) noexcept nogil
+cdef void conn_discard_unread(Conn *c) noexcept nogil
 cdef void conn_shut(Conn *c) noexcept nogil
 cdef void conn_close(Plane *p, Conn *c) noexcept nogil
 cdef void conn_reset(Plane *p, Conn *c) noexcept nogil

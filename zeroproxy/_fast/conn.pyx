@@ -32,7 +32,9 @@ from zeroproxy._fast.sock cimport (
     EPOLLIN,
     EPOLLOUT,
     EPOLLRDHUP,
+    MSG_DONTWAIT,
     MSG_NOSIGNAL,
+    MSG_TRUNC,
     SHUT_WR,
     SO_ERROR,
     SO_LINGER,
@@ -147,6 +149,14 @@ cdef bint conn_flush(Plane *p, Conn *c) noexcept nogil:
             c.write_ns = p.now_ns
             buffer_consume(&c.outbuf, &p.blocks, <size_t>sent)
     return not conn_is_backed_up(c)
+
+
+cdef void conn_discard_unread(Conn *c) noexcept nogil:
+    """Drop what waits in the kernel, so that the close that follows sends a FIN: closing over unread
+    bytes sends a RST, and some servers (uvicorn) then hold the connection until its keep-alive
+    ends. Does nothing on a unix socket, which knows no RST."""
+    if c.fd >= 0 and not c.saw_fin and not c.broken:
+        recv(c.fd, NULL, 1 << 20, MSG_TRUNC | MSG_DONTWAIT)
 
 
 cdef void conn_shut(Conn *c) noexcept nogil:

@@ -136,16 +136,17 @@ cdef int connect_attempt(Plane *p, Relay *r) noexcept nogil:
     r.was_reused = 0
     r.up = endpoint_connect(p, e)
     if r.up == NULL:
-        return attempt_lost(p, r, no_conn_cause(r))
+        if is_our_poverty():
+            blame(r, BLAME_OURSELVES, CAUSE_OVERLOAD)
+            return IN_REFUSED
+        return attempt_lost(p, r, CAUSE_REFUSED)
     r.up.owner = r
     return NOTHING
 
 
-cdef int no_conn_cause(Relay *r) noexcept nogil:
-    """errno of a failed connect: our own poverty, or the endpoint's refusal."""
-    if errno == EMFILE or errno == ENFILE or errno == ENOMEM or errno == ENOBUFS:
-        blame(r, BLAME_OURSELVES, CAUSE_OVERLOAD)
-    return CAUSE_REFUSED
+cdef bint is_our_poverty() noexcept nogil:
+    """Whether a connect failed for want of a descriptor or memory: no other endpoint would help."""
+    return errno == EMFILE or errno == ENFILE or errno == ENOMEM or errno == ENOBUFS
 
 
 cdef int send_held(Plane *p, Relay *r) noexcept nogil:

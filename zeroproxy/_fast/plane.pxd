@@ -202,7 +202,7 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint32_t n_reads        # reads of the response that were relayed
     uint32_t n_head         # bytes of the response head in plane.compose, not sent yet
     Meter meter
-    char request_id[40]
+    char request_id[128]
     char path[64]           # cut; for the record
 
 
@@ -230,7 +230,7 @@ cdef struct Record:         # what one finished exchange leaves behind; fixed si
     uint8_t model_len
     uint64_t serial         # unique within the process
     Tokens tokens
-    char request_id[40]
+    char request_id[128]
     char path[64]
     char model[64]
 

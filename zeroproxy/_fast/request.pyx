@@ -272,6 +272,11 @@ cdef bint wants_bytes(const Relay *r) noexcept nogil:
     return r.down.fd >= 0 and (r.phase <= PHASE_HEAD or (wants_body(r) and not r.down_paused))
 
 
+cdef bint is_wanted_later(const Relay *r) noexcept nogil:
+    """What cannot be used now: the rest of a body, or the next request on a conn that stays."""
+    return not r.asks_close or wants_body(r)
+
+
 cdef void take_bytes(Plane *p, Relay *r, char *at, size_t n) noexcept nogil:
     """Use `n` bytes just received into the scratch block; what cannot be used yet is saved."""
     cdef size_t used
@@ -288,7 +293,7 @@ cdef void take_bytes(Plane *p, Relay *r, char *at, size_t n) noexcept nogil:
             break
         at += used
         n -= used
-    if n and r.down.fd >= 0 and not r.asks_close:
+    if n and r.down.fd >= 0 and is_wanted_later(r):
         save(p, r, at, n)
 
 

@@ -11,6 +11,7 @@ from libc.stdlib cimport calloc, realloc
 from libc.string cimport memcpy, memset
 
 from zeroproxy._fast.buffer cimport buffer_give_back
+from zeroproxy._fast.conn cimport conn_discard_unread
 from zeroproxy._fast.endpoint cimport endpoint_discard, endpoint_put_idle
 from zeroproxy._fast.invariant cimport invariant
 from zeroproxy._fast.metering cimport meter_finish
@@ -166,6 +167,7 @@ cdef void give_back_upstream_conn(Plane *p, Relay *r) noexcept nogil:
         r.up.served += 1
         endpoint_put_idle(p, r.up)
     else:
+        conn_discard_unread(r.up)
         endpoint_discard(p, r.up)
     r.up = NULL
 

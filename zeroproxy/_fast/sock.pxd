@@ -51,6 +51,7 @@ cdef extern from "<sys/socket.h>" nogil:
         SO_LINGER
         MSG_NOSIGNAL
         MSG_PEEK
+        MSG_TRUNC
         MSG_DONTWAIT
         SHUT_WR
     int socket(int domain, int type, int protocol)
