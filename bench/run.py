@@ -5,14 +5,16 @@ one each time. README.md says how to read what comes out.
 """
 
 import argparse
+import fcntl
 import json
 import os
 import shutil
 import sys
+import tempfile
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from driver import callgrind, contestants, machine, report, scenarios
 from driver.contestants import Contestant
@@ -126,9 +128,20 @@ def fits(scenario: Scenario, nofile: int, console: Console) -> bool:
     return False
 
 
+def take_the_machine() -> IO[str]:
+    """Two runs at once would measure each other. The lock lasts as long as the file is open."""
+    lock = (Path(tempfile.gettempdir()) / "zeroproxy-bench.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        sys.exit("another run of this bench is under way on this machine: wait for its end")
+    return lock
+
+
 def main() -> int:
     """Returns 1 if any trial could not be run or any response was wrong."""
     options, console = parse(), Console(width=WIDTH)
+    lock = take_the_machine()
     nofile = raise_nofile()
     seconds = options.seconds or (3.0 if options.quick else 10.0)
     repeats = options.repeats or (1 if options.quick else 3)
@@ -159,6 +172,7 @@ def main() -> int:
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(kept, indent=1), encoding="utf-8")
     console.print(f"written: {out}", highlight=False)
+    lock.close()
     return 1 if errors else 0
 
 

@@ -94,9 +94,18 @@ def cpu_split(pids: list[int]) -> tuple[float, float]:
     return user / TICKS, system / TICKS
 
 
+def waited(pids: list[int]) -> float:
+    """Seconds they were ready to run but had to wait for the core: somebody else was on it."""
+    found = 0
+    for pid in pids:
+        for schedstat in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+            with contextlib.suppress(OSError):
+                found += int(schedstat.read_text().split()[1])
+    return found / 1e9
+
+
 def sleeps(pids: list[int]) -> int:
-    """How often they went to sleep of their own accord. A proxy that keeps up with a burst sleeps
-    between its events and pays for each wake-up; one that falls behind does not."""
+    """How often they went to sleep of their own accord."""
     count = 0
     for pid in pids:
         for status in Path(f"/proc/{pid}/task").glob("*/status"):

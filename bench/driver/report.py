@@ -65,6 +65,7 @@ def summary(trials: Trials, contestant: str) -> dict[str, Any]:
         "cpu_us_per_unit": middle(cpu) if proxied else None,
         "cpu_us_range": [min(cpu), max(cpu)] if cpu and proxied else None,
         "to_floor": ratio_to_floor(trials, contestant) if proxied else None,
+        "waited": middle([t["waited"] for t in mine]) if proxied else None,
         "proxy_core": middle([t["proxy_core"] for t in mine]),
         "sleeps_per_unit": middle([t["sleeps_per_unit"] for t in mine]) if proxied else None,
         "user_share": middle([t["user_share"] for t in mine]),

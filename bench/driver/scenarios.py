@@ -17,6 +17,7 @@ class Scenario:
     conns: int
     unit: str = "event"  # what CPU time is divided by
     step_ms: int = 20
+    spread: int = 1  # sub-steps that the exchanges are dealt out over; 1: one burst per step
     events: int = 200  # of one exchange
     body: int = 0  # bytes of a request body, at least
     rate: int = 0  # requests per second; 0: closed loop
@@ -42,6 +43,7 @@ class Scenario:
 SCENARIOS = (
     Scenario("streams-64", "streams", 64, quick=True),
     Scenario("streams-512", "streams", 512, quick=True),
+    Scenario("streams-512-spread", "streams", 512, spread=20),
     Scenario("streams-4000", "streams", 4000, step_ms=200, events=50, warmup=8, ramp=4),
     Scenario("streams-9000", "streams", 9000, step_ms=400, events=25, warmup=12, ramp=8),
     Scenario("requests-64", "requests", 64, unit="request", warmup=1, ramp=0.2, quick=True),
@@ -51,4 +53,5 @@ SCENARIOS = (
     Scenario("idle", "idle", 1000, unit="second", warmup=2, ramp=1, quick=True),
 )
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
-DEFAULT = tuple(s.name for s in SCENARIOS if s.name != "streams-9000")
+BY_HAND = ("streams-9000", "streams-512-spread")
+DEFAULT = tuple(s.name for s in SCENARIOS if s.name not in BY_HAND)

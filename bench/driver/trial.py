@@ -20,6 +20,7 @@ from driver.contestants import Contestant
 from driver.scenarios import Scenario
 
 READY_PATIENCE = 20.0
+DISTURBED = 0.02  # share of the window; alone on its core a contestant never waits
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def started(
         log = undo.enter_context((folder / "stderr").open("w+b"))
         upstream = processes.free_address()
         command = [str(place.programs["backend"]), "--listen", upstream]
-        command += ["--step-ms", str(scenario.step_ms)]
+        command += ["--step-ms", str(scenario.step_ms), "--spread", str(scenario.spread)]
         backend = processes.start(command, place.load_core, log, pipes=True)
         undo.callback(processes.end, backend)
         processes.await_listener(upstream, backend, patience)
@@ -111,6 +112,13 @@ def generator_command(place: Place, scenario: Scenario, target: str) -> list[str
     return [str(place.programs["generator"]), *(word for pair in pairs for word in pair)]
 
 
+def look(pids: list[int]) -> dict[str, float]:
+    """What the kernel has counted for the contestant so far."""
+    user, system = processes.cpu_split(pids)
+    waited, sleeps = processes.waited(pids), processes.sleeps(pids)
+    return {"user": user, "system": system, "waited": waited, "sleeps": sleeps}
+
+
 def run_load(place: Place, scenario: Scenario, run: Started, log: Path) -> dict[str, Any]:
     """Generate the load, look at the proxy meanwhile; returns the generator's report and ours."""
     pids = run.proxy_tree()
@@ -125,10 +133,9 @@ def run_load(place: Place, scenario: Scenario, run: Started, log: Path) -> dict[
     try:
         assert generator.stdout is not None
         generator.stdout.readline()
-        before, slept = processes.cpu_split(pids), processes.sleeps(pids)
+        before = look(pids)
         generator.stdout.readline()
-        after, found["sleeps"] = processes.cpu_split(pids), processes.sleeps(pids) - slept
-        found["cpu_split"] = (after[0] - before[0], after[1] - before[1])
+        found["spent"] = {key: value - before[key] for key, value in look(pids).items()}
         found["memory"] = processes.memory(pids)
         found["descriptors"] = processes.descriptors(pids)
         found["same_tree"] = run.proxy_tree() == pids
@@ -163,7 +170,8 @@ def digest(
     proxy_ns = sum(cpu[str(pid)] for pid in found["pids"])
     others_ns = sum(cpu.values()) - proxy_ns + load["own_cpu_ns"]
     units = {"event": load["events"], "request": load["requests"], "second": seconds}[scenario.unit]
-    user, system = found["cpu_split"]
+    spent = found["spent"]
+    ticked = spent["user"] + spent["system"]
     idle, full = found["idle_memory"], found["memory"]
     result = {
         "scenario": scenario.name,
@@ -173,8 +181,9 @@ def digest(
         "cpu_us_per_unit": proxy_ns / 1e3 / units if units else None,
         "proxy_core": proxy_ns / 1e9 / seconds,
         "load_core": others_ns / 1e9 / seconds,
-        "sleeps_per_unit": found["sleeps"] / units if units else None,
-        "user_share": user / (user + system) if user + system else None,
+        "waited": spent["waited"] / seconds,
+        "sleeps_per_unit": spent["sleeps"] / units if units else None,
+        "user_share": spent["user"] / ticked if ticked else None,
         "memory_idle_kib": vars(idle),
         "memory_full_kib": vars(full),
         "pss_per_conn_kib": (full.pss - idle.pss) / scenario.conns,
@@ -200,6 +209,8 @@ def flags(
         found.append("proxy core full")
     if scenario.paced and result["load_core"] > 0.95:
         found.append("load core full")
+    if result["waited"] > DISTURBED:
+        found.append(f"DISTURBED: waited {result['waited']:.0%} of the time for its own core")
     if result["backend"]["late_steps"] > 1:
         found.append(f"{result['backend']['late_steps']} late steps")
     if load["warmup_failures"]:

@@ -288,7 +288,8 @@ static const char *read_options(int argc, char **argv)
         else
             die("unknown option: %s", argv[i]);
     }
-    if (!listen || !step_ns || !default_events || spread < 1 || spread > SPREAD_MAX || argc % 2 == 0)
+    int sound = step_ns && default_events && spread >= 1 && spread <= SPREAD_MAX;
+    if (!listen || !sound || argc % 2 == 0)
         die("usage: backend --listen ADDRESS [--step-ms 20] [--events 200] [--spread 1]");
     return listen;
 }
