@@ -6,6 +6,7 @@ VENV ?= .venv
 PY = $(VENV)/bin/python
 JOBS ?= 2
 STAMP = $(VENV)/.installed
+SHARED ?= $(abspath ../shared)
 SOURCES = $(wildcard zeroproxy/_fast/*.pyx zeroproxy/_fast/*.pxd zeroproxy/_fast/*.h)
 ASAN = LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1
@@ -34,25 +35,30 @@ $(VENV)/.compiled: $(STAMP) setup.py $(SOURCES)
 # The two other builds live in folders of their own, so that they never replace the release build.
 debug: $(STAMP)
 	$(PY) tools/build_variant.py debug build/debug
-	cd build/debug && $(CURDIR)/$(PY) -m pytest tests/unit tests/relay tests/e2e
+	cd build/debug && ZEROPROXY_SHARED=$(SHARED) $(CURDIR)/$(PY) -m pytest tests/unit tests/relay tests/e2e
 
 sanitize: $(STAMP)
 	$(PY) tools/build_variant.py sanitize build/sanitize
-	cd build/sanitize && $(ASAN) $(CURDIR)/$(PY) -m pytest tests/unit tests/relay -p no:cacheprovider
+	cd build/sanitize && ZEROPROXY_SHARED=$(SHARED) $(ASAN) \
+		$(CURDIR)/$(PY) -m pytest tests/unit tests/relay -p no:cacheprovider
 
 check: compile
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/cython-lint zeroproxy/_fast
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint zeroproxy/_fast
 	$(PY) tools/check_hints.py
 	$(PY) -m pytest tests/house
 
 bench: compile
 	$(PY) bench/run.py
 
+# Generated input against the oracles, in the sanitizer build; EXAMPLES per property.
+EXAMPLES ?= 20000
 fuzz: $(STAMP)
 	$(PY) tools/build_variant.py sanitize build/sanitize
-	cd build/sanitize && $(ASAN) $(CURDIR)/$(PY) -m pytest tests/fuzz -p no:cacheprovider
+	cd build/sanitize && ZEROPROXY_SHARED=$(SHARED) ZEROPROXY_EXAMPLES=$(EXAMPLES) $(ASAN) \
+		$(CURDIR)/$(PY) -m pytest -p no:cacheprovider --timeout 3600 \
+		tests/unit/test_http1_differential.py tests/unit/test_meter.py tests/unit/test_body.py
 
 annotate: $(STAMP)
 	ZEROPROXY_ANNOTATE=1 $(PY) setup.py -q build_ext --inplace --force
