@@ -15,7 +15,8 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from zeroproxy.sim import messages, wire
+import zeroproxy.sim.messages as messages
+import zeroproxy.sim.wire as wire
 from zeroproxy.sim.answer import Answer, Wire
 from zeroproxy.sim.engine import Job, Scheduler
 from zeroproxy.sim.faults import Fault, find_fault
