@@ -206,3 +206,14 @@ async def test_what_an_aborted_caller_was_sent_is_counted_as_sent():
         assert sim.stats.generated_tokens - sent <= 1
         writer.close()
         await writer.wait_closed()
+
+
+async def test_the_end_of_the_block_cuts_what_still_runs():
+    body = {"messages": [{"content": "x"}], "max_tokens": 1_000_000, "stream": True}
+    async with aiohttp.ClientSession() as http:
+        async with Simulator(SimOptions(tokens_per_second=200.0)) as sim:
+            response = await http.post(f"{sim.url}/v1/chat/completions", json=body)
+            await until(lambda: sim.stats.completion_tokens > 1)
+        with pytest.raises(aiohttp.ClientError):
+            await response.read()
+        assert (sim.stats.aborted, sim.stats.open_connections) == (1, 0)
