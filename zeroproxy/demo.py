@@ -26,7 +26,8 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-ROUNDS = 9  # requests each way; the median is shown
+ROUNDS = 9  # requests each way
+SETTLE = 2.0  # seconds in which the proxy's count must have become that of the requests
 TOKENS = 24
 PROMPT = "Tell me why a proxy should not be felt."
 
@@ -51,14 +52,17 @@ class Answer:
     ttft: float = 0.0
     gaps: list[float] = field(default_factory=list)
     tokens: int = 0
+    usage: int = 0  # completion tokens as the server counts them
 
 
-def content_of(line: bytes) -> str | None:
-    """The text of a chat completion chunk; None for anything else."""
-    if not line.startswith(b"data: {"):
-        return None
-    choices = orjson.loads(line[6:])["choices"]
-    return choices[0]["delta"].get("content") or None if choices else None
+def chunk_of(line: bytes) -> dict[str, Any]:
+    """The chat completion chunk on a line of the stream; empty for any other line."""
+    return dict(orjson.loads(line[6:])) if line.startswith(b"data: {") else {}
+
+
+def content_of(chunk: dict[str, Any]) -> str:
+    choices = chunk.get("choices")
+    return choices[0]["delta"].get("content") or "" if choices else ""
 
 
 async def ask(session: aiohttp.ClientSession, url: str, show: Console | None = None) -> Answer:
@@ -75,8 +79,11 @@ async def ask(session: aiohttp.ClientSession, url: str, show: Console | None = N
     async with session.post(f"{url}/v1/chat/completions", json=body) as response:
         response.raise_for_status()
         async for line in response.content:
-            text = content_of(line)
-            if text is None:
+            chunk = chunk_of(line)
+            if chunk.get("usage"):
+                answer.usage = chunk["usage"]["completion_tokens"]
+            text = content_of(chunk)
+            if not text:
                 continue
             now = time.perf_counter()
             if answer.tokens:
@@ -122,32 +129,42 @@ async def until_up(session: aiohttp.ClientSession, url: str, process: Any) -> No
     raise RuntimeError(f"{url} did not answer within 10 s")
 
 
-def milliseconds(values: list[float]) -> str:
-    return f"{statistics.median(values) * 1e3:.2f} ms" if values else "-"
+def milliseconds(value: float) -> str:
+    return f"{value * 1e3:.2f} ms"
+
+
+def figures(answers: list[Answer]) -> list[str]:
+    """The cells of one column of the table."""
+    ttft = [a.ttft for a in answers]
+    gaps = [gap for a in answers for gap in a.gaps]
+    times = (statistics.median(ttft), min(ttft), statistics.median(gaps))
+    return [*map(milliseconds, times), str(sum(a.tokens for a in answers))]
 
 
 def show_table(console: Console, direct: list[Answer], proxied: list[Answer], metered: int) -> bool:
-    """The figures side by side; False if the proxy did not count what was received."""
-    received = [sum(a.tokens for a in answers) for answers in (direct, proxied)]
+    """The figures side by side; False if anyone counted something else than was received."""
     table = Table(title=f"{ROUNDS} requests each way, in turn", title_justify="left")
     for name in ("", "direct", "through zeroproxy"):
         table.add_column(name, justify="left" if not name else "right")
-    for name, pick in (("TTFT, median", "ttft"), ("between tokens, median", "gaps")):
-        cells = []
-        for answers in (direct, proxied):
-            values: list[float] = []
-            for a in answers:
-                values += [a.ttft] if pick == "ttft" else a.gaps
-            cells.append(milliseconds(values))
-        table.add_row(name, *cells)
-    table.add_row("tokens received", *map(str, received))
+    names = ("TTFT, median", "TTFT, best", "between tokens, median", "tokens received")
+    for row in zip(names, figures(direct), figures(proxied), strict=True):
+        table.add_row(*row)
     table.add_row("tokens metered by the proxy", "", str(metered))
     console.print(table)
-    return metered == received[1]
+    received = sum(a.tokens for a in proxied)
+    return metered == received == sum(a.usage for a in proxied)
 
 
-def metered_tokens(status: dict[str, Any]) -> int:
-    return sum(int(t["completion"]) for t in status["tokens"])
+async def metered_tokens(session: aiohttp.ClientSession, admin: str, expected: int) -> int:
+    """The proxy's own count, once it is `expected` or the time for that is over."""
+    deadline = time.monotonic() + SETTLE
+    while True:
+        async with session.get(f"{admin}/status") as response:
+            status = await response.json()
+        count = sum(int(t["completion"]) for t in status["tokens"])
+        if count == expected or time.monotonic() > deadline:
+            return count
+        await asyncio.sleep(0.05)
 
 
 async def measure(console: Console, sim: str, proxy: str, admin: str) -> bool:
@@ -160,10 +177,9 @@ async def measure(console: Console, sim: str, proxy: str, admin: str) -> bool:
         for _ in range(ROUNDS):
             direct.append(await ask(session, sim))
             proxied.append(await ask(session, proxy))
-        async with session.get(f"{admin}/status") as response:
-            status = await response.json()
+        metered = await metered_tokens(session, admin, sum(a.tokens for a in proxied))
     first = proxied.pop(0)
-    return show_table(console, direct, proxied, metered_tokens(status) - first.tokens)
+    return show_table(console, direct, proxied, metered - first.tokens)
 
 
 def goodbye(console: Console, proxy: str, admin: str) -> None:
@@ -178,10 +194,6 @@ def goodbye(console: Console, proxy: str, admin: str) -> None:
 async def play(console: Console, stays: bool) -> int:
     sim_port, port, admin_port = pick_port(8000), pick_port(8080), pick_port(9090)
     sim, proxy, admin = (f"http://127.0.0.1:{p}" for p in (sim_port, port, admin_port))
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "demo.toml"
         path.write_text(
@@ -201,8 +213,21 @@ async def play(console: Console, stays: bool) -> int:
                 console.print("the proxy did not count what was received", style="red")
             if stays and is_right:
                 goodbye(console, proxy, admin)
-                await stop.wait()
+                await asyncio.Event().wait()
     return 0 if is_right else 1
+
+
+async def play_until_signal(console: Console, stays: bool) -> int:
+    """SIGINT or SIGTERM ends it at any time, as it is meant to be ended: status 0."""
+    playing = asyncio.ensure_future(play(console, stays))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, playing.cancel)
+    try:
+        return await playing
+    except asyncio.CancelledError:
+        console.print()
+        return 0
 
 
 def main() -> int:
@@ -210,7 +235,7 @@ def main() -> int:
     stays = sys.stdout.isatty() and not os.environ.get("ZEROPROXY_DEMO_ONCE")
     console = Console()
     try:
-        return asyncio.run(play(console, stays))
+        return asyncio.run(play_until_signal(console, stays))
     except (RuntimeError, OSError, aiohttp.ClientError) as error:
         print(f"zeroproxy demo: {error}", file=sys.stderr)
         return 1

@@ -7,6 +7,22 @@ import asyncio
 import signal
 import sys
 
+#: Options that carry straight over to SimOptions: name, type, help. A bool is a switch.
+OPTIONS: tuple[tuple[str, type, str], ...] = (
+    ("tokens_per_second", float, "steps of the engine; each gives every running choice a token"),
+    ("ttft", float, "seconds of prefill before the first token"),
+    ("prefill_per_token", float, "seconds more per prompt token that is not cached"),
+    ("max_running", int, "choices that run at once; the rest waits in order"),
+    ("min_length", int, "shortest answer when max_tokens is not given"),
+    ("max_length", int, "longest answer when max_tokens is not given"),
+    ("max_model_len", int, "prompts with more tokens are refused"),
+    ("reasoning_tokens", int, "so many tokens of each chat answer are reasoning"),
+    ("prefix_cache", bool, "keep a prefix cache and report cached_tokens"),
+    ("hostile", bool, "let the text spell usage objects, [DONE] and SSE framing"),
+    ("embedding_size", int, "numbers per embedding"),
+    ("keep_alive", float, "seconds an idle connection is kept"),
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `zeroproxy sim`; the faults are appended to its help."""
@@ -15,27 +31,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description = "A simulated OpenAI-compatible inference server that batches like vLLM."
     parser.epilog = faults.__doc__
-    parser.add_argument("--listen", default="127.0.0.1:8000", metavar="HOST:PORT")
-    parser.add_argument("--model", default="sim-1")
-    parser.add_argument("--tokens-per-second", type=float, default=50.0, help="per request")
-    parser.add_argument("--ttft", type=float, default=0.02, help="seconds of prefill")
-    parser.add_argument("--prefill-per-token", type=float, default=0.0, help="seconds")
-    parser.add_argument("--max-running", type=int, default=64, help="the rest waits in order")
+    where = "HOST:PORT (port 0: any) or unix:PATH; default %(default)s"
+    parser.add_argument("--listen", default="127.0.0.1:8000", metavar="ADDRESS", help=where)
+    models = "a model it serves, may be repeated; default sim-1"
+    parser.add_argument("--model", action="append", metavar="NAME", help=models)
+    for name, kind, text in OPTIONS:
+        flag = "--" + name.replace("_", "-")
+        if kind is bool:
+            parser.add_argument(flag, action="store_true", default=None, help=text)
+        else:
+            parser.add_argument(flag, type=kind, metavar="N", help=text)
+
+
+def address_of(listen: str) -> dict[str, object]:
+    """host and port, or unix, as SimOptions wants them. Raises ValueError."""
+    if listen.startswith("unix:"):
+        return {"unix": listen.removeprefix("unix:")}
+    host, _, port = listen.rpartition(":")
+    if not port.isdecimal():
+        raise ValueError(f"--listen {listen}: want HOST:PORT or unix:PATH")
+    return {"host": host.strip("[]"), "port": int(port)}
 
 
 async def serve(args: argparse.Namespace) -> int:
     from zeroproxy.sim import SimOptions, Simulator
 
-    host, _, port = args.listen.rpartition(":")
-    options = SimOptions(
-        model=args.model,
-        tokens_per_second=args.tokens_per_second,
-        ttft=args.ttft,
-        prefill_per_token=args.prefill_per_token,
-        max_running=args.max_running,
-        host=host,
-        port=int(port),
-    )
+    given = {name: getattr(args, name) for name, _, _ in OPTIONS}
+    asked: dict[str, object] = {k: v for k, v in given.items() if v is not None}
+    asked |= address_of(args.listen)
+    if args.model:
+        asked["models"] = tuple(args.model)
+    options = SimOptions(**asked)  # type: ignore[arg-type]
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -47,7 +73,8 @@ async def serve(args: argparse.Namespace) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until SIGTERM or SIGINT. Exit status 1 if the address cannot be listened on."""
+    """Serve until SIGTERM or SIGINT. Exit status 1 if the address cannot be listened on, 2 if an
+    option makes no sense."""
     try:
         import uvloop
 
@@ -57,6 +84,9 @@ def run(args: argparse.Namespace) -> int:
     try:
         with asyncio.Runner(loop_factory=factory) as runner:
             return runner.run(serve(args))
-    except (OSError, ValueError) as error:
+    except OSError as error:
         print(f"zeroproxy sim: cannot listen on {args.listen}: {error}", file=sys.stderr)
         return 1
+    except ValueError as error:
+        print(f"zeroproxy sim: {error}", file=sys.stderr)
+        return 2

@@ -1,150 +1,128 @@
-"""The engine of the simulator: one scheduler that steps all running requests together.
+"""The engine of the simulator: one scheduler that steps all running choices together.
 
-Each step gives every running request one token, as a batching engine does; requests above
-`max_running` wait in order; a prefill delay comes before the first token. While nothing runs no
-step is taken and no timer exists.
+Each step gives every running choice one token, as a batching engine does; choices above
+`max_running` wait in order; a prefill delay comes before the first token. There is one timer for
+all of them, and none while nothing runs.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import time
 from collections import deque
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
-TEXT = (
-    "the sidecar hears each token leave the engine and passes it on before the next one has been "
-    "thought of so nobody waits for anybody else and every count is right to the last byte"
-)
-WORDS = TEXT.split()
+from zeroproxy.sim.options import SimOptions, Stats
 
 
-@dataclass(frozen=True)
-class SimOptions:
-    """How the simulated engine behaves. Times in seconds."""
+class Clock(Protocol):
+    """The part of an event loop that the scheduler needs."""
 
-    model: str = "sim-1"
-    tokens_per_second: float = 50.0
-    ttft: float = 0.02
-    prefill_per_token: float = 0.0
-    max_running: int = 64
-    default_tokens: int = 16
-    host: str = "127.0.0.1"
-    port: int = 0
+    def time(self) -> float: ...
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Any: ...
 
 
-@dataclass
-class Stats:
-    """What the simulator has seen and sent; tokens count from when they were produced and sent."""
-
-    begun: int = 0
-    finished: int = 0
-    aborted: int = 0
-    faults: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    running: int = 0
-    waiting: int = 0
-    peak_running: int = 0
-
-    def as_dict(self) -> dict[str, int]:
-        return asdict(self)
-
-
-@dataclass(eq=False)
 class Job:
-    """One request (all its choices step together)."""
+    """One request: its choices run apart, its tokens arrive in one inbox."""
 
-    prompt_tokens: int
+    def __init__(self, totals: list[int], prefill: float) -> None:
+        self.choices = [Choice(self, k, total) for k, total in enumerate(totals)]
+        self.prefill = prefill
+        self.inbox: deque[int] = deque()  # the choice that each new token belongs to
+        self._waiter: asyncio.Future[None] | None = None
+
+    async def next(self) -> int:
+        """The choice that the next token belongs to."""
+        while not self.inbox:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        return self.inbox.popleft()
+
+    def give(self, index: int) -> None:
+        self.inbox.append(index)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+@dataclass(eq=False, slots=True)
+class Choice:
+    job: Job = field(repr=False)
+    index: int
     total: int
-    words: list[str]
-    produced: int = 0
-    starts_at: float = 0.0
-
-    def text(self, k: int) -> str:
-        return (" " if k else "") + self.words[k % len(self.words)]
-
-
-def make_job(prompt: str, prompt_tokens: int, max_tokens: int | None, default: int) -> Job:
-    """The same prompt always gives the same text and length."""
-    digest = hashlib.sha256(prompt.encode()).digest()
-    start = digest[0] % len(WORDS)
-    words = WORDS[start:] + WORDS[:start]
-    total = max_tokens if max_tokens is not None else default + digest[1] % 8
-    return Job(prompt_tokens, total, words)
+    done: int = 0
+    ready_at: float = 0.0  # when its prefill is over; set when it is admitted
 
 
 class Scheduler:
-    """Steps every 1/tokens_per_second while something runs or waits."""
+    """Steps every 1/tokens_per_second while something runs."""
 
-    def __init__(self, options: SimOptions, stats: Stats) -> None:
+    def __init__(self, options: SimOptions, stats: Stats, clock: Clock) -> None:
         self._options = options
         self._stats = stats
-        self._running: list[Job] = []
-        self._waiting: deque[Job] = deque()
-        self._stepped: asyncio.Future[None] | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._clock = clock
+        self._interval = 1.0 / options.tokens_per_second
+        self._running: dict[Choice, None] = {}  # ordered sets: leaving the middle costs nothing
+        self._waiting: dict[Choice, None] = {}
+        self._last_step = float("-inf")
+        self._timer: Any = None
 
     def submit(self, job: Job) -> None:
         self._stats.begun += 1
-        self._stats.prompt_tokens += job.prompt_tokens
-        self._waiting.append(job)
-        self._stats.waiting = len(self._waiting)
-        if self._task is None or self._task.done():
-            self._task = asyncio.ensure_future(self._run())
-
-    async def step(self) -> None:
-        """Wait for the next step of the engine."""
-        if self._stepped is None:
-            self._stepped = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._stepped)
+        self._waiting.update(dict.fromkeys(job.choices))
+        self._settle()
 
     def leave(self, job: Job, finished: bool) -> None:
-        """A request is over; an aborted one frees its slot at once."""
-        if job in self._running:
-            self._running.remove(job)
-        elif job in self._waiting:
-            self._waiting.remove(job)
+        """A request is over; an aborted one frees its slots at once."""
+        for choice in job.choices:
+            self._running.pop(choice, None)
+            self._waiting.pop(choice, None)
         if finished:
             self._stats.finished += 1
         else:
             self._stats.aborted += 1
-        self._count()
+        self._settle()
 
-    def _count(self) -> None:
-        self._stats.running = len(self._running)
-        self._stats.waiting = len(self._waiting)
-        self._stats.peak_running = max(self._stats.peak_running, len(self._running))
+    def close(self) -> None:
+        self._running.clear()
+        self._waiting.clear()
+        self._settle()
 
-    def _admit(self, now: float) -> None:
+    def _settle(self) -> None:
+        """Admit, count, and set the timer for the next step."""
+        now = self._clock.time()
         while self._waiting and len(self._running) < self._options.max_running:
-            job = self._waiting.popleft()
-            job.starts_at = (
-                now + self._options.ttft + self._options.prefill_per_token * job.prompt_tokens
-            )
-            self._running.append(job)
-        self._count()
+            choice = next(iter(self._waiting))
+            del self._waiting[choice]
+            choice.ready_at = now + choice.job.prefill
+            self._running[choice] = None
+        stats = self._stats
+        stats.running, stats.waiting = len(self._running), len(self._waiting)
+        stats.peak_running = max(stats.peak_running, stats.running)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._running:
+            self._timer = self._clock.call_at(self._due(), self._on_timer)
 
-    def _advance(self, now: float) -> None:
-        for job in self._running:
-            if now >= job.starts_at and job.produced < job.total:
-                job.produced += 1
-        if self._stepped is not None:
-            self._stepped.set_result(None)
-            self._stepped = None
+    def _due(self) -> float:
+        """When the next step is taken: at the pace, but not before anyone is ready."""
+        return max(self._last_step + self._interval, min(c.ready_at for c in self._running))
 
-    async def _run(self) -> None:
-        interval = 1.0 / self._options.tokens_per_second
-        due = time.monotonic()
-        while self._running or self._waiting:
-            now = time.monotonic()
-            self._admit(now)
-            self._advance(now)
-            due = max(due + interval, now)
-            await asyncio.sleep(due - now)
+    def _on_timer(self) -> None:
+        due, now = self._due(), self._clock.time()
+        # A late step does not shift the ones after it, unless it is later than a whole interval.
+        self._last_step = due if now - due < self._interval else now
+        self._step(now)
+        self._settle()
 
-    async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+    def _step(self, now: float) -> None:
+        # A timer may fire a clock tick early; whoever made the step due is ready.
+        horizon = max(now, self._last_step)
+        for choice in [c for c in self._running if c.ready_at <= horizon]:
+            choice.done += 1
+            self._stats.generated_tokens += 1
+            if choice.done == choice.total:
+                del self._running[choice]
+            choice.job.give(choice.index)

@@ -1,100 +1,80 @@
-"""The simulator's HTTP side, on aiohttp."""
+"""The simulator's routes, on aiohttp's low-level server: no router, and connections are counted."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
+import base64
 import struct
+from collections.abc import Awaitable, Callable
+from functools import partial
 from types import TracebackType
 from typing import Any
 
 import orjson
 from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from zeroproxy.sim import wire
-from zeroproxy.sim.engine import Job, Scheduler, SimOptions, Stats, make_job
+import zeroproxy.sim.messages as messages
+import zeroproxy.sim.wire as wire
+from zeroproxy.sim.answer import Answer, Wire
+from zeroproxy.sim.engine import Job, Scheduler
 from zeroproxy.sim.faults import Fault, find_fault
+from zeroproxy.sim.options import SimOptions, Stats
+from zeroproxy.sim.prompts import (
+    JSON,
+    Ask,
+    AskError,
+    PrefixCache,
+    count_prompts,
+    read_ask,
+    texts_of,
+)
+
+BODY_MAX = 1 << 30
+SHUTDOWN = 0.2  # seconds that answers still get when the simulator stops
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+SHAPES: dict[str, type[wire.Chat] | type[wire.TextCompletion] | type[messages.Messages]] = {
+    "chat": wire.Chat,
+    "text": wire.TextCompletion,
+    "messages": messages.Messages,
+}
 
 
-def words_of(content: Any) -> str:
-    """The text of a message: a string, or a list of parts."""
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list):
-        return " ".join(words_of(p.get("text", "") if isinstance(p, dict) else p) for p in content)
-    return ""
+class CountingServer(web.Server):
+    """Counts connections, also those that never ask for anything."""
+
+    stats: Stats
+
+    def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
+        self.stats.connections += 1
+        self.stats.open_connections += 1
+        super().connection_made(handler, transport)
+
+    def connection_lost(self, handler: Any, exc: BaseException | None = None) -> None:
+        self.stats.open_connections -= 1
+        super().connection_lost(handler, exc)
 
 
-class Exchange:
-    """One request being answered: its job, its fault, and where its bytes go."""
+def json_response(body: JSON, status: int = 200, **headers: str) -> web.Response:
+    return web.Response(
+        body=orjson.dumps(body), status=status, headers=headers, content_type="application/json"
+    )
 
-    def __init__(self, sim: Simulator, request: web.Request, asked: dict[str, Any]) -> None:
-        self.sim, self.request, self.asked = sim, request, asked
-        messages = asked.get("messages")
-        if isinstance(messages, list):
-            self.prompt = "\n".join(words_of(m.get("content")) for m in messages)
-            self.prompt_tokens = len(self.prompt.split()) + 3 * len(messages)
-        else:
-            self.prompt = words_of(asked.get("prompt"))
-            self.prompt_tokens = len(self.prompt.split())
-        limit = asked.get("max_tokens", asked.get("max_completion_tokens"))
-        default = sim.options.default_tokens
-        self.job: Job = make_job(self.prompt, self.prompt_tokens, limit, default)
-        self.fault: Fault = find_fault(request.headers.get("x-sim-fault", ""), self.prompt)
-        self.n = int(asked.get("n") or 1)
-        self.sent = 0
-        self.response: web.StreamResponse | None = None
 
-    async def begin(self) -> None:
-        self.response = web.StreamResponse()
-        self.response.content_type = "text/event-stream"
-        self.response.charset = "utf-8"
-        self.response.enable_chunked_encoding()
-        await self.response.prepare(self.request)
+def kind_of(request: web.BaseRequest) -> str:
+    last = request.path.rpartition("/")[2]
+    return {"messages": "messages", "count_tokens": "messages"}.get(
+        last, "chat" if "/chat/" in request.path else "text"
+    )
 
-    async def write(self, data: bytes) -> None:
-        assert self.response is not None
-        await self.response.write(data)
 
-    def reset(self) -> None:
-        """RST instead of an end."""
-        transport = self.request.transport
-        if transport is not None:
-            sock: socket.socket = transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            transport.abort()
-
-    async def strike(self, event: bytes) -> bool:
-        """Act on a fault whose moment has come, before `event` is sent. True: it is over."""
-        fault = self.fault
-        if fault.strikes("cut-mid-event", self.sent):
-            await self.write(event[: len(event) // 2])
-            await asyncio.sleep(0.01)
-            self.reset()
-        elif fault.strikes("cut", self.sent):
-            await asyncio.sleep(0.01)
-            self.reset()
-        elif fault.strikes("clean-cut", self.sent):
-            assert self.request.transport is not None
-            self.request.transport.close()
-        elif fault.strikes("error-event", self.sent):
-            await self.write(wire.sse(wire.error("EngineCore died", 500, "InternalServerError")))
-            await self.write(wire.DONE)
-        elif fault.strikes("stall", self.sent):
-            await asyncio.sleep(3600)
-        else:
-            return False
-        self.sim.stats.faults += 1
-        return True
-
-    async def each_token(self) -> Any:
-        """The index of each token as the engine produces it."""
-        while self.sent < self.job.total:
-            await self.sim.scheduler.step()
-            while self.sent < self.job.produced:
-                yield self.sent
-                self.sent += 1
-                self.sim.stats.completion_tokens += self.n
+def refusal(request: web.BaseRequest, error: AskError) -> web.Response:
+    headers = {"Retry-After": "1"} if error.status in (429, 503) else {}
+    if kind_of(request) == "messages":
+        return json_response(messages.error_body(str(error), error.status), error.status, **headers)
+    body = wire.error_body(str(error), error.status, error.param)
+    return json_response(body, error.status, **headers)
 
 
 class Simulator:
@@ -103,31 +83,49 @@ class Simulator:
     def __init__(self, options: SimOptions | None = None) -> None:
         self.options = options or SimOptions()
         self.stats = Stats()
-        self.scheduler = Scheduler(self.options, self.stats)
-        self._runner = web.AppRunner(
-            self._app(), access_log=None, handler_cancellation=True, shutdown_timeout=0.2
-        )
         self.url = ""
-
-    def _app(self) -> web.Application:
-        app = web.Application(client_max_size=1 << 30)
-        app.router.add_post("/v1/chat/completions", self._openai)
-        app.router.add_post("/v1/completions", self._openai)
-        app.router.add_post("/v1/messages", self._anthropic)
-        app.router.add_post("/v1/embeddings", self._embeddings)
-        app.router.add_get("/v1/models", self._models)
-        app.router.add_get("/health", self._health)
-        app.router.add_get("/metrics", self._metrics)
-        app.router.add_get("/sim/stats", self._stats)
-        return app
+        self._cache = PrefixCache() if self.options.prefix_cache else None
+        self._routes: dict[tuple[str, str], Handler] = {
+            ("POST", "/v1/chat/completions"): self._generate,
+            ("POST", "/v1/completions"): self._generate,
+            ("POST", "/v1/messages"): self._generate,
+            ("POST", "/v1/messages/count_tokens"): self._count_tokens,
+            ("POST", "/v1/embeddings"): self._embeddings,
+            ("GET", "/v1/models"): self._models,
+            ("GET", "/health"): self._health,
+            ("GET", "/metrics"): self._metrics,
+            ("GET", "/sim/stats"): self._stats,
+        }
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
 
     async def __aenter__(self) -> Simulator:
+        loop = asyncio.get_running_loop()
+        self.scheduler = Scheduler(self.options, self.stats, loop)
+        make_request = partial(web.BaseRequest, loop=loop, client_max_size=BODY_MAX)
+        server = CountingServer(
+            self._handle, request_factory=make_request, handler_cancellation=True,
+            access_log=None, keepalive_timeout=self.options.keep_alive,
+        )  # fmt: skip
+        server.stats = self.stats
+        self._runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self.options.host, self.options.port)
-        await site.start()
-        host, port = self._runner.addresses[0][:2]
-        self.url = f"http://{host}:{port}"
+        try:
+            await self._listen()
+        except BaseException:
+            await self._runner.cleanup()
+            raise
         return self
+
+    async def _listen(self) -> None:
+        options = self.options
+        if options.unix:
+            await web.UnixSite(self._runner, options.unix).start()
+            self.url = f"unix:{options.unix}"
+            return
+        await web.TCPSite(self._runner, options.host, options.port, backlog=1024).start()
+        host, port = self._runner.addresses[0][:2]
+        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     async def __aexit__(
         self,
@@ -135,147 +133,129 @@ class Simulator:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self.scheduler.close()
+        self.scheduler.close()
         await self._runner.cleanup()
 
-    # ------------------------------------------------------------ reading
-
-    async def _read(self, request: web.Request) -> Exchange | web.Response:
-        """The exchange, or the answer to a request that is wrong or asked to fail at once."""
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        handler = self._routes.get((request.method, request.path))
+        if handler is None:
+            known = any(path == request.path for _, path in self._routes)
+            text = "Method Not Allowed" if known else "Not Found"
+            return json_response({"detail": text}, 405 if known else 404)
         try:
-            asked = orjson.loads(await request.read())
-            exchange = Exchange(self, request, asked)
-        except (ValueError, AttributeError, TypeError) as error:
-            return web.json_response(wire.error(str(error), 400), status=400)
-        fault = exchange.fault
-        if fault.name == "status":
-            self.stats.faults += 1
-            status = int(fault.arg)
-            headers = {"Retry-After": "1"} if status in (429, 503) else {}
-            body = wire.error(f"status {status} was asked for", status)
-            return web.json_response(body, status=status, headers=headers)
-        if fault.name == "garbage-head":
-            self.stats.faults += 1
-            assert request.transport is not None
-            request.transport.write(b"SSH-2.0-not-http\r\n")
-            request.transport.close()
-            return web.Response()
-        if fault.name == "slow-head":
-            await asyncio.sleep(fault.arg)
-        return exchange
+            return await handler(request)
+        except AskError as error:
+            return refusal(request, error)
+        except ConnectionError:
+            return web.Response()  # the caller has left; nobody reads this
 
     # ------------------------------------------------------------ generation
 
-    async def _openai(self, request: web.Request) -> web.StreamResponse:
-        exchange = await self._read(request)
-        if isinstance(exchange, web.Response):
-            return exchange
-        options = exchange.asked.get("stream_options") or {}
-        shape = wire.OpenAI(
-            self.options.model,
-            is_chat="/chat/" in request.path,
-            wants_usage=bool(options.get("include_usage")),
-            wants_continuous=bool(options.get("continuous_usage_stats")),
-        )
-        if exchange.asked.get("stream"):
-            return await self._run(exchange, self._stream_openai(exchange, shape))
-        return await self._run(exchange, self._whole_openai(exchange, shape))
-
-    async def _run(self, exchange: Exchange, work: Any) -> web.StreamResponse:
-        self.scheduler.submit(exchange.job)
-        finished = False
+    async def _read(self, request: web.BaseRequest) -> JSON:
         try:
-            response: web.StreamResponse = await work
-            finished = exchange.sent >= exchange.job.total
+            asked = orjson.loads(await request.read())
+        except ValueError as error:
+            raise AskError(f"the body is not JSON: {error}") from None
+        if not isinstance(asked, dict):
+            raise AskError("the body must be a JSON object")
+        return asked
+
+    async def _generate(self, request: web.BaseRequest) -> web.StreamResponse:
+        kind = kind_of(request)
+        ask = read_ask(kind, await self._read(request), self.options, self._cache)
+        try:
+            fault = find_fault(request.headers.get("x-sim-fault", ""), ask.text)
+        except ValueError as error:
+            raise AskError(str(error)) from None
+        out = Wire(request, fault)
+        if fault.name:
+            self.stats.faults += 1
+            if await self._fail_early(out, fault, ask):
+                return web.Response()
+        return await self._answer(Answer(out, SHAPES[kind](ask), ask, fault))
+
+    async def _answer(self, answer: Answer) -> web.StreamResponse:
+        uncached = sum(p.tokens - p.cached for p in answer.ask.prompts)
+        prefill = self.options.ttft + self.options.prefill_per_token * uncached
+        job = Job([len(plan.pieces) for plan in answer.ask.plans], prefill)
+        self.scheduler.submit(job)
+        is_finished = False
+        try:
+            if answer.ask.streams:
+                is_finished = await answer.stream(job, self.stats)
+            else:
+                is_finished = await answer.whole(job, self.stats)
         finally:
-            self.scheduler.leave(exchange.job, finished)
-        return response
+            self.scheduler.leave(job, is_finished)
+        return answer.wire.response
 
-    async def _stream_openai(self, x: Exchange, shape: wire.OpenAI) -> web.StreamResponse:
-        await x.begin()
-        if shape.is_chat:
-            for index in range(x.n):
-                await x.write(shape.role_chunk(index, x.prompt_tokens))
-        async for k in x.each_token():
-            finish = "length" if k + 1 == x.job.total else None
-            for index in range(x.n):
-                event = shape.token_chunk(index, x.job.text(k), finish, (x.prompt_tokens, k + 1))
-                if await x.strike(event):
-                    assert x.response is not None
-                    return x.response
-                await x.write(event)
-        assert x.response is not None
-        await x.write(shape.end(x.prompt_tokens, x.sent * x.n))
-        await x.response.write_eof()
-        return x.response
-
-    async def _whole_openai(self, x: Exchange, shape: wire.OpenAI) -> web.StreamResponse:
-        text = "".join([x.job.text(k) async for k in x.each_token()])
-        tools = x.asked.get("tools")
-        if tools and x.asked.get("tool_choice") not in (None, "none", "auto"):
-            return web.json_response(shape.tool_body(tools[0], x.prompt_tokens, x.sent))
-        body = shape.body([text] * x.n, x.prompt_tokens, x.sent * x.n)
-        return web.Response(body=orjson.dumps(body), content_type="application/json")
-
-    async def _anthropic(self, request: web.Request) -> web.StreamResponse:
-        exchange = await self._read(request)
-        if isinstance(exchange, web.Response):
-            return exchange
-        shape = wire.Anthropic(self.options.model)
-        if exchange.asked.get("stream"):
-            return await self._run(exchange, self._stream_anthropic(exchange, shape))
-        return await self._run(exchange, self._whole_anthropic(exchange, shape))
-
-    async def _stream_anthropic(self, x: Exchange, shape: wire.Anthropic) -> web.StreamResponse:
-        await x.begin()
-        await x.write(shape.begin(x.prompt_tokens))
-        async for k in x.each_token():
-            event = shape.token(x.job.text(k))
-            if await x.strike(event):
-                break
-            await x.write(event)
-        else:
-            await x.write(shape.end(x.prompt_tokens, x.sent))
-            assert x.response is not None
-            await x.response.write_eof()
-        assert x.response is not None
-        return x.response
-
-    async def _whole_anthropic(self, x: Exchange, shape: wire.Anthropic) -> web.StreamResponse:
-        text = "".join([x.job.text(k) async for k in x.each_token()])
-        body = shape.body(text, x.prompt_tokens, x.sent)
-        return web.Response(body=orjson.dumps(body), content_type="application/json")
+    async def _fail_early(self, out: Wire, fault: Fault, ask: Ask) -> bool:
+        """Whether this was the whole answer. Raises AskError for a plain error."""
+        if fault.name == "status":
+            raise AskError(f"status {fault.arg:.0f} was asked for", int(fault.arg))
+        if fault.name == "error-event" and not ask.streams:
+            raise AskError("an error was asked for", 500)
+        if fault.name == "slow-head":
+            await asyncio.sleep(fault.arg)
+        elif fault.name == "garbage-head":
+            out.write_raw(b"SSH-2.0-not-http\r\n")
+            out.close()
+        elif fault.name == "half-head":
+            out.write_raw(b"HTTP/1.1 200 OK\r\nContent-Type: text/ev")
+            out.close()
+        elif fault.name == "close-head":
+            out.close()
+        elif fault.name == "reset-head":
+            out.reset()
+        return fault.name.endswith("-head") and fault.name != "slow-head"
 
     # ------------------------------------------------------------ the rest
 
-    async def _embeddings(self, request: web.Request) -> web.Response:
-        asked = orjson.loads(await request.read())
-        texts = asked["input"] if isinstance(asked["input"], list) else [asked["input"]]
-        data = [
-            {"object": "embedding", "index": k, "embedding": [float(len(t)), 0.5]}
-            for k, t in enumerate(texts)
-        ]
-        used = wire.usage(sum(len(str(t).split()) for t in texts), 0)
-        body = {"object": "list", "model": self.options.model, "data": data, "usage": used}
-        return web.json_response(body)
+    async def _count_tokens(self, request: web.BaseRequest) -> web.Response:
+        texts = texts_of("messages", await self._read(request))
+        return json_response({"input_tokens": len(texts[0].split())})
 
-    async def _models(self, _: web.Request) -> web.Response:
-        model = {"id": self.options.model, "object": "model", "owned_by": "zeroproxy"}
-        return web.json_response({"object": "list", "data": [model]})
+    async def _embeddings(self, request: web.BaseRequest) -> web.Response:
+        asked = await self._read(request)
+        texts = texts_of("text", asked)
+        prompts = count_prompts(texts, None, self.options.max_model_len)
+        data: list[JSON] = []
+        size = self.options.embedding_size
+        for k, prompt in enumerate(prompts):
+            vector: Any = [((prompt.seed >> (i % 24)) & 255) / 256 for i in range(size)]
+            if asked.get("encoding_format") == "base64":
+                vector = base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+            data.append({"index": k, "object": "embedding", "embedding": vector})
+        used = wire.usage(sum(p.tokens for p in prompts), 0)
+        self.stats.prompt_tokens += used["prompt_tokens"]
+        model = asked.get("model") or next(iter(self.options.models), "")
+        body = {"id": "embd-sim", "object": "list", "model": model, "data": data, "usage": used}
+        return json_response(body)
 
-    async def _health(self, _: web.Request) -> web.Response:
+    async def _models(self, _: web.BaseRequest) -> web.Response:
+        more = {"object": "model", "created": 0, "owned_by": "zeroproxy"}
+        more["max_model_len"] = self.options.max_model_len
+        return json_response(
+            {"object": "list", "data": [{"id": name, **more} for name in self.options.models]}
+        )
+
+    async def _health(self, _: web.BaseRequest) -> web.Response:
         return web.Response()
 
-    async def _metrics(self, _: web.Request) -> web.Response:
-        s = self.stats
-        lines = {
-            "vllm:num_requests_running": s.running,
-            "vllm:num_requests_waiting": s.waiting,
-            "vllm:prompt_tokens_total": s.prompt_tokens,
-            "vllm:generation_tokens_total": s.completion_tokens,
-        }
-        text = "".join(f'{k}{{model_name="{self.options.model}"}} {v}\n' for k, v in lines.items())
-        return web.Response(text=text)
+    async def _metrics(self, _: web.BaseRequest) -> web.Response:
+        return web.Response(body=generate_latest(self._registry), content_type="text/plain")
 
-    async def _stats(self, _: web.Request) -> web.Response:
-        return web.json_response(self.stats.as_dict())
+    def collect(self) -> list[Any]:
+        """What prometheus_client asks of a collector: vLLM's names, without its model label,
+        since one engine serves all models here."""
+        s = self.stats
+        return [
+            GaugeMetricFamily("vllm:num_requests_running", "Choices in the batch", s.running),
+            GaugeMetricFamily("vllm:num_requests_waiting", "Choices that wait", s.waiting),
+            CounterMetricFamily("vllm:prompt_tokens", "Prompt tokens", s.prompt_tokens),
+            CounterMetricFamily("vllm:generation_tokens", "Tokens made", s.generated_tokens),
+            CounterMetricFamily("vllm:request_success", "Answers sent to their end", s.finished),
+        ]
+
+    async def _stats(self, _: web.BaseRequest) -> web.Response:
+        return json_response(self.stats.as_dict())

@@ -1,26 +1,43 @@
-"""What vLLM's OpenAI and Anthropic frontends put on the wire: compact JSON, their key order."""
+"""What vLLM's OpenAI frontend puts on the wire: compact JSON, its key order, one event per token.
+
+Events are glued from prepared bytes, not built as dicts: a token costs one small dumps.
+"""
 
 from __future__ import annotations
 
-import time
-import uuid
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
-JSON = dict[str, Any]
-
-
-def sse(value: JSON) -> bytes:
-    return b"data: " + orjson.dumps(value) + b"\n\n"
-
-
-def named_sse(value: JSON) -> bytes:
-    return b"event: " + str(value["type"]).encode() + b"\ndata: " + orjson.dumps(value) + b"\n\n"
-
+from zeroproxy.sim.prompts import JSON, Ask
 
 DONE = b"data: [DONE]\n\n"
+FINGERPRINT = "zeroproxy-sim"
+ROLE_TAIL = b',"prompt_token_ids":null,"prompt_text":null'
+TOKEN_TAIL = b',"kv_transfer_params":null'
+STAMPED_TAIL = b',"system_fingerprint":"' + FINGERPRINT.encode() + b'"' + TOKEN_TAIL
+
+
+class Shape(Protocol):
+    """One answer in the words of one dialect. Each item of a list is written by itself."""
+
+    counts: list[int]  # tokens so far, by choice
+
+    def opening(self) -> list[bytes]: ...
+
+    def token(self, index: int) -> list[bytes]: ...
+
+    def closing(self) -> list[bytes]: ...
+
+    def error(self, message: str, status: int) -> list[bytes]: ...
+
+    def whole(self) -> JSON: ...
+
+
+def error_body(message: str, status: int, param: str | None = None) -> JSON:
+    kinds = {400: "BadRequestError", 404: "NotFoundError", 429: "RateLimitError"}
+    kind = kinds.get(status, "InternalServerError" if status >= 500 else "BadRequestError")
+    return {"error": {"message": message, "type": kind, "param": param, "code": status}}
 
 
 def usage(prompt: int, completion: int) -> JSON:
@@ -31,129 +48,186 @@ def usage(prompt: int, completion: int) -> JSON:
     }
 
 
-def error(message: str, status: int, kind: str = "BadRequestError") -> JSON:
-    return {"error": {"message": message, "type": kind, "param": None, "code": status}}
+def reasoning_so_far(ask: Ask, counts: list[int], index: int) -> int:
+    return min(ask.plans[index].reasoning, counts[index])
 
 
-@dataclass
-class OpenAI:
-    """Chunks and bodies of one chat or text completion."""
+def total_usage(ask: Ask, counts: list[int]) -> JSON:
+    """Of the whole request, with the details that the server was told to report."""
+    found = usage(sum(p.tokens for p in ask.prompts), sum(counts))
+    if ask.reports_cached:
+        # vLLM reports the first prompt's.
+        found["prompt_tokens_details"] = {"cached_tokens": ask.prompts[0].cached}
+    if any(plan.reasoning for plan in ask.plans):
+        n = sum(reasoning_so_far(ask, counts, k) for k in range(len(counts)))
+        found["completion_tokens_details"] = {"reasoning_tokens": n}
+    return found
 
-    model: str
-    is_chat: bool
-    wants_usage: bool = False
-    wants_continuous: bool = False
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    created: int = field(default_factory=lambda: int(time.time()))
 
-    def _frame(self, choices: list[JSON], stream: bool) -> JSON:
-        prefix = "chatcmpl-" if self.is_chat else "cmpl-"
-        kind = "chat.completion" if self.is_chat else "text_completion"
-        if stream and self.is_chat:
-            kind += ".chunk"
+class _OpenAI:
+    """What chat and text completions have in common."""
+
+    prefix = ""
+    event_object = ""
+    body_object = ""
+
+    def __init__(self, ask: Ask) -> None:
+        self.ask = ask
+        self.counts = [0] * len(ask.plans)
+        start = orjson.dumps(self._frame(self.event_object))
+        self._head = b"data: " + start[:-1] + b',"choices":['
+
+    def _frame(self, kind: str) -> JSON:
+        ask = self.ask
         return {
-            "id": prefix + self.id,
+            "id": self.prefix + ask.id,
             "object": kind,
-            "created": self.created,
-            "model": self.model,
-            "choices": choices,
+            "created": ask.created,
+            "model": ask.model,
         }
 
-    def role_chunk(self, index: int, prompt: int) -> bytes:
-        choice = {
-            "index": index,
-            "delta": {"role": "assistant", "content": ""},
-            "logprobs": None,
-            "finish_reason": None,
-        }
-        return self._send(choice, prompt, 0)
+    def _event(self, index: int, choice: bytes, tail: bytes) -> bytes:
+        return b'%b{"index":%d,%b}]%b%b}\n\n' % (
+            self._head, index, choice, self._running_usage(index), tail,
+        )  # fmt: skip
 
-    def token_chunk(
-        self, index: int, text: str, finish: str | None, counts: tuple[int, int]
-    ) -> bytes:
-        choice: JSON = {"index": index}
-        if self.is_chat:
-            choice["delta"] = {"content": text}
+    def _running_usage(self, index: int) -> bytes:
+        if not self.ask.wants_continuous:
+            return b""
+        used = usage(self.ask.prompt_of(index).tokens, self.counts[index])
+        return b',"usage":' + orjson.dumps(used)
+
+    def _tail(self, is_last: bool) -> bytes:
+        # vLLM stamps the finish chunk only when no usage chunk follows it.
+        return STAMPED_TAIL if is_last and not self.ask.wants_usage else TOKEN_TAIL
+
+    def _next_piece(self, index: int) -> tuple[str, str | None]:
+        """The text of the choice's next token, and its finish reason if it is the last."""
+        plan = self.ask.plans[index]
+        piece = plan.pieces[self.counts[index]]
+        self.counts[index] += 1
+        return piece, plan.finish if self.counts[index] == len(plan.pieces) else None
+
+    def closing(self) -> list[bytes]:
+        if not self.ask.wants_usage:
+            return [DONE]
+        frame = self._frame(self.event_object)
+        frame |= {"choices": [], "usage": total_usage(self.ask, self.counts)}
+        frame["system_fingerprint"] = FINGERPRINT
+        return [b"data: " + orjson.dumps(frame) + b"\n\n", DONE]
+
+    def error(self, message: str, status: int) -> list[bytes]:
+        return [b"data: " + orjson.dumps(error_body(message, status)) + b"\n\n", DONE]
+
+    def _body(self, choices: list[JSON]) -> JSON:
+        used = total_usage(self.ask, self.counts)
+        used.setdefault("prompt_tokens_details", None)
+        used.setdefault("completion_tokens_details", None)
+        frame = self._frame(self.body_object) | {"choices": choices}
+        frame |= {"service_tier": None, "system_fingerprint": FINGERPRINT, "usage": used}
+        return frame | {"kv_transfer_params": None}
+
+
+class TextCompletion(_OpenAI):
+    prefix = "cmpl-"
+    event_object = body_object = "text_completion"
+
+    def opening(self) -> list[bytes]:
+        return []
+
+    def token(self, index: int) -> list[bytes]:
+        text, finish = self._next_piece(index)
+        choice = (
+            b'"text":%b,"logprobs":null,"finish_reason":%b,"stop_reason":null,'
+            b'"prompt_token_ids":null,"token_ids":null,"weight_versions":null'
+        ) % (orjson.dumps(text), orjson.dumps(finish))
+        return [self._event(index, choice, self._tail(finish is not None))]
+
+    def whole(self) -> JSON:
+        return self._body(
+            [
+                {
+                    "index": k,
+                    "text": "".join(plan.pieces),
+                    "logprobs": None,
+                    "finish_reason": plan.finish,
+                    "stop_reason": None,
+                    "token_ids": None,
+                    "prompt_logprobs": None,
+                }
+                for k, plan in enumerate(self.ask.plans)
+            ]
+        )
+
+
+class Chat(_OpenAI):
+    prefix = "chatcmpl-"
+    event_object = "chat.completion.chunk"
+    body_object = "chat.completion"
+
+    def opening(self) -> list[bytes]:
+        delta = b'"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null'
+        return [self._event(k, delta, ROLE_TAIL) for k in range(len(self.counts))]
+
+    def _running_usage(self, index: int) -> bytes:
+        found = super()._running_usage(index)
+        if not found:
+            return b""
+        details = None
+        if self.ask.plans[index].reasoning:
+            details = {"reasoning_tokens": reasoning_so_far(self.ask, self.counts, index)}
+        return found[:-1] + b',"completion_tokens_details":' + orjson.dumps(details) + b"}"
+
+    def token(self, index: int) -> list[bytes]:
+        at = self.counts[index]
+        text, finish = self._next_piece(index)
+        end = b'"stop_reason":null,"token_ids":null,"weight_versions":null'
+        choice = b'"delta":%b,"logprobs":null,"finish_reason":%b,%b' % (
+            self._delta(index, at, text),
+            orjson.dumps(finish),
+            end if finish else b'"token_ids":null',
+        )
+        return [self._event(index, choice, self._tail(finish is not None))]
+
+    def _delta(self, index: int, at: int, text: str) -> bytes:
+        plan = self.ask.plans[index]
+        if not plan.tool:
+            key = b"reasoning" if at < plan.reasoning else b"content"
+            return b'{"%b":%b}' % (key, orjson.dumps(text))
+        if at == 0:
+            call = self._call(index) | {"index": 0}
+            call["function"] = {"name": plan.tool, "arguments": ""}
+            return orjson.dumps({"tool_calls": [call]})
+        if not text:
+            return b"{}"
+        return orjson.dumps({"tool_calls": [{"index": 0, "function": {"arguments": text}}]})
+
+    def _call(self, index: int) -> JSON:
+        return {"id": f"chatcmpl-tool-{self.ask.id[:16]}{index}", "type": "function"}
+
+    def _message(self, index: int) -> JSON:
+        plan = self.ask.plans[index]
+        message: dict[str, Any] = {"role": "assistant"}
+        if plan.tool:
+            function = {"name": plan.tool, "arguments": "".join(plan.pieces)}
+            message["content"] = None
+            message["tool_calls"] = [self._call(index) | {"function": function}]
         else:
-            choice["text"] = text
-        choice |= {"logprobs": None, "finish_reason": finish}
-        return self._send(choice, *counts)
+            message["content"] = "".join(plan.pieces[plan.reasoning :])
+        thought = "".join(plan.pieces[: plan.reasoning]) or None
+        return message | {"refusal": None, "function_call": None, "reasoning": thought}
 
-    def _send(self, choice: JSON, prompt: int, completion: int) -> bytes:
-        frame = self._frame([choice], stream=True)
-        if self.wants_usage and self.wants_continuous:
-            frame["usage"] = usage(prompt, completion)
-        return sse(frame)
-
-    def end(self, prompt: int, completion: int) -> bytes:
-        tail = b""
-        if self.wants_usage:
-            frame = self._frame([], stream=True)
-            frame["usage"] = usage(prompt, completion)
-            tail = sse(frame)
-        return tail + DONE
-
-    def body(self, texts: list[str], prompt: int, completion: int) -> JSON:
-        choices: list[JSON] = []
-        for index, text in enumerate(texts):
-            choice: JSON = {"index": index}
-            if self.is_chat:
-                choice["message"] = {"role": "assistant", "content": text}
-            else:
-                choice["text"] = text
-            choices.append(choice | {"logprobs": None, "finish_reason": "length"})
-        return self._frame(choices, stream=False) | {"usage": usage(prompt, completion)}
-
-    def tool_body(self, tool: JSON, prompt: int, completion: int) -> JSON:
-        call = {
-            "id": f"call-{self.id[:8]}",
-            "type": "function",
-            "function": {"name": tool["function"]["name"], "arguments": "{}"},
-        }
-        message = {"role": "assistant", "content": None, "tool_calls": [call]}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "tool_calls"}
-        return self._frame([choice], stream=False) | {"usage": usage(prompt, completion)}
-
-
-@dataclass
-class Anthropic:
-    """Events and bodies of /v1/messages."""
-
-    model: str
-    id: str = field(default_factory=lambda: f"msg_{uuid.uuid4().hex}")
-
-    def _message(self, content: list[JSON], stop: str | None, used: JSON) -> JSON:
-        return {
-            "id": self.id,
-            "type": "message",
-            "role": "assistant",
-            "content": content,
-            "model": self.model,
-            "stop_reason": stop,
-            "stop_sequence": None,
-            "usage": used,
-        }
-
-    def begin(self, prompt: int) -> bytes:
-        message = self._message([], None, {"input_tokens": prompt, "output_tokens": 0})
-        block = {"type": "text", "text": ""}
-        return named_sse({"type": "message_start", "message": message}) + named_sse(
-            {"type": "content_block_start", "index": 0, "content_block": block}
+    def whole(self) -> JSON:
+        return self._body(
+            [
+                {
+                    "index": k,
+                    "message": self._message(k),
+                    "logprobs": None,
+                    "finish_reason": plan.finish,
+                    "stop_reason": None,
+                    "token_ids": None,
+                }
+                for k, plan in enumerate(self.ask.plans)
+            ]
         )
-
-    def token(self, text: str) -> bytes:
-        delta = {"type": "text_delta", "text": text}
-        return named_sse({"type": "content_block_delta", "index": 0, "delta": delta})
-
-    def end(self, prompt: int, completion: int) -> bytes:
-        delta = {"stop_reason": "max_tokens", "stop_sequence": None}
-        used = {"input_tokens": prompt, "output_tokens": completion}
-        return (
-            named_sse({"type": "content_block_stop", "index": 0})
-            + named_sse({"type": "message_delta", "delta": delta, "usage": used})
-            + named_sse({"type": "message_stop"})
-        )
-
-    def body(self, text: str, prompt: int, completion: int) -> JSON:
-        used = {"input_tokens": prompt, "output_tokens": completion}
-        return self._message([{"type": "text", "text": text}], "max_tokens", used)
