@@ -9,7 +9,7 @@ Law 3. Malformed text cannot hurt: depth and lengths are bounded, unknown bytes 
 """
 
 from libc.stddef cimport size_t
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memchr, memcmp, memcpy, memset
 
 from zeroproxy._fast.jsonwalk cimport (
     PLACE_CACHED,
@@ -111,6 +111,7 @@ cdef void close_level(Walk *w) noexcept nogil:
 
 
 cdef void end_string(Meter *m) noexcept nogil:
+    """A string that was wanted has ended."""
     cdef Walk *w = &m.walk
     if w.is_key:
         w.next_place = <unsigned char>place_of(w, parent_of(w))
@@ -142,6 +143,7 @@ cdef void begin_token(Meter *m, char byte) noexcept nogil:
     if byte == c'"':
         w.state = WALK_STRING
         w.text_len = 0
+        w.is_wanted = parent_of(w) != PLACE_NONE if w.is_key else w.next_place == PLACE_MODEL
     elif byte == c'{' or byte == c'[':
         open_level(m, byte == c'{')
     elif byte == c'}' or byte == c']':
@@ -169,8 +171,31 @@ cdef inline void keep(Walk *w, char byte) noexcept nogil:
         w.text_len = WALK_TEXT + 1
 
 
-cdef size_t step_string(Meter *m, const char *at, size_t len) noexcept nogil:
-    """Bytes of a string, up to its end; returns how many were used."""
+cdef size_t skip_string(Walk *w, const char *at, size_t len) noexcept nogil:
+    """Step over a string nobody asks for, up to and including its closing quote."""
+    cdef size_t from_ = 0, back
+    cdef const char *quote
+    if w.state == WALK_ESCAPE and len:
+        w.state = WALK_STRING
+        from_ = 1
+    while from_ < len:
+        quote = <const char *>memchr(at + from_, c'"', len - from_)
+        back = <size_t>(quote - at) if quote != NULL else len
+        while back > from_ and at[back - 1] == c'\\':
+            back -= 1
+        # An odd run of backslashes escapes what follows: this quote, or the first byte to come.
+        if quote == NULL:
+            w.state = WALK_ESCAPE if (len - back) & 1 else WALK_STRING
+            return len
+        from_ = <size_t>(quote - at) + 1
+        if not (from_ - 1 - back) & 1:
+            w.state = WALK_VALUE
+            return from_
+    return len
+
+
+cdef size_t keep_string(Meter *m, const char *at, size_t len) noexcept nogil:
+    """Read a key or a value that matters, up to and including its closing quote."""
     cdef Walk *w = &m.walk
     cdef size_t k
     for k in range(len):
@@ -188,6 +213,13 @@ cdef size_t step_string(Meter *m, const char *at, size_t len) noexcept nogil:
         else:
             keep(w, at[k])
     return len
+
+
+cdef size_t step_string(Meter *m, const char *at, size_t len) noexcept nogil:
+    """Bytes of a string, up to its end; returns how many were used."""
+    if m.walk.is_wanted:
+        return keep_string(m, at, len)
+    return skip_string(&m.walk, at, len)
 
 
 cdef void step_number(Meter *m, char byte) noexcept nogil:

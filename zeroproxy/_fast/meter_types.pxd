@@ -15,6 +15,7 @@ cdef struct Walk:           # a resumable position inside one JSON text
     uint8_t next_place      # Place the value that follows has
     uint8_t text_len        # of a key or string being read; WALK_TEXT + 1: too long to matter
     uint8_t is_key
+    uint8_t is_wanted       # the string being read is kept
     uint8_t negative
     int64_t number
     char text[WALK_TEXT]

@@ -181,6 +181,7 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint8_t is_streamed     # response is text/event-stream or NDJSON
     uint8_t settled         # its record was written
     uint8_t tunnel_ends     # tunnel: which sides have ended
+    uint8_t is_composed     # `held` has the head; the exchange has not been asked for yet
     uint8_t waits_for_more  # the in-buffer holds a partial head, parsed as far as it goes
     uint16_t status         # sent downstream; 0: none
     uint8_t id_len

@@ -139,8 +139,8 @@ cdef void begin_exchange(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef size_t take_head(Plane *p, Relay *r, const char *at, size_t len) noexcept nogil:
-    """Try to read a head; returns how many bytes it took. After that the relay has moved on, or
-    waits for more bytes (0)."""
+    """Try to read a head; returns how many bytes it took (0: more are needed). A good one is
+    composed, not yet launched: what came along of its body is to leave with it in one send."""
     cdef Head *h = &p.ask
     cdef Verdict v
     begin_exchange(p, r)
@@ -162,12 +162,18 @@ cdef size_t take_head(Plane *p, Relay *r, const char *at, size_t len) noexcept n
         end_with(p, r, IN_REFUSED, BLAME_OURSELVES, CAUSE_NO_ENDPOINT)
     else:
         r.upstream = p.upstreams[0]
-        if not compose_request(p, r, h):
+        r.is_composed = compose_request(p, r, h)
+        if not r.is_composed:
             refuse(p, r, FAULT_HEAD_TOO_LARGE)
-        else:
-            r.asked_ns = p.now_ns
-            feed(p, r, IN_REQUEST)
     return h.consumed
+
+
+cdef void launch(Plane *p, Relay *r) noexcept nogil:
+    """The head is in `held`, with what came along of the body: ask for a permit."""
+    if r.is_composed and r.phase == PHASE_HEAD:
+        r.is_composed = 0
+        r.asked_ns = p.now_ns
+        feed(p, r, IN_REQUEST)
 
 
 # ---------------------------------------------------------------- bodies
@@ -254,6 +260,7 @@ cdef void step_inbuf(Plane *p, Relay *r) noexcept nogil:
         used = take_head(p, r, buffer_bytes(&c.inbuf), buffer_len(&c.inbuf))
         if used and c.fd >= 0:
             buffer_consume(&c.inbuf, &p.blocks, used)
+        launch(p, r)
         return
     room = body_room(p, r)
     n = buffer_len(&c.inbuf)
@@ -283,6 +290,9 @@ cdef void take_bytes(Plane *p, Relay *r, char *at, size_t n) noexcept nogil:
     while n and wants_bytes(r):
         if r.phase <= PHASE_HEAD:
             used = take_head(p, r, at, n)
+            if r.is_composed and used < n and not r.ask.done and n - used <= body_room(p, r):
+                used += take_body(p, r, at + used, n - used)
+            launch(p, r)
         elif n <= body_room(p, r):
             used = take_body(p, r, at, n)
         else:

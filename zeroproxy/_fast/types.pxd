@@ -261,8 +261,8 @@ cdef enum:
     # could not take always fits one block of the conn.
     READ_MAX = 64512
     SLACK = 512             # before and after a read: room to write chunk framing in place
-    BLOCK_CLASSES = 3       # 4 KiB, 16 KiB, 66 KiB
-    BLOCK_SMALL = 4096
+    BLOCK_CLASSES = 3       # 2 KiB, 16 KiB, 66 KiB
+    BLOCK_SMALL = 2048      # a chat request with a short prompt
     BLOCK_MEDIUM = 16384
     BLOCK_LARGE = 67584
 
