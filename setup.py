@@ -102,6 +102,7 @@ setup(
         emit_linenums=DEBUG,
         annotate=bool(os.environ.get("ZEROPROXY_ANNOTATE")),
         show_all_warnings=False,
+        quiet=True,
     ),
     cmdclass={"build_ext": ParallelBuild},
 )

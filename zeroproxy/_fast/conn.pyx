@@ -152,9 +152,9 @@ cdef bint conn_flush(Plane *p, Conn *c) noexcept nogil:
 
 
 cdef void conn_discard_unread(Conn *c) noexcept nogil:
-    """Drop what waits in the kernel, so that the close that follows sends a FIN: closing over unread
-    bytes sends a RST, and some servers (uvicorn) then hold the connection until its keep-alive
-    ends. Does nothing on a unix socket, which knows no RST."""
+    """Drop what waits in the kernel, so that the close that follows sends a FIN: closing over
+    unread bytes sends a RST, and some servers (uvicorn) then hold the connection until its
+    keep-alive ends. Does nothing on a unix socket, which knows no RST."""
     if c.fd >= 0 and not c.saw_fin and not c.broken:
         recv(c.fd, NULL, 1 << 20, MSG_TRUNC | MSG_DONTWAIT)
 
