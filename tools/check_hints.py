@@ -8,9 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 
+#: As in setup.py: what is switched off there must not be complained about here.
+DIRECTIVES = "boundscheck=False,wraparound=False,initializedcheck=False,cdivision=True"
+
+
 def complaints(source: Path, folder: str) -> str:
     out = str(Path(folder) / (source.stem + ".c"))
-    command = [sys.executable, "-m", "cython", "-3", "-X", "cdivision=True", str(source), "-o", out]
+    command = [sys.executable, "-m", "cython", "-3", "-X", DIRECTIVES, str(source), "-o", out]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     text = done.stdout + done.stderr
     return text if done.returncode or "hint" in text or "warning" in text else ""
