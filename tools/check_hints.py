@@ -7,7 +7,6 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-
 #: As in setup.py: what is switched off there must not be complained about here.
 DIRECTIVES = "boundscheck=False,wraparound=False,initializedcheck=False,cdivision=True"
 
