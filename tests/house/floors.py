@@ -15,7 +15,7 @@ FAST = {
 }  # fmt: skip
 
 PYTHON = [
-    (0, "_version", "errors", "config", "toml_lines", "config_load"),
+    (0, "_version", "errors", "config", "toml_lines", "config_rules", "config_load"),
     (4, "policy", "metering", "sim"),
     (5, "admin"),
     (6, "server", "embed", "check"),
