@@ -26,9 +26,11 @@ PYTHON = [
 def rank_of(module: str) -> tuple[int, int]:
     """(floor, step) of a dotted module below zeroproxy; KeyError: it is in no list."""
     parts = module.split(".")
+    if parts[0] == "":
+        parts[0] = "__init__"
     if parts[0] == "_fast":
         if len(parts) == 1:
-            return (0, -1)
+            return (0, -1)  # its __init__, which imports nothing
         for floor, names in FAST.items():
             if parts[1] in names:
                 return (floor, names.index(parts[1]))
