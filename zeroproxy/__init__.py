@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from zeroproxy.config import Config
     from zeroproxy.config_load import load_config, parse_config
     from zeroproxy.embed import Proxy
-    from zeroproxy.errors import ConfigError, ListenError, ZeroproxyError
+    from zeroproxy.errors import ConfigError, ListenError, ReloadError, ZeroproxyError
 
 _WHERE = {
     "Config": "zeroproxy.config",
     "ConfigError": "zeroproxy.errors",
     "ListenError": "zeroproxy.errors",
     "Proxy": "zeroproxy.embed",
+    "ReloadError": "zeroproxy.errors",
     "ZeroproxyError": "zeroproxy.errors",
     "__version__": "zeroproxy._version",
     "load_config": "zeroproxy.config_load",
@@ -33,6 +34,7 @@ __all__ = [
     "ConfigError",
     "ListenError",
     "Proxy",
+    "ReloadError",
     "ZeroproxyError",
     "__version__",
     "load_config",
@@ -46,3 +48,7 @@ def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'zeroproxy' has no attribute {name!r}")
     return getattr(import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -7,19 +7,22 @@ useful right now (an endpoint that does not answer may be up by Friday evening).
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import sys
 from dataclasses import dataclass, field
-
-from rich.console import Console
-from rich.table import Table
+from pathlib import Path
 
 from zeroproxy.config import Config, Upstream
 from zeroproxy.config_load import load_config
 from zeroproxy.errors import ConfigError, ListenError
-from zeroproxy.policy.addresses import resolve
-from zeroproxy.policy.readiness import can_connect
+from zeroproxy.policy.addresses import Address, resolve
+from zeroproxy.policy.readiness import TIMEOUT
 from zeroproxy.server.descriptors import connection_cap, raise_limit
 from zeroproxy.server.listener import bind
+
+# Fewer connections than this, and a busy day ends in 503.
+FEW_CONNECTIONS = 1024
 
 
 @dataclass
@@ -38,6 +41,9 @@ class Findings:
         self.errors += 1
 
 
+# ---------------------------------------------------------------- what is looked at
+
+
 def check_listen(found: Findings, key: str, address: str) -> None:
     try:
         bind(address).close()
@@ -53,25 +59,85 @@ def check_descriptors(found: Findings, config: Config) -> None:
     says = f"{cap} connections fit {limit} descriptors"
     if config.limits.connections > cap:
         found.warn("limits.connections", f"{says}; {config.limits.connections} were asked for")
-    elif cap < 1024:
+    elif cap < FEW_CONNECTIONS and not config.limits.connections:
         found.warn("limits.connections", f"{says}; raise the hard limit (ulimit -Hn)")
     else:
         found.ok("limits.connections", says)
 
 
-async def check_upstream(found: Findings, upstream: Upstream) -> None:
-    for endpoint in upstream.all_endpoints():
-        key = f"upstream {upstream.name}"
-        try:
-            address = await resolve(endpoint.url)
-        except ConfigError as error:
-            found.fail(key, str(error))
-            continue
-        reason = await can_connect(address)
-        if reason:
-            found.warn(key, reason)
+def check_log(found: Findings, spec: str) -> None:
+    """Whether the access log can be written, without making the file."""
+    where = spec.removeprefix("jsonl:")
+    if where in ("stdout", "-"):
+        return
+    path = Path(where)
+    target = path if path.exists() else path.parent
+    if not target.exists():
+        found.fail("log.access", f"{target} does not exist")
+    elif path.is_dir():
+        found.fail("log.access", f"{path} is a directory")
+    elif not os.access(target, os.W_OK):
+        found.fail("log.access", f"{target} cannot be written")
+    else:
+        found.ok("log.access", f"{path} can be written")
+
+
+async def get_health(address: Address) -> int:
+    """Status of GET /health; 0: something answered that is not HTTP. Raises OSError."""
+    if isinstance(address.target, str):
+        reader, writer = await asyncio.open_unix_connection(address.target)
+    else:
+        reader, writer = await asyncio.open_connection(*address.target)
+    try:
+        host = address.authority
+        writer.write(b"GET /health HTTP/1.1\r\nHost: " + host + b"\r\nConnection: close\r\n\r\n")
+        version, _, rest = (await reader.readuntil(b"\n")).partition(b" ")
+        status = rest[:3]
+        return int(status) if version.startswith(b"HTTP/1.") and status.isdigit() else 0
+    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        return 0
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+async def check_endpoint(found: Findings, key: str, url: str) -> None:
+    try:
+        address = await resolve(url)
+    except ConfigError as error:
+        found.fail(key, str(error))
+        return
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            status = await get_health(address)
+    except TimeoutError:
+        found.warn(key, f"{url}: no answer to GET /health within {TIMEOUT:g} s")
+    except OSError as error:
+        found.warn(key, f"{url}: {os.strerror(error.errno) if error.errno else error}")
+    else:
+        if status == 404:
+            found.ok(key, f"{url} answers; it has no /health")
+        elif 200 <= status < 300:
+            found.ok(key, f"{url} answers; GET /health says {status}")
         else:
-            found.ok(key, f"{endpoint.url} accepts connections")
+            said = f"says {status}" if status else "is not answered in HTTP"
+            found.warn(key, f"{url}: GET /health {said}")
+
+
+async def check_upstream(found: Findings, upstream: Upstream) -> None:
+    """All endpoints at once, reported in the order of the configuration."""
+    each = [Findings() for _ in upstream.endpoints]
+    key = f"upstream {upstream.name}"
+    await asyncio.gather(
+        *(
+            check_endpoint(one, key, endpoint.url)
+            for one, endpoint in zip(each, upstream.all_endpoints(), strict=True)
+        )
+    )
+    for one in each:
+        found.rows += one.rows
+        found.errors += one.errors
 
 
 async def examine(config: Config) -> Findings:
@@ -81,42 +147,67 @@ async def examine(config: Config) -> Findings:
     if config.admin.listen:
         check_listen(found, "admin.listen", config.admin.listen)
     check_descriptors(found, config)
+    if config.log.access:
+        check_log(found, config.log.access)
     for upstream in config.upstream:
         await check_upstream(found, upstream)
     return found
 
 
+# ---------------------------------------------------------------- what is said
+
+
 def describe(config: Config) -> list[str]:
-    (upstream,) = config.upstream
-    t = upstream.timeouts
-    queue = (
-        f"at most {upstream.admission.max_inflight} in flight, {upstream.admission.queue} may wait"
-        if upstream.admission.max_inflight
-        else "no limit in flight"
-    )
-    return [
+    lines = [
         f"would listen on {', '.join(config.listens())}"
-        + (f", admin on {config.admin.listen}" if config.admin.listen else ", no admin"),
-        f'would send everything to "{upstream.name}": {len(upstream.endpoints)} endpoint(s), '
-        f"{upstream.balance}, {queue}",
-        f"would wait {t.connect:g} s for a connection, {t.first_byte:g} s for the first byte, "
-        f"{t.stream_idle:g} s between two, and try {upstream.retry.attempts} time(s)",
+        + (f", admin on {config.admin.listen}" if config.admin.listen else ", no admin")
     ]
+    for upstream in config.upstream:
+        t, admission = upstream.timeouts, upstream.admission
+        queue = (
+            f"at most {admission.max_inflight} in flight, {admission.queue} may wait"
+            if admission.max_inflight
+            else "no limit in flight"
+        )
+        lines += [
+            f'would send everything to "{upstream.name}": {len(upstream.endpoints)} endpoint(s), '
+            f"{upstream.balance}, {queue}",
+            f"would wait {seconds(t.connect)} for a connection, {seconds(t.first_byte)} for the "
+            f"first byte, {seconds(t.stream_idle)} between two, and try "
+            f"{upstream.retry.attempts} time(s)",
+        ]
+    return lines
+
+
+def seconds(value: float) -> str:
+    return f"{value:g} s" if value else "without limit"
+
+
+def print_plain(found: Findings) -> None:
+    widths = [max(len(row[k]) for row in found.rows) for k in (0, 1)]
+    for what, state, says in found.rows:
+        print(f"{what:<{widths[0]}}  {state:<{widths[1]}}  {says}")
+
+
+def print_coloured(found: Findings) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    colours = {"ok": "green", "warning": "yellow", "error": "red"}
+    for what, state, says in found.rows:
+        # Text, because "[::1]" and paths are not markup.
+        table.add_row(Text(what), Text(state, colours[state]), Text(says))
+    Console(highlight=False).print(table)
 
 
 def check(path: str) -> int:
     """Print what was found. 0: it would start; 2: it would not. Raises ConfigError."""
     config = load_config(path)
     found = asyncio.run(examine(config))
-    # A pipe or a log has no width: a sentence is never broken there.
-    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 400)
-    table = Table(box=None, show_header=False, pad_edge=False)
-    colours = {"ok": "green", "warning": "yellow", "error": "red"}
-    for what, state, says in found.rows:
-        table.add_row(what, f"[{colours[state]}]{state}[/]", says)
-    console.print(f"{path}: the configuration is valid")
-    console.print(table)
-    for line in describe(config):
-        console.print(line)
+    print(f"{path}: the configuration is valid")
     sys.stdout.flush()
+    (print_coloured if sys.stdout.isatty() else print_plain)(found)
+    print("\n".join(describe(config)))
     return 2 if found.errors else 0

@@ -31,9 +31,8 @@ def add_config(parser: argparse.ArgumentParser, required: bool) -> None:
     parser.add_argument("-c", "--config", metavar="FILE", required=required, help="TOML file")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    from zeroproxy.sim.command import add_arguments
-
+def build_parser(argv: list[str]) -> argparse.ArgumentParser:
+    """The options; those of `sim` only if `argv` asks for it, because they import a web server."""
     parser = argparse.ArgumentParser(
         prog="zeroproxy",
         description="A sidecar proxy for LLM inference servers that costs almost nothing.",
@@ -46,21 +45,31 @@ def build_parser() -> argparse.ArgumentParser:
     add_config(commands.add_parser("run", help="run the proxy (the default)"), required=True)
     check = commands.add_parser("check", help="validate a configuration and what it needs")
     add_config(check, required=True)
-    add_arguments(commands.add_parser("sim", help="run a simulated inference server"))
+    sim = commands.add_parser("sim", help="run a simulated inference server")
+    if "sim" in argv:
+        from zeroproxy.sim.command import add_arguments
+
+        add_arguments(sim)
     commands.add_parser("demo", help="simulator and proxy together, with a few requests")
     commands.add_parser("version", help="versions of everything that matters")
     return parser
 
 
-def print_version() -> int:
-    from zeroproxy._fast.engine import IS_DEBUG
+def data_plane() -> str:
+    try:
+        from zeroproxy._fast.engine import IS_DEBUG
+    except ImportError:
+        return "not built (make compile)"
+    return f"compiled, {'debug' if IS_DEBUG else 'release'} build"
 
+
+def print_version() -> int:
     try:
         loop = f"uvloop {metadata.version('uvloop')}"
     except metadata.PackageNotFoundError:
         loop = "asyncio (uvloop is not installed)"
     print(f"zeroproxy {__version__}")
-    print(f"data plane: compiled, {'debug' if IS_DEBUG else 'release'} build")
+    print(f"data plane: {data_plane()}")
     print(f"loop: {loop}")
     print(f"python {platform.python_version()} on {platform.system()} {platform.machine()}")
     return 0
@@ -95,16 +104,26 @@ def dispatch(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     return run_proxy(args.config)
 
 
+def complain(message: object) -> None:
+    print(f"zeroproxy: {message}", file=sys.stderr)
+
+
 def main(argv: list[str] | None = None) -> int:
-    parser = build_parser()
+    argv = sys.argv[1:] if argv is None else argv
+    parser = build_parser(argv)
     args = parser.parse_args(argv)
     try:
         return dispatch(args, parser)
     except ConfigError as error:
-        print(f"zeroproxy: {error}", file=sys.stderr)
+        complain(error)
         return 2
     except ZeroproxyError as error:
-        print(f"zeroproxy: {error}", file=sys.stderr)
+        complain(error)
+        return 1
+    except ImportError as error:
+        if not (error.name or "").startswith("zeroproxy._fast"):
+            raise
+        complain(f"the compiled data plane is missing ({error.name}); `make compile` builds it")
         return 1
     except KeyboardInterrupt:
         return 130

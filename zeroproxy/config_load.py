@@ -11,27 +11,36 @@ import re
 import tomllib
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
-from urllib.parse import urlsplit
 
 import msgspec
 
 from zeroproxy.config import Config
+from zeroproxy.config_rules import check_together
 from zeroproxy.errors import ConfigError
 from zeroproxy.toml_lines import Lines
 
-#: Keys of the contract whose feature is not in this version, and what to say about them.
-NOT_YET = {
-    "server.tls": "TLS listeners",
-    "upstream.models": "routing by model",
-    "upstream.preset": "server presets",
-    "upstream.health": "active health checks",
-    "upstream.breaker": "circuit breakers",
-    "upstream.pool.prewarm": "pre-warmed connections",
-    "metering": "the usage ledger and its sinks",
-    "auth": "API keys",
+#: Keys of the contract whose feature is not in this version: what they would be, and the value
+#: that asks for nothing and is therefore accepted (None: any value asks for something).
+NOT_YET: dict[str, tuple[str, Any]] = {
+    "server.tls": ("TLS listeners", None),
+    "upstream.models": ("routes by model", []),
+    "upstream.preset": ("server presets", ""),
+    "upstream.health": ("active health checks", None),
+    "upstream.breaker": ("circuit breakers", None),
+    "upstream.pool.prewarm": ("pre-warmed connections", 0),
+    "metering.inject_usage": ("usage requests on the caller's behalf", False),
+    "metering.ledger": ("usage ledgers", ""),
+    "metering.sinks": ("metering sinks", []),
+    # An empty [auth] would look like a closed door: refused whatever it says.
+    "auth": ("API keys", None),
 }
 BALANCE_NOT_YET = ("power_of_two", "consistent_hash", "fastest")
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+#: What the patterns of config.py stand for, by key.
+PATTERNS: dict[str | int, str] = {
+    "name": 'letters, digits, ".", "_" and "-"',
+    "access": '"", "jsonl:stdout" or "jsonl:/path"',
+}
 MSGSPEC_PATH = re.compile(r" - at `\$(.*)`$")
 
 
@@ -40,20 +49,26 @@ class Reader:
 
     def __init__(self, text: str, name: str) -> None:
         self.text, self.name = text, name
-        self.lines = Lines(text)
 
     def error(self, message: str, path: tuple[str | int, ...]) -> ConfigError:
-        return ConfigError(message, file=self.name, line=self.lines.find(path), key=show(path))
+        line = Lines(self.text).find(path)
+        return ConfigError(message, file=self.name, line=line, key=show(path))
 
     def parse(self) -> dict[str, Any]:
         try:
             return tomllib.loads(self.text)
+        except RecursionError:
+            raise ConfigError("is nested too deeply", file=self.name) from None
         except tomllib.TOMLDecodeError as error:
-            found = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
-            line = int(found[1]) if found else self.text.count("\n") + 1
-            column = f" (column {found[2]})" if found else ""
-            message = re.sub(r" \(at .*\)$", "", str(error))
-            raise ConfigError(f"{message}{column}", file=self.name, line=line) from None
+            message = str(error)
+            found = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
+            if found and found[1]:
+                line, column = int(found[1]), int(found[2])
+            else:
+                line = self.text.count("\n") + 1
+                column = len(self.text) - (self.text.rfind("\n") + 1) + 1
+            message = lower_first(message[: found.start()] if found else message)
+            raise ConfigError(message, file=self.name, line=line, column=column) from None
 
     def expand(self, value: Any, path: tuple[str | int, ...]) -> Any:
         """Replace ${NAME} in every string; a missing variable is an error."""
@@ -71,25 +86,41 @@ class Reader:
 
         return VARIABLE.sub(replace, value)
 
-    def check_keys(self, value: Any, kind: Any, path: tuple[str | int, ...]) -> None:
-        """Unknown keys, found before types are looked at, so that a typo is called a typo."""
-        plain = ".".join(str(p) for p in path if not isinstance(p, int))
-        if plain in NOT_YET:
-            raise self.error(f"{NOT_YET[plain]} are not supported by this version", path)
-        for struct in structs_in(kind):
-            if isinstance(value, list):
-                for k, item in enumerate(value):
-                    self.check_keys(item, struct, (*path, k))
-            elif isinstance(value, dict):
-                self.check_table(value, struct, path)
+    def check_keys(self, value: Any, kind: Any, path: tuple[str | int, ...]) -> Any:
+        """Unknown keys, found before types are looked at, so that a typo is called a typo.
 
-    def check_table(self, table: dict[str, Any], struct: Any, path: tuple[str | int, ...]) -> None:
-        hints = get_type_hints(struct)
+        Returns `value` without the keys of NOT_YET that ask for nothing."""
+        structs = structs_in(kind)
+        if isinstance(value, list) and structs:
+            return [self.check_keys(item, structs[0], (*path, k)) for k, item in enumerate(value)]
+        if isinstance(value, dict) and structs:
+            return self.check_table(value, get_type_hints(structs[0]), path)
+        return value
+
+    def check_table(
+        self, table: dict[str, Any], hints: dict[str, Any], path: tuple[str | int, ...]
+    ) -> dict[str, Any]:
+        """One table against the keys it may have: `hints`, and those of NOT_YET."""
+        prefix = "".join(f"{part}." for part in path if not isinstance(part, int))
+        later = keys_below(prefix)
+        kept = {}
         for key, value in table.items():
-            plain = ".".join([*(str(p) for p in path if not isinstance(p, int)), key])
-            if key not in hints and plain not in NOT_YET:
-                raise self.error(f"unknown key{nearest(key, hints)}", (*path, key))
-            self.check_keys(value, hints.get(key), (*path, key))
+            here = (*path, key)
+            if key in hints:
+                kept[key] = self.check_keys(value, hints[key], here)
+            elif prefix + key in NOT_YET:
+                self.check_not_yet(value, prefix + key, here)
+            elif key in later and isinstance(value, dict):
+                self.check_table(value, {}, here)
+            else:
+                raise self.error(f"unknown key{nearest(key, [*hints, *later])}", here)
+        return kept
+
+    def check_not_yet(self, value: Any, plain: str, path: tuple[str | int, ...]) -> None:
+        what, neutral = NOT_YET[plain]
+        # By type as well: False is not 0 here.
+        if neutral is None or type(value) is not type(neutral) or value != neutral:
+            raise self.error(f"{what} are not supported by this version", path)
 
     def convert(self, raw: dict[str, Any]) -> Config:
         try:
@@ -99,16 +130,22 @@ class Reader:
             path: tuple[str | int, ...] = ()
             if found := MSGSPEC_PATH.search(message):
                 path, message = read_path(found[1]), message[: found.start()]
-            if path and path[-1] == "balance":
-                value = dig(raw, path)
-                if value in BALANCE_NOT_YET:
-                    message = f'"{value}" is not supported by this version'
-                else:
-                    message = f'"{value}" is none of least_inflight, round_robin'
-            missing = re.match(r"Object missing required field `(\w+)`", message)
-            if missing:
-                path, message = (*path, missing[1]), "is missing"
-            raise self.error(lower_first(message), path) from None
+            if missing := re.match(r"Object missing required field `(\w+)`", message):
+                raise self.error("is missing", (*path, missing[1])) from None
+            raise self.error(explain(message, path, raw), path) from None
+
+
+def explain(message: str, path: tuple[str | int, ...], raw: dict[str, Any]) -> str:
+    """msgspec's sentence in the words of TOML; a pattern is told as what it stands for."""
+    if path and path[-1] == "balance" and "enum" in message:
+        value = dig(raw, path)
+        if value in BALANCE_NOT_YET:
+            return f'"{value}" is not supported by this version'
+        return f'"{value}" is none of least_inflight, round_robin'
+    if " matching regex " in message:
+        return f'expected {PATTERNS[path[-1]]}, got "{dig(raw, path)}"'
+    return lower_first(message).replace("`str | object`", "`str` or table").replace(
+        "`object`", "table").replace("`array`", "array")  # fmt: skip
 
 
 def lower_first(text: str) -> str:
@@ -134,7 +171,13 @@ def dig(value: Any, path: tuple[str | int, ...]) -> Any:
     return value
 
 
-def nearest(key: str, known: dict[str, Any]) -> str:
+def keys_below(prefix: str) -> list[str]:
+    """The next part of every key of NOT_YET that begins with `prefix`."""
+    below = [k.removeprefix(prefix) for k in NOT_YET if k.startswith(prefix)]
+    return list(dict.fromkeys(name.partition(".")[0] for name in below))
+
+
+def nearest(key: str, known: list[str]) -> str:
     found = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     return f'; did you mean "{found[0]}"?' if found else f"; known here: {', '.join(known)}"
 
@@ -146,83 +189,15 @@ def structs_in(kind: Any) -> list[type[msgspec.Struct]]:
     return [s for argument in get_args(kind) for s in structs_in(argument)]
 
 
-# ---------------------------------------------------------------- several keys together
-
-
-def check_address(reader: Reader, address: str, path: tuple[str | int, ...]) -> None:
-    if address.startswith("unix:"):
-        if not address.removeprefix("unix:"):
-            raise reader.error("unix: needs a path", path)
-        return
-    kind, _, rest = address.partition(":")
-    if kind == "fd" and rest.isdigit():
-        return
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > 65535 or (":" in host and host[0] != "["):
-        raise reader.error(
-            f'"{address}" is no address: HOST:PORT, [IPV6]:PORT, unix:/path or fd:N', path
-        )
-
-
-def check_url(reader: Reader, url: str, path: tuple[str | int, ...]) -> None:
-    if url.startswith("unix:/"):
-        return
-    if url.startswith("https://"):
-        raise reader.error("https:// endpoints are not supported by this version", path)
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        parts, port = urlsplit(""), None
-    if parts.scheme != "http" or not parts.hostname or port == 0:
-        raise reader.error(f'"{url}" is no endpoint: http://HOST:PORT or unix:/path', path)
-    if parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise reader.error(f'"{url}": an endpoint has no path; paths are passed through', path)
-    if parts.username is not None:
-        raise reader.error("an endpoint has no user in its URL", path)
-
-
-def check_together(reader: Reader, config: Config) -> None:
-    if not config.upstream:
-        raise reader.error("at least one [[upstream]] is needed", ("upstream",))
-    if len(config.upstream) > 1:
-        raise reader.error("more than one upstream is not supported by this version",
-                           ("upstream", 1))  # fmt: skip
-    if config.server.workers > 1:
-        raise reader.error("more than one worker is not supported by this version",
-                           ("server", "workers"))  # fmt: skip
-    if not config.listens():
-        raise reader.error("at least one address is needed", ("server", "listen"))
-    for k, address in enumerate(config.listens()):
-        alone = isinstance(config.server.listen, str)
-        check_address(reader, address, ("server", "listen") if alone else ("server", "listen", k))
-    if config.admin.listen:
-        check_address(reader, config.admin.listen, ("admin", "listen"))
-    for k, upstream in enumerate(config.upstream):
-        if not upstream.endpoints:
-            raise reader.error("at least one endpoint is needed", ("upstream", k, "endpoints"))
-        seen: set[str] = set()
-        for j, endpoint in enumerate(upstream.all_endpoints()):
-            path = ("upstream", k, "endpoints", j)
-            check_url(reader, endpoint.url, path)
-            if endpoint.url in seen:
-                raise reader.error(f"{endpoint.url} is there twice", path)
-            seen.add(endpoint.url)
-    if config.limits.header_line_bytes > config.limits.header_bytes:
-        raise reader.error("is larger than limits.header_bytes", ("limits", "header_line_bytes"))
-
-
 # ---------------------------------------------------------------- doors
 
 
 def parse_config(text: str, name: str = "<text>") -> Config:
     """Config from TOML text. Raises ConfigError; `name` is what it calls the file."""
     reader = Reader(text, name)
-    raw = reader.parse()
-    reader.check_keys(raw, Config, ())
-    raw = reader.expand(raw, ())
-    config = reader.convert(raw)
-    check_together(reader, config)
+    raw = reader.check_keys(reader.parse(), Config, ())
+    config = reader.convert(reader.expand(raw, ()))
+    check_together(config, reader.error)
     return config
 
 

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 
+def one_line(text: str) -> str:
+    """`text` with what is not printable escaped: quoted input must not break or fake a line."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class ZeroproxyError(Exception):
     """Everything this package raises on purpose; str() is a sentence for people."""
 
 
 class ConfigError(ZeroproxyError):
-    """A configuration that cannot be used: `file:line: key: what is wrong`.
+    """A configuration that cannot be used: `file:line: key: what is wrong`, or, where the TOML
+    itself is broken, `file:line:column: what is wrong`.
 
-    `file`, `line` (1-based, 0: unknown) and `key` are there for programs.
+    `file`, `line` and `column` (1-based, 0: unknown), `key` and `message` are there for programs.
     """
 
-    def __init__(self, message: str, *, file: str = "", line: int = 0, key: str = "") -> None:
-        self.file, self.line, self.key, self.message = file, line, key, message
-        where = f"{file}:{line}" if file and line else file
-        super().__init__(": ".join(part for part in (where, key, message) if part))
+    def __init__(
+        self, message: str, *, file: str = "", line: int = 0, column: int = 0, key: str = ""
+    ) -> None:
+        self.file, self.line, self.column, self.key = file, line, column, key
+        self.message = message
+        where = ":".join(str(part) for part in (file, line, column) if part) if file else ""
+        super().__init__(one_line(": ".join(part for part in (where, key, message) if part)))
 
 
 class ListenError(ZeroproxyError):

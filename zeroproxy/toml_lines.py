@@ -1,77 +1,157 @@
 """Which line of a TOML text a key stands on.
 
-tomllib gives values without positions; an error without a line is half an error. This reads only
-what it needs: headers, keys at the start of a line, and keys inside inline tables and arrays. For
-anything it cannot find it answers with the nearest enclosing table.
+tomllib gives values without positions; an error without a line is half an error. This walks the
+same text once more and keeps only where things are: table headers, keys, array elements.
+
+Law 1. The text has passed tomllib: nothing is validated here, and what cannot be understood ends
+       the walk instead of raising.
+Law 2. A line ends with LF, as in TOML and in editors; U+2028 and its like do not end one.
 """
 
 from __future__ import annotations
 
 import re
+import tomllib
+from bisect import bisect_left
+from collections.abc import Iterator
 
-KEY = r"(?:[A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*')"
-DOTTED = rf"{KEY}(?:\s*\.\s*{KEY})*"
-HEADER = re.compile(rf"^\s*(\[\[?)\s*({DOTTED})\s*\]\]?\s*(?:#.*)?$")
-ASSIGN = re.compile(rf"^\s*({DOTTED})\s*=")
-INNER = re.compile(rf"[{{,]\s*({DOTTED})\s*=")
+SPACE = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
+BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+STRING = re.compile(
+    r'"""(?:[^\\]|\\.)*?"{3,5}'
+    r"|'''.*?'{3,5}"
+    r'|"(?:[^"\\\n]|\\.)*"'
+    r"|'[^'\n]*'",
+    re.DOTALL,
+)
+# Numbers, booleans and times; a time may contain one space, so it ends where the value must.
+SCALAR = re.compile(r"[^,\]}#\n]+")
 
 Path = tuple[str | int, ...]
 
 
-def parts(dotted: str) -> list[str]:
-    return [part.strip().strip("\"'") for part in re.findall(KEY, dotted)]
+class NotUnderstood(Exception):
+    """The text is not what Law 1 promises."""
 
 
 class Lines:
-    """Positions of every table and key of `text`; lines count from 1."""
+    """Positions of every table, key and array element of `text`; lines count from 1."""
 
     def __init__(self, text: str) -> None:
+        self._text, self._at = text, 0
+        self._ends = [found.start() for found in re.finditer("\n", text)]
         self._lines: dict[Path, int] = {}
         self._counts: dict[Path, int] = {}
-        table: Path = ()
-        key: Path = ()
-        for number, line in enumerate(text.splitlines(), 1):
-            if header := HEADER.match(line):
-                table = self._open(header[1] == "[[", parts(header[2]), number)
-                key = table
-            elif assign := ASSIGN.match(line):
-                key = (*table, *parts(assign[1]))
-                self._note(key, number)
-                self._inner(key, line[assign.end() :], number)
-            else:
-                self._inner(key, line, number)
-
-    def _note(self, path: Path, number: int) -> None:
-        for depth in range(1, len(path) + 1):
-            self._lines.setdefault(path[:depth], number)
-
-    def _open(self, is_array: bool, names: list[str], number: int) -> Path:
-        """The path of a table header; an array of tables gets its next index."""
-        path: Path = ()
-        for depth, name in enumerate(names):
-            path = (*path, name)
-            if is_array and depth == len(names) - 1:
-                self._counts[path] = self._counts.get(path, -1) + 1
-                self._lines.setdefault(path, number)
-                path = (*path, self._counts[path])
-            elif path in self._counts:
-                path = (*path, self._counts[path])
-        self._note(path, number)
-        return path
-
-    def _inner(self, key: Path, text: str, number: int) -> None:
-        """Keys of inline tables on this line; nesting beyond one level is found by name only."""
-        bare = re.sub(r"\"[^\"]*\"|'[^']*'", lambda m: "_" * len(m[0]), text)
-        for found in INNER.finditer(bare):
-            self._lines.setdefault((*key, *parts(found[1])), number)
+        try:
+            self._walk()
+        except (NotUnderstood, tomllib.TOMLDecodeError):
+            pass
 
     def find(self, path: Path) -> int:
         """The line of `path`, or of its nearest known ancestor; 0 if nothing is known."""
         for depth in range(len(path), 0, -1):
             if path[:depth] in self._lines:
                 return self._lines[path[:depth]]
-        named = tuple(part for part in path if not isinstance(part, int))
-        for depth in range(len(named), 0, -1):
-            if named[:depth] in self._lines:
-                return self._lines[named[:depth]]
         return 0
+
+    # ------------------------------------------------------------ the walk
+
+    def _walk(self) -> None:
+        table: Path = ()
+        while self._peek():
+            start = self._at
+            if self._accept("["):
+                is_array = self._accept("[")
+                table = self._open(self._dotted_key(), start, is_array)
+                self._expect("]" * (1 + is_array))
+            else:
+                self._assignment(table)
+
+    def _assignment(self, table: Path) -> None:
+        self._skip()
+        start = self._at
+        path = (*table, *self._dotted_key())
+        self._note(path, start)
+        self._expect("=")
+        self._value(path)
+
+    def _value(self, path: Path) -> None:
+        if self._accept("["):
+            for index in self._until("]"):
+                self._note((*path, index), self._at)
+                self._value((*path, index))
+        elif self._accept("{"):
+            for _ in self._until("}"):
+                self._assignment(path)
+        else:
+            self._take(STRING if self._peek() in "\"'" else SCALAR)
+
+    def _until(self, end: str) -> Iterator[int]:
+        """One turn per element, with its index, until `end` has been read."""
+        index = 0
+        while not self._accept(end):
+            yield index
+            index += 1
+            if not self._accept(",") and self._peek() != end:
+                raise NotUnderstood
+
+    def _dotted_key(self) -> list[str]:
+        names = [self._key()]
+        while self._accept("."):
+            names.append(self._key())
+        return names
+
+    def _key(self) -> str:
+        if self._peek() not in ('"', "'"):
+            return self._take(BARE_KEY)
+        return next(iter(tomllib.loads(f"{self._take(STRING)} = 0")))
+
+    # ------------------------------------------------------------ what was found
+
+    def _open(self, names: list[str], start: int, is_array: bool) -> Path:
+        """The path of a table header; an array of tables gets its next index."""
+        path: Path = ()
+        for depth, name in enumerate(names, 1):
+            path = (*path, name)
+            if is_array and depth == len(names):
+                self._counts[path] = self._counts.get(path, -1) + 1
+            if path in self._counts:
+                self._note(path, start)
+                path = (*path, self._counts[path])
+        self._note(path, start)
+        return path
+
+    def _note(self, path: Path, start: int) -> None:
+        line = bisect_left(self._ends, start) + 1
+        for depth in range(1, len(path) + 1):
+            self._lines.setdefault(path[:depth], line)
+
+    # ------------------------------------------------------------ tokens
+
+    def _skip(self) -> None:
+        found = SPACE.match(self._text, self._at)
+        self._at = found.end() if found else self._at
+
+    def _peek(self) -> str:
+        """The next character that means something; "" at the end."""
+        self._skip()
+        return self._text[self._at : self._at + 1]
+
+    def _accept(self, word: str) -> bool:
+        self._skip()
+        if not self._text.startswith(word, self._at):
+            return False
+        self._at += len(word)
+        return True
+
+    def _expect(self, word: str) -> None:
+        if not self._accept(word):
+            raise NotUnderstood
+
+    def _take(self, pattern: re.Pattern[str]) -> str:
+        self._skip()
+        found = pattern.match(self._text, self._at)
+        if not found:
+            raise NotUnderstood
+        self._at = found.end()
+        return found[0]

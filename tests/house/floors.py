@@ -15,7 +15,7 @@ FAST = {
 }  # fmt: skip
 
 PYTHON = [
-    (0, "_version", "errors", "config", "toml_lines", "config_load"),
+    (0, "_version", "errors", "config", "toml_lines", "config_rules", "config_load"),
     (4, "policy", "metering", "sim"),
     (5, "admin"),
     (6, "server", "embed", "check"),
@@ -26,9 +26,11 @@ PYTHON = [
 def rank_of(module: str) -> tuple[int, int]:
     """(floor, step) of a dotted module below zeroproxy; KeyError: it is in no list."""
     parts = module.split(".")
+    if parts[0] == "":
+        parts[0] = "__init__"
     if parts[0] == "_fast":
         if len(parts) == 1:
-            return (0, -1)
+            return (0, -1)  # its __init__, which imports nothing
         for floor, names in FAST.items():
             if parts[1] in names:
                 return (floor, names.index(parts[1]))

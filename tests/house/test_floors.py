@@ -10,7 +10,8 @@ from tests.house.floors import rank_of
 
 ROOT = Path("zeroproxy")
 FILES = [p for kind in ("*.py", "*.pyx", "*.pxd") for p in sorted(ROOT.rglob(kind))]
-CIMPORT = re.compile(r"^\s*from (zeroproxy[\w.]*) c?import|^\s*c?import (zeroproxy[\w.]*)", re.M)
+FROM = re.compile(r"^\s*from\s+(\S+)\s+c?import\s+(\([^)]*\)|[^\n]*)", re.M)
+PLAIN = re.compile(r"^\s*c?import\s+([^\n#]*)", re.M)
 
 
 def module_of(path: Path) -> str:
@@ -21,29 +22,78 @@ def module_of(path: Path) -> str:
 MODULES = {module_of(p) for p in FILES}
 
 
-def imports_of(path: Path) -> set[str]:
-    """Modules below zeroproxy that a file imports when it is loaded."""
-    text = path.read_text()
-    if path.suffix != ".py":
-        return {(a or b).removeprefix("zeroproxy.") for a, b in CIMPORT.findall(text)}
-    found = set()
+def python_imports(text: str) -> list[tuple[str, list[str]]]:
+    """(module, names) of every import of a Python file, those inside functions as well."""
+    found = []
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("zeroproxy."):
-            module = str(node.module).removeprefix("zeroproxy.")
-            for name in node.names:
-                inner = f"{module}.{name.name}"
-                found.add(inner if inner in MODULES else module)
+        if isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            found.append((module, [n.name for n in node.names]))
         elif isinstance(node, ast.Import):
-            names = [a.name for a in node.names if a.name.startswith("zeroproxy.")]
-            found |= {n.removeprefix("zeroproxy.") for n in names}
+            found += [(n.name, []) for n in node.names]
     return found
+
+
+def cython_imports(text: str) -> list[tuple[str, list[str]]]:
+    """The same of a Cython file, imports and cimports alike."""
+    bare = re.sub(r"#[^\n]*", "", re.sub(r'"""(?:.|\n)*?"""', "", text))
+    found = [(m, re.findall(r"\w+", re.sub(r"\bas\s+\w+", "", n))) for m, n in FROM.findall(bare)]
+    for names in PLAIN.findall(bare):
+        found += [(name.split()[0], []) for name in names.split(",")]
+    return found
+
+
+def resolve(module: str, names: list[str]) -> set[str]:
+    """Modules below zeroproxy that one import loads."""
+    assert not module.startswith("."), f"relative import of {module}: write the whole name"
+    if module.split(".")[0] != "zeroproxy":
+        return set()
+    base = module.removeprefix("zeroproxy").removeprefix(".")
+    inner = {f"{base}.{name}".removeprefix(".") for name in names}
+    return {name if name in MODULES else base for name in inner} or {base}
+
+
+def imports_of(path: Path) -> set[str]:
+    text = path.read_text()
+    pairs = python_imports(text) if path.suffix == ".py" else cython_imports(text)
+    return {name for pair in pairs for name in resolve(*pair)}
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_every_file_has_a_floor(path):
+    rank_of(module_of(path))
+
+
+def test_the_map_shows_every_module_of_the_python_floors():
+    """ARCHITECTURE.md and tests/house/floors.py are one table in two places."""
+    table = Path("ARCHITECTURE.md").read_text().split("## Words")[0]
+    for name in {module_of(p).split(".")[0] or "__init__" for p in FILES} - {"_fast"}:
+        shown = (f"`{name}.py`", f"`{name}/`")
+        assert any(s in table for s in shown), f"{name} is not in ARCHITECTURE.md's floors"
+
+
+def test_the_readers_of_imports_see_every_form():
+    lines = """
+from zeroproxy._fast cimport relay
+from zeroproxy._fast.types cimport (
+    Verdict,  # a comment
+    Head as H,
+)
+cimport zeroproxy._fast.sock as s, zeroproxy._fast.conn
+import zeroproxy.errors
+from libc.stdint cimport int64_t
+"""
+    found = {name for pair in cython_imports(lines) for name in resolve(*pair)}
+    assert found == {"_fast.relay", "_fast.types", "_fast.sock", "_fast.conn", "errors"}
+    lines = "from zeroproxy import cli, Proxy\nimport zeroproxy.admin.app, os\n"
+    lines += "from zeroproxy.admin import metrics\ndef f():\n    from zeroproxy.demo import main\n"
+    found = {name for pair in python_imports(lines) for name in resolve(*pair)}
+    assert found == {"cli", "", "admin.app", "admin.metrics", "demo"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_a_file_imports_only_from_below(path):
     here = module_of(path)
-    if here == "":
-        return
     package = here.split(".")[0]
     for other in imports_of(path):
         if other == here or (package != "_fast" and other.split(".")[0] == package):

@@ -6,6 +6,8 @@ from zeroproxy.config_load import load_config, parse_config
 from zeroproxy.errors import ConfigError
 
 GOOD = '[[upstream]]\nname = "a"\nendpoints = ["http://127.0.0.1:8000"]\n'
+#: One endpoint per line, from line 4 on.
+EACH = '[[upstream]]\nname = "a"\nendpoints = [\n{}\n]\n'
 
 
 def complaint(text: str) -> str:
@@ -46,7 +48,8 @@ def test_the_least_that_works():
         (GOOD + '[server]\nlisten = ["127.0.0.1:1", "::1:80"]\n',
          'x.toml:5: server.listen[1]: "::1:80" is no address'),
         (GOOD + "[server]\nlisten = [\n", "x.toml:"),
-        (GOOD + 'x = "unclosed\n', "x.toml:4: "),
+        (GOOD + 'x = "unclosed\n', "x.toml:4:14: "),
+        (GOOD + "x = = 1\n", "x.toml:4:5: invalid value"),
         ("[server]\nworkers = 1\n", "x.toml: upstream: is missing"),
         ("upstream = []\n", "x.toml:1: upstream: at least one [[upstream]] is needed"),
         ('[[upstream]]\nendpoints = ["http://a:1"]\n', "x.toml:1: upstream[0].name: is missing"),
@@ -60,7 +63,51 @@ def test_the_least_that_works():
         (GOOD + "[auth]\n", "x.toml:4: auth: API keys are not supported by this version"),
         (GOOD + 'health = { path = "/health" }\n',
          "x.toml:4: upstream[0].health: active health checks are not supported"),
-        (GOOD + '[log]\naccess = "file"\n', "x.toml:5: log.access: expected"),
+        (GOOD + '[log]\naccess = "file"\n',
+         'x.toml:5: log.access: expected "", "jsonl:stdout" or "jsonl:/path", got "file"'),
+        (GOOD + '[log]\naccess = """\n[server]\n"""\n',
+         'x.toml:5: log.access: expected "", "jsonl:stdout" or "jsonl:/path", got "[server]\\n"'),
+        (GOOD.replace('"a"', '"a b"'), 'x.toml:2: upstream[0].name: expected letters, digits,'),
+        ("limits = 3\n" + GOOD, "x.toml:1: limits: expected table, got `int`"),
+        ("[upstream]\n", "x.toml:1: upstream: expected array, got table"),
+        (EACH.format('"http://a:1",\n7'),
+         "x.toml:5: upstream[0].endpoints[1]: expected `str` or table, got `int`"),
+        (EACH.format('"http://a:1",\n{ url = "http://b:1", weight = 0 }'),
+         "x.toml:5: upstream[0].endpoints[1].weight: expected `int` >= 1"),
+        (EACH.format('"http://a:1",\n{ url = "http://b:1", wieght = 1 }'),
+         'x.toml:5: upstream[0].endpoints[1].wieght: unknown key; did you mean "weight"?'),
+        (EACH.format('"http://a:1",\n"http://A:1/"'), "x.toml:5: upstream[0].endpoints[1]: http"),
+        (EACH.format('"http://a",\n"http://a:80"'), "http://a:80 is there twice"),
+        (EACH.format('"http://a b:1"'), "is no endpoint"),
+        (EACH.format('"http://a:1\\nb"'), 'endpoints[0]: "http://a:1\\nb" is no endpoint'),
+        (EACH.format('"http://a\\tb:1"'), "is no endpoint"),
+        (EACH.format(f'"http://{"h" * 254}:1"'), "is no endpoint"),
+        (EACH.format('"http://[::g]:1"'), "is no endpoint"),
+        (EACH.format('"http://a:0"'), "is no endpoint"),
+        (EACH.format('"http://a:70000"'), "is no endpoint"),
+        (EACH.format('"http://u@a:1"'), "an endpoint has no user"),
+        (EACH.format('"unix:run/x"'), "unix: needs an absolute path"),
+        (EACH.format(f'"unix:/{"x" * 107}"'), "the path is longer than 107 bytes"),
+        (GOOD + '[server]\nlisten = ["127.0.0.1:1", "127.0.0.1:1"]\n',
+         "x.toml:5: server.listen[1]: 127.0.0.1:1 is there twice"),
+        (GOOD + '[server]\nlisten = "127.0.0.1:65536"\n', "is no address"),
+        (GOOD + '[server]\nlisten = "a b:1"\n', "is no address"),
+        (GOOD + '[server]\nlisten = "[127.0.0.1]:1"\n', "is no address"),
+        (GOOD + '[server]\nlisten = "unix:x.sock"\n', "unix: needs an absolute path"),
+        (GOOD + "[server]\nlisten = []\n", "x.toml:5: server.listen: at least one address"),
+        (GOOD + '[server]\ntls = {}\n', "server.tls: TLS listeners are not supported"),
+        (GOOD + '[admin]\nlisten = "fd:3"\n', "x.toml:5: admin.listen: fd:N is for server.listen"),
+        (GOOD + '[admin]\nlisten = "127.0.0.1:8080"\n', "is also in server.listen"),
+        (GOOD + "[auth]\nkey = []\n", "auth: API keys are not supported by this version"),
+        (GOOD + 'models = ["m"]\n', "x.toml:4: upstream[0].models: routes by model are not"),
+        (GOOD + "[upstream.pool]\nprewarm = 1\n", "upstream[0].pool.prewarm: pre-warmed"),
+        (GOOD + "[upstream.pool]\nprewarm = false\n", "upstream[0].pool.prewarm: pre-warmed"),
+        (GOOD + "[metering]\ninject_usage = true\n", "x.toml:5: metering.inject_usage: usage"),
+        (GOOD + "metering = 3\n", "x.toml:4: upstream[0].metering: unknown key"),
+        ("metering = 3\n" + GOOD, "x.toml:1: metering: unknown key"),
+        (GOOD + "[metering]\nlegder = ''\n",
+         'x.toml:5: metering.legder: unknown key; did you mean "ledger"?'),
+        (GOOD + '[limits]\n"a\\nb" = 1\n', "x.toml:5: limits.a\\nb: unknown key"),
         (GOOD + "[limits]\nheader_line_bytes = 32768\nheader_bytes = 2048\n",
          "x.toml:5: limits.header_line_bytes: is larger than limits.header_bytes"),
     ],
@@ -95,3 +142,48 @@ def test_weights_and_urls_may_be_mixed():
     assert [(e.url, e.weight) for e in config.upstream[0].all_endpoints()] == [
         ("http://h:1", 1), ("unix:/run/v.sock", 3),
     ]  # fmt: skip
+
+
+def test_what_asks_for_nothing_is_accepted():
+    """A feature this version lacks may be switched off by name."""
+    config = parse_config(
+        GOOD + "models = []\npool = { prewarm = 0, max_idle = 7 }\n"
+        "[metering]\ninject_usage = false\nledger = ''\nsinks = []\n"
+    )
+    assert config.upstream[0].pool.max_idle == 7
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1:0", "[::1]:8080", "[fe80::1]:1", "localhost:1", "my_host.:1", ":8080", "unix:/x",
+     "fd:3"],
+)  # fmt: skip
+def test_addresses_that_can_be_listened_on_pass(address):
+    config = parse_config(GOOD + f'[server]\nlisten = "{address}"\n')
+    assert config.listens() == (address,)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://h", "http://h/", "http://[::1]:8000", "http://my_host:1", "unix:/run/ä b.sock"]
+)
+def test_urls_of_endpoints_pass(url):
+    assert parse_config(EACH.format(f'"{url}"')).upstream[0].all_endpoints()[0].url == url
+
+
+def test_the_parts_of_a_complaint_are_there_for_programs():
+    with pytest.raises(ConfigError) as found:
+        parse_config(GOOD + "[limits]\nbodybytes = 1\n", "x.toml")
+    error = found.value
+    assert (error.file, error.line, error.column, error.key) == ("x.toml", 5, 0, "limits.bodybytes")
+    assert error.message == 'unknown key; did you mean "body_bytes"?'
+
+
+def test_a_file_that_is_not_utf_8_is_a_sentence(tmp_path):
+    path = tmp_path / "x.toml"
+    path.write_bytes(b"a = '\xff'")
+    with pytest.raises(ConfigError, match=r"x\.toml: is not UTF-8 \(byte 5\)"):
+        load_config(path)
+
+
+def test_nesting_without_end_is_a_sentence():
+    assert complaint("x = " + "[" * 5000) == "x.toml: is nested too deeply"

@@ -5,10 +5,14 @@ GET /readyz    traffic should be sent here (200), or not and why (503)
 GET /metrics   Prometheus
 GET /status    everything the proxy knows of itself, as JSON
 POST /-/drain  stop gracefully
+
+Law. Loopback is no wall against a browser: any page may post to it. What changes something is
+therefore refused to whoever sends Origin or Sec-Fetch-Site, which browsers do and tools do not.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
@@ -32,6 +36,7 @@ class AdminSource(Protocol):
     def drain(self) -> None: ...
 
 
+LOG = logging.getLogger(__name__)
 SOURCE = web.AppKey("source", AdminSource)
 REGISTRY = web.AppKey("registry", CollectorRegistry)
 
@@ -45,6 +50,9 @@ INDEX = """<!doctype html><html lang="en"><meta charset="utf-8"><title>zeroproxy
 """
 
 
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+
+
 def as_json(value: Any, status: int = 200) -> web.Response:
     return web.Response(
         body=orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE),
@@ -53,17 +61,37 @@ def as_json(value: Any, status: int = 200) -> web.Response:
     )
 
 
-@web.middleware
-async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Errors as JSON, and headers that keep browsers and caches from guessing."""
+def as_error(message: str, status: int) -> web.Response:
+    return as_json({"error": {"message": message, "code": status}}, status)
+
+
+async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What the handler says, or its failure as JSON."""
+    from_browser = "Origin" in request.headers or "Sec-Fetch-Site" in request.headers
+    if from_browser and request.method not in ("GET", "HEAD"):
+        return as_error("a browser may not do this", 403)
     try:
-        response = await handler(request)
+        return await handler(request)
     except web.HTTPException as error:
-        response = as_json({"error": {"message": error.reason, "code": error.status}}, error.status)
+        response = as_error(error.reason, error.status)
         if "Allow" in error.headers:
             response.headers["Allow"] = error.headers["Allow"]
+        return response
+    except Exception:
+        LOG.exception("%s %s failed", request.method, request.path)
+        return as_error("it failed; the log says why", 500)
+
+
+@web.middleware
+async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Headers that keep browsers and caches from guessing, on every answer."""
+    response = await answer(request, handler)
+    response.headers["Server"] = "zeroproxy"
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["X-Frame-Options"] = "DENY"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers["Content-Security-Policy"] = POLICY
     return response
 
 

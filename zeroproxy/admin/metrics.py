@@ -2,10 +2,14 @@
 
 The counters live in C; a custom collector of prometheus_client writes them in the text format, so
 names, escaping and content types are the library's business. Names: the contract of the project.
+
+Law. No label set occurs twice in a family: a scraper refuses what repeats. C keeps its rows apart
+by more than the labels show (an outcome's phase, the bytes of a model's name): rows are summed.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -33,9 +37,11 @@ def requests(snapshot: Snapshot) -> Metric:
         "Exchanges that have ended, by who ended them, in which phase and why",
         labels=("upstream", "endpoint", "status", "outcome"),
     )
+    sums: Counter[tuple[str, ...]] = Counter()
     for r in snapshot["requests"]:
-        labels = (r["upstream"], r["endpoint"], str(r["status"]), r["outcome"])
-        family.add_metric(labels, r["count"])
+        sums[r["upstream"], r["endpoint"], str(r["status"]), r["outcome"]] += r["count"]
+    for labels, n in sums.items():
+        family.add_metric(labels, n)
     return family
 
 
@@ -45,9 +51,12 @@ def tokens(snapshot: Snapshot) -> Metric:
         "Tokens the endpoints reported",
         labels=("upstream", "model", "tenant", "kind"),
     )
+    sums: Counter[tuple[str, ...]] = Counter()
     for t in snapshot["tokens"]:
         for kind in ("prompt", "completion", "cached", "reasoning"):
-            family.add_metric((t["upstream"], t["model"], t["tenant"], kind), t[kind])
+            sums[t["upstream"], t["model"], t["tenant"], kind] += t[kind]
+    for labels, n in sums.items():
+        family.add_metric(labels, n)
     return family
 
 

@@ -1,0 +1,240 @@
+"""The command line up to where a proxy would start; a running one is in tests/e2e."""
+
+import asyncio
+import os
+import pty
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import zeroproxy
+from zeroproxy import check, cli
+from zeroproxy.config_load import parse_config
+
+GOOD = '[[upstream]]\nname = "a"\nendpoints = ["http://127.0.0.1:1"]\n'
+OFF = '[server]\nlisten = "127.0.0.1:0"\n[admin]\nlisten = ""\n'
+HEAVY = {"aiohttp", "msgspec", "orjson", "prometheus_client", "rich", "uvloop"}
+
+
+def run_cli(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "zeroproxy", *arguments], capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Writes a configuration and answers with its path."""
+
+    def write(text: str, name: str = "x.toml") -> str:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+# ---------------------------------------------------------------- words and exit statuses
+
+
+def test_help_names_every_command_and_the_signals():
+    done = run_cli("--help")
+    assert done.returncode == 0
+    for word in ("run", "check", "sim", "demo", "version", "examples:", "SIGTERM"):
+        assert word in done.stdout
+
+
+def test_every_command_has_help():
+    for command in ("run", "check", "sim", "demo", "version"):
+        done = run_cli(command, "--help")
+        assert (done.returncode, done.stderr) == (0, "")
+    assert "--listen" in run_cli("sim", "--help").stdout
+
+
+def test_version_says_what_matters():
+    done = run_cli("version")
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"zeroproxy {zeroproxy.__version__}\n")
+    for word in ("data plane: ", "loop: ", "python 3."):
+        assert word in done.stdout
+
+
+@pytest.mark.parametrize("command", [(), ("run",), ("check",)])
+def test_a_bad_configuration_is_one_line_and_exit_2(command, config):
+    path = config(GOOD + "[upstream.pool]\nprewarn = 1\n", "prod.toml")
+    done = run_cli(*command, "-c", path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == (
+        f"zeroproxy: {path}:5: upstream[0].pool.prewarn: unknown key; "
+        'did you mean "prewarm"?\n'
+    )  # fmt: skip
+
+
+def test_a_missing_file_is_one_line_and_exit_2():
+    done = run_cli("-c", "no/such.toml")
+    assert done.returncode == 2
+    assert done.stderr == "zeroproxy: no/such.toml: cannot be read: No such file or directory\n"
+
+
+@pytest.mark.parametrize("arguments", [(), ("run",), ("--nope",), ("nope",)])
+def test_bad_usage_is_exit_2(arguments):
+    done = run_cli(*arguments)
+    assert done.returncode == 2
+    assert "usage: zeroproxy" in done.stderr
+
+
+def test_saying_something_imports_nothing_heavy():
+    code = (
+        "import sys, zeroproxy.cli as c\n"
+        "try: c.main(['--help'])\n"
+        f"finally: print('LOADED', sorted({HEAVY!r} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.endswith("LOADED []\n")
+
+
+def test_an_unbuilt_data_plane_is_a_sentence(monkeypatch, capsys, config):
+    monkeypatch.delitem(sys.modules, "zeroproxy.server.worker", raising=False)
+    monkeypatch.setitem(sys.modules, "zeroproxy._fast.engine", None)
+    assert cli.main(["-c", config(OFF + GOOD)]) == 1
+    assert "the compiled data plane is missing (zeroproxy._fast.engine)" in capsys.readouterr().err
+    assert cli.main(["version"]) == 0
+    assert "data plane: not built" in capsys.readouterr().out
+
+
+def test_an_interrupt_is_quiet(monkeypatch, capsys):
+    def interrupt(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "dispatch", interrupt)
+    assert cli.main(["version"]) == 130
+    assert capsys.readouterr() == ("", "")
+
+
+# ---------------------------------------------------------------- the package's names
+
+
+def test_public_names_are_listed_and_resolve():
+    assert set(zeroproxy.__all__) <= set(dir(zeroproxy))
+    for name in set(zeroproxy.__all__) - {"Proxy"}:
+        assert getattr(zeroproxy, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = zeroproxy.nothing
+
+
+# ---------------------------------------------------------------- check
+
+
+def rows(text: str) -> list[tuple[str, str, str]]:
+    return asyncio.run(check.examine(parse_config(text))).rows
+
+
+def said(text: str, key: str) -> tuple[str, str]:
+    (row,) = [row for row in rows(text) if row[0] == key]
+    return row[1:]
+
+
+def test_check_says_what_it_would_do(config, capsys):
+    path = config(OFF + GOOD)
+    assert cli.main(["check", "-c", path]) == 0
+    out = capsys.readouterr().out
+    assert f"{path}: the configuration is valid" in out
+    assert "would listen on 127.0.0.1:0, no admin" in out
+    assert 'would send everything to "a": 1 endpoint(s), least_inflight' in out
+    assert all(line == line.rstrip() for line in out.splitlines())
+
+
+def test_an_endpoint_that_is_down_is_a_warning(config, capsys):
+    assert said(OFF + GOOD, "upstream a") == ("warning", "http://127.0.0.1:1: Connection refused")
+    assert cli.main(["check", "-c", config(OFF + GOOD)]) == 0
+
+
+def test_a_taken_port_is_an_error_and_exit_2(config, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        text = OFF.replace(":0", f":{taken.getsockname()[1]}") + GOOD
+        assert cli.main(["check", "-c", config(text)]) == 2
+    assert "Address already in use" in capsys.readouterr().out
+
+
+def test_a_unix_socket_needs_its_folder_and_leaves_nothing_behind(tmp_path):
+    text = OFF.replace("127.0.0.1:0", f"unix:{tmp_path}/no/x.sock") + GOOD
+    assert said(text, "server.listen")[0] == "error"
+    text = text.replace("/no/", "/")
+    assert said(text, "server.listen") == (
+        "ok", f"unix:{tmp_path}/x.sock can be listened on",
+    )  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_access_log_needs_its_folder_and_is_not_made(tmp_path):
+    text = OFF + GOOD + f'[log]\naccess = "jsonl:{tmp_path}/no/x"\n'
+    assert said(text, "log.access") == ("error", f"{tmp_path}/no does not exist")
+    text = text.replace("/no/", "/")
+    assert said(text, "log.access") == ("ok", f"{tmp_path}/x can be written")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "x").mkdir()
+    assert said(text, "log.access") == ("error", f"{tmp_path}/x is a directory")
+
+
+def test_more_connections_than_descriptors_is_a_warning():
+    text = OFF + GOOD + "[limits]\nconnections = 1048576\n"
+    state, says = said(text, "limits.connections")
+    assert state == "warning"
+    assert "1048576 were asked for" in says
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "says"),
+    [
+        (b"HTTP/1.1 200 OK\r\n\r\n", "ok", "{} answers; GET /health says 200"),
+        (b"HTTP/1.0 404 Not Found\r\n\r\n", "ok", "{} answers; it has no /health"),
+        (b"HTTP/1.1 503 Busy\r\n\r\n", "warning", "{}: GET /health says 503"),
+        (b"SSH-2.0-x\r\n", "warning", "{}: GET /health is not answered in HTTP"),
+        (b"", "warning", "{}: GET /health is not answered in HTTP"),
+        (b"x" * 100_000, "warning", "{}: GET /health is not answered in HTTP"),
+    ],
+    ids=["200", "404", "503", "no http", "nothing", "endless line"],
+)
+async def test_health_of_an_endpoint_is_told(answer, state, says):
+    asked = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        found = await check.examine(parse_config(OFF + GOOD.replace("http://127.0.0.1:1", url)))
+    assert found.rows[-1] == ("upstream a", state, says.format(url))
+    assert asked[0].startswith(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1:")
+
+
+def test_brackets_in_names_are_not_taken_for_markup_on_a_terminal(config):
+    path = config(OFF.replace("127.0.0.1", "[::1]") + GOOD, "a[/b]/x.toml")
+    main, follower = pty.openpty()
+    command = [sys.executable, "-m", "zeroproxy", "check", "-c", path]
+    with os.fdopen(main, "rb", buffering=0) as screen:
+        done = subprocess.run(command, stdout=follower, stderr=follower, timeout=60)
+        os.close(follower)
+        shown = b""
+        try:
+            while part := screen.read(65536):
+                shown += part
+        except OSError:  # how a terminal says that its other side is gone
+            pass
+    assert done.returncode in (0, 2)  # 2 where there is no IPv6
+    assert b"a[/b]" in shown.replace(b"\r\n", b"")
+    assert b"[::1]:0" in shown
+    assert b"Traceback" not in shown
+
+
+def test_the_samples_describe_themselves():
+    for path in sorted(Path("conf").glob("*.toml")):
+        assert check.describe(parse_config(path.read_text()))[0].startswith("would listen on ")

@@ -1,0 +1,145 @@
+"""What no type can say: addresses, URLs, and keys that only make sense together.
+
+Every check ends well or raises what `wrong(message, path)` makes; it knows no file and no line.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from urllib.parse import SplitResult, urlsplit
+
+from zeroproxy.config import Config, Upstream
+from zeroproxy.errors import ConfigError
+
+Path = tuple[str | int, ...]
+Wrong = Callable[[str, Path], ConfigError]
+
+# struct sockaddr_un holds 108 bytes, one of them the final NUL.
+UNIX_PATH_MAX = 107
+# RFC 1035 2.3.4; also what keeps an authority inside the data plane's field.
+HOST_MAX = 253
+# Names as resolvers and container networks have them: with underscores, in spite of RFC 952.
+HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_.])?")
+
+
+def check_unix(address: str, path: Path, wrong: Wrong) -> None:
+    name = address.removeprefix("unix:")
+    if not name.startswith("/") or "\0" in name:
+        raise wrong(f'"{address}": unix: needs an absolute path', path)
+    if len(name.encode()) > UNIX_PATH_MAX:
+        raise wrong(f'"{address}": the path is longer than {UNIX_PATH_MAX} bytes', path)
+
+
+def is_host(host: str) -> bool:
+    """A name, an IPv4 address, or an IPv6 address without its brackets."""
+    if ":" not in host:
+        return len(host) <= HOST_MAX and bool(HOST.fullmatch(host))
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def check_address(address: str, path: Path, wrong: Wrong) -> None:
+    """An address of server.listen."""
+    if address.startswith("unix:"):
+        return check_unix(address, path, wrong)
+    if re.fullmatch(r"fd:[0-9]{1,9}", address):
+        return None
+    host, colon, port = address.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    bare = host[1:-1] if bracketed else host
+    good_port = re.fullmatch(r"[0-9]{1,5}", port) and int(port) <= 65535
+    # An empty host means every interface, as elsewhere.
+    good_host = not host or (is_host(bare) and bracketed == (":" in bare))
+    if not (colon and good_port and good_host):
+        message = f'"{address}" is no address: HOST:PORT, [IPV6]:PORT, unix:/path or fd:N'
+        raise wrong(message, path)
+    return None
+
+
+def split_endpoint(url: str) -> SplitResult | None:
+    """The parts of http://HOST:PORT; None: it is not one."""
+    # Before urlsplit, which drops line ends and tabs without a word.
+    if not re.fullmatch(r"[!-~]+", url):
+        return None
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme == "http" and parts.port != 0 and is_host(parts.hostname or "")
+    except ValueError:
+        return None
+    return parts if good else None
+
+
+def check_url(url: str, path: Path, wrong: Wrong) -> None:
+    """The URL of an endpoint."""
+    if url.startswith("unix:"):
+        return check_unix(url, path, wrong)
+    if url.startswith("https://"):
+        raise wrong("https:// endpoints are not supported by this version", path)
+    parts = split_endpoint(url)
+    if parts is None:
+        raise wrong(f'"{url}" is no endpoint: http://HOST:PORT or unix:/path', path)
+    if parts.username is not None:
+        raise wrong("an endpoint has no user in its URL", path)
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise wrong(f'"{url}": an endpoint has no path; paths are passed through', path)
+    return None
+
+
+def check_listeners(config: Config, wrong: Wrong) -> None:
+    addresses = config.listens()
+    key: Path = ("server", "listen")
+    if not addresses:
+        raise wrong("at least one address is needed", key)
+    for k, address in enumerate(addresses):
+        where = key if isinstance(config.server.listen, str) else (*key, k)
+        check_address(address, where, wrong)
+        if address in addresses[:k] and not address.endswith(":0"):
+            raise wrong(f"{address} is there twice", where)
+    admin = config.admin.listen
+    if not admin:
+        return
+    if admin.startswith("fd:"):
+        raise wrong("fd:N is for server.listen; give HOST:PORT or unix:/path",
+                    ("admin", "listen"))  # fmt: skip
+    check_address(admin, ("admin", "listen"), wrong)
+    if admin in addresses and not admin.endswith(":0"):
+        raise wrong(f"{admin} is also in server.listen; admin needs an address of its own",
+                    ("admin", "listen"))  # fmt: skip
+
+
+def check_upstream(upstream: Upstream, path: Path, wrong: Wrong) -> None:
+    if not upstream.endpoints:
+        raise wrong("at least one endpoint is needed", (*path, "endpoints"))
+    seen: set[str] = set()
+    for k, endpoint in enumerate(upstream.all_endpoints()):
+        here = (*path, "endpoints", k)
+        check_url(endpoint.url, here, wrong)
+        # Host names have no case and a URL may end with "/"; paths of unix sockets mean themselves.
+        same = endpoint.url
+        if not same.startswith("unix:"):
+            same = same.lower().removesuffix("/").removesuffix(":80")
+        if same in seen:
+            raise wrong(f"{endpoint.url} is there twice", here)
+        seen.add(same)
+
+
+def check_together(config: Config, wrong: Wrong) -> None:
+    """Everything above over a whole configuration, in the order an operator would read it."""
+    if config.server.workers > 1:
+        raise wrong("more than one worker is not supported by this version",
+                    ("server", "workers"))  # fmt: skip
+    check_listeners(config, wrong)
+    if not config.upstream:
+        raise wrong("at least one [[upstream]] is needed", ("upstream",))
+    if len(config.upstream) > 1:
+        message = "more than one upstream is not supported by this version (it has no routes by "
+        raise wrong(message + "model to tell them apart)", ("upstream", 1))
+    for k, upstream in enumerate(config.upstream):
+        check_upstream(upstream, ("upstream", k), wrong)
+    if config.limits.header_line_bytes > config.limits.header_bytes:
+        raise wrong("is larger than limits.header_bytes", ("limits", "header_line_bytes"))
