@@ -10,7 +10,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -98,27 +100,39 @@ def test_sigterm_lets_streams_finish(sim):
             socket.create_connection(("127.0.0.1", proxy.port), timeout=5)
 
 
+@contextmanager
+def endless_answer(port: int) -> Iterator[http.client.HTTPResponse]:
+    """A streamed response whose head has arrived and that would go on for minutes."""
+    conn = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        conn.request("POST", "/v1/chat/completions", chat(100_000))
+        yield conn.getresponse()
+    finally:
+        conn.close()
+
+
 def test_a_drain_ends_at_its_timeout_and_cuts_visibly(sim):
-    with ProxyProcess(upstream_toml(sim.url), server="drain_timeout = 0.2") as proxy:
-        with ThreadPoolExecutor(1) as pool:
-            asked = pool.submit(ask, proxy.port, 100_000)
-            proxy.until(lambda s: s["upstreams"][0]["inflight"] == 1)
-            proxy.terminate()
-            with pytest.raises(http.client.IncompleteRead):
-                asked.result()
+    with (
+        ProxyProcess(upstream_toml(sim.url), server="drain_timeout = 0.2") as proxy,
+        endless_answer(proxy.port) as answer,
+    ):
+        proxy.terminate()
+        with pytest.raises(http.client.IncompleteRead) as found:
+            answer.read()
+        assert b"the proxy is shutting down" in found.value.partial
         assert proxy.stop() == 0
 
 
 def test_a_second_signal_cuts_at_once(sim):
-    with ProxyProcess(upstream_toml(sim.url), server="drain_timeout = 600.0") as proxy:
-        with ThreadPoolExecutor(1) as pool:
-            asked = pool.submit(ask, proxy.port, 100_000)
-            proxy.until(lambda s: s["upstreams"][0]["inflight"] == 1)
-            proxy.terminate()
-            proxy.until(lambda s: s["phase"] == "draining")
-            os.kill(proxy.pid, signal.SIGINT)
-            with pytest.raises(http.client.IncompleteRead):
-                asked.result()
+    with (
+        ProxyProcess(upstream_toml(sim.url), server="drain_timeout = 600.0") as proxy,
+        endless_answer(proxy.port) as answer,
+    ):
+        proxy.terminate()
+        proxy.until(lambda s: s["phase"] == "draining")
+        os.kill(proxy.pid, signal.SIGINT)
+        with pytest.raises(http.client.IncompleteRead):
+            answer.read()
         assert proxy.stop() == 0
 
 

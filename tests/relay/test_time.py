@@ -141,9 +141,24 @@ def test_the_end_of_a_drain_cuts_and_records(script):
     u = script.upstream()
     u.receive()
     script.engine.close_all()
+    assert d.receive().startswith(b"HTTP/1.1 503 ")
     assert d.is_closed()
     assert u.is_closed()
     assert script.outcome() == "ourselves/waiting/drained"
+
+
+def test_the_end_of_a_drain_cuts_a_response_in_its_dialect(script):
+    d = script.downstream()
+    d.send(post())
+    u = script.upstream()
+    u.receive()
+    u.send(SSE_HEAD + chunk(event()))
+    d.receive()
+    script.engine.close_all()
+    assert b"the proxy is shutting down" in d.receive()
+    assert d.is_closed()
+    assert u.is_closed()
+    assert script.outcome() == "ourselves/relaying/drained"
 
 
 def test_above_the_cap_a_caller_gets_a_polite_503():

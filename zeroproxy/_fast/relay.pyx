@@ -61,6 +61,7 @@ from zeroproxy._fast.types cimport (
     CAUSE_RESET,
     CAUSE_TIMEOUT,
     IN_CONNECTED,
+    IN_CUT,
     IN_DRAINED,
     IN_GONE,
     IN_PERMIT,
@@ -328,11 +329,20 @@ cdef void relay_begin_drain(Plane *p) noexcept nogil:
             feed(p, p.relays[i], IN_GONE)
 
 
+cdef void say_goodbye(Plane *p, Relay *r) noexcept nogil:
+    """A caller who has no head yet gets a 503; a response that runs is cut in its dialect."""
+    if PHASE_QUEUED <= r.phase <= PHASE_WAITING:
+        end_with(p, r, IN_REFUSED, BLAME_OURSELVES, CAUSE_DRAINED)
+    elif r.phase == PHASE_RELAYING:
+        end_with(p, r, IN_CUT, BLAME_OURSELVES, CAUSE_DRAINED)
+
+
 cdef void relay_close_all(Plane *p) noexcept nogil:
-    """The deadline of a drain has passed: what still runs is cut, and recorded as ours."""
+    """The deadline of a drain has passed: what still runs ends now, and is recorded as ours."""
     cdef uint32_t i
-    cdef Relay *r
+    p.draining = 1
     for i in range(p.n_relays):
-        r = p.relays[i]
-        if r.live:
-            end_with(p, r, IN_GONE, BLAME_OURSELVES, CAUSE_DRAINED)
+        say_goodbye(p, p.relays[i])
+    for i in range(p.n_relays):
+        if p.relays[i].live:
+            end_with(p, p.relays[i], IN_GONE, BLAME_OURSELVES, CAUSE_DRAINED)
