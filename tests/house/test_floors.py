@@ -122,6 +122,9 @@ def test_importing_the_package_imports_nothing_heavy():
     import subprocess
     import sys
 
-    code = "import sys, zeroproxy, zeroproxy._fast; print([m for m in sys.modules if m.startswith('zero')])"
+    code = (
+        "import sys, zeroproxy, zeroproxy._fast; "
+        "print([m for m in sys.modules if m.startswith('zero')])"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "['zeroproxy', 'zeroproxy._fast']"
