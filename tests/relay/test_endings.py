@@ -93,6 +93,24 @@ def test_a_caller_who_left_the_queue_never_reaches_the_endpoint():
         ]  # fmt: skip
 
 
+def test_a_caller_who_leaves_as_the_permit_comes_never_reaches_the_endpoint():
+    with play(max_inflight=1) as script:
+        first, second = script.downstream(), script.downstream()
+        first.send(get(b"/1"))
+        u = script.upstream()
+        u.receive()
+        second.send(get(b"/2"))
+        # Both reports wait for the same crank: the answer that frees the permit, and the FIN.
+        u.sock.send(ok())
+        second.sock.close()
+        script.turn()
+        first.receive()
+        assert b"/2 " not in u.receive()
+        outcomes = sorted(r["outcome"] for r in script.records())
+        assert outcomes[0].startswith("downstream/queued/")
+        assert outcomes[1] == "ok"
+
+
 # ---------------------------------------------------------------- the endpoint's faults
 
 

@@ -124,10 +124,13 @@ cdef void linger(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef void relay_turn(Plane *p, Relay *r) noexcept nogil:
-    if r.phase == PHASE_QUEUED and r.holds_permit:
-        feed(p, r, IN_PERMIT)
+    # First: a caller who has left the queue never touches an endpoint, permit or not.
     if r.phase == PHASE_CLOSED or caller_left(p, r):
         return
+    if r.phase == PHASE_QUEUED and r.holds_permit:
+        feed(p, r, IN_PERMIT)
+        if r.phase == PHASE_CLOSED:
+            return
     write_both(p, r)
     if r.phase == PHASE_FLUSHING:
         flush_more(p, r)
