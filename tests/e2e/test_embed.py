@@ -102,3 +102,35 @@ async def test_leaving_the_block_lets_exchanges_finish():
             assert await response.text() == "done"
         assert await stopping == 0
     await runner.cleanup()
+
+
+async def test_a_websocket_goes_through_with_its_close_code():
+    async def echo(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for message in socket:
+            if message.data == "bye":
+                await socket.close(code=4001, message=b"as asked")
+            else:
+                await socket.send_str(f"echo {message.data}")
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/v1/realtime", echo)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    async with (
+        zeroproxy.Proxy(config(f"http://{host}:{port}")) as proxy,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"{proxy.listen[0]}/v1/realtime") as socket,
+    ):
+        for text in ("a", "b" * 200_000):
+            await socket.send_str(text)
+            assert await socket.receive_str() == f"echo {text}"
+        await socket.ping()
+        await socket.send_str("bye")
+        closing = await socket.receive()
+        assert (closing.type, socket.close_code) == (aiohttp.WSMsgType.CLOSE, 4001)
+    await runner.cleanup()
