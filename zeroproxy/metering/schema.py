@@ -34,7 +34,7 @@ CREATE TABLE exchange (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,  -- order in the outbox; never used twice
     id TEXT NOT NULL UNIQUE,                -- idempotency key, unique across processes and restarts
     time_ns INTEGER NOT NULL,               -- when it began, Unix time in ns
-    count INTEGER NOT NULL DEFAULT 1,       -- exchanges in this row: more than 1 if the ring was full
+    count INTEGER NOT NULL DEFAULT 1,       -- exchanges in this row; > 1 if the ring was full
     request_id TEXT NOT NULL DEFAULT '',
     trace_id TEXT NOT NULL DEFAULT '',
     span_id TEXT NOT NULL DEFAULT '',
