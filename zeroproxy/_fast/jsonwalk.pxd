@@ -1,22 +1,16 @@
 from libc.stddef cimport size_t
+from libc.stdint cimport int64_t
 
-from zeroproxy._fast.meter_types cimport Meter, Walk
+from zeroproxy._fast.meter_types cimport Meter
 
 
-cdef enum Place:            # what a level or a value means to us
-    PLACE_NONE = 0
-    PLACE_ROOT
-    PLACE_CARRIER           # message, response: may hold usage and model
-    PLACE_CHOICES
-    PLACE_CHOICE            # an element of choices
-    PLACE_USAGE
-    PLACE_DETAILS           # *_tokens_details
-    PLACE_MODEL             # values
-    PLACE_INDEX
-    PLACE_PROMPT
-    PLACE_COMPLETION
-    PLACE_CACHED
-    PLACE_REASONING
+cdef enum WalkState:
+    WALK_PLAIN = 0          # between tokens
+    WALK_STRING
+    WALK_ESCAPE             # behind a backslash inside a string
+    WALK_NUMBER             # a number that counts
 
-cdef void walk_begin(Walk *w) noexcept nogil
+cdef void walk_begin(Meter *m) noexcept nogil
 cdef void walk_feed(Meter *m, const char *at, size_t len) noexcept nogil
+cdef size_t string_end(const char *at, size_t len, bint *is_escaped) noexcept nogil
+cdef int64_t parse_count(const char *at, size_t len) noexcept nogil

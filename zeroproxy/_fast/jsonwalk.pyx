@@ -1,251 +1,452 @@
 """A resumable walk through JSON text that keeps only what is counted.
 
-Law 1. One byte at a time, any split, no buffer: a key or a value that matters is at most WALK_TEXT
-       bytes long, everything else is only stepped over.
-Law 2. A name means something only where it stands: `usage` counts at depth 1 or directly under
-       `message` or `response`, and only if its value is an object. Text inside strings, and the
-       same name anywhere else (logprobs keyed by token text), is never looked at.
+Law 1. Any split, no buffer: a key or a word that matters is at most WALK_TEXT bytes long, everything
+       else is only stepped over, strings by memchr.
+Law 2. A name means something only where vocabulary.pyx lists it. Text inside strings, and the same
+       name anywhere else (logprobs keyed by token text), is never looked at.
 Law 3. Malformed text cannot hurt: depth and lengths are bounded, unknown bytes are stepped over.
 """
 
 from libc.stddef cimport size_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memset
 
-from zeroproxy._fast.jsonwalk cimport (
-    PLACE_CACHED,
-    PLACE_CARRIER,
+from zeroproxy._fast.fold cimport begin_root, bit, end_choice, end_root, value_of
+from zeroproxy._fast.jsonwalk cimport WALK_ESCAPE, WALK_NUMBER, WALK_PLAIN, WALK_STRING
+from zeroproxy._fast.meter_types cimport (
+    FACT_CACHE_MADE,
+    FACT_CHOICES,
+    FACT_CONTENT,
+    FACT_DONE,
+    FACT_EMBEDDING,
+    FACT_ERROR,
+    FACT_FINISH,
+    FACT_GENERATED,
+    FACT_INDEX,
+    FACT_META_ID,
+    FACT_MODEL,
+    FACT_NO_ID,
+    FACT_NUMBERS,
+    FACT_OBJECT,
+    FACT_PROMPT,
+    FACT_TOKEN,
+    FACT_TYPE,
+    FAMILY_META,
+    FAMILY_TGI,
+    FAMILY_USAGE,
+    PLACE_CALLS,
     PLACE_CHOICE,
     PLACE_CHOICES,
-    PLACE_COMPLETION,
-    PLACE_DETAILS,
-    PLACE_INDEX,
-    PLACE_MODEL,
-    PLACE_NONE,
-    PLACE_PROMPT,
-    PLACE_REASONING,
+    PLACE_COUNT,
+    PLACE_DELTA,
+    PLACE_META,
+    PLACE_PREFILL,
+    PLACE_RESPONSE,
     PLACE_ROOT,
+    PLACE_ROOTS,
+    PLACE_TGI,
+    PLACE_TOKEN,
     PLACE_USAGE,
+    SENSE_NONE,
+    WALK_DEPTH,
+    WALK_TEXT,
+    Meter,
+    Walk,
 )
-from zeroproxy._fast.meter_types cimport WALK_DEPTH, WALK_TEXT, Meter, Walk
-
-cdef enum WalkState:
-    WALK_VALUE = 0          # between tokens
-    WALK_STRING
-    WALK_ESCAPE             # behind a backslash inside a string
-    WALK_NUMBER
-    WALK_FRACTION           # the rest of a number that is no integer: not a count
+from zeroproxy._fast.vocabulary cimport Name, has_names, name_in, type_of
 
 
-cdef void walk_begin(Walk *w) noexcept nogil:
-    memset(w, 0, sizeof(Walk))
-    w.next_place = PLACE_ROOT
+cdef void walk_begin(Meter *m) noexcept nogil:
+    """Before the next JSON text; what was left open is forgotten."""
+    memset(&m.walk.here, 0, sizeof(m.walk.here))
+    m.walk.here.sense = PLACE_ROOT
 
 
-cdef inline bint is_word(const Walk *w, const char *word, size_t n) noexcept nogil:
-    return w.text_len == n and memcmp(w.text, word, n) == 0
+cdef inline int place_now(const Walk *w) noexcept nogil:
+    """The Sense of the innermost open level."""
+    return w.here.place[w.here.depth - 1] if 0 < w.here.depth <= WALK_DEPTH else SENSE_NONE
 
 
-cdef int place_in_usage(const Walk *w) noexcept nogil:
-    if is_word(w, b"prompt_tokens", 13) or is_word(w, b"input_tokens", 12):
-        return PLACE_PROMPT
-    if is_word(w, b"completion_tokens", 17) or is_word(w, b"output_tokens", 13):
-        return PLACE_COMPLETION
-    if is_word(w, b"prompt_tokens_details", 21) or is_word(w, b"input_tokens_details", 20):
-        return PLACE_DETAILS
-    if is_word(w, b"completion_tokens_details", 25) or is_word(w, b"output_tokens_details", 21):
-        return PLACE_DETAILS
-    return PLACE_NONE
+# ---------------------------------------------------------------- levels
 
 
-cdef int place_of(const Walk *w, int parent) noexcept nogil:
-    """What the key just read means inside `parent`."""
-    if parent == PLACE_ROOT or parent == PLACE_CARRIER:
-        if is_word(w, b"usage", 5):
-            return PLACE_USAGE
-        if is_word(w, b"model", 5):
-            return PLACE_MODEL
-        if parent == PLACE_CARRIER:
-            return PLACE_NONE
-        if is_word(w, b"choices", 7):
-            return PLACE_CHOICES
-        if is_word(w, b"message", 7) or is_word(w, b"response", 8):
-            return PLACE_CARRIER
-    elif parent == PLACE_USAGE:
-        return place_in_usage(w)
-    elif parent == PLACE_DETAILS:
-        if is_word(w, b"cached_tokens", 13):
-            return PLACE_CACHED
-        if is_word(w, b"reasoning_tokens", 16):
-            return PLACE_REASONING
-    elif parent == PLACE_CHOICE and is_word(w, b"index", 5):
-        return PLACE_INDEX
-    return PLACE_NONE
+cdef int open_array(Meter *m, int sense) noexcept nogil:
+    """The Sense of an array's level."""
+    if sense == PLACE_ROOT:
+        return PLACE_ROOTS
+    if sense == PLACE_CHOICES:
+        m.seen |= bit(FACT_CHOICES)
+        return sense
+    if sense == FACT_EMBEDDING:
+        m.seen |= bit(FACT_EMBEDDING)
+    return sense if sense == PLACE_CALLS or sense == PLACE_PREFILL else SENSE_NONE
 
 
-cdef inline int parent_of(const Walk *w) noexcept nogil:
-    return w.place[w.depth - 1] if 0 < w.depth <= WALK_DEPTH else PLACE_NONE
+cdef int open_object(Meter *m, int sense) noexcept nogil:
+    """The Sense of an object's level, and what its mere presence says."""
+    if sense == PLACE_ROOT:
+        begin_root(m)
+    elif sense == PLACE_USAGE:
+        # The last of two usage objects counts, as in every JSON parser these servers' clients use.
+        m.seen &= ~((<uint64_t>2 << (FACT_CACHE_MADE - FACT_PROMPT)) - 1)
+        m.seen |= bit(FAMILY_USAGE)
+    elif sense == PLACE_CHOICE:
+        m.seen &= ~(bit(FACT_INDEX) | bit(FACT_FINISH))
+    elif sense == PLACE_META:
+        m.seen |= bit(FAMILY_META)
+    elif sense == PLACE_TGI:
+        m.seen |= bit(FAMILY_TGI)
+    elif sense == PLACE_TOKEN:
+        m.seen |= bit(FACT_TOKEN)
+    elif sense == PLACE_CHOICES or sense == PLACE_CALLS or sense == PLACE_PREFILL:
+        return SENSE_NONE
+    elif sense == FACT_ERROR:
+        m.seen |= bit(FACT_ERROR)
+        return SENSE_NONE
+    elif sense == FACT_FINISH:
+        # SGLang's meta_info.finish_reason is an object.
+        m.seen |= bit(FACT_FINISH)
+    return sense if sense < PLACE_COUNT else SENSE_NONE
 
 
-cdef void open_level(Meter *m, bint is_object) noexcept nogil:
+cdef int sense_of_element(Meter *m, int place) noexcept nogil:
+    """What an element of the array `place` means."""
+    if place == PLACE_CHOICES:
+        return PLACE_CHOICE
+    if place == PLACE_ROOTS:
+        return PLACE_ROOT
+    return SENSE_NONE
+
+
+cdef void note_element(Meter *m, int place) noexcept nogil:
+    """An object or array begins inside the array `place`."""
+    if place == PLACE_CALLS:
+        m.seen |= bit(FACT_CONTENT)
+    elif place == PLACE_PREFILL:
+        m.n_prefill += 1
+
+
+cdef void open_level(Meter *m, bint is_object, uint32_t at) noexcept nogil:
     cdef Walk *w = &m.walk
-    cdef int place = w.next_place
-    if place == PLACE_USAGE and is_object:
-        m.has_usage = 1
-        m.usage.prompt = m.usage.completion = m.usage.cached = m.usage.reasoning = -1
-    elif place == PLACE_CHOICE and is_object:
-        m.has_choices = 1
-    elif (place == PLACE_CHOICES) == is_object or place >= PLACE_MODEL:
-        place = PLACE_NONE
-    if w.depth < WALK_DEPTH:
-        w.place[w.depth] = <unsigned char>place
-    w.depth += 1
-    w.is_key = is_object
-    w.next_place = PLACE_CHOICE if place == PLACE_CHOICES else PLACE_NONE
+    cdef int sense
+    note_element(m, place_now(w))
+    sense = open_object(m, w.here.sense) if is_object else open_array(m, w.here.sense)
+    if sense == PLACE_ROOT:
+        w.comma = at
+    if w.here.depth < WALK_DEPTH:
+        w.here.place[w.here.depth] = <uint8_t>sense
+    w.here.depth += 1
+    w.here.is_key = is_object
+    w.here.sense = SENSE_NONE if is_object else <uint8_t>sense_of_element(m, sense)
 
 
-cdef void close_level(Walk *w) noexcept nogil:
-    if w.depth:
-        w.depth -= 1
-    w.is_key = 0
-    w.next_place = PLACE_NONE
-
-
-cdef void end_string(Meter *m) noexcept nogil:
-    """A string that was wanted has ended."""
+cdef void close_level(Meter *m, uint32_t at) noexcept nogil:
     cdef Walk *w = &m.walk
-    if w.is_key:
-        w.next_place = <unsigned char>place_of(w, parent_of(w))
-    elif w.next_place == PLACE_MODEL and not m.model_len and w.text_len <= WALK_TEXT:
-        m.model_len = w.text_len
-        memcpy(m.model, w.text, w.text_len)
+    cdef int place = place_now(w)
+    if w.here.depth:
+        w.here.depth -= 1
+    if place == PLACE_CHOICE:
+        end_choice(m)
+    elif place == PLACE_ROOT:
+        end_root(m)
+    elif place == PLACE_USAGE and place_now(w) == PLACE_ROOT:
+        w.usage.end = at + 1
+    w.here.is_key = 0
+    w.here.sense = PLACE_ROOT if w.here.depth == 0 else SENSE_NONE
 
 
-cdef void end_number(Meter *m) noexcept nogil:
-    cdef Walk *w = &m.walk
-    cdef int place = w.next_place
-    if w.negative:
-        return
-    if place == PLACE_PROMPT:
-        m.usage.prompt = w.number
-    elif place == PLACE_COMPLETION:
-        m.usage.completion = w.number
-    elif place == PLACE_CACHED:
-        m.usage.cached = w.number
-    elif place == PLACE_REASONING:
-        m.usage.reasoning = w.number
-    elif place == PLACE_INDEX and w.number < 256:
-        m.choice = <unsigned char>w.number
-
-
-cdef void begin_token(Meter *m, char byte) noexcept nogil:
-    """A byte between tokens."""
-    cdef Walk *w = &m.walk
-    if byte == c'"':
-        w.state = WALK_STRING
-        w.text_len = 0
-        w.is_wanted = parent_of(w) != PLACE_NONE if w.is_key else w.next_place == PLACE_MODEL
-    elif byte == c'{' or byte == c'[':
-        open_level(m, byte == c'{')
-    elif byte == c'}' or byte == c']':
-        close_level(w)
-    elif byte == c':':
-        w.is_key = 0
-    elif byte == c',':
-        # Inside an array the next element means what this one did.
-        if parent_of(w) == PLACE_CHOICES:
-            w.next_place = PLACE_CHOICE
-        else:
-            w.is_key = 1
-            w.next_place = PLACE_NONE
-    elif c'0' <= byte <= c'9' or byte == c'-':
-        w.state = WALK_NUMBER
-        w.negative = byte == c'-'
-        w.number = 0 if w.negative else byte - c'0'
-
-
-cdef inline void keep(Walk *w, char byte) noexcept nogil:
-    if w.text_len < WALK_TEXT:
-        w.text[w.text_len] = byte
-        w.text_len += 1
+cdef void next_member(Walk *w, uint32_t at) noexcept nogil:
+    """Behind a comma: in an array the next element means what this one did."""
+    cdef int place = place_now(w)
+    if place == PLACE_CHOICES:
+        w.here.sense = PLACE_CHOICE
+    elif place == PLACE_ROOTS:
+        w.here.sense = PLACE_ROOT
     else:
-        w.text_len = WALK_TEXT + 1
+        w.here.is_key = 1
+        w.here.sense = SENSE_NONE
+        if place == PLACE_ROOT:
+            w.comma = at
 
 
-cdef size_t skip_string(Walk *w, const char *at, size_t len) noexcept nogil:
-    """Step over a string nobody asks for, up to and including its closing quote."""
+# ---------------------------------------------------------------- strings
+
+
+cdef size_t string_end(const char *at, size_t len, bint *is_escaped) noexcept nogil:
+    """Offset of the closing quote of the string whose inside begins at `at`; `len`: it is not here,
+    and `is_escaped` says whether the byte to come is."""
     cdef size_t from_ = 0, back
     cdef const char *quote
-    if w.state == WALK_ESCAPE and len:
-        w.state = WALK_STRING
+    if is_escaped[0] and len:
+        is_escaped[0] = 0
         from_ = 1
+    cdef size_t floor = from_
     while from_ < len:
         quote = <const char *>memchr(at + from_, c'"', len - from_)
         back = <size_t>(quote - at) if quote != NULL else len
-        while back > from_ and at[back - 1] == c'\\':
+        while back > floor and at[back - 1] == c'\\':
             back -= 1
         # An odd run of backslashes escapes what follows: this quote, or the first byte to come.
         if quote == NULL:
-            w.state = WALK_ESCAPE if (len - back) & 1 else WALK_STRING
+            is_escaped[0] = (len - back) & 1
             return len
-        from_ = <size_t>(quote - at) + 1
-        if not (from_ - 1 - back) & 1:
-            w.state = WALK_VALUE
+        from_ = <size_t>(quote - at)
+        if not (from_ - back) & 1:
             return from_
+        from_ += 1
+        floor = from_
     return len
 
 
-cdef size_t keep_string(Meter *m, const char *at, size_t len) noexcept nogil:
-    """Read a key or a value that matters, up to and including its closing quote."""
+cdef void learn_name(Meter *m, const char *at, size_t len) noexcept nogil:
+    """A key has ended."""
     cdef Walk *w = &m.walk
+    cdef const Name *name = name_in(place_now(w), at, len)
+    if name == NULL:
+        w.here.sense = SENSE_NONE
+        return
+    w.here.sense = name.sense
+    if name.family:
+        m.seen |= bit(name.family)
+    if name.sense == PLACE_USAGE and place_now(w) == PLACE_ROOT:
+        w.usage.begin = w.comma
+        w.usage.end = 0
+
+
+cdef void hash_id(Meter *m, const char *at, size_t len) noexcept nogil:
+    """FNV-1a, piece by piece."""
     cdef size_t k
     for k in range(len):
-        if w.state == WALK_ESCAPE:
-            w.state = WALK_STRING
-            keep(w, at[k])
-        elif at[k] == c'\\':
-            # A key with an escape in it is kept with its backslash: it equals no name of ours.
-            w.state = WALK_ESCAPE
-            keep(w, c'\\')
-        elif at[k] == c'"':
-            w.state = WALK_VALUE
-            end_string(m)
-            return k + 1
-        else:
-            keep(w, at[k])
-    return len
+        m.meta_id = (m.meta_id ^ <uint8_t>at[k]) * <uint32_t>16777619
 
 
-cdef size_t step_string(Meter *m, const char *at, size_t len) noexcept nogil:
-    """Bytes of a string, up to its end; returns how many were used."""
-    if m.walk.is_wanted:
-        return keep_string(m, at, len)
-    return skip_string(&m.walk, at, len)
+cdef void keep_model(Meter *m, const char *at, size_t len) noexcept nogil:
+    """The first 64 bytes of the name."""
+    cdef size_t room = sizeof(m.model) - m.model_len
+    if len > room:
+        len = room
+    memcpy(m.model + m.model_len, at, len)
+    m.model_len += <uint8_t>len
 
 
-cdef void step_number(Meter *m, char byte) noexcept nogil:
+cdef void take_word(Meter *m, int sense, const char *at, size_t len) noexcept nogil:
+    """A string that is kept has ended."""
+    m.seen |= bit(sense)
+    if sense == FACT_TYPE:
+        m.type = <uint8_t>type_of(at, len)
+    elif sense == FACT_OBJECT and len == 5 and memcmp(at, b"error", 5) == 0:
+        m.seen |= bit(FACT_ERROR)
+
+
+cdef void take_text(Meter *m, int sense, bint is_empty) noexcept nogil:
+    """A string of which only the presence counts has ended."""
+    if sense == FACT_GENERATED or sense == FACT_ERROR:
+        m.seen |= bit(sense)
+    elif is_empty and sense == FACT_NO_ID:
+        m.seen |= bit(FACT_NO_ID)
+    elif not is_empty and sense == FACT_FINISH:
+        m.seen |= bit(FACT_FINISH)
+    elif not is_empty and sense in (FACT_CONTENT, PLACE_RESPONSE, PLACE_DELTA):
+        m.seen |= bit(FACT_CONTENT)
+
+
+cdef inline bint is_word(const Meter *m, int sense) noexcept nogil:
+    """Whether the bytes of such a string matter."""
+    if sense == FACT_MODEL:
+        return m.model_len == 0
+    return sense == FACT_TYPE or sense == FACT_OBJECT or sense == FACT_META_ID
+
+
+cdef void keep(Meter *m, const char *at, size_t len) noexcept nogil:
+    """A piece of a key, a word or a number that goes on."""
     cdef Walk *w = &m.walk
-    if c'0' <= byte <= c'9':
-        if w.state == WALK_NUMBER and w.number < <long long>100000000000000:
-            w.number = w.number * 10 + (byte - c'0')
-        return
-    if byte == c'.' or byte == c'e' or byte == c'E' or byte == c'+' or byte == c'-':
-        w.state = WALK_FRACTION
-        return
-    if w.state == WALK_NUMBER:
-        end_number(m)
-    w.state = WALK_VALUE
-    begin_token(m, byte)
+    cdef size_t room
+    if not w.here.is_key and w.here.sense == FACT_MODEL:
+        keep_model(m, at, len)
+    elif not w.here.is_key and w.here.sense == FACT_META_ID:
+        hash_id(m, at, len)
+    elif w.text_len <= WALK_TEXT:
+        room = WALK_TEXT - w.text_len
+        memcpy(w.text + w.text_len, at, len if len < room else room)
+        w.text_len = <uint8_t>(w.text_len + len if len <= room else WALK_TEXT + 1)
+
+
+cdef void begin_content(Meter *m, size_t k) noexcept nogil:
+    """A text begins at offset k: the events to come may differ from this one in it alone."""
+    m.walk.n_contents += 1
+    m.walk.content.begin = <uint32_t>k
+    if m.is_learning == 1:
+        m.is_learning = 2
+        m.known.here = m.walk.here
+        m.known.seen = m.seen
+        m.known.index = <uint16_t>value_of(m, FACT_INDEX)
+        m.known.n_choices = m.n_choices
+
+
+cdef size_t begin_string(Meter *m, const char *at, size_t k, size_t len) noexcept nogil:
+    """Behind an opening quote; returns the offset behind the closing one, or `len`."""
+    cdef Walk *w = &m.walk
+    w.here.state = WALK_STRING
+    w.text_len = 0
+    w.here.is_wanted = has_names(place_now(w)) if w.here.is_key else is_word(m, w.here.sense)
+    if not w.here.is_key:
+        if w.here.sense == FACT_CONTENT and k < len and at[k] != c'"':
+            begin_content(m, k)
+        elif w.here.sense == FACT_META_ID:
+            m.meta_id = <uint32_t>2166136261
+    return step_string(m, at, k, len)
+
+
+cdef size_t step_string(Meter *m, const char *at, size_t k, size_t len) noexcept nogil:
+    """Bytes of a string from offset k; returns the offset behind it, or `len`."""
+    cdef Walk *w = &m.walk
+    cdef bint is_escaped = w.here.state == WALK_ESCAPE
+    cdef bint is_whole = w.text_len == 0
+    cdef size_t n = string_end(at + k, len - k, &is_escaped)
+    if k + n == len:
+        if w.here.is_wanted:
+            keep(m, at + k, n)
+        elif n:
+            w.text_len = 1
+        w.here.state = WALK_ESCAPE if is_escaped else <int>WALK_STRING
+        return len
+    w.here.state = WALK_PLAIN
+    if w.here.is_wanted:
+        end_word(m, at + k, n, is_whole)
+    elif not w.here.is_key:
+        if w.here.sense == FACT_CONTENT:
+            w.content.end = <uint32_t>(k + n)
+        take_text(m, w.here.sense, n == 0 and is_whole)
+    return k + n + 1
+
+
+cdef void end_word(Meter *m, const char *at, size_t len, bint is_whole) noexcept nogil:
+    """The last piece of a key or word, `is_whole`: also the first."""
+    cdef Walk *w = &m.walk
+    cdef int sense = w.here.sense
+    if not is_whole or (not w.here.is_key and (sense == FACT_MODEL or sense == FACT_META_ID)):
+        keep(m, at, len)
+        at = w.text
+        len = w.text_len
+    if w.here.is_key:
+        learn_name(m, at, len)
+    else:
+        take_word(m, sense, at, len)
+
+
+# ---------------------------------------------------------------- numbers
+
+
+cdef int64_t scale(int64_t digits, int shift) noexcept nogil:
+    """digits * 10**shift; -1: no whole number, or too large."""
+    while shift > 0 and digits <= <int64_t>400000000000000000:
+        digits *= 10
+        shift -= 1
+    while shift < 0 and digits % 10 == 0 and digits:
+        digits //= 10
+        shift += 1
+    return digits if shift == 0 or digits == 0 else -1
+
+
+cdef int64_t parse_count(const char *at, size_t len) noexcept nogil:
+    """A JSON number as a count: "7", "7.0" and "7e0" are 7; anything else is -1."""
+    cdef int64_t digits = 0, exponent = 0
+    cdef int shift = 0
+    cdef bint in_fraction = 0, negative = 0
+    cdef size_t k = 0
+    if len == 0 or len > WALK_TEXT or at[0] == c'-':
+        return -1
+    while k < len and at[k] != c'e' and at[k] != c'E':
+        if at[k] == c'.':
+            in_fraction = 1
+        elif digits > <int64_t>400000000000000000 or not c'0' <= at[k] <= c'9':
+            return -1
+        else:
+            digits = digits * 10 + (at[k] - c'0')
+            shift -= in_fraction
+        k += 1
+    if k < len:
+        k += 1
+        if k < len and (at[k] == c'+' or at[k] == c'-'):
+            negative = at[k] == c'-'
+            k += 1
+        if k == len:
+            return -1
+        while k < len and c'0' <= at[k] <= c'9' and exponent < 100:
+            exponent = exponent * 10 + (at[k] - c'0')
+            k += 1
+        if k < len:
+            return -1
+        shift += <int>(-exponent if negative else exponent)
+    return scale(digits, shift)
+
+
+cdef inline bint in_number(char c) noexcept nogil:
+    return c'0' <= c <= c'9' or c == c'.' or c == c'e' or c == c'E' or c == c'+' or c == c'-'
+
+
+cdef void end_number(Meter *m, const char *at, size_t len) noexcept nogil:
+    cdef int64_t n = parse_count(at, len)
+    cdef int fact = m.walk.here.sense
+    m.walk.here.state = WALK_PLAIN
+    if n >= 0:
+        m.value[fact - FACT_PROMPT] = n
+        m.seen |= bit(fact)
+
+
+cdef size_t step_number(Meter *m, const char *at, size_t k, size_t len) noexcept nogil:
+    """Bytes of a number that counts, from offset k; returns the offset behind it."""
+    cdef Walk *w = &m.walk
+    cdef size_t end = k
+    while end < len and in_number(at[end]):
+        end += 1
+    if end == len or w.text_len:
+        keep(m, at + k, end - k)
+        if end < len:
+            end_number(m, w.text, w.text_len)
+        return end
+    end_number(m, at + k, end - k)
+    return end
+
+
+# ---------------------------------------------------------------- the walk
+
+
+cdef size_t step_plain(Meter *m, const char *at, size_t k, size_t len) noexcept nogil:
+    """One byte between tokens, and the token it begins; returns the offset behind it."""
+    cdef Walk *w = &m.walk
+    cdef char c = at[k]
+    cdef int sense
+    if c == c'"':
+        return begin_string(m, at, k + 1, len)
+    if c == c':':
+        w.here.is_key = 0
+    elif c == c',':
+        next_member(w, <uint32_t>k)
+    elif c == c'{' or c == c'[':
+        open_level(m, c == c'{', <uint32_t>k)
+    elif c == c'}' or c == c']':
+        close_level(m, <uint32_t>k)
+    else:
+        sense = w.here.sense
+        if sense >= FACT_PROMPT and not w.here.is_key:
+            if sense < FACT_NUMBERS and (c'0' <= c <= c'9' or c == c'-'):
+                w.here.state = WALK_NUMBER
+                w.text_len = 0
+                return step_number(m, at, k, len)
+            if sense == FACT_DONE and c == c't':
+                m.seen |= bit(FACT_DONE)
+    return k + 1
 
 
 cdef void walk_feed(Meter *m, const char *at, size_t len) noexcept nogil:
-    """Walk over the next bytes of the JSON text; what they count goes to m.usage and its flags."""
+    """Walk over the next bytes; what they say goes to m.seen and m.value, and to the fold whenever
+    a root object ends."""
     cdef size_t k = 0
     while k < len:
-        if m.walk.state == WALK_STRING or m.walk.state == WALK_ESCAPE:
-            k += step_string(m, at + k, len - k)
-        elif m.walk.state == WALK_VALUE:
-            begin_token(m, at[k])
-            k += 1
+        if m.walk.here.state == WALK_PLAIN:
+            k = step_plain(m, at, k, len)
+        elif m.walk.here.state == WALK_NUMBER:
+            k = step_number(m, at, k, len)
         else:
-            step_number(m, at[k])
-            k += 1
+            k = step_string(m, at, k, len)

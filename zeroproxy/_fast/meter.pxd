@@ -1,4 +1,5 @@
 from libc.stddef cimport size_t
+from libc.stdint cimport uint32_t
 
 from zeroproxy._fast.meter_types cimport Meter
 from zeroproxy._fast.types cimport Tokens
@@ -7,8 +8,26 @@ from zeroproxy._fast.types cimport Tokens
 cdef enum Kind:             # of a response body
     KIND_NONE = 0           # nothing to read in it
     KIND_EVENTS             # text/event-stream
+    KIND_LINES              # JSON texts, each ended by LF or NUL
     KIND_JSON               # one JSON text
+    KIND_FRAMES             # WebSocket messages, each a JSON text
+
+
+cdef enum Finish:
+    FINISH_UNKNOWN = 0      # not metered
+    FINISH_DONE             # the dialect's own end was seen
+    FINISH_ERROR            # the server reported an error
+    FINISH_CUT              # the body ended before that
+
+
+cdef struct Event:          # one whole event, as meter_event found it
+    uint32_t usage_at       # root usage: offset of the comma or brace before it; 0: none
+    uint32_t usage_end      # behind its value
+    unsigned char is_usage_only     # usage beside an empty `choices`: nothing else to say
 
 cdef void meter_begin(Meter *m, int kind) noexcept nogil
 cdef void meter_feed(Meter *m, const char *at, size_t len) noexcept nogil
-cdef int meter_end(Meter *m, bint is_whole, Tokens *tokens) noexcept nogil
+cdef void meter_event(Meter *m, const char *at, size_t len, Event *e) noexcept nogil
+cdef size_t event_end(const char *at, size_t len) noexcept nogil
+cdef int meter_end(Meter *m, bint is_whole, int status, Tokens *tokens) noexcept nogil
+cdef int meter_finish_of(const Meter *m, bint is_whole, int status) noexcept nogil

@@ -1,173 +1,399 @@
-"""What passes by in a response: where events end, and the usage the server reports.
+"""What passes by in a response: where events end, and what each says to the fold.
 
 Law 1. Resumable at every byte, bounded, and never a copy of the response.
 Law 2. An edge is a blank line, in any of the three line ends SSE allows (LF, CRLF, CR).
-Law 3. Usage beside an empty `choices`, or without any, is that of the whole request: several such
-       objects add up (llama.cpp sends one per choice). Usage beside a choice is a running count of
-       that choice and replaces the one before (vLLM's continuous_usage_stats). Neither "the last
-       usage" nor "the sum of usages" would be right.
+Law 3. What is not counted is still relayed: after [DONE], after garbage, in every other body.
 
-A read that is exactly whole events and does not hold `"usage"` is not walked: the bytes of that
-word in quotes cannot stand inside a JSON string, so nothing can be missed.
+Most events of a response differ from the one before in a single text. Their head and tail, up to
+that text and behind it, are known by a 64-bit hash of their bytes and by their lengths; an event
+that matches is not walked again, and one whose head matches is walked from the text on.
 """
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int64_t
-from libc.string cimport memcpy, memmove, memset
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memchr, memcmp, memcpy, memset
 
-from zeroproxy._fast.jsonwalk cimport walk_begin, walk_feed
-from zeroproxy._fast.meter cimport KIND_EVENTS, KIND_JSON, KIND_NONE
-from zeroproxy._fast.meter_types cimport METER_CHOICES, Counts, Meter
-from zeroproxy._fast.types cimport EXACT, LOWER_BOUND, NONE, Tokens
+from zeroproxy._fast.fold cimport bit, count_text, fold_all
+from zeroproxy._fast.frames cimport walk_frames
+from zeroproxy._fast.jsonwalk cimport string_end, walk_begin, walk_feed
+from zeroproxy._fast.meter cimport (
+    FINISH_CUT,
+    FINISH_DONE,
+    FINISH_ERROR,
+    FINISH_UNKNOWN,
+    KIND_EVENTS,
+    KIND_FRAMES,
+    KIND_JSON,
+    KIND_LINES,
+    KIND_NONE,
+    Event,
+)
+from zeroproxy._fast.meter_types cimport (
+    FACT_CHOICES,
+    FACT_CONTENT,
+    FACT_INDEX,
+    FACT_MODEL,
+    FACT_NO_ID,
+    FACT_OBJECT,
+    FACT_PROMPT,
+    FACT_TYPE,
+    FAMILY_USAGE,
+    TYPE_OTHER,
+    TYPE_RESPONSE,
+    Meter,
+)
+from zeroproxy._fast.types cimport NONE, Tokens
 
 
-cdef extern from "scan.h" nogil:
-    void *find "zp_find"(const void *at, size_t len, const void *word, size_t n) noexcept
+cdef extern from "hash.h" nogil:
+    uint64_t hash_bytes "zp_hash"(const void *at, size_t len) noexcept
 
 
 cdef enum LineState:
-    LINE_NAME = 0           # matching "data:"
+    LINE_NAME = 0           # of an SSE field
     LINE_DATA
+    LINE_EVENT              # the event's name
     LINE_OTHER              # another field, or a comment
 
-cdef const char *DATA = b"data:"
+
+cdef struct Lines:          # what one call of walk_lines met
+    size_t data_at          # where the last data began
+    uint32_t n_data         # pieces of data
 
 
-cdef void forget(Counts *c) noexcept nogil:
-    c.prompt = c.completion = c.cached = c.reasoning = -1
+cdef const char *DONE = b"[DONE]"
 
 
 cdef void meter_begin(Meter *m, int kind) noexcept nogil:
-    cdef int k
     memset(m, 0, sizeof(Meter))
-    m.kind = <unsigned char>kind
+    m.kind = <uint8_t>kind
+    m.is_single = kind == KIND_JSON
     m.at_edge = 1
-    walk_begin(&m.walk)
-    forget(&m.usage)
-    forget(&m.final)
-    for k in range(METER_CHOICES):
-        forget(&m.running[k])
+    m.is_blank = 1
+    m.n_asked = 1
+    m.cache_made = -1
+    m.head_prompt = m.head_completion = -1
+    m.final.prompt = m.final.completion = m.final.cached = m.final.reasoning = -1
+    walk_begin(m)
 
 
-# ---------------------------------------------------------------- folding
+# ---------------------------------------------------------------- lines, in any split
 
 
-cdef inline int64_t added(int64_t a, int64_t b) noexcept nogil:
-    return b if a < 0 else a if b < 0 else a + b
-
-
-cdef inline int64_t first_of(int64_t a, int64_t b) noexcept nogil:
-    return a if a >= 0 else b
-
-
-cdef void fold_event(Meter *m) noexcept nogil:
-    """An event (or the whole JSON text) has ended: what it reported finds its place."""
-    cdef int k
-    if m.has_usage and m.has_choices and m.kind == KIND_EVENTS:
-        k = m.choice if m.choice < METER_CHOICES else METER_CHOICES - 1
-        m.running[k] = m.usage
-        if k >= m.n_choices:
-            m.n_choices = <unsigned char>(k + 1)
-    elif m.has_usage:
-        m.has_final = 1
-        m.final.prompt = first_of(m.final.prompt, m.usage.prompt)
-        m.final.cached = first_of(m.final.cached, m.usage.cached)
-        m.final.completion = added(m.final.completion, m.usage.completion)
-        m.final.reasoning = added(m.final.reasoning, m.usage.reasoning)
-    m.has_usage = m.has_choices = m.choice = 0
-    walk_begin(&m.walk)
-
-
-cdef int meter_end(Meter *m, bint is_whole, Tokens *tokens) noexcept nogil:
-    """The response is over; fills `tokens` and returns its Exactness."""
-    cdef Counts sum
-    cdef int k
-    tokens.prompt = tokens.completion = tokens.cached = tokens.reasoning = -1
-    if m.kind == KIND_NONE:
-        return NONE
-    if m.kind == KIND_JSON or (is_whole and not m.at_edge):
-        walk_feed(m, b" ", 1)
-        fold_event(m)
-    sum = m.final
-    if not m.has_final:
-        for k in range(m.n_choices):
-            sum.prompt = first_of(sum.prompt, m.running[k].prompt)
-            sum.cached = first_of(sum.cached, m.running[k].cached)
-            sum.completion = added(sum.completion, m.running[k].completion)
-            sum.reasoning = added(sum.reasoning, m.running[k].reasoning)
-    tokens.prompt = sum.prompt
-    tokens.completion = sum.completion
-    tokens.cached = sum.cached
-    tokens.reasoning = sum.reasoning
-    if sum.prompt < 0 and sum.completion < 0:
-        return NONE
-    return EXACT if is_whole or m.has_final else LOWER_BOUND
-
-
-# ---------------------------------------------------------------- lines
-
-
-cdef void end_line(Meter *m, bint was_empty) noexcept nogil:
-    if was_empty:
-        fold_event(m)
-    elif m.line == LINE_DATA:
-        walk_feed(m, b"\n", 1)
-    m.line = LINE_NAME
-    m.matched = 0
-
-
-cdef void walk_events(Meter *m, const char *at, size_t len) noexcept nogil:
-    """Lines of an event stream; only what stands behind "data:" is JSON."""
-    cdef size_t k, begin = 0
+cdef void match_done(Meter *m, const char *at, size_t len) noexcept nogil:
+    """Whether an event's data is exactly [DONE]; done_len 7: it is not."""
+    cdef size_t k
     for k in range(len):
-        if at[k] == c'\n' or at[k] == c'\r':
-            if m.line == LINE_DATA and k > begin:
-                walk_feed(m, at + begin, k - begin)
+        if m.done_len == 0 and at[k] == c' ':
+            continue
+        m.done_len = <uint8_t>(m.done_len + 1 if m.done_len < 6 and at[k] == DONE[m.done_len] else 7)
+        if m.done_len == 7:
+            return
+
+
+cdef void take_data(Meter *m, const char *at, size_t len) noexcept nogil:
+    m.has_data = 1
+    if m.done_len < 7:
+        match_done(m, at, len)
+    if not m.is_over:
+        walk_feed(m, at, len)
+
+
+cdef void name_line(Meter *m) noexcept nogil:
+    """A colon: the field's name is complete."""
+    cdef const char *name = m.name
+    cdef size_t n = m.name_len
+    if n >= 3 and m.n_events == 0 and memcmp(name, b"\xef\xbb\xbf", 3) == 0:
+        name += 3
+        n -= 3
+    m.line = LINE_OTHER
+    if n == 4 and memcmp(name, b"data", 4) == 0:
+        m.line = LINE_DATA
+    elif n == 5 and memcmp(name, b"event", 5) == 0:
+        m.line = LINE_EVENT
+    elif n == 5 and memcmp(name, b"error", 5) == 0:
+        # llama-box and older llama.cpp.
+        m.has_failed |= not m.is_over
+        m.line = LINE_DATA
+    m.name_len = 0
+
+
+cdef void take_name(Meter *m, char c) noexcept nogil:
+    """A byte of a field's name, or of an event's (the colon's blank left out)."""
+    if m.name_len < sizeof(m.name):
+        m.name[m.name_len] = c
+        m.name_len += 1
+
+
+cdef void end_event(Meter *m) noexcept nogil:
+    if not m.is_over:
+        m.n_events += m.has_data
+    m.has_data = 0
+    m.done_len = 0
+    walk_begin(m)
+
+
+cdef void end_line(Meter *m) noexcept nogil:
+    if m.is_blank:
+        end_event(m)
+        m.at_edge = 1
+    elif m.line == LINE_DATA:
+        if m.done_len == 6:
+            m.is_over = m.is_ended = 1
+        else:
+            walk_feed(m, b"\n", 1)
+    elif m.line == LINE_EVENT and m.name_len == 5 and memcmp(m.name, b"error", 5) == 0:
+        m.has_failed |= not m.is_over
+    m.line = LINE_NAME
+    m.name_len = 0
+    m.is_blank = 1
+
+
+cdef size_t line_end(const char *at, size_t len) noexcept nogil:
+    """Offset of the first LF or CR; `len`: none."""
+    cdef const char *found = <const char *>memchr(at, c'\n', len)
+    cdef const char *cr
+    if found != NULL:
+        len = <size_t>(found - at)
+    cr = <const char *>memchr(at, c'\r', len)
+    return len if cr == NULL else <size_t>(cr - at)
+
+
+cdef size_t step_line(Meter *m, const char *at, size_t k, size_t len, Lines *l) noexcept nogil:
+    """The rest of a line whose field is known, without its end; returns the offset behind it."""
+    cdef size_t n = line_end(at + k, len - k)
+    cdef size_t i
+    if m.line == LINE_DATA:
+        l.data_at = k
+        l.n_data += 1
+        take_data(m, at + k, n)
+    elif m.line == LINE_EVENT:
+        for i in range(n):
+            if m.name_len or at[k + i] != c' ':
+                take_name(m, at[k + i])
+    return k + n
+
+
+cdef void walk_lines(Meter *m, const char *at, size_t len, Lines *l) noexcept nogil:
+    """Lines of an event stream, from any byte to any byte."""
+    cdef size_t k = 0
+    cdef char c
+    while k < len:
+        c = at[k]
+        if m.had_cr and c == c'\n':
             # The LF of a CRLF ends no second line.
-            if at[k] == c'\r' or m.last != c'\r':
-                end_line(m, m.line == LINE_NAME and m.matched == 0)
-            begin = k + 1
-        elif m.line == LINE_NAME:
-            if m.matched < 5 and at[k] == DATA[m.matched]:
-                m.matched += 1
-                if m.matched == 5:
-                    m.line = LINE_DATA
-                    begin = k + 1
-            else:
-                m.line = LINE_OTHER
-        m.last = at[k]
-    if m.line == LINE_DATA and len > begin:
-        walk_feed(m, at + begin, len - begin)
+            m.had_cr = 0
+            k += 1
+            continue
+        m.had_cr = 0
+        if c == c'\n' or c == c'\r':
+            m.had_cr = c == c'\r'
+            end_line(m)
+            k += 1
+            continue
+        m.at_edge = 0
+        m.is_blank = 0
+        if m.line != LINE_NAME:
+            k = step_line(m, at, k, len, l)
+            continue
+        if c == c':':
+            name_line(m)
+        else:
+            take_name(m, c)
+        k += 1
 
 
-cdef void note_tail(Meter *m, const char *at, size_t len) noexcept nogil:
-    if len >= 4:
-        memcpy(m.tail, at + len - 4, 4)
-    else:
-        memmove(m.tail, m.tail + len, 4 - len)
-        memcpy(m.tail + 4 - len, at, len)
+cdef void walk_texts(Meter *m, const char *at, size_t len) noexcept nogil:
+    """JSON texts, each ended by LF or NUL."""
+    cdef size_t k
+    cdef size_t begin = 0
+    cdef const char *end
+    while begin < len:
+        end = <const char *>memchr(at + begin, c'\n', len - begin)
+        k = <size_t>(end - at) if end != NULL else len
+        end = <const char *>memchr(at + begin, 0, k - begin)
+        if end != NULL:
+            k = <size_t>(end - at)
+        if k > begin:
+            m.at_edge = 0
+            m.has_data = 1
+            walk_feed(m, at + begin, k - begin)
+        if k < len:
+            end_event(m)
+            m.at_edge = 1
+        begin = k + 1
 
 
-cdef bint tail_is_edge(const Meter *m) noexcept nogil:
-    if m.tail[3] == c'\n' and m.tail[2] == c'\n':
-        return 1
-    if m.tail[3] == c'\r' and m.tail[2] == c'\r':
-        return 1
-    return m.tail[3] == c'\n' and m.tail[2] == c'\r' and (
-        m.tail[1] == c'\n' or m.tail[1] == c'\r'
+# ---------------------------------------------------------------- whole events
+
+
+cdef bint is_plain(const Meter *m) noexcept nogil:
+    """The root just read says nothing but a text of one choice."""
+    cdef uint64_t plain = (
+        bit(FACT_CONTENT) | bit(FACT_CHOICES) | bit(FACT_MODEL) | bit(FACT_OBJECT)
+        | bit(FACT_TYPE) | bit(FACT_INDEX) | bit(FACT_NO_ID)
     )
+    return not m.seen & ~plain and m.type in (TYPE_OTHER, TYPE_RESPONSE)
+
+
+cdef void learn(Meter *m, const char *at, size_t len, size_t data_at) noexcept nogil:
+    """Remember the event [at, at + len) that was walked as a whole, up to and behind its text."""
+    cdef size_t end = data_at + m.walk.content.end
+    if m.is_learning != 2 or m.walk.n_contents != 1 or m.known.seen & bit(FAMILY_USAGE):
+        return
+    m.known.head_len = <uint32_t>(data_at + m.walk.content.begin)
+    m.known.head_hash = hash_bytes(at, m.known.head_len)
+    if is_plain(m):
+        m.known.tail_len = <uint32_t>(len - end)
+        m.known.tail_hash = hash_bytes(at + end, m.known.tail_len)
+
+
+cdef bint fits_head(const Meter *m, const char *at, size_t len) noexcept nogil:
+    return (
+        m.known.head_len != 0 and len >= m.known.head_len + 2
+        and hash_bytes(at, m.known.head_len) == m.known.head_hash
+        and memchr(at + m.known.head_len, c'\n', len - m.known.head_len - 2) == NULL
+    )
+
+
+cdef bint fits_tail(const Meter *m, const char *at, size_t len) noexcept nogil:
+    """Whether the text that begins behind the head is followed by exactly the tail."""
+    cdef bint is_escaped = 0
+    cdef size_t end, head = m.known.head_len
+    if m.known.tail_len == 0 or len <= head + m.known.tail_len:
+        return 0
+    end = head + string_end(at + head, len - head, &is_escaped)
+    return end > head and len - end == m.known.tail_len \
+        and hash_bytes(at + end, m.known.tail_len) == m.known.tail_hash
+
+
+cdef void resume_event(Meter *m, const char *at, size_t len) noexcept nogil:
+    """Walk an event whose head is known from its text on; its data is one line."""
+    m.walk.here = m.known.here
+    m.walk.text_len = 0
+    m.walk.n_contents = 1
+    m.type = TYPE_OTHER
+    m.seen = m.known.seen
+    m.value[FACT_INDEX - FACT_PROMPT] = m.known.index
+    m.n_choices = m.known.n_choices
+    walk_feed(m, at + m.known.head_len, len - m.known.head_len - 1)
+    m.has_data = 1
+    end_event(m)
+
+
+cdef void walk_event(Meter *m, const char *at, size_t len, size_t *base) noexcept nogil:
+    """Walk a whole event and learn from it."""
+    cdef Lines l
+    l.data_at = l.n_data = 0
+    m.known.head_len = m.known.tail_len = 0
+    m.is_learning = 1
+    m.walk.n_contents = 0
+    m.n_roots = 0
+    walk_lines(m, at, len, &l)
+    if l.n_data == 1:
+        base[0] = l.data_at
+        if m.n_roots == 1:
+            learn(m, at, len, l.data_at)
+    m.is_learning = 0
+
+
+cdef void meter_event(Meter *m, const char *at, size_t len, Event *e) noexcept nogil:
+    """One whole event, from edge to edge, its blank line (LF LF) included."""
+    cdef size_t base = 0
+    e.usage_at = e.usage_end = e.is_usage_only = 0
+    if m.is_over:
+        return
+    m.walk.usage.end = 0
+    if fits_head(m, at, len):
+        if fits_tail(m, at, len):
+            m.n_events += 1
+            count_text(m)
+            return
+        base = m.known.head_len
+        resume_event(m, at, len)
+    else:
+        m.seen = 0
+        walk_event(m, at, len, &base)
+    if m.seen & bit(FAMILY_USAGE) and base and m.walk.usage.end > m.walk.usage.begin:
+        e.usage_at = <uint32_t>(base + m.walk.usage.begin)
+        e.usage_end = <uint32_t>(base + m.walk.usage.end)
+        e.is_usage_only = m.seen & bit(FACT_CHOICES) != 0 and m.n_choices == 0
+
+
+cdef size_t event_end(const char *at, size_t len) noexcept nogil:
+    """Length of the event that begins at `at` and ends with LF LF; 0: its end is not here."""
+    cdef size_t k = 0
+    cdef const char *found
+    while k + 1 < len:
+        found = <const char *>memchr(at + k, c'\n', len - k - 1)
+        if found == NULL:
+            return 0
+        k = <size_t>(found - at) + 1
+        if at[k] == c'\n':
+            return k + 1
+    return 0
+
+
+cdef void feed_events(Meter *m, const char *at, size_t len) noexcept nogil:
+    cdef Lines l
+    cdef Event e
+    cdef size_t n
+    while len:
+        n = event_end(at, len)
+        if not m.at_edge or m.had_cr or n == 0:
+            # Other line ends, or no whole event: byte by byte, up to where the next one begins.
+            n = n if n and not m.had_cr else len
+            walk_lines(m, at, n, &l)
+        else:
+            meter_event(m, at, n, &e)
+        at += n
+        len -= n
+
+
+# ---------------------------------------------------------------- doors
 
 
 cdef void meter_feed(Meter *m, const char *at, size_t len) noexcept nogil:
     """`len` > 0 bytes of body data, in any split."""
-    cdef bint began_at_edge = m.at_edge
-    note_tail(m, at, len)
-    m.at_edge = tail_is_edge(m)
-    m.n_events += m.at_edge
-    if m.kind == KIND_JSON:
+    if m.kind == KIND_EVENTS:
+        feed_events(m, at, len)
+    elif m.kind == KIND_JSON:
         walk_feed(m, at, len)
-    elif m.kind == KIND_EVENTS:
-        if began_at_edge and m.at_edge and m.model_len and find(at, len, b'"usage"', 7) == NULL:
-            m.last = at[len - 1]
-        else:
-            walk_events(m, at, len)
+    elif m.kind == KIND_LINES:
+        walk_texts(m, at, len)
+    elif m.kind == KIND_FRAMES:
+        walk_frames(m, at, len)
+
+
+cdef void finish_last(Meter *m) noexcept nogil:
+    """The body ended well: a last event or number without its end counts."""
+    if m.kind == KIND_EVENTS and not m.is_blank:
+        end_line(m)
+    if m.kind == KIND_EVENTS or m.kind == KIND_LINES:
+        end_event(m)
+
+
+cdef int meter_end(Meter *m, bint is_whole, int status, Tokens *tokens) noexcept nogil:
+    """The response is over; fills `tokens` and returns its Exactness."""
+    tokens.prompt = tokens.completion = tokens.cached = tokens.reasoning = -1
+    if m.kind == KIND_NONE:
+        return NONE
+    if is_whole:
+        finish_last(m)
+    if status >= 400:
+        return NONE
+    return fold_all(m, tokens)
+
+
+cdef int meter_finish_of(const Meter *m, bint is_whole, int status) noexcept nogil:
+    """Finish, after meter_end."""
+    if m.kind == KIND_NONE and status < 400:
+        return FINISH_UNKNOWN
+    if m.has_failed or status >= 400:
+        return FINISH_ERROR
+    if m.is_ended or (is_whole and m.is_single and m.n_roots):
+        return FINISH_DONE
+    # llama-box says no [DONE]: every choice has finished, and so has the body.
+    if is_whole and m.choices_seen and not m.choices_seen & ~m.choices_done:
+        return FINISH_DONE
+    return FINISH_CUT

@@ -1,49 +1,174 @@
-# The meter's own words; see meter.pyx and jsonwalk.pyx. cimports libc only.
+# The meter's own words; see jsonwalk.pyx, fold.pyx and meter.pyx. cimports libc only.
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef enum:
     WALK_DEPTH = 8          # levels whose meaning is remembered; deeper ones are only counted
-    WALK_TEXT = 64          # bytes of a key or a string value that are kept
-    METER_CHOICES = 8       # choices whose running usage is kept apart; later ones share the last
+    WALK_TEXT = 32          # bytes of a key, a word or a number that are kept
+    METER_SLOTS = 8         # choices whose running usage is kept apart
+
+
+cdef enum Sense:            # what a level or a value means to us; places first, then facts
+    SENSE_NONE = 0
+    PLACE_ROOT              # one JSON object of the response
+    PLACE_ROOTS             # an array of such
+    PLACE_MESSAGE           # root.message: Anthropic, Ollama
+    PLACE_RESPONSE          # root.response: OpenAI Responses; a string in Ollama
+    PLACE_CHOICES
+    PLACE_CHOICE            # an element of choices
+    PLACE_DELTA             # choice.delta, choice.message, and Anthropic's root.delta
+    PLACE_CALLS             # delta.tool_calls
+    PLACE_USAGE
+    PLACE_DETAILS           # usage.*_tokens_details
+    PLACE_TIMINGS           # llama.cpp
+    PLACE_META              # SGLang's meta_info
+    PLACE_TOKEN             # TGI
+    PLACE_TGI               # TGI's details
+    PLACE_PREFILL           # TGI's details.prefill
+    PLACE_COUNT
+    # Numbers: Meter.value holds them, Meter.seen says so. Every dialect has names of its own for
+    # the same four; FAMILY_x says whose they are.
+    FACT_PROMPT = 32
+    FACT_COMPLETION
+    FACT_CACHED
+    FACT_REASONING
+    FACT_CACHE_READ         # Anthropic: not part of its input_tokens
+    FACT_CACHE_MADE
+    FACT_INDEX              # of the choice being read, or of the root
+    FACT_T_CACHE            # llama.cpp timings: cache_n, prompt_n, predicted_n
+    FACT_T_PROMPT
+    FACT_T_PREDICTED
+    FACT_ERROR_CODE         # FastChat
+    FACT_NUMBERS            # end of the numbers
+    # words and flags: only Meter.seen
+    FACT_MODEL = FACT_NUMBERS
+    FACT_TYPE
+    FACT_OBJECT
+    FACT_META_ID
+    FACT_FINISH             # a finish_reason that is not null
+    FACT_CONTENT            # text that is not empty
+    FACT_ERROR              # an object or a string
+    FACT_GENERATED          # TGI's generated_text, not null
+    FACT_TOKEN              # TGI's token
+    FACT_DONE               # Ollama's done, llama.cpp's stop: true
+    FACT_EMBEDDING
+    FACT_NO_ID              # TGI: the id is empty
+    FACT_CHOICES            # a choices array, empty or not
+    FAMILY_USAGE            # a usage object
+    FAMILY_META             # SGLang: meta_info
+    FAMILY_NATIVE           # llama.cpp: tokens_evaluated, tokens_predicted
+    FAMILY_OLLAMA           # prompt_eval_count, eval_count
+    FAMILY_TGI              # details
+    FAMILY_WORKER           # FastChat: token_num
+    FACT_END                # at most 96: Meter.seen has 64 bits
+
+
+cdef enum Type:             # the root's "type", as far as it matters
+    TYPE_OTHER = 0
+    TYPE_MESSAGE
+    TYPE_MESSAGE_START
+    TYPE_MESSAGE_DELTA
+    TYPE_MESSAGE_STOP
+    TYPE_RESPONSE           # response.*
+    TYPE_RESPONSE_DONE      # completed, incomplete
+    TYPE_RESPONSE_FAILED
+    TYPE_TRANSCRIPTION      # transcription.done: one per utterance
+    TYPE_ERROR
+
+
+cdef struct Position:       # where a walk stands; a plain copy resumes it
+    uint32_t depth
+    uint8_t[WALK_DEPTH] place   # Sense of each open level
+    uint8_t state           # jsonwalk.WalkState
+    uint8_t sense           # of the value that follows
+    uint8_t is_key          # the next string names something
+    uint8_t is_wanted       # the string being read is kept
+
+
+cdef struct Span32:         # offsets into the bytes of one walk_feed
+    uint32_t begin
+    uint32_t end            # 0: not found
 
 
 cdef struct Walk:           # a resumable position inside one JSON text
-    uint32_t depth
-    uint8_t state           # jsonwalk.WalkState
-    uint8_t place[WALK_DEPTH]   # jsonwalk.Place of each open level
-    uint8_t next_place      # Place the value that follows has
-    uint8_t text_len        # of a key or string being read; WALK_TEXT + 1: too long to matter
-    uint8_t is_key
-    uint8_t is_wanted       # the string being read is kept
-    uint8_t negative
-    int64_t number
-    char text[WALK_TEXT]
+    Position here
+    uint8_t text_len        # of what is kept; WALK_TEXT + 1: too long to matter
+    char[WALK_TEXT] text
+    Span32 content          # the one text of this feed: from behind its quote to its closing quote
+    Span32 usage            # from the comma or brace before "usage" to behind its value
+    uint32_t comma          # the last comma or brace at the root's level
+    uint32_t n_contents     # texts that are not empty, in this feed
 
 
-cdef struct Counts:         # one usage object; -1: not in it
+cdef struct Counts:         # -1: not known
     int64_t prompt
     int64_t completion
     int64_t cached
     int64_t reasoning
 
 
+cdef struct Slot:           # the running usage of one choice, or of one of several generations
+    uint32_t key
+    uint32_t prompt
+    uint32_t completion
+    uint32_t cached         # UINT32_MAX: not known, as everywhere here
+    uint32_t reasoning
+
+
+cdef struct Template:       # events that differ from the one before in one text only
+    uint64_t head_hash
+    uint64_t tail_hash
+    uint64_t seen           # facts that stood before the text
+    uint32_t head_len       # 0: nothing learnt
+    uint32_t tail_len       # 0: the tail has to be walked
+    Position here           # inside the text
+    uint16_t index          # of the choice
+    uint8_t n_choices
+
+
 cdef struct Meter:
-    uint32_t n_events       # SSE events that have ended
-    char[4] tail            # the last bytes seen, newest last
-    char last               # the last byte whose line was looked at
-    uint8_t at_edge         # 1: the last byte seen ended an event, or nothing was seen yet
     uint8_t kind            # meter.Kind
+    uint8_t at_edge         # 1: the last byte seen ended an event, or nothing was seen yet
     uint8_t line            # meter.LineState
-    uint8_t matched         # bytes of "data:" matched on this line
-    uint8_t has_usage       # this event: a usage object was read
-    uint8_t has_choices     # this event: choices is not empty
-    uint8_t choice          # this event: index of the choice
-    uint8_t has_final       # some event carried the usage of the whole request
-    uint8_t n_choices       # running usages kept
+    uint8_t name_len        # of the SSE field name being read
+    uint8_t done_len        # bytes of "[DONE]" matched in this event
+    uint8_t had_cr          # the last byte was a CR: an LF that follows ends no second line
+    uint8_t is_blank        # nothing on this line yet
+    uint8_t has_data        # this event has data
+    uint8_t is_over         # [DONE] was seen: what follows is relayed, not counted
+    uint8_t is_ended        # the dialect's own end was seen
+    uint8_t has_failed      # an error was reported in the body
+    uint8_t is_clipped      # more choices than slots
+    uint8_t is_untrusted
+    uint8_t sums_prompts    # each slot has a prompt of its own
+    uint8_t is_anthropic
+    uint8_t counts_tokens   # TGI: one event, one token
+    uint8_t is_single       # one JSON text, not a series of them
+    uint8_t type            # Type of the root being read
+    uint8_t n_choices       # of the root being read
+    uint8_t n_slots
     uint8_t model_len
-    Walk walk
-    Counts usage            # this event
+    uint8_t is_learning     # 1: mark where this event's text begins, 2: done
+    char[14] name           # of an SSE field, or a WebSocket frame's head
+    uint16_t first_index    # of the first choice of the root being read
+    uint16_t n_asked        # choices per prompt, from the request
+    uint32_t n_events       # events with data before [DONE], or lines
+    uint32_t n_roots        # JSON objects that have ended
+    uint32_t n_parts        # of them: with text
+    uint32_t n_parts_new    # with text, since the server last counted
+    uint32_t n_tokens       # TGI: token events
+    uint32_t n_prefill      # TGI: elements of details.prefill
+    uint32_t meta_id
+    int32_t head_prompt     # TGI's response fields; -1: none
+    int32_t head_completion
+    uint64_t frame_left     # WebSocket: payload bytes to come
+    uint64_t seen           # bit FACT_x - 32
+    uint64_t choices_seen   # one bit an index, the first 64
+    uint64_t choices_done
+    int64_t cache_made      # Anthropic
     Counts final
-    Counts running[METER_CHOICES]
-    char model[64]
+    Template known
+    Walk walk
+    int64_t[FACT_NUMBERS - FACT_PROMPT] value
+    Slot[METER_SLOTS] slots
+    char[64] model

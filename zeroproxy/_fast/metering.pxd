@@ -1,5 +1,12 @@
+from libc.stddef cimport size_t
+
+from zeroproxy._fast.meter_types cimport Meter
 from zeroproxy._fast.plane cimport Record, Relay
 from zeroproxy._fast.types cimport Head
 
+cdef int kind_of_type(const char *at, size_t len) noexcept nogil
+cdef int kind_of_path(const char *at, size_t len) noexcept nogil
+cdef void meter_path(Meter *m, const char *at, size_t len) noexcept nogil
 cdef void meter_response(Relay *r, const Head *h) noexcept nogil
+cdef void meter_tunnel(Relay *r) noexcept nogil
 cdef void meter_finish(Relay *r, Record *record) noexcept nogil

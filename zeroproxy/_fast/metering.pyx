@@ -1,69 +1,151 @@
 """Between the relay and the meter: what a response head says about counting, and what a record
-keeps of the count."""
+keeps of the count.
 
-from libc.string cimport memcpy
+Law. Only answers to POST are counted, and messages of a realtime tunnel: a GET may replay an answer
+     that was counted before.
+"""
 
+from libc.stddef cimport size_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t
+from libc.string cimport memcmp, memcpy
+
+from zeroproxy._fast.jsonwalk cimport parse_count
 from zeroproxy._fast.meter cimport (
     KIND_EVENTS,
+    KIND_FRAMES,
     KIND_JSON,
+    KIND_LINES,
     KIND_NONE,
     meter_begin,
     meter_end,
+    meter_feed,
+    meter_finish_of,
 )
+from zeroproxy._fast.meter_types cimport Meter
 from zeroproxy._fast.plane cimport Record, Relay
 from zeroproxy._fast.types cimport (
     BLAME_NOBODY,
     FIELD_CONTENT_ENCODING,
     FIELD_CONTENT_TYPE,
+    FIELD_OTHER,
     METHOD_POST,
     Field,
     Head,
 )
 
 
-cdef bint is_type(const Head *h, const Field *f, const char *kind, size_t n) noexcept nogil:
-    """Media types compare without case, and end at the parameters."""
+cdef bint ends_with(const char *at, size_t len, const char *tail, size_t n) noexcept nogil:
+    return len >= n and memcmp(at + len - n, tail, n) == 0
+
+
+cdef bint is_word(const char *at, size_t len, const char *word, size_t n) noexcept nogil:
+    """Whether [at, at + len) begins with the lower-case `word`, in any case."""
     cdef size_t i
     cdef char byte
-    if f.value_len < n:
+    if len < n:
         return 0
     for i in range(n):
-        byte = h.base[f.value_at + i]
+        byte = at[i]
         if c'A' <= byte <= c'Z':
             byte += 32
-        if byte != kind[i]:
+        if byte != word[i]:
             return 0
-    return f.value_len == n or h.base[f.value_at + n] in (c';', c' ', c'\t')
+    return 1
+
+
+cdef bint is_type(const char *at, size_t len, const char *kind, size_t n) noexcept nogil:
+    """Media types end at their parameters."""
+    return is_word(at, len, kind, n) and (len == n or at[n] == c';' or at[n] == c' '
+                                          or at[n] == c'\t')
+
+
+cdef int kind_of_type(const char *at, size_t len) noexcept nogil:
+    """Kind of a body by its Content-Type."""
+    if is_type(at, len, b"text/event-stream", 17):
+        return KIND_EVENTS
+    if is_type(at, len, b"application/json", 16):
+        return KIND_JSON
+    if is_type(at, len, b"application/x-ndjson", 20) or is_type(
+        at, len, b"application/jsonl", 17
+    ):
+        return KIND_LINES
+    return KIND_NONE
+
+
+cdef int kind_of_path(const char *at, size_t len) noexcept nogil:
+    """Kind of a body without a Content-Type: FastChat's workers, imitators of Ollama."""
+    if ends_with(at, len, b"/worker_generate_stream", 23) or ends_with(at, len, b"/api/chat", 9) \
+            or ends_with(at, len, b"/api/generate", 13):
+        return KIND_LINES
+    return KIND_NONE
+
+
+cdef void meter_path(Meter *m, const char *at, size_t len) noexcept nogil:
+    """What only the path says about counting."""
+    m.counts_tokens = m.kind == KIND_EVENTS and ends_with(at, len, b"/generate_stream", 16)
+    m.sums_prompts = ends_with(at, len, b"/completions", 12) \
+        and not ends_with(at, len, b"/chat/completions", 17)
+
+
+cdef int small_count(int64_t n) noexcept nogil:
+    return <int>(n if 0 <= n < 0x7FFFFFFF else -1)
+
+
+cdef void read_field(Meter *m, const Head *h, const Field *f) noexcept nogil:
+    """Counts that stand in the head: TGI's, and vLLM's where the body is bytes."""
+    cdef const char *name = h.base + f.name_at
+    cdef const char *value = h.base + f.value_at
+    if f.name_len == 15 and is_word(name, 15, b"x-prompt-tokens", 15):
+        m.head_prompt = small_count(parse_count(value, f.value_len))
+    elif f.name_len == 18 and is_word(name, 18, b"x-generated-tokens", 18):
+        m.head_completion = small_count(parse_count(value, f.value_len))
+    elif f.name_len == 8 and m.kind == KIND_NONE and is_word(name, 8, b"metadata", 8):
+        m.kind = KIND_JSON
+        m.is_single = 1
+        meter_feed(m, value, f.value_len)
+        m.kind = KIND_NONE
 
 
 cdef void meter_response(Relay *r, const Head *h) noexcept nogil:
-    """A final response head: begin to count, and note whether the body comes event by event.
-    Only answers to POST are counted: a GET may replay an answer that was counted before."""
+    """A final response head: begin to count, and note whether the body comes event by event."""
     cdef const Field *f
     cdef int i, kind = KIND_NONE
-    r.is_streamed = 0
+    cdef bint is_typed = 0, is_coded = 0
+    cdef uint16_t n_asked = r.meter.n_asked
     for i in range(h.n_fields):
         f = &h.fields[i]
         if f.id == FIELD_CONTENT_ENCODING:
             # Compressed: neither events nor counts can be seen.
-            kind = KIND_NONE
-            r.is_streamed = 0
-            break
-        if f.id == FIELD_CONTENT_TYPE:
-            if is_type(h, f, b"text/event-stream", 17):
-                r.is_streamed = 1
-                kind = KIND_EVENTS
-            elif is_type(h, f, b"application/json", 16):
-                kind = KIND_JSON
-            elif is_type(h, f, b"application/x-ndjson", 20):
-                r.is_streamed = 1
+            is_coded = 1
+        elif f.id == FIELD_CONTENT_TYPE:
+            is_typed = 1
+            kind = kind_of_type(h.base + f.value_at, f.value_len)
+    if not is_typed:
+        kind = kind_of_path(r.path, r.path_len)
+    if is_coded:
+        kind = KIND_NONE
+    r.is_streamed = kind == KIND_EVENTS or kind == KIND_LINES
     meter_begin(&r.meter, kind if r.method == METHOD_POST else <int>KIND_NONE)
+    r.meter.n_asked = n_asked if n_asked else 1
+    if r.method != METHOD_POST or h.status >= 300:
+        return
+    meter_path(&r.meter, r.path, r.path_len)
+    for i in range(h.n_fields):
+        if h.fields[i].id == FIELD_OTHER:
+            read_field(&r.meter, h, &h.fields[i])
+
+
+cdef void meter_tunnel(Relay *r) noexcept nogil:
+    """101 was forwarded: what the server says in a realtime session is counted."""
+    if ends_with(r.path, r.path_len, b"/v1/realtime", 12):
+        meter_begin(&r.meter, KIND_FRAMES)
 
 
 cdef void meter_finish(Relay *r, Record *record) noexcept nogil:
     """Write what was counted into the record."""
     cdef bint is_whole = r.blame == BLAME_NOBODY and r.reply.done
-    record.exactness = <unsigned char>meter_end(&r.meter, is_whole, &record.tokens)
+    record.exactness = <uint8_t>meter_end(&r.meter, is_whole, r.status, &record.tokens)
+    record.finish = <uint8_t>meter_finish_of(&r.meter, is_whole, r.status)
     record.n_events = r.meter.n_events
     record.model_len = r.meter.model_len
     memcpy(record.model, r.meter.model, r.meter.model_len)

@@ -1,26 +1,51 @@
 """Doors for tests and bench/micro onto the meter. Nothing else imports this."""
 
+from libc.stddef cimport size_t
+from libc.string cimport memcmp
+
 from zeroproxy._fast.meter cimport (
     KIND_EVENTS,
+    KIND_FRAMES,
     KIND_JSON,
+    KIND_LINES,
     meter_begin,
     meter_end,
     meter_feed,
+    meter_finish_of,
 )
 from zeroproxy._fast.meter_types cimport Meter
+from zeroproxy._fast.metering cimport kind_of_path, kind_of_type, meter_path
 from zeroproxy._fast.outcome cimport exactness_name
 from zeroproxy._fast.types cimport Tokens
 
 SIZE = sizeof(Meter)
 
 
+KINDS = {"events": KIND_EVENTS, "json": KIND_JSON, "lines": KIND_LINES, "frames": KIND_FRAMES}
+FINISHES = ("", "done", "error", "cut")
+
+
 cdef class MeterProbe:
-    """One Meter; `kind` is "events" or "json"."""
+    """One Meter; `kind` is a key of KINDS, or "" to choose by `path` and `content_type` (None: the
+    response has none). `n`: choices per prompt."""
 
     cdef Meter m
 
-    def __init__(self, kind):
-        meter_begin(&self.m, KIND_EVENTS if kind == "events" else <int>KIND_JSON)
+    def __init__(self, kind, n=1, bytes path=b"", bytes content_type=None):
+        if kind:
+            chosen = KINDS[kind]
+        elif content_type is None:
+            chosen = kind_of_path(path, len(path))
+        else:
+            chosen = kind_of_type(content_type, len(content_type))
+        meter_begin(&self.m, chosen)
+        meter_path(&self.m, path, len(path))
+        self.m.n_asked = n
+
+    def heads(self, prompt, completion):
+        """What TGI's response fields say."""
+        self.m.head_prompt = prompt
+        self.m.head_completion = completion
 
     def feed(self, const unsigned char[::1] data):
         if data.shape[0]:
@@ -29,13 +54,53 @@ cdef class MeterProbe:
     def at_edge(self):
         return bool(self.m.at_edge)
 
-    def end(self, is_whole=True):
-        """(prompt, completion, cached, reasoning, exactness, model); None: not known."""
+    def events(self):
+        return self.m.n_events
+
+    def end(self, is_whole=True, status=200):
+        """(prompt, completion, cached, reasoning, exactness, finish, model); None: not known."""
         cdef Tokens t
-        exactness = meter_end(&self.m, is_whole, &t)
+        exactness = meter_end(&self.m, is_whole, status, &t)
+        finish = FINISHES[meter_finish_of(&self.m, is_whole, status)]
         counts = [v if v >= 0 else None for v in (t.prompt, t.completion, t.cached, t.reasoning)]
         model = self.m.model[:self.m.model_len].decode("utf-8", "replace")
-        return (*counts, exactness_name(exactness).decode(), model)
+        return (*counts, exactness_name(exactness).decode(), finish, model)
+
+
+    def first_wrong_split(self, const unsigned char[::1] data, bint is_whole, int status):
+        """Feed `data` to copies of this meter in two parts, at every place, and byte by byte. The
+        first split whose end differs from that of the whole; -1: none does."""
+        cdef Meter whole = self.m, parts = self.m
+        cdef const char *at = <const char *>&data[0]
+        cdef size_t k, n = data.shape[0]
+        cdef Py_ssize_t wrong = -1
+        with nogil:
+            meter_feed(&whole, at, n)
+            for k in range(n):
+                meter_feed(&parts, at + k, 1)
+                if k + 1 < n and not same_end(parts, at + k + 1, n - k - 1, whole, is_whole, status):
+                    wrong = k + 1
+                    break
+            if wrong < 0 and not same_end(parts, at, 0, whole, is_whole, status):
+                wrong = n
+        return wrong
+
+
+cdef bint same_end(
+    Meter a, const char *rest, size_t n, Meter b, bint is_whole, int status,
+) noexcept nogil:
+    """Whether `a`, given the rest, ends as `b` does; both are copies."""
+    cdef Tokens s
+    cdef Tokens t
+    if n:
+        meter_feed(&a, rest, n)
+    return (
+        meter_end(&a, is_whole, status, &s) == meter_end(&b, is_whole, status, &t)
+        and s.prompt == t.prompt and s.completion == t.completion and s.cached == t.cached
+        and s.reasoning == t.reasoning and a.n_events == b.n_events and a.at_edge == b.at_edge
+        and meter_finish_of(&a, is_whole, status) == meter_finish_of(&b, is_whole, status)
+        and a.model_len == b.model_len and memcmp(a.model, b.model, a.model_len) == 0
+    )
 
 
 def feed_many(const unsigned char[::1] event, int times, int warm=1):
