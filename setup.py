@@ -28,6 +28,8 @@ MODULES = (
     "jsonwalk",
     "frames",
     "meter",
+    "asked",
+    "strip",
     "ring",
     "stats",
     "reactor",

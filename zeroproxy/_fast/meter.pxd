@@ -28,6 +28,7 @@ cdef struct Event:          # one whole event, as meter_event found it
 cdef void meter_begin(Meter *m, int kind) noexcept nogil
 cdef void meter_feed(Meter *m, const char *at, size_t len) noexcept nogil
 cdef void meter_event(Meter *m, const char *at, size_t len, Event *e) noexcept nogil
+cdef size_t meter_resync(Meter *m, const char *at, size_t len) noexcept nogil
 cdef size_t event_end(const char *at, size_t len) noexcept nogil
 cdef int meter_end(Meter *m, bint is_whole, int status, Tokens *tokens) noexcept nogil
 cdef int meter_finish_of(const Meter *m, bint is_whole, int status) noexcept nogil

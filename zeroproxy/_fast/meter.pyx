@@ -174,11 +174,14 @@ cdef size_t step_line(Meter *m, const char *at, size_t k, size_t len, Lines *l) 
     return k + n
 
 
-cdef void walk_lines(Meter *m, const char *at, size_t len, Lines *l) noexcept nogil:
-    """Lines of an event stream, from any byte to any byte."""
+cdef size_t walk_lines(
+    Meter *m, const char *at, size_t len, Lines *l, bint to_edge,
+) noexcept nogil:
+    """Lines of an event stream, from any byte to any byte, or `to_edge`: up to the end of an event.
+    Returns how many bytes were read."""
     cdef size_t k = 0
     cdef char c
-    while k < len:
+    while k < len and not (to_edge and m.at_edge and not m.had_cr):
         c = at[k]
         if m.had_cr and c == c'\n':
             # The LF of a CRLF ends no second line.
@@ -201,6 +204,7 @@ cdef void walk_lines(Meter *m, const char *at, size_t len, Lines *l) noexcept no
         else:
             take_name(m, c)
         k += 1
+    return k
 
 
 cdef void walk_texts(Meter *m, const char *at, size_t len) noexcept nogil:
@@ -289,7 +293,7 @@ cdef void walk_event(Meter *m, const char *at, size_t len, size_t *base) noexcep
     m.is_learning = 1
     m.walk.n_contents = 0
     m.n_roots = 0
-    walk_lines(m, at, len, &l)
+    walk_lines(m, at, len, &l, 0)
     if l.n_data == 1:
         base[0] = l.data_at
         if m.n_roots == 1:
@@ -321,7 +325,8 @@ cdef void meter_event(Meter *m, const char *at, size_t len, Event *e) noexcept n
 
 
 cdef size_t event_end(const char *at, size_t len) noexcept nogil:
-    """Length of the event that begins at `at` and ends with LF LF; 0: its end is not here."""
+    """Length of the event that begins at `at` and ends with an empty line, LF or CRLF; 0: its end
+    is not here."""
     cdef size_t k = 0
     cdef const char *found
     while k + 1 < len:
@@ -331,6 +336,8 @@ cdef size_t event_end(const char *at, size_t len) noexcept nogil:
         k = <size_t>(found - at) + 1
         if at[k] == c'\n':
             return k + 1
+        if at[k] == c'\r' and k + 1 < len and at[k + 1] == c'\n':
+            return k + 2
     return 0
 
 
@@ -339,13 +346,12 @@ cdef void feed_events(Meter *m, const char *at, size_t len) noexcept nogil:
     cdef Event e
     cdef size_t n
     while len:
-        n = event_end(at, len)
-        if not m.at_edge or m.had_cr or n == 0:
-            # Other line ends, or no whole event: byte by byte, up to where the next one begins.
-            n = n if n and not m.had_cr else len
-            walk_lines(m, at, n, &l)
-        else:
+        n = event_end(at, len) if m.at_edge and not m.had_cr else 0
+        if n:
             meter_event(m, at, n, &e)
+        else:
+            # The middle of an event, or other line ends: byte by byte, up to where one ends.
+            n = walk_lines(m, at, len, &l, not m.at_edge)
         at += n
         len -= n
 
@@ -363,6 +369,12 @@ cdef void meter_feed(Meter *m, const char *at, size_t len) noexcept nogil:
         walk_texts(m, at, len)
     elif m.kind == KIND_FRAMES:
         walk_frames(m, at, len)
+
+
+cdef size_t meter_resync(Meter *m, const char *at, size_t len) noexcept nogil:
+    """Read the rest of an event whose begin went by; returns how many bytes that were."""
+    cdef Lines l
+    return walk_lines(m, at, len, &l, 1)
 
 
 cdef void finish_last(Meter *m) noexcept nogil:
