@@ -42,6 +42,7 @@ MODULES = (
     "settle",
     "answer",
     "dispatch",
+    "editing",
     "request",
     "response",
     "tunnel",

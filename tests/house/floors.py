@@ -10,7 +10,7 @@ FAST = {
     ],
     2: ["sock", "reactor", "timer", "conn", "endpoint"],
     3: [
-        "identity", "metering", "settle", "answer", "deadline", "dispatch", "request", "response",
+        "identity", "metering", "settle", "answer", "deadline", "dispatch", "editing", "request", "response",
         "tunnel", "relay", "snapshot", "engine", "probe_http1", "probe_meter", "probe_core",
     ],
 }  # fmt: skip

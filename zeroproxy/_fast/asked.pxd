@@ -1,10 +1,7 @@
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t
 
-
-cdef enum:
-    ASKED_TEXT = 24         # bytes of a key that are kept
-    EDITS_MAX = 3           # changes to one request
+from zeroproxy._fast.meter_types cimport Asked
 
 
 cdef enum Wish:             # what to ask for on the caller's behalf
@@ -27,27 +24,7 @@ cdef struct Edit:           # bytes to write between two bytes of the body
     uint8_t edited          # Edited
 
 
-cdef struct Asked:          # walks a request body: the root's keys, as far as the proxy cares
-    uint32_t depth
-    uint8_t state           # asked.AskedState
-    uint8_t wish            # Wish; may change between two calls
-    uint8_t key             # asked.Key of the member being read
-    uint8_t text_len        # ASKED_TEXT + 1: too long to matter
-    uint8_t in_options      # inside the root's stream_options
-    uint8_t is_stream       # "stream": true
-    uint8_t has_options     # stream_options is there, whatever its value
-    uint8_t has_usage       # include_usage: true
-    uint8_t has_running     # continuous_usage_stats: true
-    uint8_t has_member      # stream_options is not empty
-    uint8_t is_frozen       # something in it is not what we know: no edit
-    uint8_t is_done         # the root has ended
-    uint8_t is_escaped
-    uint8_t model_len
-    uint16_t n              # choices per prompt; 0: not said
-    char[ASKED_TEXT] text
-    char[64] model
-
 cdef void asked_begin(Asked *a, int wish) noexcept nogil
 cdef size_t asked_feed(Asked *a, const char *at, size_t len, Edit *due) noexcept nogil
 cdef size_t asked_longest(int wish) noexcept nogil
-cdef void edit_undo(char *at, const Edit *e) noexcept nogil
+cdef void edit_undo(char *at, size_t n, int was) noexcept nogil

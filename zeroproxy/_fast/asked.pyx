@@ -13,15 +13,14 @@ from libc.stddef cimport size_t
 from libc.string cimport memchr, memcmp, memcpy, memset
 
 from zeroproxy._fast.asked cimport (
-    ASKED_TEXT,
     EDITED_RUNNING,
     EDITED_USAGE,
     WISH_NOTHING,
     WISH_RUNNING,
-    Asked,
     Edit,
 )
 from zeroproxy._fast.jsonwalk cimport string_end
+from zeroproxy._fast.meter_types cimport ASKED_TEXT, Asked
 
 cdef enum AskedState:
     ASKED_PLAIN = 0
@@ -79,12 +78,12 @@ cdef size_t asked_longest(int wish) noexcept nogil:
     return length_of(OPTIONS_RUNNING if wish == WISH_RUNNING else OPTIONS)
 
 
-cdef void edit_undo(char *at, const Edit *e) noexcept nogil:
-    """Take back an edit whose bytes begin at `at`."""
-    memset(at, c' ', e.n_add)
-    if e.was == WAS_FALSE:
+cdef void edit_undo(char *at, size_t n, int was) noexcept nogil:
+    """Take back an edit of `n` bytes that begins at `at`; `was`: Edit.was."""
+    memset(at, c' ', n)
+    if was == WAS_FALSE:
         memcpy(at, b"false", 5)
-    elif e.was == WAS_NULL:
+    elif was == WAS_NULL:
         memcpy(at, b"null", 4)
 
 

@@ -201,6 +201,8 @@ cdef int attempt_lost(Plane *p, Relay *r, int why) noexcept nogil:
     r.endpoint.n_failures += 1
     if not a.connected:
         r.endpoint.n_connect_failures += 1
+        # Another server may come up at this address.
+        r.endpoint.takes_usage = r.endpoint.refuses_usage = 0
     if may_retry(&a):
         return IN_LOST_MAY_RETRY
     blame(r, BLAME_UPSTREAM, why)
@@ -320,7 +322,7 @@ cdef int linger_on(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef int close_relay(Plane *p, Relay *r, int was) noexcept nogil:
-    if was != PHASE_LINGERING and was != PHASE_IDLE:
+    if was != PHASE_LINGERING and was != PHASE_IDLE and not r.is_served:
         blame(r, BLAME_DOWNSTREAM, CAUSE_RESET)
     give_back_all(p, r)
     write_record(p, r)

@@ -5,6 +5,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 cdef enum:
     WALK_DEPTH = 8          # levels whose meaning is remembered; deeper ones are only counted
     WALK_TEXT = 32          # bytes of a key, a word or a number that are kept
+    ASKED_TEXT = 24         # bytes of a request's key that are kept
     METER_SLOTS = 8         # choices whose running usage is kept apart
 
 
@@ -171,4 +172,25 @@ cdef struct Meter:
     Walk walk
     int64_t[FACT_NUMBERS - FACT_PROMPT] value
     Slot[METER_SLOTS] slots
+    char[64] model
+
+
+cdef struct Asked:          # walks a request body: the root's keys, as far as the proxy cares
+    uint32_t depth
+    uint8_t state           # asked.AskedState
+    uint8_t wish            # Wish; may change between two calls
+    uint8_t key             # asked.Key of the member being read
+    uint8_t text_len        # ASKED_TEXT + 1: too long to matter
+    uint8_t in_options      # inside the root's stream_options
+    uint8_t is_stream       # "stream": true
+    uint8_t has_options     # stream_options is there, whatever its value
+    uint8_t has_usage       # include_usage: true
+    uint8_t has_running     # continuous_usage_stats: true
+    uint8_t has_member      # stream_options is not empty
+    uint8_t is_frozen       # something in it is not what we know: no edit
+    uint8_t is_done         # the root has ended
+    uint8_t is_escaped
+    uint8_t model_len
+    uint16_t n              # choices per prompt; 0: not said
+    char[ASKED_TEXT] text
     char[64] model

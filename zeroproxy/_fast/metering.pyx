@@ -6,7 +6,7 @@ Law. Only answers to POST are counted, and messages of a realtime tunnel: a GET 
 """
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int64_t, uint8_t, uint16_t
+from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcmp, memcpy
 
 from zeroproxy._fast.jsonwalk cimport parse_count
@@ -111,7 +111,6 @@ cdef void meter_response(Relay *r, const Head *h) noexcept nogil:
     cdef const Field *f
     cdef int i, kind = KIND_NONE
     cdef bint is_typed = 0, is_coded = 0
-    cdef uint16_t n_asked = r.meter.n_asked
     for i in range(h.n_fields):
         f = &h.fields[i]
         if f.id == FIELD_CONTENT_ENCODING:
@@ -126,7 +125,7 @@ cdef void meter_response(Relay *r, const Head *h) noexcept nogil:
         kind = KIND_NONE
     r.is_streamed = kind == KIND_EVENTS or kind == KIND_LINES
     meter_begin(&r.meter, kind if r.method == METHOD_POST else <int>KIND_NONE)
-    r.meter.n_asked = n_asked if n_asked else 1
+    r.meter.n_asked = r.asked.n if r.asked.n else 1
     if r.method != METHOD_POST or h.status >= 300:
         return
     meter_path(&r.meter, r.path, r.path_len)
@@ -149,3 +148,6 @@ cdef void meter_finish(Relay *r, Record *record) noexcept nogil:
     record.n_events = r.meter.n_events
     record.model_len = r.meter.model_len
     memcpy(record.model, r.meter.model, r.meter.model_len)
+    if r.meter.model_len == 0:
+        record.model_len = r.asked.model_len
+        memcpy(record.model, r.asked.model, r.asked.model_len)

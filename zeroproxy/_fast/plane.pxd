@@ -3,7 +3,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from zeroproxy._fast.meter_types cimport Meter
+from zeroproxy._fast.meter_types cimport Asked, Meter
 from zeroproxy._fast.types cimport BlockPool, Body, Buffer, Head, HeadLimits, Tokens
 
 ctypedef void (*OnReady)(void *plane, void *owner, uint32_t events) noexcept nogil
@@ -51,6 +51,24 @@ cdef struct Wheel:
     int timer_fd            # owned
 
 
+cdef enum:
+    EDITS_MAX = 3           # to one request
+
+
+cdef enum UsageBy:          # who asked for usage
+    USAGE_BY_NOBODY = 0
+    USAGE_BY_CALLER
+    USAGE_BY_US
+    USAGE_REFUSED           # the endpoint does not take the question
+    USAGE_UNASKED           # the request could not be held, and was passed on as it was
+
+
+cdef struct Done:           # an edit that was made, while it can be taken back
+    uint32_t at             # offset in Relay.held
+    uint8_t n
+    uint8_t was             # asked.Was
+
+
 cdef struct Relay           # below
 
 
@@ -96,6 +114,8 @@ cdef struct Endpoint:       # one address of an upstream; Python writes the word
     uint32_t index          # in the plane's table
     uint8_t up              # 1: in rotation
     uint8_t draining        # 1: no new exchange
+    uint8_t takes_usage     # a request that was edited to ask for usage was answered well
+    uint8_t refuses_usage   # it was refused, and the same request without the edit was not
     uint32_t weight
     uint32_t inflight
     uint32_t max_idle
@@ -129,6 +149,7 @@ cdef struct Upstream:       # a named group of endpoints that serve the same mod
     Relay *queue_tail
     uint32_t attempts       # 1: no retry
     uint8_t retry_on_busy
+    uint8_t wish            # asked.Wish: what to ask for on the caller's behalf
     uint64_t queue_ns       # time limits; 0: none
     uint64_t connect_ns
     uint64_t first_byte_ns
@@ -182,11 +203,25 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint8_t settled         # its record was written
     uint8_t tunnel_ends     # tunnel: which sides have ended
     uint8_t is_composed     # `held` has the head; the exchange has not been asked for yet
+    uint8_t scans           # the request body is JSON and is read in passing
+    uint8_t skip            # bytes of it that an edit replaces, to come
+    uint8_t n_edits
+    uint8_t edited          # asked.Edited: what the edits asked for
+    uint8_t usage_by        # UsageBy
+    uint8_t strips          # the response is stripped of what was edited in
+    uint8_t is_served       # the caller has all of the answer, whatever becomes of the conn
+    uint8_t trace_flags     # of the traceparent
+    uint8_t has_parent      # the caller sent one: parent_span is his
     uint8_t waits_for_more  # the in-buffer holds a partial head, parsed as far as it goes
     uint16_t status         # sent downstream; 0: none
     uint8_t id_len
     uint8_t path_len
+    uint16_t reserve        # bytes the Content-Length sent upstream leaves for edits
+    uint16_t added          # of them: used
+    Done[EDITS_MAX] edits
+    Endpoint *refused_by    # borrowed: answered 400 or 422 to the edited request
     Buffer held             # the request as it goes upstream, kept for a retry
+    Buffer part             # an event of the response that goes on in the next read
     Body ask                # walks the request body
     Body reply              # walks the response body
     uint64_t began_wall_ns
@@ -195,14 +230,21 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint64_t admitted_ns
     uint64_t attempt_ns     # began the current attempt
     uint64_t sent_ns        # the whole request was handed to the socket
-    uint64_t first_ns       # first byte of the final response's head
+    uint64_t first_ns       # first byte of the final response: of its head, or, where it comes
+                            # event by event, of its body: servers send that head before they begin
+    uint64_t begun_ns       # first byte of its head
     uint64_t heard_ns       # last byte from upstream
+    uint64_t gap_max_ns     # longest time between two reads of a streamed response
     uint64_t asked_ns       # last byte of the request from downstream
     uint64_t bytes_in       # body bytes, framing excluded
     uint64_t bytes_out
     uint32_t n_reads        # reads of the response that were relayed
     uint32_t n_head         # bytes of the response head in plane.compose, not sent yet
+    Asked asked
     Meter meter
+    char trace[16]          # W3C trace id
+    char span[8]            # ours
+    char parent[8]          # the caller's span
     char request_id[128]
     char path[64]           # cut; for the record
 
@@ -211,7 +253,10 @@ cdef struct Record:         # what one finished exchange leaves behind; fixed si
     uint64_t began_wall_ns
     uint64_t queue_ns       # durations; 0: did not happen
     uint64_t connect_ns
-    uint64_t ttft_ns        # first byte of the request head to first byte of the response head
+    uint64_t ttft_ns        # first byte of the request head to first byte of the response, as
+                            # Relay.first_ns has it
+    uint64_t gap_mean_ns    # between two reads of a streamed response
+    uint64_t gap_max_ns
     uint64_t total_ns
     uint64_t bytes_in
     uint64_t bytes_out
@@ -225,12 +270,20 @@ cdef struct Record:         # what one finished exchange leaves behind; fixed si
     uint8_t method
     uint8_t tried
     uint8_t exactness
-    uint8_t finish
+    uint8_t finish          # meter.Finish
+    uint8_t usage_by        # UsageBy
+    uint8_t is_streamed
+    uint8_t trace_flags
+    uint8_t has_parent
+    uint16_t tenant         # index; 0: none
     uint8_t id_len
     uint8_t path_len
     uint8_t model_len
     uint64_t serial         # unique within the process
     Tokens tokens
+    char trace[16]
+    char span[8]
+    char parent[8]
     char request_id[128]
     char path[64]
     char model[64]
@@ -301,6 +354,7 @@ cdef struct Plane:
     uint8_t draining
     uint8_t adds_via
     uint8_t trusts_forwarded
+    uint8_t makes_spans     # each exchange is a span of its own in the caller's trace
     uint64_t serial
     uint64_t id_seed[2]
     void *ring              # ring.Ring, owned

@@ -84,9 +84,20 @@ from zeroproxy._fast.types cimport (
 # ---------------------------------------------------------------- one turn
 
 
+cdef bint has_all(const Relay *r) noexcept nogil:
+    """Whether the caller was sent the end of the answer in its dialect: many clients close at
+    [DONE] and do not wait for the last chunk."""
+    return r.phase == PHASE_RELAYING and r.meter.is_ended and not r.meter.has_failed \
+        and not conn_is_backed_up(&r.down)
+
+
 cdef bint caller_left(Plane *p, Relay *r) noexcept nogil:
     """FIN while a response is owed is an abort: it frees the GPU. (A FIN before the request is
     complete is found by the reader.) In a tunnel a FIN is half an ending, an error a whole one."""
+    if has_all(r) and (r.down.broken or r.down.saw_fin):
+        r.is_served = 1
+        feed(p, r, IN_GONE)
+        return 1
     if r.down.broken and r.phase != PHASE_CLOSED:
         end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_RESET)
         return 1

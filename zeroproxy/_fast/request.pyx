@@ -11,7 +11,7 @@ from libc.stddef cimport size_t
 from libc.string cimport memchr, memcpy
 
 from zeroproxy._fast.answer cimport dialect_of
-from zeroproxy._fast.body cimport Cut, body_begin, body_unframe, frame_chunk, frame_last
+from zeroproxy._fast.body cimport Cut, body_begin, body_unframe
 from zeroproxy._fast.buffer cimport (
     buffer_append,
     buffer_bytes,
@@ -20,7 +20,8 @@ from zeroproxy._fast.buffer cimport (
 )
 from zeroproxy._fast.clock cimport clock_wall_ns
 from zeroproxy._fast.conn cimport RECV_EMPTY, RECV_FAILED, conn_is_backed_up, conn_recv
-from zeroproxy._fast.dispatch cimport end_with, feed, send_up
+from zeroproxy._fast.dispatch cimport end_with, feed
+from zeroproxy._fast.editing cimport begin_editing, pass_body
 from zeroproxy._fast.headers cimport Hop, find_request_id, write_request_head
 from zeroproxy._fast.http1 cimport parse_request_head
 from zeroproxy._fast.identity cimport make_request_id, make_traceparent
@@ -42,7 +43,6 @@ from zeroproxy._fast.types cimport (
     FAULT_LINE_TOO_LONG,
     FAULT_METHOD_REFUSED,
     FAULT_TOO_MANY_FIELDS,
-    FRAMING_CHUNKED,
     FRAMING_LENGTH,
     IN_BYTES,
     IN_GONE,
@@ -63,8 +63,6 @@ from zeroproxy._fast.types cimport (
     VERDICT_OK,
 )
 
-
-cdef const char *LAST_CHUNK = b"0\r\n\r\n"
 
 
 # ---------------------------------------------------------------- heads
@@ -125,7 +123,7 @@ cdef bint compose_request(Plane *p, Relay *r, const Head *h) noexcept nogil:
     hop.adds_via = p.adds_via
     hop.trusts_forwarded = p.trusts_forwarded
     hop.framing = h.framing
-    hop.length = h.length
+    hop.length = h.length + r.reserve
     n = write_request_head(h, &hop, p.compose, BLOCK_LARGE)
     return n != 0 and buffer_append(&r.held, &p.blocks, p.compose, n)
 
@@ -162,6 +160,7 @@ cdef size_t take_head(Plane *p, Relay *r, const char *at, size_t len) noexcept n
         end_with(p, r, IN_REFUSED, BLAME_OURSELVES, CAUSE_NO_ENDPOINT)
     else:
         r.upstream = p.upstreams[0]
+        begin_editing(p, r, h, len - h.consumed)
         r.is_composed = compose_request(p, r, h)
         if not r.is_composed:
             refuse(p, r, FAULT_HEAD_TOO_LARGE)
@@ -187,8 +186,6 @@ cdef size_t take_body(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:
     """Pass body bytes on. `at` has SLACK bytes around it. Returns how many bytes were the body's;
     the relay may have moved on."""
     cdef Cut c
-    cdef size_t before = 0, n
-    cdef char *data
     cdef Verdict v = body_unframe(&r.ask, at, len, &c, p.limits.extra_bytes)
     r.asked_ns = p.now_ns
     if p.limits.body_bytes and r.ask.total > p.limits.body_bytes:
@@ -197,20 +194,8 @@ cdef size_t take_body(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:
     if v == VERDICT_BAD:
         refuse_body(p, r, r.ask.fault)
         return len
-    data = at + c.data_at
-    n = c.data_len
-    r.bytes_in += n
-    if r.ask.framing == FRAMING_CHUNKED:
-        if n:
-            before = frame_chunk(data, n)
-            n += before + 2
-            if v == VERDICT_OK:
-                n += frame_last(data - before + n)
-        elif v == VERDICT_OK:
-            # What follows in memory may already be the next request: never write over it.
-            data = <char *>LAST_CHUNK
-            n = 5
-    if n and not send_up(p, r, data - before, n):
+    r.bytes_in += c.data_len
+    if not pass_body(p, r, at + c.data_at, c.data_len, v == VERDICT_OK):
         lose_request(p, r)
     return c.consumed
 
@@ -239,7 +224,8 @@ cdef size_t body_room(Plane *p, Relay *r) noexcept nogil:
         return 0 if conn_is_backed_up(r.up) else READ_MAX
     if buffer_len(&r.held) + 4096 > BLOCK_LARGE:
         return 0
-    return BLOCK_LARGE - buffer_len(&r.held) - 64
+    # Framing and edits come on top.
+    return BLOCK_LARGE - buffer_len(&r.held) - 512
 
 
 # ---------------------------------------------------------------- reading

@@ -8,7 +8,8 @@ Law 3. FIN ends a response only where the framing says so; an error never does.
 """
 
 from libc.stddef cimport size_t
-from libc.string cimport memchr, memcpy
+from libc.stdint cimport uint64_t
+from libc.string cimport memchr, memcpy, memmove
 
 from zeroproxy._fast.body cimport Cut, body_begin, body_unframe, frame_chunk, frame_last
 from zeroproxy._fast.buffer cimport (
@@ -27,13 +28,15 @@ from zeroproxy._fast.conn cimport (
 )
 from zeroproxy._fast.deadline cimport arm
 from zeroproxy._fast.dispatch cimport cut, end_with, feed, lose_attempt, try_elsewhere
+from zeroproxy._fast.editing cimport judge_edits, retry_unedited
 from zeroproxy._fast.headers cimport Back, write_response_head
 from zeroproxy._fast.http1 cimport parse_response_head
-from zeroproxy._fast.meter cimport meter_feed
-from zeroproxy._fast.metering cimport meter_response
+from zeroproxy._fast.meter cimport KIND_EVENTS, meter_feed
+from zeroproxy._fast.metering cimport meter_response, meter_tunnel
 from zeroproxy._fast.plane cimport Conn, Plane, Relay
 from zeroproxy._fast.settle cimport relay_later
 from zeroproxy._fast.stats cimport histogram_add
+from zeroproxy._fast.strip cimport strip_events
 from zeroproxy._fast.types cimport (
     BLAME_DOWNSTREAM,
     BLOCK_LARGE,
@@ -61,6 +64,9 @@ from zeroproxy._fast.types cimport (
 )
 
 cdef const char *LAST_CHUNK = b"0\r\n\r\n"
+
+cdef enum:
+    PART_MAX = 32768        # an event longer than that is not held back
 
 
 # ---------------------------------------------------------------- heads
@@ -106,13 +112,17 @@ cdef bint forward_interim(Plane *p, Relay *r, const Head *h) noexcept nogil:
 cdef void begin_response(Plane *p, Relay *r, const Head *h) noexcept nogil:
     """Decide everything about a final response from its head."""
     r.status = h.status
-    r.first_ns = p.now_ns
+    r.begun_ns = p.now_ns
+    judge_edits(r, h.status)
     r.out_framing = <unsigned char>choose_framing(r, h)
     if not r.ask.done or r.out_framing == FRAMING_CLOSE or p.draining:
         r.asks_close = 1
     r.keeps_upstream = r.ask.done and not h.asks_close and h.framing != FRAMING_CLOSE
     body_begin(&r.reply, h.framing, h.length)
     meter_response(r, h)
+    r.strips = r.edited != 0 and r.meter.kind == KIND_EVENTS and r.out_framing != FRAMING_LENGTH
+    if not r.is_streamed:
+        r.first_ns = p.now_ns
 
 
 cdef void count_failure(Relay *r) noexcept nogil:
@@ -126,6 +136,8 @@ cdef void forward_head(Plane *p, Relay *r, char *body, size_t len) noexcept nogi
     cdef const Head *h = &p.reply
     cdef size_t n
     if (h.status == 503 or h.status == 429) and try_elsewhere(p, r):
+        return
+    if retry_unedited(p, r, h.status):
         return
     begin_response(p, r, h)
     count_failure(r)
@@ -150,7 +162,8 @@ cdef void switch_protocols(Plane *p, Relay *r, const char *rest, size_t len) noe
     buffer_give_back(&r.held, &p.blocks)
     r.replayable = 0
     r.head_sent = 1
-    r.first_ns = r.heard_ns = r.asked_ns = p.now_ns
+    r.begun_ns = r.first_ns = r.heard_ns = r.asked_ns = p.now_ns
+    meter_tunnel(r)
     if n == 0 or not conn_send(p, &r.down, p.compose, n) \
             or (len and not conn_send(p, &r.down, rest, len)):
         end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_RESET)
@@ -204,18 +217,57 @@ cdef bint deliver(Plane *p, Relay *r, char *at, size_t n) noexcept nogil:
     return conn_send(p, &r.down, p.compose, n)
 
 
+cdef size_t join_part(Plane *p, Relay *r, char *data) noexcept nogil:
+    """Put the event that was kept back in front of `data`, where read_response left room; returns
+    its length."""
+    cdef size_t n = buffer_len(&r.part)
+    if n:
+        memcpy(data - n, buffer_bytes(&r.part), n)
+        buffer_give_back(&r.part, &p.blocks)
+    return n
+
+
+cdef size_t strip_read(Plane *p, Relay *r, char *data, size_t n, bint is_last) noexcept nogil:
+    """Meter and strip one read in place; returns how many bytes are to be sent. An event that goes
+    on is kept back, unless it grows too long: then it passes as it is."""
+    cdef size_t left = 0
+    cdef size_t kept = strip_events(&r.meter, r.edited, data, n, &left)
+    cdef char *rest = data + n - left
+    if left and not is_last and left <= PART_MAX and buffer_append(&r.part, &p.blocks, rest, left):
+        return kept
+    if left:
+        meter_feed(&r.meter, rest, left)
+        memmove(data + kept, rest, left)
+    return kept + left
+
+
+cdef size_t read_data(Plane *p, Relay *r, char **data, size_t n, bint is_last) noexcept nogil:
+    """Count one read of the body and take out what the caller did not ask for; returns how many
+    bytes at `data` are to be sent."""
+    cdef size_t before
+    if n:
+        r.n_reads += 1
+        if r.first_ns == 0:
+            r.first_ns = p.now_ns
+    if not r.strips:
+        if n:
+            meter_feed(&r.meter, data[0], n)
+        return n
+    before = join_part(p, r, data[0])
+    data[0] -= before
+    return strip_read(p, r, data[0], n + before, is_last) if n + before else 0
+
+
 cdef void relay_body(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:
-    """Pass one read of the response on. `at` lies in the scratch block, SLACK around it."""
+    """Pass one read of the response on. `at` lies in the scratch block, SLACK around it and the
+    part that was kept back in front."""
     cdef Cut c
     cdef size_t before = 0, n
     cdef char *data
     cdef Verdict v = body_unframe(&r.reply, at, len, &c, p.limits.extra_bytes)
     data = at + c.data_at
-    n = c.data_len
-    if n:
-        r.bytes_out += n
-        r.n_reads += 1
-        meter_feed(&r.meter, data, n)
+    n = read_data(p, r, &data, c.data_len, v == VERDICT_OK)
+    r.bytes_out += n
     if r.out_framing == FRAMING_CHUNKED:
         if n:
             before = frame_chunk(data, n)
@@ -242,16 +294,30 @@ cdef void relay_body(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:
 # ---------------------------------------------------------------- reading
 
 
+cdef void end_unframed(Plane *p, Relay *r) noexcept nogil:
+    """FIN where it is the end of the body: what was kept back, and the last chunk."""
+    cdef char *data = p.scratch + SLACK + buffer_len(&r.part)
+    cdef size_t before = 0, n = read_data(p, r, &data, 0, 1)
+    r.bytes_out += n
+    if r.out_framing == FRAMING_CHUNKED:
+        if n:
+            before = frame_chunk(data, n)
+            n += before + 2
+        n += frame_last(data - before + n)
+    if n and not deliver(p, r, data - before, n):
+        end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_RESET)
+    else:
+        r.reply.done = 1
+        feed(p, r, IN_COMPLETE)
+
+
 cdef void hear_end(Plane *p, Relay *r, ssize_t n) noexcept nogil:
     """FIN or failure from upstream."""
     cdef int why = CAUSE_RESET if n == RECV_FAILED else CAUSE_CLOSED
     if r.phase == PHASE_WAITING:
         lose_attempt(p, r, why)
     elif r.reply.framing == FRAMING_CLOSE and n == 0:
-        if r.out_framing == FRAMING_CHUNKED and not deliver(p, r, <char *>LAST_CHUNK, 5):
-            end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_RESET)
-        else:
-            feed(p, r, IN_COMPLETE)
+        end_unframed(p, r)
     else:
         cut(p, r, why)
 
@@ -259,10 +325,14 @@ cdef void hear_end(Plane *p, Relay *r, ssize_t n) noexcept nogil:
 cdef void take_bytes(Plane *p, Relay *r, char *at, size_t n) noexcept nogil:
     cdef Conn *c = r.up
     cdef size_t kept
+    cdef uint64_t gap
     r.heard = 1
     if r.phase == PHASE_RELAYING:
         if r.n_reads and r.is_streamed:
-            histogram_add(&r.upstream.gap, p.now_ns - r.heard_ns)
+            gap = p.now_ns - r.heard_ns
+            histogram_add(&r.upstream.gap, gap)
+            if gap > r.gap_max_ns:
+                r.gap_max_ns = gap
         r.heard_ns = p.now_ns
         relay_body(p, r, at, n)
         return
@@ -287,6 +357,7 @@ cdef void read_response(Plane *p, Relay *r) noexcept nogil:
     """Read upstream while downstream takes it, within a budget."""
     cdef int budget = 4
     cdef size_t room
+    cdef char *at
     cdef ssize_t n
     while (r.phase == PHASE_WAITING or r.phase == PHASE_RELAYING) and r.up.may_read:
         if conn_is_backed_up(&r.down):
@@ -296,11 +367,13 @@ cdef void read_response(Plane *p, Relay *r) noexcept nogil:
             relay_later(p, r)
             return
         budget -= 1
-        room = READ_MAX - buffer_len(&r.up.inbuf)
-        n = conn_recv(r.up, p.scratch + SLACK, room)
+        # One of the two is empty; a part that was kept back is put in front of the read.
+        room = READ_MAX - buffer_len(&r.up.inbuf) - buffer_len(&r.part)
+        at = p.scratch + SLACK + buffer_len(&r.part)
+        n = conn_recv(r.up, at, room)
         if n == RECV_EMPTY:
             return
         if n <= 0:
             hear_end(p, r, n)
             return
-        take_bytes(p, r, p.scratch + SLACK, <size_t>n)
+        take_bytes(p, r, at, <size_t>n)

@@ -74,6 +74,7 @@ cdef void relay_reset(Plane *p, Relay *r) noexcept nogil:
     """Forget the exchange that has ended; the downstream conn stays."""
     cdef char *begin = <char *>&r.phase
     buffer_give_back(&r.held, &p.blocks)
+    buffer_give_back(&r.part, &p.blocks)
     memset(begin, 0, <size_t>(<char *>r + sizeof(Relay) - begin))
     r.phase = PHASE_IDLE
     r.upstream = NULL
@@ -137,6 +138,11 @@ cdef void write_record(Plane *p, Relay *r) noexcept nogil:
     record.connect_ns = span_ns(r.attempt_ns, r.sent_ns)
     record.ttft_ns = span_ns(r.began_ns, r.first_ns)
     record.total_ns = span_ns(r.began_ns, p.now_ns)
+    record.gap_max_ns = r.gap_max_ns
+    if r.is_streamed and r.n_reads > 1:
+        record.gap_mean_ns = span_ns(r.first_ns, r.heard_ns) // (r.n_reads - 1)
+    record.is_streamed = r.is_streamed
+    record.usage_by = r.usage_by
     record.bytes_in = r.bytes_in
     record.bytes_out = r.bytes_out
     record.status = r.status
@@ -148,6 +154,11 @@ cdef void write_record(Plane *p, Relay *r) noexcept nogil:
     record.method = r.method
     record.tried = r.tried
     meter_finish(r, &record)
+    record.trace_flags = r.trace_flags
+    record.has_parent = r.has_parent
+    memcpy(record.trace, r.trace, sizeof(r.trace))
+    memcpy(record.span, r.span, sizeof(r.span))
+    memcpy(record.parent, r.parent, sizeof(r.parent))
     record.id_len = r.id_len
     memcpy(record.request_id, r.request_id, r.id_len)
     record.path_len = r.path_len
@@ -226,3 +237,4 @@ cdef void give_back_all(Plane *p, Relay *r) noexcept nogil:
     give_back_attempt(p, r)
     give_back_permit(p, r)
     buffer_give_back(&r.held, &p.blocks)
+    buffer_give_back(&r.part, &p.blocks)

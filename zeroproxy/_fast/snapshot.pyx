@@ -16,6 +16,8 @@ from zeroproxy._fast.stats cimport (
 
 from zeroproxy._fast.outcome import outcome_label
 
+FINISHES = ("", "done", "error", "cut")
+USAGE_BY = ("", "caller", "proxy", "refused", "unasked")
 METHODS = ("OTHER", "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 
 
@@ -128,6 +130,12 @@ cdef dict read_record(const Record *r, list names):
     return {
         "serial": r.serial, "time_ns": r.began_wall_ns, "queue_ns": r.queue_ns,
         "connect_ns": r.connect_ns, "ttft_ns": r.ttft_ns, "total_ns": r.total_ns,
+        "gap_mean_ns": r.gap_mean_ns, "gap_max_ns": r.gap_max_ns,
+        "streamed": bool(r.is_streamed), "finish": FINISHES[r.finish],
+        "usage_by": USAGE_BY[r.usage_by], "tenant": "",
+        "trace_id": r.trace[:16].hex(), "span_id": r.span[:8].hex(),
+        "parent_span_id": r.parent[:8].hex() if r.has_parent else "",
+        "trace_sampled": bool(r.trace_flags & 1) if r.has_parent else None,
         "bytes_in": r.bytes_in, "bytes_out": r.bytes_out, "events": r.n_events,
         "status": r.status, "upstream": upstream_name(r.upstream, names),
         "endpoint": endpoint_url(r.endpoint, names),

@@ -14,6 +14,7 @@ from zeroproxy._fast.conn cimport (
     conn_shut,
 )
 from zeroproxy._fast.dispatch cimport end_with, feed
+from zeroproxy._fast.meter cimport meter_feed
 from zeroproxy._fast.plane cimport Conn, Plane, Relay
 from zeroproxy._fast.settle cimport relay_later
 from zeroproxy._fast.types cimport (
@@ -57,6 +58,7 @@ cdef int pump(Plane *p, Relay *r, Conn *source, Conn *sink, int ended) noexcept 
         else:
             r.bytes_out += <size_t>n
             r.heard_ns = p.now_ns
+            meter_feed(&r.meter, at, <size_t>n)
         if not conn_send(p, sink, at, <size_t>n):
             return FAILED
     if r.tunnel_ends & ended and not conn_is_backed_up(sink):

@@ -1,0 +1,278 @@
+"""Request bodies on their way upstream, read in passing, and edited where usage is asked for on the
+caller's behalf.
+
+Law 1. A body is never waited for. Where its length was announced before it was seen, the length
+       leaves room for the longest edit, and blanks behind the JSON text fill what was not used.
+Law 2. An edit is made only if it can be taken back (the request is still held) or the endpoint has
+       shown that it takes the question. An endpoint that refuses an edited request is asked once
+       more without the edit; if that is answered well it is never asked so again.
+Law 3. Nothing is edited under a digest, a signature or a coding of the body.
+"""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.string cimport memcmp, memcpy, memset
+
+from zeroproxy._fast.asked cimport (
+    EDITED_USAGE,
+    WISH_NOTHING,
+    Edit,
+    asked_begin,
+    asked_feed,
+    asked_longest,
+    edit_undo,
+)
+from zeroproxy._fast.body cimport frame_chunk, frame_last
+from zeroproxy._fast.buffer cimport buffer_bytes, buffer_len
+from zeroproxy._fast.dispatch cimport feed, send_up
+from zeroproxy._fast.meter_types cimport Asked
+from zeroproxy._fast.metering cimport ends_with, is_word, kind_of_type
+from zeroproxy._fast.meter cimport KIND_JSON
+from zeroproxy._fast.plane cimport (
+    EDITS_MAX,
+    USAGE_BY_CALLER,
+    USAGE_BY_US,
+    USAGE_REFUSED,
+    USAGE_UNASKED,
+    Plane,
+    Relay,
+)
+from zeroproxy._fast.types cimport (
+    FIELD_ACCEPT_ENCODING,
+    FIELD_CONTENT_ENCODING,
+    FIELD_CONTENT_TYPE,
+    FIELD_OTHER,
+    FRAMING_CHUNKED,
+    FRAMING_LENGTH,
+    FRAMING_NONE,
+    IN_LOST_MAY_RETRY,
+    METHOD_POST,
+    SLACK,
+    Field,
+    Head,
+)
+
+cdef const char *LAST_CHUNK = b"0\r\n\r\n"
+cdef const char *BLANKS = b" " * 96
+
+
+# ---------------------------------------------------------------- heads
+
+
+cdef bint seals_body(const Head *h, const Field *f) noexcept nogil:
+    """Whether this field vouches for the exact bytes of the body."""
+    cdef const char *name = h.base + f.name_at
+    cdef size_t n = f.name_len
+    if f.id != FIELD_OTHER:
+        return f.id == FIELD_CONTENT_ENCODING
+    return (
+        (n == 6 and is_word(name, n, b"digest", 6))
+        or (n == 9 and is_word(name, n, b"signature", 9))
+        or (n == 11 and is_word(name, n, b"content-md5", 11))
+        or (n == 14 and is_word(name, n, b"content-digest", 14))
+        or (n == 20 and is_word(name, n, b"x-amz-content-sha256", 20))
+    )
+
+
+cdef int wish_for(const Relay *r) noexcept nogil:
+    """What this request may be asked for, by its path and by what its only endpoint refuses."""
+    if not ends_with(r.path, r.path_len, b"/completions", 12):
+        return WISH_NOTHING
+    if r.upstream.n_endpoints == 1 and r.upstream.endpoints[0].refuses_usage:
+        return WISH_NOTHING
+    return r.upstream.wish
+
+
+cdef void begin_editing(Plane *p, Relay *r, Head *h, size_t here) noexcept nogil:
+    """A request head; `here` bytes came along behind it. Decides whether its body is read, and how
+    much longer it may become."""
+    cdef const Field *f
+    cdef bint is_json = 0, is_sealed = 0
+    cdef int i, wish
+    if h.method != METHOD_POST or h.framing == FRAMING_NONE:
+        return
+    for i in range(h.n_fields):
+        f = &h.fields[i]
+        is_sealed |= seals_body(h, f)
+        if f.id == FIELD_CONTENT_TYPE:
+            is_json = kind_of_type(h.base + f.value_at, f.value_len) == KIND_JSON
+    if not is_json:
+        return
+    r.scans = 1
+    wish = wish_for(r)
+    if wish == WISH_NOTHING or is_sealed:
+        wish = WISH_NOTHING
+    else:
+        # Metering a compressed answer is impossible; none of these servers compresses unasked.
+        for i in range(h.n_fields):
+            if h.fields[i].id == FIELD_ACCEPT_ENCODING:
+                h.fields[i].nominated = 1
+    asked_begin(&r.asked, wish)
+    if h.framing == FRAMING_LENGTH and wish != WISH_NOTHING:
+        r.reserve = <uint16_t>asked_longest(wish)
+        if here >= h.length:
+            r.reserve = <uint16_t>edits_needed(&r.asked, h.base + h.consumed, <size_t>h.length)
+
+
+cdef size_t edits_needed(const Asked *asked, const char *at, size_t len) noexcept nogil:
+    """How many bytes the edits of a body that is all here will add."""
+    cdef Asked a = asked[0]
+    cdef Edit due
+    cdef size_t k, added = 0
+    while len:
+        k = asked_feed(&a, at, len, &due)
+        if due.n_add:
+            added += due.n_add - due.skip
+            k += due.skip
+        if k >= len:
+            break
+        at += k
+        len -= k
+    return added
+
+
+# ---------------------------------------------------------------- bodies
+
+
+cdef bint pass_plain(Plane *p, Relay *r, char *data, size_t n, bint is_last) noexcept nogil:
+    """Bytes that stay as they are, framed in place. `data` has room for framing on both sides,
+    unless it is empty."""
+    cdef size_t before = 0
+    if r.ask.framing == FRAMING_CHUNKED:
+        if n:
+            before = frame_chunk(data, n)
+            n += before + 2
+            if is_last:
+                n += frame_last(data - before + n)
+        elif is_last:
+            # What follows in memory may already be the next request: never write over it.
+            data = <char *>LAST_CHUNK
+            n = 5
+    return n == 0 or send_up(p, r, data - before, n)
+
+
+cdef bint pass_piece(Plane *p, Relay *r, const char *at, size_t n) noexcept nogil:
+    """Bytes that must not be framed in place: their neighbours are still needed."""
+    cdef char *room = p.compose + SLACK // 2
+    if n == 0:
+        return 1
+    if r.ask.framing != FRAMING_CHUNKED:
+        return send_up(p, r, at, n)
+    memcpy(room, at, n)
+    return pass_plain(p, r, room, n, 0)
+
+
+cdef bint may_edit(Relay *r, const Edit *due) noexcept nogil:
+    if r.n_edits == EDITS_MAX:
+        return 0
+    if r.ask.framing == FRAMING_LENGTH and r.added + due.n_add - due.skip > r.reserve:
+        return 0
+    if r.endpoint != NULL and r.endpoint.refuses_usage:
+        r.usage_by = USAGE_REFUSED
+        return 0
+    if not r.replayable and (r.endpoint == NULL or not r.endpoint.takes_usage):
+        r.usage_by = USAGE_UNASKED
+        return 0
+    return 1
+
+
+cdef bint make_edit(Plane *p, Relay *r, const Edit *due) noexcept nogil:
+    """Write the edit that is due. 0: upstream does not take it."""
+    if not may_edit(r, due):
+        return 1
+    if not pass_piece(p, r, due.add, due.n_add):
+        return 0
+    if r.replayable:
+        r.edits[r.n_edits].at = buffer_len(&r.held) - due.n_add
+        if r.ask.framing == FRAMING_CHUNKED:
+            r.edits[r.n_edits].at -= 2
+    r.edits[r.n_edits].n = due.n_add
+    r.edits[r.n_edits].was = due.was
+    r.n_edits += 1
+    r.edited |= due.edited
+    r.added += due.n_add - due.skip
+    r.skip = due.skip
+    r.usage_by = USAGE_BY_US
+    return 1
+
+
+cdef bint pass_end(Plane *p, Relay *r) noexcept nogil:
+    """Behind the last byte of an edited body: what its announced length still owes."""
+    if r.ask.framing == FRAMING_CHUNKED:
+        return send_up(p, r, LAST_CHUNK, 5)
+    if r.ask.framing == FRAMING_LENGTH and r.reserve > r.added:
+        return send_up(p, r, BLANKS, r.reserve - r.added)
+    return 1
+
+
+cdef bint pass_pieces(
+    Plane *p, Relay *r, const char *at, size_t n, size_t k, Edit *due, bint is_last,
+) noexcept nogil:
+    """[at, at + n), whose first k bytes were read, with the edits that are due."""
+    cdef size_t left_out
+    while True:
+        if not pass_piece(p, r, at, k):
+            return 0
+        at += k
+        n -= k
+        if due.n_add and not make_edit(p, r, due):
+            return 0
+        left_out = r.skip if r.skip < n else n
+        r.skip -= <uint8_t>left_out
+        at += left_out
+        n -= left_out
+        if n == 0:
+            break
+        k = asked_feed(&r.asked, at, n, due)
+    return pass_end(p, r) if is_last else 1
+
+
+cdef bint pass_body(Plane *p, Relay *r, char *data, size_t n, bint is_last) noexcept nogil:
+    """Send body bytes on, framing taken off; `is_last`: none follow. 0: they fit nowhere."""
+    cdef Edit due
+    cdef size_t k
+    if not r.scans:
+        return pass_plain(p, r, data, n, is_last)
+    due.n_add = 0
+    if r.skip:
+        return pass_pieces(p, r, data, n, 0, &due, is_last)
+    k = asked_feed(&r.asked, data, n, &due)
+    if r.asked.has_usage and r.usage_by == 0:
+        r.usage_by = USAGE_BY_CALLER
+    if due.n_add or (is_last and r.reserve > r.added):
+        return pass_pieces(p, r, data, n, k, &due, is_last)
+    return pass_plain(p, r, data, n, is_last)
+
+
+# ---------------------------------------------------------------- refusals
+
+
+cdef void undo_edits(Relay *r) noexcept nogil:
+    cdef int k
+    for k in range(r.n_edits):
+        edit_undo(buffer_bytes(&r.held) + r.edits[k].at, r.edits[k].n, r.edits[k].was)
+    r.edited = 0
+    r.usage_by = USAGE_REFUSED
+
+
+cdef bint retry_unedited(Plane *p, Relay *r, int status) noexcept nogil:
+    """The answer to an edited request is about to go on. 1: it may be the edit's fault, so the
+    request is on its way once more without; 4xx says that nothing was begun."""
+    if (status != 400 and status != 422) or not r.edited or not r.replayable:
+        return 0
+    if r.endpoint.takes_usage:
+        return 0
+    undo_edits(r)
+    r.refused_by = r.endpoint
+    feed(p, r, IN_LOST_MAY_RETRY)
+    return 1
+
+
+cdef void judge_edits(Relay *r, int status) noexcept nogil:
+    """The final answer: what it says of the endpoint's taste."""
+    if status >= 300:
+        return
+    if r.refused_by != NULL:
+        r.refused_by.refuses_usage = 1
+    elif r.edited & EDITED_USAGE:
+        r.endpoint.takes_usage = 1
