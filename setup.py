@@ -23,6 +23,7 @@ MODULES = (
     "http1",
     "body",
     "headers",
+    "scan",
     "vocabulary",
     "fold",
     "jsonwalk",

@@ -5,7 +5,7 @@ FAST = {
     0: ["types", "meter_types", "plane", "invariant", "clock", "outcome"],
     1: [
         "buffer", "grammar", "values", "fields", "rules", "startline", "http1", "body", "headers",
-        "vocabulary", "fold", "jsonwalk", "frames", "meter", "asked", "strip", "ring", "stats",
+        "scan", "vocabulary", "fold", "jsonwalk", "frames", "meter", "asked", "strip", "ring", "stats",
         "exchange",
     ],
     2: ["sock", "reactor", "timer", "conn", "endpoint"],

@@ -19,8 +19,8 @@ from zeroproxy._fast.asked cimport (
     WISH_RUNNING,
     Edit,
 )
-from zeroproxy._fast.jsonwalk cimport string_end
 from zeroproxy._fast.meter_types cimport ASKED_TEXT, Asked
+from zeroproxy._fast.scan cimport string_end
 
 cdef enum AskedState:
     ASKED_PLAIN = 0

@@ -280,7 +280,7 @@ cdef int finish_cut(Plane *p, Relay *r) noexcept nogil:
     cdef size_t n, before = 0
     give_back_all(p, r)
     r.asks_close = 1
-    if r.is_streamed and r.meter.at_edge and r.out_framing != 0:
+    if r.is_streamed and r.read.meter.at_edge and r.out_framing != 0:
         n = write_cut_event(r, at, 1024)
         if r.out_framing == FRAMING_CHUNKED:
             before = frame_chunk(at, n)

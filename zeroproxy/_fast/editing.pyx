@@ -107,11 +107,11 @@ cdef void begin_editing(Plane *p, Relay *r, Head *h, size_t here) noexcept nogil
         for i in range(h.n_fields):
             if h.fields[i].id == FIELD_ACCEPT_ENCODING:
                 h.fields[i].nominated = 1
-    asked_begin(&r.asked, wish)
+    asked_begin(&r.read.asked, wish)
     if h.framing == FRAMING_LENGTH and wish != WISH_NOTHING:
         r.reserve = <uint16_t>asked_longest(wish)
         if here >= h.length:
-            r.reserve = <uint16_t>edits_needed(&r.asked, h.base + h.consumed, <size_t>h.length)
+            r.reserve = <uint16_t>edits_needed(&r.read.asked, h.base + h.consumed, <size_t>h.length)
 
 
 cdef size_t edits_needed(const Asked *asked, const char *at, size_t len) noexcept nogil:
@@ -223,21 +223,23 @@ cdef bint pass_pieces(
         n -= left_out
         if n == 0:
             break
-        k = asked_feed(&r.asked, at, n, due)
+        k = asked_feed(&r.read.asked, at, n, due)
     return pass_end(p, r) if is_last else 1
 
 
 cdef bint pass_body(Plane *p, Relay *r, char *data, size_t n, bint is_last) noexcept nogil:
     """Send body bytes on, framing taken off; `is_last`: none follow. 0: they fit nowhere."""
     cdef Edit due
-    cdef size_t k
+    cdef size_t k = r.skip if r.skip < n else n
+    r.skip -= <uint8_t>k
+    data += k
+    n -= k
     if not r.scans:
+        if r.reserve > r.added and is_last:
+            return pass_piece(p, r, data, n) and pass_end(p, r)
         return pass_plain(p, r, data, n, is_last)
-    due.n_add = 0
-    if r.skip:
-        return pass_pieces(p, r, data, n, 0, &due, is_last)
-    k = asked_feed(&r.asked, data, n, &due)
-    if r.asked.has_usage and r.usage_by == 0:
+    k = asked_feed(&r.read.asked, data, n, &due)
+    if r.read.asked.has_usage and r.usage_by == 0:
         r.usage_by = USAGE_BY_CALLER
     if due.n_add or (is_last and r.reserve > r.added):
         return pass_pieces(p, r, data, n, k, &due, is_last)

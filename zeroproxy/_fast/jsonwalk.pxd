@@ -1,5 +1,4 @@
 from libc.stddef cimport size_t
-from libc.stdint cimport int64_t
 
 from zeroproxy._fast.meter_types cimport Meter
 
@@ -12,5 +11,3 @@ cdef enum WalkState:
 
 cdef void walk_begin(Meter *m) noexcept nogil
 cdef void walk_feed(Meter *m, const char *at, size_t len) noexcept nogil
-cdef size_t string_end(const char *at, size_t len, bint *is_escaped) noexcept nogil
-cdef int64_t parse_count(const char *at, size_t len) noexcept nogil

@@ -9,7 +9,7 @@ Law 3. Malformed text cannot hurt: depth and lengths are bounded, unknown bytes 
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memchr, memcmp, memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from zeroproxy._fast.fold cimport begin_root, bit, end_choice, end_root, value_of
 from zeroproxy._fast.jsonwalk cimport WALK_ESCAPE, WALK_NUMBER, WALK_PLAIN, WALK_STRING
@@ -53,6 +53,7 @@ from zeroproxy._fast.meter_types cimport (
     Meter,
     Walk,
 )
+from zeroproxy._fast.scan cimport in_number, parse_count, string_end
 from zeroproxy._fast.vocabulary cimport Name, has_names, name_in, type_of
 
 
@@ -172,32 +173,6 @@ cdef void next_member(Walk *w, uint32_t at) noexcept nogil:
 # ---------------------------------------------------------------- strings
 
 
-cdef size_t string_end(const char *at, size_t len, bint *is_escaped) noexcept nogil:
-    """Offset of the closing quote of the string whose inside begins at `at`; `len`: it is not here,
-    and `is_escaped` says whether the byte to come is."""
-    cdef size_t from_ = 0, back
-    cdef const char *quote
-    if is_escaped[0] and len:
-        is_escaped[0] = 0
-        from_ = 1
-    cdef size_t floor = from_
-    while from_ < len:
-        quote = <const char *>memchr(at + from_, c'"', len - from_)
-        back = <size_t>(quote - at) if quote != NULL else len
-        while back > floor and at[back - 1] == c'\\':
-            back -= 1
-        # An odd run of backslashes escapes what follows: this quote, or the first byte to come.
-        if quote == NULL:
-            is_escaped[0] = (len - back) & 1
-            return len
-        from_ = <size_t>(quote - at)
-        if not (from_ - back) & 1:
-            return from_
-        from_ += 1
-        floor = from_
-    return len
-
-
 cdef void learn_name(Meter *m, const char *at, size_t len) noexcept nogil:
     """A key has ended."""
     cdef Walk *w = &m.walk
@@ -253,7 +228,7 @@ cdef void take_text(Meter *m, int sense, bint is_empty) noexcept nogil:
 cdef inline bint is_word(const Meter *m, int sense) noexcept nogil:
     """Whether the bytes of such a string matter."""
     if sense == FACT_MODEL:
-        return m.model_len == 0
+        return m.model_len == 0 or m.is_model_asked
     return sense == FACT_TYPE or sense == FACT_OBJECT or sense == FACT_META_ID
 
 
@@ -294,6 +269,8 @@ cdef size_t begin_string(Meter *m, const char *at, size_t k, size_t len) noexcep
             begin_content(m, k)
         elif w.here.sense == FACT_META_ID:
             m.meta_id = <uint32_t>2166136261
+        elif w.here.is_wanted and w.here.sense == FACT_MODEL:
+            m.model_len = m.is_model_asked = 0
     return step_string(m, at, k, len)
 
 
@@ -335,54 +312,6 @@ cdef void end_word(Meter *m, const char *at, size_t len, bint is_whole) noexcept
 
 
 # ---------------------------------------------------------------- numbers
-
-
-cdef int64_t scale(int64_t digits, int shift) noexcept nogil:
-    """digits * 10**shift; -1: no whole number, or too large."""
-    while shift > 0 and digits <= <int64_t>400000000000000000:
-        digits *= 10
-        shift -= 1
-    while shift < 0 and digits % 10 == 0 and digits:
-        digits //= 10
-        shift += 1
-    return digits if shift == 0 or digits == 0 else -1
-
-
-cdef int64_t parse_count(const char *at, size_t len) noexcept nogil:
-    """A JSON number as a count: "7", "7.0" and "7e0" are 7; anything else is -1."""
-    cdef int64_t digits = 0, exponent = 0
-    cdef int shift = 0
-    cdef bint in_fraction = 0, negative = 0
-    cdef size_t k = 0
-    if len == 0 or len > WALK_TEXT or at[0] == c'-':
-        return -1
-    while k < len and at[k] != c'e' and at[k] != c'E':
-        if at[k] == c'.':
-            in_fraction = 1
-        elif digits > <int64_t>400000000000000000 or not c'0' <= at[k] <= c'9':
-            return -1
-        else:
-            digits = digits * 10 + (at[k] - c'0')
-            shift -= in_fraction
-        k += 1
-    if k < len:
-        k += 1
-        if k < len and (at[k] == c'+' or at[k] == c'-'):
-            negative = at[k] == c'-'
-            k += 1
-        if k == len:
-            return -1
-        while k < len and c'0' <= at[k] <= c'9' and exponent < 100:
-            exponent = exponent * 10 + (at[k] - c'0')
-            k += 1
-        if k < len:
-            return -1
-        shift += <int>(-exponent if negative else exponent)
-    return scale(digits, shift)
-
-
-cdef inline bint in_number(char c) noexcept nogil:
-    return c'0' <= c <= c'9' or c == c'.' or c == c'e' or c == c'E' or c == c'+' or c == c'-'
 
 
 cdef void end_number(Meter *m, const char *at, size_t len) noexcept nogil:

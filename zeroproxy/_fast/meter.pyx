@@ -15,7 +15,7 @@ from libc.string cimport memchr, memcmp, memcpy, memset
 
 from zeroproxy._fast.fold cimport bit, count_text, fold_all
 from zeroproxy._fast.frames cimport walk_frames
-from zeroproxy._fast.jsonwalk cimport string_end, walk_begin, walk_feed
+from zeroproxy._fast.jsonwalk cimport walk_begin, walk_feed
 from zeroproxy._fast.meter cimport (
     FINISH_CUT,
     FINISH_DONE,
@@ -42,6 +42,7 @@ from zeroproxy._fast.meter_types cimport (
     TYPE_RESPONSE,
     Meter,
 )
+from zeroproxy._fast.scan cimport string_end
 from zeroproxy._fast.types cimport NONE, Tokens
 
 

@@ -149,6 +149,7 @@ cdef struct Meter:
     uint8_t n_choices       # of the root being read
     uint8_t n_slots
     uint8_t model_len
+    uint8_t is_model_asked  # the name is the request's, until the response says one
     uint8_t is_learning     # 1: mark where this event's text begins, 2: done
     char[14] name           # of an SSE field, or a WebSocket frame's head
     uint16_t first_index    # of the first choice of the root being read
@@ -194,3 +195,8 @@ cdef struct Asked:          # walks a request body: the root's keys, as far as t
     uint16_t n              # choices per prompt; 0: not said
     char[ASKED_TEXT] text
     char[64] model
+
+
+cdef union Reading:         # first the request is read, then the response; never both
+    Asked asked
+    Meter meter

@@ -9,7 +9,6 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcmp, memcpy
 
-from zeroproxy._fast.jsonwalk cimport parse_count
 from zeroproxy._fast.meter cimport (
     KIND_EVENTS,
     KIND_FRAMES,
@@ -21,8 +20,9 @@ from zeroproxy._fast.meter cimport (
     meter_feed,
     meter_finish_of,
 )
-from zeroproxy._fast.meter_types cimport Meter
+from zeroproxy._fast.meter_types cimport Asked, Meter
 from zeroproxy._fast.plane cimport Record, Relay
+from zeroproxy._fast.scan cimport parse_count
 from zeroproxy._fast.types cimport (
     BLAME_NOBODY,
     FIELD_CONTENT_ENCODING,
@@ -106,6 +106,22 @@ cdef void read_field(Meter *m, const Head *h, const Field *f) noexcept nogil:
         m.kind = KIND_NONE
 
 
+cdef void turn_to_response(Relay *r, int kind) noexcept nogil:
+    """Reading.asked becomes Reading.meter; what of the request counts is carried over. The rest of
+    a request that is answered early is not read any more."""
+    cdef Asked asked
+    asked.n = asked.model_len = 0
+    if r.scans:
+        asked = r.read.asked
+    r.scans = 0
+    meter_begin(&r.read.meter, kind)
+    if asked.n:
+        r.read.meter.n_asked = asked.n
+    r.read.meter.is_model_asked = 1
+    r.read.meter.model_len = asked.model_len
+    memcpy(r.read.meter.model, asked.model, asked.model_len)
+
+
 cdef void meter_response(Relay *r, const Head *h) noexcept nogil:
     """A final response head: begin to count, and note whether the body comes event by event."""
     cdef const Field *f
@@ -124,30 +140,28 @@ cdef void meter_response(Relay *r, const Head *h) noexcept nogil:
     if is_coded:
         kind = KIND_NONE
     r.is_streamed = kind == KIND_EVENTS or kind == KIND_LINES
-    meter_begin(&r.meter, kind if r.method == METHOD_POST else <int>KIND_NONE)
-    r.meter.n_asked = r.asked.n if r.asked.n else 1
+    turn_to_response(r, kind if r.method == METHOD_POST else <int>KIND_NONE)
     if r.method != METHOD_POST or h.status >= 300:
         return
-    meter_path(&r.meter, r.path, r.path_len)
+    meter_path(&r.read.meter, r.path, r.path_len)
     for i in range(h.n_fields):
         if h.fields[i].id == FIELD_OTHER:
-            read_field(&r.meter, h, &h.fields[i])
+            read_field(&r.read.meter, h, &h.fields[i])
 
 
 cdef void meter_tunnel(Relay *r) noexcept nogil:
     """101 was forwarded: what the server says in a realtime session is counted."""
     if ends_with(r.path, r.path_len, b"/v1/realtime", 12):
-        meter_begin(&r.meter, KIND_FRAMES)
+        turn_to_response(r, KIND_FRAMES)
 
 
 cdef void meter_finish(Relay *r, Record *record) noexcept nogil:
     """Write what was counted into the record."""
     cdef bint is_whole = r.blame == BLAME_NOBODY and r.reply.done
-    record.exactness = <uint8_t>meter_end(&r.meter, is_whole, r.status, &record.tokens)
-    record.finish = <uint8_t>meter_finish_of(&r.meter, is_whole, r.status)
-    record.n_events = r.meter.n_events
-    record.model_len = r.meter.model_len
-    memcpy(record.model, r.meter.model, r.meter.model_len)
-    if r.meter.model_len == 0:
-        record.model_len = r.asked.model_len
-        memcpy(record.model, r.asked.model, r.asked.model_len)
+    if r.scans:
+        turn_to_response(r, KIND_NONE)
+    record.exactness = <uint8_t>meter_end(&r.read.meter, is_whole, r.status, &record.tokens)
+    record.finish = <uint8_t>meter_finish_of(&r.read.meter, is_whole, r.status)
+    record.n_events = r.read.meter.n_events
+    record.model_len = r.read.meter.model_len
+    memcpy(record.model, r.read.meter.model, r.read.meter.model_len)

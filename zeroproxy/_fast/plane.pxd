@@ -3,7 +3,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from zeroproxy._fast.meter_types cimport Asked, Meter
+from zeroproxy._fast.meter_types cimport Reading
 from zeroproxy._fast.types cimport BlockPool, Body, Buffer, Head, HeadLimits, Tokens
 
 ctypedef void (*OnReady)(void *plane, void *owner, uint32_t events) noexcept nogil
@@ -240,8 +240,7 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint64_t bytes_out
     uint32_t n_reads        # reads of the response that were relayed
     uint32_t n_head         # bytes of the response head in plane.compose, not sent yet
-    Asked asked
-    Meter meter
+    Reading read
     char trace[16]          # W3C trace id
     char span[8]            # ours
     char parent[8]          # the caller's span

@@ -120,7 +120,7 @@ cdef void begin_response(Plane *p, Relay *r, const Head *h) noexcept nogil:
     r.keeps_upstream = r.ask.done and not h.asks_close and h.framing != FRAMING_CLOSE
     body_begin(&r.reply, h.framing, h.length)
     meter_response(r, h)
-    r.strips = r.edited != 0 and r.meter.kind == KIND_EVENTS and r.out_framing != FRAMING_LENGTH
+    r.strips = r.edited != 0 and r.read.meter.kind == KIND_EVENTS and r.out_framing != FRAMING_LENGTH
     if not r.is_streamed:
         r.first_ns = p.now_ns
 
@@ -231,12 +231,12 @@ cdef size_t strip_read(Plane *p, Relay *r, char *data, size_t n, bint is_last) n
     """Meter and strip one read in place; returns how many bytes are to be sent. An event that goes
     on is kept back, unless it grows too long: then it passes as it is."""
     cdef size_t left = 0
-    cdef size_t kept = strip_events(&r.meter, r.edited, data, n, &left)
+    cdef size_t kept = strip_events(&r.read.meter, r.edited, data, n, &left)
     cdef char *rest = data + n - left
     if left and not is_last and left <= PART_MAX and buffer_append(&r.part, &p.blocks, rest, left):
         return kept
     if left:
-        meter_feed(&r.meter, rest, left)
+        meter_feed(&r.read.meter, rest, left)
         memmove(data + kept, rest, left)
     return kept + left
 
@@ -251,7 +251,7 @@ cdef size_t read_data(Plane *p, Relay *r, char **data, size_t n, bint is_last) n
             r.first_ns = p.now_ns
     if not r.strips:
         if n:
-            meter_feed(&r.meter, data[0], n)
+            meter_feed(&r.read.meter, data[0], n)
         return n
     before = join_part(p, r, data[0])
     data[0] -= before

@@ -58,7 +58,7 @@ cdef int pump(Plane *p, Relay *r, Conn *source, Conn *sink, int ended) noexcept 
         else:
             r.bytes_out += <size_t>n
             r.heard_ns = p.now_ns
-            meter_feed(&r.meter, at, <size_t>n)
+            meter_feed(&r.read.meter, at, <size_t>n)
         if not conn_send(p, sink, at, <size_t>n):
             return FAILED
     if r.tunnel_ends & ended and not conn_is_backed_up(sink):
