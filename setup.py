@@ -41,6 +41,7 @@ MODULES = (
     "response",
     "tunnel",
     "relay",
+    "roster",
     "snapshot",
     "engine",
     "probe_http1",

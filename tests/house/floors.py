@@ -10,7 +10,8 @@ FAST = {
     2: ["sock", "reactor", "timer", "conn", "endpoint"],
     3: [
         "identity", "metering", "settle", "answer", "deadline", "dispatch", "request", "response",
-        "tunnel", "relay", "snapshot", "engine", "probe_http1", "probe_meter", "probe_core",
+        "tunnel", "relay", "roster", "snapshot", "engine", "probe_http1", "probe_meter",
+        "probe_core",
     ],
 }  # fmt: skip
 

@@ -188,7 +188,7 @@ cdef void describe_attempt(const Relay *r, Attempt *a) noexcept nogil:
     a.tried = r.tried
     # A reused conn that died says nothing about the endpoint, and is free of charge once: with
     # attempts = 1 the race with a server's keep-alive would otherwise still reach the caller.
-    a.attempts = <int>r.upstream.attempts
+    a.attempts = <int>r.terms.attempts
     if r.was_reused and r.tried == 1:
         a.attempts += 1
 
@@ -211,11 +211,11 @@ cdef bint try_elsewhere(Plane *p, Relay *r) noexcept nogil:
     """The endpoint answered 503 or 429: it has not begun to work on this request. 1: another
     attempt is on its way; 0: the answer goes to the caller."""
     cdef Attempt a
-    if not r.upstream.retry_on_busy:
+    if not r.terms.retry_on_busy:
         return 0
     describe_attempt(r, &a)
     a.busy = 1
-    a.attempts = <int>r.upstream.attempts
+    a.attempts = <int>r.terms.attempts
     if not may_retry(&a):
         return 0
     r.endpoint.n_failures += 1

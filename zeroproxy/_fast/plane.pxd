@@ -96,6 +96,7 @@ cdef struct Endpoint:       # one address of an upstream; Python writes the word
     uint32_t index          # in the plane's table
     uint8_t up              # 1: in rotation
     uint8_t draining        # 1: no new exchange
+    uint8_t removed         # 1: not its upstream's any more; the slot waits for its address
     uint32_t weight
     uint32_t inflight
     uint32_t max_idle
@@ -138,6 +139,22 @@ cdef struct Upstream:       # a named group of endpoints that serve the same mod
     Histogram request
     Histogram queue_wait
     Histogram gap           # between two reads of one streamed response
+
+
+cdef struct Terms:          # in force when the exchange began: a reload changes none of it
+    uint64_t body_bytes
+    uint64_t body_ns        # time limits; 0: none
+    uint64_t stall_ns
+    uint64_t tunnel_ns
+    uint64_t queue_ns       # from here on: its upstream's
+    uint64_t connect_ns
+    uint64_t first_byte_ns
+    uint64_t stream_idle_ns
+    uint64_t total_ns
+    uint32_t extra_bytes
+    uint32_t interims
+    uint32_t attempts
+    uint8_t retry_on_busy
 
 
 cdef struct Relay:          # one downstream conn, and the exchange it is busy with
@@ -187,6 +204,7 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint8_t id_len
     uint8_t path_len
     Buffer held             # the request as it goes upstream, kept for a retry
+    Terms terms
     Body ask                # walks the request body
     Body reply              # walks the response body
     uint64_t began_wall_ns

@@ -186,21 +186,26 @@ cdef void give_back_attempt(Plane *p, Relay *r) noexcept nogil:
 
 cdef void give_back_permit(Plane *p, Relay *r) noexcept nogil:
     cdef Upstream *u = r.upstream
-    cdef Relay *waiting
     if not r.holds_permit:
         return
     r.holds_permit = 0
     p.counters.permits -= 1
     invariant(u.inflight > 0)
-    waiting = u.queue_head
-    if waiting == NULL or (u.max_inflight and u.inflight > u.max_inflight):
-        u.inflight -= 1
-        return
-    leave_queue(waiting)
-    waiting.holds_permit = 1
-    waiting.admitted_ns = p.now_ns
-    p.counters.permits += 1
-    relay_later(p, waiting)
+    u.inflight -= 1
+    admit_waiting(p, u)
+
+
+cdef void admit_waiting(Plane *p, Upstream *u) noexcept nogil:
+    """Permits for the first in the queue, as many as there are."""
+    cdef Relay *waiting
+    while u.queue_head != NULL and (u.max_inflight == 0 or u.inflight < u.max_inflight):
+        waiting = u.queue_head
+        leave_queue(waiting)
+        u.inflight += 1
+        waiting.holds_permit = 1
+        waiting.admitted_ns = p.now_ns
+        p.counters.permits += 1
+        relay_later(p, waiting)
 
 
 cdef void leave_queue(Relay *r) noexcept nogil:

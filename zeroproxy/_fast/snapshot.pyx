@@ -1,4 +1,8 @@
-"""The plane as plain Python values: dicts, lists, ints. Runs per scrape, never per request."""
+"""The plane as plain Python values: dicts, lists, ints. Runs per scrape, never per request.
+
+Law. `names` is (upstreams, endpoints), each a list by index that only ever grows and is longer
+     than any index in a record: the flusher's thread reads it while the loop's appends.
+"""
 
 from libc.stdint cimport uint32_t
 
@@ -39,24 +43,27 @@ cdef dict read_upstream(const Upstream *u, str name, list urls):
             "ttft": read_histogram(&u.ttft), "request": read_histogram(&u.request),
             "queue_wait": read_histogram(&u.queue_wait), "gap": read_histogram(&u.gap),
         },
-        "endpoints": [read_endpoint(u.endpoints[i], urls[i]) for i in range(u.n_endpoints)],
+        "endpoints": [read_endpoint(u.endpoints[i], urls[u.endpoints[i].index])
+                      for i in range(u.n_endpoints)],
     }
 
 
-cdef str upstream_name(int index, list names):
-    return names[index][0] if index < len(names) else ""
+cdef str upstream_name(int index, tuple names):
+    return names[0][index] if index < len(names[0]) else ""
 
 
-cdef str endpoint_url(int index, list names):
-    """Endpoints are numbered across upstreams, in the order they were added."""
-    for _, urls in names:
-        if index < len(urls):
-            return urls[index]
-        index -= len(urls)
-    return ""
+cdef str endpoint_url(int index, tuple names):
+    return names[1][index] if index < len(names[1]) else ""
 
 
-cdef list read_requests(Stats *stats, list names):
+cdef list read_leaving(Plane *p, list urls):
+    """Endpoints that were removed and still have exchanges to finish."""
+    cdef uint32_t i
+    return [{"url": urls[i], "inflight": p.endpoints[i].inflight} for i in range(p.n_endpoints)
+            if p.endpoints[i].removed and p.endpoints[i].inflight]
+
+
+cdef list read_requests(Stats *stats, tuple names):
     cdef uint32_t i
     cdef Series *s
     found = []
@@ -75,7 +82,7 @@ cdef list read_requests(Stats *stats, list names):
     return found
 
 
-cdef list read_tokens(Stats *stats, list names):
+cdef list read_tokens(Stats *stats, tuple names):
     cdef uint32_t i
     cdef TokenSeries *t
     found = []
@@ -91,7 +98,7 @@ cdef list read_tokens(Stats *stats, list names):
     return found
 
 
-cdef dict read_plane(Plane *p, Stats *stats, list names):
+cdef dict read_plane(Plane *p, Stats *stats, tuple names):
     cdef uint32_t i
     idle = 0
     upstream_conns = p.counters.upstream_conns
@@ -105,8 +112,9 @@ cdef dict read_plane(Plane *p, Stats *stats, list names):
         },
         "fds": {"downstream": p.counters.relays, "upstream": upstream_conns,
                 "listener": p.n_listeners},
-        "upstreams": [read_upstream(p.upstreams[i], names[i][0], names[i][1])
+        "upstreams": [read_upstream(p.upstreams[i], names[0][i], names[1])
                       for i in range(p.n_upstreams)],
+        "leaving": read_leaving(p, names[1]),
         "requests": read_requests(stats, names),
         "tokens": read_tokens(stats, names),
         "counters": {
@@ -124,7 +132,7 @@ cdef object known(value):
     return value if value >= 0 else None
 
 
-cdef dict read_record(const Record *r, list names):
+cdef dict read_record(const Record *r, tuple names):
     return {
         "serial": r.serial, "time_ns": r.began_wall_ns, "queue_ns": r.queue_ns,
         "connect_ns": r.connect_ns, "ttft_ns": r.ttft_ns, "total_ns": r.total_ns,
