@@ -314,7 +314,9 @@ async def test_an_embedded_proxy_reloads_what_its_program_gives_it():
         ):
             await until(lambda: proxy.ready()[0])
             assert await proxy.reload(embedded_config(b.url)) == ["upstream[0].endpoints"]
-            async with session.post(f"{proxy.listen[0]}/v1/chat/completions", data=chat()) as answer:
+            async with session.post(
+                f"{proxy.listen[0]}/v1/chat/completions", data=chat()
+            ) as answer:
                 await answer.read()
             assert (a.stats.begun, b.stats.begun) == (0, 1)
             with pytest.raises(zeroproxy.ReloadError, match=r"^admin\.listen: cannot change"):
