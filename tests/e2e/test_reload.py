@@ -257,6 +257,35 @@ def test_a_browser_may_not_reload(proxy):
     assert proxy.status()["reloads"]["ok"] == 0
 
 
+def test_a_drain_is_not_reloaded(sim):
+    with ProxyProcess(upstream_toml(sim.url)) as proxy:
+        conn = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=30)
+        conn.request("POST", "/v1/chat/completions", chat(100_000))
+        response = conn.getresponse()
+        proxy.terminate()
+        proxy.until(lambda s: s["phase"] == "draining")
+        assert refused_reload(proxy) == (422, "the proxy is draining")
+        os.kill(proxy.pid, signal.SIGHUP)
+        proxy.until(lambda s: s["reloads"]["failed"] == 2)
+        os.kill(proxy.pid, signal.SIGINT)
+        with pytest.raises(http.client.IncompleteRead):
+            response.read()
+        conn.close()
+        assert proxy.stop() == 0
+
+
+def test_a_burst_of_hang_ups_is_survived(proxy):
+    replace_upstream(proxy, "[limits]\nbody_bytes = 5\n" + upstream_toml("http://127.0.0.1:1"))
+    for _ in range(200):
+        os.kill(proxy.pid, signal.SIGHUP)
+    proxy.until(lambda s: s["upstreams"][0]["endpoints"][0]["url"] == "http://127.0.0.1:1")
+    assert proxy.status()["reloads"]["failed"] == 0
+    with pytest.raises(urllib.error.HTTPError) as found:
+        proxy.until(lambda _: not proxy.fetch("/readyz"))
+    found.value.close()
+    assert found.value.code == 503
+
+
 # ---------------------------------------------------------------- the access log
 
 

@@ -15,12 +15,14 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, ValidationError, convert, to_builtins
 from msgspec.structs import replace
 
 from zeroproxy._fast.engine import Engine
 from zeroproxy.config import Config
-from zeroproxy.errors import ReloadError, ZeroproxyError, one_line
+from zeroproxy.config_load import show
+from zeroproxy.config_rules import check_together
+from zeroproxy.errors import ConfigError, ReloadError, ZeroproxyError, one_line
 from zeroproxy.metering.flusher import Sink
 from zeroproxy.metering.jsonl import open_sink
 from zeroproxy.policy.readiness import Readiness
@@ -70,6 +72,20 @@ def differences(old: Any, new: Any, key: str = "") -> Iterator[str]:
 def is_live(key: str) -> bool:
     plain = re.sub(r"\[\d+\]", "", key)
     return any(plain == live or plain.startswith(live + ".") for live in LIVE)
+
+
+def check(config: Config) -> None:
+    """Types, ranges and what only several keys together can say: whoever embeds the proxy may have
+    made `config` by hand. Raises ReloadError."""
+
+    def wrong(message: str, path: tuple[str | int, ...]) -> ConfigError:
+        return ConfigError(message, key=show(path))
+
+    try:
+        convert(to_builtins(config), Config)
+        check_together(config, wrong)
+    except (ValidationError, ConfigError) as error:
+        raise ReloadError(one_line(str(error))) from None
 
 
 def plan(old: Config, new: Config) -> list[str]:
@@ -173,6 +189,7 @@ class Reloader:
 
     async def _reload(self, config: Config) -> list[str]:
         running = self._running
+        check(config)
         changed = plan(running.config, config)
         assert running.engine is not None and running.members is not None
         try:
