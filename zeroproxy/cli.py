@@ -22,7 +22,8 @@ examples:
                                       a simulated inference server to try it on
   zeroproxy demo                      both, with a few requests sent through
 
-signals: SIGTERM or SIGINT drains (server.drain_timeout), a second one cuts.
+signals: SIGTERM or SIGINT drains (server.drain_timeout), a second one cuts; SIGHUP reads the
+         configuration again.
 documentation: README.md; every key of the configuration: conf/reference.toml
 """
 
@@ -81,7 +82,7 @@ def run_proxy(path: str) -> int:
     config = load_config(path)
     from zeroproxy.server.worker import run
 
-    return run(config)
+    return run(config, path)
 
 
 def dispatch(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:

@@ -46,6 +46,11 @@ class Proxy:
     ) -> None:
         await self.stop(0 if error is not None else None)
 
+    async def reload(self, config: Config) -> list[str]:
+        """Put another configuration in force while exchanges run; returns the keys that changed.
+        Raises ReloadError, with the old one untouched (docs/reload.md)."""
+        return await self._worker.reloader.reload(config)
+
     @property
     def listen(self) -> list[str]:
         """URLs of the data listeners, with the ports the kernel chose."""

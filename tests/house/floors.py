@@ -5,13 +5,14 @@ FAST = {
     0: ["types", "meter_types", "plane", "invariant", "clock", "outcome"],
     1: [
         "buffer", "grammar", "values", "fields", "rules", "startline", "http1", "body", "headers",
-        "scan", "vocabulary", "fold", "jsonwalk", "frames", "meter", "asked", "strip", "ring", "stats",
-        "exchange",
+        "scan", "vocabulary", "fold", "jsonwalk", "frames", "sse", "meter", "asked", "strip", "ring",
+        "stats", "exchange",
     ],
     2: ["sock", "reactor", "timer", "conn", "endpoint"],
     3: [
-        "identity", "metering", "settle", "answer", "deadline", "dispatch", "editing", "request", "response",
-        "tunnel", "relay", "snapshot", "engine", "probe_http1", "probe_meter", "probe_core",
+        "identity", "metering", "settle", "answer", "deadline", "dispatch", "editing", "request",
+        "response", "tunnel", "relay", "roster", "snapshot", "engine", "probe_http1",
+        "probe_meter", "probe_core",
     ],
 }  # fmt: skip
 

@@ -41,6 +41,7 @@ class Source:
             "tokens": [{"upstream": "u", "model": "m\n", "tenant": "", "prompt": 3,
                         "completion": 4, "cached": 1, "reasoning": 0}],
             "ring": {"records": 0, "overflow": 2},
+            "reloads": {"ok": 3, "failed": 1, "last": "ok"},
             "bounds_ns": [10**6 * 2**k for k in range(N - 1)],
         }  # fmt: skip
 

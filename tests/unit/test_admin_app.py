@@ -62,6 +62,7 @@ SNAPSHOT: dict[str, Any] = {
          "cached": 0, "reasoning": 0},
     ],
     "ring": {"records": 1, "overflow": 6},
+    "reloads": {"ok": 2, "failed": 1, "last": "failed"},
     "counters": {"relays": 7},
     "bounds_ns": [250_000 * 2**k for k in range(BUCKETS - 1)],
 }  # fmt: skip

@@ -40,7 +40,9 @@ PER_CHOICE = sse(
     {"choices": [], "usage": usage(5, 4)},
     {"choices": [], "usage": usage(5, 6)},
 )
-RESPONSES = sse({"response": {"usage": {"input_tokens": 9, "output_tokens": 4}}, "type": "response.completed"})
+RESPONSES = sse(
+    {"response": {"usage": {"input_tokens": 9, "output_tokens": 4}}, "type": "response.completed"}
+)
 DECOYS = sse(
     {"model": "m-1", "choices": choice('"usage":{"completion_tokens":99}')},
     {"choices": [{"index": 0, "logprobs": {"top": {"usage": {"completion_tokens": 98}}}}]},

@@ -4,6 +4,7 @@ Law 1. A deadline is computed, never stored: progress only writes a time stamp, 
        a reason to look, not a verdict. So a relayed event costs no timer work.
 Law 2. Every phase that waits for somebody has a limit of its own: a long prefill (first_byte) is
        not a hang in mid-response (stream_idle), and a reader who does not read (stall) is neither.
+Law 3. Once its head has begun, an exchange is measured by its own terms, whatever a reload says.
 """
 
 from libc.stdint cimport uint64_t
@@ -32,18 +33,18 @@ cdef inline uint64_t earlier(uint64_t a, uint64_t b) noexcept nogil:
     return b if a == 0 else a if b == 0 or a < b else b
 
 
-cdef uint64_t waiting_deadline(const Plane *p, const Relay *r) noexcept nogil:
+cdef uint64_t waiting_deadline(const Relay *r) noexcept nogil:
     if conn_is_backed_up(r.up):
-        return after(r.up.write_ns, p.limits.stall_ns)
+        return after(r.up.write_ns, r.terms.stall_ns)
     if not r.ask.done:
-        return after(r.asked_ns, p.limits.body_ns)
-    return after(r.asked_ns, r.upstream.first_byte_ns)
+        return after(r.asked_ns, r.terms.body_ns)
+    return after(r.asked_ns, r.terms.first_byte_ns)
 
 
-cdef uint64_t relaying_deadline(const Plane *p, const Relay *r) noexcept nogil:
+cdef uint64_t relaying_deadline(const Relay *r) noexcept nogil:
     if conn_is_backed_up(&r.down):
-        return after(r.down.write_ns, p.limits.stall_ns)
-    return after(r.heard_ns, r.upstream.stream_idle_ns)
+        return after(r.down.write_ns, r.terms.stall_ns)
+    return after(r.heard_ns, r.terms.stream_idle_ns)
 
 
 cdef uint64_t deadline(const Plane *p, const Relay *r) noexcept nogil:
@@ -55,20 +56,20 @@ cdef uint64_t deadline(const Plane *p, const Relay *r) noexcept nogil:
     if phase == PHASE_HEAD:
         return after(r.began_ns, p.limits.header_ns)
     if phase == PHASE_FLUSHING:
-        return after(r.down.write_ns, p.limits.stall_ns)
+        return after(r.down.write_ns, r.terms.stall_ns)
     if phase == PHASE_LINGERING:
         return after(r.down.since_ns, p.limits.linger_ns)
     if phase == PHASE_TUNNEL:
-        return after(r.heard_ns if r.heard_ns > r.asked_ns else r.asked_ns, p.limits.tunnel_ns)
+        return after(r.heard_ns if r.heard_ns > r.asked_ns else r.asked_ns, r.terms.tunnel_ns)
     if phase == PHASE_QUEUED:
-        due = after(r.queued_ns, r.upstream.queue_ns)
+        due = after(r.queued_ns, r.terms.queue_ns)
     elif phase == PHASE_CONNECTING:
-        due = after(r.attempt_ns, r.upstream.connect_ns)
+        due = after(r.attempt_ns, r.terms.connect_ns)
     elif phase == PHASE_WAITING:
-        due = waiting_deadline(p, r)
+        due = waiting_deadline(r)
     elif phase == PHASE_RELAYING:
-        due = relaying_deadline(p, r)
-    return earlier(due, after(r.began_ns, r.upstream.total_ns))
+        due = relaying_deadline(r)
+    return earlier(due, after(r.began_ns, r.terms.total_ns))
 
 
 cdef void arm(Plane *p, Relay *r) noexcept nogil:

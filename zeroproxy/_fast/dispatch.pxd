@@ -8,4 +8,5 @@ cdef void end_with(Plane *p, Relay *r, int what, int who, int why) noexcept nogi
 cdef void lose_attempt(Plane *p, Relay *r, int why) noexcept nogil
 cdef void cut(Plane *p, Relay *r, int why) noexcept nogil
 cdef bint send_up(Plane *p, Relay *r, const char *at, size_t n) noexcept nogil
+cdef void undo_edits(Relay *r) noexcept nogil
 cdef bint try_elsewhere(Plane *p, Relay *r) noexcept nogil

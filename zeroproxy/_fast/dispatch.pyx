@@ -8,6 +8,7 @@ Law 2. After `feed` the relay may be closed: callers look at r.phase again befor
 from libc.stddef cimport size_t
 
 from zeroproxy._fast.answer cimport send_answer, write_cut_event
+from zeroproxy._fast.asked cimport edit_undo
 from zeroproxy._fast.body cimport frame_chunk
 from zeroproxy._fast.buffer cimport (
     buffer_append,
@@ -26,7 +27,7 @@ from zeroproxy._fast.conn cimport (
 from zeroproxy._fast.deadline cimport arm
 from zeroproxy._fast.endpoint cimport endpoint_connect, endpoint_take_idle, upstream_pick
 from zeroproxy._fast.exchange cimport Attempt, exchange_step, may_retry
-from zeroproxy._fast.plane cimport Endpoint, Plane, Relay, Upstream
+from zeroproxy._fast.plane cimport USAGE_REFUSED, Endpoint, Plane, Relay, Upstream
 from zeroproxy._fast.settle cimport (
     blame,
     give_back_all,
@@ -149,8 +150,19 @@ cdef bint is_our_poverty() noexcept nogil:
     return errno == EMFILE or errno == ENFILE or errno == ENOMEM or errno == ENOBUFS
 
 
+cdef void undo_edits(Relay *r) noexcept nogil:
+    """Take back what was written into the request that is held."""
+    cdef int k
+    for k in range(r.n_edits):
+        edit_undo(buffer_bytes(&r.held) + r.edits[k].at, r.edits[k].n, r.edits[k].was)
+    r.edited = 0
+    r.usage_by = USAGE_REFUSED
+
+
 cdef int send_held(Plane *p, Relay *r) noexcept nogil:
     """The upstream conn is ready: send the request, let the body flow."""
+    if r.edited and r.endpoint.refuses_usage and r.replayable:
+        undo_edits(r)
     if r.owes_continue and r.ask.total == 0 and not r.ask.done:
         conn_send(p, &r.down, b"HTTP/1.1 100 Continue\r\n\r\n", 25)
     r.owes_continue = 0
@@ -188,7 +200,7 @@ cdef void describe_attempt(const Relay *r, Attempt *a) noexcept nogil:
     a.tried = r.tried
     # A reused conn that died says nothing about the endpoint, and is free of charge once: with
     # attempts = 1 the race with a server's keep-alive would otherwise still reach the caller.
-    a.attempts = <int>r.upstream.attempts
+    a.attempts = <int>r.terms.attempts
     if r.was_reused and r.tried == 1:
         a.attempts += 1
 
@@ -213,11 +225,11 @@ cdef bint try_elsewhere(Plane *p, Relay *r) noexcept nogil:
     """The endpoint answered 503 or 429: it has not begun to work on this request. 1: another
     attempt is on its way; 0: the answer goes to the caller."""
     cdef Attempt a
-    if not r.upstream.retry_on_busy:
+    if not r.terms.retry_on_busy:
         return 0
     describe_attempt(r, &a)
     a.busy = 1
-    a.attempts = <int>r.upstream.attempts
+    a.attempts = <int>r.terms.attempts
     if not may_retry(&a):
         return 0
     r.endpoint.n_failures += 1

@@ -11,20 +11,20 @@ Law 3. Nothing is edited under a digest, a signature or a coding of the body.
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcpy
 
 from zeroproxy._fast.asked cimport (
     EDITED_USAGE,
     WISH_NOTHING,
+    WISH_RUNNING,
     Edit,
     asked_begin,
     asked_feed,
     asked_longest,
-    edit_undo,
 )
 from zeroproxy._fast.body cimport frame_chunk, frame_last
-from zeroproxy._fast.buffer cimport buffer_bytes, buffer_len
-from zeroproxy._fast.dispatch cimport feed, send_up
+from zeroproxy._fast.buffer cimport buffer_len
+from zeroproxy._fast.dispatch cimport feed, send_up, undo_edits
 from zeroproxy._fast.meter_types cimport Asked
 from zeroproxy._fast.metering cimport ends_with, is_word, kind_of_type
 from zeroproxy._fast.meter cimport KIND_JSON
@@ -34,6 +34,7 @@ from zeroproxy._fast.plane cimport (
     USAGE_BY_US,
     USAGE_REFUSED,
     USAGE_UNASKED,
+    Endpoint,
     Plane,
     Relay,
 )
@@ -75,12 +76,19 @@ cdef bint seals_body(const Head *h, const Field *f) noexcept nogil:
 
 
 cdef int wish_for(const Relay *r) noexcept nogil:
-    """What this request may be asked for, by its path and by what its only endpoint refuses."""
+    """What this request may be asked for: what every endpoint it may go to understands."""
+    cdef const Endpoint *e
+    cdef uint32_t k
+    cdef int wish = WISH_RUNNING
     if not ends_with(r.path, r.path_len, b"/completions", 12):
         return WISH_NOTHING
-    if r.upstream.n_endpoints == 1 and r.upstream.endpoints[0].refuses_usage:
-        return WISH_NOTHING
-    return r.upstream.wish
+    for k in range(r.upstream.n_endpoints):
+        e = r.upstream.endpoints[k]
+        if e.wish < wish:
+            wish = e.wish
+        if e.refuses_usage and r.upstream.n_endpoints == 1:
+            return WISH_NOTHING
+    return wish
 
 
 cdef void begin_editing(Plane *p, Relay *r, Head *h, size_t here) noexcept nogil:
@@ -247,14 +255,6 @@ cdef bint pass_body(Plane *p, Relay *r, char *data, size_t n, bint is_last) noex
 
 
 # ---------------------------------------------------------------- refusals
-
-
-cdef void undo_edits(Relay *r) noexcept nogil:
-    cdef int k
-    for k in range(r.n_edits):
-        edit_undo(buffer_bytes(&r.held) + r.edits[k].at, r.edits[k].n, r.edits[k].was)
-    r.edited = 0
-    r.usage_by = USAGE_REFUSED
 
 
 cdef bint retry_unedited(Plane *p, Relay *r, int status) noexcept nogil:

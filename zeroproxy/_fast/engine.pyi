@@ -1,7 +1,22 @@
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 IS_DEBUG: bool
+
+#: url, sockaddr, authority, weight, max_idle, idle_timeout
+EndpointSpec = tuple[str, bytes, bytes, int, int, float]
+
+class UpstreamWords(TypedDict):
+    balance: int
+    max_inflight: int
+    queue: int
+    queue_timeout: float
+    connect: float
+    first_byte: float
+    stream_idle: float
+    total: float
+    attempts: int
+    retry_on_busy: bool
 
 class Engine:
     def __init__(
@@ -15,19 +30,15 @@ class Engine:
     def add_upstream(
         self,
         name: str,
-        endpoints: Sequence[tuple[str, bytes, bytes, int, int, float]],
-        *,
-        balance: int,
-        max_inflight: int,
-        queue: int,
-        queue_timeout: float,
-        connect: float,
-        first_byte: float,
-        stream_idle: float,
-        total: float,
-        attempts: int,
-        retry_on_busy: bool,
+        endpoints: Sequence[EndpointSpec],
+        **words: Unpack[UpstreamWords],
     ) -> int: ...
+    def set_limits(self, limits: Any) -> None: ...
+    def set_switches(self, *, via: bool, trust_forwarded: bool) -> None: ...
+    def set_tracing(self, sample: float) -> None: ...
+    def set_upstream(self, index: int, **words: Unpack[UpstreamWords]) -> None: ...
+    def add_endpoint(self, index: int, spec: EndpointSpec) -> int: ...
+    def remove_endpoint(self, index: int) -> None: ...
     def set_endpoint(
         self,
         index: int,
@@ -35,6 +46,9 @@ class Engine:
         up: bool | None = None,
         draining: bool | None = None,
         weight: int | None = None,
+        max_idle: int | None = None,
+        idle_timeout: float | None = None,
+        wish: int | None = None,
     ) -> None: ...
     def prewarm(self, index: int, n: int) -> int: ...
     def listen(self, fd: int, is_unix: bool = False) -> int: ...
@@ -46,4 +60,5 @@ class Engine:
     def busy(self) -> int: ...
     def snapshot(self) -> dict[str, Any]: ...
     def records(self, n: int) -> list[dict[str, Any]]: ...
+    def overflow(self) -> list[dict[str, Any]]: ...
     def close(self) -> None: ...

@@ -2,11 +2,15 @@
 
     Engine(...)              limits and switches; no descriptor of the outside world yet
     add_upstream(...)        a group of endpoints; returns its index
+    add_endpoint(i, spec)    one more for upstream i; remove_endpoint(i) takes it out again
+    set_limits(...), set_switches(...), set_upstream(i, ...)
+                             what a reload writes; exchanges that have begun keep their terms
     listen(fd)               accept on a listening, non-blocking descriptor (borrowed)
     fileno(), on_ready()     for loop.add_reader; on_ready says whether to call it again soon
-    set_endpoint(i, ...)     the words policy writes: up, draining, weight
+    set_endpoint(i, ...)     the words policy writes: up, draining, weight, pool
     prewarm(i, n)            have n idle conns
     drain(), close_all()     every exchange its conn's last; then cut what still runs
+    set_tracing(share)       make spans
     snapshot()               counters, gauges, histograms, as plain dicts
     records(n)               the ring's consumer side; the only door for another thread
     close()                  give everything back
@@ -15,9 +19,8 @@ Law. Adding a door is a design decision (ARCHITECTURE.md). Nothing here runs per
      drains with the GIL released and runs no Python at all.
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcpy
+from libc.stdint cimport int64_t, uint32_t
+from libc.stdlib cimport calloc, free, malloc
 
 from zeroproxy._fast.buffer cimport pool_close, pool_init
 from zeroproxy._fast.clock cimport clock_monotonic_ns
@@ -35,12 +38,21 @@ from zeroproxy._fast.relay cimport (
     run_later,
 )
 from zeroproxy._fast.ring cimport Ring, ring_close, ring_init, ring_len, ring_pop
-from zeroproxy._fast.snapshot cimport read_plane, read_record
+from zeroproxy._fast.roster cimport (
+    read_limits,
+    roster_add_endpoint,
+    roster_add_upstream,
+    roster_remove,
+    roster_set_endpoint,
+    roster_set_upstream,
+)
+from zeroproxy._fast.settle cimport admit_waiting
+from zeroproxy._fast.snapshot cimport read_plane, read_record, read_spills
 from zeroproxy._fast.sock cimport EPOLLET, EPOLLIN
 from zeroproxy._fast.stats cimport Stats
 from zeroproxy._fast.timer cimport timer_disarm, timer_init, wheel_close, wheel_init, wheel_run
 from zeroproxy._fast.timer cimport wheel_sync
-from zeroproxy._fast.types cimport BLOCK_LARGE, FIELDS_MAX, SLACK
+from zeroproxy._fast.types cimport BLOCK_LARGE, SLACK
 
 IS_DEBUG = bool(ZP_DEBUG)
 
@@ -88,19 +100,13 @@ cdef bint drain_plane(Plane *p) noexcept nogil:
     return more
 
 
-cdef uint64_t ns(double seconds) except? 0:
-    if seconds < 0:
-        raise ValueError(f"a time limit cannot be negative: {seconds}")
-    return <uint64_t>(seconds * 1e9)
-
-
 cdef class Engine:
     """One worker's data plane. Use it from the loop's thread only, except `records`."""
 
     cdef Plane *p
     cdef Ring ring
     cdef Stats *stats
-    cdef list names         # per upstream: (name, [url, ...])
+    cdef tuple names        # snapshot's: upstreams, endpoints
     cdef bint is_open
 
     def __cinit__(self):
@@ -108,7 +114,7 @@ cdef class Engine:
         self.stats = <Stats *>calloc(1, sizeof(Stats))
         if self.p == NULL or self.stats == NULL:
             raise MemoryError
-        self.names = []
+        self.names = ([], [])
         self.p.reactor.epoll_fd = -1
         self.p.wheel.timer_fd = -1
 
@@ -119,7 +125,7 @@ cdef class Engine:
             raise RuntimeError("an Engine is initialised once")
         if ring_slots < 2 or ring_slots & (ring_slots - 1):
             raise ValueError(f"ring_slots must be a power of two, not {ring_slots}")
-        self.read_limits(limits)
+        read_limits(&p.limits, limits)
         p.adds_via = via
         p.trusts_forwarded = trust_forwarded
         p.now_ns = clock_monotonic_ns()
@@ -139,98 +145,78 @@ cdef class Engine:
             raise OSError("cannot seed request ids or watch the timer")
         self.is_open = True
 
-    cdef int read_limits(self, limits) except -1:
-        cdef Limits *l = &self.p.limits
-        l.request.line_bytes = limits.header_line_bytes
-        l.request.head_bytes = limits.header_bytes
-        l.request.field_count = min(limits.header_count, <int>FIELDS_MAX)
-        l.response.line_bytes = l.response.head_bytes = 49152
-        l.response.field_count = FIELDS_MAX
-        l.body_bytes = limits.body_bytes
-        l.connections = limits.connections
-        l.interims = limits.interim_responses
-        l.extra_bytes = limits.chunk_extra_bytes
-        l.header_ns = ns(limits.header_timeout)
-        l.body_ns = ns(limits.body_timeout)
-        l.idle_ns = ns(limits.idle_timeout)
-        l.stall_ns = ns(limits.write_stall_timeout)
-        l.linger_ns = ns(limits.linger_timeout)
-        l.tunnel_ns = ns(limits.tunnel_idle_timeout)
-        return 0
+    def set_limits(self, limits):
+        """New limits; an exchange that has begun keeps its own."""
+        cdef Limits found
+        read_limits(&found, limits)
+        self.p.limits = found
+
+    def set_switches(self, *, via, trust_forwarded):
+        self.p.adds_via = bool(via)
+        self.p.trusts_forwarded = bool(trust_forwarded)
 
     # ------------------------------------------------------------ upstreams
 
-    def add_upstream(self, name, endpoints, *, balance, max_inflight, queue, queue_timeout,
-                     connect, first_byte, stream_idle, total, attempts, retry_on_busy):
-        """`endpoints`: (url, sockaddr bytes, authority bytes, weight, max_idle, idle_timeout s)
-        each; times in seconds, 0: none. Returns the index of the upstream."""
-        cdef Plane *p = self.p
-        cdef Upstream *u = <Upstream *>calloc(1, sizeof(Upstream))
-        cdef void *grown = realloc(p.upstreams, (p.n_upstreams + 1) * sizeof(Upstream *))
-        if u == NULL or grown == NULL:
-            raise MemoryError
-        p.upstreams = <Upstream **>grown
-        u.index = p.n_upstreams
-        u.balance = balance
-        u.max_inflight = max_inflight
-        u.queue_max = queue
-        u.queue_ns = ns(queue_timeout)
-        u.connect_ns = ns(connect)
-        u.first_byte_ns = ns(first_byte)
-        u.stream_idle_ns = ns(stream_idle)
-        u.total_ns = ns(total)
-        u.attempts = attempts
-        u.retry_on_busy = retry_on_busy
-        u.endpoints = <Endpoint **>calloc(max(len(endpoints), 1), sizeof(Endpoint *))
-        p.upstreams[p.n_upstreams] = u
-        p.n_upstreams += 1
-        self.names.append((name, [e[0] for e in endpoints]))
+    def set_tracing(self, sample):
+        """Make a span of every exchange. `sample`: share of the traces begun here that are sampled,
+        0 to 1; a caller's own flag is kept."""
+        self.p.makes_spans = 1
+        self.p.sample_below = min(int(sample * 2 ** 64), 2 ** 64 - 1)
+
+    def add_upstream(self, name, endpoints, **words):
+        """`endpoints`: what add_endpoint takes, each; `words`: those of set_upstream, all of them.
+        Returns the index of the upstream."""
+        cdef Upstream *u = roster_add_upstream(self.p)
+        self.names[0].append(name)
+        roster_set_upstream(u, words)
         for spec in endpoints:
-            self.add_endpoint(u, spec)
+            self.add_endpoint(u.index, spec)
         return u.index
 
-    cdef int add_endpoint(self, Upstream *u, tuple spec) except -1:
-        cdef Plane *p = self.p
-        cdef bytes addr = spec[1], authority = spec[2]
-        cdef Endpoint *e = <Endpoint *>calloc(1, sizeof(Endpoint))
-        cdef void *grown = realloc(p.endpoints, (p.n_endpoints + 1) * sizeof(Endpoint *))
-        if e == NULL or grown == NULL:
-            raise MemoryError
-        if len(addr) > sizeof(e.addr) or len(authority) > sizeof(e.authority):
-            raise ValueError(f"the address of {spec[0]} is too long")
-        p.endpoints = <Endpoint **>grown
-        e.upstream = u
-        e.index = p.n_endpoints
-        e.up = 1
-        e.addr_len = <uint32_t>len(addr)
-        memcpy(e.addr, <const char *>addr, len(addr))
-        e.authority_len = <uint32_t>len(authority)
-        memcpy(e.authority, <const char *>authority, len(authority))
-        e.weight = max(spec[3], 1)
-        e.max_idle = spec[4]
-        e.idle_timeout_ns = ns(spec[5])
-        u.endpoints[u.n_endpoints] = e
-        u.n_endpoints += 1
-        p.endpoints[p.n_endpoints] = e
-        p.n_endpoints += 1
-        return 0
+    def set_upstream(self, index, **words):
+        """balance, max_inflight, queue, queue_timeout, connect, first_byte, stream_idle, total,
+        attempts, retry_on_busy; times in seconds, 0: none. Call on_ready afterwards: whoever
+        waited for a permit may have got one."""
+        cdef Upstream *u = self.upstream_at(index)
+        roster_set_upstream(u, words)
+        self.p.now_ns = clock_monotonic_ns()
+        admit_waiting(self.p, u)
+
+    cdef Upstream *upstream_at(self, index) except NULL:
+        if not 0 <= index < self.p.n_upstreams:
+            raise IndexError(f"no upstream {index}")
+        return self.p.upstreams[index]
+
+    def add_endpoint(self, index, spec):
+        """`spec`: (url, sockaddr bytes, authority bytes, weight, max_idle, idle_timeout s).
+        Returns its index: the one it had before if it was removed and has the same address."""
+        cdef Upstream *u = self.upstream_at(index)
+        cdef Endpoint *e = roster_add_endpoint(self.p, u, spec, self.names[1])
+        self.set_endpoint(e.index, weight=spec[3], max_idle=spec[4], idle_timeout=spec[5])
+        return e.index
+
+    def remove_endpoint(self, index):
+        """Take an endpoint out for good: its idle conns go, its exchanges finish."""
+        cdef Endpoint *e = self.endpoint_at(index)
+        if not e.removed:
+            roster_remove(self.p, e)
 
     cdef Endpoint *endpoint_at(self, index) except NULL:
         if not 0 <= index < self.p.n_endpoints:
             raise IndexError(f"no endpoint {index}")
         return self.p.endpoints[index]
 
-    def set_endpoint(self, index, *, up=None, draining=None, weight=None):
-        """Write the words of one endpoint; one that leaves rotation loses its idle conns."""
+    def set_endpoint(self, index, *, up=None, draining=None, weight=None, max_idle=None,
+                     idle_timeout=None, wish=None):
+        """Write the words of one endpoint; one that leaves rotation loses its idle conns. A
+        removed endpoint obeys no word. `wish`: what to ask for on a caller's behalf, 0 nothing, 1
+        usage at the end, 2 with every event."""
         cdef Endpoint *e = self.endpoint_at(index)
-        if up is not None:
-            e.up = bool(up)
-        if draining is not None:
-            e.draining = bool(draining)
-        if weight is not None:
-            e.weight = max(int(weight), 1)
-        if not e.up or e.draining:
-            endpoint_drop_idle(self.p, e)
+        if not e.removed:
+            roster_set_endpoint(self.p, e, {
+                "up": up, "draining": draining, "weight": weight, "max_idle": max_idle,
+                "idle_timeout": idle_timeout, "wish": wish,
+            })
 
     def prewarm(self, index, n):
         """Begin to open conns until `n` are idle or under way; returns how many were begun."""
@@ -324,6 +310,10 @@ cdef class Engine:
         while len(found) < n and ring_pop(&self.ring, &record):
             found.append(read_record(&record, self.names))
         return found
+
+    def overflow(self):
+        """What the ring did not take, added up since the start, as dicts. Any thread."""
+        return read_spills(self.stats, self.names)
 
     def close(self):
         """Give everything back. Open exchanges are cut. Twice is harmless."""

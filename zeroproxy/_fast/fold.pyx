@@ -10,7 +10,7 @@ Law 3. Where the server has not counted, every event with text holds at least on
        are a lower bound, and are called one. A count is exact only if no text came after it.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
 from zeroproxy._fast.fold cimport bit, value_of
 from zeroproxy._fast.meter_types cimport (
@@ -48,9 +48,7 @@ from zeroproxy._fast.meter_types cimport (
     TYPE_MESSAGE_STOP,
     TYPE_OTHER,
     TYPE_RESPONSE,
-    TYPE_RESPONSE_DONE,
     TYPE_RESPONSE_FAILED,
-    TYPE_TRANSCRIPTION,
     Meter,
     Slot,
 )

@@ -5,7 +5,7 @@ Law. Only looked at, never changed. What cannot be read (a compressed or masked 
 """
 
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t
 
 from zeroproxy._fast.jsonwalk cimport walk_begin, walk_feed
 from zeroproxy._fast.meter_types cimport Meter

@@ -1,6 +1,7 @@
 from libc.stddef cimport size_t
 
-from zeroproxy._fast.plane cimport Plane
+from zeroproxy._fast.plane cimport Plane, Relay
+from zeroproxy._fast.types cimport Head
 
 cdef enum:
     REQUEST_ID_LEN = 32
@@ -8,4 +9,4 @@ cdef enum:
 
 cdef int identity_init(Plane *p) noexcept nogil
 cdef size_t make_request_id(Plane *p, char *out) noexcept nogil
-cdef size_t make_traceparent(Plane *p, char *out) noexcept nogil
+cdef size_t adopt_trace(Plane *p, Relay *r, Head *h, char *out) noexcept nogil

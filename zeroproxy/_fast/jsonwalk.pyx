@@ -1,7 +1,7 @@
 """A resumable walk through JSON text that keeps only what is counted.
 
-Law 1. Any split, no buffer: a key or a word that matters is at most WALK_TEXT bytes long, everything
-       else is only stepped over, strings by memchr.
+Law 1. Any split, no buffer: a key or a word that matters is at most WALK_TEXT bytes long,
+       everything else is only stepped over, strings by memchr.
 Law 2. A name means something only where vocabulary.pyx lists it. Text inside strings, and the same
        name anywhere else (logprobs keyed by token text), is never looked at.
 Law 3. Malformed text cannot hurt: depth and lengths are bounded, unknown bytes are stepped over.

@@ -10,8 +10,8 @@ that matches is not walked again, and one whose head matches is walked from the 
 """
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memchr, memcmp, memcpy, memset
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memchr, memset
 
 from zeroproxy._fast.fold cimport bit, count_text, fold_all
 from zeroproxy._fast.frames cimport walk_frames
@@ -43,26 +43,12 @@ from zeroproxy._fast.meter_types cimport (
     Meter,
 )
 from zeroproxy._fast.scan cimport string_end
+from zeroproxy._fast.sse cimport Lines, end_event, end_line, walk_lines
 from zeroproxy._fast.types cimport NONE, Tokens
 
 
 cdef extern from "hash.h" nogil:
     uint64_t hash_bytes "zp_hash"(const void *at, size_t len) noexcept
-
-
-cdef enum LineState:
-    LINE_NAME = 0           # of an SSE field
-    LINE_DATA
-    LINE_EVENT              # the event's name
-    LINE_OTHER              # another field, or a comment
-
-
-cdef struct Lines:          # what one call of walk_lines met
-    size_t data_at          # where the last data began
-    uint32_t n_data         # pieces of data
-
-
-cdef const char *DONE = b"[DONE]"
 
 
 cdef void meter_begin(Meter *m, int kind) noexcept nogil:
@@ -78,134 +64,7 @@ cdef void meter_begin(Meter *m, int kind) noexcept nogil:
     walk_begin(m)
 
 
-# ---------------------------------------------------------------- lines, in any split
-
-
-cdef void match_done(Meter *m, const char *at, size_t len) noexcept nogil:
-    """Whether an event's data is exactly [DONE]; done_len 7: it is not."""
-    cdef size_t k
-    for k in range(len):
-        if m.done_len == 0 and at[k] == c' ':
-            continue
-        m.done_len = <uint8_t>(m.done_len + 1 if m.done_len < 6 and at[k] == DONE[m.done_len] else 7)
-        if m.done_len == 7:
-            return
-
-
-cdef void take_data(Meter *m, const char *at, size_t len) noexcept nogil:
-    m.has_data = 1
-    if m.done_len < 7:
-        match_done(m, at, len)
-    if not m.is_over:
-        walk_feed(m, at, len)
-
-
-cdef void name_line(Meter *m) noexcept nogil:
-    """A colon: the field's name is complete."""
-    cdef const char *name = m.name
-    cdef size_t n = m.name_len
-    if n >= 3 and m.n_events == 0 and memcmp(name, b"\xef\xbb\xbf", 3) == 0:
-        name += 3
-        n -= 3
-    m.line = LINE_OTHER
-    if n == 4 and memcmp(name, b"data", 4) == 0:
-        m.line = LINE_DATA
-    elif n == 5 and memcmp(name, b"event", 5) == 0:
-        m.line = LINE_EVENT
-    elif n == 5 and memcmp(name, b"error", 5) == 0:
-        # llama-box and older llama.cpp.
-        m.has_failed |= not m.is_over
-        m.line = LINE_DATA
-    m.name_len = 0
-
-
-cdef void take_name(Meter *m, char c) noexcept nogil:
-    """A byte of a field's name, or of an event's (the colon's blank left out)."""
-    if m.name_len < sizeof(m.name):
-        m.name[m.name_len] = c
-        m.name_len += 1
-
-
-cdef void end_event(Meter *m) noexcept nogil:
-    if not m.is_over:
-        m.n_events += m.has_data
-    m.has_data = 0
-    m.done_len = 0
-    walk_begin(m)
-
-
-cdef void end_line(Meter *m) noexcept nogil:
-    if m.is_blank:
-        end_event(m)
-        m.at_edge = 1
-    elif m.line == LINE_DATA:
-        if m.done_len == 6:
-            m.is_over = m.is_ended = 1
-        else:
-            walk_feed(m, b"\n", 1)
-    elif m.line == LINE_EVENT and m.name_len == 5 and memcmp(m.name, b"error", 5) == 0:
-        m.has_failed |= not m.is_over
-    m.line = LINE_NAME
-    m.name_len = 0
-    m.is_blank = 1
-
-
-cdef size_t line_end(const char *at, size_t len) noexcept nogil:
-    """Offset of the first LF or CR; `len`: none."""
-    cdef const char *found = <const char *>memchr(at, c'\n', len)
-    cdef const char *cr
-    if found != NULL:
-        len = <size_t>(found - at)
-    cr = <const char *>memchr(at, c'\r', len)
-    return len if cr == NULL else <size_t>(cr - at)
-
-
-cdef size_t step_line(Meter *m, const char *at, size_t k, size_t len, Lines *l) noexcept nogil:
-    """The rest of a line whose field is known, without its end; returns the offset behind it."""
-    cdef size_t n = line_end(at + k, len - k)
-    cdef size_t i
-    if m.line == LINE_DATA:
-        l.data_at = k
-        l.n_data += 1
-        take_data(m, at + k, n)
-    elif m.line == LINE_EVENT:
-        for i in range(n):
-            if m.name_len or at[k + i] != c' ':
-                take_name(m, at[k + i])
-    return k + n
-
-
-cdef size_t walk_lines(
-    Meter *m, const char *at, size_t len, Lines *l, bint to_edge,
-) noexcept nogil:
-    """Lines of an event stream, from any byte to any byte, or `to_edge`: up to the end of an event.
-    Returns how many bytes were read."""
-    cdef size_t k = 0
-    cdef char c
-    while k < len and not (to_edge and m.at_edge and not m.had_cr):
-        c = at[k]
-        if m.had_cr and c == c'\n':
-            # The LF of a CRLF ends no second line.
-            m.had_cr = 0
-            k += 1
-            continue
-        m.had_cr = 0
-        if c == c'\n' or c == c'\r':
-            m.had_cr = c == c'\r'
-            end_line(m)
-            k += 1
-            continue
-        m.at_edge = 0
-        m.is_blank = 0
-        if m.line != LINE_NAME:
-            k = step_line(m, at, k, len, l)
-            continue
-        if c == c':':
-            name_line(m)
-        else:
-            take_name(m, c)
-        k += 1
-    return k
+# ---------------------------------------------------------------- series of texts
 
 
 cdef void walk_texts(Meter *m, const char *at, size_t len) noexcept nogil:

@@ -114,8 +114,10 @@ cdef struct Endpoint:       # one address of an upstream; Python writes the word
     uint32_t index          # in the plane's table
     uint8_t up              # 1: in rotation
     uint8_t draining        # 1: no new exchange
+    uint8_t wish            # asked.Wish: what to ask for on the caller's behalf
     uint8_t takes_usage     # a request that was edited to ask for usage was answered well
     uint8_t refuses_usage   # it was refused, and the same request without the edit was not
+    uint8_t removed         # 1: not its upstream's any more; the slot waits for its address
     uint32_t weight
     uint32_t inflight
     uint32_t max_idle
@@ -149,7 +151,6 @@ cdef struct Upstream:       # a named group of endpoints that serve the same mod
     Relay *queue_tail
     uint32_t attempts       # 1: no retry
     uint8_t retry_on_busy
-    uint8_t wish            # asked.Wish: what to ask for on the caller's behalf
     uint64_t queue_ns       # time limits; 0: none
     uint64_t connect_ns
     uint64_t first_byte_ns
@@ -159,6 +160,22 @@ cdef struct Upstream:       # a named group of endpoints that serve the same mod
     Histogram request
     Histogram queue_wait
     Histogram gap           # between two reads of one streamed response
+
+
+cdef struct Terms:          # in force when the exchange began: a reload changes none of it
+    uint64_t body_bytes
+    uint64_t body_ns        # time limits; 0: none
+    uint64_t stall_ns
+    uint64_t tunnel_ns
+    uint64_t queue_ns       # from here on: its upstream's
+    uint64_t connect_ns
+    uint64_t first_byte_ns
+    uint64_t stream_idle_ns
+    uint64_t total_ns
+    uint32_t extra_bytes
+    uint32_t interims
+    uint32_t attempts
+    uint8_t retry_on_busy
 
 
 cdef struct Relay:          # one downstream conn, and the exchange it is busy with
@@ -222,6 +239,7 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     Endpoint *refused_by    # borrowed: answered 400 or 422 to the edited request
     Buffer held             # the request as it goes upstream, kept for a retry
     Buffer part             # an event of the response that goes on in the next read
+    Terms terms
     Body ask                # walks the request body
     Body reply              # walks the response body
     uint64_t began_wall_ns
@@ -354,6 +372,7 @@ cdef struct Plane:
     uint8_t adds_via
     uint8_t trusts_forwarded
     uint8_t makes_spans     # each exchange is a span of its own in the caller's trace
+    uint64_t sample_below   # new traces whose low 64 bits are below it are sampled
     uint64_t serial
     uint64_t id_seed[2]
     void *ring              # ring.Ring, owned

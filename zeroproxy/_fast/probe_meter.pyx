@@ -66,7 +66,6 @@ cdef class MeterProbe:
         model = self.m.model[:self.m.model_len].decode("utf-8", "replace")
         return (*counts, exactness_name(exactness).decode(), finish, model)
 
-
     def first_wrong_split(self, const unsigned char[::1] data, bint is_whole, int status):
         """Feed `data` to copies of this meter in two parts, at every place, and byte by byte. The
         first split whose end differs from that of the whole; -1: none does."""
@@ -78,7 +77,9 @@ cdef class MeterProbe:
             meter_feed(&whole, at, n)
             for k in range(n):
                 meter_feed(&parts, at + k, 1)
-                if k + 1 < n and not same_end(parts, at + k + 1, n - k - 1, whole, is_whole, status):
+                if k + 1 == n:
+                    break
+                if not same_end(parts, at + k + 1, n - k - 1, whole, is_whole, status):
                     wrong = k + 1
                     break
             if wrong < 0 and not same_end(parts, at, 0, whole, is_whole, status):

@@ -24,8 +24,8 @@ from zeroproxy._fast.dispatch cimport end_with, feed
 from zeroproxy._fast.editing cimport begin_editing, pass_body
 from zeroproxy._fast.headers cimport Hop, find_request_id, write_request_head
 from zeroproxy._fast.http1 cimport parse_request_head
-from zeroproxy._fast.identity cimport make_request_id, make_traceparent
-from zeroproxy._fast.plane cimport Conn, Plane, Relay
+from zeroproxy._fast.identity cimport adopt_trace, make_request_id
+from zeroproxy._fast.plane cimport Conn, Plane, Relay, Upstream
 from zeroproxy._fast.settle cimport relay_later
 from zeroproxy._fast.types cimport (
     BLAME_DOWNSTREAM,
@@ -62,7 +62,6 @@ from zeroproxy._fast.types cimport (
     VERDICT_MORE,
     VERDICT_OK,
 )
-
 
 
 # ---------------------------------------------------------------- heads
@@ -105,7 +104,7 @@ cdef void adopt_head(Plane *p, Relay *r, const Head *h) noexcept nogil:
     body_begin(&r.ask, h.framing, h.length)
 
 
-cdef bint compose_request(Plane *p, Relay *r, const Head *h) noexcept nogil:
+cdef bint compose_request(Plane *p, Relay *r, Head *h) noexcept nogil:
     """Write the head as it travels on into `held`. 0: it does not fit, or no memory."""
     cdef Hop hop
     cdef char[64] trace
@@ -119,7 +118,7 @@ cdef bint compose_request(Plane *p, Relay *r, const Head *h) noexcept nogil:
     hop.request_id.at = r.request_id
     hop.request_id.len = r.id_len
     hop.traceparent.at = trace
-    hop.traceparent.len = make_traceparent(p, trace)
+    hop.traceparent.len = adopt_trace(p, r, h, trace)
     hop.adds_via = p.adds_via
     hop.trusts_forwarded = p.trusts_forwarded
     hop.framing = h.framing
@@ -128,10 +127,33 @@ cdef bint compose_request(Plane *p, Relay *r, const Head *h) noexcept nogil:
     return n != 0 and buffer_append(&r.held, &p.blocks, p.compose, n)
 
 
+cdef void agree_on_terms(const Plane *p, Relay *r) noexcept nogil:
+    r.terms.body_bytes = p.limits.body_bytes
+    r.terms.body_ns = p.limits.body_ns
+    r.terms.stall_ns = p.limits.stall_ns
+    r.terms.tunnel_ns = p.limits.tunnel_ns
+    r.terms.extra_bytes = p.limits.extra_bytes
+    r.terms.interims = p.limits.interims
+
+
+cdef void choose_upstream(Plane *p, Relay *r) noexcept nogil:
+    """The only one, in this version; its patience is part of the terms."""
+    cdef Upstream *u = p.upstreams[0]
+    r.upstream = u
+    r.terms.queue_ns = u.queue_ns
+    r.terms.connect_ns = u.connect_ns
+    r.terms.first_byte_ns = u.first_byte_ns
+    r.terms.stream_idle_ns = u.stream_idle_ns
+    r.terms.total_ns = u.total_ns
+    r.terms.attempts = u.attempts
+    r.terms.retry_on_busy = u.retry_on_busy
+
+
 cdef void begin_exchange(Plane *p, Relay *r) noexcept nogil:
     if r.phase == PHASE_IDLE:
         r.began_ns = p.now_ns
         r.began_wall_ns = clock_wall_ns()
+        agree_on_terms(p, r)
         r.id_len = <unsigned char>make_request_id(p, r.request_id)
         feed(p, r, IN_BYTES)
 
@@ -154,12 +176,12 @@ cdef size_t take_head(Plane *p, Relay *r, const char *at, size_t len) noexcept n
     adopt_head(p, r, h)
     if h.max_forwards == 0:
         refuse(p, r, FAULT_METHOD_REFUSED)
-    elif h.framing == FRAMING_LENGTH and p.limits.body_bytes and h.length > p.limits.body_bytes:
+    elif h.framing == FRAMING_LENGTH and r.terms.body_bytes and h.length > r.terms.body_bytes:
         refuse(p, r, FAULT_BODY_TOO_LARGE)
-    elif p.n_upstreams == 0:
+    elif p.n_upstreams == 0 or p.upstreams[0].n_endpoints == 0:
         end_with(p, r, IN_REFUSED, BLAME_OURSELVES, CAUSE_NO_ENDPOINT)
     else:
-        r.upstream = p.upstreams[0]
+        choose_upstream(p, r)
         begin_editing(p, r, h, len - h.consumed)
         r.is_composed = compose_request(p, r, h)
         if not r.is_composed:
@@ -186,9 +208,9 @@ cdef size_t take_body(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:
     """Pass body bytes on. `at` has SLACK bytes around it. Returns how many bytes were the body's;
     the relay may have moved on."""
     cdef Cut c
-    cdef Verdict v = body_unframe(&r.ask, at, len, &c, p.limits.extra_bytes)
+    cdef Verdict v = body_unframe(&r.ask, at, len, &c, r.terms.extra_bytes)
     r.asked_ns = p.now_ns
-    if p.limits.body_bytes and r.ask.total > p.limits.body_bytes:
+    if r.terms.body_bytes and r.ask.total > r.terms.body_bytes:
         refuse_body(p, r, FAULT_BODY_TOO_LARGE)
         return len
     if v == VERDICT_BAD:

@@ -101,7 +101,7 @@ cdef bint forward_interim(Plane *p, Relay *r, const Head *h) noexcept nogil:
     """102, 103 and the like go on to an HTTP/1.1 caller; 100 was ours to say. 0: too many."""
     cdef size_t n
     r.interims += 1
-    if r.interims > p.limits.interims:
+    if r.interims > r.terms.interims:
         return 0
     if h.status == 100 or r.minor == 0:
         return 1
@@ -120,7 +120,8 @@ cdef void begin_response(Plane *p, Relay *r, const Head *h) noexcept nogil:
     r.keeps_upstream = r.ask.done and not h.asks_close and h.framing != FRAMING_CLOSE
     body_begin(&r.reply, h.framing, h.length)
     meter_response(r, h)
-    r.strips = r.edited != 0 and r.read.meter.kind == KIND_EVENTS and r.out_framing != FRAMING_LENGTH
+    r.strips = r.edited and r.read.meter.kind == KIND_EVENTS \
+        and r.out_framing != FRAMING_LENGTH
     if not r.is_streamed:
         r.first_ns = p.now_ns
 
@@ -264,7 +265,7 @@ cdef void relay_body(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:
     cdef Cut c
     cdef size_t before = 0, n
     cdef char *data
-    cdef Verdict v = body_unframe(&r.reply, at, len, &c, p.limits.extra_bytes)
+    cdef Verdict v = body_unframe(&r.reply, at, len, &c, r.terms.extra_bytes)
     data = at + c.data_at
     n = read_data(p, r, &data, c.data_len, v == VERDICT_OK)
     r.bytes_out += n

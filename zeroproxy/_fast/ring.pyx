@@ -3,8 +3,8 @@
 Law 1. `head` is written only by the producer (the engine), `tail` only by the consumer (the
        flusher's thread). head - tail <= slots, always; both only grow.
 Law 2. A slot's bytes are written before `head` is released, and read before `tail` is.
-Law 3. A full ring drops the record and counts it. Detail is lost then, totals never: Stats is
-       brought up to date before the ring is tried.
+Law 3. A full ring refuses the record and counts it. Detail is lost then, totals never: the caller
+       adds the record to what was spilled (stats.pyx).
 """
 
 from libc.stdint cimport uint32_t, uint64_t

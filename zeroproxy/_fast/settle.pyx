@@ -17,7 +17,7 @@ from zeroproxy._fast.invariant cimport invariant
 from zeroproxy._fast.metering cimport meter_finish
 from zeroproxy._fast.plane cimport Plane, Record, Relay, Upstream
 from zeroproxy._fast.ring cimport Ring, ring_push
-from zeroproxy._fast.stats cimport ALL_OTHERS, Stats, histogram_add, stats_count
+from zeroproxy._fast.stats cimport ALL_OTHERS, Stats, histogram_add, stats_count, stats_spill
 from zeroproxy._fast.timer cimport timer_init
 from zeroproxy._fast.types cimport BLAME_NOBODY, CAUSE_DONE, PHASE_CLOSED, PHASE_IDLE
 
@@ -123,6 +123,19 @@ cdef void observe(Plane *p, Relay *r, const Record *record) noexcept nogil:
         histogram_add(&u.ttft, record.ttft_ns)
 
 
+cdef void name_record(Relay *r, Record *record) noexcept nogil:
+    """Who the exchange was: ids, path, trace."""
+    record.trace_flags = r.trace_flags
+    record.has_parent = r.has_parent
+    memcpy(record.trace, r.trace, sizeof(r.trace))
+    memcpy(record.span, r.span, sizeof(r.span))
+    memcpy(record.parent, r.parent, sizeof(r.parent))
+    record.id_len = r.id_len
+    memcpy(record.request_id, r.request_id, r.id_len)
+    record.path_len = r.path_len
+    memcpy(record.path, r.path, r.path_len)
+
+
 cdef void write_record(Plane *p, Relay *r) noexcept nogil:
     """One record per exchange; a second call does nothing."""
     cdef Record record
@@ -154,18 +167,11 @@ cdef void write_record(Plane *p, Relay *r) noexcept nogil:
     record.method = r.method
     record.tried = r.tried
     meter_finish(r, &record)
-    record.trace_flags = r.trace_flags
-    record.has_parent = r.has_parent
-    memcpy(record.trace, r.trace, sizeof(r.trace))
-    memcpy(record.span, r.span, sizeof(r.span))
-    memcpy(record.parent, r.parent, sizeof(r.parent))
-    record.id_len = r.id_len
-    memcpy(record.request_id, r.request_id, r.id_len)
-    record.path_len = r.path_len
-    memcpy(record.path, r.path, r.path_len)
+    name_record(r, &record)
     observe(p, r, &record)
     stats_count(<Stats *>p.stats, &record)
-    ring_push(<Ring *>p.ring, &record)
+    if not ring_push(<Ring *>p.ring, &record):
+        stats_spill(<Stats *>p.stats, &record)
 
 
 # ---------------------------------------------------------------- giving back
@@ -197,21 +203,26 @@ cdef void give_back_attempt(Plane *p, Relay *r) noexcept nogil:
 
 cdef void give_back_permit(Plane *p, Relay *r) noexcept nogil:
     cdef Upstream *u = r.upstream
-    cdef Relay *waiting
     if not r.holds_permit:
         return
     r.holds_permit = 0
     p.counters.permits -= 1
     invariant(u.inflight > 0)
-    waiting = u.queue_head
-    if waiting == NULL or (u.max_inflight and u.inflight > u.max_inflight):
-        u.inflight -= 1
-        return
-    leave_queue(waiting)
-    waiting.holds_permit = 1
-    waiting.admitted_ns = p.now_ns
-    p.counters.permits += 1
-    relay_later(p, waiting)
+    u.inflight -= 1
+    admit_waiting(p, u)
+
+
+cdef void admit_waiting(Plane *p, Upstream *u) noexcept nogil:
+    """Permits for the first in the queue, as many as there are."""
+    cdef Relay *waiting
+    while u.queue_head != NULL and (u.max_inflight == 0 or u.inflight < u.max_inflight):
+        waiting = u.queue_head
+        leave_queue(waiting)
+        u.inflight += 1
+        waiting.holds_permit = 1
+        waiting.admitted_ns = p.now_ns
+        p.counters.permits += 1
+        relay_later(p, waiting)
 
 
 cdef void leave_queue(Relay *r) noexcept nogil:

@@ -1,5 +1,6 @@
 from zeroproxy._fast.plane cimport Plane, Record
 from zeroproxy._fast.stats cimport Stats
 
-cdef dict read_plane(Plane *p, Stats *stats, list names)
-cdef dict read_record(const Record *record, list names)
+cdef dict read_plane(Plane *p, Stats *stats, tuple names)
+cdef list read_spills(Stats *stats, tuple names)
+cdef dict read_record(const Record *record, tuple names)

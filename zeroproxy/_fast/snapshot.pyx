@@ -1,4 +1,8 @@
-"""The plane as plain Python values: dicts, lists, ints. Runs per scrape, never per request."""
+"""The plane as plain Python values: dicts, lists, ints. Runs per scrape, never per request.
+
+Law. `names` is (upstreams, endpoints), each a list by index that only ever grows and is longer
+     than any index in a record: the flusher's thread reads it while the loop's appends.
+"""
 
 from libc.stdint cimport uint32_t
 
@@ -9,9 +13,12 @@ from zeroproxy._fast.stats cimport (
     BUCKETS,
     SERIES_SIZE,
     Series,
+    Spill,
     Stats,
     TokenSeries,
     histogram_bound,
+    stats_read_spill,
+    stats_spills,
 )
 
 from zeroproxy._fast.outcome import outcome_label
@@ -41,24 +48,27 @@ cdef dict read_upstream(const Upstream *u, str name, list urls):
             "ttft": read_histogram(&u.ttft), "request": read_histogram(&u.request),
             "queue_wait": read_histogram(&u.queue_wait), "gap": read_histogram(&u.gap),
         },
-        "endpoints": [read_endpoint(u.endpoints[i], urls[i]) for i in range(u.n_endpoints)],
+        "endpoints": [read_endpoint(u.endpoints[i], urls[u.endpoints[i].index])
+                      for i in range(u.n_endpoints)],
     }
 
 
-cdef str upstream_name(int index, list names):
-    return names[index][0] if index < len(names) else ""
+cdef str upstream_name(int index, tuple names):
+    return names[0][index] if index < len(names[0]) else ""
 
 
-cdef str endpoint_url(int index, list names):
-    """Endpoints are numbered across upstreams, in the order they were added."""
-    for _, urls in names:
-        if index < len(urls):
-            return urls[index]
-        index -= len(urls)
-    return ""
+cdef str endpoint_url(int index, tuple names):
+    return names[1][index] if index < len(names[1]) else ""
 
 
-cdef list read_requests(Stats *stats, list names):
+cdef list read_leaving(Plane *p, list urls):
+    """Endpoints that were removed and still have exchanges to finish."""
+    cdef uint32_t i
+    return [{"url": urls[i], "inflight": p.endpoints[i].inflight} for i in range(p.n_endpoints)
+            if p.endpoints[i].removed and p.endpoints[i].inflight]
+
+
+cdef list read_requests(Stats *stats, tuple names):
     cdef uint32_t i
     cdef Series *s
     found = []
@@ -77,7 +87,7 @@ cdef list read_requests(Stats *stats, list names):
     return found
 
 
-cdef list read_tokens(Stats *stats, list names):
+cdef list read_tokens(Stats *stats, tuple names):
     cdef uint32_t i
     cdef TokenSeries *t
     found = []
@@ -93,7 +103,7 @@ cdef list read_tokens(Stats *stats, list names):
     return found
 
 
-cdef dict read_plane(Plane *p, Stats *stats, list names):
+cdef dict read_plane(Plane *p, Stats *stats, tuple names):
     cdef uint32_t i
     idle = 0
     upstream_conns = p.counters.upstream_conns
@@ -107,8 +117,9 @@ cdef dict read_plane(Plane *p, Stats *stats, list names):
         },
         "fds": {"downstream": p.counters.relays, "upstream": upstream_conns,
                 "listener": p.n_listeners},
-        "upstreams": [read_upstream(p.upstreams[i], names[i][0], names[i][1])
+        "upstreams": [read_upstream(p.upstreams[i], names[0][i], names[1])
                       for i in range(p.n_upstreams)],
+        "leaving": read_leaving(p, names[1]),
         "requests": read_requests(stats, names),
         "tokens": read_tokens(stats, names),
         "counters": {
@@ -122,11 +133,30 @@ cdef dict read_plane(Plane *p, Stats *stats, list names):
     }
 
 
+cdef list read_spills(Stats *stats, tuple names):
+    """What the ring did not take, cumulative. Any thread."""
+    cdef Spill s
+    found = []
+    for row in range(stats_spills(stats)):
+        stats_read_spill(stats, row, &s)
+        found.append({
+            "upstream": upstream_name(s.upstream, names),
+            "endpoint": endpoint_url(s.endpoint, names),
+            "model": "other" if s.endpoint == s.upstream == ALL_OTHERS
+            else s.model[:s.model_len].decode("utf-8", "replace"),
+            "tenant": "", "exactness": exactness_name(s.exactness).decode(), "count": s.count,
+            "prompt_tokens": s.prompt, "completion_tokens": s.completion,
+            "cached_tokens": s.cached, "reasoning_tokens": s.reasoning,
+            "bytes_in": s.bytes_in, "bytes_out": s.bytes_out,
+        })
+    return found
+
+
 cdef object known(value):
     return value if value >= 0 else None
 
 
-cdef dict read_record(const Record *r, list names):
+cdef dict read_record(const Record *r, tuple names):
     return {
         "serial": r.serial, "time_ns": r.began_wall_ns, "queue_ns": r.queue_ns,
         "connect_ns": r.connect_ns, "ttft_ns": r.ttft_ns, "total_ns": r.total_ns,
@@ -135,7 +165,7 @@ cdef dict read_record(const Record *r, list names):
         "usage_by": USAGE_BY[r.usage_by], "tenant": "",
         "trace_id": r.trace[:16].hex(), "span_id": r.span[:8].hex(),
         "parent_span_id": r.parent[:8].hex() if r.has_parent else "",
-        "trace_sampled": bool(r.trace_flags & 1) if r.has_parent else None,
+        "trace_sampled": bool(r.trace_flags & 1),
         "bytes_in": r.bytes_in, "bytes_out": r.bytes_out, "events": r.n_events,
         "status": r.status, "upstream": upstream_name(r.upstream, names),
         "endpoint": endpoint_url(r.endpoint, names),

@@ -2,9 +2,12 @@
 
 Law 1. Every label set is bounded: what comes after the cap is counted under "other".
 Law 2. Totals are complete: they are updated before the record is offered to the ring.
+Law 3. What the ring does not take is spilled: added up by endpoint, model, tenant and exactness, in
+       counters that only grow. The flusher's thread reads them without a lock and takes the
+       differences: it may see one counter a moment before another, and never loses one.
 """
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
 from zeroproxy._fast.plane cimport Histogram, Record
@@ -12,11 +15,18 @@ from zeroproxy._fast.stats cimport (
     ALL_OTHERS,
     BUCKETS,
     SERIES_CAP,
+    SPILL_CAP,
     TOKEN_SERIES_CAP,
     Series,
+    Spill,
     Stats,
     TokenSeries,
 )
+
+
+cdef extern from "atomics.h" nogil:
+    uint64_t load_acquire "zp_load_acquire"(const uint64_t *at) noexcept
+    void store_release "zp_store_release"(uint64_t *at, uint64_t value) noexcept
 
 cdef enum:
     MS = 1000000
@@ -113,3 +123,67 @@ cdef void stats_count(Stats *s, const Record *r) noexcept nogil:
     t.completion += r.tokens.completion if r.tokens.completion > 0 else 0
     t.cached += r.tokens.cached if r.tokens.cached > 0 else 0
     t.reasoning += r.tokens.reasoning if r.tokens.reasoning > 0 else 0
+
+
+# ---------------------------------------------------------------- what the ring did not take
+
+
+cdef Spill *find_spill(Stats *s, const Record *r) noexcept nogil:
+    """The last row takes everything that came after the cap."""
+    cdef uint64_t k
+    cdef Spill *row
+    for k in range(s.n_spills):
+        row = &s.spills[k]
+        if k == SPILL_CAP - 1 or (
+            row.endpoint == r.endpoint and row.upstream == r.upstream and row.tenant == r.tenant
+            and row.exactness == r.exactness and row.model_len == r.model_len
+            and memcmp(row.model, r.model, r.model_len) == 0
+        ):
+            return row
+    row = &s.spills[s.n_spills]
+    row.exactness = r.exactness
+    if s.n_spills == SPILL_CAP - 1:
+        row.upstream = row.endpoint = ALL_OTHERS
+    else:
+        row.upstream = r.upstream
+        row.endpoint = r.endpoint
+        row.tenant = r.tenant
+        row.model_len = r.model_len
+        memcpy(row.model, r.model, r.model_len)
+    store_release(&s.n_spills, s.n_spills + 1)
+    return row
+
+
+cdef inline void grow(uint64_t *counter, int64_t by) noexcept nogil:
+    if by > 0:
+        store_release(counter, counter[0] + <uint64_t>by)
+
+
+cdef void stats_spill(Stats *s, const Record *r) noexcept nogil:
+    """Producer only."""
+    cdef Spill *row = find_spill(s, r)
+    grow(&row.prompt, r.tokens.prompt)
+    grow(&row.completion, r.tokens.completion)
+    grow(&row.cached, r.tokens.cached)
+    grow(&row.reasoning, r.tokens.reasoning)
+    grow(&row.bytes_in, <int64_t>r.bytes_in)
+    grow(&row.bytes_out, <int64_t>r.bytes_out)
+    grow(&row.count, 1)
+
+
+cdef uint64_t stats_spills(const Stats *s) noexcept nogil:
+    """How many rows there are. Any thread."""
+    return load_acquire(&s.n_spills)
+
+
+cdef void stats_read_spill(const Stats *s, uint64_t row, Spill *out) noexcept nogil:
+    """A row as it is now. Any thread."""
+    cdef const Spill *from_ = &s.spills[row]
+    out[0] = from_[0]
+    out.count = load_acquire(&from_.count)
+    out.prompt = load_acquire(&from_.prompt)
+    out.completion = load_acquire(&from_.completion)
+    out.cached = load_acquire(&from_.cached)
+    out.reasoning = load_acquire(&from_.reasoning)
+    out.bytes_in = load_acquire(&from_.bytes_in)
+    out.bytes_out = load_acquire(&from_.bytes_out)

@@ -5,6 +5,7 @@ GET /readyz    traffic should be sent here (200), or not and why (503)
 GET /metrics   Prometheus
 GET /status    everything the proxy knows of itself, as JSON
 POST /-/drain  stop gracefully
+POST /-/reload read the configuration again; 400: it is wrong, 422: it needs a restart
 
 Law. Loopback is no wall against a browser: any page may post to it. What changes something is
 therefore refused to whoever sends Origin or Sec-Fetch-Site, which browsers do and tools do not.
@@ -22,6 +23,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from zeroproxy.admin.metrics import SnapshotCollector
+from zeroproxy.errors import ConfigError, ZeroproxyError
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -34,6 +36,8 @@ class AdminSource(Protocol):
     def ready(self) -> tuple[bool, list[str]]: ...
 
     def drain(self) -> None: ...
+
+    async def reload_file(self) -> list[str]: ...
 
 
 LOG = logging.getLogger(__name__)
@@ -119,6 +123,16 @@ async def drain(request: web.Request) -> web.Response:
     return as_json({"draining": True}, 202)
 
 
+async def reload(request: web.Request) -> web.Response:
+    try:
+        changed = await request.app[SOURCE].reload_file()
+    except ConfigError as error:
+        return as_error(str(error), 400)
+    except ZeroproxyError as error:
+        return as_error(str(error), 422)
+    return as_json({"reloaded": True, "changed": changed})
+
+
 async def index(_: web.Request) -> web.Response:
     return web.Response(text=INDEX, content_type="text/html")
 
@@ -135,4 +149,5 @@ def create_app(source: AdminSource) -> web.Application:
     app.router.add_get("/metrics", metrics)
     app.router.add_get("/status", status)
     app.router.add_post("/-/drain", drain)
+    app.router.add_post("/-/reload", reload)
     return app

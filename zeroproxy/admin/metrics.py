@@ -137,6 +137,21 @@ def process(snapshot: Snapshot) -> Iterator[Metric]:
     yield info
 
 
+def reloads(snapshot: Snapshot) -> Iterator[Metric]:
+    found = snapshot["reloads"]
+    family = CounterMetricFamily(
+        "zeroproxy_reloads", "Times the configuration was read again", labels=("result",)
+    )
+    for result in ("ok", "failed"):
+        family.add_metric((result,), found[result])
+    yield family
+    yield GaugeMetricFamily(
+        "zeroproxy_config_last_reload_success",
+        "1: what was read last is in force",
+        int(found["last"] == "ok"),
+    )
+
+
 class SnapshotCollector(Collector):
     """Registered in a registry of its own; `take` is called once per scrape."""
 
@@ -154,3 +169,4 @@ class SnapshotCollector(Collector):
         yield from upstreams(snapshot)
         yield from endpoints(snapshot)
         yield from process(snapshot)
+        yield from reloads(snapshot)

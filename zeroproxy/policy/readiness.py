@@ -49,6 +49,13 @@ class Readiness:
             self._start(once=True)
         return self._ready, [] if self._ready else list(self._reasons)
 
+    def watch(self, addresses: list[Address]) -> None:
+        """These count from now on. What was said of others stands until they have been asked, so
+        that a reload is not an outage to whoever reads it."""
+        if addresses != self._addresses:
+            self._addresses = addresses
+            self._start(once=False)
+
     def probe_until_ready(self) -> None:
         self._start(once=False)
 
@@ -58,9 +65,12 @@ class Readiness:
 
     async def _probe(self, once: bool) -> None:
         while True:
-            results = await asyncio.gather(*(can_connect(a) for a in self._addresses))
+            asked = self._addresses
+            results = await asyncio.gather(*map(can_connect, asked))
+            if asked is not self._addresses:
+                continue
             self._reasons = [reason for reason in results if reason]
-            self._ready = len(self._reasons) < len(self._addresses)
+            self._ready = len(self._reasons) < len(asked)
             self._probed_at = time.monotonic()
             if once or self._ready:
                 return

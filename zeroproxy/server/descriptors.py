@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import resource
 
+from msgspec.structs import replace
+
+from zeroproxy.config import Limits
+
 RESERVED = 96  # interpreter, loop, listeners, admin scrapes, sinks, DNS
 
 
@@ -26,3 +30,8 @@ def connection_cap(limit: int, wanted: int) -> int:
     """Downstream conns allowed: each may need an upstream one too. `wanted` 0: as many as fit."""
     fits = max((limit - RESERVED) // 2, 8)
     return min(wanted, fits) if wanted else fits
+
+
+def limits_in_force(limits: Limits) -> Limits:
+    """`limits` with `connections` as the descriptors allow."""
+    return replace(limits, connections=connection_cap(raise_limit(), limits.connections))

@@ -8,52 +8,49 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import signal
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from zeroproxy._fast.engine import Engine
 from zeroproxy._version import __version__
 from zeroproxy.admin.server import AdminServer
-from zeroproxy.config import Config, Upstream
+from zeroproxy.config import Config
+from zeroproxy.config_load import load_config
 from zeroproxy.errors import ZeroproxyError
-from zeroproxy.metering.flusher import Flusher
+from zeroproxy.metering.access import AccessLog
+from zeroproxy.metering.flusher import Flusher, Sink
 from zeroproxy.metering.jsonl import open_sink
-from zeroproxy.policy.addresses import Address, resolve
 from zeroproxy.policy.readiness import Readiness
-from zeroproxy.server.descriptors import connection_cap, raise_limit
+from zeroproxy.server.descriptors import limits_in_force
 from zeroproxy.server.listener import Bound, bind_all
+from zeroproxy.server.members import Members, resolve_all
+from zeroproxy.server.reload import Reloader
 
-BALANCE = {"round_robin": 0, "least_inflight": 1}
 DRAIN_POLL = 0.02  # seconds between two looks while exchanges finish
-
-
-class LimitsInForce:
-    """config.Limits with `connections` as the descriptors allow."""
-
-    def __init__(self, limits: Any, connections: int) -> None:
-        self._limits = limits
-        self.connections = connections
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._limits, name)
 
 
 class Worker:
     """One proxy on the running loop: `await start()`, then `await stop()`.
 
+    `read` gives the configuration anew when somebody asks for a reload.
     Raises ConfigError, ListenError or OSError from start; nothing is left open then.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, read: Callable[[], Config] | None = None) -> None:
         self.config = config
         self.phase = "starting"
         self.bound: list[Bound] = []
         self.admin: AdminServer | None = None
         self.engine: Engine | None = None
+        self.members: Members | None = None
         self.readiness = Readiness([])
+        self.reloader = Reloader(self, read, say)
+        self.access = AccessLog(None)
         self.flusher: Flusher | None = None
         self.drain_asked = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -62,15 +59,21 @@ class Worker:
     # ------------------------------------------------------------ start
 
     async def start(self) -> None:
+        async with self.reloader.lock:
+            await self._start()
+
+    async def _start(self) -> None:
         self._loop = asyncio.get_running_loop()
         try:
-            addresses = [await self._resolve(u) for u in self.config.upstream]
+            addresses = await resolve_all(self.config)
             self.bound = bind_all(self.config.listens())
-            self.engine = self._make_engine(addresses)
+            self.engine = self._make_engine()
+            self.members = Members(self.engine)
+            self.members.fill(self.config, addresses)
             self._start_sinks()
-            self.readiness = Readiness([a for group in addresses for a in group])
+            self.readiness = Readiness(self.members.addresses())
             await self._start_admin()
-            self._loop.add_reader(self.engine.fileno(), self._on_ready)
+            self._loop.add_reader(self.engine.fileno(), self.look)
             for bound in self.bound:
                 self.engine.listen(bound.sock.fileno(), bound.is_unix)
         except BaseException:
@@ -79,56 +82,38 @@ class Worker:
         self.phase = "serving"
         self.readiness.probe_until_ready()
 
-    async def _resolve(self, upstream: Upstream) -> list[Address]:
-        return list(await asyncio.gather(*(resolve(e.url) for e in upstream.all_endpoints())))
-
-    def _make_engine(self, addresses: list[list[Address]]) -> Engine:
-        config = self.config
-        cap = connection_cap(raise_limit(), config.limits.connections)
-        engine = Engine(
-            limits=LimitsInForce(config.limits, cap),
-            via=config.server.via,
-            trust_forwarded=config.server.trust_forwarded,
+    def _make_engine(self) -> Engine:
+        return Engine(
+            limits=limits_in_force(self.config.limits),
+            via=self.config.server.via,
+            trust_forwarded=self.config.server.trust_forwarded,
         )
-        for upstream, group in zip(config.upstream, addresses, strict=True):
-            self._add_upstream(engine, upstream, group)
-        return engine
-
-    @staticmethod
-    def _add_upstream(engine: Engine, upstream: Upstream, group: list[Address]) -> None:
-        engine.add_upstream(
-            upstream.name,
-            [
-                (a.url, a.sockaddr, a.authority, e.weight, upstream.pool.max_idle,
-                 upstream.pool.idle_timeout)
-                for a, e in zip(group, upstream.all_endpoints(), strict=True)
-            ],
-            balance=BALANCE[upstream.balance],
-            max_inflight=upstream.admission.max_inflight,
-            queue=upstream.admission.queue,
-            queue_timeout=upstream.admission.queue_timeout,
-            connect=upstream.timeouts.connect,
-            first_byte=upstream.timeouts.first_byte,
-            stream_idle=upstream.timeouts.stream_idle,
-            total=upstream.timeouts.total,
-            attempts=upstream.retry.attempts,
-            retry_on_busy=upstream.retry.on_busy,
-        )  # fmt: skip
 
     def _start_sinks(self) -> None:
-        assert self.engine is not None
         if self.config.log.access:
-            self.flusher = Flusher(self.engine.records, [open_sink(self.config.log.access)])
-            self.flusher.start()
+            self.access = AccessLog(open_sink(self.config.log.access))
+            self._start_flusher()
+
+    def _start_flusher(self) -> None:
+        assert self.engine is not None
+        self.flusher = Flusher(self.engine.records, [self.access])
+        self.flusher.start()
+
+    async def log_to(self, sink: Sink | None) -> None:
+        """The access log goes to `sink` from now on; None: nowhere."""
+        if sink is not None and self.flusher is None and self.phase == "serving":
+            self._start_flusher()
+        await asyncio.to_thread(self.access.switch, sink)
 
     async def _start_admin(self) -> None:
         if self.config.admin.listen:
             self.admin = AdminServer(self, self.config.admin.listen)
             await self.admin.start()
 
-    def _on_ready(self) -> None:
+    def look(self) -> None:
+        """Let the engine do what is ready."""
         if self.engine is not None and self.engine.on_ready() and self._loop is not None:
-            self._loop.call_soon(self._on_ready)
+            self._loop.call_soon(self.look)
 
     # ------------------------------------------------------------ what admin asks
 
@@ -148,6 +133,7 @@ class Worker:
             "uptime_s": round(time.monotonic() - self._started, 3),
             "phase": self.phase,
             "listen": self.listen,
+            "reloads": self.reloader.snapshot(),
         }
         found.update(self.engine.snapshot())
         return found
@@ -157,6 +143,11 @@ class Worker:
         if self.phase != "serving":
             return False, [f"the proxy is {self.phase}"]
         return self.readiness.state()
+
+    async def reload_file(self) -> list[str]:
+        """Put in force what the file says now; returns the keys that changed. Raises ConfigError
+        or ReloadError, with the old configuration untouched."""
+        return await self.reloader.reload_file()
 
     def drain(self) -> None:
         """Ask for a graceful stop; whoever runs the worker waits for `drain_asked`."""
@@ -187,6 +178,7 @@ class Worker:
         return cut
 
     async def _release(self) -> None:
+        await self.reloader.stop()
         await self.readiness.stop()
         if self.engine is not None:
             if self._loop is not None:
@@ -195,6 +187,7 @@ class Worker:
         if self.flusher is not None:
             await asyncio.to_thread(self.flusher.stop)
             self.flusher = None
+        self.access.close()
         if self.admin is not None:
             await self.admin.stop()
             self.admin = None
@@ -205,10 +198,11 @@ class Worker:
 # ---------------------------------------------------------------- as a process
 
 
-async def serve(config: Config) -> int:
-    """Run until SIGTERM or SIGINT (or POST /-/drain); a second signal cuts what still runs."""
+async def serve(config: Config, path: str) -> int:
+    """Run until SIGTERM or SIGINT (or POST /-/drain); a second signal cuts what still runs.
+    SIGHUP reads `path` again."""
     loop = asyncio.get_running_loop()
-    worker = Worker(config)
+    worker = Worker(config, functools.partial(load_config, path))
     hurry = asyncio.Event()
 
     def on_signal() -> None:
@@ -218,6 +212,7 @@ async def serve(config: Config) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
+    loop.add_signal_handler(signal.SIGHUP, worker.reloader.ask)
     await worker.start()
     say(f"zeroproxy {__version__} listens on {', '.join(worker.listen)}"
         + (f", admin on {worker.admin_url}" if worker.admin_url else ""))  # fmt: skip
@@ -236,7 +231,7 @@ async def serve(config: Config) -> int:
     with contextlib.suppress(asyncio.CancelledError):
         await hurrying
     # From here the process only exits; one more polite signal must not turn that into a death.
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.remove_signal_handler(number)
         signal.signal(number, signal.SIG_IGN)
     say(f"stopped; {cut} connections were cut" if cut else "stopped")
@@ -247,8 +242,9 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def run(config: Config) -> int:
-    """What `zeroproxy -c FILE` does. Exit status: 0 after a drain, 1 if it could not start."""
+def run(config: Config, path: str) -> int:
+    """What `zeroproxy -c FILE` does; `path` is that file. Exit status: 0 after a drain, 1
+    if it could not start."""
     try:
         import uvloop
     except ImportError:
@@ -257,7 +253,7 @@ def run(config: Config) -> int:
         factory = uvloop.new_event_loop
     try:
         with asyncio.Runner(loop_factory=factory) as runner:
-            return runner.run(serve(config))
+            return runner.run(serve(config, path))
     except (ZeroproxyError, OSError) as error:
         say(f"zeroproxy: {error}")
         return 1

@@ -1,0 +1,273 @@
+"""What a reload may change, what it refuses and how it says so; the parts it is made of."""
+
+import asyncio
+import re
+import threading
+
+import pytest
+
+from tests.support.until import until
+from zeroproxy.config import Config, Limits, Upstream
+from zeroproxy.config_load import parse_config
+from zeroproxy.errors import ConfigError, ReloadError
+from zeroproxy.metering.access import AccessLog
+from zeroproxy.policy.addresses import resolve
+from zeroproxy.policy.readiness import Readiness
+from zeroproxy.server.members import Members, resolve_all
+from zeroproxy.server.reload import check, plan
+
+BASE = """
+[server]
+listen = "127.0.0.1:8080"
+via = true
+[admin]
+listen = "127.0.0.1:9090"
+[limits]
+body_bytes = 1000
+[log]
+access = ""
+[[upstream]]
+name = "u"
+endpoints = ["http://127.0.0.1:1"]
+balance = "least_inflight"
+timeouts = { total = 5.0 }
+"""
+
+
+def changed(old: str, new: str, text: str = BASE) -> list[str]:
+    assert old in text
+    return plan(parse_config(text), parse_config(text.replace(old, new)))
+
+
+# ---------------------------------------------------------------- the plan
+
+
+def test_the_same_configuration_changes_nothing():
+    assert plan(parse_config(BASE), parse_config(BASE)) == []
+
+
+def test_another_spelling_of_the_same_changes_nothing():
+    assert changed('"127.0.0.1:8080"', '["127.0.0.1:8080"]') == []
+    url = "http://127.0.0.1:1"
+    assert changed(f'["{url}"]', f'[{{ url = "{url}", weight = 1 }}]') == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "keys"),
+    [
+        ("body_bytes = 1000", "body_bytes = 7\nheader_timeout = 1.0",
+         ["limits.body_bytes", "limits.header_timeout"]),
+        ("via = true", "via = false\ndrain_timeout = 1.0\ntrust_forwarded = true",
+         ["server.drain_timeout", "server.via", "server.trust_forwarded"]),
+        ('access = ""', 'access = "jsonl:/x"', ["log.access"]),
+        ('["http://127.0.0.1:1"]', '["http://127.0.0.1:2"]', ["upstream[0].endpoints"]),
+        ("least_inflight", "round_robin", ["upstream[0].balance"]),
+        ("{ total = 5.0 }", "{ total = 6.0 }\nretry = { attempts = 1 }\npool = { max_idle = 1 }\n"
+         "admission = { queue = 2 }",
+         ["upstream[0].pool.max_idle", "upstream[0].admission.queue", "upstream[0].timeouts.total",
+          "upstream[0].retry.attempts"]),
+    ],
+)  # fmt: skip
+def test_what_is_live_is_named(old, new, keys):
+    assert changed(old, new) == keys
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ("127.0.0.1:8080", "127.0.0.1:8081", "server.listen"),
+        ("127.0.0.1:9090", "", "admin.listen"),
+        ('name = "u"', 'name = "v"', "upstream[0].name"),
+    ],
+)
+def test_what_needs_a_restart_is_refused_and_named(old, new, key):
+    with pytest.raises(ReloadError) as found:
+        changed(old, new)
+    assert str(found.value) == f"{key}: cannot change while the proxy runs; a restart is needed"
+
+
+def test_one_fixed_key_refuses_the_whole_reload():
+    new = BASE.replace("body_bytes = 1000", "body_bytes = 7").replace(":8080", ":8081")
+    with pytest.raises(ReloadError, match=r"^server\.listen: cannot"):
+        plan(parse_config(BASE), parse_config(new))
+
+
+def test_all_fixed_keys_are_named_at_once():
+    new = parse_config(BASE.replace(":8080", ":8081").replace(":9090", ":9091"))
+    with pytest.raises(ReloadError, match=r"^server\.listen, admin\.listen: cannot"):
+        plan(parse_config(BASE), new)
+
+
+def test_an_upstream_more_is_refused():
+    old = parse_config(BASE)
+    new = Config(upstream=old.upstream * 2, server=old.server, admin=old.admin, limits=old.limits)
+    with pytest.raises(ReloadError, match=r"^upstream: cannot change"):
+        plan(old, new)
+
+
+@pytest.mark.parametrize(
+    ("limits", "urls", "reason"),
+    [
+        (Limits(body_timeout=-1.0), ("http://h:1",), "limits.body_timeout"),
+        (Limits(), ("http://h:1", "http://h:1"), "upstream[0].endpoints[1]: http://h:1 is there"),
+        (Limits(), (), "upstream[0].endpoints: at least one"),
+    ],
+)
+def test_a_configuration_made_by_hand_is_checked_like_a_file(limits, urls, reason):
+    with pytest.raises(ReloadError, match=re.escape(reason)):
+        check(Config(upstream=(Upstream(name="u", endpoints=urls),), limits=limits))
+
+
+# ---------------------------------------------------------------- endpoints
+
+
+class FakeEngine:
+    """Endpoints by index, as Members sees the engine."""
+
+    def __init__(self) -> None:
+        self.urls: list[str] = []
+        self.live: set[int] = set()
+        self.weights: dict[int, int] = {}
+        self.room = 99
+
+    def add_upstream(self, name, endpoints, **words):
+        return 0
+
+    def set_upstream(self, index, **words):
+        self.words = words
+
+    def add_endpoint(self, index, spec):
+        if len(self.live) >= self.room:
+            raise ValueError("no slot is left")
+        if spec[0] not in self.urls:
+            self.urls.append(spec[0])
+        at = self.urls.index(spec[0])
+        self.live.add(at)
+        return at
+
+    def remove_endpoint(self, index):
+        self.live.discard(index)
+
+    def set_endpoint(self, index, *, weight, max_idle, idle_timeout):
+        assert index in self.live
+        self.weights[index] = weight
+
+
+def with_endpoints(*urls: str) -> Config:
+    listed = ", ".join(f'"http://{url}"' for url in urls)
+    return parse_config(f'[[upstream]]\nname = "u"\nendpoints = [{listed}]\n')
+
+
+async def filled(*urls: str) -> tuple[FakeEngine, Members]:
+    engine = FakeEngine()
+    members = Members(engine)  # type: ignore[arg-type]
+    config = with_endpoints(*urls)
+    members.fill(config, await resolve_all(config))
+    return engine, members
+
+
+async def test_endpoints_come_and_go_and_those_that_stay_keep_their_slot():
+    engine, members = await filled("127.0.0.1:1", "127.0.0.1:2")
+    config = with_endpoints("127.0.0.1:3", "127.0.0.1:2")
+    members.change(config, await resolve_all(config, members.known()))
+    assert engine.live == {1, 2}
+    assert [a.url for a in members.addresses()] == ["http://127.0.0.1:3", "http://127.0.0.1:2"]
+    assert engine.weights == {1: 1, 2: 1}
+
+
+async def test_an_endpoint_that_cannot_be_added_leaves_all_as_it_was():
+    engine, members = await filled("127.0.0.1:1")
+    engine.room = 2
+    before = members.addresses()
+    config = with_endpoints("127.0.0.1:2", "127.0.0.1:3")
+    with pytest.raises(ReloadError, match="no slot is left"):
+        members.change(config, await resolve_all(config, members.known()))
+    assert engine.live == {0}
+    assert members.addresses() == before
+
+
+async def test_an_endpoint_that_stays_is_not_resolved_again():
+    _, members = await filled("127.0.0.1:1")
+    known = [{"http://gone.invalid:1": members.addresses()[0]}]
+    config = with_endpoints("gone.invalid:1")
+    assert (await resolve_all(config, known))[0] == known[0]
+    with pytest.raises(ConfigError, match=r"cannot resolve gone\.invalid"):
+        await resolve_all(config)
+
+
+# ---------------------------------------------------------------- readiness
+
+
+async def test_readiness_probes_the_new_set():
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    readiness = Readiness([await resolve("http://127.0.0.1:1")])
+    try:
+        readiness.probe_until_ready()
+        await until(lambda: "127.0.0.1:1:" in readiness.state()[1][0])
+        readiness.watch([await resolve(f"http://127.0.0.1:{port}")])
+        await until(lambda: readiness.state() == (True, []))
+        readiness.watch([await resolve("http://127.0.0.1:1")])
+        await until(lambda: not readiness.state()[0])
+    finally:
+        await readiness.stop()
+        server.close()
+        await server.wait_closed()
+
+
+# ---------------------------------------------------------------- the access log
+
+
+class ListSink:
+    def __init__(self) -> None:
+        self.lines: list[object] = []
+        self.closed = 0
+
+    def write(self, batch):
+        assert not self.closed
+        self.lines += batch
+
+    def close(self):
+        self.closed += 1
+
+
+def test_the_log_goes_to_the_new_sink_and_the_old_one_is_closed():
+    old, new = ListSink(), ListSink()
+    log = AccessLog(old)
+    log.write([{"a": 1}])
+    log.switch(new)
+    log.write([{"a": 2}])
+    log.switch(None)
+    log.write([{"a": 3}])
+    assert (old.lines, new.lines) == ([{"a": 1}], [{"a": 2}])
+    assert (old.closed, new.closed) == (1, 1)
+
+
+def test_a_sink_that_comes_after_the_end_is_closed_at_once():
+    log, late = AccessLog(None), ListSink()
+    log.close()
+    log.switch(late)
+    assert late.closed == 1
+
+
+def test_a_batch_under_way_ends_before_its_file_is_closed():
+    entered, go_on = threading.Event(), threading.Event()
+
+    class Slow(ListSink):
+        def write(self, batch):
+            entered.set()
+            assert go_on.wait(10)
+            super().write(batch)
+
+    old = Slow()
+    log = AccessLog(old)
+    writing = threading.Thread(target=log.write, args=([{"a": 1}],))
+    writing.start()
+    assert entered.wait(10)
+    switching = threading.Thread(target=log.switch, args=(ListSink(),))
+    switching.start()
+    assert not old.closed
+    go_on.set()
+    writing.join()
+    switching.join()
+    assert (old.lines, old.closed) == ([{"a": 1}], 1)

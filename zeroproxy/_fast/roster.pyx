@@ -1,0 +1,189 @@
+"""Limits, upstreams and endpoints as Python describes them; who belongs to whom.
+
+Law 1. A struct never moves and is never freed while the plane lives: conns, relays and records
+       hold its address or its index. Only the arrays of pointers grow.
+Law 2. `upstream.endpoints` are those in force, in no promised order; `plane.endpoints` are all
+       there ever were, by index. A removed endpoint keeps its slot, and gets it back only for the
+       same address: an index means one URL for ever.
+Law 3. What can fail fails before the first word is written.
+"""
+
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport calloc, realloc
+from libc.string cimport memcmp, memcpy
+
+from zeroproxy._fast.endpoint cimport endpoint_drop_idle
+from zeroproxy._fast.plane cimport Endpoint, Limits, Plane, Upstream
+from zeroproxy._fast.stats cimport ALL_OTHERS
+from zeroproxy._fast.types cimport FIELDS_MAX
+
+
+cdef uint64_t ns(double seconds) except? 0:
+    if seconds < 0:
+        raise ValueError(f"a time limit cannot be negative: {seconds}")
+    return <uint64_t>(seconds * 1e9)
+
+
+cdef int read_limits(Limits *l, limits) except -1:
+    l.request.line_bytes = limits.header_line_bytes
+    l.request.head_bytes = limits.header_bytes
+    l.request.field_count = min(limits.header_count, <int>FIELDS_MAX)
+    l.response.line_bytes = l.response.head_bytes = 49152
+    l.response.field_count = FIELDS_MAX
+    l.body_bytes = limits.body_bytes
+    l.connections = limits.connections
+    l.interims = limits.interim_responses
+    l.extra_bytes = limits.chunk_extra_bytes
+    l.header_ns = ns(limits.header_timeout)
+    l.body_ns = ns(limits.body_timeout)
+    l.idle_ns = ns(limits.idle_timeout)
+    l.stall_ns = ns(limits.write_stall_timeout)
+    l.linger_ns = ns(limits.linger_timeout)
+    l.tunnel_ns = ns(limits.tunnel_idle_timeout)
+    return 0
+
+
+# ---------------------------------------------------------------- upstreams
+
+
+cdef Upstream *roster_add_upstream(Plane *p) except NULL:
+    cdef Upstream *u
+    cdef void *grown = realloc(p.upstreams, (p.n_upstreams + 1) * sizeof(Upstream *))
+    if grown == NULL:
+        raise MemoryError
+    p.upstreams = <Upstream **>grown
+    u = <Upstream *>calloc(1, sizeof(Upstream))
+    if u == NULL:
+        raise MemoryError
+    u.index = p.n_upstreams
+    p.upstreams[p.n_upstreams] = u
+    p.n_upstreams += 1
+    return u
+
+
+cdef int roster_set_upstream(Upstream *u, dict words) except -1:
+    cdef Upstream new = u[0]
+    new.balance = words["balance"]
+    new.max_inflight = words["max_inflight"]
+    new.queue_max = words["queue"]
+    new.queue_ns = ns(words["queue_timeout"])
+    new.connect_ns = ns(words["connect"])
+    new.first_byte_ns = ns(words["first_byte"])
+    new.stream_idle_ns = ns(words["stream_idle"])
+    new.total_ns = ns(words["total"])
+    new.attempts = words["attempts"]
+    new.retry_on_busy = words["retry_on_busy"]
+    u[0] = new
+    return 0
+
+
+# ---------------------------------------------------------------- endpoints
+
+
+cdef bint is_at(const Endpoint *e, bytes addr, bytes authority) except -1:
+    return (
+        e.addr_len == len(addr) and e.authority_len == len(authority)
+        and memcmp(e.addr, <const char *>addr, e.addr_len) == 0
+        and memcmp(e.authority, <const char *>authority, e.authority_len) == 0
+    )
+
+
+cdef Endpoint *new_slot(Plane *p, Upstream *u, bytes addr, bytes authority) except NULL:
+    cdef Endpoint *e
+    cdef void *grown
+    if len(addr) > sizeof(e.addr) or len(authority) > sizeof(e.authority):
+        raise ValueError("the address of an endpoint is too long")
+    if p.n_endpoints == ALL_OTHERS:
+        raise ValueError("no slot is left for another endpoint; a restart is needed")
+    grown = realloc(p.endpoints, (p.n_endpoints + 1) * sizeof(Endpoint *))
+    if grown == NULL:
+        raise MemoryError
+    p.endpoints = <Endpoint **>grown
+    e = <Endpoint *>calloc(1, sizeof(Endpoint))
+    if e == NULL:
+        raise MemoryError
+    e.upstream = u
+    e.index = p.n_endpoints
+    e.removed = 1
+    e.weight = 1
+    e.addr_len = <uint32_t>len(addr)
+    memcpy(e.addr, <const char *>addr, len(addr))
+    e.authority_len = <uint32_t>len(authority)
+    memcpy(e.authority, <const char *>authority, len(authority))
+    p.endpoints[p.n_endpoints] = e
+    p.n_endpoints += 1
+    return e
+
+
+cdef int join(Upstream *u, Endpoint *e) except -1:
+    cdef void *grown = realloc(u.endpoints, (u.n_endpoints + 1) * sizeof(Endpoint *))
+    if grown == NULL:
+        raise MemoryError
+    u.endpoints = <Endpoint **>grown
+    u.endpoints[u.n_endpoints] = e
+    u.n_endpoints += 1
+    e.removed = 0
+    e.up = 1
+    e.draining = 0
+    return 0
+
+
+cdef Endpoint *roster_add_endpoint(Plane *p, Upstream *u, tuple spec, list urls) except NULL:
+    """Into rotation, in the slot it had before if it had one. `urls` are by slot; a new one is
+    named before it is there, because another thread looks names up."""
+    cdef Endpoint *e
+    cdef uint32_t i
+    url, addr, authority = spec[:3]
+    for i in range(p.n_endpoints):
+        e = p.endpoints[i]
+        if e.removed and e.upstream == u and urls[i] == url and is_at(e, addr, authority):
+            break
+    else:
+        urls.append(url)
+        try:
+            e = new_slot(p, u, addr, authority)
+        except BaseException:
+            urls.pop()
+            raise
+    join(u, e)
+    return e
+
+
+cdef void roster_remove(Plane *p, Endpoint *e) noexcept nogil:
+    """Out of rotation and off its upstream's list; what runs on it finishes."""
+    cdef Upstream *u = e.upstream
+    cdef uint32_t i, kept = 0
+    for i in range(u.n_endpoints):
+        if u.endpoints[i] != e:
+            u.endpoints[kept] = u.endpoints[i]
+            kept += 1
+    u.n_endpoints = kept
+    e.removed = 1
+    e.up = 0
+    e.draining = 1
+    endpoint_drop_idle(p, e)
+
+
+cdef int roster_set_endpoint(Plane *p, Endpoint *e, dict words) except -1:
+    """Write the words that are not None. One that leaves rotation loses its idle conns; so does
+    one whose pool changes: what waits there was armed under the old terms."""
+    cdef uint32_t max_idle = e.max_idle
+    cdef uint64_t idle_ns = e.idle_timeout_ns
+    weight = words["weight"]
+    if words["max_idle"] is not None:
+        max_idle = words["max_idle"]
+    if words["idle_timeout"] is not None:
+        idle_ns = ns(words["idle_timeout"])
+    if weight is not None:
+        e.weight = max(int(weight), 1)
+    if words["wish"] is not None:
+        e.wish = words["wish"]
+    if words["up"] is not None:
+        e.up = bool(words["up"])
+    if words["draining"] is not None:
+        e.draining = bool(words["draining"])
+    if not e.up or e.draining or max_idle != e.max_idle or idle_ns != e.idle_timeout_ns:
+        endpoint_drop_idle(p, e)
+    e.max_idle = max_idle
+    e.idle_timeout_ns = idle_ns
+    return 0

@@ -1,0 +1,217 @@
+"""Another configuration for a proxy that runs: compared, prepared, then applied in one step.
+
+Law 1. Whole or not at all. What can fail (reading, names, the new log) is done first; from the
+       first change on there is nothing that can fail, and no await before the last one.
+Law 2. No exchange is cut: one that has begun keeps the terms it began under (plane.Terms).
+Law 3. A key that is not in LIVE cannot change: the reload is refused and the key named. So a new
+       key needs a restart until somebody makes it live.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from msgspec import Struct, ValidationError, convert, to_builtins
+from msgspec.structs import replace
+
+from zeroproxy._fast.engine import Engine
+from zeroproxy.config import Config
+from zeroproxy.config_load import show
+from zeroproxy.config_rules import check_together
+from zeroproxy.errors import ConfigError, ReloadError, ZeroproxyError, one_line
+from zeroproxy.metering.flusher import Sink
+from zeroproxy.metering.jsonl import open_sink
+from zeroproxy.policy.readiness import Readiness
+from zeroproxy.server.descriptors import limits_in_force
+from zeroproxy.server.members import Members, resolve_all
+
+#: Keys that may change while exchanges run, and all below them; docs/reload.md is this list.
+LIVE = (
+    "limits",
+    "log.access",
+    "server.drain_timeout",
+    "server.trust_forwarded",
+    "server.via",
+    "upstream.admission",
+    "upstream.balance",
+    "upstream.endpoints",
+    "upstream.pool",
+    "upstream.retry",
+    "upstream.timeouts",
+)
+
+# ---------------------------------------------------------------- what differs
+
+
+def normal(config: Config) -> Config:
+    """The same configuration in one spelling, so that only meanings differ."""
+    return replace(
+        config,
+        server=replace(config.server, listen=config.listens()),
+        upstream=tuple(replace(u, endpoints=u.all_endpoints()) for u in config.upstream),
+    )
+
+
+def differences(old: Any, new: Any, key: str = "") -> Iterator[str]:
+    """Keys whose values are not equal, in the order of the configuration."""
+    if isinstance(old, Struct) and type(old) is type(new):
+        for name in old.__struct_fields__:
+            below = f"{key}.{name}" if key else name
+            yield from differences(getattr(old, name), getattr(new, name), below)
+    elif key == "upstream" and len(old) == len(new):
+        for k, (one, other) in enumerate(zip(old, new, strict=True)):
+            yield from differences(one, other, f"upstream[{k}]")
+    elif old != new:
+        yield key
+
+
+def is_live(key: str) -> bool:
+    plain = re.sub(r"\[\d+\]", "", key)
+    return any(plain == live or plain.startswith(live + ".") for live in LIVE)
+
+
+def check(config: Config) -> None:
+    """Types, ranges and what only several keys together can say: whoever embeds the proxy may have
+    made `config` by hand. Raises ReloadError."""
+
+    def wrong(message: str, path: tuple[str | int, ...]) -> ConfigError:
+        return ConfigError(message, key=show(path))
+
+    try:
+        convert(to_builtins(config), Config)
+        check_together(config, wrong)
+    except (ValidationError, ConfigError) as error:
+        raise ReloadError(one_line(str(error))) from None
+
+
+def plan(old: Config, new: Config) -> list[str]:
+    """The keys that change. Raises ReloadError, which names those that are not live."""
+    changed = list(differences(normal(old), normal(new)))
+    if fixed := [key for key in changed if not is_live(key)]:
+        raise ReloadError(
+            f"{', '.join(fixed)}: cannot change while the proxy runs; a restart is needed"
+        )
+    return changed
+
+
+# ---------------------------------------------------------------- doing it
+
+
+class Running(Protocol):
+    """What a reload changes of a worker."""
+
+    config: Config
+    phase: str
+    engine: Engine | None
+    members: Members | None
+    readiness: Readiness
+
+    def look(self) -> None:
+        """Let the engine do what has become possible."""
+
+    async def log_to(self, sink: Sink | None) -> None: ...
+
+
+class Reloader:
+    """`read` gives the configuration anew; None: there is no file, and whoever embeds the proxy
+    brings the next one. `say` takes one line for the operator."""
+
+    def __init__(
+        self, running: Running, read: Callable[[], Config] | None, say: Callable[[str], None]
+    ) -> None:
+        self._running, self._read, self._say = running, read, say
+        #: One at a time; held while the worker starts.
+        self.lock = asyncio.Lock()
+        self._done = {"ok": 0, "failed": 0}
+        self._last = "ok"
+        self._asked = False
+        self._task: asyncio.Task[None] | None = None
+
+    def snapshot(self) -> dict[str, Any]:
+        return {**self._done, "last": self._last}
+
+    async def reload(self, config: Config) -> list[str]:
+        """Put `config` in force; returns the keys that changed. Raises ReloadError, with the old
+        one untouched."""
+        return await self._count(lambda: config)
+
+    async def reload_file(self) -> list[str]:
+        """The same with what the file says now. Raises ConfigError if it cannot be used. The
+        operator is told either way."""
+        try:
+            changed = await self._count(self._read)
+        except ZeroproxyError as error:
+            self._say(f"zeroproxy: not reloaded: {error}")
+            raise
+        self._say(f"reloaded: {', '.join(changed) or 'nothing'} changed")
+        return changed
+
+    def ask(self) -> None:
+        """SIGHUP. Those that arrive before the file is read are one."""
+        self._asked = True
+        if self._task is None or self._task.done():
+            self._task = asyncio.ensure_future(self._reload_asked())
+
+    async def _reload_asked(self) -> None:
+        while self._asked:
+            async with self.lock:
+                self._asked = False
+            with contextlib.suppress(ZeroproxyError):
+                await self.reload_file()
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    async def _count(self, read: Callable[[], Config] | None) -> list[str]:
+        async with self.lock:
+            try:
+                if read is None:
+                    raise ReloadError("there is no file to read: the program that embeds the "
+                                      "proxy reloads it")  # fmt: skip
+                changed = await self._reload(await asyncio.to_thread(read))
+            except Exception:
+                self._note("failed")
+                raise
+            self._note("ok")
+            return changed
+
+    def _note(self, result: str) -> None:
+        self._last = result
+        self._done[result] += 1
+
+    async def _reload(self, config: Config) -> list[str]:
+        running = self._running
+        check(config)
+        changed = plan(running.config, config)
+        assert running.engine is not None and running.members is not None
+        try:
+            addresses = await resolve_all(config, running.members.known())
+            access = config.log.access
+            sink = await asyncio.to_thread(open_sink, access) if access else None
+        except ZeroproxyError as error:
+            raise ReloadError(one_line(str(error))) from None
+        try:
+            if running.phase != "serving":
+                raise ReloadError(f"the proxy is {running.phase}")
+            running.members.change(config, addresses)
+        except BaseException:
+            if sink is not None:
+                sink.close()
+            raise
+        running.engine.set_limits(limits_in_force(config.limits))
+        running.engine.set_switches(
+            via=config.server.via, trust_forwarded=config.server.trust_forwarded
+        )
+        running.config = config
+        running.readiness.watch(running.members.addresses())
+        running.look()
+        await running.log_to(sink)
+        return changed
