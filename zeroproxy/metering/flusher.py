@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from zeroproxy.metering.ledger import Ledger
@@ -39,11 +40,10 @@ OVERFLOW_SUMS = ("count", "prompt_tokens", "completion_tokens", "cached_tokens",
 
 
 class Source(Protocol):
-    """The engine, as this thread sees it."""
+    """The engine, as this thread sees it; it may also have `overflow() -> list[Record]`, totals
+    since its start by OVERFLOW_KEY of what the ring could not hold."""
 
     def records(self, n: int) -> list[Record]: ...
-
-    def overflow(self) -> list[Record]: ...
 
 
 class Sink(Protocol):
@@ -63,6 +63,8 @@ class Inlet:
 
     def __init__(self, source: Source) -> None:
         self._source = source
+        # An engine that keeps no such totals has none to add.
+        self._totals: Callable[[], list[Record]] = getattr(source, "overflow", list)
         self._boot = secrets.token_hex(8)
         self._seen: dict[tuple[str, ...], tuple[int, ...]] = {}
         self._synthetic = 0
@@ -83,7 +85,7 @@ class Inlet:
     def _overflowed(self) -> list[Record]:
         """What the totals have grown by since the last call, a record for each key."""
         found = []
-        for total in self._source.overflow():
+        for total in self._totals():
             key = tuple(str(total[name]) for name in OVERFLOW_KEY)
             now = tuple(int(total[name]) for name in OVERFLOW_SUMS)
             before = self._seen.get(key, (0,) * len(now))
@@ -192,7 +194,7 @@ class Flusher:
                 self._ledger.write(self._batch)
             except REFUSED as error:
                 self._failed("ledger", error)
-                self._put_aside(refused_path(self._ledger.path))
+                self._put_aside(refused_path(self._ledger.path), self._batch)
             except Exception as error:  # a full disk, a lock, a damaged file
                 self._failed("ledger", error)
                 self._retry = min(max(2 * self._retry, RETRY_FIRST), RETRY_LAST)
@@ -243,21 +245,24 @@ class Flusher:
         """The ledger does not take it and the process ends."""
         assert self._ledger is not None
         path = rescue_path(self._ledger.path)
-        n = 0
+        n = lost = 0
         while batch := self._batch or self._inlet.take():
-            self._batch = batch
-            n += len(batch)
-            if not self._put_aside(path):
-                return
             self._batch = []
+            if self._put_aside(path, batch):
+                n += len(batch)
+            else:
+                lost += len(batch)
             for name, sink in self._sinks:
                 self._write(name, sink, batch)
-        say(f"the ledger fails; {n} records are in {path} and the next start takes them in")
+        if n:
+            say(f"the ledger fails; {n} records are in {path}, the next start takes them in")
+        if lost:
+            say(f"the ledger fails and {path} cannot be written: {lost} records ARE LOST")
 
-    def _put_aside(self, path: Any) -> bool:
+    def _put_aside(self, path: Path, batch: list[Record]) -> bool:
         try:
-            append(path, to_lines(self._batch))
+            append(path, to_lines(batch))
         except OSError as error:
-            say(f"{len(self._batch)} records ARE LOST: {path}: {error.strerror}")
+            say(f"{path} cannot be written: {error.strerror}")
             return False
         return True

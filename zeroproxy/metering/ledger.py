@@ -28,6 +28,7 @@ MIGRATIONS = {0: TABLES}
 BUSY_TIMEOUT_MS = 1000  # less than the flusher has at its end
 PRUNE_STEP = 5000  # rows looked at per call, so that writing never waits long
 WAL_LIMIT = 64 << 20  # bytes the -wal file keeps after a checkpoint
+MAGIC = b"SQLite format 3\0"
 DAY_NS = 86400 * 10**9
 
 INSERT = (
@@ -40,7 +41,9 @@ UPSERT = (
     f"ON CONFLICT ({', '.join(HOURLY_KEY)}) DO UPDATE SET "
     + ", ".join(f"{name} = {name} + excluded.{name}" for name in HOURLY_SUMS)
 )
-SELECT = f"SELECT seq, {', '.join(EXCHANGE_COLUMNS)} FROM exchange WHERE seq > ? ORDER BY seq LIMIT ?"
+SELECT = (
+    f"SELECT seq, {', '.join(EXCHANGE_COLUMNS)} FROM exchange WHERE seq > ? ORDER BY seq LIMIT ?"
+)
 PRUNE = (
     "DELETE FROM exchange WHERE time_ns < ? AND seq IN "
     "(SELECT seq FROM exchange WHERE seq <= ? ORDER BY seq LIMIT ?)"
@@ -79,7 +82,12 @@ class Ledger:
         self.ledger_id = ""
         try:
             # SQLite gives its -wal and -shm files the mode of the file itself.
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            begin = os.pread(fd, len(MAGIC), 0)
+            os.close(fd)
+            # Asked here, because SQLite takes a short file of any content for an empty one.
+            if begin not in (b"", MAGIC):
+                raise self._wrong("is no SQLite database")
             self._db = sqlite3.connect(
                 self.path, isolation_level=None, check_same_thread=False,
                 timeout=BUSY_TIMEOUT_MS / 1000,
@@ -121,11 +129,14 @@ class Ledger:
         self._note_bounds()
 
     def _demand_ours(self) -> None:
-        names = {name for (name,) in self._db.execute("SELECT name FROM sqlite_schema")}
         needed = {"exchange", "hourly", "cursor", "meta"}
-        if self._version() == 0 and names:
+        self._db.execute("BEGIN")  # both from one moment: another process may be making it
+        version = self._version()
+        names = {name for (name,) in self._db.execute("SELECT name FROM sqlite_schema")}
+        self._db.execute("COMMIT")
+        if version == 0 and names:
             raise self._wrong("is a SQLite database, but no ledger")
-        if self._version() > 0 and not needed <= names:
+        if version > 0 and not needed <= names:
             raise self._wrong(f"is no ledger: it has no table {min(needed - names)}")
 
     def _migrate(self) -> None:
@@ -233,7 +244,7 @@ class Ledger:
         size = 0
         for suffix in ("", "-wal"):
             with contextlib.suppress(OSError):
-                size += os.stat(f"{self.path}{suffix}").st_size
+                size += Path(f"{self.path}{suffix}").stat().st_size
         rows = max(0, self.last_seq - self.first_seq + 1)
         return {"path": str(self.path), "rows": rows, "bytes": size}
 

@@ -6,6 +6,7 @@ Law. A row is in the table once, however often it is delivered. Unknown tokens a
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -54,17 +55,20 @@ class PostgresSink:
         except psycopg.ProgrammingError:
             # libpq's own words quote the string.
             raise ZeroproxyError("a postgres sink's dsn is not a connection string") from None
-        self._connect, self._dsn, self._table = psycopg.connect, dsn, table
+        self._dsn, self._table = dsn, table
         self._password = str(given.get("password") or "")
         ours = {"connect_timeout": CONNECT_TIMEOUT, "tcp_user_timeout": TCP_TIMEOUT_MS,
-                "application_name": "zeroproxy"}  # fmt: skip
-        self._options = {k: v for k, v in ours.items() if k not in given}
+                "client_encoding": "UTF8", "application_name": "zeroproxy"}  # fmt: skip
+        wanted: dict[str, Any] = {k: v for k, v in ours.items() if k not in given}
+        self._connect = functools.partial(psycopg.connect, dsn, autocommit=True, **wanted)
         name = sql.Identifier(*table.split("."))
         fields = sql.SQL(", ").join(
             sql.SQL("{} " + type_of(column)).format(sql.Identifier(column)) for column in COLUMNS
         )
         self._create = sql.SQL("CREATE TABLE IF NOT EXISTS {} ({})").format(name, fields)
-        self._insert = sql.SQL("INSERT INTO {} ({}) VALUES ({}) ON CONFLICT (id) DO NOTHING").format(
+        self._insert = sql.SQL(
+            "INSERT INTO {} ({}) VALUES ({}) ON CONFLICT (id) DO NOTHING"
+        ).format(
             name,
             sql.SQL(", ").join(map(sql.Identifier, COLUMNS)),
             sql.SQL(", ").join(sql.Placeholder() * len(COLUMNS)),
@@ -73,9 +77,7 @@ class PostgresSink:
 
     def _open(self) -> Any:
         if self._conn is None:
-            conn = self._connect(
-                self._dsn, autocommit=True, client_encoding="UTF8", **self._options
-            )
+            conn = self._connect()
             try:
                 conn.execute(f"SET statement_timeout = {STATEMENT_TIMEOUT_MS}")
                 # Looked for first: a user who may not create tables may still use this one.
@@ -100,7 +102,7 @@ class PostgresSink:
         return int(rows[-1]["seq"])
 
     def probe(self) -> None:
-        self._connect(self._dsn, **self._options).close()
+        self._connect().close()
 
     def secrets(self) -> Sequence[str]:
         return (self._dsn, self._password)

@@ -56,6 +56,8 @@ class RedisSink:
     def __init__(self, url: str, stream: str, maxlen: int) -> None:
         try:
             import redis
+            from redis.backoff import NoBackoff
+            from redis.retry import Retry
         except ImportError:
             raise ZeroproxyError(
                 'a redis sink needs the package redis: pip install "zeroproxy[redis]"'
@@ -66,6 +68,7 @@ class RedisSink:
                 socket_connect_timeout=CONNECT_TIMEOUT,
                 socket_timeout=TIMEOUT,
                 decode_responses=True,
+                retry=Retry(NoBackoff(), 0),  # the feeder's business
             )
         except ValueError:
             # The library's own words may quote the URL.

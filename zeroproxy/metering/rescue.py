@@ -1,4 +1,4 @@
-"""What the ledger did not take before the process ended: JSON lines beside it, taken in by the next.
+"""What the ledger did not take before the process ended: JSON lines that the next start takes in.
 
 Law. The file goes only after its records are in the ledger; what is read twice is there once.
      Lines that cannot be used are kept in a file of their own, never dropped.
