@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from zeroproxy.metering.ledger import Ledger
-from zeroproxy.metering.rescue import REFUSED, append, refused_path, rescue_path, to_lines
-from zeroproxy.metering.rows import OVERFLOW, Record
+from zeroproxy.metering.rescue import append, refused_path, rescue_path, to_lines
+from zeroproxy.metering.rows import OVERFLOW, REFUSED, Record
 
 INTERVAL = 0.2  # seconds between two looks at the ring
 BATCH = 1024  # records per transaction
@@ -203,9 +203,9 @@ class Flusher:
                 self._worked("ledger")
             self._retry = 0.0
         batch, self._batch = self._batch, []
+        self._on_written()
         for name, sink in self._sinks:
             self._write(name, sink, batch)
-        self._on_written()
         return True
 
     def _write(self, name: str, sink: Sink, batch: list[Record]) -> None:

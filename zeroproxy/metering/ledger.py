@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from zeroproxy.errors import ZeroproxyError
-from zeroproxy.metering.rows import Record, hourly_of, row_of
+from zeroproxy.metering.rows import REFUSED, Record, clean, shape
 from zeroproxy.metering.schema import EXCHANGE_COLUMNS, HOURLY_KEY, HOURLY_SUMS, TABLES, VERSION
 
 #: Scripts that raise user_version by one, by the version they start from.
@@ -188,20 +188,27 @@ class Ledger:
         """All of `batch`, each with an `id`; nothing if its first id is there already.
         Raises sqlite3.Error; the file is then as it was before."""
         if batch:
-            rows, sums = [row_of(record) for record in batch], hourly_of(batch)
-            with self.transaction():
-                if not self.has(rows[0][0]):
-                    self._db.executemany(INSERT, rows)
-                    self._db.executemany(UPSERT, sums)
+            try:
+                self._write(batch)
+            except REFUSED:
+                self._write([clean(record) for record in batch])
             self._note_bounds()
+
+    def _write(self, batch: Sequence[Record]) -> None:
+        rows, sums = shape(batch)
+        with self.transaction():
+            if not self.has(batch[0]["id"]):
+                self._db.executemany(INSERT, rows)
+                self._db.executemany(UPSERT, sums)
 
     def write_missing(self, batch: Sequence[Record]) -> int:
         """Those of `batch` that are not there yet; returns how many."""
         with self.transaction():
             unique = {str(record["id"]): record for record in batch}
-            missing = [record for identity, record in unique.items() if not self.has(identity)]
-            self._db.executemany(INSERT, [row_of(record) for record in missing])
-            self._db.executemany(UPSERT, hourly_of(missing))
+            missing = [clean(record) for name, record in unique.items() if not self.has(name)]
+            rows, sums = shape(missing)
+            self._db.executemany(INSERT, rows)
+            self._db.executemany(UPSERT, sums)
         self._note_bounds()
         return len(missing)
 

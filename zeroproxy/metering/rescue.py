@@ -15,13 +15,9 @@ import orjson
 
 from zeroproxy.errors import ZeroproxyError
 from zeroproxy.metering.ledger import Ledger, why
-from zeroproxy.metering.rows import Record
+from zeroproxy.metering.rows import REFUSED, Record
 
 CHUNK = 1000  # lines per transaction
-
-#: What a record itself is to blame for; trying again would fail again.
-REFUSED = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError,
-           ArithmeticError, ValueError, TypeError, KeyError)  # fmt: skip
 
 
 def rescue_path(ledger: Path) -> Path:

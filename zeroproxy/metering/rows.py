@@ -1,17 +1,22 @@
-"""A record as the ledger keeps it: one row of `exchange`, its share of `hourly`.
+"""A batch of records as the ledger keeps it: rows of `exchange`, and what they add to `hourly`.
 
-Law. Nothing a record holds can make SQLite refuse it: numbers are clamped to 64 bits, text is text.
-     A row that is refused once would be refused for ever, and everything behind it would wait.
+Law. Nothing a record holds can make SQLite refuse it: `clean` clamps numbers to 64 bits and makes
+     text text. A batch refused once would be refused for ever, and all behind it would wait.
+
+This runs for every exchange: itemgetter and sums of columns, no loop over columns in Python.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sqlite3
+from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 from zeroproxy.metering.schema import EXCHANGE_COLUMNS, HOURLY_KEY, HOURLY_SUMS
 
 Record = dict[str, Any]
+Row = tuple[Any, ...]
 
 #: The outcome of a synthetic record: how these exchanges ended is not known.
 OVERFLOW = "overflow"
@@ -21,55 +26,64 @@ TEXTS = frozenset(
     ("id", "request_id", "trace_id", "span_id", "upstream", "endpoint", "model", "tenant",
      "method", "path", "outcome", "finish", "exactness")
 )  # fmt: skip
+DEFAULTS: Record = {
+    name: "" if name in TEXTS else None if name in TOKENS else 0 for name in EXCHANGE_COLUMNS
+} | {"count": 1}
+
+#: What a record itself is to blame for; trying again would fail again.
+REFUSED = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError,
+           ArithmeticError, ValueError, TypeError, KeyError)  # fmt: skip
+
 INT64 = (1 << 63) - 1
 HOUR_NS = 3600 * 10**9
-ADDED = tuple(HOURLY_SUMS.index(name) for name in (*TOKENS, "bytes_in", "bytes_out", "total_ns"))
-ADDED_NAMES = (*TOKENS, "bytes_in", "bytes_out", "total_ns")
+
+#: Columns of `hourly` that are plain sums of a column of `exchange`.
+PLAIN = HOURLY_SUMS[2:9]
+row_of = itemgetter(*EXCHANGE_COLUMNS)
+key_of = itemgetter(*HOURLY_KEY[1:])
+values_of = itemgetter("count", "outcome", "ttft_ns", *PLAIN)
 
 
-def as_text(value: Any) -> str:
-    return str(value or "").encode("utf-8", "replace").decode("utf-8")
+def shape(batch: Sequence[Record]) -> tuple[list[Row], list[Row]]:
+    """Rows for `exchange` and for `hourly`. Raises one of REFUSED, or SQLite will, if a value is
+    not of its column's type: then `clean` is to go first."""
+    full = [DEFAULTS | record for record in batch]
+    return [row_of(record) for record in full], hourly_of(full)
 
 
-def as_int(value: Any) -> int:
+def hourly_of(full: Sequence[Record]) -> list[Row]:
+    groups: dict[Row, list[Row]] = {}
+    for record in full:
+        key = (record["time_ns"] // HOUR_NS * 3600, *key_of(record))
+        groups.setdefault(key, []).append(values_of(record))
+    return [(*key, *map(clamp, sums_of(rows))) for key, rows in groups.items()]
+
+
+def sums_of(rows: Sequence[Row]) -> list[int]:
+    """HOURLY_SUMS of rows as values_of makes them; unknown counts as nothing."""
+    counts, outcomes, ttfts, *plain = zip(*rows, strict=True)
+    # How the exchanges of an overflow row ended is unknown, which is no failure.
+    failed = (n for n, how in zip(counts, outcomes, strict=True) if how not in ("ok", OVERFLOW))
+    sums = [sum(filter(None, column)) for column in plain]
+    return [sum(counts), sum(failed), *sums, sum(ttfts), sum(map(bool, ttfts))]
+
+
+# ---------------------------------------------------------------- the careful way
+
+
+def clamp(value: Any) -> int:
     return max(-INT64, min(int(value or 0), INT64))
 
 
-def row_of(record: Record) -> tuple[Any, ...]:
-    """The values of EXCHANGE_COLUMNS; what a record does not have is the column's default."""
-    row: list[Any] = []
-    for name in EXCHANGE_COLUMNS:
-        value = record.get(name)
+def clean(record: Record) -> Record:
+    """`record` with every column, each of its type. Raises one of REFUSED if it makes no sense."""
+    found: Record = {}
+    for name, default in DEFAULTS.items():
+        value = record.get(name, default)
         if name in TEXTS:
-            row.append(as_text(value))
-        elif name == "count":
-            row.append(as_int(1 if value is None else value))
-        elif value is None and name in TOKENS:
-            row.append(None)
+            found[name] = str(value or "").encode("utf-8", "replace").decode("utf-8")
+        elif value is None:
+            found[name] = default
         else:
-            row.append(as_int(value))
-    return tuple(row)
-
-
-def hourly_key(record: Record) -> tuple[Any, ...]:
-    hour = as_int(record.get("time_ns")) // HOUR_NS * 3600
-    return (hour, *(as_text(record.get(name)) for name in HOURLY_KEY[1:]))
-
-
-def hourly_of(batch: Iterable[Record]) -> list[tuple[Any, ...]]:
-    """HOURLY_KEY and HOURLY_SUMS of a batch, a row for each key."""
-    sums: dict[tuple[Any, ...], list[int]] = {}
-    for record in batch:
-        key = hourly_key(record)
-        row = sums.setdefault(key, [0] * len(HOURLY_SUMS))
-        count = 1 if record.get("count") is None else as_int(record["count"])
-        row[0] += count
-        # How the exchanges of an overflow row ended is unknown, which is no failure.
-        row[1] += 0 if record.get("outcome") in ("ok", OVERFLOW) else count
-        for at, name in zip(ADDED, ADDED_NAMES, strict=True):
-            row[at] += as_int(record.get(name))
-        ttft = as_int(record.get("ttft_ns"))
-        if ttft:
-            row[-2] += ttft
-            row[-1] += 1
-    return [(*key, *map(as_int, row)) for key, row in sums.items()]
+            found[name] = clamp(value)
+    return found
