@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import orjson
 import pytest
@@ -117,7 +118,7 @@ def test_a_damaged_ledger_is_a_sentence(ledger, path):
 def test_a_folder_that_is_missing_is_a_sentence(tmp_path):
     with pytest.raises(ZeroproxyError, match="cannot be opened: No such file or directory"):
         Ledger(tmp_path / "no" / "x.sqlite")
-    with pytest.raises(ZeroproxyError, match="cannot be opened: Is a directory"):
+    with pytest.raises(ZeroproxyError, match="cannot be opened: it is a directory"):
         Ledger(tmp_path)
 
 
@@ -134,6 +135,25 @@ def test_many_may_open_a_new_one_at_once(path):
     with ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(work, range(8)))) == 1
     assert sums(path) == (8, 8)
+
+
+def locks_of(path) -> list[str]:
+    """What this process has locked of the file, as the kernel says."""
+    inode = f":{path.stat().st_ino} "
+    lines = Path("/proc/locks").read_text().splitlines()
+    return [line for line in lines if f" {os.getpid()} " in line and inode in line]
+
+
+def test_opening_it_once_more_takes_no_lock_from_the_first(ledger, path):
+    """What SQLite's authors call the first way to corrupt a database: close(2) drops all locks."""
+    ledger.write(make_batch([1]))
+    before = locks_of(path)
+    if not before:
+        pytest.skip("NOT TESTED: /proc/locks does not show this process")
+    again = Ledger(path)
+    assert again.read_after(0, 1)
+    again.close()
+    assert locks_of(path) == before
 
 
 # ---------------------------------------------------------------- writing

@@ -196,6 +196,16 @@ async def test_a_sink_that_lost_everything_gets_it_again(ledger, start):
     await until(lambda: len(sink.rows) == 11)
 
 
+async def test_a_ledger_from_a_backup_is_not_taken_for_the_one_it_was(ledger, start, tmp_path):
+    ledger.write(make_batch(range(5)))
+    sink = JsonlOutbox(tmp_path / "x")
+    sink.deliver(ledger.ledger_id, 0, [{"id": "later", "seq": 9}])
+    feeder = start(sink)
+    await until(lambda: feeder.state()["failures"])
+    assert "rows that this ledger never had" in feeder.state()["last_error"]
+    assert feeder.state()["waiting"] == 5
+
+
 def test_secrets_are_cut_out_longest_first():
     assert without("a pw-long b pw\n", ("pw", "pw-long", "")) == "a *** b ***"
 

@@ -13,6 +13,7 @@ import contextlib
 import os
 import secrets
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,13 +23,18 @@ from zeroproxy.errors import ZeroproxyError
 from zeroproxy.metering.rows import REFUSED, Record, clean, shape
 from zeroproxy.metering.schema import EXCHANGE_COLUMNS, HOURLY_KEY, HOURLY_SUMS, TABLES, VERSION
 
+#: Held while a file is made and opened. POSIX locks belong to the process: closing any descriptor
+#: of the file takes from every connection of this process the locks it relies on. Hence also: the
+#: file is opened by SQLite alone, except by whoever has just made it.
+OPENING = threading.Lock()
+
 #: Scripts that raise user_version by one, by the version they start from.
 MIGRATIONS = {0: TABLES}
 
 BUSY_TIMEOUT_MS = 1000  # less than the flusher has at its end
 PRUNE_STEP = 5000  # rows looked at per call, so that writing never waits long
 WAL_LIMIT = 64 << 20  # bytes the -wal file keeps after a checkpoint
-MAGIC = b"SQLite format 3\0"
+SHORTEST = 512  # bytes of the smallest database file
 DAY_NS = 86400 * 10**9
 
 INSERT = (
@@ -80,30 +86,36 @@ class Ledger:
         self._hourly_retention_ns = int(hourly_retention_days * DAY_NS)
         self.last_seq = self.first_seq = 0
         self.ledger_id = ""
+        with OPENING:
+            try:
+                self._db = self._connect()
+            except (OSError, sqlite3.Error) as error:
+                said = getattr(error, "strerror", None) or error
+                raise self._wrong(f"cannot be opened: {said}") from None
+            try:
+                self._open()
+            except sqlite3.Error as error:
+                self.close()
+                raise self._wrong(why(error)) from None
+            except BaseException:
+                self.close()
+                raise
+
+    def _connect(self) -> sqlite3.Connection:
         try:
             # SQLite gives its -wal and -shm files the mode of the file itself.
-            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            begin = os.pread(fd, len(MAGIC), 0)
-            os.close(fd)
-            # Asked here, because SQLite takes a short file of any content for an empty one.
-            if begin not in (b"", MAGIC):
-                raise self._wrong("is no SQLite database")
-            self._db = sqlite3.connect(
-                self.path, isolation_level=None, check_same_thread=False,
-                timeout=BUSY_TIMEOUT_MS / 1000,
-            )  # fmt: skip
-        except OSError as error:
-            raise self._wrong(f"cannot be opened: {error.strerror}") from None
-        except sqlite3.Error as error:
-            raise self._wrong(f"cannot be opened: {error}") from None
-        try:
-            self._open()
-        except sqlite3.Error as error:
-            self.close()
-            raise self._wrong(why(error)) from None
-        except BaseException:
-            self.close()
-            raise
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        except FileExistsError:
+            if self.path.is_dir():
+                raise self._wrong("cannot be opened: it is a directory") from None
+            if not os.access(self.path, os.R_OK | os.W_OK):
+                raise self._wrong("cannot be opened: Permission denied") from None
+            # Asked here, because SQLite takes such a short file of any content for an empty one.
+            if 0 < self.path.stat().st_size < SHORTEST:
+                raise self._wrong("is no SQLite database") from None
+        return sqlite3.connect(
+            self.path, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_MS / 1000
+        )
 
     def _wrong(self, message: str) -> ZeroproxyError:
         return ZeroproxyError(f"the ledger {self.path} {message}")
@@ -228,6 +240,11 @@ class Ledger:
         return gone
 
     # ------------------------------------------------------------ the outbox
+
+    def newest(self) -> int:
+        """The highest seq that was ever given, also by other processes."""
+        self._note_bounds()
+        return self.last_seq
 
     def read_after(self, seq: int, limit: int) -> list[Record]:
         """Rows behind `seq` in order, as dicts with `seq` and EXCHANGE_COLUMNS."""

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from zeroproxy.errors import ZeroproxyError
 from zeroproxy.metering.flusher import say
 from zeroproxy.metering.ledger import Ledger
 from zeroproxy.metering.rows import Record
@@ -131,6 +132,11 @@ class Feeder:
             return False
         self._oldest_ns = rows[0]["time_ns"] + rows[0]["total_ns"]
         reached = self._sink.deliver(self._ledger.ledger_id, after, rows)
+        if reached > rows[-1]["seq"] and reached > self._ledger.newest():
+            raise ZeroproxyError(
+                "it has rows that this ledger never had: a copy or a backup? It needs an id of its "
+                "own (docs/metering.md)"
+            )
         self._ledger.advance(self.name, reached)
         self._cursor = reached
         self._succeeded(after, reached, rows)
