@@ -13,13 +13,16 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zeroproxy.config import Config, Upstream
+from zeroproxy.config import AnySink, Config, Upstream
 from zeroproxy.config_load import load_config
-from zeroproxy.errors import ConfigError, ListenError
+from zeroproxy.errors import ConfigError, ListenError, ZeroproxyError
+from zeroproxy.metering.ledger import Ledger
+from zeroproxy.metering.outbox import without
 from zeroproxy.policy.addresses import Address, resolve
 from zeroproxy.policy.readiness import TIMEOUT
 from zeroproxy.server.descriptors import connection_cap, raise_limit
 from zeroproxy.server.listener import bind
+from zeroproxy.server.sinks import make_sink, name_of
 
 # Fewer connections than this, and a busy day ends in 503.
 FEW_CONNECTIONS = 1024
@@ -65,21 +68,60 @@ def check_descriptors(found: Findings, config: Config) -> None:
         found.ok("limits.connections", says)
 
 
-def check_log(found: Findings, spec: str) -> None:
-    """Whether the access log can be written, without making the file."""
-    where = spec.removeprefix("jsonl:")
-    if where in ("stdout", "-"):
-        return
+def check_file(found: Findings, key: str, where: str) -> bool:
+    """Whether a file can be written, without making it."""
     path = Path(where)
     target = path if path.exists() else path.parent
     if not target.exists():
-        found.fail("log.access", f"{target} does not exist")
+        found.fail(key, f"{target} does not exist")
     elif path.is_dir():
-        found.fail("log.access", f"{path} is a directory")
+        found.fail(key, f"{path} is a directory")
     elif not os.access(target, os.W_OK):
-        found.fail("log.access", f"{target} cannot be written")
+        found.fail(key, f"{target} cannot be written")
     else:
-        found.ok("log.access", f"{path} can be written")
+        found.ok(key, f"{path} can be written")
+        return True
+    return False
+
+
+def check_log(found: Findings, spec: str) -> None:
+    where = spec.removeprefix("jsonl:")
+    if where not in ("stdout", "-"):
+        check_file(found, "log.access", where)
+
+
+def check_ledger(found: Findings, where: str) -> None:
+    """Whether the ledger is one, without making it."""
+    key = "metering.ledger"
+    if not Path(where).is_file():
+        check_file(found, key, where)
+        return
+    try:
+        ledger = Ledger(where)
+    except ZeroproxyError as error:
+        found.fail(key, str(error))
+        return
+    rows = ledger.state()["rows"]
+    ledger.close()
+    found.ok(key, f"{where} is a ledger of {rows} rows")
+
+
+def check_sink(found: Findings, config: AnySink) -> None:
+    key = f"sink {name_of(config)}"
+    try:
+        sink = make_sink(config)
+    except ZeroproxyError as error:
+        found.fail(key, str(error))
+        return
+    try:
+        sink.probe()
+    except Exception as error:  # a client library may raise anything
+        text = without(str(error), sink.secrets())
+        found.warn(key, f"cannot be reached; usage would wait in the ledger: {text}")
+    else:
+        found.ok(key, "can be reached")
+    finally:
+        sink.close()
 
 
 async def get_health(address: Address) -> int:
@@ -149,6 +191,10 @@ async def examine(config: Config) -> Findings:
     check_descriptors(found, config)
     if config.log.access:
         check_log(found, config.log.access)
+    if config.metering.ledger:
+        check_ledger(found, config.metering.ledger)
+    for sink in config.metering.sinks:
+        await asyncio.to_thread(check_sink, found, sink)
     for upstream in config.upstream:
         await check_upstream(found, upstream)
     return found
@@ -176,6 +222,11 @@ def describe(config: Config) -> list[str]:
             f"first byte, {seconds(t.stream_idle)} between two, and try "
             f"{upstream.retry.attempts} time(s)",
         ]
+    m = config.metering
+    if m.ledger:
+        kept = f"for {m.retention_days} days" if m.retention_days else "for ever"
+        on = f" and on to {', '.join(map(name_of, m.sinks))}" if m.sinks else ""
+        lines.append(f"would write usage to {m.ledger}, kept {kept}{on}")
     return lines
 
 

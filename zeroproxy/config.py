@@ -151,6 +151,64 @@ class Log(Base, frozen=True):
     access: Annotated[str, Meta(pattern=r"^(|jsonl:.+)$")] = ""
 
 
+#: How a sink is called in logs, metrics and the ledger; "": its kind.
+SinkName = Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9._-]*$")]
+Days = Annotated[int, Meta(ge=0, le=36500)]
+
+
+class ToRedis(Base, frozen=True, tag_field="kind", tag="redis"):
+    """A Redis stream (extra: zeroproxy[redis])."""
+
+    name: SinkName = ""
+    #: redis://, rediss:// or unix://; or the file that holds it. Exactly one of the two.
+    url: str = ""
+    url_file: str = ""
+    #: The stream's key.
+    stream: Annotated[str, Meta(min_length=1)] = "zeroproxy:usage"
+    #: Entries kept, about; 0: all.
+    maxlen: Count = 1_000_000
+
+
+class ToPostgres(Base, frozen=True, tag_field="kind", tag="postgres"):
+    """A PostgreSQL table, made if it is not there (extra: zeroproxy[postgres])."""
+
+    name: SinkName = ""
+    #: A libpq connection string or URL; or the file that holds it. Exactly one of the two.
+    dsn: str = ""
+    dsn_file: str = ""
+    #: NAME or SCHEMA.NAME.
+    table: Annotated[
+        str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}(\.[A-Za-z_][A-Za-z0-9_]{0,62})?$")
+    ] = "zeroproxy_usage"
+
+
+class ToJsonl(Base, frozen=True, tag_field="kind", tag="jsonl"):
+    """A file of JSON lines, appended."""
+
+    path: Annotated[str, Meta(min_length=1)]
+    name: SinkName = ""
+
+
+AnySink = ToRedis | ToPostgres | ToJsonl
+
+
+def kind_of(sink: AnySink) -> str:
+    return str(sink.__struct_config__.tag)
+
+
+class Metering(Base, frozen=True):
+    """The usage ledger and where it is sent on (docs/metering.md)."""
+
+    #: SQLite file, relative to the working directory; "" switches it off.
+    ledger: str = "usage.sqlite"
+    #: How long single exchanges are kept; 0: for ever. What a sink still lacks stays.
+    retention_days: Days = 7
+    #: How long the hourly sums are kept, from which bills are made; 0: for ever.
+    hourly_retention_days: Days = 400
+    #: Servers fed from the ledger: tables with a kind.
+    sinks: tuple[AnySink, ...] = ()
+
+
 class Config(Base, frozen=True):
     """Everything. At least one upstream is needed."""
 
@@ -159,6 +217,7 @@ class Config(Base, frozen=True):
     admin: Admin = field(default_factory=Admin)
     limits: Limits = field(default_factory=Limits)
     log: Log = field(default_factory=Log)
+    metering: Metering = field(default_factory=Metering)
 
     def listens(self) -> tuple[str, ...]:
         """server.listen as a tuple."""

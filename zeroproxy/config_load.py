@@ -6,6 +6,8 @@ Law. Whatever is wrong is said in one line: file, line, key, what, and the neare
 from __future__ import annotations
 
 import difflib
+import functools
+import operator
 import os
 import re
 import tomllib
@@ -29,8 +31,6 @@ NOT_YET: dict[str, tuple[str, Any]] = {
     "upstream.breaker": ("circuit breakers", None),
     "upstream.pool.prewarm": ("pre-warmed connections", 0),
     "metering.inject_usage": ("usage requests on the caller's behalf", False),
-    "metering.ledger": ("usage ledgers", ""),
-    "metering.sinks": ("metering sinks", []),
     # An empty [auth] would look like a closed door: refused whatever it says.
     "auth": ("API keys", None),
 }
@@ -40,6 +40,7 @@ VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 PATTERNS: dict[str | int, str] = {
     "name": 'letters, digits, ".", "_" and "-"',
     "access": '"", "jsonl:stdout" or "jsonl:/path"',
+    "table": "NAME or SCHEMA.NAME",
 }
 MSGSPEC_PATH = re.compile(r" - at `\$(.*)`$")
 
@@ -92,10 +93,25 @@ class Reader:
         Returns `value` without the keys of NOT_YET that ask for nothing."""
         structs = structs_in(kind)
         if isinstance(value, list) and structs:
-            return [self.check_keys(item, structs[0], (*path, k)) for k, item in enumerate(value)]
+            one = structs[0] if len(structs) == 1 else functools.reduce(operator.or_, structs)
+            return [self.check_keys(item, one, (*path, k)) for k, item in enumerate(value)]
+        if isinstance(value, dict) and len(structs) > 1:
+            return self.check_tagged(value, structs, path)
         if isinstance(value, dict) and structs:
             return self.check_table(value, get_type_hints(structs[0]), path)
         return value
+
+    def check_tagged(
+        self, table: dict[str, Any], structs: list[Any], path: tuple[str | int, ...]
+    ) -> dict[str, Any]:
+        """A table whose `kind` says which struct it is."""
+        kinds = {str(s.__struct_config__.tag): s for s in structs}
+        if "kind" not in table:
+            raise self.error(f"kind is missing: one of {', '.join(kinds)}", path)
+        kind = table["kind"]
+        if not isinstance(kind, str) or kind not in kinds:
+            raise self.error(f'"{kind}" is none of {", ".join(kinds)}', (*path, "kind"))
+        return self.check_table(table, {"kind": str, **get_type_hints(kinds[kind])}, path)
 
     def check_table(
         self, table: dict[str, Any], hints: dict[str, Any], path: tuple[str | int, ...]

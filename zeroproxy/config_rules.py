@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from urllib.parse import SplitResult, urlsplit
 
-from zeroproxy.config import Config, Upstream
+from zeroproxy.config import AnySink, Config, Metering, ToPostgres, ToRedis, Upstream, kind_of
 from zeroproxy.errors import ConfigError
 
 Path = tuple[str | int, ...]
@@ -128,6 +128,34 @@ def check_upstream(upstream: Upstream, path: Path, wrong: Wrong) -> None:
         seen.add(same)
 
 
+def check_one_of(sink: AnySink, key: str, path: Path, wrong: Wrong) -> None:
+    """Exactly one of KEY and KEY_file. The value is a secret and is not quoted."""
+    given = [name for name in (key, f"{key}_file") if getattr(sink, name)]
+    if len(given) != 1:
+        said = "both are given" if given else "neither is given"
+        raise wrong(f"{said}: exactly one of {key} and {key}_file is needed", path)
+
+
+def check_metering(metering: Metering, wrong: Wrong) -> None:
+    key: Path = ("metering", "sinks")
+    if metering.sinks and not metering.ledger:
+        raise wrong("sinks are fed from the ledger, and metering.ledger is off", key)
+    names: set[str] = {"ledger", "access_log", "otel"}  # taken, in metrics
+    for k, sink in enumerate(metering.sinks):
+        here: Path = (*key, k)
+        name = sink.name or kind_of(sink)
+        if name in names:
+            raise wrong(f"another sink is called {name}; give it a name of its own", here)
+        names.add(name)
+        if isinstance(sink, ToRedis):
+            check_one_of(sink, "url", here, wrong)
+            schemes = ("redis://", "rediss://", "unix://")
+            if sink.url and not sink.url.startswith(schemes):
+                raise wrong(f"expected a URL: {', '.join(schemes)}", (*here, "url"))
+        if isinstance(sink, ToPostgres):
+            check_one_of(sink, "dsn", here, wrong)
+
+
 def check_together(config: Config, wrong: Wrong) -> None:
     """Everything above over a whole configuration, in the order an operator would read it."""
     if config.server.workers > 1:
@@ -141,5 +169,6 @@ def check_together(config: Config, wrong: Wrong) -> None:
         raise wrong(message + "model to tell them apart)", ("upstream", 1))
     for k, upstream in enumerate(config.upstream):
         check_upstream(upstream, ("upstream", k), wrong)
+    check_metering(config.metering, wrong)
     if config.limits.header_line_bytes > config.limits.header_bytes:
         raise wrong("is larger than limits.header_bytes", ("limits", "header_line_bytes"))

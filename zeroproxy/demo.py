@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -199,6 +200,7 @@ async def play(console: Console, stays: bool) -> int:
         path.write_text(
             f'[server]\nlisten = "127.0.0.1:{port}"\n[admin]\nlisten = "127.0.0.1:{admin_port}"\n'
             f'[[upstream]]\nname = "sim"\nendpoints = ["{sim}"]\n'
+            f"[metering]\nledger = {json.dumps(str(Path(folder) / 'usage.sqlite'))}\n"
         )
         async with (
             program("sim", "--listen", f"127.0.0.1:{sim_port}") as simulator,

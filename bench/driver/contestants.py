@@ -77,7 +77,6 @@ CONTESTANTS = (
         template="zeroproxy.toml.tmpl",
         module="zeroproxy.__main__",
         version=(sys.executable, "-c", ZEROPROXY_VERSION),
-        settings=(("ledger", ""),),
     ),
     Contestant(
         "nginx",

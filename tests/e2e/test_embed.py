@@ -14,7 +14,7 @@ from zeroproxy.config_load import parse_config
 def config(url: str, more: str = "") -> zeroproxy.Config:
     return parse_config(
         f'[server]\nlisten = "127.0.0.1:0"\n[admin]\nlisten = "127.0.0.1:0"\n'
-        f'[[upstream]]\nname = "u"\nendpoints = ["{url}"]\n{more}'
+        f'[[upstream]]\nname = "u"\nendpoints = ["{url}"]\n{more}\n[metering]\nledger = ""\n'
     )
 
 

@@ -81,6 +81,23 @@ def test_a_taken_port_is_a_sentence_and_exit_1(tmp_path):
         assert "Address already in use" in checked.stdout
 
 
+def test_a_ledger_that_is_none_is_a_sentence_and_exit_1(tmp_path):
+    path, ledger = tmp_path / "x.toml", tmp_path / "usage.sqlite"
+    ledger.write_text("not one")
+    path.write_text(
+        '[server]\nlisten = "127.0.0.1:0"\n[admin]\nlisten = ""\n'
+        f'{upstream_toml("http://127.0.0.1:1")}[metering]\nledger = "{ledger}"\n'
+    )
+    done = run_cli("-c", str(path))
+    assert (done.returncode, done.stderr) == (
+        1, f"zeroproxy: the ledger {ledger} is no SQLite database\n",
+    )  # fmt: skip
+    checked = run_cli("check", "-c", str(path))
+    assert checked.returncode == 2
+    assert "is no SQLite database" in checked.stdout
+    assert ledger.read_text() == "not one"
+
+
 def test_no_command_is_a_usage_error():
     assert run_cli().returncode == 2
 

@@ -6,9 +6,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from zeroproxy.config import Config, Endpoint, Upstream
-from zeroproxy.config_load import load_config, structs_in
+from zeroproxy.config import Config, Endpoint, ToJsonl, ToPostgres, ToRedis, Upstream
+from zeroproxy.config_load import load_config, parse_config, structs_in
 
+#: Structs that are elements of a list: their keys have no place of their own in the reference.
+ELEMENTS = (Endpoint, ToRedis, ToPostgres, ToJsonl)
 CONF = sorted(Path("conf").glob("*.toml"))
 
 
@@ -27,7 +29,7 @@ def defaults(struct: type[msgspec.Struct], prefix: str = "") -> dict[str, object
     hints = msgspec.structs.fields(struct)
     for f in hints:
         name = f"{prefix}{f.name}"
-        inner = [s for s in structs_in(f.type) if s is not Endpoint]
+        inner = [s for s in structs_in(f.type) if s not in ELEMENTS]
         if inner:
             found |= defaults(inner[0], f"{name}.")
         elif f.default is not msgspec.NODEFAULT:
@@ -66,3 +68,16 @@ def test_what_has_no_default_is_only_what_cannot_have_one():
         "upstream.name", "upstream.endpoints",
     ]  # fmt: skip
     assert Upstream.__struct_fields__[:2] == ("name", "endpoints")
+
+
+def test_the_reference_shows_every_kind_of_sink_with_its_real_defaults():
+    lines = Path("conf/reference.toml").read_text().splitlines()
+    shown = [line.removeprefix("#").strip() for line in lines if line.startswith("#   { kind")]
+    text = Path("conf/minimal.toml").read_text()
+    sinks = parse_config(f"{text}\n[metering]\nsinks = [{', '.join(shown)}]\n").metering.sinks
+    assert [type(sink) for sink in sinks] == [ToRedis, ToPostgres, ToJsonl]
+    for line, sink in zip(shown, sinks, strict=True):
+        table = tomllib.loads(f"x = {line}")["x"]
+        for f in msgspec.structs.fields(type(sink)):
+            if f.default not in (msgspec.NODEFAULT, ""):
+                assert table[f.name] == f.default == getattr(sink, f.name), f.name

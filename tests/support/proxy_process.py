@@ -23,6 +23,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def with_ledger(text: str, path: Path) -> str:
+    """`text` with its ledger at `path`, unless it names one of its own."""
+    header, line = "[metering]\n", f"ledger = {json.dumps(str(path))}\n"
+    before, found, after = text.partition(header)
+    if not found:
+        return f"{text}\n{header}{line}"
+    return text if after.startswith("ledger") else before + header + line + after
+
+
 def upstream_toml(*urls: str, **more: str) -> str:
     """An [[upstream]] over `urls`; `more` are lines of TOML values by key."""
     lines = ["[[upstream]]", 'name = "test"', f"endpoints = {json.dumps(list(urls))}"]
@@ -40,9 +49,10 @@ class ProxyProcess:
         self.port, self.admin_port = free_port(), free_port()
         self.folder = tempfile.TemporaryDirectory(prefix="zp-")
         self.path = Path(self.folder.name) / "proxy.toml"
+        self.ledger = Path(self.folder.name) / "usage.sqlite"
         self.path.write_text(
             f'[server]\nlisten = "127.0.0.1:{self.port}"\n{server}\n'
-            f'[admin]\nlisten = "127.0.0.1:{self.admin_port}"\n{text}'
+            f'[admin]\nlisten = "127.0.0.1:{self.admin_port}"\n{with_ledger(text, self.ledger)}'
         )
         self.errors = Path(self.folder.name) / "stderr"
         self.wait_ready = wait_ready

@@ -76,6 +76,27 @@ async def test_metrics_say_what_the_snapshot_says():
     await client.close()
 
 
+async def test_metrics_tell_how_far_the_sinks_are():
+    class Metered(Source):
+        def snapshot(self):
+            sink = {"name": "pg", "lag_seconds": 1.5, "waiting": 7, "failures": 2}
+            return super().snapshot() | {"metering": {
+                "ledger": {"path": "x", "rows": 9, "bytes": 4096},
+                "flusher": {"failures": {"ledger": 1, "access_log": 0}}, "sinks": [sink],
+            }}  # fmt: skip
+
+    client = await client_over(Metered())
+    async with client.get("/metrics") as response:
+        lines = (await response.text()).splitlines()
+    for line in (
+        'zeroproxy_sink_lag_seconds{sink="pg"} 1.5', 'zeroproxy_sink_waiting{sink="pg"} 7.0',
+        'zeroproxy_sink_failures_total{sink="pg"} 2.0',
+        'zeroproxy_sink_failures_total{sink="ledger"} 1.0', "zeroproxy_ledger_bytes 4096.0",
+    ):  # fmt: skip
+        assert line in lines
+    await client.close()
+
+
 async def test_the_names_are_the_contract():
     client = await client_over(Source())
     async with client.get("/metrics") as response:

@@ -10,6 +10,10 @@ GOOD = '[[upstream]]\nname = "a"\nendpoints = ["http://127.0.0.1:8000"]\n'
 EACH = '[[upstream]]\nname = "a"\nendpoints = [\n{}\n]\n'
 
 
+#: One sink per line, from line 6 on.
+SINKS = GOOD + "[metering]\nsinks = [\n{}\n]\n"
+
+
 def complaint(text: str) -> str:
     with pytest.raises(ConfigError) as found:
         parse_config(text, "x.toml")
@@ -104,9 +108,29 @@ def test_the_least_that_works():
         (GOOD + "[upstream.pool]\nprewarm = false\n", "upstream[0].pool.prewarm: pre-warmed"),
         (GOOD + "[metering]\ninject_usage = true\n", "x.toml:5: metering.inject_usage: usage"),
         (GOOD + "metering = 3\n", "x.toml:4: upstream[0].metering: unknown key"),
-        ("metering = 3\n" + GOOD, "x.toml:1: metering: unknown key"),
+        ("metering = 3\n" + GOOD, "x.toml:1: metering: expected table, got `int`"),
         (GOOD + "[metering]\nlegder = ''\n",
          'x.toml:5: metering.legder: unknown key; did you mean "ledger"?'),
+        (SINKS.format('{ kind = "kafka" }'),
+         'x.toml:6: metering.sinks[0].kind: "kafka" is none of redis, postgres, jsonl'),
+        (SINKS.format('{ kind = [] }'), 'x.toml:6: metering.sinks[0].kind: "[]" is none of redis'),
+        (SINKS.format('{ url = "redis://h" }'),
+         "x.toml:6: metering.sinks[0]: kind is missing: one of redis, postgres, jsonl"),
+        (SINKS.format('{ kind = "postgres", dsn = "x", tabel = "x" }'),
+         'x.toml:6: metering.sinks[0].tabel: unknown key; did you mean "table"?'),
+        (SINKS.format('{ kind = "postgres", dsn = "x", table = "x; --" }'),
+         'metering.sinks[0].table: expected NAME or SCHEMA.NAME, got "x; --"'),
+        (SINKS.format('{ kind = "jsonl" }'), "x.toml:6: metering.sinks[0].path: is missing"),
+        (SINKS.format('{ kind = "redis" }'), "metering.sinks[0]: neither is given: exactly one"),
+        (SINKS.format('{ kind = "postgres", dsn = "x", dsn_file = "y" }'),
+         "metering.sinks[0]: both are given: exactly one of dsn and dsn_file is needed"),
+        (SINKS.format('{ kind = "jsonl", path = "x" },\n{ kind = "jsonl", path = "y" }'),
+         "x.toml:7: metering.sinks[1]: another sink is called jsonl; give it a name of its own"),
+        (SINKS.format('{ kind = "jsonl", path = "x", name = "ledger" }'), "is called ledger"),
+        (GOOD + '[metering]\nledger = ""\nsinks = [{ kind = "jsonl", path = "x" }]\n',
+         "x.toml:6: metering.sinks: sinks are fed from the ledger, and metering.ledger is off"),
+        (SINKS.format("3"), "x.toml:6: metering.sinks[0]: expected table, got `int`"),
+        (GOOD + "[metering]\nretention_days = -1\n", "retention_days: expected `int` >= 0"),
         (GOOD + '[limits]\n"a\\nb" = 1\n', "x.toml:5: limits.a\\nb: unknown key"),
         (GOOD + "[limits]\nheader_line_bytes = 32768\nheader_bytes = 2048\n",
          "x.toml:5: limits.header_line_bytes: is larger than limits.header_bytes"),
@@ -187,3 +211,25 @@ def test_a_file_that_is_not_utf_8_is_a_sentence(tmp_path):
 
 def test_nesting_without_end_is_a_sentence():
     assert complaint("x = " + "[" * 5000) == "x.toml: is nested too deeply"
+
+
+def test_a_bad_url_of_a_sink_is_not_quoted():
+    said = complaint(SINKS.format('{ kind = "redis", url = "http://:hunter2@h" }'))
+    assert said == (
+        "x.toml:6: metering.sinks[0].url: expected a URL: redis://, rediss://, unix://"
+    )  # fmt: skip
+
+
+def test_sinks_are_read_by_their_kind(monkeypatch):
+    monkeypatch.setenv("SECRET", "hunter2")
+    config = parse_config(
+        SINKS.format(
+            '{ kind = "redis", url = "redis://:${SECRET}@h", maxlen = 0 },\n'
+            '{ kind = "jsonl", path = "x" }, { kind = "jsonl", path = "y", name = "second" }'
+        )
+    )
+    redis, one, two = config.metering.sinks
+    assert (redis.url, redis.stream, redis.maxlen) == (
+        "redis://:hunter2@h", "zeroproxy:usage", 0,
+    )  # fmt: skip
+    assert (one.path, two.name) == ("x", "second")

@@ -152,6 +152,31 @@ def reloads(snapshot: Snapshot) -> Iterator[Metric]:
     )
 
 
+def metering(snapshot: Snapshot) -> Iterator[Metric]:
+    state = snapshot.get("metering") or {}
+    lag = GaugeMetricFamily(
+        "zeroproxy_sink_lag_seconds", "Age of the oldest row the sink lacks", labels=("sink",)
+    )
+    waiting = GaugeMetricFamily(
+        "zeroproxy_sink_waiting", "Rows of the ledger the sink lacks", labels=("sink",)
+    )
+    failures = CounterMetricFamily(
+        "zeroproxy_sink_failures", "Batches that had to be tried again or given up",
+        labels=("sink",),
+    )  # fmt: skip
+    for sink in state.get("sinks", ()):
+        lag.add_metric((sink["name"],), sink["lag_seconds"])
+        waiting.add_metric((sink["name"],), sink["waiting"])
+        failures.add_metric((sink["name"],), sink["failures"])
+    for name, n in ((state.get("flusher") or {}).get("failures") or {}).items():
+        failures.add_metric((name,), n)
+    yield from (lag, waiting, failures)
+    if state.get("ledger"):
+        yield GaugeMetricFamily(
+            "zeroproxy_ledger_bytes", "Size of the ledger's files", state["ledger"]["bytes"]
+        )
+
+
 class SnapshotCollector(Collector):
     """Registered in a registry of its own; `take` is called once per scrape."""
 
@@ -170,3 +195,4 @@ class SnapshotCollector(Collector):
         yield from endpoints(snapshot)
         yield from process(snapshot)
         yield from reloads(snapshot)
+        yield from metering(snapshot)

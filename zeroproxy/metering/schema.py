@@ -23,7 +23,7 @@ EXCHANGE_COLUMNS = (
 #: What a row of `hourly` is for.
 HOURLY_KEY = ("hour", "upstream", "endpoint", "model", "tenant", "exactness")
 
-#: What adds up in it. `failed`: exchanges whose outcome is not "ok".
+#: What adds up in it. `failed`: exchanges whose outcome is neither "ok" nor "overflow".
 HOURLY_SUMS = (
     "requests", "failed", "prompt_tokens", "completion_tokens", "cached_tokens",
     "reasoning_tokens", "bytes_in", "bytes_out", "total_ns", "ttft_ns", "ttft_count",

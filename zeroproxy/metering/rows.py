@@ -1,0 +1,89 @@
+"""A batch of records as the ledger keeps it: rows of `exchange`, and what they add to `hourly`.
+
+Law. Nothing a record holds can make SQLite refuse it: `clean` clamps numbers to 64 bits and makes
+     text text. A batch refused once would be refused for ever, and all behind it would wait.
+
+This runs for every exchange: itemgetter and sums of columns, no loop over columns in Python.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from operator import itemgetter
+from typing import Any
+
+from zeroproxy.metering.schema import EXCHANGE_COLUMNS, HOURLY_KEY, HOURLY_SUMS
+
+Record = dict[str, Any]
+Row = tuple[Any, ...]
+
+#: The outcome of a synthetic record: how these exchanges ended is not known.
+OVERFLOW = "overflow"
+
+TOKENS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
+TEXTS = frozenset(
+    ("id", "request_id", "trace_id", "span_id", "upstream", "endpoint", "model", "tenant",
+     "method", "path", "outcome", "finish", "exactness")
+)  # fmt: skip
+DEFAULTS: Record = {
+    name: "" if name in TEXTS else None if name in TOKENS else 0 for name in EXCHANGE_COLUMNS
+} | {"count": 1}
+
+#: What a record itself is to blame for; trying again would fail again.
+REFUSED = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError,
+           ArithmeticError, ValueError, TypeError, KeyError)  # fmt: skip
+
+INT64 = (1 << 63) - 1
+HOUR_NS = 3600 * 10**9
+
+#: Columns of `hourly` that are plain sums of a column of `exchange`.
+PLAIN = HOURLY_SUMS[2:9]
+row_of = itemgetter(*EXCHANGE_COLUMNS)
+key_of = itemgetter(*HOURLY_KEY[1:])
+values_of = itemgetter("count", "outcome", "ttft_ns", *PLAIN)
+
+
+def shape(batch: Sequence[Record]) -> tuple[list[Row], list[Row]]:
+    """Rows for `exchange` and for `hourly`. Raises one of REFUSED, or SQLite will, if a value is
+    not of its column's type: then `clean` is to go first."""
+    full = [DEFAULTS | record for record in batch]
+    return [row_of(record) for record in full], hourly_of(full)
+
+
+def hourly_of(full: Sequence[Record]) -> list[Row]:
+    groups: dict[Row, list[Row]] = {}
+    for record in full:
+        key = (record["time_ns"] // HOUR_NS * 3600, *key_of(record))
+        groups.setdefault(key, []).append(values_of(record))
+    return [(*key, *map(clamp, sums_of(rows))) for key, rows in groups.items()]
+
+
+def sums_of(rows: Sequence[Row]) -> list[int]:
+    """HOURLY_SUMS of rows as values_of makes them; unknown counts as nothing."""
+    counts, outcomes, ttfts, *plain = zip(*rows, strict=True)
+    # How the exchanges of an overflow row ended is unknown, which is no failure.
+    failed = (n for n, how in zip(counts, outcomes, strict=True) if how not in ("ok", OVERFLOW))
+    sums = [sum(filter(None, column)) for column in plain]
+    return [sum(counts), sum(failed), *sums, sum(ttfts), sum(map(bool, ttfts))]
+
+
+# ---------------------------------------------------------------- the careful way
+
+
+def clamp(value: Any) -> int:
+    return max(-INT64, min(int(value or 0), INT64))
+
+
+def clean(record: Record) -> Record:
+    """`record` with every column, each of its type. Raises one of REFUSED if it makes no sense."""
+    found: Record = {}
+    for name, default in DEFAULTS.items():
+        value = record.get(name, default)
+        if name in TEXTS:
+            found[name] = str(value or "").encode("utf-8", "replace").decode("utf-8")
+        elif value is None:
+            found[name] = default
+        else:
+            found[name] = clamp(value)
+    return found

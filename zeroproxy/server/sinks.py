@@ -1,0 +1,136 @@
+"""Everything behind the ring, put together: ledger, flusher, direct sinks, feeders.
+
+`start` opens what must be there (the ledger, the packages of the sinks) and raises if it is not; a
+server that does not answer is no reason not to start: its rows wait in the ledger.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from zeroproxy.config import AnySink, Config, ToPostgres, ToRedis, kind_of
+from zeroproxy.errors import ZeroproxyError
+from zeroproxy.metering.access import AccessLog
+from zeroproxy.metering.flusher import Flusher, Sink, say
+from zeroproxy.metering.jsonl import open_sink
+from zeroproxy.metering.jsonl_sink import JsonlOutbox
+from zeroproxy.metering.ledger import Ledger
+from zeroproxy.metering.outbox import Feeder, OutboxSink, stop_all
+from zeroproxy.metering.postgres_sink import PostgresSink
+from zeroproxy.metering.redis_sink import RedisSink
+from zeroproxy.metering.rescue import take_in
+
+
+def name_of(sink: AnySink) -> str:
+    return sink.name or kind_of(sink)
+
+
+def secret_of(value: str, file: str) -> str:
+    """`value`, or what stands in `file`. Raises ZeroproxyError."""
+    if value:
+        return value
+    try:
+        text = Path(file).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ZeroproxyError(f"{file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ZeroproxyError(f"{file} is not UTF-8") from None
+    if not text:
+        raise ZeroproxyError(f"{file} is empty")
+    return text
+
+
+def make_sink(sink: AnySink) -> OutboxSink:
+    """The client of one sink, not yet connected. Raises ZeroproxyError."""
+    if isinstance(sink, ToRedis):
+        return RedisSink(secret_of(sink.url, sink.url_file), sink.stream, sink.maxlen)
+    if isinstance(sink, ToPostgres):
+        return PostgresSink(secret_of(sink.dsn, sink.dsn_file), sink.table)
+    return JsonlOutbox(sink.path)
+
+
+class Metering:
+    """What becomes of the records of one engine. `stop` is safe at any time, also after a `start`
+    that raised; it blocks."""
+
+    def __init__(self, config: Config, engine: Any) -> None:
+        self._config, self._engine = config, engine
+        self._ledger: Ledger | None = None
+        self._flusher: Flusher | None = None
+        self._feeders: list[Feeder] = []
+        self._access = AccessLog(None)
+
+    def start(self) -> None:
+        direct = self._open_direct()
+        try:
+            self._open_ledger()
+        except BaseException:
+            for _, sink in direct:
+                sink.close()
+            raise
+        if self._ledger is None and not direct:
+            return  # nobody wants records: the ring may fill, the totals are kept in C
+        self._flusher = Flusher(self._engine, self._ledger, direct, self._wake)
+        self._flusher.start()
+        for feeder in self._feeders:
+            feeder.start()
+
+    def _open_direct(self) -> list[tuple[str, Sink]]:
+        """Sinks that get each record once, straight from the flusher. The access log is among them
+        even while it goes nowhere, if there is a flusher at all: a reload may switch it on."""
+        access = self._config.log.access
+        if access:
+            self._access = AccessLog(open_sink(access))
+        if access or self._config.metering.ledger:
+            return [("access_log", self._access)]
+        return []
+
+    def log_to(self, sink: Sink | None) -> None:
+        """The access log goes to `sink` from now on; None: nowhere. Blocks."""
+        if self._flusher is None and sink is not None:
+            self._flusher = Flusher(self._engine, None, [("access_log", self._access)], self._wake)
+            self._flusher.start()
+        self._access.switch(sink)
+
+    def _open_ledger(self) -> None:
+        metering = self._config.metering
+        if not metering.ledger:
+            return
+        sinks = [(name_of(sink), kind_of(sink), make_sink(sink)) for sink in metering.sinks]
+        ledger = Ledger(
+            metering.ledger,
+            sinks=[name for name, _, _ in sinks],
+            retention_days=metering.retention_days,
+            hourly_retention_days=metering.hourly_retention_days,
+        )
+        try:
+            taken, refused = take_in(ledger)
+            self._feeders = [Feeder(name, kind, sink, ledger) for name, kind, sink in sinks]
+        except BaseException:
+            ledger.close()
+            raise
+        if taken or refused:
+            say(f"the ledger took in {taken} rescued records, {refused} could not be read")
+        self._ledger = ledger
+
+    def _wake(self) -> None:
+        for feeder in self._feeders:
+            feeder.wake()
+
+    def state(self) -> dict[str, Any]:
+        """For /status and /metrics. From memory: no lock and no server is waited for."""
+        return {
+            "ledger": None if self._ledger is None else self._ledger.state(),
+            "flusher": None if self._flusher is None else self._flusher.state(),
+            "sinks": [feeder.state() for feeder in self._feeders],
+        }
+
+    def stop(self) -> None:
+        """The last records into the ledger, then on to the sinks as far as they answer."""
+        flusher, self._flusher = self._flusher, None
+        if flusher is not None:
+            flusher.stop()
+            with contextlib.suppress(Exception):
+                stop_all(self._feeders)
