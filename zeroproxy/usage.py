@@ -21,7 +21,9 @@ from zeroproxy.errors import ZeroproxyError, one_line
 from zeroproxy.metering.query import FILTERS, GROUPS, MOMENTS, QueryError, parse_query
 from zeroproxy.metering.report import Key, Report, Sums, label_of, usage
 
-KEY_ROOM = 24  # what a long key gets at least before figures are spared; the rest is folded
+# What a long key gets before figures are spared; the rest of it is folded. Keys share half the
+# width, so that many of them do not push out the figures.
+KEY_ROOM, LEAST_KEY_ROOM = 24, 8
 GAP = 2  # between two columns
 WIDE = 1000  # where the output is no terminal, nothing is left out
 
@@ -151,8 +153,9 @@ def make_table(report: Report, width: int) -> tuple[Table, list[str]]:
     by, totals = report.query.by, cells(report.totals)
     keys = [[key_cell(n, k) for n, k in zip(by, row.keys, strict=True)] for row in report.rows]
     figures = [cells(row.sums) for row in report.rows]
+    room = max(LEAST_KEY_ROOM, min(KEY_ROOM, width // 2 // len(by) - GAP))
     wanted = [
-        min(KEY_ROOM, max(len(name), len("total"), *(row[k].cell_len for row in keys)))
+        min(room, max(len(name), len("total"), *(row[k].cell_len for row in keys)))
         for k, name in enumerate(by)
     ]
     widths = widths_of([*figures, totals])
