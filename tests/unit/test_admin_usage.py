@@ -93,6 +93,15 @@ async def test_a_bad_parameter_is_named(client, query, name):
     assert error["message"].startswith(f"{name}: ")
 
 
+async def test_more_rows_than_the_proxy_can_spare_time_for_are_refused(client, monkeypatch):
+    monkeypatch.setattr(admin_usage, "MOST_ROWS", 1)
+    assert (await client.get("/usage?by=upstream")).status == 200
+    response = await client.get("/usage?by=model")
+    error = (await response.json())["error"]
+    assert (response.status, error["parameter"]) == (400, "by")
+    assert "more than 1 rows" in error["message"]
+
+
 async def test_without_a_ledger_it_is_a_sentence(client, source):
     source.path = ""
     response = await client.get("/usage?by=nothing")

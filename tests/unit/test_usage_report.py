@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.support.ledgers import HOUR_NS, new_ledger, prune, record, summed, write
 from zeroproxy.errors import ZeroproxyError
 from zeroproxy.metering.query import GROUPS, Query, QueryError, parse_moment, parse_query
-from zeroproxy.metering.report import EXACTNESS, Report, usage
+from zeroproxy.metering.report import EXACTNESS, Report, opened, usage
 from zeroproxy.metering.report_forms import as_csv, as_object, numbers
 
 START = datetime(2026, 11, 1, 9, tzinfo=UTC)
@@ -260,6 +260,13 @@ def test_a_path_is_taken_literally_and_nothing_is_written_to(tmp_path):
     before = path.read_bytes()
     assert ask(path).totals.requests == 1
     assert path.read_bytes() == before
+
+
+def test_what_opens_a_ledger_cannot_write_to_it(tmp_path):
+    path = tmp_path / "x.sqlite"
+    new_ledger(path).close()
+    with pytest.raises(ZeroproxyError, match="readonly"), opened(path) as reader:
+        reader.execute("DELETE FROM hourly")
 
 
 def test_a_writer_at_work_is_neither_disturbed_nor_seen_by_halves(tmp_path):

@@ -1,7 +1,8 @@
 """GET /usage: the report of `zeroproxy usage`, as JSON or CSV.
 
 The ledger is read and the answer written in a thread: a large one takes its time, and the loop has
-none to give. One at a time: whoever asks often waits, and leaves the other threads alone.
+none to give. One at a time: whoever asks often waits, and leaves the other threads alone. MOST_ROWS
+at most: writing JSON does not let go of the GIL, and the data plane needs it to wake up.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol, runtime_checkable
 
@@ -23,6 +25,7 @@ from zeroproxy.metering.report_forms import as_csv, as_object
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 PARAMETERS = ("by", "since", "until", *FILTERS, "format")
+MOST_ROWS = 10_000
 FORMATS = ("json", "csv")
 
 # A query turns "+" into a space, and a "+01:00" that nobody escaped into " 01:00".
@@ -79,7 +82,7 @@ def usage_handler(source: object) -> Handler:
         now = datetime.now(UTC)
         try:
             words = words_of(request)
-            query = parse_query(words, now)
+            query = replace(parse_query(words, now), most_rows=MOST_ROWS)
             async with turn:
                 return await asyncio.to_thread(report, path, query, words["format"], now)
         except QueryError as error:

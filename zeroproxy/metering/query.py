@@ -47,6 +47,7 @@ class Query:
     until: datetime | None = None
     filters: Mapping[str, str] = field(default_factory=dict)
     zone: tzinfo | None = None  # that of days and hours; None: the local one
+    most_rows: int | None = None  # a report of more is refused
 
     def __post_init__(self) -> None:
         for name in self.by:

@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import quote
 
 from zeroproxy.errors import ZeroproxyError, one_line
-from zeroproxy.metering.query import Query
+from zeroproxy.metering.query import Query, QueryError
 from zeroproxy.metering.schema import VERSION
 
 HOUR_S = 3600
@@ -154,7 +154,10 @@ def opened(path: str | Path) -> Iterator[sqlite3.Connection]:
             raise ZeroproxyError(
                 f"{shown}: it is no ledger (not an SQLite file); metering.ledger names the proxy's"
             ) from error
-        raise ZeroproxyError(f"{shown}: it cannot be read: {error}") from error
+        # Whoever opens a ledger that nobody has open makes its -shm file.
+        hint = "; read it as the proxy's user, or while the proxy runs"
+        hint = hint if "readonly" in str(error) else ""
+        raise ZeroproxyError(f"{shown}: it cannot be read: {error}{hint}") from error
 
 
 @contextmanager
@@ -203,6 +206,12 @@ class Reader:
             numbers = row[len(groups) :]
             self.found.setdefault(self.key_of(row[0], keys), Sums()).add(row[1], numbers)
             self.totals.add(row[1], numbers)
+            if self.query.most_rows is not None and len(self.found) > self.query.most_rows:
+                raise QueryError(
+                    "by",
+                    f"it gives more than {self.query.most_rows} rows; take fewer groups or a "
+                    "shorter window, or ask `zeroproxy usage`, which has no such limit",
+                )
 
     def key_of(self, hour: int, keys: dict[str, str]) -> tuple[Key, ...]:
         parts: list[Key] = []
