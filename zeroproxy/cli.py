@@ -1,4 +1,4 @@
-"""The command line: `zeroproxy -c FILE` runs; check, sim, demo and version beside it.
+"""The command line: `zeroproxy -c FILE` runs; check, usage, sim, demo and version beside it.
 
 Exit status: 0 well, 1 could not start or something failed, 2 bad usage or configuration.
 Nothing heavy is imported before it is known to be needed.
@@ -18,6 +18,8 @@ EXAMPLES = """\
 examples:
   zeroproxy -c conf/prod.toml         run the proxy
   zeroproxy check -c conf/prod.toml   say what it would do, and what is wrong
+  zeroproxy usage -c conf/prod.toml --by model,tenant --since 24h
+                                      what was asked and counted
   zeroproxy sim --listen 127.0.0.1:8000
                                       a simulated inference server to try it on
   zeroproxy demo                      both, with a few requests sent through
@@ -33,7 +35,7 @@ def add_config(parser: argparse.ArgumentParser, required: bool) -> None:
 
 
 def build_parser(argv: list[str]) -> argparse.ArgumentParser:
-    """The options; those of `sim` only if `argv` asks for it, because they import a web server."""
+    """The options; those of `sim` and `usage` only if `argv` asks for them: they import much."""
     parser = argparse.ArgumentParser(
         prog="zeroproxy",
         description="A sidecar proxy for LLM inference servers that costs almost nothing.",
@@ -46,6 +48,11 @@ def build_parser(argv: list[str]) -> argparse.ArgumentParser:
     add_config(commands.add_parser("run", help="run the proxy (the default)"), required=True)
     check = commands.add_parser("check", help="validate a configuration and what it needs")
     add_config(check, required=True)
+    usage = commands.add_parser("usage", help="what the ledger counted: requests and tokens")
+    if "usage" in argv:
+        from zeroproxy.usage import add_arguments as add_usage_arguments
+
+        add_usage_arguments(usage)
     sim = commands.add_parser("sim", help="run a simulated inference server")
     if "sim" in argv:
         from zeroproxy.sim.command import add_arguments
@@ -92,6 +99,10 @@ def dispatch(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         from zeroproxy.sim.command import run as run_sim
 
         return int(run_sim(args))
+    if args.command == "usage":
+        from zeroproxy.usage import run as run_usage
+
+        return run_usage(args)
     if args.command == "demo":
         from zeroproxy.demo import main as run_demo
 

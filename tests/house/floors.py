@@ -20,7 +20,7 @@ PYTHON = [
     (0, "_version", "errors", "config", "toml_lines", "config_rules", "config_load"),
     (4, "policy", "metering", "sim"),
     (5, "admin"),
-    (6, "server", "embed", "check"),
+    (6, "server", "embed", "check", "usage"),
     (7, "demo", "cli", "__init__", "__main__"),
 ]
 

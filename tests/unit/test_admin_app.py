@@ -161,7 +161,7 @@ async def test_the_first_page_links_what_there_is_and_loads_nothing(client):
     response = await client.get("/")
     text = await response.text()
     assert response.content_type == "text/html"
-    for path in ("/status", "/metrics", "/readyz", "/healthz"):
+    for path in ("/status", "/usage", "/metrics", "/readyz", "/healthz"):
         assert f'href="{path}"' in text
     assert "src=" not in text
     assert "http" not in text

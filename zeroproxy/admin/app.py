@@ -4,6 +4,7 @@ GET /healthz   the process runs
 GET /readyz    traffic should be sent here (200), or not and why (503)
 GET /metrics   Prometheus
 GET /status    everything the proxy knows of itself, as JSON
+GET /usage     what the ledger counted, as JSON or CSV (usage.py)
 POST /-/drain  stop gracefully
 POST /-/reload read the configuration again; 400: it is wrong, 422: it needs a restart
 
@@ -17,12 +18,13 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-import orjson
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from zeroproxy.admin.metrics import SnapshotCollector
+from zeroproxy.admin.replies import as_error, as_json
+from zeroproxy.admin.usage import usage_handler
 from zeroproxy.errors import ConfigError, ZeroproxyError
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -48,6 +50,7 @@ INDEX = """<!doctype html><html lang="en"><meta charset="utf-8"><title>zeroproxy
 <style>body{font:16px/1.6 system-ui,sans-serif;margin:3em auto;max-width:40em}</style>
 <h1>zeroproxy</h1><ul>
 <li><a href="/status">/status</a> everything it knows of itself
+<li><a href="/usage">/usage</a> what the ledger counted; ?by=tenant&amp;since=24h&amp;format=csv
 <li><a href="/metrics">/metrics</a> Prometheus
 <li><a href="/readyz">/readyz</a> whether traffic should come here
 <li><a href="/healthz">/healthz</a> whether the process runs</ul></html>
@@ -55,18 +58,6 @@ INDEX = """<!doctype html><html lang="en"><meta charset="utf-8"><title>zeroproxy
 
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
-
-
-def as_json(value: Any, status: int = 200) -> web.Response:
-    return web.Response(
-        body=orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE),
-        status=status,
-        content_type="application/json",
-    )
-
-
-def as_error(message: str, status: int) -> web.Response:
-    return as_json({"error": {"message": message, "code": status}}, status)
 
 
 async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -148,6 +139,7 @@ def create_app(source: AdminSource) -> web.Application:
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", metrics)
     app.router.add_get("/status", status)
+    app.router.add_get("/usage", usage_handler(source))
     app.router.add_post("/-/drain", drain)
     app.router.add_post("/-/reload", reload)
     return app

@@ -1,0 +1,93 @@
+"""GET /usage: the report of `zeroproxy usage`, as JSON or CSV.
+
+The ledger is read and the answer written in a thread: a large one takes its time, and the loop has
+none to give. One at a time: whoever asks often waits, and leaves the other threads alone. MOST_ROWS
+at most: writing JSON does not let go of the GIL, and the data plane needs it to wake up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Protocol, runtime_checkable
+
+from aiohttp import web
+
+from zeroproxy.admin.replies import as_error, as_json
+from zeroproxy.errors import ZeroproxyError
+from zeroproxy.metering.query import FILTERS, Query, QueryError, parse_query
+from zeroproxy.metering.report import usage
+from zeroproxy.metering.report_forms import as_csv, as_object
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+PARAMETERS = ("by", "since", "until", *FILTERS, "format")
+MOST_ROWS = 10_000
+FORMATS = ("json", "csv")
+
+# A query turns "+" into a space, and a "+01:00" that nobody escaped into " 01:00".
+UNESCAPED_OFFSET = re.compile(r"(?<=[0-9]) (?=[0-9]{2}:[0-9]{2}$)")
+
+
+@runtime_checkable
+class LedgerSource(Protocol):
+    """A source of the admin that keeps a ledger."""
+
+    def ledger_path(self) -> str:
+        """Its path; empty: it is off."""
+
+
+def words_of(request: web.Request) -> dict[str, str]:
+    """The parameters by name, each once. Raises QueryError."""
+    words: dict[str, str] = {}
+    for name, word in request.query.items():
+        if name not in PARAMETERS:
+            raise QueryError(name, f"there are {', '.join(PARAMETERS)}")
+        if name in words:
+            raise QueryError(name, "it was given twice")
+        words[name] = word
+    if words.setdefault("format", FORMATS[0]) not in FORMATS:
+        raise QueryError("format", f"it can be {' or '.join(FORMATS)}")
+    for name in ("since", "until"):
+        if "T" in words.get(name, ""):
+            words[name] = UNESCAPED_OFFSET.sub("+", words[name])
+    return words
+
+
+def as_bad_query(error: QueryError) -> web.Response:
+    parts = {"message": str(error), "code": 400, "parameter": error.name}
+    return as_json({"error": parts}, 400)
+
+
+def report(path: str, query: Query, form: str, now: datetime) -> web.Response:
+    """Raises ZeroproxyError."""
+    found = usage(path, query)
+    if form == "csv":
+        return web.Response(text=as_csv(found), content_type="text/csv", charset="utf-8")
+    return as_json(as_object(found, now))
+
+
+def usage_handler(source: object) -> Handler:
+    """The handler over a source, which keeps a ledger if it is a LedgerSource."""
+
+    turn = asyncio.Lock()
+
+    async def answer_usage(request: web.Request) -> web.StreamResponse:
+        path = source.ledger_path() if isinstance(source, LedgerSource) else ""
+        if not path:
+            return as_error("no ledger is kept here; metering.ledger turns it on", 404)
+        now = datetime.now(UTC)
+        try:
+            words = words_of(request)
+            query = replace(parse_query(words, now), most_rows=MOST_ROWS)
+            async with turn:
+                return await asyncio.to_thread(report, path, query, words["format"], now)
+        except QueryError as error:
+            return as_bad_query(error)
+        except ZeroproxyError as error:
+            return as_error(str(error), 503)
+
+    return answer_usage

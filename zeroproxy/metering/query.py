@@ -1,0 +1,104 @@
+"""What is asked of a ledger, and how people write it: `--since 24h`, `?by=model,tenant`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, tzinfo
+
+from zeroproxy.errors import ZeroproxyError, one_line
+
+#: What rows may be grouped by; all but the hour and the day are columns of the ledger.
+GROUPS = ("model", "tenant", "endpoint", "upstream", "hour", "day", "exactness")
+
+#: What rows may be picked by.
+FILTERS = ("model", "tenant", "endpoint", "upstream")
+
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+MOMENTS = (
+    "24h (units s, m, h, d, w: so long ago), 2026-11-01 or 2026-11-01T09:30 (local time), "
+    "or 2026-11-01T09:30:00Z"
+)
+
+# What SQLite's integers hold as nanoseconds, in whole years.
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC)
+
+AGO = re.compile(r"([0-9]{1,12})([smhdw])")
+DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+TIME = r"[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?"
+WRITTEN = re.compile(rf"{DATE}([Tt ]{TIME}([Zz]|[+-][0-9]{{2}}:[0-9]{{2}})?)?")
+
+
+class QueryError(ZeroproxyError):
+    """A question that cannot be asked. `name`: the parameter; `message`: what is allowed."""
+
+    def __init__(self, name: str, message: str) -> None:
+        self.name, self.message = name, one_line(message)
+        super().__init__(f"{name}: {self.message}")
+
+
+@dataclass(frozen=True)
+class Query:
+    """`since` is counted, `until` no more. None: from the beginning, to the end."""
+
+    by: tuple[str, ...] = ("model",)
+    since: datetime | None = None
+    until: datetime | None = None
+    filters: Mapping[str, str] = field(default_factory=dict)
+    zone: tzinfo | None = None  # that of days and hours; None: the local one
+    most_rows: int | None = None  # a report of more is refused
+
+    def __post_init__(self) -> None:
+        for name in self.by:
+            if name not in GROUPS:
+                raise QueryError("by", f'"{name}" is none of {", ".join(GROUPS)}')
+        if not self.by or len(set(self.by)) < len(self.by):
+            raise QueryError("by", f"it needs each of {', '.join(GROUPS)} once at most, and one")
+        for name in self.filters:
+            if name not in FILTERS:
+                raise QueryError(name, f"rows can be picked by {', '.join(FILTERS)}")
+        for name, moment in (("since", self.since), ("until", self.until)):
+            if moment is not None and moment.tzinfo is None:
+                raise QueryError(name, "a moment needs a time zone")
+        if self.since is not None and self.until is not None and self.since >= self.until:
+            raise QueryError("until", "it must be later than since")
+
+
+def parse_by(text: str) -> tuple[str, ...]:
+    """`model,tenant`. Query says whether there are such groups."""
+    return tuple(word.strip() for word in text.split(","))
+
+
+def parse_moment(name: str, text: str, now: datetime) -> datetime:
+    """Raises QueryError in the name of the parameter `name`. What has no zone is local time."""
+    refused = QueryError(name, f'"{text}" is no moment; it can be {MOMENTS}')
+    try:
+        if found := AGO.fullmatch(text):
+            moment = now - timedelta(**{UNITS[found[2]]: int(found[1])})
+        elif WRITTEN.fullmatch(text):
+            moment = datetime.fromisoformat(text.upper())
+        else:
+            raise refused
+        if moment.tzinfo is None:
+            moment = moment.astimezone()
+        if not EARLIEST <= moment < LATEST:
+            raise QueryError(name, f'"{text}" is outside of the years 1970 to 2261')
+    except (ValueError, OverflowError):
+        raise refused from None
+    return moment
+
+
+def parse_query(words: Mapping[str, str | None], now: datetime) -> Query:
+    """The query that `words` ask for: by, since, until and the filters; None or absent: not said.
+
+    Raises QueryError. Words of other names are left to whoever asks.
+    """
+    since, until = words.get("since"), words.get("until")
+    by = words.get("by")
+    return Query(
+        by=("model",) if by is None else parse_by(by),
+        since=None if since is None else parse_moment("since", since, now),
+        until=None if until is None else parse_moment("until", until, now),
+        filters={n: value for n in FILTERS if (value := words.get(n)) is not None},
+    )
