@@ -7,5 +7,5 @@ from pathlib import Path
 project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
 for line in project["dependencies"]:
     print(line)
-for extra in ("test", "check"):
+for extra in ("otel", "test", "check"):
     print("\n".join(project["optional-dependencies"][extra]))
