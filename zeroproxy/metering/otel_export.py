@@ -173,7 +173,7 @@ class Exporter(SpanExporter):
             if self._is_shut:
                 return
             self._is_shut = True
-        self._client.shutdown()
+        self._client.shutdown()  # type: ignore[no-untyped-call]
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         return True
