@@ -2,7 +2,8 @@
 
 Law 1. `write` never waits for the collector. A bounded queue and a thread of its own stand between;
        what does not fit is dropped and counted, the newest first.
-Law 2. accepted = sent + undelivered + queued, at every moment. `state()` shows them all.
+Law 2. accepted = sent + undelivered + queued (the batch under way included), at every moment;
+       `state()` shows them all.
 Law 3. A collector that fails is reported once, and once more when it is back; never with a header.
 Law 4. Nothing of OpenTelemetry is imported unless otel.endpoint is set.
 """

@@ -24,6 +24,7 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 
 from zeroproxy._version import __version__
 from zeroproxy.config import Otel
+from zeroproxy.errors import one_line
 from zeroproxy.metering.spans import describe
 
 SAMPLED = TraceFlags(TraceFlags.SAMPLED)
@@ -31,23 +32,25 @@ DROPPED = TraceFlags(TraceFlags.DEFAULT)
 UNSET = Status(StatusCode.UNSET)
 TRACE_DIGITS = 32
 SPAN_DIGITS = 16
+WORDS_MAX = 240  # characters of one line of the library's log that are shown
 
 
 class LastWords(logging.Handler):
-    """What the library logged last in each thread. Being there, it also keeps the library's lines
-    off stderr in a program that never set up logging; elsewhere they arrive as before."""
+    """What the library logged in each thread, first and last: why it tried again, how it ended.
+    Being there, it also keeps the library's lines off stderr in a program that never set up
+    logging; elsewhere they arrive as before."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._words = threading.local()
+        self._said = threading.local()
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._words.text = record.getMessage()
+        self._said.texts = [*getattr(self._said, "texts", [])[:1], record.getMessage()]
 
     def take(self) -> str:
-        text: str = getattr(self._words, "text", "")
-        self._words.text = ""
-        return text
+        texts: list[str] = getattr(self._said, "texts", [])
+        self._said.texts = []
+        return one_line(" ".join(text[:WORDS_MAX] for text in texts))
 
 
 LAST_WORDS = LastWords()
