@@ -18,11 +18,13 @@ ANSWER_LIMIT = 60  # seconds a test may wait for what must come
 
 
 class Receiver:
-    """`status` is what it answers; while `hold` is set it takes requests and says nothing."""
+    """`status` is what it answers; while `hold` is set it takes requests and says nothing, or,
+    with `drip`, sends a head that never ends."""
 
     def __init__(self) -> None:
         self.status = 200
         self.hold = threading.Event()
+        self.drip = False
         self.release = threading.Event()
         self.requests: queue.Queue[tuple[dict[str, str], ExportTraceServiceRequest]] = queue.Queue()
         handler = type("Handler", (Handler,), {"receiver": self})
@@ -66,8 +68,7 @@ class Handler(BaseHTTPRequestHandler):
             status = 400
         receiver.requests.put((fields, ExportTraceServiceRequest.FromString(body)))
         if held:
-            receiver.release.wait()
-            self.close_connection = True
+            self._say_nothing()
             return
         self.send_response(status)
         answer = ExportTraceServiceResponse().SerializeToString()
@@ -75,6 +76,14 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)
+
+    def _say_nothing(self) -> None:
+        self.close_connection = True
+        if self.receiver.drip:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nx-drip: ")
+            while not self.receiver.release.wait(POLL):
+                self.wfile.write(b".")
+        self.receiver.release.wait()
 
     def log_message(self, *_: object) -> None:
         pass

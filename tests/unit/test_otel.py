@@ -205,6 +205,18 @@ def test_a_silent_collector_holds_up_neither_write_nor_close(receiver):
     adds_up(state, 108)
 
 
+@pytest.mark.timeout(25)  # the SDK by itself would wait for 30 seconds
+def test_a_collector_that_drips_does_not_hold_up_close(receiver):
+    receiver.drip = True
+    receiver.hold.set()
+    sink = OtelSink(Otel(endpoint=receiver.url, timeout=SHORT), queue_max=8)
+    sink.write([record()] * 8)
+    receiver.next_request()
+    sink.close()
+    assert sink.state()["undelivered"] == 8
+    adds_up(sink.state(), 8)
+
+
 def test_what_finds_no_room_is_counted_while_the_collector_is_silent(receiver):
     receiver.hold.set()
     sink = OtelSink(Otel(endpoint=receiver.url, timeout=AMPLE), queue_max=8)
