@@ -7,5 +7,5 @@ from pathlib import Path
 project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
 for line in project["dependencies"]:
     print(line)
-for extra in ("redis", "postgres", "test", "check"):
+for extra in ("otel", "redis", "postgres", "test", "check"):
     print("\n".join(project["optional-dependencies"][extra]))

@@ -209,6 +209,29 @@ class Metering(Base, frozen=True):
     sinks: tuple[AnySink, ...] = ()
 
 
+class Otel(Base, frozen=True):
+    """Spans for an OpenTelemetry collector (OTLP over HTTP); needs the extra zeroproxy[otel]."""
+
+    #: The whole URL, "http://HOST:4318/v1/traces"; "" switches it off.
+    endpoint: str = ""
+    #: Sent with every batch, for a collector that asks for a key: { authorization = "${NAME}" }.
+    headers: dict[str, Annotated[str, Meta(max_length=8192)]] = {}
+    #: The service.name of every span.
+    service_name: Annotated[str, Meta(min_length=1, max_length=255)] = "zeroproxy"
+    #: How long a batch may take, its retries included, and the flush at exit (OTLP's own: 10).
+    timeout: Annotated[float, Meta(gt=0, le=60)] = 2.0
+    #: The share of traces that is sent; a caller's own decision in traceparent goes first.
+    sample: Annotated[float, Meta(ge=0, le=1)] = 1.0
+
+    def __repr__(self) -> str:
+        """Without the values of `headers`: they are secrets."""
+        shown = ", ".join(
+            f"{name}={list(self.headers) if name == 'headers' else getattr(self, name)!r}"
+            for name in self.__struct_fields__
+        )
+        return f"Otel({shown})"
+
+
 class Config(Base, frozen=True):
     """Everything. At least one upstream is needed."""
 
@@ -218,6 +241,7 @@ class Config(Base, frozen=True):
     limits: Limits = field(default_factory=Limits)
     log: Log = field(default_factory=Log)
     metering: Metering = field(default_factory=Metering)
+    otel: Otel = field(default_factory=Otel)
 
     def listens(self) -> tuple[str, ...]:
         """server.listen as a tuple."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from urllib.parse import SplitResult, urlsplit
 
 from zeroproxy.config import AnySink, Config, Metering, ToPostgres, ToRedis, Upstream, kind_of
+from zeroproxy.config import Config, Otel, Upstream
 from zeroproxy.errors import ConfigError
 
 Path = tuple[str | int, ...]
@@ -20,6 +21,9 @@ Wrong = Callable[[str, Path], ConfigError]
 UNIX_PATH_MAX = 107
 # RFC 1035 2.3.4; also what keeps an authority inside the data plane's field.
 HOST_MAX = 253
+# RFC 9110 5.6.2 and 5.5; never more than printable ASCII.
+FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+FIELD_VALUE = re.compile(r"[!-~]([\t -~]*[!-~])?")
 # Names as resolvers and container networks have them: with underscores, in spite of RFC 952.
 HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_.])?")
 
@@ -156,6 +160,34 @@ def check_metering(metering: Metering, wrong: Wrong) -> None:
             check_one_of(sink, "dsn", here, wrong)
 
 
+def check_collector(url: str, wrong: Wrong) -> None:
+    """otel.endpoint. Secrets have no place in it: it is shown when a batch cannot be sent."""
+    path: Path = ("otel", "endpoint")
+    if not re.fullmatch(r"https?://[!-~]+", url):
+        raise wrong("is no URL of a collector: http://HOST:4318/v1/traces", path)
+    parts = split_endpoint("http" + url[url.index(":") :])
+    if parts is None:
+        raise wrong("is no URL of a collector: http://HOST:4318/v1/traces", path)
+    if parts.username is not None or parts.query or parts.fragment:
+        raise wrong("has a user, a query or a fragment; keys belong in otel.headers", path)
+    if parts.path in ("", "/"):
+        raise wrong("needs the whole URL with its path, usually /v1/traces", path)
+
+
+def check_otel(otel: Otel, wrong: Wrong) -> None:
+    if otel.endpoint:
+        check_collector(otel.endpoint, wrong)
+    for name, value in otel.headers.items():
+        here: Path = ("otel", "headers", name)
+        if not FIELD_NAME.fullmatch(name):
+            raise wrong("is no name of a header field", here)
+        if not FIELD_VALUE.fullmatch(value):
+            # What it is stays unsaid: it may be a key with a line end behind it.
+            raise wrong(
+                "is no value of a header field: printable ASCII, no space at its ends", here
+            )
+
+
 def check_together(config: Config, wrong: Wrong) -> None:
     """Everything above over a whole configuration, in the order an operator would read it."""
     if config.server.workers > 1:
@@ -172,3 +204,4 @@ def check_together(config: Config, wrong: Wrong) -> None:
     check_metering(config.metering, wrong)
     if config.limits.header_line_bytes > config.limits.header_bytes:
         raise wrong("is larger than limits.header_bytes", ("limits", "header_line_bytes"))
+    check_otel(config.otel, wrong)

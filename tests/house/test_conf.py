@@ -46,7 +46,7 @@ def flatten(table: dict[str, object], prefix: str = "") -> dict[str, object]:
     for key, value in table.items():
         if key == "upstream":
             (value,) = value
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:  # an empty one is a value: otel.headers
             found |= flatten(value, f"{prefix}{key}.")
         else:
             found[f"{prefix}{key}"] = value
