@@ -197,8 +197,16 @@ def kind_of(sink: AnySink) -> str:
 
 
 class Metering(Base, frozen=True):
-    """The usage ledger and where it is sent on (docs/metering.md)."""
+    """What is counted, the usage ledger, and where it is sent on (docs/metering.md)."""
 
+    #: Ask for usage on the caller's behalf, and take out of the answer what he did not ask for.
+    inject_usage: bool = True
+    #: Ask for it with every event, so that a stream that is cut is counted exactly too. auto: where
+    #: the server is known to understand it (vLLM, SGLang).
+    continuous_usage: Literal["auto", "always", "never"] = "auto"
+    #: Records that may wait for the ledger, 0.4 KiB each, a power of two. What does not fit is kept
+    #: as totals by endpoint, model and tenant.
+    ring: Annotated[int, Meta(ge=2, le=1 << 20)] = 4096
     #: SQLite file, relative to the working directory; "" switches it off.
     ledger: str = "usage.sqlite"
     #: How long single exchanges are kept; 0: for ever. What a sink still lacks stays.

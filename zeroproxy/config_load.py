@@ -30,7 +30,6 @@ NOT_YET: dict[str, tuple[str, Any]] = {
     "upstream.health": ("active health checks", None),
     "upstream.breaker": ("circuit breakers", None),
     "upstream.pool.prewarm": ("pre-warmed connections", 0),
-    "metering.inject_usage": ("usage requests on the caller's behalf", False),
     # An empty [auth] would look like a closed door: refused whatever it says.
     "auth": ("API keys", None),
 }

@@ -10,8 +10,16 @@ import re
 from collections.abc import Callable
 from urllib.parse import SplitResult, urlsplit
 
-from zeroproxy.config import AnySink, Config, Metering, ToPostgres, ToRedis, Upstream, kind_of
-from zeroproxy.config import Config, Otel, Upstream
+from zeroproxy.config import (
+    AnySink,
+    Config,
+    Metering,
+    Otel,
+    ToPostgres,
+    ToRedis,
+    Upstream,
+    kind_of,
+)
 from zeroproxy.errors import ConfigError
 
 Path = tuple[str | int, ...]
@@ -141,6 +149,8 @@ def check_one_of(sink: AnySink, key: str, path: Path, wrong: Wrong) -> None:
 
 
 def check_metering(metering: Metering, wrong: Wrong) -> None:
+    if metering.ring & (metering.ring - 1):
+        raise wrong("is no power of two", ("metering", "ring"))
     key: Path = ("metering", "sinks")
     if metering.sinks and not metering.ledger:
         raise wrong("sinks are fed from the ledger, and metering.ledger is off", key)

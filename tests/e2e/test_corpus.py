@@ -21,7 +21,8 @@ FILES = sorted(p.stem for p in HTTP.glob("*.jsonl"))
 def test_no_case_fails(name, tmp_path):
     backend = free_port()
     # The runner's backend begins to listen after the proxy: readiness is not waited for.
-    text = upstream_toml(f"http://127.0.0.1:{backend}")
+    # A backend that counts requests must not be asked what it is.
+    text = upstream_toml(f"http://127.0.0.1:{backend}") + "[metering]\ninject_usage = false\n"
     with ProxyProcess(text, wait_ready=False) as proxy:
         done = subprocess.run(
             [sys.executable, str(HTTP / "run_cases.py"), "--proxy", f"127.0.0.1:{proxy.port}",

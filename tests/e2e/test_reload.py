@@ -17,7 +17,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import zeroproxy
-from tests.support.proxy_process import ProxyProcess, upstream_toml
+from tests.support.proxy_process import ProxyProcess, upstream_toml, with_ledger
 from tests.support.sim_thread import SimThread
 from tests.support.until import until
 from zeroproxy.config_load import parse_config
@@ -41,7 +41,7 @@ def ask(conn: http.client.HTTPConnection, tokens: int = 4) -> None:
 
 def replace_upstream(proxy: ProxyProcess, text: str) -> None:
     head = proxy.path.read_text().partition("[[upstream]]")[0].partition("[limits]")[0]
-    proxy.path.write_text(head + text)
+    proxy.path.write_text(head + with_ledger(text, proxy.ledger))
 
 
 def post_reload(proxy: ProxyProcess) -> dict[str, Any]:
@@ -189,7 +189,7 @@ def test_a_broken_file_keeps_the_old_configuration_in_force(sim):
         replace_upstream(proxy, good + "balanse = 1\n")
         assert hang_up(proxy) == {"ok": 0, "failed": 1, "last": "failed"}
         code, message = refused_reload(proxy)
-        line = len(proxy.path.read_text().splitlines())
+        line = proxy.path.read_text().splitlines().index("balanse = 1") + 1
         assert code == 400
         assert message == (
             f'{proxy.path}:{line}: upstream[0].balanse: unknown key; did you mean "balance"?'

@@ -153,7 +153,7 @@ def test_all_have_all_rows_once_after_each_server_was_away_under_load(
             load.more(20)
         asked = load.asked
         status = proxy.until(lambda s: s["metering"]["ledger"]["rows"] == asked, 30)
-        assert status["metering"]["flusher"]["failures"] == {"ledger": 0}
+        assert not any(status["metering"]["flusher"]["failures"].values())
         status = proxy.until(lambda s: not any(waiting(s).values()), 60)
         assert "hunter2" not in json.dumps(status)
         families = {

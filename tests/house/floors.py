@@ -5,8 +5,8 @@ FAST = {
     0: ["types", "meter_types", "plane", "invariant", "clock", "outcome"],
     1: [
         "buffer", "grammar", "values", "fields", "rules", "startline", "http1", "body", "headers",
-        "scan", "vocabulary", "fold", "jsonwalk", "frames", "sse", "meter", "asked", "strip", "ring",
-        "stats", "exchange",
+        "scan", "vocabulary", "fold", "jsonwalk", "frames", "sse", "meter", "asked", "strip",
+        "ring", "stats", "exchange",
     ],
     2: ["sock", "reactor", "timer", "conn", "endpoint"],
     3: [

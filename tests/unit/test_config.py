@@ -106,7 +106,7 @@ def test_the_least_that_works():
         (GOOD + 'models = ["m"]\n', "x.toml:4: upstream[0].models: routes by model are not"),
         (GOOD + "[upstream.pool]\nprewarm = 1\n", "upstream[0].pool.prewarm: pre-warmed"),
         (GOOD + "[upstream.pool]\nprewarm = false\n", "upstream[0].pool.prewarm: pre-warmed"),
-        (GOOD + "[metering]\ninject_usage = true\n", "x.toml:5: metering.inject_usage: usage"),
+        (GOOD + "[metering]\ninject_usage = 1\n", "metering.inject_usage: expected `bool`"),
         (GOOD + "metering = 3\n", "x.toml:4: upstream[0].metering: unknown key"),
         ("metering = 3\n" + GOOD, "x.toml:1: metering: expected table, got `int`"),
         (GOOD + "[metering]\nlegder = ''\n",

@@ -180,9 +180,16 @@ def test_ten_thousand_spans_arrive_once_each(receiver):
 
 
 def test_the_flusher_takes_it_as_a_sink(receiver):
-    left = [[record()], []]
+    class Source:
+        def __init__(self):
+            self.left = [record(serial=1)]
+
+        def records(self, n):
+            taken, self.left = self.left[:n], self.left[n:]
+            return taken
+
     sink = OtelSink(Otel(endpoint=receiver.url, timeout=AMPLE))
-    flusher = Flusher(lambda _: left.pop(0) if left else [], [sink])
+    flusher = Flusher(Source(), None, [("otel", sink)])
     flusher.start()
     flusher.stop()
     assert [s.name for s in receiver.next_spans()] == ["chat qwen"]

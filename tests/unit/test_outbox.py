@@ -365,5 +365,5 @@ def test_without_a_ledger_and_a_log_nothing_runs():
     metering = Metering(parse_config(CONFIG + 'ledger = ""\n'), Engine())
     metering.start()
     assert threading.active_count() == threads
-    assert metering.state() == {"ledger": None, "flusher": None, "sinks": []}
+    assert metering.state() == {"ledger": None, "flusher": None, "otel": None, "sinks": []}
     metering.stop()

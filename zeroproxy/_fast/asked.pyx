@@ -3,7 +3,8 @@
 Law 1. Resumable at every byte, and no object is built: keys deeper than the root are stepped over,
        strings by memchr.
 Law 2. An edit asks for usage on the caller's behalf, and only where that is legal: `stream` is
-       true, and no key ends up twice. It is offered between two bytes; the caller decides and writes it.
+       true, and no key ends up twice. It is offered between two bytes; the caller decides and
+       writes it.
 Law 3. Every edit can be taken back in place, at the same length: blanks are as good as nothing
        between two tokens of JSON, and behind the text.
 Law 4. What we do not understand (an escape in a key, a value of another type) is left alone.

@@ -6,7 +6,6 @@ Law 2. What follows [DONE] is not counted.
 """
 
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t
 from libc.string cimport memchr, memcmp
 
 from zeroproxy._fast.jsonwalk cimport walk_begin, walk_feed

@@ -74,8 +74,11 @@ class Members:
     def known(self) -> list[dict[str, Address]]:
         return [{url: m.address for url, m in group.items()} for group in self._groups]
 
+    def all(self) -> list[Member]:
+        return [member for group in self._groups for member in group.values()]
+
     def addresses(self) -> list[Address]:
-        return [member.address for group in self._groups for member in group.values()]
+        return [member.address for member in self.all()]
 
     def fill(self, config: Config, addresses: Addresses) -> None:
         """The first set, into an engine that has none."""

@@ -25,7 +25,6 @@ from zeroproxy.config_rules import check_together
 from zeroproxy.errors import ConfigError, ReloadError, ZeroproxyError, one_line
 from zeroproxy.metering.flusher import Sink
 from zeroproxy.metering.jsonl import open_sink
-from zeroproxy.policy.readiness import Readiness
 from zeroproxy.server.descriptors import limits_in_force
 from zeroproxy.server.members import Members, resolve_all
 
@@ -33,6 +32,8 @@ from zeroproxy.server.members import Members, resolve_all
 LIVE = (
     "limits",
     "log.access",
+    "metering.continuous_usage",
+    "metering.inject_usage",
     "server.drain_timeout",
     "server.trust_forwarded",
     "server.via",
@@ -108,7 +109,9 @@ class Running(Protocol):
     phase: str
     engine: Engine | None
     members: Members | None
-    readiness: Readiness
+
+    def watch(self) -> None:
+        """The set of endpoints, or what is asked of them, has changed."""
 
     def look(self) -> None:
         """Let the engine do what has become possible."""
@@ -211,7 +214,7 @@ class Reloader:
             via=config.server.via, trust_forwarded=config.server.trust_forwarded
         )
         running.config = config
-        running.readiness.watch(running.members.addresses())
+        running.watch()
         running.look()
         await running.log_to(sink)
         return changed

@@ -17,6 +17,7 @@ from zeroproxy.metering.flusher import Flusher, Sink, say
 from zeroproxy.metering.jsonl import open_sink
 from zeroproxy.metering.jsonl_sink import JsonlOutbox
 from zeroproxy.metering.ledger import Ledger
+from zeroproxy.metering.otel import OtelSink, open_otel
 from zeroproxy.metering.outbox import Feeder, OutboxSink, stop_all
 from zeroproxy.metering.postgres_sink import PostgresSink
 from zeroproxy.metering.redis_sink import RedisSink
@@ -61,6 +62,7 @@ class Metering:
         self._flusher: Flusher | None = None
         self._feeders: list[Feeder] = []
         self._access = AccessLog(None)
+        self._otel: OtelSink | None = None
 
     def start(self) -> None:
         direct = self._open_direct()
@@ -81,10 +83,12 @@ class Metering:
         """Sinks that get each record once, straight from the flusher. The access log is among them
         even while it goes nowhere, if there is a flusher at all: a reload may switch it on."""
         access = self._config.log.access
+        self._otel = open_otel(self._config.otel)
+        spans: list[tuple[str, Sink]] = [("otel", self._otel)] if self._otel is not None else []
         if access:
             self._access = AccessLog(open_sink(access))
-        if access or self._config.metering.ledger:
-            return [("access_log", self._access)]
+        if access or spans or self._config.metering.ledger:
+            return [("access_log", self._access), *spans]
         return []
 
     def log_to(self, sink: Sink | None) -> None:
@@ -124,6 +128,7 @@ class Metering:
         return {
             "ledger": None if self._ledger is None else self._ledger.state(),
             "flusher": None if self._flusher is None else self._flusher.state(),
+            "otel": None if self._otel is None else self._otel.state(),
             "sinks": [feeder.state() for feeder in self._feeders],
         }
 

@@ -23,6 +23,7 @@ from zeroproxy.config import Config
 from zeroproxy.config_load import load_config
 from zeroproxy.errors import ZeroproxyError
 from zeroproxy.metering.flusher import Sink
+from zeroproxy.policy.backend import Backends
 from zeroproxy.policy.readiness import Readiness
 from zeroproxy.server.descriptors import limits_in_force
 from zeroproxy.server.listener import Bound, bind_all
@@ -51,6 +52,7 @@ class Worker:
         self.readiness = Readiness([])
         self.reloader = Reloader(self, read, say)
         self.metering: Metering | None = None
+        self.backends: Backends | None = None
         self.drain_asked = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started = time.monotonic()
@@ -69,6 +71,9 @@ class Worker:
             self.engine = self._make_engine()
             self.members = Members(self.engine)
             self.members.fill(self.config, addresses)
+            self.backends = Backends(self.engine)
+            if self.config.otel.endpoint:
+                self.engine.set_tracing(self.config.otel.sample)
             self.metering = Metering(self.config, self.engine)
             await asyncio.to_thread(self.metering.start)
             self.readiness = Readiness(self.members.addresses())
@@ -80,13 +85,21 @@ class Worker:
             await self._release()
             raise
         self.phase = "serving"
+        self.watch()
         self.readiness.probe_until_ready()
+
+    def watch(self) -> None:
+        """The set of endpoints, or what is asked of them, has changed."""
+        if self.members is not None and self.backends is not None:
+            self.readiness.watch(self.members.addresses())
+            self.backends.watch(self.members.all(), self.config.metering)
 
     def _make_engine(self) -> Engine:
         return Engine(
             limits=limits_in_force(self.config.limits),
             via=self.config.server.via,
             trust_forwarded=self.config.server.trust_forwarded,
+            ring_slots=self.config.metering.ring,
         )
 
     async def log_to(self, sink: Sink | None) -> None:
@@ -111,6 +124,10 @@ class Worker:
         """URLs of the data listeners, with the ports the kernel chose."""
         return [bound.url for bound in self.bound]
 
+    def ledger_path(self) -> str:
+        """The ledger's file; empty: there is none."""
+        return self.config.metering.ledger
+
     @property
     def admin_url(self) -> str:
         return self.admin.url if self.admin is not None else ""
@@ -127,6 +144,8 @@ class Worker:
         found.update(self.engine.snapshot())
         if self.metering is not None:
             found["metering"] = self.metering.state()
+        if self.backends is not None:
+            found["backends"] = dict(self.backends.kinds)
         return found
 
     def ready(self) -> tuple[bool, list[str]]:
@@ -171,6 +190,8 @@ class Worker:
     async def _release(self) -> None:
         await self.reloader.stop()
         await self.readiness.stop()
+        if self.backends is not None:
+            await self.backends.stop()
         if self.engine is not None:
             if self._loop is not None:
                 self._loop.remove_reader(self.engine.fileno())
