@@ -16,6 +16,7 @@ MODULES = (
     "outcome",
     "buffer",
     "exchange",
+    "breaker",
     "values",
     "fields",
     "rules",

@@ -7,7 +7,6 @@ useful right now (an endpoint that does not answer may be up by Friday evening).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import sys
 from dataclasses import dataclass, field
@@ -18,7 +17,8 @@ from zeroproxy.config_load import load_config
 from zeroproxy.errors import ConfigError, ListenError, ZeroproxyError
 from zeroproxy.metering.ledger import Ledger
 from zeroproxy.metering.outbox import without
-from zeroproxy.policy.addresses import Address, resolve
+from zeroproxy.policy.addresses import resolve
+from zeroproxy.policy.probe import get_status, why
 from zeroproxy.policy.readiness import TIMEOUT
 from zeroproxy.server.descriptors import connection_cap, raise_limit
 from zeroproxy.server.listener import bind
@@ -124,27 +124,7 @@ def check_sink(found: Findings, config: AnySink) -> None:
         sink.close()
 
 
-async def get_health(address: Address) -> int:
-    """Status of GET /health; 0: something answered that is not HTTP. Raises OSError."""
-    if isinstance(address.target, str):
-        reader, writer = await asyncio.open_unix_connection(address.target)
-    else:
-        reader, writer = await asyncio.open_connection(*address.target)
-    try:
-        host = address.authority
-        writer.write(b"GET /health HTTP/1.1\r\nHost: " + host + b"\r\nConnection: close\r\n\r\n")
-        version, _, rest = (await reader.readuntil(b"\n")).partition(b" ")
-        status = rest[:3]
-        return int(status) if version.startswith(b"HTTP/1.") and status.isdigit() else 0
-    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-        return 0
-    finally:
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
-
-
-async def check_endpoint(found: Findings, key: str, url: str) -> None:
+async def check_endpoint(found: Findings, key: str, url: str, path: str) -> None:
     try:
         address = await resolve(url)
     except ConfigError as error:
@@ -152,28 +132,29 @@ async def check_endpoint(found: Findings, key: str, url: str) -> None:
         return
     try:
         async with asyncio.timeout(TIMEOUT):
-            status = await get_health(address)
+            status = await get_status(address, path)
     except TimeoutError:
-        found.warn(key, f"{url}: no answer to GET /health within {TIMEOUT:g} s")
+        found.warn(key, f"{url}: no answer to GET {path} within {TIMEOUT:g} s")
     except OSError as error:
-        found.warn(key, f"{url}: {os.strerror(error.errno) if error.errno else error}")
+        found.warn(key, f"{url}: {why(error)}")
     else:
         if status == 404:
-            found.ok(key, f"{url} answers; it has no /health")
+            found.ok(key, f"{url} answers; it has no {path}")
         elif 200 <= status < 300:
-            found.ok(key, f"{url} answers; GET /health says {status}")
+            found.ok(key, f"{url} answers; GET {path} says {status}")
         else:
             said = f"says {status}" if status else "is not answered in HTTP"
-            found.warn(key, f"{url}: GET /health {said}")
+            found.warn(key, f"{url}: GET {path} {said}")
 
 
 async def check_upstream(found: Findings, upstream: Upstream) -> None:
     """All endpoints at once, reported in the order of the configuration."""
     each = [Findings() for _ in upstream.endpoints]
     key = f"upstream {upstream.name}"
+    path = upstream.health.path or "/health"
     await asyncio.gather(
         *(
-            check_endpoint(one, key, endpoint.url)
+            check_endpoint(one, key, endpoint.url, path)
             for one, endpoint in zip(each, upstream.all_endpoints(), strict=True)
         )
     )

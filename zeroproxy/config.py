@@ -18,6 +18,11 @@ Weight = Annotated[int, Meta(ge=1, le=1000)]
 Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
 
 
+PresetName = Literal[
+    "", "vllm", "tgi", "sglang", "llamacpp", "fastchat", "ollama", "ktransformers", "openai"
+]  # fmt: skip
+
+
 class Base(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Frozen, keyword-only, closed: an unknown key is an error that names it."""
 
@@ -96,6 +101,51 @@ class Retry(Base, frozen=True):
     on_busy: bool = False
 
 
+class Health(Base, frozen=True):
+    """Asking each endpoint whether it is well (docs/health.md)."""
+
+    #: What is asked for; "" switches it off. A preset knows its server's.
+    path: Annotated[str, Meta(max_length=1024)] = "/health"
+    #: Between two questions; half of it while an answer is in doubt.
+    interval: Annotated[float, Meta(ge=0.05, le=3600)] = 2.0
+    #: How long an answer may take.
+    timeout: Annotated[float, Meta(gt=0, le=3600)] = 1.0
+    #: So many bad answers in a row take an endpoint out of rotation (vllm-router: 3).
+    unhealthy_after: Annotated[int, Meta(ge=1, le=1000)] = 3
+    #: So many good ones in a row bring it back (vllm-router: 2).
+    healthy_after: Annotated[int, Meta(ge=1, le=1000)] = 2
+    #: Every pause is longer or shorter by up to this share, so that probes do not march in step.
+    jitter: Annotated[float, Meta(ge=0, le=0.5)] = 0.1
+    #: The status of a good answer.
+    expect: Annotated[int, Meta(ge=200, le=599)] = 200
+    #: An endpoint that answers but has sent no byte of any running exchange for so long, and whose
+    #: own counters stand still, is wedged and taken out; 0: never. Longer than your longest prefill
+    #: where the server has no page of counters.
+    wedge_after: Seconds = 30.0
+
+
+class Breaker(Base, frozen=True):
+    """A circuit breaker per endpoint. Connect failures, resets, cuts, timeouts and 5xx count; 4xx
+    never does. failures = 0 and error_rate = 0 switch it off."""
+
+    #: Failures in a row that open it; 0: not counted (Envoy consecutive_5xx 5).
+    failures: Annotated[int, Meta(ge=0, le=100000)] = 5
+    #: Both kinds of counting look back so far; 0: in a row, however far apart.
+    window: Seconds = 10.0
+    #: How long it is open first; doubled while probes fail, up to 60.
+    open_for: Annotated[float, Meta(gt=0, le=3600)] = 5.0
+    #: Requests let through at a time to find out; as many have to be answered to close it.
+    half_open_probes: Annotated[int, Meta(ge=1, le=1000)] = 1
+    #: This share of failures in the window opens it too; 0: not looked at.
+    error_rate: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    #: Fewer requests than that in the window have no rate.
+    min_requests: Annotated[int, Meta(ge=1, le=100000)] = 20
+    #: Let 429 and 503 count as failures. Otherwise others only go first for a second.
+    count_busy: bool = False
+    #: An endpoint that comes back gets its share of traffic over so many seconds; 0: at once.
+    slow_start: Seconds = 10.0
+
+
 class Upstream(Base, frozen=True):
     """A named group of endpoints that serve the same models."""
 
@@ -103,6 +153,10 @@ class Upstream(Base, frozen=True):
     endpoints: tuple[str | Endpoint, ...]
     #: least_inflight: fewest exchanges per weight. round_robin: turns by weight.
     balance: Literal["least_inflight", "round_robin"] = "least_inflight"
+    #: What the endpoints run, so that keys left out fit it; "": nothing is assumed.
+    preset: PresetName = ""
+    health: Health = field(default_factory=Health)
+    breaker: Breaker = field(default_factory=Breaker)
     pool: Pool = field(default_factory=Pool)
     admission: Admission = field(default_factory=Admission)
     timeouts: Timeouts = field(default_factory=Timeouts)

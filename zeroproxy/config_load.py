@@ -19,6 +19,7 @@ import msgspec
 from zeroproxy.config import Config
 from zeroproxy.config_rules import check_together
 from zeroproxy.errors import ConfigError
+from zeroproxy.presets import PRESETS, fill_in
 from zeroproxy.toml_lines import Lines
 
 #: Keys of the contract whose feature is not in this version: what they would be, and the value
@@ -26,9 +27,6 @@ from zeroproxy.toml_lines import Lines
 NOT_YET: dict[str, tuple[str, Any]] = {
     "server.tls": ("TLS listeners", None),
     "upstream.models": ("routes by model", []),
-    "upstream.preset": ("server presets", ""),
-    "upstream.health": ("active health checks", None),
-    "upstream.breaker": ("circuit breakers", None),
     "upstream.pool.prewarm": ("pre-warmed connections", 0),
     # An empty [auth] would look like a closed door: refused whatever it says.
     "auth": ("API keys", None),
@@ -157,6 +155,8 @@ def explain(message: str, path: tuple[str | int, ...], raw: dict[str, Any]) -> s
         if value in BALANCE_NOT_YET:
             return f'"{value}" is not supported by this version'
         return f'"{value}" is none of least_inflight, round_robin'
+    if path and path[-1] == "preset" and "enum" in message:
+        return f'"{dig(raw, path)}" is none of {", ".join(filter(None, PRESETS))}'
     if " matching regex " in message:
         return f'expected {PATTERNS[path[-1]]}, got "{dig(raw, path)}"'
     return lower_first(message).replace("`str | object`", "`str` or table").replace(
@@ -211,7 +211,12 @@ def parse_config(text: str, name: str = "<text>") -> Config:
     """Config from TOML text. Raises ConfigError; `name` is what it calls the file."""
     reader = Reader(text, name)
     raw = reader.check_keys(reader.parse(), Config, ())
-    config = reader.convert(reader.expand(raw, ()))
+    expanded = reader.expand(raw, ())
+    if isinstance(expanded.get("upstream"), list):
+        expanded["upstream"] = [
+            fill_in(one) if isinstance(one, dict) else one for one in expanded["upstream"]
+        ]
+    config = reader.convert(expanded)
     check_together(config, reader.error)
     return config
 

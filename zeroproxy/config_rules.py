@@ -138,6 +138,11 @@ def check_upstream(upstream: Upstream, path: Path, wrong: Wrong) -> None:
         if same in seen:
             raise wrong(f"{endpoint.url} is there twice", here)
         seen.add(same)
+    path_asked = upstream.health.path
+    if path_asked and not re.fullmatch(r"/[!-~]*", path_asked):
+        raise wrong("is no path: it begins with / and has no spaces", (*path, "health", "path"))
+    if upstream.breaker.error_rate and not upstream.breaker.window:
+        raise wrong("needs a window to look at", (*path, "breaker", "error_rate"))
 
 
 def check_one_of(sink: AnySink, key: str, path: Path, wrong: Wrong) -> None:

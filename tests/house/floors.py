@@ -2,11 +2,11 @@
 order of the stairs on each floor. A file may import only what stands before it."""
 
 FAST = {
-    0: ["types", "meter_types", "plane", "invariant", "clock", "outcome"],
+    0: ["types", "meter_types", "breaker_types", "plane", "invariant", "clock", "outcome"],
     1: [
         "buffer", "grammar", "values", "fields", "rules", "startline", "http1", "body", "headers",
         "scan", "vocabulary", "fold", "jsonwalk", "frames", "sse", "meter", "asked", "strip",
-        "ring", "stats", "exchange",
+        "ring", "stats", "exchange", "breaker",
     ],
     2: ["sock", "reactor", "timer", "conn", "endpoint"],
     3: [
@@ -17,7 +17,7 @@ FAST = {
 }  # fmt: skip
 
 PYTHON = [
-    (0, "_version", "errors", "config", "toml_lines", "config_rules", "config_load"),
+    (0, "_version", "errors", "presets", "config", "toml_lines", "config_rules", "config_load"),
     (4, "policy", "metering", "sim"),
     (5, "admin"),
     (6, "server", "embed", "check", "usage"),

@@ -25,7 +25,8 @@ class Source:
         endpoint = {
             "index": 0, "url": 'http://h:1/"x"', "up": True, "draining": False, "weight": 1,
             "inflight": 2, "idle": 3, "opening": 1, "connects": 9, "connect_failures": 1,
-            "reused": 5, "stale": 2, "failures": 0,
+            "reused": 5, "stale": 2, "failures": 0, "busy": 4,
+            "breaker": {"state": "half_open", "to": {"closed": 1, "half_open": 2, "open": 3}},
         }  # fmt: skip
         names = ("ttft", "request", "queue_wait", "gap")
         return {

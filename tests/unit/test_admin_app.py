@@ -28,7 +28,8 @@ def endpoint(url: str, **more: Any) -> dict[str, Any]:
     return {
         "index": 0, "url": url, "up": True, "draining": False, "weight": 1, "inflight": 3,
         "idle": 2, "opening": 1, "connects": 9, "connect_failures": 4, "reused": 30, "stale": 5,
-        "failures": 6, **more,
+        "failures": 6, "busy": 0,
+        "breaker": {"state": "closed", "to": {"closed": 0, "half_open": 0, "open": 0}}, **more,
     }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ Law 3. A cut response ends with an error event in its own dialect only if the la
 """
 
 from libc.stddef cimport size_t
+from libc.stdint cimport uint64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcmp
 
@@ -18,7 +19,9 @@ from zeroproxy._fast.answer cimport (
     DIALECT_OPENAI,
     DIALECT_TGI,
 )
+from zeroproxy._fast.clock cimport NS_PER_S
 from zeroproxy._fast.conn cimport conn_send
+from zeroproxy._fast.endpoint cimport upstream_wait
 from zeroproxy._fast.http1 cimport fault_status, fault_text
 from zeroproxy._fast.outcome cimport outcome_status
 from zeroproxy._fast.plane cimport Plane, Relay
@@ -148,20 +151,32 @@ cdef int write_error_json(const Relay *r, int status, char *out, size_t cap) noe
     )
 
 
+cdef int retry_after(const Plane *p, const Relay *r) noexcept nogil:
+    """Seconds: until the first breaker lets somebody through, at least 1."""
+    cdef uint64_t wait = 0
+    if r.cause == CAUSE_NO_ENDPOINT and r.upstream != NULL:
+        wait = upstream_wait(r.upstream, p.now_ns)
+    return <int>((wait + NS_PER_S - 1) // NS_PER_S) if wait else 1
+
+
 cdef bint send_answer(Plane *p, Relay *r) noexcept nogil:
     """Send the error the relay's outcome calls for. 0: the downstream conn is broken."""
     cdef char[512] body
+    cdef char[40] later
     cdef int n, status
     status = fault_status(r.fault) if r.fault != FAULT_NONE and r.blame == BLAME_DOWNSTREAM \
         else outcome_status(r.blame, r.cause)
     cdef int size = write_error_json(r, status, body, sizeof(body))
     r.status = <unsigned short>status
+    later[0] = 0
+    if status == 503:
+        snprintf(later, sizeof(later), b"Retry-After: %d\r\n", retry_after(p, r))
     n = snprintf(
         p.compose, BLOCK_LARGE,
         b"HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
         b"%s%sX-Request-Id: %.*s\r\n%s\r\n%.*s",
         status, status_phrase(status), size,
-        <const char *>b"Retry-After: 1\r\n" if status == 503 else <const char *>b"",
+        later,
         <const char *>b"Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n" if status == 405
         else <const char *>b"",
         <int>r.id_len, r.request_id,

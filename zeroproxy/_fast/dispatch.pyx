@@ -10,6 +10,7 @@ from libc.stddef cimport size_t
 from zeroproxy._fast.answer cimport send_answer, write_cut_event
 from zeroproxy._fast.asked cimport edit_undo
 from zeroproxy._fast.body cimport frame_chunk
+from zeroproxy._fast.breaker cimport SIGN_BUSY, SIGN_FAILED, SIGN_NONE, attempt_begins
 from zeroproxy._fast.buffer cimport (
     buffer_append,
     buffer_bytes,
@@ -119,13 +120,12 @@ cdef int admit(Plane *p, Relay *r) noexcept nogil:
 
 cdef int connect_attempt(Plane *p, Relay *r) noexcept nogil:
     """Pick an endpoint and get a conn to it: pooled, or a new one."""
-    cdef Endpoint *e = upstream_pick(r.upstream, r.endpoint)
+    cdef Endpoint *e = upstream_pick(r.upstream, r.endpoint, p.now_ns)
     if e == NULL:
         blame(r, BLAME_UPSTREAM, CAUSE_NO_ENDPOINT)
         return IN_REFUSED
     r.endpoint = e
-    r.on_endpoint = 1
-    e.inflight += 1
+    attempt_begins(p, r)
     r.tried += 1
     r.attempt_ns = p.now_ns
     r.sent_ns = 0
@@ -205,12 +205,18 @@ cdef void describe_attempt(const Relay *r, Attempt *a) noexcept nogil:
         a.attempts += 1
 
 
+cdef bint is_stale(const Attempt *a) noexcept nogil:
+    """A reused conn died without a word: no sign of the endpoint's health."""
+    return a.connected and a.reused and not a.heard and not a.timed_out
+
+
 cdef int attempt_lost(Plane *p, Relay *r, int why) noexcept nogil:
     """Decide between another attempt and an answer; note the blame only when it is final."""
     cdef Attempt a
     describe_attempt(r, &a)
     a.timed_out = why == CAUSE_TIMEOUT
     r.endpoint.n_failures += 1
+    r.trial.sign = SIGN_NONE if is_stale(&a) else SIGN_FAILED
     if not a.connected:
         r.endpoint.n_connect_failures += 1
         # Another server may come up at this address.
@@ -233,6 +239,7 @@ cdef bint try_elsewhere(Plane *p, Relay *r) noexcept nogil:
     if not may_retry(&a):
         return 0
     r.endpoint.n_failures += 1
+    r.trial.sign = SIGN_BUSY
     feed(p, r, IN_LOST_MAY_RETRY)
     return 1
 
@@ -255,6 +262,7 @@ cdef void end_with(Plane *p, Relay *r, int what, int who, int why) noexcept nogi
 cdef void cut(Plane *p, Relay *r, int why) noexcept nogil:
     """Upstream failed after the head went downstream."""
     r.endpoint.n_failures += 1
+    r.trial.sign = SIGN_FAILED
     end_with(p, r, IN_CUT, BLAME_UPSTREAM, why)
 
 

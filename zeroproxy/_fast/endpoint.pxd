@@ -1,4 +1,4 @@
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from zeroproxy._fast.plane cimport Conn, Endpoint, Plane, Upstream
 
@@ -7,7 +7,8 @@ cdef enum Balance:
     BALANCE_ROUND_ROBIN = 0
     BALANCE_LEAST_INFLIGHT
 
-cdef Endpoint *upstream_pick(Upstream *u, const Endpoint *avoid) noexcept nogil
+cdef Endpoint *upstream_pick(Upstream *u, const Endpoint *avoid, uint64_t now) noexcept nogil
+cdef uint64_t upstream_wait(const Upstream *u, uint64_t now) noexcept nogil
 cdef Conn *endpoint_take_idle(Plane *p, Endpoint *e) noexcept nogil
 cdef Conn *endpoint_connect(Plane *p, Endpoint *e) noexcept nogil
 cdef void endpoint_put_idle(Plane *p, Conn *c) noexcept nogil

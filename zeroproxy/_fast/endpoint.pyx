@@ -1,5 +1,5 @@
 """One address of an upstream: words Python writes (up, draining, weight), a LIFO pool of idle
-conns, and the choice between addresses.
+conns, and the choice between addresses: those in rotation whose breaker lets an attempt through.
 
 Law 1. A conn is handed out only if nothing was reported on it while it was idle: bytes on an idle
        conn are never a response (they would be somebody else's), a FIN means it is gone.
@@ -8,10 +8,11 @@ Law 2. An idle conn is closed before the server would close it (`pool.idle_timeo
 Law 3. A conn that failed is closed, never pooled; FIN, not RST, so that the engine frees the GPU.
 """
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc
 from libc.string cimport memset
 
+from zeroproxy._fast.breaker cimport BREAKER_OPEN, breaker_admits, ramp_share, ramp_takes
 from zeroproxy._fast.clock cimport NS_PER_S
 from zeroproxy._fast.conn cimport (
     conn_close,
@@ -51,32 +52,46 @@ cdef enum:
 # ---------------------------------------------------------------- which endpoint
 
 
-cdef bint is_eligible(const Endpoint *e) noexcept nogil:
-    return e.up and not e.draining
+cdef struct Choice:         # what one choice goes by
+    const Endpoint *avoid   # the one that just failed, or starts slowly; NULL: none
+    bint takes_busy         # also who said 429 or 503 a moment ago
+    uint64_t now_ns
 
 
-cdef Endpoint *pick_least_inflight(Upstream *u, const Endpoint *avoid) noexcept nogil:
+cdef bint is_eligible(const Endpoint *e, const Choice *c) noexcept nogil:
+    return (
+        e.up and not e.draining and e != c.avoid
+        and (c.takes_busy or c.now_ns >= e.busy_until_ns)
+        and breaker_admits(&e.breaker, &e.upstream.breaker, c.now_ns)
+    )
+
+
+cdef inline uint64_t capacity(const Endpoint *e, const Choice *c) noexcept nogil:
+    return e.weight * ramp_share(e, c.now_ns)
+
+
+cdef Endpoint *pick_least_inflight(Upstream *u, const Choice *c) noexcept nogil:
     """Fewest exchanges in flight per weight; ties go round robin. O(n), n <= 64 endpoints."""
     cdef Endpoint *best = NULL
     cdef Endpoint *e
     cdef uint32_t i
     for i in range(u.n_endpoints):
         e = u.endpoints[(u.cursor + i) % u.n_endpoints]
-        if not is_eligible(e) or e == avoid:
+        if not is_eligible(e, c):
             continue
-        if best == NULL or e.inflight * best.weight < best.inflight * e.weight:
+        if best == NULL or e.inflight * capacity(best, c) < best.inflight * capacity(e, c):
             best = e
     u.cursor += 1
     return best
 
 
-cdef Endpoint *pick_round_robin(Upstream *u, const Endpoint *avoid) noexcept nogil:
+cdef Endpoint *pick_round_robin(Upstream *u, const Choice *c) noexcept nogil:
     """Each endpoint gets `weight` turns in a row."""
     cdef uint32_t total = 0, turn, i
     cdef Endpoint *e
     for i in range(u.n_endpoints):
         e = u.endpoints[i]
-        if is_eligible(e) and e != avoid:
+        if is_eligible(e, c):
             total += e.weight
     if total == 0:
         return NULL
@@ -84,7 +99,7 @@ cdef Endpoint *pick_round_robin(Upstream *u, const Endpoint *avoid) noexcept nog
     u.cursor += 1
     for i in range(u.n_endpoints):
         e = u.endpoints[i]
-        if not is_eligible(e) or e == avoid:
+        if not is_eligible(e, c):
             continue
         if turn < e.weight:
             return e
@@ -92,15 +107,48 @@ cdef Endpoint *pick_round_robin(Upstream *u, const Endpoint *avoid) noexcept nog
     return NULL
 
 
-cdef Endpoint *upstream_pick(Upstream *u, const Endpoint *avoid) noexcept nogil:
-    """An endpoint in rotation, other than `avoid` (the one that just failed) if there is another;
-    NULL: none in rotation."""
-    cdef Endpoint *e
+cdef Endpoint *pick(Upstream *u, const Choice *c) noexcept nogil:
     if u.balance == BALANCE_ROUND_ROBIN:
-        e = pick_round_robin(u, avoid)
-        return e if e != NULL or avoid == NULL else pick_round_robin(u, NULL)
-    e = pick_least_inflight(u, avoid)
-    return e if e != NULL or avoid == NULL else pick_least_inflight(u, NULL)
+        return pick_round_robin(u, c)
+    return pick_least_inflight(u, c)
+
+
+cdef Endpoint *upstream_pick(Upstream *u, const Endpoint *avoid, uint64_t now) noexcept nogil:
+    """An endpoint in rotation that is not busy, other than `avoid` (the one that just failed); a
+    busy one, or `avoid`, if there is no other. NULL: none in rotation."""
+    cdef Choice c
+    cdef Endpoint *e
+    cdef Endpoint *other
+    c.avoid = avoid
+    c.takes_busy = 0
+    c.now_ns = now
+    e = pick(u, &c)
+    if e == NULL:
+        c.takes_busy = 1
+        e = pick(u, &c)
+    if avoid != NULL:
+        c.avoid = NULL
+        return e if e != NULL else pick(u, &c)
+    if e == NULL or e.ramp_ns == 0 or ramp_takes(e, now):
+        return e
+    c.avoid = e
+    other = pick(u, &c)
+    return other if other != NULL else e
+
+
+cdef uint64_t upstream_wait(const Upstream *u, uint64_t now) noexcept nogil:
+    """How long until the first breaker half opens, ns; 0: nobody waits for one."""
+    cdef uint64_t least = 0, wait
+    cdef const Endpoint *e
+    cdef uint32_t i
+    for i in range(u.n_endpoints):
+        e = u.endpoints[i]
+        if not e.up or e.draining or e.breaker.state != BREAKER_OPEN or e.breaker.due_ns <= now:
+            continue
+        wait = e.breaker.due_ns - now
+        if least == 0 or wait < least:
+            least = wait
+    return least
 
 
 # ---------------------------------------------------------------- conns

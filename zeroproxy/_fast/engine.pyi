@@ -1,10 +1,23 @@
 from collections.abc import Sequence
-from typing import Any, TypedDict, Unpack
+from typing import Any, NotRequired, TypedDict, Unpack
 
 IS_DEBUG: bool
 
 #: url, sockaddr, authority, weight, max_idle, idle_timeout
 EndpointSpec = tuple[str, bytes, bytes, int, int, float]
+
+MORE: int
+NEWS: int
+
+class BreakerWords(TypedDict):
+    failures: int
+    error_rate: float
+    min_requests: int
+    half_open_probes: int
+    count_busy: bool
+    window: float
+    open_for: float
+    slow_start: float
 
 class UpstreamWords(TypedDict):
     balance: int
@@ -17,6 +30,7 @@ class UpstreamWords(TypedDict):
     total: float
     attempts: int
     retry_on_busy: bool
+    breaker: NotRequired[BreakerWords]
 
 class Engine:
     def __init__(
@@ -54,11 +68,12 @@ class Engine:
     def listen(self, fd: int, is_unix: bool = False) -> int: ...
     def stop_listening(self) -> None: ...
     def fileno(self) -> int: ...
-    def on_ready(self) -> bool: ...
+    def on_ready(self) -> int: ...
     def drain(self) -> None: ...
     def close_all(self) -> None: ...
     def busy(self) -> int: ...
     def snapshot(self) -> dict[str, Any]: ...
+    def vitals(self) -> list[dict[str, Any]]: ...
     def records(self, n: int) -> list[dict[str, Any]]: ...
     def overflow(self) -> list[dict[str, Any]]: ...
     def close(self) -> None: ...

@@ -6,12 +6,14 @@
     set_limits(...), set_switches(...), set_upstream(i, ...)
                              what a reload writes; exchanges that have begun keep their terms
     listen(fd)               accept on a listening, non-blocking descriptor (borrowed)
-    fileno(), on_ready()     for loop.add_reader; on_ready says whether to call it again soon
+    fileno(), on_ready()     for loop.add_reader; on_ready says whether to call it again soon, and
+                             whether a breaker has moved
     set_endpoint(i, ...)     the words policy writes: up, draining, weight, pool
     prewarm(i, n)            have n idle conns
     drain(), close_all()     every exchange its conn's last; then cut what still runs
     set_tracing(share)       make spans
     snapshot()               counters, gauges, histograms, as plain dicts
+    vitals()                 of each endpoint in force, what health looks at
     records(n)               the ring's consumer side; the only door for another thread
     close()                  give everything back
 
@@ -47,7 +49,7 @@ from zeroproxy._fast.roster cimport (
     roster_set_upstream,
 )
 from zeroproxy._fast.settle cimport admit_waiting
-from zeroproxy._fast.snapshot cimport read_plane, read_record, read_spills
+from zeroproxy._fast.snapshot cimport read_plane, read_record, read_spills, read_vitals
 from zeroproxy._fast.sock cimport EPOLLET, EPOLLIN
 from zeroproxy._fast.stats cimport Stats
 from zeroproxy._fast.timer cimport timer_disarm, timer_init, wheel_close, wheel_init, wheel_run
@@ -55,6 +57,7 @@ from zeroproxy._fast.timer cimport wheel_sync
 from zeroproxy._fast.types cimport BLOCK_LARGE, SLACK
 
 IS_DEBUG = bool(ZP_DEBUG)
+MORE, NEWS = 1, 2           # on_ready
 
 cdef enum:
     # Rounds of epoll_wait per wake-up: enough to swallow a burst, few enough that the loop's own
@@ -175,8 +178,8 @@ cdef class Engine:
 
     def set_upstream(self, index, **words):
         """balance, max_inflight, queue, queue_timeout, connect, first_byte, stream_idle, total,
-        attempts, retry_on_busy; times in seconds, 0: none. Call on_ready afterwards: whoever
-        waited for a permit may have got one."""
+        attempts, retry_on_busy, breaker (a dict; absent: off); times in seconds, 0: none. Call
+        on_ready afterwards: whoever waited for a permit may have got one."""
         cdef Upstream *u = self.upstream_at(index)
         roster_set_upstream(u, words)
         self.p.now_ns = clock_monotonic_ns()
@@ -212,6 +215,7 @@ cdef class Engine:
         removed endpoint obeys no word. `wish`: what to ask for on a caller's behalf, 0 nothing, 1
         usage at the end, 2 with every event."""
         cdef Endpoint *e = self.endpoint_at(index)
+        self.p.now_ns = clock_monotonic_ns()
         if not e.removed:
             roster_set_endpoint(self.p, e, {
                 "up": up, "draining": draining, "weight": weight, "max_idle": max_idle,
@@ -269,13 +273,16 @@ cdef class Engine:
         return self.p.reactor.epoll_fd
 
     def on_ready(self):
-        """Do all that is ready, without the GIL. True: call again soon."""
+        """Do all that is ready, without the GIL. MORE: call again soon; NEWS: a breaker has moved
+        since the last call that said so; 0: neither."""
         cdef Plane *p = self.p
         cdef bint more = 0
         if self.is_open:
             with nogil:
                 more = drain_plane(p)
-        return more
+        news = NEWS if p.has_news else 0
+        p.has_news = 0
+        return news | MORE if more else news
 
     def drain(self):
         """Every exchange is its conn's last from now on; idle conns are closed."""
@@ -302,6 +309,14 @@ cdef class Engine:
         found = read_plane(self.p, self.stats, self.names)
         found["ring"] = {"records": ring_len(&self.ring), "overflow": self.ring.n_overflow}
         return found
+
+    def vitals(self):
+        """In flight, silence and breaker of each endpoint in force: cheap, unlike a snapshot."""
+        cdef uint32_t i
+        cdef Plane *p = self.p
+        now = clock_monotonic_ns()
+        return [read_vitals(p, p.endpoints[i], now) for i in range(p.n_endpoints)
+                if not p.endpoints[i].removed]
 
     def records(self, n):
         """Take up to `n` finished exchanges from the ring, as dicts. One consumer thread only."""

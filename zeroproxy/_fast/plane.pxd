@@ -3,6 +3,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from zeroproxy._fast.breaker_types cimport Breaker, BreakerTerms, Trial
 from zeroproxy._fast.meter_types cimport Reading
 from zeroproxy._fast.types cimport BlockPool, Body, Buffer, Head, HeadLimits, Tokens
 
@@ -135,6 +136,12 @@ cdef struct Endpoint:       # one address of an upstream; Python writes the word
     uint64_t n_reused
     uint64_t n_stale        # idle conns the endpoint closed, or spoke on
     uint64_t n_failures     # attempts lost: reset, cut, timeout, malformed, 5xx
+    uint64_t n_busy         # answers 429 and 503
+    Breaker breaker
+    uint32_t credit         # slow start: the part of a turn it has earned
+    uint64_t busy_until_ns  # it said 429 or 503: others go first
+    uint64_t ramp_ns        # slow start: since when; 0: over
+    uint64_t last_heard_ns  # last body byte of any response
 
 
 cdef struct Upstream:       # a named group of endpoints that serve the same models
@@ -151,6 +158,7 @@ cdef struct Upstream:       # a named group of endpoints that serve the same mod
     Relay *queue_tail
     uint32_t attempts       # 1: no retry
     uint8_t retry_on_busy
+    BreakerTerms breaker
     uint64_t queue_ns       # time limits; 0: none
     uint64_t connect_ns
     uint64_t first_byte_ns
@@ -235,6 +243,7 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint8_t path_len
     uint16_t reserve        # bytes the Content-Length sent upstream leaves for edits
     uint16_t added          # of them: used
+    Trial trial             # of the attempt
     Done[EDITS_MAX] edits
     Endpoint *refused_by    # borrowed: answered 400 or 422 to the edited request
     Buffer held             # the request as it goes upstream, kept for a retry
@@ -371,6 +380,7 @@ cdef struct Plane:
     uint8_t draining
     uint8_t adds_via
     uint8_t trusts_forwarded
+    uint8_t has_news        # a breaker has moved: policy wants to know
     uint8_t makes_spans     # each exchange is a span of its own in the caller's trace
     uint64_t sample_below   # new traces whose low 64 bits are below it are sampled
     uint64_t serial

@@ -4,6 +4,20 @@ histogram, the law of retries. Nothing outside tests/ and bench/ imports this.""
 from libc.stdint cimport uint64_t
 from libc.string cimport memset
 
+from zeroproxy._fast.breaker cimport (
+    BREAKER_INPUTS,
+    BREAKER_STATES,
+    RATE_ONE,
+    BreakerInput,
+    BreakerState,
+    breaker_admits,
+    breaker_begin,
+    breaker_end,
+    breaker_off,
+    breaker_prove,
+    breaker_step,
+)
+from zeroproxy._fast.breaker_types cimport WINDOW_SLOTS, Breaker, BreakerTerms, Trial
 from zeroproxy._fast.buffer cimport (
     buffer_append,
     buffer_bytes,
@@ -37,6 +51,7 @@ from zeroproxy._fast.types cimport (
     Input,
 )
 
+from zeroproxy._fast.breaker import MOVES as BREAKER_MOVES
 from zeroproxy._fast.exchange import MOVES
 
 N_PHASES = PHASE_COUNT
@@ -195,6 +210,58 @@ cdef class WheelProbe:
 
     def __dealloc__(self):
         wheel_close(self.w)
+
+
+N_BREAKER = (BREAKER_STATES, BREAKER_INPUTS)
+SLOTS = WINDOW_SLOTS
+
+
+def breaker_table():
+    """The dict literal of breaker.pyx."""
+    return dict(BREAKER_MOVES)
+
+
+def breaker_next(int state, int what):
+    return <int>breaker_step(<BreakerState>state, <BreakerInput>what)
+
+
+cdef class BreakerProbe:
+    """One breaker whose clock and attempts the test turns; attempts are numbered."""
+
+    cdef Breaker b
+    cdef BreakerTerms t
+    cdef Trial[256] trials
+    cdef int n
+
+    def __init__(self, *, failures=5, error_rate=0.0, min_requests=20, probes=1, busy=False,
+                 window_ns=0, open_ns=0):
+        self.t.failures, self.t.min_requests, self.t.probes = failures, min_requests, probes
+        self.t.rate = <unsigned int>(error_rate * RATE_ONE)
+        self.t.counts_busy = busy
+        self.t.window_ns, self.t.open_ns = window_ns, open_ns
+
+    def begin(self, uint64_t now):
+        """The attempt's number, or None: it is not let through."""
+        if not breaker_admits(&self.b, &self.t, now):
+            return None
+        breaker_begin(&self.b, &self.t, &self.trials[self.n % 256], now)
+        self.n += 1
+        return self.n - 1
+
+    def prove(self, int k):
+        return bool(breaker_prove(&self.b, &self.t, &self.trials[k % 256]))
+
+    def end(self, int k, int sign, uint64_t now):
+        self.trials[k % 256].sign = sign
+        breaker_end(&self.b, &self.t, &self.trials[k % 256], now)
+
+    def off(self):
+        breaker_off(&self.b)
+
+    def state(self):
+        return {"state": self.b.state, "probing": self.b.n_probing, "proven": self.b.n_proven,
+                "due": self.b.due_ns, "trips": self.b.n_trips, "in_a_row": self.b.in_a_row,
+                "moves": list(self.b.moves)}
 
 
 def histogram(values):

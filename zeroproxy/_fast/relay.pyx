@@ -111,7 +111,7 @@ cdef void write_both(Plane *p, Relay *r) noexcept nogil:
     """Drain the out-buffers; who was paused because of them is read again."""
     if conn_is_backed_up(&r.down) and conn_flush(p, &r.down) and r.up_paused:
         r.up_paused = 0
-        r.heard_ns = p.now_ns
+        r.heard_ns = r.endpoint.last_heard_ns = p.now_ns
     if r.up != NULL and conn_is_backed_up(r.up) and conn_flush(p, r.up):
         r.down_paused = 0
         r.asked_ns = p.now_ns

@@ -12,6 +12,7 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memchr, memcpy, memmove
 
 from zeroproxy._fast.body cimport Cut, body_begin, body_unframe, frame_chunk, frame_last
+from zeroproxy._fast.breaker cimport attempt_speaks, note_status
 from zeroproxy._fast.buffer cimport (
     buffer_append,
     buffer_bytes,
@@ -109,6 +110,11 @@ cdef bint forward_interim(Plane *p, Relay *r, const Head *h) noexcept nogil:
     return n != 0 and conn_send(p, &r.down, p.compose, n)
 
 
+cdef void note_first(Plane *p, Relay *r) noexcept nogil:
+    r.first_ns = p.now_ns
+    attempt_speaks(p, r)
+
+
 cdef void begin_response(Plane *p, Relay *r, const Head *h) noexcept nogil:
     """Decide everything about a final response from its head."""
     r.status = h.status
@@ -122,8 +128,9 @@ cdef void begin_response(Plane *p, Relay *r, const Head *h) noexcept nogil:
     meter_response(r, h)
     r.strips = r.edited and r.read.meter.kind == KIND_EVENTS \
         and r.out_framing != FRAMING_LENGTH
+    note_status(r, h.status)
     if not r.is_streamed:
-        r.first_ns = p.now_ns
+        note_first(p, r)
 
 
 cdef void count_failure(Relay *r) noexcept nogil:
@@ -163,7 +170,9 @@ cdef void switch_protocols(Plane *p, Relay *r, const char *rest, size_t len) noe
     buffer_give_back(&r.held, &p.blocks)
     r.replayable = 0
     r.head_sent = 1
-    r.begun_ns = r.first_ns = r.heard_ns = r.asked_ns = p.now_ns
+    r.begun_ns = r.heard_ns = r.asked_ns = p.now_ns
+    note_status(r, 101)
+    note_first(p, r)
     meter_tunnel(r)
     if n == 0 or not conn_send(p, &r.down, p.compose, n) \
             or (len and not conn_send(p, &r.down, rest, len)):
@@ -248,8 +257,9 @@ cdef size_t read_data(Plane *p, Relay *r, char **data, size_t n, bint is_last) n
     cdef size_t before
     if n:
         r.n_reads += 1
+        r.endpoint.last_heard_ns = p.now_ns
         if r.first_ns == 0:
-            r.first_ns = p.now_ns
+            note_first(p, r)
     if not r.strips:
         if n:
             meter_feed(&r.read.meter, data[0], n)

@@ -12,6 +12,8 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, realloc
 from libc.string cimport memcmp, memcpy
 
+from zeroproxy._fast.breaker cimport BREAKER_OPEN, RATE_ONE, breaker_off
+from zeroproxy._fast.breaker_types cimport BreakerTerms
 from zeroproxy._fast.endpoint cimport endpoint_drop_idle
 from zeroproxy._fast.plane cimport Endpoint, Limits, Plane, Upstream
 from zeroproxy._fast.stats cimport ALL_OTHERS
@@ -61,8 +63,22 @@ cdef Upstream *roster_add_upstream(Plane *p) except NULL:
     return u
 
 
+cdef int read_breaker(BreakerTerms *t, dict words) except -1:
+    t.failures = words["failures"]
+    t.rate = <uint32_t>(words["error_rate"] * RATE_ONE)
+    t.min_requests = words["min_requests"]
+    t.probes = max(words["half_open_probes"], 1)
+    t.counts_busy = bool(words["count_busy"])
+    t.window_ns = ns(words["window"])
+    t.open_ns = ns(words["open_for"])
+    t.slow_start_ns = ns(words["slow_start"])
+    return 0
+
+
 cdef int roster_set_upstream(Upstream *u, dict words) except -1:
+    """All of them, except that without `breaker` there is none."""
     cdef Upstream new = u[0]
+    cdef uint32_t i
     new.balance = words["balance"]
     new.max_inflight = words["max_inflight"]
     new.queue_max = words["queue"]
@@ -73,7 +89,14 @@ cdef int roster_set_upstream(Upstream *u, dict words) except -1:
     new.total_ns = ns(words["total"])
     new.attempts = words["attempts"]
     new.retry_on_busy = words["retry_on_busy"]
+    new.breaker.failures = new.breaker.rate = 0
+    new.breaker.slow_start_ns = 0
+    if "breaker" in words:
+        read_breaker(&new.breaker, words["breaker"])
     u[0] = new
+    if u.breaker.failures == 0 and u.breaker.rate == 0:
+        for i in range(u.n_endpoints):
+            breaker_off(&u.endpoints[i].breaker)
     return 0
 
 
@@ -125,7 +148,17 @@ cdef int join(Upstream *u, Endpoint *e) except -1:
     e.removed = 0
     e.up = 1
     e.draining = 0
+    e.busy_until_ns = e.ramp_ns = 0
+    breaker_off(&e.breaker)
     return 0
+
+
+cdef void return_to_rotation(Plane *p, Endpoint *e) noexcept nogil:
+    """Somebody who asked it found it well: a breaker that is open need not wait, and the endpoint
+    begins slowly."""
+    if e.breaker.state == BREAKER_OPEN:
+        e.breaker.due_ns = p.now_ns
+    e.ramp_ns = p.now_ns
 
 
 cdef Endpoint *roster_add_endpoint(Plane *p, Upstream *u, tuple spec, list urls) except NULL:
@@ -179,6 +212,8 @@ cdef int roster_set_endpoint(Plane *p, Endpoint *e, dict words) except -1:
     if words["wish"] is not None:
         e.wish = words["wish"]
     if words["up"] is not None:
+        if words["up"] and not e.up:
+            return_to_rotation(p, e)
         e.up = bool(words["up"])
     if words["draining"] is not None:
         e.draining = bool(words["draining"])

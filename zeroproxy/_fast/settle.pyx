@@ -10,6 +10,7 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, realloc
 from libc.string cimport memcpy, memset
 
+from zeroproxy._fast.breaker cimport attempt_ends
 from zeroproxy._fast.buffer cimport buffer_give_back
 from zeroproxy._fast.conn cimport conn_discard_unread
 from zeroproxy._fast.endpoint cimport endpoint_discard, endpoint_put_idle
@@ -192,9 +193,7 @@ cdef void give_back_upstream_conn(Plane *p, Relay *r) noexcept nogil:
 cdef void give_back_attempt(Plane *p, Relay *r) noexcept nogil:
     """The upstream conn and the endpoint's in-flight count; the permit stays."""
     if r.endpoint != NULL and r.on_endpoint:
-        invariant(r.endpoint.inflight > 0)
-        r.endpoint.inflight -= 1
-        r.on_endpoint = 0
+        attempt_ends(p, r)
     give_back_upstream_conn(p, r)
     r.keeps_upstream = 0
     r.up_paused = 0

@@ -4,10 +4,11 @@ Law. `names` is (upstreams, endpoints), each a list by index that only ever grow
      than any index in a record: the flusher's thread reads it while the loop's appends.
 """
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 
+from zeroproxy._fast.breaker_types cimport Breaker
 from zeroproxy._fast.outcome cimport exactness_name
-from zeroproxy._fast.plane cimport Endpoint, Histogram, Plane, Record, Upstream
+from zeroproxy._fast.plane cimport Endpoint, Histogram, Plane, Record, Relay, Upstream
 from zeroproxy._fast.stats cimport (
     ALL_OTHERS,
     BUCKETS,
@@ -20,16 +21,54 @@ from zeroproxy._fast.stats cimport (
     stats_read_spill,
     stats_spills,
 )
+from zeroproxy._fast.types cimport PHASE_RELAYING, PHASE_WAITING
 
 from zeroproxy._fast.outcome import outcome_label
 
 FINISHES = ("", "done", "error", "cut")
 USAGE_BY = ("", "caller", "proxy", "refused", "unasked")
+BREAKER_STATES = ("closed", "half_open", "open")
 METHODS = ("OTHER", "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 
 
 cdef dict read_histogram(const Histogram *h):
     return {"counts": [h.counts[i] for i in range(BUCKETS)], "sum_ns": h.sum_ns, "n": h.n}
+
+
+cdef dict read_breaker(const Breaker *b):
+    return {
+        "state": BREAKER_STATES[b.state], "in_a_row": b.in_a_row, "trips": b.n_trips,
+        "to": {name: b.moves[k] for k, name in enumerate(BREAKER_STATES)},
+    }
+
+
+cdef bint is_owed(const Relay *r, const Endpoint *e) noexcept nogil:
+    """It is the endpoint's turn to speak: the request is sent, and the caller takes the answer."""
+    return (
+        r.live and r.on_endpoint and r.endpoint == e and r.ask.done and not r.up_paused
+        and (r.phase == PHASE_WAITING or r.phase == PHASE_RELAYING)
+    )
+
+
+cdef dict read_vitals(const Plane *p, const Endpoint *e, uint64_t now):
+    """What health looks at. `quiet_s`: for so long no body byte has come although one was owed."""
+    cdef uint64_t since = now, asked
+    cdef uint32_t i, owed = 0, begun = 0
+    cdef const Relay *r
+    for i in range(p.n_relays):
+        r = p.relays[i]
+        if is_owed(r, e):
+            owed += 1
+            begun += r.is_streamed and r.first_ns != 0
+            asked = max(r.asked_ns, r.sent_ns)
+            since = min(since, asked)
+    since = max(since, e.last_heard_ns)
+    return {
+        "index": e.index, "inflight": e.inflight, "owed": owed, "begun": begun,
+        "quiet_s": (now - since) / 1e9 if owed and now > since else 0.0,
+        "heard_s": e.last_heard_ns / 1e9, "breaker": read_breaker(&e.breaker),
+        "due_s": (e.breaker.due_ns - now) / 1e9 if e.breaker.due_ns > now else 0.0,
+    }
 
 
 cdef dict read_endpoint(const Endpoint *e, str url):
@@ -38,6 +77,7 @@ cdef dict read_endpoint(const Endpoint *e, str url):
         "weight": e.weight, "inflight": e.inflight, "idle": e.n_idle, "opening": e.n_opening,
         "connects": e.n_connects, "connect_failures": e.n_connect_failures,
         "reused": e.n_reused, "stale": e.n_stale, "failures": e.n_failures,
+        "busy": e.n_busy, "breaker": read_breaker(&e.breaker),
     }
 
 

@@ -57,7 +57,7 @@ cdef int pump(Plane *p, Relay *r, Conn *source, Conn *sink, int ended) noexcept 
             r.asked_ns = p.now_ns
         else:
             r.bytes_out += <size_t>n
-            r.heard_ns = p.now_ns
+            r.heard_ns = r.endpoint.last_heard_ns = p.now_ns
             meter_feed(&r.read.meter, at, <size_t>n)
         if not conn_send(p, sink, at, <size_t>n):
             return FAILED

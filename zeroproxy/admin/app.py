@@ -6,6 +6,7 @@ GET /metrics   Prometheus
 GET /status    everything the proxy knows of itself, as JSON
 GET /usage     what the ledger counted, as JSON or CSV (usage.py)
 POST /-/drain  stop gracefully
+POST /-/endpoint?url=U&drain=true   send one endpoint nothing new; drain=false: again
 POST /-/reload read the configuration again; 400: it is wrong, 422: it needs a restart
 
 Law. Loopback is no wall against a browser: any page may post to it. What changes something is
@@ -38,6 +39,8 @@ class AdminSource(Protocol):
     def ready(self) -> tuple[bool, list[str]]: ...
 
     def drain(self) -> None: ...
+
+    def drain_endpoint(self, url: str, drain: bool) -> dict[str, Any] | None: ...
 
     async def reload_file(self) -> list[str]: ...
 
@@ -114,6 +117,19 @@ async def drain(request: web.Request) -> web.Response:
     return as_json({"draining": True}, 202)
 
 
+async def drain_endpoint(request: web.Request) -> web.Response:
+    """One endpoint, by the URL of the configuration."""
+    words = dict(request.query)
+    if set(words) != {"url", "drain"} or len(request.query) != 2:
+        return as_error("it takes url=URL and drain=true or drain=false, each once", 400)
+    if words["drain"] not in ("true", "false"):
+        return as_error("drain: it can be true or false", 400)
+    found = request.app[SOURCE].drain_endpoint(words["url"], words["drain"] == "true")
+    if found is None:
+        return as_error("there is no such endpoint", 404)
+    return as_json(found)
+
+
 async def reload(request: web.Request) -> web.Response:
     try:
         changed = await request.app[SOURCE].reload_file()
@@ -141,5 +157,6 @@ def create_app(source: AdminSource) -> web.Application:
     app.router.add_get("/status", status)
     app.router.add_get("/usage", usage_handler(source))
     app.router.add_post("/-/drain", drain)
+    app.router.add_post("/-/endpoint", drain_endpoint)
     app.router.add_post("/-/reload", reload)
     return app

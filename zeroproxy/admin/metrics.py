@@ -113,6 +113,37 @@ def endpoints(snapshot: Snapshot) -> Iterator[Metric]:
     yield from (up, pool, connects, failures, reused, stale)
 
 
+BREAKER_STATES = {"closed": 0, "half_open": 1, "open": 2}
+
+
+def wellbeing(snapshot: Snapshot) -> Iterator[Metric]:
+    """Breakers, drains, and what health has found."""
+    labels = ("upstream", "endpoint")
+    state = GaugeMetricFamily(
+        "zeroproxy_breaker_state", "0: closed, 1: half open, 2: open", labels=labels
+    )
+    moves = CounterMetricFamily(
+        "zeroproxy_breaker_transitions", "Times it became so", labels=(*labels, "to")
+    )
+    draining = GaugeMetricFamily(
+        "zeroproxy_endpoint_draining", "1: an operator asked for nothing new", labels=labels
+    )
+    wedged = GaugeMetricFamily(
+        "zeroproxy_endpoint_wedged", "1: it answers its probe and makes no progress", labels=labels
+    )
+    busy = CounterMetricFamily("zeroproxy_busy_answers", "Answers 429 and 503", labels=labels)
+    for upstream in snapshot["upstreams"]:
+        for e in upstream["endpoints"]:
+            where = (upstream["name"], e["url"])
+            state.add_metric(where, BREAKER_STATES[e["breaker"]["state"]])
+            for to, n in e["breaker"]["to"].items():
+                moves.add_metric((*where, to), n)
+            draining.add_metric(where, int(e["draining"]))
+            wedged.add_metric(where, int((e.get("health") or {}).get("wedged", False)))
+            busy.add_metric(where, e["busy"])
+    yield from (state, moves, draining, wedged, busy)
+
+
 def process(snapshot: Snapshot) -> Iterator[Metric]:
     c = snapshot["connections"]
     yield GaugeMetricFamily("zeroproxy_connections", "Open downstream connections", c["downstream"])
@@ -193,6 +224,7 @@ class SnapshotCollector(Collector):
         yield from histograms(snapshot)
         yield from upstreams(snapshot)
         yield from endpoints(snapshot)
+        yield from wellbeing(snapshot)
         yield from process(snapshot)
         yield from reloads(snapshot)
         yield from metering(snapshot)

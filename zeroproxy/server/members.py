@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zeroproxy._fast.engine import Engine
-from zeroproxy.config import Config, Endpoint, Upstream
+from zeroproxy.config import Breaker, Config, Endpoint, Upstream
 from zeroproxy.errors import ReloadError
 from zeroproxy.policy.addresses import Address, resolve
 
 if TYPE_CHECKING:
-    from zeroproxy._fast.engine import UpstreamWords
+    from zeroproxy._fast.engine import BreakerWords, UpstreamWords
 
 BALANCE = {"round_robin": 0, "least_inflight": 1}
 
@@ -63,6 +63,20 @@ def words(upstream: Upstream) -> UpstreamWords:
         "total": upstream.timeouts.total,
         "attempts": upstream.retry.attempts,
         "retry_on_busy": upstream.retry.on_busy,
+        "breaker": breaker_words(upstream.breaker),
+    }
+
+
+def breaker_words(breaker: Breaker) -> BreakerWords:
+    return {
+        "failures": breaker.failures,
+        "error_rate": breaker.error_rate,
+        "min_requests": breaker.min_requests,
+        "half_open_probes": breaker.half_open_probes,
+        "count_busy": breaker.count_busy,
+        "window": breaker.window,
+        "open_for": breaker.open_for,
+        "slow_start": breaker.slow_start,
     }
 
 
@@ -76,6 +90,14 @@ class Members:
 
     def all(self) -> list[Member]:
         return [member for group in self._groups for member in group.values()]
+
+    def group(self, k: int) -> list[Member]:
+        """Those of one upstream."""
+        return list(self._groups[k].values())
+
+    def indices_of(self, url: str) -> list[int]:
+        """Where the endpoint is, by the URL of the configuration."""
+        return [group[url].index for group in self._groups if url in group]
 
     def addresses(self) -> list[Address]:
         return [member.address for member in self.all()]

@@ -39,8 +39,11 @@ LIVE = (
     "server.via",
     "upstream.admission",
     "upstream.balance",
+    "upstream.breaker",
     "upstream.endpoints",
+    "upstream.health",
     "upstream.pool",
+    "upstream.preset",
     "upstream.retry",
     "upstream.timeouts",
 )

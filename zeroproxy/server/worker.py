@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from zeroproxy._fast.engine import Engine
+from zeroproxy._fast.engine import MORE, NEWS, Engine
 from zeroproxy._version import __version__
 from zeroproxy.admin.server import AdminServer
 from zeroproxy.config import Config
@@ -24,6 +24,7 @@ from zeroproxy.config_load import load_config
 from zeroproxy.errors import ZeroproxyError
 from zeroproxy.metering.flusher import Sink
 from zeroproxy.policy.backend import Backends
+from zeroproxy.policy.health import Health
 from zeroproxy.policy.readiness import Readiness
 from zeroproxy.server.descriptors import limits_in_force
 from zeroproxy.server.listener import Bound, bind_all
@@ -53,6 +54,7 @@ class Worker:
         self.reloader = Reloader(self, read, say)
         self.metering: Metering | None = None
         self.backends: Backends | None = None
+        self.health: Health | None = None
         self.drain_asked = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started = time.monotonic()
@@ -72,6 +74,7 @@ class Worker:
             self.members = Members(self.engine)
             self.members.fill(self.config, addresses)
             self.backends = Backends(self.engine)
+            self.health = Health(self.engine, say, self._kind_of)
             if self.config.otel.endpoint:
                 self.engine.set_tracing(self.config.otel.sample)
             self.metering = Metering(self.config, self.engine)
@@ -93,6 +96,14 @@ class Worker:
         if self.members is not None and self.backends is not None:
             self.readiness.watch(self.members.addresses())
             self.backends.watch(self.members.all(), self.config.metering)
+        if self.members is not None and self.health is not None:
+            self.health.watch(
+                [(u, self.members.group(k)) for k, u in enumerate(self.config.upstream)]
+            )
+
+    def _kind_of(self, url: str) -> str:
+        """What server it is, as far as it has said."""
+        return self.backends.kinds.get(url, "") if self.backends is not None else ""
 
     def _make_engine(self) -> Engine:
         return Engine(
@@ -114,8 +125,11 @@ class Worker:
 
     def look(self) -> None:
         """Let the engine do what is ready."""
-        if self.engine is not None and self.engine.on_ready() and self._loop is not None:
-            self._loop.call_soon(self.look)
+        if self.engine is not None and (found := self.engine.on_ready()):
+            if found & MORE and self._loop is not None:
+                self._loop.call_soon(self.look)
+            if found & NEWS and self.health is not None:
+                self.health.look()
 
     # ------------------------------------------------------------ what admin asks
 
@@ -142,6 +156,10 @@ class Worker:
             "reloads": self.reloader.snapshot(),
         }
         found.update(self.engine.snapshot())
+        if self.health is not None:
+            for upstream in found["upstreams"]:
+                for endpoint in upstream["endpoints"]:
+                    endpoint["health"] = self.health.snapshot(endpoint["index"])
         if self.metering is not None:
             found["metering"] = self.metering.state()
         if self.backends is not None:
@@ -152,7 +170,23 @@ class Worker:
         """Whether traffic should be sent here, and if not, why."""
         if self.phase != "serving":
             return False, [f"the proxy is {self.phase}"]
+        if self.health is not None and (reasons := self.health.reasons()):
+            return False, reasons
         return self.readiness.state()
+
+    def drain_endpoint(self, url: str, drain: bool) -> dict[str, Any] | None:
+        """Send it nothing new, or again; what is still in flight there. None: there is no such
+        endpoint."""
+        if self.engine is None or self.members is None:
+            return None
+        indices = self.members.indices_of(url)
+        for index in indices:
+            self.engine.set_endpoint(index, draining=drain)
+        if not indices:
+            return None
+        say(f"{url} is {'draining' if drain else 'no longer draining'}")
+        inflight = sum(v["inflight"] for v in self.engine.vitals() if v["index"] in indices)
+        return {"url": url, "draining": drain, "inflight": inflight}
 
     async def reload_file(self) -> list[str]:
         """Put in force what the file says now; returns the keys that changed. Raises ConfigError
@@ -192,6 +226,8 @@ class Worker:
         await self.readiness.stop()
         if self.backends is not None:
             await self.backends.stop()
+        if self.health is not None:
+            await self.health.stop()
         if self.engine is not None:
             if self._loop is not None:
                 self._loop.remove_reader(self.engine.fileno())

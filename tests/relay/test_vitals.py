@@ -1,0 +1,56 @@
+"""What the engine tells policy: that a breaker has moved, and who owes whom."""
+
+from tests.relay.test_breaker import status, terms
+from tests.support.script import SSE_HEAD, chunk, event, get, ok, play, post
+from zeroproxy._fast.engine import NEWS
+
+
+def test_a_move_is_told_once_and_the_vitals_show_it():
+    with play(breaker=terms(failures=1, open_for=60.0)) as script:
+        d = script.downstream()
+        d.send(get())
+        u = script.upstream()
+        u.sock.send(status(500))
+        told = [script.engine.on_ready() & NEWS for _ in range(4)]
+        assert told.count(NEWS) == 1
+        (vitals,) = script.engine.vitals()
+        assert vitals["breaker"]["state"] == "open"
+        assert 0 < vitals["due_s"] <= 60
+        d.receive()
+
+
+def test_vitals_know_who_owes_bytes():
+    with play(endpoints=1) as script:
+        assert script.engine.vitals()[0]["owed"] == 0
+        slow = script.downstream()
+        slow.send(post(body=b"12345")[:-2])
+        script.upstream().receive()
+        found = script.engine.vitals()[0]
+        assert (found["inflight"], found["owed"], found["quiet_s"]) == (1, 0, 0.0)
+        d = script.downstream()
+        d.send(post())
+        u = script.upstream()
+        u.receive()
+        found = script.engine.vitals()[0]
+        assert (found["inflight"], found["owed"], found["begun"]) == (2, 1, 0)
+        assert found["heard_s"] == 0.0
+        u.send(SSE_HEAD)
+        assert script.engine.vitals()[0]["begun"] == 0
+        u.send(chunk(event()))
+        found = script.engine.vitals()[0]
+        assert found["begun"] == 1
+        assert found["heard_s"] > 0.0
+        slow.close()
+
+
+def test_a_caller_who_does_not_read_is_not_held_against_the_endpoint():
+    with play() as script:
+        d = script.downstream()
+        d.send(get())
+        u = script.upstream()
+        u.receive()
+        rest = ok(b"x" * 20_000_000)
+        while sent := u.send_some(rest):
+            rest = rest[sent:]
+        found = script.engine.vitals()[0]
+        assert (found["inflight"], found["owed"]) == (1, 0)

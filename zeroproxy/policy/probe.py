@@ -1,0 +1,95 @@
+"""One question to an endpoint, over a connection of its own.
+
+Never over a pooled one: what is to be found out is whether a new connection is served, and an
+endpoint that has stopped holds the old ones open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from typing import Any
+
+import aiohttp
+import orjson
+
+from zeroproxy.policy.addresses import Address
+
+PAGE_MAX = 4 << 20  # bytes of an answer that are read
+
+
+async def get_status(address: Address, path: str) -> int:
+    """Status of GET `path`; 0: something answered that is not HTTP. Raises OSError."""
+    if isinstance(address.target, str):
+        reader, writer = await asyncio.open_unix_connection(address.target)
+    else:
+        reader, writer = await asyncio.open_connection(*address.target)
+    try:
+        writer.write(
+            b"GET %s HTTP/1.1\r\nHost: %s\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+            % (path.encode("latin-1"), address.authority)
+        )
+        version, _, rest = (await reader.readuntil(b"\n")).partition(b" ")
+        status = rest[:3]
+        return int(status) if version.startswith(b"HTTP/1.") and status.isdigit() else 0
+    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        return 0
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+def why(error: OSError) -> str:
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+def session_for(address: Address, timeout: float) -> aiohttp.ClientSession:
+    connector = aiohttp.UnixConnector(address.target) if isinstance(address.target, str) else None
+    base = "http://localhost" if isinstance(address.target, str) else address.url
+    return aiohttp.ClientSession(
+        base,
+        connector=connector,
+        timeout=aiohttp.ClientTimeout(total=timeout),
+        trust_env=False,
+    )
+
+
+async def get_page(address: Address, path: str, timeout: float) -> bytes | None:
+    """The body of a 200; None: there is none to be had."""
+    try:
+        async with (
+            session_for(address, timeout) as session,
+            session.get(path, allow_redirects=False) as response,
+        ):
+            if response.status != 200:
+                return None
+            return await response.content.read(PAGE_MAX)
+    except (OSError, TimeoutError, aiohttp.ClientError):
+        return None
+
+
+async def first_model(session: aiohttp.ClientSession) -> str:
+    async with session.get("/v1/models", allow_redirects=False) as response:
+        body = await response.content.read(PAGE_MAX)
+    try:
+        return str(orjson.loads(body)["data"][0]["id"])
+    except (orjson.JSONDecodeError, KeyError, IndexError, TypeError):
+        return ""
+
+
+async def generate_one(address: Address, timeout: float) -> int:
+    """Status of a request for a single token of the first model; 0: no answer in time."""
+    try:
+        async with session_for(address, timeout) as session:
+            asked: dict[str, Any] = {
+                "model": await first_model(session),
+                "messages": [{"role": "user", "content": "1"}],
+                "max_tokens": 1,
+            }
+            async with session.post("/v1/chat/completions", json=asked) as response:
+                await response.content.read(PAGE_MAX)
+                return response.status
+    except (OSError, TimeoutError, aiohttp.ClientError):
+        return 0

@@ -1,0 +1,73 @@
+"""An endpoint that says it is well and does nothing.
+
+vLLM's /health answers 200 while its engine has hung; so may others. What gives it away: it owes an
+answer, no byte of any has come for a long time, and its own counters do not move. A long prefill is
+silent too, but its counters move with every step. Where there are none, silence counts only in the
+middle of responses that had begun: before the first byte it may be a queue or a prefill.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from zeroproxy.policy.addresses import Address
+from zeroproxy.policy.probe import get_page
+from zeroproxy.presets import Preset
+
+Counters = Mapping[str, float]
+
+
+def counters_in(page: str, preset: Preset) -> Counters:
+    """The samples of a Prometheus page that move while an engine works, summed over labels."""
+    found: dict[str, float] = {}
+    lines = (line for line in page.splitlines() if line.startswith(preset.counters))
+    try:
+        for family in text_string_to_metric_families("\n".join(lines) + "\n"):
+            for sample in family.samples:
+                if sample.name in preset.counters and not math.isnan(sample.value):
+                    found[sample.name] = found.get(sample.name, 0.0) + sample.value
+    except ValueError:
+        return {}
+    return found
+
+
+async def read_counters(address: Address, preset: Preset, timeout: float) -> Counters:
+    """Empty: it has no such page, or did not give it."""
+    if not preset.metrics:
+        return {}
+    page = await get_page(address, preset.metrics, timeout)
+    return counters_in(page.decode("utf-8", "replace"), preset) if page else {}
+
+
+class Silence:
+    """What is known of one endpoint's silence."""
+
+    def __init__(self) -> None:
+        self._seen: Counters = {}
+        self.is_wedged = False
+        self.since = 0.0  # monotonic
+        self.rounds = 0  # since it was found wedged
+
+    def broken(self) -> None:
+        """It moves: all is forgotten."""
+        self._seen = {}
+        self.is_wedged = False
+
+    def is_proof(self, vitals: Mapping[str, Any], counters: Counters) -> bool:
+        """Whether this look, with the one before, shows that it is wedged."""
+        seen, self._seen = self._seen, counters
+        if counters:
+            return bool(seen) and seen == counters
+        return bool(vitals["begun"])
+
+    def has_moved(self, counters: Counters) -> bool:
+        return bool(self._seen) and bool(counters) and counters != self._seen
+
+    def found(self, now: float) -> None:
+        self.is_wedged = True
+        self.since = now
+        self.rounds = 0
