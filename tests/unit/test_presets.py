@@ -1,0 +1,54 @@
+"""Presets fill in what is left out, and nothing else."""
+
+from typing import get_args
+
+import pytest
+
+from zeroproxy.config import PresetName, Upstream
+from zeroproxy.config_load import parse_config
+from zeroproxy.policy.wedge import counters_in
+from zeroproxy.presets import PRESETS
+
+
+def upstream(more: str) -> Upstream:
+    text = f'[[upstream]]\nname = "u"\nendpoints = ["http://127.0.0.1:1"]\n{more}\n'
+    return parse_config(text).upstream[0]
+
+
+def test_the_names_are_those_of_the_configuration():
+    assert set(get_args(PresetName)) == set(PRESETS)
+
+
+@pytest.mark.parametrize(
+    ("preset", "path"),
+    [("", "/health"), ("vllm", "/health"), ("tgi", "/health"), ("sglang", "/v1/models"),
+     ("llamacpp", "/health"), ("fastchat", "/v1/models"), ("ollama", "/api/version"),
+     ("ktransformers", "/v1/models"), ("openai", "/v1/models")],
+)  # fmt: skip
+def test_each_knows_its_probe(preset, path):
+    assert upstream(f'preset = "{preset}"').health.path == path
+
+
+def test_what_is_written_wins():
+    found = upstream('preset = "sglang"\nhealth = { path = "/health", interval = 9.0 }')
+    assert (found.health.path, found.health.interval) == ("/health", 9.0)
+    found = upstream('preset = "llamacpp"\npool = { max_idle = 9 }')
+    assert found.pool.max_idle == 9
+    assert upstream('preset = "llamacpp"').pool.max_idle == 2
+    assert upstream('preset = "llamacpp"').pool.idle_timeout == upstream("").pool.idle_timeout
+
+
+def test_an_empty_path_stays_empty():
+    assert upstream('preset = "ollama"\nhealth = { path = "" }').health.path == ""
+
+
+@pytest.mark.parametrize("preset", [name for name, p in PRESETS.items() if p.counters])
+def test_counters_are_summed_over_labels_and_the_rest_is_left_out(preset):
+    known = PRESETS[preset].counters[0]
+    page = f'{known}{{a="1"}} 2\n{known}{{a="2"}} 3\nother_total 9\n{known}{{a="3"}} NaN\n'
+    assert counters_in(page, PRESETS[preset]) == {known: 5.0}
+
+
+@pytest.mark.parametrize("page", ["", "<html>", "vllm:generation_tokens_total oops\n", "\0" * 99])
+def test_a_page_that_is_none_says_nothing(page):
+    assert counters_in(page, PRESETS["vllm"]) == {}
