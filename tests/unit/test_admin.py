@@ -21,6 +21,9 @@ class Source:
     def drain(self):
         self.drained += 1
 
+    def drain_endpoint(self, url, drain):
+        return {"url": url, "draining": drain, "inflight": 2} if url == "http://h:1" else None
+
     def snapshot(self):
         endpoint = {
             "index": 0, "url": 'http://h:1/"x"', "up": True, "draining": False, "weight": 1,
@@ -136,6 +139,39 @@ async def test_drain_is_a_post():
     async with client.post("/-/drain") as response:
         assert response.status == 202
     assert source.drained == 1
+    await client.close()
+
+
+async def test_one_endpoint_is_drained_by_its_url():
+    client = await client_over(Source())
+    for query, status, body in (
+        ("url=http://h:1&drain=true", 200,
+         {"url": "http://h:1", "draining": True, "inflight": 2}),
+        ("url=http://h:1&drain=false", 200,
+         {"url": "http://h:1", "draining": False, "inflight": 2}),
+        ("url=http://h:2&drain=true", 404,
+         {"error": {"message": "there is no such endpoint", "code": 404}}),
+    ):  # fmt: skip
+        async with client.post(f"/-/endpoint?{query}") as response:
+            assert response.status == status
+            assert await response.json() == body
+    for query in ("", "url=x", "drain=true", "url=x&drain=yes", "url=x&drain=true&a=b",
+                  "url=http://h:1&drain=true&drain=false"):  # fmt: skip
+        async with client.post(f"/-/endpoint?{query}") as response:
+            assert response.status == 400, query
+    async with client.get("/-/endpoint?url=http://h:1&drain=true") as response:
+        assert response.status == 405
+    await client.close()
+
+
+async def test_breakers_are_shown():
+    client = await client_over(Source())
+    async with client.get("/metrics") as response:
+        families = {f.name: f for f in text_string_to_metric_families(await response.text())}
+    assert [s.value for s in families["zeroproxy_breaker_state"].samples] == [1]
+    moves = families["zeroproxy_breaker_transitions"].samples
+    assert {s.labels["to"]: s.value for s in moves} == {"closed": 1, "half_open": 2, "open": 3}
+    assert [s.value for s in families["zeroproxy_endpoint_draining"].samples] == [0]
     await client.close()
 
 

@@ -1,0 +1,230 @@
+"""Endpoints that stop, die, hang and come back, as real processes."""
+
+import http.client
+import json
+import signal
+import urllib.error
+import urllib.request
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from threading import Semaphore
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.proxy_process import ProxyProcess, upstream_toml
+from tests.support.stoppable_sim import StoppableSim
+
+INTERVAL = 1.0
+HEALTH = f"{{ interval = {INTERVAL}, timeout = 0.4, wedge_after = 0 }}"
+#: So slow that a share stays a thirty-second part for as long as a test lasts.
+BREAKER = "{ slow_start = 86400.0, open_for = 0.5 }"
+
+
+@pytest.fixture
+def sims():
+    with StoppableSim() as one, StoppableSim() as other:
+        yield one, other
+
+
+def chat(tokens: int) -> bytes:
+    body = {"model": "sim-1", "max_tokens": tokens, "stream": True,
+            "messages": [{"role": "user", "content": "x"}]}  # fmt: skip
+    return json.dumps(body).encode()
+
+
+def ask(
+    proxy: ProxyProcess, tokens: int = 2, fault: str = "", begun: Semaphore | None = None
+) -> str:
+    """What a caller sees: done, cut, or the status of an error. `begun` is told of a head."""
+    conn = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=60)
+    try:
+        conn.request("POST", "/v1/chat/completions", chat(tokens), {"x-sim-fault": fault})
+        response = conn.getresponse()
+        if begun is not None:
+            begun.release()
+        with response:
+            if response.status != 200:
+                return str(response.status)
+            return "done" if response.read().endswith(b"data: [DONE]\n\n") else "clean but not done"
+    except http.client.IncompleteRead:
+        return "cut"
+    finally:
+        conn.close()
+
+
+def endpoint(status: dict[str, Any], sim: StoppableSim) -> dict[str, Any]:
+    (found,) = [e for e in status["upstreams"][0]["endpoints"] if e["url"] == sim.url]
+    return dict(found)
+
+
+def answered(proxy: ProxyProcess, sim: StoppableSim) -> Counter[str]:
+    """Exchanges of one endpoint so far, by outcome."""
+    found: Counter[str] = Counter()
+    for row in proxy.status()["requests"]:
+        if row["endpoint"] == sim.url:
+            found[row["outcome"]] += row["count"]
+    return found
+
+
+def until_up(proxy: ProxyProcess, sim: StoppableSim, up: bool) -> dict[str, Any]:
+    return endpoint(proxy.until(lambda s: endpoint(s, sim)["up"] is up, 30), sim)
+
+
+def until_in_flight(proxy: ProxyProcess, sim: StoppableSim, n: int) -> None:
+    proxy.until(lambda s: endpoint(s, sim)["inflight"] == n, 30)
+
+
+def lines(proxy: ProxyProcess, sim: StoppableSim) -> list[str]:
+    return [line for line in proxy.errors.read_text().splitlines() if sim.url in line]
+
+
+def post(proxy: ProxyProcess, path: str) -> dict[str, Any]:
+    request = urllib.request.Request(proxy.admin_url + path, method="POST")
+    with urllib.request.urlopen(request, timeout=20) as response:
+        return dict(json.loads(response.read()))
+
+
+def two(sims: tuple[StoppableSim, StoppableSim], **more: str) -> ProxyProcess:
+    words = {"health": HEALTH, "breaker": BREAKER, "balance": '"round_robin"', **more}
+    return ProxyProcess(upstream_toml(*(sim.url for sim in sims), **words))
+
+
+# ---------------------------------------------------------------- stopped
+
+
+def test_a_stopped_server_is_out_within_three_intervals_and_comes_back(sims):
+    stopped, other = sims
+    with two(sims) as proxy:
+        proxy.until(lambda s: endpoint(s, stopped)["health"]["asked"] > 0)
+        stopped.send(signal.SIGSTOP)
+        found = until_up(proxy, stopped, False)
+        assert 0 < found["health"]["out_after_s"] <= 3 * INTERVAL
+        assert found["health"]["reason"] == "no answer within 0.4 s"
+        before = answered(proxy, other)["ok"]
+        assert [ask(proxy) for _ in range(20)] == ["done"] * 20
+        assert answered(proxy, other)["ok"] == before + 20
+        stopped.send(signal.SIGCONT)
+        found = until_up(proxy, stopped, True)
+        assert found["health"]["changes"] == 2
+        assert [ask(proxy) for _ in range(64)] == ["done"] * 64
+        assert 1 <= answered(proxy, stopped)["ok"] <= 4, "it begins with a small share"
+        assert [line.split(" ", 1)[1] for line in lines(proxy, stopped)] == [
+            "is out: no answer within 0.4 s", "is back in rotation",
+        ]  # fmt: skip
+
+
+# ---------------------------------------------------------------- killed
+
+
+def test_a_killed_server_costs_only_what_ran_on_it_and_nobody_after(sims):
+    killed, other = sims
+    with two(sims) as proxy, ThreadPoolExecutor(16) as pool:
+        begun = Semaphore(0)
+        asked = [pool.submit(ask, proxy, 600, "", begun) for _ in range(16)]
+        for _ in asked:
+            assert begun.acquire(timeout=60)
+        assert endpoint(proxy.status(), killed)["inflight"] == 8
+        killed.stop(signal.SIGKILL)
+        assert Counter(a.result() for a in asked) == {"cut": 8, "done": 8}
+        ends = answered(proxy, killed)
+        assert ends["upstream/relaying/reset"] + ends["upstream/relaying/closed"] == 8
+        assert answered(proxy, other) == {"ok": 8}
+        proxy.until(lambda s: endpoint(s, killed)["breaker"]["state"] == "open")
+        found = until_up(proxy, killed, False)
+        assert found["breaker"]["to"]["open"] >= 1
+        assert set(pool.map(lambda _: ask(proxy), range(64))) == {"done"}
+        killed.start()
+        until_up(proxy, killed, True)
+        before = answered(proxy, killed)["ok"]
+        assert [ask(proxy) for _ in range(64)] == ["done"] * 64
+        found = endpoint(proxy.until(lambda s: True), killed)
+        assert found["breaker"]["state"] == "closed"
+        assert 1 <= answered(proxy, killed)["ok"] - before <= 5, "it begins with a small share"
+        said = " ".join(lines(proxy, killed))
+        for word in ("breaker open", "is out: Connection refused", "is back in rotation",
+                     "breaker closed"):  # fmt: skip
+            assert word in said, said
+
+
+# ---------------------------------------------------------------- wedged
+
+
+def test_a_server_that_hangs_but_says_it_is_well_is_out_until_it_answers(sims):
+    wedged, other = sims
+    health = "{ interval = 0.3, timeout = 0.25, wedge_after = 1.0 }"
+    with two(sims, preset='"vllm"', health=health) as proxy, ThreadPoolExecutor(2) as pool:
+        pool.submit(ask, proxy, 50, "stall=5")
+        until_in_flight(proxy, wedged, 1)
+        found = until_up(proxy, wedged, False)
+        assert found["health"]["wedged"]
+        assert found["health"]["reason"].startswith("wedged: ")
+        assert found["inflight"] == 1, "nothing is cut"
+        assert [ask(proxy) for _ in range(8)] == ["done"] * 8
+        assert answered(proxy, other)["ok"] == 8
+        gauge = samples(proxy, "zeroproxy_endpoint_wedged")
+        assert gauge == {wedged.url: 1, other.url: 0}
+        assert not until_up(proxy, wedged, True)["health"]["wedged"], "it answered a token of ours"
+        wedged.stop(signal.SIGKILL)
+
+
+def samples(proxy: ProxyProcess, name: str) -> dict[str, float]:
+    families = text_string_to_metric_families(proxy.fetch("/metrics").decode())
+    return {s.labels["endpoint"]: s.value for f in families for s in f.samples if s.name == name}
+
+
+# ---------------------------------------------------------------- none is left
+
+
+def test_a_probe_that_is_answered_badly_leaves_nobody_and_callers_are_told(sims):
+    sim, _ = sims
+    health = '{ path = "/no-such-page", interval = 0.2, timeout = 0.2 }'
+    text = upstream_toml(sim.url, preset='"openai"', health=health)
+    with ProxyProcess(text, wait_ready=False) as proxy:
+        assert until_up(proxy, sim, False)["health"]["reason"] == "GET /no-such-page says 404"
+        with pytest.raises(urllib.error.HTTPError) as found:
+            proxy.fetch("/readyz")
+        with found.value as answer:
+            assert answer.code == 503
+            assert f"{sim.url}: GET /no-such-page says 404" in json.loads(answer.read())["reasons"]
+        conn = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=20)
+        conn.request("POST", "/v1/chat/completions", chat(2))
+        response = conn.getresponse()
+        response.read()
+        assert (response.status, response.getheader("Retry-After")) == (503, "1")
+        conn.close()
+        proxy.path.write_text(proxy.path.read_text().replace("/no-such-page", "/v1/models"))
+        assert post(proxy, "/-/reload")["changed"] == ["upstream[0].health.path"]
+        until_up(proxy, sim, True)
+        assert ask(proxy) == "done"
+
+
+# ---------------------------------------------------------------- drained
+
+
+def test_a_drained_endpoint_finishes_what_runs_and_stays_drained(sims):
+    drained, other = sims
+    with two(sims) as proxy, ThreadPoolExecutor(2) as pool:
+        where = f"/-/endpoint?url={drained.url}&drain="
+        running = [pool.submit(ask, proxy, 400) for _ in range(2)]
+        until_in_flight(proxy, drained, 1)
+        assert post(proxy, where + "true") == {"url": drained.url, "draining": True, "inflight": 1}
+        assert [ask(proxy) for _ in range(8)] == ["done"] * 8
+        assert [r.result() for r in running] == ["done"] * 2
+        assert answered(proxy, drained) == {"ok": 1}
+        drained.send(signal.SIGSTOP)
+        until_up(proxy, drained, False)
+        drained.send(signal.SIGCONT)
+        assert until_up(proxy, drained, True)["draining"], "health does not touch it"
+        proxy.path.write_text(proxy.path.read_text().replace("round_robin", "least_inflight"))
+        post(proxy, "/-/reload")
+        assert endpoint(proxy.status(), drained)["draining"], "nor does a reload"
+        assert samples(proxy, "zeroproxy_endpoint_draining") == {drained.url: 1, other.url: 0}
+        assert post(proxy, where + "false")["inflight"] == 0
+        assert [ask(proxy) for _ in range(64)] == ["done"] * 64
+        assert answered(proxy, drained)["ok"] > 1
+        with pytest.raises(urllib.error.HTTPError) as found:
+            post(proxy, "/-/endpoint?url=http://127.0.0.1:1&drain=true")
+        with found.value as answer:
+            assert answer.code == 404
