@@ -141,6 +141,8 @@ def check_upstream(upstream: Upstream, path: Path, wrong: Wrong) -> None:
     path_asked = upstream.health.path
     if path_asked and not re.fullmatch(r"/[!-~]*", path_asked):
         raise wrong("is no path: it begins with / and has no spaces", (*path, "health", "path"))
+    if 0 < upstream.health.wedge_after < 1:
+        raise wrong("is 0, or at least 1 s", (*path, "health", "wedge_after"))
     if upstream.breaker.error_rate and not upstream.breaker.window:
         raise wrong("needs a window to look at", (*path, "breaker", "error_rate"))
 

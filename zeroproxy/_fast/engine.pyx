@@ -182,6 +182,7 @@ cdef class Engine:
         on_ready afterwards: whoever waited for a permit may have got one."""
         cdef Upstream *u = self.upstream_at(index)
         roster_set_upstream(u, words)
+        self.p.has_news = 1
         self.p.now_ns = clock_monotonic_ns()
         admit_waiting(self.p, u)
 
@@ -310,12 +311,14 @@ cdef class Engine:
         found["ring"] = {"records": ring_len(&self.ring), "overflow": self.ring.n_overflow}
         return found
 
-    def vitals(self):
-        """In flight, silence and breaker of each endpoint in force: cheap, unlike a snapshot."""
+    def vitals(self, after=1.0):
+        """In flight, silence and breaker of each endpoint in force: cheap, unlike a snapshot. A
+        silence shorter than `after` seconds is none."""
         cdef uint32_t i
         cdef Plane *p = self.p
         now = clock_monotonic_ns()
-        return [read_vitals(p, p.endpoints[i], now) for i in range(p.n_endpoints)
+        ns = int(after * 1e9)
+        return [read_vitals(p, p.endpoints[i], now, ns) for i in range(p.n_endpoints)
                 if not p.endpoints[i].removed]
 
     def records(self, n):
