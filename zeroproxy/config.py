@@ -119,8 +119,8 @@ class Health(Base, frozen=True):
     #: The status of a good answer.
     expect: Annotated[int, Meta(ge=200, le=599)] = 200
     #: An endpoint that answers but has sent no byte of any running exchange for so long, and whose
-    #: own counters stand still, is wedged and taken out; 0: never, else at least 1. Longer than your
-    #: longest prefill where the server has no page of counters.
+    #: own counters stand still, is wedged and taken out; 0: never, else at least 1. Longer than
+    #: your longest prefill where the server has no page of counters.
     wedge_after: Seconds = 30.0
 
 
