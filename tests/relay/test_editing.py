@@ -1,0 +1,436 @@
+"""Usage asked for on the caller's behalf: into the request, out of the response, and taken back."""
+
+import json
+import re
+
+import pytest
+
+from tests.support.script import SSE_HEAD, chunk, event, get, ok, play, post, split_head
+
+USAGE, RUNNING = 1, 2
+JSON = b"Content-Type: application/json\r\n"
+ASKS = b'{"model":"m-1","stream":true}'
+BESIDE = b',"usage":{"prompt_tokens":3,"completion_tokens":2}'
+TEXT = b'{"choices":[{"index":0,"delta":{"content":"x"}}]%s}'
+LAST = b'{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":9}}'
+REFUSAL = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\n{}"
+CHUNKED = (
+    b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n" + JSON + b"\r\n"
+)
+BOTH = {"include_usage": True, "continuous_usage_stats": True}
+
+
+def ask(body=ASKS, path=b"/v1/chat/completions", extra=b""):
+    return post(path, body, JSON + extra)
+
+
+def length_of(head):
+    return int(re.search(rb"Content-Length: (\d+)", head)[1])
+
+
+def unchunk(data):
+    out = b""
+    while data:
+        size, _, data = data.partition(b"\r\n")
+        n = int(size, 16)
+        out, data = out + data[:n], data[n + 2 :]
+    return out
+
+
+def answer(u, *payloads):
+    u.send(SSE_HEAD + b"".join(chunk(event(p)) for p in payloads) + b"0\r\n\r\n")
+
+
+# ---------------------------------------------------------------- into the request
+
+
+@pytest.mark.parametrize(("wish", "options"), [(USAGE, {"include_usage": True}), (RUNNING, BOTH)])
+def test_a_request_that_came_in_one_piece_grows_by_exactly_its_edit(wish, options):
+    with play(wish=wish) as script:
+        d = script.downstream()
+        d.send(ask())
+        head, body = split_head(script.upstream().receive())
+        assert json.loads(body) == {**json.loads(ASKS), "stream_options": options}
+        assert length_of(head) == len(body)
+        assert not body.endswith(b" ")
+
+
+def test_a_body_that_comes_later_is_edited_within_the_length_that_was_announced():
+    with play(wish=RUNNING) as script:
+        d = script.downstream()
+        head, body = split_head(ask())
+        d.send(head)
+        u = script.upstream()
+        d.send_bytewise(body)
+        head, body = split_head(u.receive())
+        assert length_of(head) == len(body)
+        assert json.loads(body)["stream_options"] == BOTH
+
+
+@pytest.mark.parametrize("body", [b'{"stream":false}', b"{}", b'{"a":"\xc3\xa9"} ', b"no json"])
+def test_a_body_that_needs_no_edit_is_filled_with_blanks_behind_its_end(body):
+    with play(wish=USAGE) as script:
+        d = script.downstream()
+        head, body = split_head(ask(body))
+        d.send(head)
+        u = script.upstream()
+        d.send_bytewise(body)
+        head, sent = split_head(u.receive())
+        assert length_of(head) == len(sent)
+        assert sent.rstrip(b" ") == body.rstrip(b" ")
+
+
+def test_a_chunked_body_is_edited_in_any_split():
+    whole = b'{"stream":true,"stream_options":{"include_usage":false,"a":1},"model":"m"}'
+    for k in range(1, len(whole)):
+        with play(wish=RUNNING) as script:
+            d = script.downstream()
+            d.send(CHUNKED + chunk(whole[:k]))
+            d.send(chunk(whole[k:]) + b"0\r\n\r\n")
+            _, sent = split_head(script.upstream().receive())
+            assert json.loads(unchunk(sent))["stream_options"] == {**BOTH, "a": 1}, k
+
+
+def test_a_pipelined_request_behind_an_edited_one_is_not_touched():
+    with play(wish=RUNNING) as script:
+        d = script.downstream()
+        d.send(ask() + get(b"/second"))
+        u = script.upstream()
+        _, body = split_head(u.receive())
+        assert json.loads(body)["stream_options"] == BOTH
+        answer(u, TEXT % b"", b"[DONE]")
+        d.receive()
+        assert u.receive().startswith(b"GET /second HTTP/1.1\r\n")
+        u.send(ok())
+        assert d.receive().endswith(b"ok")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        ask(path=b"/v1/embeddings"),
+        ask(path=b"/v1/messages"),
+        ask(extra=b"Content-Encoding: gzip\r\n"),
+        ask(extra=b"Content-Digest: sha-256=:x:\r\n"),
+        ask(extra=b"Signature: x\r\n"),
+        ask(extra=b"Content-MD5: x\r\n"),
+        post(body=ASKS, extra=b"Content-Type: text/plain\r\n"),
+        post(body=ASKS),
+        ask(
+            b'{"stream":true,"stream_options":{"include_usage":true,"continuous_usage_stats":true}}'
+        ),
+    ],
+)
+def test_what_must_not_be_edited_is_passed_as_it_is(request_):
+    with play(wish=RUNNING) as script:
+        script.downstream().send(request_)
+        head, body = split_head(script.upstream().receive())
+        assert body == split_head(request_)[1]
+        assert length_of(head) == len(body)
+
+
+def test_the_answer_must_come_uncompressed():
+    with play(wish=USAGE) as script:
+        script.downstream().send(ask(extra=b"Accept-Encoding: gzip, br\r\n"))
+        assert b"accept-encoding" not in script.upstream().receive().lower()
+    with play(wish=0) as script:
+        script.downstream().send(ask(extra=b"Accept-Encoding: gzip, br\r\n"))
+        assert b"Accept-Encoding: gzip, br\r\n" in script.upstream().receive()
+
+
+def test_all_endpoints_of_an_upstream_must_understand_what_is_asked():
+    with play(wish=RUNNING, endpoints=2) as script:
+        script.engine.set_endpoint(1, wish=USAGE)
+        script.downstream().send(ask())
+        k = 0 if script.has_connected(0) else 1
+        _, body = split_head(script.upstream(k).receive())
+        assert json.loads(body)["stream_options"] == {"include_usage": True}
+
+
+# ---------------------------------------------------------------- out of the response
+
+
+def test_the_caller_sees_nothing_of_what_he_did_not_ask_for():
+    with play(wish=RUNNING) as script:
+        d = script.downstream()
+        d.send(ask())
+        answer(script.upstream(), TEXT % BESIDE, LAST, b"[DONE]")
+        _, body = split_head(d.receive())
+        assert unchunk(body) == event(TEXT % b"") + event(b"[DONE]")
+        (record,) = script.records()
+        assert (record["prompt_tokens"], record["completion_tokens"]) == (3, 9)
+        assert (record["exactness"], record["finish"], record["usage_by"]) == (
+            "exact", "done", "proxy",
+        )  # fmt: skip
+        assert record["bytes_out"] == len(unchunk(body))
+
+
+def test_a_caller_who_asked_keeps_the_last_usage_and_sees_none_beside_choices():
+    with play(wish=RUNNING) as script:
+        d = script.downstream()
+        d.send(ask(b'{"stream":true,"stream_options":{"include_usage":true}}'))
+        answer(script.upstream(), TEXT % BESIDE, LAST, b"[DONE]")
+        _, body = split_head(d.receive())
+        assert unchunk(body) == event(TEXT % b"") + event(LAST) + event(b"[DONE]")
+
+
+def test_an_event_in_pieces_is_kept_back_until_it_is_whole():
+    whole = b"".join(event(p) for p in (TEXT % BESIDE, LAST, b"[DONE]"))
+    for k in range(1, len(whole)):
+        with play(wish=RUNNING) as script:
+            d = script.downstream()
+            d.send(ask())
+            u = script.upstream()
+            u.send(SSE_HEAD + chunk(whole[:k]))
+            u.send(chunk(whole[k:]) + b"0\r\n\r\n")
+            _, body = split_head(d.receive())
+            assert unchunk(body) == event(TEXT % b"") + event(b"[DONE]"), k
+
+
+def test_an_answer_without_a_length_loses_nothing_at_its_end():
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+    with play(wish=RUNNING) as script:
+        d = script.downstream()
+        d.send(ask())
+        u = script.upstream()
+        u.receive()
+        u.send(head + event(TEXT % BESIDE) + b"data: [DONE]")
+        u.close()
+        _, body = split_head(d.receive())
+        assert unchunk(body) == event(TEXT % b"") + b"data: [DONE]"
+        assert script.outcome() == "ok"
+
+
+def test_an_event_too_long_to_be_held_passes_and_the_next_is_stripped_again():
+    long = b'{"choices":[{"index":0,"delta":{"content":"%s"}}]}' % (b"y" * 200_000)
+    with play(wish=RUNNING) as script:
+        d = script.downstream()
+        d.send(ask())
+        u = script.upstream()
+        u.receive()
+        u.send(SSE_HEAD)
+        got = d.receive()
+        for at in range(0, len(long) + 8, 10_000):
+            u.send(chunk(event(long)[at : at + 10_000]))
+            got += d.receive()
+        u.send(chunk(event(TEXT % BESIDE) + event(LAST)) + b"0\r\n\r\n")
+        got += d.receive()
+        assert unchunk(split_head(got)[1]) == event(long) + event(TEXT % b"")
+        assert script.records()[0]["completion_tokens"] == 9
+
+
+def test_a_cut_is_exact_and_looks_cut_even_with_an_event_kept_back():
+    with play(wish=RUNNING) as script:
+        d = script.downstream()
+        d.send(ask())
+        u = script.upstream()
+        u.receive()
+        u.send(SSE_HEAD + chunk(event(TEXT % BESIDE) + b'data: {"choices":[{"ind'))
+        u.close()
+        _, body = split_head(d.receive())
+        assert not body.endswith(b"0\r\n\r\n")
+        assert unchunk(body).startswith(event(TEXT % b"") + b'data: {"error":')
+        (record,) = script.records()
+        assert record["outcome"] == "upstream/relaying/closed"
+        assert (record["completion_tokens"], record["exactness"]) == (2, "exact")
+
+
+def test_a_caller_who_leaves_is_counted_exactly():
+    with play(wish=RUNNING) as script:
+        d = script.downstream()
+        d.send(ask())
+        u = script.upstream()
+        u.receive()
+        u.send(SSE_HEAD + chunk(event(TEXT % BESIDE)))
+        d.receive()
+        d.close()
+        (record,) = script.records()
+        assert record["outcome"].startswith("downstream/relaying/")
+        assert (record["prompt_tokens"], record["completion_tokens"]) == (3, 2)
+        assert (record["exactness"], record["finish"]) == ("exact", "cut")
+        assert u.is_closed()
+
+
+@pytest.mark.parametrize("leave", ["close", "reset"])
+def test_a_caller_who_closes_at_done_has_been_served(leave):
+    with play() as script:
+        d = script.downstream()
+        d.send(ask())
+        u = script.upstream()
+        u.send(SSE_HEAD + chunk(event(TEXT % b"") + event(LAST) + event(b"[DONE]")))
+        d.receive()
+        getattr(d, leave)()
+        (record,) = script.records()
+        assert (record["outcome"], record["finish"]) == ("ok", "done")
+
+
+def test_a_caller_who_closes_at_done_of_a_failed_answer_is_told_as_he_was():
+    with play() as script:
+        d = script.downstream()
+        d.send(ask())
+        script.upstream().send(SSE_HEAD + chunk(event(b'{"error":{"m":1}}') + event(b"[DONE]")))
+        d.receive()
+        d.close()
+        assert script.records()[0]["outcome"].startswith("downstream/relaying/")
+
+
+# ---------------------------------------------------------------- refusals
+
+
+def test_a_refused_edit_is_taken_back_once_and_then_remembered():
+    with play(wish=RUNNING) as script:
+        d = script.downstream()
+        d.send(ask())
+        u = script.upstream()
+        u.receive()
+        u.send(REFUSAL)
+        u = script.upstream()
+        head, body = split_head(u.receive())
+        assert json.loads(body) == json.loads(ASKS)
+        assert length_of(head) == len(body)
+        answer(u, TEXT % b"", b"[DONE]")
+        assert d.receive().startswith(b"HTTP/1.1 200 ")
+        d.send(ask())
+        _, body = split_head(u.receive())
+        assert body == ASKS
+        answer(u, TEXT % b"", LAST, b"[DONE]")
+        assert event(LAST) in unchunk(split_head(d.receive())[1])
+        first, second = script.records()
+        assert (first["usage_by"], first["tried"]) == ("refused", 2)
+        assert second["usage_by"] == ""
+
+
+@pytest.mark.parametrize("code", [400, 422])
+def test_a_request_that_is_wrong_in_itself_gets_its_answer_and_blames_no_endpoint(code):
+    refusal = REFUSAL.replace(b"400", b"%d" % code)
+    with play(wish=USAGE) as script:
+        d = script.downstream()
+        d.send(ask())
+        script.upstream().send(refusal)
+        u = script.upstream()
+        u.receive()
+        u.send(refusal)
+        assert d.receive().startswith(b"HTTP/1.1 %d " % code)
+        d.send(ask())
+        _, body = split_head(u.receive())
+        assert "stream_options" in json.loads(body)
+
+
+def test_an_endpoint_that_took_the_question_is_not_asked_twice():
+    with play(wish=USAGE) as script:
+        d = script.downstream()
+        d.send(ask())
+        u = script.upstream()
+        answer(u, TEXT % b"", LAST, b"[DONE]")
+        d.receive()
+        d.send(ask())
+        u.receive()
+        u.send(REFUSAL)
+        assert d.receive().startswith(b"HTTP/1.1 400 ")
+        assert not script.has_connected()
+
+
+def test_an_edit_in_the_options_is_taken_back_to_what_it_was():
+    body = b'{"stream":true,"stream_options":{"include_usage":false}}'
+    with play(wish=RUNNING) as script:
+        script.downstream().send(ask(body))
+        u = script.upstream()
+        u.receive()
+        u.send(REFUSAL)
+        _, sent = split_head(script.upstream().receive())
+        assert json.loads(sent) == json.loads(body)
+
+
+def test_a_chunked_request_is_taken_back_too():
+    with play(wish=RUNNING) as script:
+        script.downstream().send(CHUNKED + chunk(ASKS) + b"0\r\n\r\n")
+        u = script.upstream()
+        u.receive()
+        u.send(REFUSAL)
+        _, sent = split_head(script.upstream().receive())
+        assert json.loads(unchunk(sent)) == json.loads(ASKS)
+
+
+# ---------------------------------------------------------------- what cannot be held
+
+
+LARGE = b'{"stream":true,"prompt":"%s"}' % (b"p" * 300_000)
+
+
+def upload(d, u, data):
+    """Send it piece by piece; what went upstream."""
+    got = b""
+    for at in range(0, len(data), 30_000):
+        d.send(data[at : at + 30_000])
+        got += u.receive()
+    return split_head(got + u.receive())
+
+
+def test_a_request_too_large_to_be_held_is_edited_only_where_that_is_known_to_be_taken():
+    with play(wish=USAGE) as script:
+        d = script.downstream()
+        d.send(ask())
+        u = script.upstream()
+        u.receive()
+        answer(u, TEXT % b"", LAST, b"[DONE]")
+        d.receive()
+        head, body = upload(d, u, ask(LARGE))
+        assert length_of(head) == len(body)
+        assert "stream_options" in json.loads(body)
+        answer(u, TEXT % b"", LAST, b"[DONE]")
+        _, body = split_head(d.receive())
+        assert event(LAST) not in unchunk(body)
+
+
+def test_a_request_too_large_to_be_held_is_passed_as_it_is_to_an_endpoint_nobody_knows():
+    with play(wish=USAGE) as script:
+        d = script.downstream()
+        d.send(ask(LARGE)[:1000])
+        u = script.upstream()
+        head, body = upload(d, u, ask(LARGE)[1000:])
+        assert b"".join((head, body)).rstrip(b" ").endswith(LARGE[-1000:])
+        assert b"stream_options" not in body
+        answer(u, TEXT % b"", b"[DONE]")
+        d.receive()
+        (record,) = script.records()
+        assert (record["usage_by"], record["exactness"]) == ("unasked", "lower_bound")
+
+
+# ---------------------------------------------------------------- records
+
+
+def test_the_model_of_a_failed_request_is_the_one_that_was_asked_for():
+    with play() as script:
+        d = script.downstream()
+        d.send(ask())
+        script.upstream().send(REFUSAL)
+        d.receive()
+        (record,) = script.records()
+        assert (record["model"], record["finish"], record["exactness"]) == ("m-1", "error", "none")
+
+
+def test_the_first_byte_of_an_event_stream_is_that_of_its_body():
+    with play() as script:
+        d = script.downstream()
+        d.send(ask())
+        u = script.upstream()
+        u.send(SSE_HEAD)
+        d.receive()
+        d.close()
+        assert script.records()[0]["ttft_ns"] == 0
+
+
+def test_what_the_ring_does_not_take_is_added_up():
+    with play(ring_slots=2) as script:
+        d = script.downstream()
+        u = None
+        for _ in range(7):
+            d.send(ask())
+            u = u or script.upstream()
+            u.receive()
+            answer(u, TEXT % b"", LAST, b"[DONE]")
+            d.receive()
+        assert len(script.engine.records(100)) == 2
+        (spill,) = script.engine.overflow()
+        assert (spill["count"], spill["prompt_tokens"], spill["completion_tokens"]) == (5, 15, 45)
+        assert (spill["model"], spill["exactness"], spill["upstream"]) == ("m-1", "exact", "vllm")
