@@ -27,7 +27,7 @@ class Source:
             "inflight": 2, "idle": 3, "opening": 1, "connects": 9, "connect_failures": 1,
             "reused": 5, "stale": 2, "failures": 0,
         }  # fmt: skip
-        names = ("ttft", "request", "queue_wait", "gap")
+        names = ("ttft", "request", "queue_wait", "gap", "overhead")
         return {
             "version": "1.2.3", "phase": "serving",
             "connections": {"downstream": 4, "idle": 3, "accepted": 11, "refused": 1,

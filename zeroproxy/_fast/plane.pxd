@@ -160,6 +160,7 @@ cdef struct Upstream:       # a named group of endpoints that serve the same mod
     Histogram request
     Histogram queue_wait
     Histogram gap           # between two reads of one streamed response
+    Histogram overhead      # our own time: in the turns that sent the request and the first answer
 
 
 cdef struct Terms:          # in force when the exchange began: a reload changes none of it
@@ -253,6 +254,7 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint64_t begun_ns       # first byte of its head
     uint64_t heard_ns       # last byte from upstream
     uint64_t gap_max_ns     # longest time between two reads of a streamed response
+    uint64_t own_ns         # from the reports of a turn to our send, where a caller waits for it
     uint64_t asked_ns       # last byte of the request from downstream
     uint64_t bytes_in       # body bytes, framing excluded
     uint64_t bytes_out

@@ -19,6 +19,7 @@ from zeroproxy._fast.buffer cimport (
     buffer_give_back,
     buffer_len,
 )
+from zeroproxy._fast.clock cimport clock_monotonic_ns
 from zeroproxy._fast.conn cimport (
     RECV_EMPTY,
     RECV_FAILED,
@@ -151,6 +152,7 @@ cdef void forward_head(Plane *p, Relay *r, char *body, size_t len) noexcept nogi
     r.head_sent = 1
     r.n_head = <unsigned int>n
     feed(p, r, IN_RESPONSE)
+    r.own_ns += clock_monotonic_ns() - p.now_ns
     relay_body(p, r, body, len)
 
 

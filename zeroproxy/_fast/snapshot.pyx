@@ -47,6 +47,7 @@ cdef dict read_upstream(const Upstream *u, str name, list urls):
         "histograms": {
             "ttft": read_histogram(&u.ttft), "request": read_histogram(&u.request),
             "queue_wait": read_histogram(&u.queue_wait), "gap": read_histogram(&u.gap),
+            "overhead": read_histogram(&u.overhead),
         },
         "endpoints": [read_endpoint(u.endpoints[i], urls[u.endpoints[i].index])
                       for i in range(u.n_endpoints)],

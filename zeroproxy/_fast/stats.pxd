@@ -57,6 +57,7 @@ cdef struct Stats:
     Spill[SPILL_CAP] spills
 
 cdef void stats_count(Stats *s, const Record *record) noexcept nogil
+cdef bint stats_knows(const Stats *s, const Record *record) noexcept nogil
 cdef void stats_spill(Stats *s, const Record *record) noexcept nogil
 cdef uint64_t stats_spills(const Stats *s) noexcept nogil
 cdef void stats_read_spill(const Stats *s, uint64_t row, Spill *out) noexcept nogil

@@ -85,6 +85,17 @@ cdef Series *find_series(Stats *s, const Record *r) noexcept nogil:
         h += <uint32_t>1 << 22
 
 
+cdef bint stats_knows(const Stats *s, const Record *r) noexcept nogil:
+    """Whether tokens were ever counted for the record's model."""
+    cdef uint32_t i
+    cdef const TokenSeries *t
+    for i in range(s.n_tokens):
+        t = &s.tokens[i]
+        if t.model_len == r.model_len and memcmp(t.model, r.model, r.model_len) == 0:
+            return 1
+    return 0
+
+
 cdef TokenSeries *find_tokens(Stats *s, const Record *r) noexcept nogil:
     """Linear: a sidecar serves a handful of models; 256 names take a microsecond."""
     cdef uint32_t i
