@@ -13,6 +13,7 @@ Law 4. `stop` takes all that is left before it closes. If the ledger still fails
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import sys
 import threading
@@ -52,6 +53,12 @@ class Sink(Protocol):
     def write(self, batch: list[Record]) -> None: ...
 
     def close(self) -> None: ...
+
+
+def yield_to_the_loop() -> None:
+    """Let the kernel prefer the loop's thread to the calling one where both want the same core."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
 def say(line: str) -> None:
@@ -156,6 +163,7 @@ class Flusher:
     # ------------------------------------------------------------ the thread
 
     def _run(self) -> None:
+        yield_to_the_loop()
         wait = INTERVAL
         while not self._stop.wait(wait):
             wait = self._look()
