@@ -79,9 +79,9 @@ cdef bint is_switch(const Relay *r, const Head *h) noexcept nogil:
 
 
 cdef int choose_framing(Relay *r, const Head *h) noexcept nogil:
-    """How the body goes downstream: as it came, except that a body without a length is chunked
-    for HTTP/1.1 and ends with the conn for HTTP/1.0."""
-    if h.framing == FRAMING_NONE or h.framing == FRAMING_LENGTH:
+    """How the body goes downstream: as it came, except that a body without a length, or one that
+    will lose some of it, is chunked for HTTP/1.1 and ends with the conn for HTTP/1.0."""
+    if h.framing == FRAMING_NONE or (h.framing == FRAMING_LENGTH and not r.strips):
         return h.framing
     return FRAMING_CHUNKED if r.minor else FRAMING_CLOSE
 
@@ -115,16 +115,15 @@ cdef void begin_response(Plane *p, Relay *r, const Head *h) noexcept nogil:
     r.status = h.status
     r.begun_ns = p.now_ns
     judge_edits(r, h.status)
+    meter_response(r, h)
+    if not r.is_streamed:
+        r.first_ns = p.now_ns
+    r.strips = r.edited and r.read.meter.kind == KIND_EVENTS
     r.out_framing = <unsigned char>choose_framing(r, h)
     if not r.ask.done or r.out_framing == FRAMING_CLOSE or p.draining:
         r.asks_close = 1
     r.keeps_upstream = r.ask.done and not h.asks_close and h.framing != FRAMING_CLOSE
     body_begin(&r.reply, h.framing, h.length)
-    meter_response(r, h)
-    r.strips = r.edited and r.read.meter.kind == KIND_EVENTS \
-        and r.out_framing != FRAMING_LENGTH
-    if not r.is_streamed:
-        r.first_ns = p.now_ns
 
 
 cdef void count_failure(Relay *r) noexcept nogil:
