@@ -18,12 +18,12 @@ from tests.support.real_mix import (
     WORDS,
     Ask,
     Callers,
-    Count,
     count_in,
-    normal,
     raw,
     rows,
+    seen,
     served,
+    stripped,
     usages,
     wants,
 )
@@ -151,16 +151,16 @@ def test_two_hundred_mixed_requests_have_the_servers_own_counts_in_the_ledger(
     asks = [ask_of(f"mix-{k}", next(kinds), model, k) for k in range(200)]
     before = generated(vllm)
     with Callers(known_proxy.url) as callers, ThreadPoolExecutor(8) as pool:
-        seen = dict(zip((a.name for a in asks), pool.map(callers.counted, asks), strict=True))
-    found = rows(known_proxy, set(seen))
-    assert [a.name for a in asks if (seen[a.name] is not None) != told(a)] == []
+        told_to = dict(zip((a.name for a in asks), pool.map(callers.counted, asks), strict=True))
+    found = rows(known_proxy, set(told_to))
+    assert [a.name for a in asks if (told_to[a.name] is not None) != told(a)] == []
     assert generated(vllm) - before == sum(r["completion_tokens"] for r in found.values())
     with Callers(vllm) as direct:
         for ask in asks:
             if not told(ask):
-                seen[ask.name] = direct.counted(ask.without("stream", "stream_options"))
+                told_to[ask.name] = direct.counted(ask.without("stream", "stream_options"))
     counted = {name: (*count_in(row), row["exactness"]) for name, row in found.items()}
-    assert counted == {name: (*count, "exact") for name, count in seen.items()}
+    assert counted == {name: (*count, "exact") for name, count in told_to.items()}
 
 
 # ---------------------------------------------------------------- cut in mid-stream
@@ -177,7 +177,9 @@ CUTS = [
 
 
 def running_count(events):
-    """The last usage of each choice, added up; a prompt is that of several choices of one `n`."""
+    """What the server had told last: the whole, or of each choice, added up."""
+    if events and not events[-1]["choices"]:
+        return events[-1]["usage"]["completion_tokens"]
     last = {e["choices"][0]["index"]: e["usage"] for e in events}
     return sum(u["completion_tokens"] for u in last.values())
 
@@ -224,24 +226,35 @@ def test_an_answer_that_flows_when_its_caller_leaves_is_counted_to_the_token(tap
 # ---------------------------------------------------------------- what the caller sees
 
 
-def with_the_fingerprint_moved(events):
+def with_the_fingerprint_moved(body):
     """vLLM writes its fingerprint into the event that finishes a choice, or, if usage is asked for,
-    into the usage event instead (docs/metering.md)."""
-    return [re.sub(r',"system_fingerprint":"[^"]*"', "", event) for event in events]
+    into the usage event instead."""
+    return re.sub(rb',"system_fingerprint":"[^"]*"', b"", body)
 
 
 @pytest.mark.parametrize("k", range(len(SHAPES)))
-def test_the_answer_is_event_by_event_what_it_is_without_the_proxy(
-    vllm, known_proxy, model, shapes, k
-):
+def test_the_answer_is_what_it_is_without_the_proxy(vllm, known_proxy, model, shapes, k):
     if SHAPES[k] not in shapes:
         pytest.skip(f"NOT TESTED: this server refuses {SHAPES[k]}")
     ask = ask_of(f"same-{k}", SHAPES[k], model, k, max_tokens=12)
-    raw(vllm, ask)  # from here on the prompt is in the server's cache
-    direct, through = normal(raw(vllm, ask)), normal(raw(known_proxy.url, ask))
+    direct, through = raw(vllm, ask), raw(known_proxy.url, ask)
     if ask.path in (CHAT, COMPLETIONS) and ask.streams and not told(ask):
         direct = with_the_fingerprint_moved(direct)
-    assert through == direct
+    assert seen(through) == seen(direct)
+
+
+STREAMS = [s for s in SHAPES if s[0] in (CHAT, COMPLETIONS) and s[1].get("stream")]
+
+
+def test_only_usage_that_was_not_asked_for_is_taken_out_to_the_byte(tapped, model, shapes):
+    proxy, tap = tapped
+    for k, kind in enumerate(s for s in STREAMS if s in shapes):
+        ask = ask_of(f"byte-{k}", kind, model, k, max_tokens=40)
+        through = raw(proxy.url, ask)
+        sent = tap.answers[ask.name].body()
+        closing, running = wants(ask, "include_usage"), wants(ask, "continuous_usage_stats")
+        assert all(beside for beside, _ in list(usages(sent))[:-1])
+        assert through == stripped(sent, closing=not closing, running=not (closing and running))
 
 
 def test_usage_that_was_asked_for_comes_exactly_once(known_proxy, model):
@@ -261,13 +274,11 @@ def test_running_usage_that_was_asked_for_is_passed_with_every_event(known_proxy
 
 def test_with_asking_switched_off_the_request_is_untouched(vllm, model):
     ask = ask_of("off", (CHAT, STREAM), model, 5)
-    off = upstream_toml
-    with Tap(vllm) as tap, ProxyProcess(off(tap.url) + "[metering]\ninject_usage = false\n") as p:
-        through = normal(raw(p.url, ask))
+    toml = "{}[metering]\ninject_usage = false\n"
+    with Tap(vllm) as tap, ProxyProcess(toml.format(upstream_toml(tap.url))) as p:
+        through = raw(p.url, ask)
         (row,) = rows(p, {"off"}).values()
         sent = tap.answers["off"].request.partition(b"\r\n\r\n")[2]
-    assert through == normal(raw(vllm, ask))
+        assert through == tap.answers["off"].body()
     assert json.loads(sent) == ask.body
     assert row["exactness"] == "lower_bound"
-
-

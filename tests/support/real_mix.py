@@ -168,11 +168,58 @@ def served(url: str, ask: Ask) -> bool:
     return True
 
 
-def normal(body: bytes) -> list[str]:
-    """Events without what differs from one answer to the next: names and times."""
-    text = re.sub(r'"(id|created|created_at|completed_at|item_id)":("[^"]*"|\d+)', "", body.decode())
-    text = re.sub(r'"\w+_(ms|per_second|per_token_ms)":[\d.e+-]+', "", text)
-    return text.split("\n\n")
+def shape(value: Any, key: str = "") -> Any:
+    """What there is, whatever it says: the keys of objects, and the types of all else."""
+    if key in ("logprobs", "top_logprobs"):
+        return value is not None
+    if isinstance(value, dict):
+        return {k: shape(v, k) for k, v in value.items()}
+    if isinstance(value, list):
+        return [shape(v) for v in value[:1]]
+    return value if key in ("index", "role", "type", "finish_reason") else type(value).__name__
+
+
+class Seen(NamedTuple):
+    """An answer as a caller sees it, without what differs between two answers: names, times,
+    how choices take turns and how tokens are packed into events."""
+
+    texts: dict[int, str]
+    shapes: dict[int, list[str]]  # in order; several of the same kind in a row are one
+    end: list[bytes]  # what is no JSON, and lines that are none of an event's
+
+
+def text_in(choice: dict[str, Any]) -> str:
+    said = choice.get("delta") or choice.get("message") or {}
+    calls = [c["function"].get("arguments") or "" for c in said.get("tool_calls") or ()]
+    return "".join([choice.get("text") or "", said.get("content") or "", *calls])
+
+
+def seen(body: bytes) -> Seen:
+    """Events are known by their choice, those without one by -1."""
+    texts: dict[int, str] = {}
+    shapes: dict[int, list[str]] = {}
+    for event in payloads(body) or [json.loads(body)]:
+        for choice in event.get("choices") or [{}]:
+            index = choice.get("index", -1)
+            form = json.dumps(shape({**event, "choices": [choice]}))
+            texts[index] = texts.get(index, "") + text_in(choice) + str(event.get("delta", ""))
+            if shapes.setdefault(index, [""])[-1] != form:
+                shapes[index].append(form)
+    others = re.findall(rb"^(?!data: {).+$", body, re.M) if b"data: " in body else []
+    return Seen(texts, shapes, others)
+
+
+def stripped(body: bytes, *, closing: bool, running: bool) -> bytes:
+    """Those events without their usage, the slow way: what the proxy should send on."""
+    kept = []
+    for event in body.split(b"\n\n"):
+        value = json.loads(event[6:]) if event.startswith(b"data: {") else {}
+        if value.get("usage") and not value["choices"] and closing:
+            continue
+        if value.get("usage") and value["choices"] and running:
+            event = re.sub(rb',"usage":{[^{}]*({[^{}]*}[^{}]*)*}', b"", event)
+        kept.append(event)
+    return b"\n\n".join(kept)
 
 
 def usages(body: bytes) -> Iterator[tuple[bool, dict[str, Any]]]:

@@ -2,7 +2,7 @@
 behind an event, so that a test knows to the token what the other side has seen.
 
     with Tap(url) as tap:
-        tap.hold_behind = 5     # events; None: pass everything
+        tap.hold_behind = 5     # events, of answers that begin from now on; None: pass everything
         ... ask through tap.url ...
         tap.answers["my-request-id"].events()
 """
@@ -43,12 +43,25 @@ def unframed(answer: bytes) -> bytes:
 class Answer:
     """What was passed on to whoever asked."""
 
-    def __init__(self, request: bytes) -> None:
+    def __init__(self, request: bytes, hold_behind: int | None) -> None:
         self.request = request
         self.passed = b""
+        self._hold_behind = hold_behind
+
+    def allowed(self, data: bytes) -> bytes:
+        """As much of `data` as lies before the edge behind which the rest is held back."""
+        if self._hold_behind is None:
+            return data
+        edges = [m.end() for m in EDGE.finditer(self.passed + data)]
+        if len(edges) < self._hold_behind:
+            return data
+        return data[: max(edges[self._hold_behind - 1] - len(self.passed), 0)]
+
+    def body(self) -> bytes:
+        return unframed(self.passed)
 
     def events(self) -> list[dict[str, Any]]:
-        return payloads(unframed(self.passed))
+        return payloads(self.body())
 
 
 class Tap:
@@ -81,7 +94,8 @@ class Tap:
         with suppress(OSError):
             while data := near.recv(READ):
                 if data.startswith(b"POST ") and (found := REQUEST_ID.search(data)):
-                    running[:] = [self.answers.setdefault(found[1].decode(), Answer(data))]
+                    answer = Answer(data, self.hold_behind)
+                    running[:] = [self.answers.setdefault(found[1].decode(), answer)]
                 elif running:
                     running[0].request += data
                 far.sendall(data)
@@ -91,19 +105,10 @@ class Tap:
         with suppress(OSError):
             while data := far.recv(READ):
                 if running:
-                    data = self._allowed(running[0], data)
+                    data = running[0].allowed(data)
                     running[0].passed += data
                 near.sendall(data)
         end(near, far)
-
-    def _allowed(self, answer: Answer, data: bytes) -> bytes:
-        """As much of `data` as lies before the edge behind which the answer is held back."""
-        if self.hold_behind is None:
-            return data
-        edges = [m.end() for m in EDGE.finditer(answer.passed + data)]
-        if len(edges) < self.hold_behind:
-            return data
-        return data[: max(edges[self.hold_behind - 1] - len(answer.passed), 0)]
 
     def __enter__(self) -> Tap:
         self._spawn(self._accept)

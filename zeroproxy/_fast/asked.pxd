@@ -7,7 +7,8 @@ from zeroproxy._fast.meter_types cimport Asked
 cdef enum Wish:             # what to ask for on the caller's behalf
     WISH_NOTHING = 0
     WISH_USAGE              # usage at the end
-    WISH_RUNNING            # and with every event
+    WISH_RUNNING            # and with every event; the server says that only with usage at the end
+    WISH_RUNNING_ALONE      # the same of a server that says either without the other
 
 
 cdef enum Edited:           # what was asked for, and is to be taken out of the response; or-ed
@@ -27,4 +28,5 @@ cdef struct Edit:           # bytes to write between two bytes of the body
 cdef void asked_begin(Asked *a, int wish) noexcept nogil
 cdef size_t asked_feed(Asked *a, const char *at, size_t len, Edit *due) noexcept nogil
 cdef size_t asked_longest(int wish) noexcept nogil
+cdef int asked_woken(const Asked *a) noexcept nogil
 cdef void edit_undo(char *at, size_t n, int was) noexcept nogil

@@ -76,7 +76,13 @@ cdef size_t asked_longest(int wish) noexcept nogil:
     """How many bytes the edits of one request can add at most."""
     if wish == WISH_NOTHING:
         return 0
-    return length_of(OPTIONS_RUNNING if wish == WISH_RUNNING else OPTIONS)
+    return length_of(OPTIONS_RUNNING if wish >= WISH_RUNNING else OPTIONS)
+
+
+cdef int asked_woken(const Asked *a) noexcept nogil:
+    """What the edit of EDITED_USAGE has made the server say although the caller's own words ask
+    for it too: they alone would not have moved it. As Edited."""
+    return EDITED_RUNNING if a.asks_running and a.wish == WISH_RUNNING else 0
 
 
 cdef void edit_undo(char *at, size_t n, int was) noexcept nogil:
@@ -106,7 +112,7 @@ cdef int wanted(const Asked *a) noexcept nogil:
         return 0
     if not a.has_usage:
         edited = EDITED_USAGE
-    if a.wish == WISH_RUNNING and not a.has_running:
+    if a.wish >= WISH_RUNNING and not a.has_running:
         edited |= EDITED_RUNNING
     return edited
 
@@ -115,7 +121,7 @@ cdef void offer_at_end(Asked *a, Edit *due) noexcept nogil:
     """The root is about to end."""
     if not a.is_stream or a.has_options or not wanted(a):
         return
-    if a.wish == WISH_RUNNING:
+    if a.wish >= WISH_RUNNING:
         offer(a, due, OPTIONS_RUNNING, WAS_NOTHING, EDITED_USAGE | EDITED_RUNNING)
     else:
         offer(a, due, OPTIONS, WAS_NOTHING, EDITED_USAGE)
@@ -140,7 +146,7 @@ cdef void offer_for_value(Asked *a, char first, Edit *due) noexcept nogil:
     cdef int was = WAS_FALSE if first == c'f' else <int>WAS_NULL
     if a.key == KEY_OPTIONS:
         if first == c'n' and wanted(a):
-            offer(a, due, OBJECT_RUNNING if a.wish == WISH_RUNNING else OBJECT, was, wanted(a))
+            offer(a, due, OBJECT_RUNNING if a.wish >= WISH_RUNNING else OBJECT, was, wanted(a))
         return
     if a.key == KEY_USAGE and first != c't' and wanted(a) & EDITED_USAGE:
         offer(a, due, TRUE_FOR_FALSE if first == c'f' else TRUE_FOR_NULL, was, EDITED_USAGE)
@@ -234,6 +240,7 @@ cdef size_t begin_value(Asked *a, const char *at, size_t k, Edit *due) noexcept 
         elif c == c't':
             a.has_usage |= a.key == KEY_USAGE
             a.has_running |= a.key == KEY_RUNNING
+            a.asks_running |= a.key == KEY_RUNNING
             a.is_frozen |= a.key == KEY_OPTIONS
         else:
             offer_for_value(a, c, due)

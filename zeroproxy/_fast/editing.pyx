@@ -21,6 +21,7 @@ from zeroproxy._fast.asked cimport (
     asked_begin,
     asked_feed,
     asked_longest,
+    asked_woken,
 )
 from zeroproxy._fast.body cimport frame_chunk, frame_last
 from zeroproxy._fast.buffer cimport buffer_len
@@ -271,7 +272,9 @@ cdef bint retry_unedited(Plane *p, Relay *r, int status) noexcept nogil:
 
 
 cdef void judge_edits(Relay *r, int status) noexcept nogil:
-    """The final answer: what it says of the endpoint's taste."""
+    """The final answer: what it says of the endpoint's taste, and what is to be taken out of it."""
+    if r.edited & EDITED_USAGE and r.scans:
+        r.edited |= asked_woken(&r.read.asked)
     if status >= 300:
         return
     if r.refused_by != NULL:

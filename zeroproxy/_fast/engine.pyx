@@ -210,7 +210,7 @@ cdef class Engine:
                      idle_timeout=None, wish=None):
         """Write the words of one endpoint; one that leaves rotation loses its idle conns. A
         removed endpoint obeys no word. `wish`: what to ask for on a caller's behalf, 0 nothing, 1
-        usage at the end, 2 with every event."""
+        usage at the end, 2 with every event, 3 the same where either is said without the other."""
         cdef Endpoint *e = self.endpoint_at(index)
         if not e.removed:
             roster_set_endpoint(self.p, e, {

@@ -148,6 +148,7 @@ cdef struct Meter:
     uint8_t type            # Type of the root being read
     uint8_t n_choices       # of the root being read
     uint8_t n_slots
+    uint8_t n_told          # closing counts that are those of a single choice
     uint8_t model_len
     uint8_t is_model_asked  # the name is the request's, until the response says one
     uint8_t is_learning     # 1: mark where this event's text begins, 2: done
@@ -187,6 +188,7 @@ cdef struct Asked:          # walks a request body: the root's keys, as far as t
     uint8_t has_options     # stream_options is there, whatever its value
     uint8_t has_usage       # include_usage: true
     uint8_t has_running     # continuous_usage_stats: true
+    uint8_t asks_running    # and that is what the caller said
     uint8_t has_member      # stream_options is not empty
     uint8_t is_frozen       # something in it is not what we know: no edit
     uint8_t is_done         # the root has ended

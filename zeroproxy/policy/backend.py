@@ -18,16 +18,17 @@ import orjson
 from zeroproxy.config import Metering
 from zeroproxy.policy.addresses import Address
 
-NOTHING, AT_THE_END, WITH_EVERY_EVENT = 0, 1, 2  # asked.Wish of the data plane
+NOTHING, AT_THE_END, WITH_EVERY_EVENT, EITHER_ALONE = 0, 1, 2, 3  # asked.Wish of the data plane
 TIMEOUT = 2.0  # seconds for one answer
 RETRY_FIRST, RETRY_LAST = 0.25, 5.0  # seconds between two questions
 ANSWER_MAX = 1 << 20  # bytes of an answer that are read
 
-#: What servers understand. llama.cpp says all in `timings`, which asking for usage would move to
+#: What servers understand. vLLM tells running usage only if it is to tell the closing one too,
+#: SGLang tells either alone. llama.cpp says all in `timings`, which asking for usage would move to
 #: the event that is taken out; FastChat has no usage in its streams.
 WISHES = {
     "vllm": WITH_EVERY_EVENT,
-    "sglang": WITH_EVERY_EVENT,
+    "sglang": EITHER_ALONE,
     "llamacpp": NOTHING,
     "fastchat": NOTHING,
 }
@@ -53,7 +54,7 @@ def wish_for(metering: Metering, kind: str) -> int:
         return NOTHING
     wish = WISHES.get(kind, AT_THE_END)
     if metering.continuous_usage == "always":
-        return WITH_EVERY_EVENT
+        return max(wish, WITH_EVERY_EVENT)
     return min(wish, AT_THE_END) if metering.continuous_usage == "never" else wish
 
 
