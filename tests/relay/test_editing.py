@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.script import SSE_HEAD, chunk, event, get, ok, play, post, split_head
 
-USAGE, RUNNING = 1, 2
+USAGE, RUNNING, EITHER_ALONE = 1, 2, 3
 JSON = b"Content-Type: application/json\r\n"
 ASKS = b'{"model":"m-1","stream":true}'
 BESIDE = b',"usage":{"prompt_tokens":3,"completion_tokens":2}'
@@ -172,6 +172,41 @@ def test_a_caller_who_asked_keeps_the_last_usage_and_sees_none_beside_choices():
         answer(script.upstream(), TEXT % BESIDE, LAST, b"[DONE]")
         _, body = split_head(d.receive())
         assert unchunk(body) == event(TEXT % b"") + event(LAST) + event(b"[DONE]")
+
+
+RUNNING_ONLY = (
+    b'{"continuous_usage_stats":true}',
+    b'{"include_usage":false,"continuous_usage_stats":true}',
+    b'{"continuous_usage_stats":true,"include_usage":null}',
+)
+
+
+def answered(wish, options):
+    """What a caller gets who asks with these stream_options."""
+    with play(wish=wish) as script:
+        d = script.downstream()
+        d.send(ask(b'{"stream_options":%s,"stream":true}' % options))
+        u = script.upstream()
+        assert json.loads(split_head(u.receive())[1])["stream_options"] == BOTH
+        answer(u, TEXT % BESIDE, LAST, b"[DONE]")
+        return unchunk(split_head(d.receive())[1])
+
+
+@pytest.mark.parametrize("options", RUNNING_ONLY)
+def test_running_usage_that_only_our_question_woke_is_taken_out(options):
+    # vLLM says no running usage to a caller who does not ask for the closing one.
+    assert answered(RUNNING, options) == event(TEXT % b"") + event(b"[DONE]")
+
+
+@pytest.mark.parametrize("options", RUNNING_ONLY)
+def test_running_usage_that_the_caller_would_get_without_us_is_his(options):
+    assert answered(EITHER_ALONE, options) == event(TEXT % BESIDE) + event(b"[DONE]")
+
+
+@pytest.mark.parametrize("wish", [RUNNING, EITHER_ALONE])
+def test_a_caller_who_asked_for_both_gets_both(wish):
+    options = b'{"continuous_usage_stats":true,"include_usage":true}'
+    assert answered(wish, options) == event(TEXT % BESIDE) + event(LAST) + event(b"[DONE]")
 
 
 def test_an_event_in_pieces_is_kept_back_until_it_is_whole():

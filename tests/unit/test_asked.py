@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from zeroproxy._fast.probe_meter import AskedProbe, longest_edit
 
-NOTHING, USAGE, RUNNING = 0, 1, 2
+NOTHING, USAGE, RUNNING, EITHER_ALONE = 0, 1, 2, 3
 #: AskedProbe.edited
 FINAL, BESIDE_CHOICES = 1, 2
 
@@ -33,6 +33,12 @@ CASES = [
     (b'{"stream":true}', RUNNING,
      {"stream": True,
       "stream_options": {"include_usage": True, "continuous_usage_stats": True}}, 3),
+    (b'{"stream":true}', EITHER_ALONE,
+     {"stream": True,
+      "stream_options": {"include_usage": True, "continuous_usage_stats": True}}, 3),
+    (b'{"stream":true,"stream_options":{"include_usage":true}}', EITHER_ALONE,
+     {"stream": True,
+      "stream_options": {"include_usage": True, "continuous_usage_stats": True}}, 2),
     (b'{"stream":true,"stream_options":{}}', RUNNING,
      {"stream": True,
       "stream_options": {"include_usage": True, "continuous_usage_stats": True}}, 3),

@@ -16,7 +16,7 @@ from libc.string cimport memcpy
 from zeroproxy._fast.asked cimport (
     EDITED_USAGE,
     WISH_NOTHING,
-    WISH_RUNNING,
+    WISH_RUNNING_ALONE,
     Edit,
     asked_begin,
     asked_feed,
@@ -80,7 +80,7 @@ cdef int wish_for(const Relay *r) noexcept nogil:
     """What this request may be asked for: what every endpoint it may go to understands."""
     cdef const Endpoint *e
     cdef uint32_t k
-    cdef int wish = WISH_RUNNING
+    cdef int wish = WISH_RUNNING_ALONE
     if not ends_with(r.path, r.path_len, b"/completions", 12):
         return WISH_NOTHING
     for k in range(r.upstream.n_endpoints):
