@@ -4,6 +4,7 @@ it was asked. By hand: see docs/real-servers.md."""
 import itertools
 import json
 import re
+import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
@@ -282,3 +283,47 @@ def test_with_asking_switched_off_the_request_is_untouched(vllm, model):
         assert through == tap.answers["off"].body()
     assert json.loads(sent) == ask.body
     assert row["exactness"] == "lower_bound"
+
+
+# ---------------------------------------------------------------- corners
+
+
+def test_a_request_the_server_finds_wrong_is_refused_as_without_the_proxy(vllm, known_proxy, model):
+    wrong = ask_of("wrong", (CHAT, STREAM), model, temperature=-1)
+    answers = []
+    for url in (vllm, known_proxy.url):
+        with pytest.raises(urllib.error.HTTPError) as found:
+            raw(url, wrong)
+        answers.append((found.value.code, found.value.read()))
+    assert answers[0] == answers[1]
+    with Callers(known_proxy.url) as callers:
+        assert callers.counted(ask_of("right", (CHAT, STREAM), model, 6)) is None
+    (row,) = rows(known_proxy, {"right"}).values()
+    assert (row["completion_tokens"], row["exactness"]) == (7, "exact")
+
+
+def test_a_request_too_large_to_be_held_is_counted_once_the_server_is_known_to_tell(
+    known_proxy, model
+):
+    large = {"user": "x" * 200_000}
+    with Callers(known_proxy.url) as callers:
+        for name, more in (("first", {}), ("large", large)):
+            ask = ask_of(name, (CHAT, STREAM), model, 6, **more)
+            assert callers.counted(ask) is None
+    found = rows(known_proxy, {"first", "large"})
+    counts = {(*count_in(row), row["exactness"]) for row in found.values()}
+    assert len(counts) == 1
+    assert [c[2] for c in counts] == ["exact"]
+
+
+def test_cached_tokens_are_those_the_server_tells(known_proxy, model):
+    words = "a hat, a bat, " * 90
+    more = {"messages": [{"role": "user", "content": words}], "max_tokens": 2}
+    told_of = {}
+    for k, extra in enumerate([{}, {}, STREAM | USAGE, STREAM | RUNNING]):
+        ask = ask_of(f"cached-{k}", (CHAT, extra), model, **more)
+        answer = raw(known_proxy.url, ask)
+        used = list(usages(answer))[-1][1] if ask.streams else json.loads(answer)["usage"]
+        told_of[ask.name] = (used.get("prompt_tokens_details") or {}).get("cached_tokens")
+    found = rows(known_proxy, set(told_of))
+    assert {name: row["cached_tokens"] for name, row in found.items()} == told_of
