@@ -146,7 +146,8 @@ class Script:
         self.folder = tempfile.TemporaryDirectory(prefix="zp-")
         self.peers: list[Peer] = []
         self.sources = [self._listen(f"up{k}", backlog=64) for k in range(endpoints)]
-        self.engine = Engine(limits=SimpleNamespace(**{**LIMITS, **limits}))
+        slots = upstream.pop("ring_slots", 4096)
+        self.engine = Engine(limits=SimpleNamespace(**{**LIMITS, **limits}), ring_slots=slots)
         max_idle = upstream.pop("max_idle", 256)
         idle_timeout = upstream.pop("idle_timeout", 3.0)
         specs = [
