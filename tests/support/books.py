@@ -90,3 +90,12 @@ def in_prometheus(proxy: ProxyProcess) -> ByModel:
 
 def exchanges(books: Books) -> int:
     return sum(count for count, *_ in books.values())
+
+
+def minus(books: Books, before: Books) -> Books:
+    """What was added since."""
+    found = {
+        key: [a - b for a, b in zip(sums, before.get(key, [0] * 5), strict=True)]
+        for key, sums in books.items()
+    }
+    return {key: sums for key, sums in found.items() if any(sums)}

@@ -142,5 +142,6 @@ class Crowd:
             try:
                 self.answers.append(await caller.ask(ask))
             except OSError:
+                self.answers.append(Answer(ask))
                 break
         await caller.close()
