@@ -64,7 +64,7 @@ class Answer:
         if self.status != 200 or not self.body:
             return {}
         said = self.events() if self.ask.streams else [orjson.loads(self.body)]
-        found = next((one["usage"] for one in reversed(said) if one.get("usage")), {})
+        found: dict[str, int] = next((e["usage"] for e in reversed(said) if e.get("usage")), {})
         if "output_tokens" in found:
             cached = found.get("cache_read_input_tokens", 0)
             return {
@@ -77,8 +77,8 @@ class Answer:
 def has_token(event: dict[str, Any]) -> bool:
     if event.get("type") == "content_block_delta":
         return True
-    choices = event.get("choices")
-    return bool(choices) and "role" not in choices[0].get("delta", ())
+    choices = event.get("choices") or ()
+    return len(choices) > 0 and "role" not in choices[0].get("delta", ())
 
 
 class Caller:
