@@ -77,8 +77,8 @@ class Answer:
 def has_token(event: dict[str, Any]) -> bool:
     if event.get("type") == "content_block_delta":
         return True
-    choices = event.get("choices") or ()
-    return len(choices) > 0 and "role" not in choices[0].get("delta", ())
+    choices: list[dict[str, Any]] = event.get("choices") or []
+    return bool(choices) and "role" not in choices[0].get("delta", ())
 
 
 class Caller:
