@@ -27,6 +27,7 @@ cdef struct Edit:           # bytes to write between two bytes of the body
 
 cdef void asked_begin(Asked *a, int wish) noexcept nogil
 cdef size_t asked_feed(Asked *a, const char *at, size_t len, Edit *due) noexcept nogil
+cdef bint asked_is_in_model(const Asked *a) noexcept nogil
 cdef size_t asked_longest(int wish) noexcept nogil
 cdef int asked_woken(const Asked *a) noexcept nogil
 cdef void edit_undo(char *at, size_t n, int was) noexcept nogil

@@ -210,6 +210,11 @@ cdef void keep(Asked *a, const char *at, size_t len) noexcept nogil:
         a.text_len = <unsigned char>(a.text_len + len if len <= room else ASKED_TEXT + 1)
 
 
+cdef bint asked_is_in_model(const Asked *a) noexcept nogil:
+    """Whether the model's name has begun and not ended."""
+    return a.state == ASKED_STRING and a.key == KEY_MODEL
+
+
 cdef size_t step_string(Asked *a, const char *at, size_t k, size_t len) noexcept nogil:
     """The inside of a string from offset k; returns the offset behind it, or `len`."""
     cdef bint is_escaped = a.is_escaped

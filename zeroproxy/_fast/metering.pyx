@@ -9,6 +9,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcmp, memcpy
 
+from zeroproxy._fast.asked cimport asked_is_in_model
 from zeroproxy._fast.meter cimport (
     KIND_EVENTS,
     KIND_FRAMES,
@@ -113,6 +114,9 @@ cdef void turn_to_response(Relay *r, int kind) noexcept nogil:
     asked.n = asked.model_len = 0
     if r.scans:
         asked = r.read.asked
+        if asked_is_in_model(&asked):
+            # The caller left in the middle of the name: half of one is no name.
+            asked.model_len = 0
     r.scans = 0
     meter_begin(&r.read.meter, kind)
     if asked.n:

@@ -12,6 +12,7 @@ from zeroproxy._fast.stats cimport (
     ALL_OTHERS,
     BUCKETS,
     SERIES_SIZE,
+    SPILL_NAMED,
     Series,
     Spill,
     Stats,
@@ -143,7 +144,7 @@ cdef list read_spills(Stats *stats, tuple names):
         found.append({
             "upstream": upstream_name(s.upstream, names),
             "endpoint": endpoint_url(s.endpoint, names),
-            "model": "other" if s.endpoint == s.upstream == ALL_OTHERS
+            "model": "other" if row >= SPILL_NAMED
             else s.model[:s.model_len].decode("utf-8", "replace"),
             "tenant": "", "exactness": exactness_name(s.exactness).decode(), "count": s.count,
             "prompt_tokens": s.prompt, "completion_tokens": s.completion,

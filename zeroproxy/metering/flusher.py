@@ -92,9 +92,7 @@ class Inlet:
     def _overflowed(self) -> list[Record]:
         """What the totals have grown by since the last call, a record for each key."""
         found = []
-        for total in self._totals():
-            key = tuple(str(total[name]) for name in OVERFLOW_KEY)
-            now = tuple(int(total[name]) for name in OVERFLOW_SUMS)
+        for key, now in self._summed().items():
             before = self._seen.get(key, (0,) * len(now))
             if now == before:
                 continue
@@ -102,6 +100,18 @@ class Inlet:
             grown = [a - b for a, b in zip(now, before, strict=True)]
             found.append(self._synthesize(key, grown))
         return found
+
+    def _summed(self) -> dict[tuple[str, ...], tuple[int, ...]]:
+        """The totals by their names. The engine keeps rows apart that have the same names: an
+        endpoint that came back at another address, bytes of a model that are no UTF-8."""
+        sums: dict[tuple[str, ...], tuple[int, ...]] = {}
+        for total in self._totals():
+            key = tuple(str(total[name]) for name in OVERFLOW_KEY)
+            now = tuple(int(total[name]) for name in OVERFLOW_SUMS)
+            if key in sums:
+                now = tuple(a + b for a, b in zip(sums[key], now, strict=True))
+            sums[key] = now
+        return sums
 
     def _synthesize(self, key: Sequence[str], grown: Sequence[int]) -> Record:
         self._synthetic += 1
