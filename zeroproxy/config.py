@@ -96,11 +96,17 @@ class Retry(Base, frozen=True):
     on_busy: bool = False
 
 
+#: As requests spell it; the data plane compares 64 bytes.
+ModelName = Annotated[str, Meta(min_length=1, max_length=64)]
+
+
 class Upstream(Base, frozen=True):
     """A named group of endpoints that serve the same models."""
 
     name: Name
     endpoints: tuple[str | Endpoint, ...]
+    #: Requests for these models come here; empty: for all that no other upstream lists.
+    models: tuple[ModelName, ...] = ()
     #: least_inflight: fewest exchanges per weight. round_robin: turns by weight.
     balance: Literal["least_inflight", "round_robin"] = "least_inflight"
     pool: Pool = field(default_factory=Pool)

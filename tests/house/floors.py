@@ -10,8 +10,8 @@ FAST = {
     ],
     2: ["sock", "reactor", "timer", "conn", "endpoint"],
     3: [
-        "identity", "metering", "settle", "answer", "deadline", "dispatch", "editing", "request",
-        "response", "tunnel", "relay", "roster", "snapshot", "engine", "probe_http1",
+        "identity", "metering", "settle", "answer", "deadline", "dispatch", "editing", "routing",
+        "request", "response", "tunnel", "relay", "roster", "snapshot", "engine", "probe_http1",
         "probe_meter", "probe_core",
     ],
 }  # fmt: skip

@@ -219,6 +219,7 @@ cdef size_t step_string(Asked *a, const char *at, size_t k, size_t len) noexcept
     if a.state == ASKED_KEY:
         end_key(a)
     else:
+        a.has_model |= a.key == KEY_MODEL
         a.key = KEY_OTHER
         a.state = ASKED_PLAIN
     return k + n + 1

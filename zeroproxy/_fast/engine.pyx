@@ -21,13 +21,15 @@ Law. Adding a door is a design decision (ARCHITECTURE.md). Nothing here runs per
 
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy
 
 from zeroproxy._fast.buffer cimport pool_close, pool_init
 from zeroproxy._fast.clock cimport clock_monotonic_ns
 from zeroproxy._fast.endpoint cimport endpoint_drop_idle, endpoint_prewarm
 from zeroproxy._fast.identity cimport identity_init
 from zeroproxy._fast.invariant cimport ZP_DEBUG
-from zeroproxy._fast.plane cimport Conn, Endpoint, Limits, Listener, Plane, Record, Upstream
+from zeroproxy._fast.plane cimport Conn, Endpoint, Limits, Listener, Plane, Record, Route
+from zeroproxy._fast.plane cimport Upstream
 from zeroproxy._fast.reactor cimport reactor_add, reactor_close, reactor_init, reactor_poll
 from zeroproxy._fast.reactor cimport reactor_remove
 from zeroproxy._fast.relay cimport (
@@ -172,6 +174,39 @@ cdef class Engine:
         for spec in endpoints:
             self.add_endpoint(u.index, spec)
         return u.index
+
+    def set_routes(self, routes, default):
+        """`routes`: (model, index of its upstream) each, models of at most 64 bytes; `default`: the
+        upstream of all others, None: they are answered 404. No routes: all to the first."""
+        cdef Plane *p = self.p
+        cdef Route *table = <Route *>calloc(max(len(routes), 1), sizeof(Route))
+        cdef bytes name
+        if table == NULL:
+            raise MemoryError
+        for k, (model, index) in enumerate(routes):
+            name = model.encode()
+            if not 0 < len(name) <= sizeof(table.model):
+                free(table)
+                raise ValueError(f"a model's name has 1 to 64 bytes, not {len(name)}")
+            table[<size_t>k].upstream = index
+            table[<size_t>k].len = len(name)
+            memcpy(table[<size_t>k].model, <const char *>name, len(name))
+        free(p.routes)
+        p.routes = table
+        p.n_routes = len(routes)
+        p.default_upstream = -1 if default is None else default
+
+    def set_models(self, bytes body):
+        """What GET /v1/models is answered here; None: it is passed on."""
+        cdef char *copy = NULL
+        if body is not None:
+            copy = <char *>malloc(max(len(body), 1))
+            if copy == NULL:
+                raise MemoryError
+            memcpy(copy, <const char *>body, len(body))
+        free(self.p.models)
+        self.p.models = copy
+        self.p.models_len = 0 if body is None else len(body)
 
     def set_upstream(self, index, **words):
         """balance, max_inflight, queue, queue_timeout, connect, first_byte, stream_idle, total,
@@ -349,6 +384,8 @@ cdef class Engine:
             free(p.upstreams[i].endpoints)
             free(p.upstreams[i])
         free(p.upstreams)
+        free(p.routes)
+        free(p.models)
         free(p.listeners)
         free(p.scratch)
         free(p.compose)

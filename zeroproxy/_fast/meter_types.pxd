@@ -191,6 +191,7 @@ cdef struct Asked:          # walks a request body: the root's keys, as far as t
     uint8_t is_frozen       # something in it is not what we know: no edit
     uint8_t is_done         # the root has ended
     uint8_t is_escaped
+    uint8_t has_model       # its name is complete
     uint8_t model_len
     uint16_t n              # choices per prompt; 0: not said
     char[ASKED_TEXT] text

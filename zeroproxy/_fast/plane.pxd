@@ -223,6 +223,8 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint8_t is_composed     # `held` has the head; the exchange has not been asked for yet
     uint8_t scans           # the request body is JSON and is read in passing
     uint8_t skip            # bytes of it that an edit replaces, to come
+    uint8_t said_continue   # 100 was sent before the upstream was known
+    uint8_t is_models       # the answer is the list of models, ours
     uint8_t n_edits
     uint8_t edited          # asked.Edited: what the edits asked for
     uint8_t usage_by        # UsageBy
@@ -234,6 +236,7 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint16_t status         # sent downstream; 0: none
     uint8_t id_len
     uint8_t path_len
+    uint32_t routes_at      # bytes of the in-buffer at which the model is looked for again; 0: never
     uint16_t reserve        # bytes the Content-Length sent upstream leaves for edits
     uint16_t added          # of them: used
     Done[EDITS_MAX] edits
@@ -346,6 +349,12 @@ cdef struct Listener:
     Timer timer
 
 
+cdef struct Route:          # requests for this model go to that upstream
+    uint32_t upstream
+    uint8_t len
+    char[64] model
+
+
 cdef struct Plane:
     Reactor reactor
     Wheel wheel
@@ -357,6 +366,11 @@ cdef struct Plane:
     Head reply              # scratch: the response head being handled
     char *scratch           # owned; SLACK + BLOCK_LARGE + SLACK bytes
     char *compose           # owned; a block's worth, for heads we write
+    Route *routes           # owned; none: everything goes to the first upstream
+    uint32_t n_routes
+    int default_upstream    # for models nobody lists; -1: there is none
+    char *models            # owned; the list of models, answered here; NULL: passed on
+    uint32_t models_len
     Upstream **upstreams    # owned
     uint32_t n_upstreams
     Endpoint **endpoints    # borrowed from their upstreams, by index

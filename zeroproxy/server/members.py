@@ -86,6 +86,13 @@ class Members:
             k = self._engine.add_upstream(upstream.name, [], **words(upstream))
             group = {e.url: self._add(k, upstream, e, found) for e in upstream.all_endpoints()}
             self._groups.append(group)
+        self._route(config)
+
+    def _route(self, config: Config) -> None:
+        """Several upstreams are told apart by model; to a single one everything goes."""
+        routes = [(model, k) for k, u in enumerate(config.upstream) for model in u.models]
+        rest = next((k for k, u in enumerate(config.upstream) if not u.models), None)
+        self._engine.set_routes(routes if len(config.upstream) > 1 else [], rest)
 
     def change(self, config: Config, addresses: Addresses) -> None:
         """From the set in force to that of `config`, upstream by upstream in the same order.
@@ -106,6 +113,7 @@ class Members:
                     idle_timeout=upstream.pool.idle_timeout,
                 )
             self._engine.set_upstream(k, **words(upstream))
+        self._route(config)
 
     def _add_new(self, config: Config, addresses: Addresses) -> list[dict[str, Member]]:
         added: list[dict[str, Member]] = []
