@@ -6,6 +6,7 @@ Every check ends well or raises what `wrong(message, path)` makes; it knows no f
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 from collections.abc import Callable, Sequence
 from urllib.parse import SplitResult, urlsplit
@@ -29,6 +30,8 @@ Wrong = Callable[[str, Path], ConfigError]
 UNIX_PATH_MAX = 107
 # What the data plane compares.
 MODEL_MAX = 64
+# What it holds of a server's own name, as JSON.
+REAL_MAX = 200
 # RFC 1035 2.3.4; also what keeps an authority inside the data plane's field.
 HOST_MAX = 253
 # RFC 9110 5.6.2 and 5.5; never more than printable ASCII.
@@ -165,12 +168,15 @@ def check_routes(upstreams: Sequence[Upstream], wrong: Wrong) -> None:
                 raise wrong(f"is missing: {rest} already takes all models nobody lists",
                             (*here, "models"))  # fmt: skip
             rest = upstream.name
-        for j, model in enumerate(upstream.models):
-            if len(model.encode()) > MODEL_MAX:
+        for j, model in enumerate(upstream.all_models()):
+            if len(model.name.encode()) > MODEL_MAX:
                 raise wrong(f"is longer than {MODEL_MAX} bytes", (*here, "models", j))
-            if model in homes:
-                raise wrong(f"{model} already goes to {homes[model]}", (*here, "models", j))
-            homes[model] = upstream.name
+            if len(json.dumps(model.serves)) > REAL_MAX:
+                raise wrong("serves a name that is too long", (*here, "models", j))
+            if model.name in homes:
+                raise wrong(f"{model.name} already goes to {homes[model.name]}",
+                            (*here, "models", j))  # fmt: skip
+            homes[model.name] = upstream.name
 
 
 def check_metering(metering: Metering, wrong: Wrong) -> None:

@@ -2,7 +2,7 @@
 order of the stairs on each floor. A file may import only what stands before it."""
 
 FAST = {
-    0: ["types", "meter_types", "plane", "invariant", "clock", "outcome"],
+    0: ["types", "meter_types", "record", "plane", "invariant", "clock", "outcome"],
     1: [
         "buffer", "grammar", "values", "fields", "rules", "startline", "http1", "body", "headers",
         "scan", "vocabulary", "fold", "jsonwalk", "frames", "sse", "meter", "asked", "strip",

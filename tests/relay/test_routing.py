@@ -17,7 +17,7 @@ CHUNKED = (
 def script():
     """a goes to 0, b to 1, everything else to 2."""
     with play(endpoints=3, upstreams=["one", "two", "rest"]) as s:
-        s.engine.set_routes([("a", 0), ("b", 1)], 2)
+        s.engine.set_routes([("a", 0, b""), ("b", 1, b"")], 2)
         yield s
 
 
@@ -62,7 +62,7 @@ def test_the_model_is_found_in_any_split_and_nothing_is_sent_before():
     begin = len(request) - len(whole)
     for k in range(begin, len(request), 7):
         with play(endpoints=2, upstreams=["one", "two"]) as script:
-            script.engine.set_routes([("a", 0), ("b", 1)], 0)
+            script.engine.set_routes([("a", 0, b""), ("b", 1, b"")], 0)
             d = script.downstream()
             d.send(request[:k])
             early = b'"model":"b"' in request[:k]
@@ -121,9 +121,39 @@ def test_what_names_no_model_goes_with_the_rest(script, request_):
     assert goes_to(script, request_)[0] == 2
 
 
+@pytest.mark.parametrize("real", [b'"x"', b'"Qwen/Qwen3-235B-A22B-Instruct-2507"', b'"k\\u00e9"'])
+@pytest.mark.parametrize("later", [0, 5, 25])
+def test_a_model_goes_by_another_name_upstream(real, later):
+    body = b'{"prompt":"p","model" : "mine","stream":true,"n":2}'
+    with play(wish=2) as script:
+        script.engine.set_routes([("mine", 0, real)], 0)
+        d = script.downstream()
+        request = ask(body)
+        cut = len(request) - later if later else len(request)
+        d.send(request[:cut])
+        d.send(request[cut:])
+        u = script.upstream()
+        head, sent = split_head(u.receive())
+        assert length_of(head) == len(sent)
+        assert json.loads(sent)["model"] == json.loads(real)
+        assert json.loads(sent)["stream_options"]["include_usage"] is True
+        # The name stays when the question for usage is taken back.
+        u.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        _, sent = split_head(script.upstream().receive())
+        assert json.loads(sent) == {**json.loads(body), "model": json.loads(real)}
+
+
+def test_a_request_that_names_two_models_is_renamed_nowhere():
+    with play() as script:
+        script.engine.set_routes([("mine", 0, b'"real"')], 0)
+        body = b'{"model":"other","model":"mine"}'
+        script.downstream().send(ask(body))
+        assert split_head(script.upstream().receive())[1] == body
+
+
 def test_a_model_nobody_serves_is_answered_here():
     with play(endpoints=2, upstreams=["one", "two"]) as script:
-        script.engine.set_routes([("a", 0), ("b", 1)], None)
+        script.engine.set_routes([("a", 0, b""), ("b", 1, b"")], None)
         d = script.downstream()
         d.send(ask(b'{"model":"c"}'))
         head, body = split_head(d.receive())

@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from tests.support.until import until
-from zeroproxy.config import Config, Metering, Upstream
+from zeroproxy.config import Alias, Config, Metering, Upstream
 from zeroproxy.policy.addresses import resolve
 from zeroproxy.policy.backend import Backends, kind_in, merged, wish_for
 
@@ -54,13 +54,22 @@ def test_a_list_of_models_says_what_its_server_is(answer, kind):
     assert kind_in(answer) == kind
 
 
+def named(*names):
+    return [Alias(name=name, serves=name) for name in names]
+
+
+def test_a_model_under_another_name_is_listed_by_that_name():
+    body = merged([([Alias(name="mine", serves="real")], [models("real")])])
+    assert json.loads(body)["data"] == [{"id": "mine", "owned_by": "vllm"}]
+
+
 def ids(body):
     return [model["id"] for model in json.loads(body)["data"]]
 
 
 def test_a_merged_list_has_each_model_once_and_those_only_that_are_reached():
     body = merged([
-        (["a", "quiet"], [models("a", "hidden"), None]),
+        (named("a", "quiet"), [models("a", "hidden"), None]),
         ([], [models("a", "c"), models("c", "d")]),
     ])  # fmt: skip
     assert ids(body) == ["a", "quiet", "c", "d"]
@@ -68,7 +77,7 @@ def test_a_merged_list_has_each_model_once_and_those_only_that_are_reached():
 
 
 def test_a_merged_list_of_silent_servers_is_what_is_configured():
-    assert ids(merged([(["a"], []), ([], [None, "x", {"data": 3}])])) == ["a"]
+    assert ids(merged([(named("a"), []), ([], [None, "x", {"data": 3}])])) == ["a"]
 
 
 class FakeEngine:

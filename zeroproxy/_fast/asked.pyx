@@ -43,6 +43,7 @@ cdef enum Key:
 
 
 cdef enum Was:              # what an edit replaced
+    WAS_RENAMED = -1        # another name of the model: it stays
     WAS_NOTHING = 0
     WAS_FALSE
     WAS_NULL
@@ -65,6 +66,13 @@ cdef void asked_begin(Asked *a, int wish) noexcept nogil:
     a.wish = <unsigned char>wish
 
 
+cdef void asked_rename(Asked *a, const char *name, size_t len, size_t skip) noexcept nogil:
+    """Offer `name` (borrowed, as JSON) for the `skip` bytes of the model's, quotes included."""
+    a.rename = name
+    a.rename_len = <unsigned char>len
+    a.rename_skip = <unsigned char>skip
+
+
 cdef size_t length_of(const char *text) noexcept nogil:
     cdef size_t n = 0
     while text[n]:
@@ -81,6 +89,8 @@ cdef size_t asked_longest(int wish) noexcept nogil:
 
 cdef void edit_undo(char *at, size_t n, int was) noexcept nogil:
     """Take back an edit of `n` bytes that begins at `at`; `was`: Edit.was."""
+    if was == WAS_RENAMED:
+        return
     memset(at, c' ', n)
     if was == WAS_FALSE:
         memcpy(at, b"false", 5)
@@ -94,7 +104,7 @@ cdef void edit_undo(char *at, size_t n, int was) noexcept nogil:
 cdef void offer(Asked *a, Edit *due, const char *add, int was, int edited) noexcept nogil:
     due.add = add
     due.n_add = <unsigned char>length_of(add)
-    due.was = <unsigned char>was
+    due.was = <signed char>was
     due.skip = 5 if was == WAS_FALSE else 4 if was == WAS_NULL else 0
     due.edited = <unsigned char>edited
 
@@ -146,6 +156,17 @@ cdef void offer_for_value(Asked *a, char first, Edit *due) noexcept nogil:
         offer(a, due, TRUE_FOR_FALSE if first == c'f' else TRUE_FOR_NULL, was, EDITED_USAGE)
     elif a.key == KEY_RUNNING and first != c't' and wanted(a) & EDITED_RUNNING:
         offer(a, due, TRUE_FOR_FALSE if first == c'f' else TRUE_FOR_NULL, was, EDITED_RUNNING)
+
+
+cdef void offer_name(Asked *a, Edit *due) noexcept nogil:
+    """The model's name is about to begin, and the server calls it something else."""
+    due.add = a.rename
+    due.n_add = a.rename_len
+    due.skip = a.rename_skip
+    due.was = WAS_RENAMED
+    due.edited = 0
+    a.rename_len = 0
+    a.key = KEY_OTHER
 
 
 # ---------------------------------------------------------------- the walk
@@ -219,7 +240,8 @@ cdef size_t step_string(Asked *a, const char *at, size_t k, size_t len) noexcept
     if a.state == ASKED_KEY:
         end_key(a)
     else:
-        a.has_model |= a.key == KEY_MODEL
+        if a.key == KEY_MODEL and a.has_model < 255:
+            a.has_model += 1
         a.key = KEY_OTHER
         a.state = ASKED_PLAIN
     return k + n + 1
@@ -255,6 +277,9 @@ cdef size_t begin_value(Asked *a, const char *at, size_t k, Edit *due) noexcept 
         a.state = ASKED_NUMBER
         a.n = c - c'0'
         return k + 1
+    if a.key == KEY_MODEL and c == c'"' and a.rename_len:
+        offer_name(a, due)
+        return k
     # A string or a number where a boolean belongs: some servers convert it, we do not guess.
     a.is_frozen |= a.key in (KEY_OPTIONS, KEY_USAGE, KEY_RUNNING, KEY_STREAM)
     if a.key != KEY_MODEL or c != c'"':

@@ -28,7 +28,7 @@ from zeroproxy._fast.clock cimport clock_monotonic_ns
 from zeroproxy._fast.endpoint cimport endpoint_drop_idle, endpoint_prewarm
 from zeroproxy._fast.identity cimport identity_init
 from zeroproxy._fast.invariant cimport ZP_DEBUG
-from zeroproxy._fast.plane cimport Conn, Endpoint, Limits, Listener, Plane, Record, Route
+from zeroproxy._fast.plane cimport Conn, Endpoint, Limits, Listener, Plane, Record
 from zeroproxy._fast.plane cimport Upstream
 from zeroproxy._fast.reactor cimport reactor_add, reactor_close, reactor_init, reactor_poll
 from zeroproxy._fast.reactor cimport reactor_remove
@@ -46,6 +46,7 @@ from zeroproxy._fast.roster cimport (
     roster_add_upstream,
     roster_remove,
     roster_set_endpoint,
+    roster_set_routes,
     roster_set_upstream,
 )
 from zeroproxy._fast.settle cimport admit_waiting
@@ -176,25 +177,10 @@ cdef class Engine:
         return u.index
 
     def set_routes(self, routes, default):
-        """`routes`: (model, index of its upstream) each, models of at most 64 bytes; `default`: the
-        upstream of all others, None: they are answered 404. No routes: all to the first."""
-        cdef Plane *p = self.p
-        cdef Route *table = <Route *>calloc(max(len(routes), 1), sizeof(Route))
-        cdef bytes name
-        if table == NULL:
-            raise MemoryError
-        for k, (model, index) in enumerate(routes):
-            name = model.encode()
-            if not 0 < len(name) <= sizeof(table.model):
-                free(table)
-                raise ValueError(f"a model's name has 1 to 64 bytes, not {len(name)}")
-            table[<size_t>k].upstream = index
-            table[<size_t>k].len = len(name)
-            memcpy(table[<size_t>k].model, <const char *>name, len(name))
-        free(p.routes)
-        p.routes = table
-        p.n_routes = len(routes)
-        p.default_upstream = -1 if default is None else default
+        """`routes`: (model, index of its upstream, what the server calls it as JSON or b"") each;
+        `default`: the upstream of all others, None: they are answered 404. No routes: all to the
+        first. Call it between turns only."""
+        roster_set_routes(self.p, routes, -1 if default is None else default)
 
     def set_models(self, bytes body):
         """What GET /v1/models is answered here; None: it is passed on."""
@@ -385,6 +371,9 @@ cdef class Engine:
             free(p.upstreams[i])
         free(p.upstreams)
         free(p.routes)
+        for i in range(p.n_old_routes):
+            free(p.old_routes[i])
+        free(p.old_routes)
         free(p.models)
         free(p.listeners)
         free(p.scratch)

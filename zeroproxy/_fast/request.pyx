@@ -25,7 +25,7 @@ from zeroproxy._fast.editing cimport begin_editing, pass_body
 from zeroproxy._fast.headers cimport Hop, find_request_id, write_request_head
 from zeroproxy._fast.http1 cimport parse_request_head
 from zeroproxy._fast.identity cimport adopt_trace, make_request_id
-from zeroproxy._fast.plane cimport Conn, Plane, Relay, Upstream
+from zeroproxy._fast.plane cimport Conn, Plane, Relay, Route, Upstream
 from zeroproxy._fast.routing cimport ROUTE_MORE, ROUTE_NONE, route_request
 from zeroproxy._fast.settle cimport relay_later
 from zeroproxy._fast.types cimport (
@@ -167,18 +167,25 @@ cdef bint is_models_request(const Plane *p, const Relay *r) noexcept nogil:
         and memcmp(r.path, b"/v1/models", 10) == 0 and r.ask.done
 
 
-cdef void direct(Plane *p, Relay *r, Head *h, int to, size_t here) noexcept nogil:
-    """Compose the request for the upstream `to`, or say why it goes nowhere."""
+cdef bint direct(Plane *p, Relay *r, Head *h, size_t here) noexcept nogil:
+    """Compose the request for its upstream, or say why it goes nowhere. 0: the model it names is
+    still to come."""
+    cdef const Route *route
+    cdef int to = route_request(p, r, h, here, &route)
+    if to == ROUTE_MORE:
+        r.waits_for_more = 1
+        return 0
     if to == ROUTE_NONE:
         refuse(p, r, FAULT_MODEL)
     elif p.n_upstreams == 0 or p.upstreams[to].n_endpoints == 0:
         end_with(p, r, IN_REFUSED, BLAME_OURSELVES, CAUSE_NO_ENDPOINT)
     else:
         choose_upstream(p, r, to)
-        begin_editing(p, r, h, here)
+        begin_editing(p, r, h, here, route)
         r.is_composed = compose_request(p, r, h)
         if not r.is_composed:
             refuse(p, r, FAULT_HEAD_TOO_LARGE)
+    return 1
 
 
 cdef size_t take_head(Plane *p, Relay *r, const char *at, size_t len) noexcept nogil:
@@ -186,7 +193,6 @@ cdef size_t take_head(Plane *p, Relay *r, const char *at, size_t len) noexcept n
     composed, not yet launched: what came along of its body is to leave with it in one send."""
     cdef Head *h = &p.ask
     cdef Verdict v
-    cdef int to
     begin_exchange(p, r)
     v = parse_request_head(at, len, &p.limits.request, h)
     r.waits_for_more = v == VERDICT_MORE
@@ -205,12 +211,8 @@ cdef size_t take_head(Plane *p, Relay *r, const char *at, size_t len) noexcept n
     elif is_models_request(p, r):
         r.is_models = 1
         feed(p, r, IN_REFUSED)
-    else:
-        to = route_request(p, r, h, len - h.consumed)
-        if to == ROUTE_MORE:
-            r.waits_for_more = 1
-            return 0
-        direct(p, r, h, to, len - h.consumed)
+    elif not direct(p, r, h, len - h.consumed):
+        return 0
     return h.consumed
 
 

@@ -17,7 +17,7 @@ from zeroproxy._fast.conn cimport conn_send
 from zeroproxy._fast.meter cimport KIND_JSON
 from zeroproxy._fast.meter_types cimport Asked
 from zeroproxy._fast.metering cimport kind_of_type
-from zeroproxy._fast.plane cimport Plane, Relay
+from zeroproxy._fast.plane cimport Plane, Relay, Route
 from zeroproxy._fast.routing cimport ROUTE_MORE, ROUTE_NONE
 from zeroproxy._fast.types cimport (
     FIELD_CONTENT_ENCODING,
@@ -68,11 +68,15 @@ cdef bint read_begin(Plane *p, Relay *r, const Head *h, size_t n, Asked *a) noex
     return body.done or cut.consumed < n
 
 
-cdef int find_route(const Plane *p, const Asked *a) noexcept nogil:
+cdef int find_route(const Plane *p, const Asked *a, const Route **route) noexcept nogil:
+    cdef const Route *found
     cdef uint32_t k
     for k in range(p.n_routes):
-        if p.routes[k].len == a.model_len and memcmp(p.routes[k].model, a.model, a.model_len) == 0:
-            return p.routes[k].upstream
+        found = &p.routes[k]
+        if found.len == a.model_len and memcmp(found.model, a.model, a.model_len) == 0:
+            # Of two models in one request the server takes which it likes: none is renamed.
+            route[0] = found if a.has_model == 1 else NULL
+            return found.upstream
     return p.default_upstream if p.default_upstream >= 0 else <int>ROUTE_NONE
 
 
@@ -83,13 +87,17 @@ cdef void ask_for_body(Plane *p, Relay *r, const Head *h) noexcept nogil:
         conn_send(p, &r.down, b"HTTP/1.1 100 Continue\r\n\r\n", 25)
 
 
-cdef int route_request(Plane *p, Relay *r, const Head *h, size_t here) noexcept nogil:
-    """Index of the upstream, or a Routed. `here` bytes came along behind the head."""
+cdef int route_request(
+    Plane *p, Relay *r, const Head *h, size_t here, const Route **route,
+) noexcept nogil:
+    """Index of the upstream, or a Routed. `here` bytes came along behind the head. `route`: set to
+    the row that was found, or NULL."""
     cdef Asked a
     cdef size_t n = here if here < ROUTE_MAX else <size_t>ROUTE_MAX
     cdef size_t again
     cdef bint is_all
     r.routes_at = 0
+    route[0] = NULL
     if p.n_routes == 0:
         return 0
     if not names_a_model(h):
@@ -98,7 +106,7 @@ cdef int route_request(Plane *p, Relay *r, const Head *h, size_t here) noexcept 
         n = <size_t>h.length
     is_all = read_begin(p, r, h, n, &a)
     if a.has_model:
-        return find_route(p, &a)
+        return find_route(p, &a, route)
     if is_all or a.is_done or n == ROUTE_MAX:
         return p.default_upstream if p.default_upstream >= 0 else <int>ROUTE_NONE
     ask_for_body(p, r, h)

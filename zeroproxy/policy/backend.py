@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import aiohttp
 import orjson
 
-from zeroproxy.config import Config, Metering, Upstream
+from zeroproxy.config import Alias, Config, Metering, Upstream
 from zeroproxy.policy.addresses import Address
 
 NOTHING, AT_THE_END, WITH_EVERY_EVENT = 0, 1, 2  # asked.Wish of the data plane
@@ -98,20 +98,22 @@ def models_in(answer: Any) -> dict[str, Any]:
     return {m["id"]: m for m in listed if isinstance(m, dict) and isinstance(m.get("id"), str)}
 
 
-def merged(upstreams: Iterable[tuple[Sequence[str], Iterable[Any]]]) -> bytes:
+def merged(upstreams: Iterable[tuple[Sequence[Alias], Iterable[Any]]]) -> bytes:
     """One list of models out of those of several upstreams, as JSON. Each upstream: the models it
     is configured for (none: all nobody lists) and the answers of its endpoints. A model that is
     configured is listed even if its server has not said a word yet."""
     groups = [(tuple(names), answers) for names, answers in upstreams]
-    taken = {name for names, _ in groups for name in names}
+    taken = {alias.name for names, _ in groups for alias in names}
     found: dict[str, Any] = {}
     for names, answers in groups:
         said: dict[str, Any] = {}
         for answer in answers:
             said |= models_in(answer)
-        for name in names or [name for name in said if name not in taken]:
-            plain = {"id": name, "object": "model", "created": 0, "owned_by": "zeroproxy"}
-            found.setdefault(name, said.get(name, plain))
+        rest = [Alias(name=name, serves=name) for name in said if name not in taken]
+        for alias in names or rest:
+            plain = {"object": "model", "created": 0, "owned_by": "zeroproxy"}
+            model = said.get(alias.serves, plain) | {"id": alias.name}
+            found.setdefault(alias.name, model)
     return orjson.dumps({"object": "list", "data": list(found.values())})
 
 
@@ -136,7 +138,7 @@ class Backends:
             self._tasks.pop(index).cancel()
         for index, member in now.items():
             self._tell(member)
-            if (metering.inject_usage or len(self._upstreams) > 1) and index not in self._tasks:
+            if (metering.inject_usage or self._lists()) and index not in self._tasks:
                 self._tasks[index] = asyncio.ensure_future(self._learn(member))
 
     def _tell(self, member: Member) -> None:
@@ -158,14 +160,18 @@ class Backends:
             self._list_models()
             return
 
+    def _lists(self) -> bool:
+        """Whether the list of models is ours to give: several upstreams, or names of our own."""
+        return len(self._upstreams) > 1 or any(
+            alias.name != alias.serves for u in self._upstreams for alias in u.all_models()
+        )
+
     def _list_models(self) -> None:
-        """With several upstreams the list of models is ours to give."""
-        several = len(self._upstreams) > 1
         body = merged(
-            (u.models, [self._answers.get(e.url) for e in u.all_endpoints()])
+            (u.all_models(), [self._answers.get(e.url) for e in u.all_endpoints()])
             for u in self._upstreams
         )
-        self._engine.set_models(body if several else None)
+        self._engine.set_models(body if self._lists() else None)
 
     async def stop(self) -> None:
         for task in self._tasks.values():
