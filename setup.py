@@ -45,6 +45,7 @@ MODULES = (
     "answer",
     "dispatch",
     "editing",
+    "routing",
     "request",
     "response",
     "tunnel",

@@ -155,7 +155,11 @@ class Script:
             (f"http://up{k}", self._sockaddr(s), b"up%d.test" % k, 1, max_idle, idle_timeout)
             for k, s in enumerate(self.sources)
         ]
-        self.engine.add_upstream("vllm", specs, **{**UPSTREAM, **upstream})
+        names = upstream.pop("upstreams", ["vllm"])
+        for k, name in enumerate(names):
+            # One endpoint each; a single upstream has all.
+            mine = specs if len(names) == 1 else specs[k : k + 1]
+            self.engine.add_upstream(name, mine, **{**UPSTREAM, **upstream})
         for k in range(endpoints):
             self.engine.set_endpoint(k, wish=wish)
         self.listener = socket.create_server(("127.0.0.1", 0))

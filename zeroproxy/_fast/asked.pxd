@@ -1,5 +1,5 @@
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t
+from libc.stdint cimport int8_t, uint8_t
 
 from zeroproxy._fast.meter_types cimport Asked
 
@@ -21,11 +21,12 @@ cdef struct Edit:           # bytes to write between two bytes of the body
     const char *add         # static
     uint8_t n_add
     uint8_t skip            # bytes of the body that are left out for them
-    uint8_t was             # asked.Was: what stands there if the edit is taken back
-    uint8_t edited          # Edited
+    int8_t was              # asked.Was: what stands there if the edit is taken back
+    uint8_t edited          # Edited; 0: it must be made
 
 
 cdef void asked_begin(Asked *a, int wish) noexcept nogil
+cdef void asked_rename(Asked *a, const char *name, size_t len, size_t skip) noexcept nogil
 cdef size_t asked_feed(Asked *a, const char *at, size_t len, Edit *due) noexcept nogil
 cdef bint asked_is_in_model(const Asked *a) noexcept nogil
 cdef size_t asked_longest(int wish) noexcept nogil

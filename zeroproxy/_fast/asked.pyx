@@ -43,6 +43,7 @@ cdef enum Key:
 
 
 cdef enum Was:              # what an edit replaced
+    WAS_RENAMED = -1        # another name of the model: it stays
     WAS_NOTHING = 0
     WAS_FALSE
     WAS_NULL
@@ -63,6 +64,13 @@ cdef const char *TRUE_FOR_NULL = b"true"
 cdef void asked_begin(Asked *a, int wish) noexcept nogil:
     memset(a, 0, sizeof(Asked))
     a.wish = <unsigned char>wish
+
+
+cdef void asked_rename(Asked *a, const char *name, size_t len, size_t skip) noexcept nogil:
+    """Offer `name` (borrowed, as JSON) for the `skip` bytes of the model's, quotes included."""
+    a.rename = name
+    a.rename_len = <unsigned char>len
+    a.rename_skip = <unsigned char>skip
 
 
 cdef size_t length_of(const char *text) noexcept nogil:
@@ -87,6 +95,8 @@ cdef int asked_woken(const Asked *a) noexcept nogil:
 
 cdef void edit_undo(char *at, size_t n, int was) noexcept nogil:
     """Take back an edit of `n` bytes that begins at `at`; `was`: Edit.was."""
+    if was == WAS_RENAMED:
+        return
     memset(at, c' ', n)
     if was == WAS_FALSE:
         memcpy(at, b"false", 5)
@@ -100,7 +110,7 @@ cdef void edit_undo(char *at, size_t n, int was) noexcept nogil:
 cdef void offer(Asked *a, Edit *due, const char *add, int was, int edited) noexcept nogil:
     due.add = add
     due.n_add = <unsigned char>length_of(add)
-    due.was = <unsigned char>was
+    due.was = <signed char>was
     due.skip = 5 if was == WAS_FALSE else 4 if was == WAS_NULL else 0
     due.edited = <unsigned char>edited
 
@@ -152,6 +162,17 @@ cdef void offer_for_value(Asked *a, char first, Edit *due) noexcept nogil:
         offer(a, due, TRUE_FOR_FALSE if first == c'f' else TRUE_FOR_NULL, was, EDITED_USAGE)
     elif a.key == KEY_RUNNING and first != c't' and wanted(a) & EDITED_RUNNING:
         offer(a, due, TRUE_FOR_FALSE if first == c'f' else TRUE_FOR_NULL, was, EDITED_RUNNING)
+
+
+cdef void offer_name(Asked *a, Edit *due) noexcept nogil:
+    """The model's name is about to begin, and the server calls it something else."""
+    due.add = a.rename
+    due.n_add = a.rename_len
+    due.skip = a.rename_skip
+    due.was = WAS_RENAMED
+    due.edited = 0
+    a.rename_len = 0
+    a.key = KEY_OTHER
 
 
 # ---------------------------------------------------------------- the walk
@@ -230,6 +251,8 @@ cdef size_t step_string(Asked *a, const char *at, size_t k, size_t len) noexcept
     if a.state == ASKED_KEY:
         end_key(a)
     else:
+        if a.key == KEY_MODEL and a.has_model < 255:
+            a.has_model += 1
         a.key = KEY_OTHER
         a.state = ASKED_PLAIN
     return k + n + 1
@@ -266,6 +289,9 @@ cdef size_t begin_value(Asked *a, const char *at, size_t k, Edit *due) noexcept 
         a.state = ASKED_NUMBER
         a.n = c - c'0'
         return k + 1
+    if a.key == KEY_MODEL and c == c'"' and a.rename_len:
+        offer_name(a, due)
+        return k
     # A string or a number where a boolean belongs: some servers convert it, we do not guess.
     a.is_frozen |= a.key in (KEY_OPTIONS, KEY_USAGE, KEY_RUNNING, KEY_STREAM)
     if a.key != KEY_MODEL or c != c'"':

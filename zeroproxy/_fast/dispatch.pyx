@@ -28,7 +28,8 @@ from zeroproxy._fast.conn cimport (
 from zeroproxy._fast.deadline cimport arm
 from zeroproxy._fast.endpoint cimport endpoint_connect, endpoint_take_idle, upstream_pick
 from zeroproxy._fast.exchange cimport Attempt, exchange_step, may_retry
-from zeroproxy._fast.plane cimport USAGE_REFUSED, Endpoint, Plane, Relay, Upstream
+from zeroproxy._fast.plane cimport Endpoint, Plane, Relay, Upstream
+from zeroproxy._fast.record cimport USAGE_REFUSED
 from zeroproxy._fast.settle cimport (
     blame,
     give_back_all,

@@ -21,13 +21,15 @@ Law. Adding a door is a design decision (ARCHITECTURE.md). Nothing here runs per
 
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy
 
 from zeroproxy._fast.buffer cimport pool_close, pool_init
 from zeroproxy._fast.clock cimport clock_monotonic_ns
 from zeroproxy._fast.endpoint cimport endpoint_drop_idle, endpoint_prewarm
 from zeroproxy._fast.identity cimport identity_init
 from zeroproxy._fast.invariant cimport ZP_DEBUG
-from zeroproxy._fast.plane cimport Conn, Endpoint, Limits, Listener, Plane, Record, Upstream
+from zeroproxy._fast.plane cimport Conn, Endpoint, Limits, Listener, Plane, Record
+from zeroproxy._fast.plane cimport Upstream
 from zeroproxy._fast.reactor cimport reactor_add, reactor_close, reactor_init, reactor_poll
 from zeroproxy._fast.reactor cimport reactor_remove
 from zeroproxy._fast.relay cimport (
@@ -44,6 +46,7 @@ from zeroproxy._fast.roster cimport (
     roster_add_upstream,
     roster_remove,
     roster_set_endpoint,
+    roster_set_routes,
     roster_set_upstream,
 )
 from zeroproxy._fast.settle cimport admit_waiting
@@ -172,6 +175,24 @@ cdef class Engine:
         for spec in endpoints:
             self.add_endpoint(u.index, spec)
         return u.index
+
+    def set_routes(self, routes, default):
+        """`routes`: (model, index of its upstream, what the server calls it as JSON or b"") each;
+        `default`: the upstream of all others, None: they are answered 404. No routes: all to the
+        first. Call it between turns only."""
+        roster_set_routes(self.p, routes, -1 if default is None else default)
+
+    def set_models(self, bytes body):
+        """What GET /v1/models is answered here; None: it is passed on."""
+        cdef char *copy = NULL
+        if body is not None:
+            copy = <char *>malloc(max(len(body), 1))
+            if copy == NULL:
+                raise MemoryError
+            memcpy(copy, <const char *>body, len(body))
+        free(self.p.models)
+        self.p.models = copy
+        self.p.models_len = 0 if body is None else len(body)
 
     def set_upstream(self, index, **words):
         """balance, max_inflight, queue, queue_timeout, connect, first_byte, stream_idle, total,
@@ -349,6 +370,11 @@ cdef class Engine:
             free(p.upstreams[i].endpoints)
             free(p.upstreams[i])
         free(p.upstreams)
+        free(p.routes)
+        for i in range(p.n_old_routes):
+            free(p.old_routes[i])
+        free(p.old_routes)
+        free(p.models)
         free(p.listeners)
         free(p.scratch)
         free(p.compose)

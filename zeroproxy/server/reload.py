@@ -40,6 +40,7 @@ LIVE = (
     "upstream.admission",
     "upstream.balance",
     "upstream.endpoints",
+    "upstream.models",
     "upstream.pool",
     "upstream.retry",
     "upstream.timeouts",
