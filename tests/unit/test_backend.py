@@ -21,7 +21,7 @@ def models(*names, owner="vllm"):
     ("kind", "metering", "wish"),
     [
         ("vllm", Metering(), 2),
-        ("sglang", Metering(), 2),
+        ("sglang", Metering(), 3),
         ("llamacpp", Metering(), 0),
         ("fastchat", Metering(), 0),
         ("something", Metering(), 1),
