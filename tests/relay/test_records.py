@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from tests.relay.test_editing import LAST, REFUSAL, TEXT, answer, ask
-from tests.support.script import SSE_HEAD, ok, play
+from tests.relay.test_editing import LAST, REFUSAL, TEXT, answer, ask, unchunk
+from tests.support.script import SSE_HEAD, chunk, event, get, ok, play, split_head
 
 # ---------------------------------------------------------------- records
 
@@ -41,6 +41,24 @@ def test_own_time_is_measured_where_a_caller_waits_for_it():
         (record,) = script.records()
         assert own["n"] == 1
         assert 0 < own["sum_ns"] < record["total_ns"]
+
+
+@pytest.mark.parametrize("piece", [b"", b'data: {"cho'])
+def test_an_answer_to_a_get_is_not_counted_and_its_cut_is_told_only_between_events(piece):
+    with play() as script:
+        d = script.downstream()
+        d.send(get(b"/v1/responses/1?stream=true"))
+        u = script.upstream()
+        u.receive()
+        u.send(SSE_HEAD + chunk(event(TEXT % b"") + event(LAST) + piece))
+        u.close()
+        _, body = split_head(d.receive())
+        assert unchunk(body).startswith(event(TEXT % b"") + event(LAST) + piece)
+        assert (b'{"error":' in body) is (piece == b"")
+        (record,) = script.records()
+        assert (record["exactness"], record["finish"], record["prompt_tokens"]) == (
+            "none", "", None,
+        )  # fmt: skip
 
 
 # ---------------------------------------------------------------- traces

@@ -137,6 +137,7 @@ cdef struct Meter:
     uint8_t is_blank        # nothing on this line yet
     uint8_t has_data        # this event has data
     uint8_t is_over         # [DONE] was seen: what follows is relayed, not counted
+    uint8_t is_mute         # only edges are looked for: this answer is not to be counted
     uint8_t is_ended        # the dialect's own end was seen
     uint8_t has_failed      # an error was reported in the body
     uint8_t is_clipped      # more choices than slots

@@ -144,8 +144,12 @@ cdef void meter_response(Relay *r, const Head *h) noexcept nogil:
     if is_coded:
         kind = KIND_NONE
     r.is_streamed = kind == KIND_EVENTS or kind == KIND_LINES
-    turn_to_response(r, kind if r.method == METHOD_POST else <int>KIND_NONE)
-    if r.method != METHOD_POST or h.status >= 300:
+    turn_to_response(r, kind)
+    if r.method != METHOD_POST:
+        # Where events end must be known all the same: a cut is told between two of them.
+        r.read.meter.is_mute = r.read.meter.is_over = 1
+        return
+    if h.status >= 300:
         return
     meter_path(&r.read.meter, r.path, r.path_len)
     for i in range(h.n_fields):
