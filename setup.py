@@ -46,6 +46,7 @@ MODULES = (
     "answer",
     "dispatch",
     "editing",
+    "routing",
     "request",
     "response",
     "tunnel",

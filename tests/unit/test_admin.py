@@ -31,7 +31,7 @@ class Source:
             "reused": 5, "stale": 2, "failures": 0, "busy": 4,
             "breaker": {"state": "half_open", "to": {"closed": 1, "half_open": 2, "open": 3}},
         }  # fmt: skip
-        names = ("ttft", "request", "queue_wait", "gap")
+        names = ("ttft", "request", "queue_wait", "gap", "overhead")
         return {
             "version": "1.2.3", "phase": "serving",
             "connections": {"downstream": 4, "idle": 3, "accepted": 11, "refused": 1,

@@ -63,6 +63,8 @@ cdef int dialect_of(const char *path, size_t len) noexcept nogil:
 cdef const char *status_phrase(int status) noexcept nogil:
     if status == 400:
         return b"Bad Request"
+    if status == 404:
+        return b"Not Found"
     if status == 405:
         return b"Method Not Allowed"
     if status == 408:
@@ -159,11 +161,29 @@ cdef int retry_after(const Plane *p, const Relay *r) noexcept nogil:
     return <int>((wait + NS_PER_S - 1) // NS_PER_S) if wait else 1
 
 
+cdef bint send_models(Plane *p, Relay *r) noexcept nogil:
+    """The list of models, which several upstreams make up."""
+    cdef int n = snprintf(
+        p.compose, BLOCK_LARGE,
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
+        b"X-Request-Id: %.*s\r\n%s\r\n",
+        <int>p.models_len, <int>r.id_len, r.request_id,
+        <const char *>b"Connection: close\r\n" if r.asks_close else <const char *>b"",
+    )
+    r.status = 200
+    r.head_sent = 1
+    r.bytes_out = p.models_len
+    return conn_send(p, &r.down, p.compose, <size_t>n) \
+        and conn_send(p, &r.down, p.models, p.models_len)
+
+
 cdef bint send_answer(Plane *p, Relay *r) noexcept nogil:
     """Send the error the relay's outcome calls for. 0: the downstream conn is broken."""
     cdef char[512] body
     cdef char[40] later
     cdef int n, status
+    if r.is_models:
+        return send_models(p, r)
     status = fault_status(r.fault) if r.fault != FAULT_NONE and r.blame == BLAME_DOWNSTREAM \
         else outcome_status(r.blame, r.cause)
     cdef int size = write_error_json(r, status, body, sizeof(body))

@@ -46,6 +46,8 @@ from zeroproxy._fast.roster cimport (
     roster_add_upstream,
     roster_remove,
     roster_set_endpoint,
+    roster_set_models,
+    roster_set_routes,
     roster_set_upstream,
 )
 from zeroproxy._fast.settle cimport admit_waiting
@@ -176,6 +178,16 @@ cdef class Engine:
             self.add_endpoint(u.index, spec)
         return u.index
 
+    def set_routes(self, routes, default):
+        """`routes`: (model, index of its upstream, what the server calls it as JSON or b"") each;
+        `default`: the upstream of all others, None: they are answered 404. No routes: all to the
+        first. Call it between turns only."""
+        roster_set_routes(self.p, routes, -1 if default is None else default)
+
+    def set_models(self, bytes body):
+        """What GET /v1/models is answered here; None: it is passed on."""
+        roster_set_models(self.p, body)
+
     def set_upstream(self, index, **words):
         """balance, max_inflight, queue, queue_timeout, connect, first_byte, stream_idle, total,
         attempts, retry_on_busy, breaker (a dict; absent: off); times in seconds, 0: none. Call
@@ -214,7 +226,7 @@ cdef class Engine:
                      idle_timeout=None, wish=None):
         """Write the words of one endpoint; one that leaves rotation loses its idle conns. A
         removed endpoint obeys no word. `wish`: what to ask for on a caller's behalf, 0 nothing, 1
-        usage at the end, 2 with every event."""
+        usage at the end, 2 with every event, 3 the same where either is said without the other."""
         cdef Endpoint *e = self.endpoint_at(index)
         self.p.now_ns = clock_monotonic_ns()
         if not e.removed:
@@ -367,6 +379,11 @@ cdef class Engine:
             free(p.upstreams[i].endpoints)
             free(p.upstreams[i])
         free(p.upstreams)
+        free(p.routes)
+        for i in range(p.n_old_routes):
+            free(p.old_routes[i])
+        free(p.old_routes)
+        free(p.models)
         free(p.listeners)
         free(p.scratch)
         free(p.compose)

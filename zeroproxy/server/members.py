@@ -8,12 +8,13 @@ Law 2. `change` adds before it removes, and what can fail is the adding: it is u
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zeroproxy._fast.engine import Engine
-from zeroproxy.config import Breaker, Config, Endpoint, Upstream
+from zeroproxy.config import Alias, Breaker, Config, Endpoint, Upstream
 from zeroproxy.errors import ReloadError
 from zeroproxy.policy.addresses import Address, resolve
 
@@ -80,6 +81,11 @@ def breaker_words(breaker: Breaker) -> BreakerWords:
     }
 
 
+def own_name(alias: Alias) -> bytes:
+    """What the server calls it, as JSON; empty: the same."""
+    return b"" if alias.serves == alias.name else json.dumps(alias.serves).encode()
+
+
 class Members:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -108,6 +114,20 @@ class Members:
             k = self._engine.add_upstream(upstream.name, [], **words(upstream))
             group = {e.url: self._add(k, upstream, e, found) for e in upstream.all_endpoints()}
             self._groups.append(group)
+        self._route(config)
+
+    def _route(self, config: Config) -> None:
+        """Several upstreams are told apart by model; to a single one everything goes."""
+        routes = [
+            (alias.name, k, own_name(alias))
+            for k, upstream in enumerate(config.upstream)
+            for alias in upstream.all_models()
+        ]
+        several = len(config.upstream) > 1 or any(real for _, _, real in routes)
+        rest = next((k for k, u in enumerate(config.upstream) if not u.models), None)
+        # A single upstream takes what nobody lists too; its list is for the names.
+        rest = 0 if len(config.upstream) == 1 else rest
+        self._engine.set_routes(routes if several else [], rest)
 
     def change(self, config: Config, addresses: Addresses) -> None:
         """From the set in force to that of `config`, upstream by upstream in the same order.
@@ -128,6 +148,7 @@ class Members:
                     idle_timeout=upstream.pool.idle_timeout,
                 )
             self._engine.set_upstream(k, **words(upstream))
+        self._route(config)
 
     def _add_new(self, config: Config, addresses: Addresses) -> list[dict[str, Member]]:
         added: list[dict[str, Member]] = []

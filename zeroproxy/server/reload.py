@@ -42,6 +42,7 @@ LIVE = (
     "upstream.breaker",
     "upstream.endpoints",
     "upstream.health",
+    "upstream.models",
     "upstream.pool",
     "upstream.preset",
     "upstream.retry",

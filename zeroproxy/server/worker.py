@@ -95,7 +95,7 @@ class Worker:
         """The set of endpoints, or what is asked of them, has changed."""
         if self.members is not None and self.backends is not None:
             self.readiness.watch(self.members.addresses())
-            self.backends.watch(self.members.all(), self.config.metering)
+            self.backends.watch(self.members.all(), self.config)
         if self.members is not None and self.health is not None:
             self.health.watch(
                 [(u, self.members.group(k)) for k, u in enumerate(self.config.upstream)]
