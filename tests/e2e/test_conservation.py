@@ -51,7 +51,8 @@ class World:
         """The k-th of configurations that differ in endpoints, weights and limits."""
         urls = [sim.url for sim in self.sims][: 1 if k % 3 == 2 else 2]
         weighed = [f'{{ url = "{url}", weight = {1 + (k + n) % 3} }}' for n, url in enumerate(urls)]
-        upstream = upstream_toml().replace("[]", f"[{', '.join(weighed)}]")
+        # Most requests are to fail here: no breaker may spare the endpoints.
+        upstream = upstream_toml(breaker="{ failures = 0 }").replace("[]", f"[{', '.join(weighed)}]")
         return (
             f'[limits]\nheader_count = {50 + k}\n{upstream}[metering]\nledger = "{self.ledger}"\n'
             f'ring = {self.ring}\ncontinuous_usage = "always"\nsinks = [\n'

@@ -21,8 +21,12 @@ FILES = sorted(p.stem for p in HTTP.glob("*.jsonl"))
 def test_no_case_fails(name, tmp_path):
     backend = free_port()
     # The runner's backend begins to listen after the proxy: readiness is not waited for.
-    # A backend that counts requests must not be asked what it is.
-    text = upstream_toml(f"http://127.0.0.1:{backend}") + "[metering]\ninject_usage = false\n"
+    # A backend that counts requests must not be asked what it is, or whether it is well; one that
+    # answers nonsense on purpose must be asked again.
+    text = upstream_toml(
+        f"http://127.0.0.1:{backend}", health='{ path = "" }', breaker="{ failures = 0 }"
+    )
+    text += "[metering]\ninject_usage = false\n"
     with ProxyProcess(text, wait_ready=False) as proxy:
         done = subprocess.run(
             [sys.executable, str(HTTP / "run_cases.py"), "--proxy", f"127.0.0.1:{proxy.port}",

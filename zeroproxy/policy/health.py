@@ -98,10 +98,9 @@ async def ask(address: Address, settings: Settings, is_guess: bool) -> str:
 class Rounds:
     """The endpoints of one upstream, and the task that asks them."""
 
-    def __init__(
-        self, engine: Engine, say: Callable[[str], None], kind_of: Callable[[str], str]
-    ) -> None:
-        self._engine, self._say, self._kind_of = engine, say, kind_of
+    def __init__(self, health: Health) -> None:
+        self._health = health
+        self._engine, self._say, self._kind_of = health.engine, health.say, health.kind_of
         self._settings = Settings()
         self._preset = ""
         self._wake = asyncio.Event()
@@ -216,6 +215,7 @@ class Rounds:
         self._engine.set_endpoint(s.member.index, up=is_up)
         url = s.member.address.url
         self._say(f"{url} is back in rotation" if is_up else f"{url} is out: {s.reason}")
+        self._health.changed()
 
     # ------------------------------------------------------------ silence
 
@@ -261,24 +261,26 @@ class Rounds:
 
 
 class Health:
-    """All upstreams. `say` takes one line for the operator. Use it on the loop."""
+    """All upstreams. `say` takes one line for the operator; `changed` is called when an endpoint
+    has left rotation or come back. Use it on the loop."""
 
     def __init__(
         self, engine: Engine, say: Callable[[str], None], kind_of: Callable[[str], str]
     ) -> None:
-        self._engine, self._say, self._kind_of = engine, say, kind_of
+        self.engine, self.say, self.kind_of = engine, say, kind_of
+        self.changed: Callable[[], None] = lambda: None
         self._rounds: list[Rounds] = []
         self._moves: dict[int, dict[str, int]] = {}
 
     def watch(self, groups: Sequence[tuple[Upstream, Sequence[Member]]]) -> None:
         while len(self._rounds) < len(groups):
-            self._rounds.append(Rounds(self._engine, self._say, self._kind_of))
+            self._rounds.append(Rounds(self))
         for rounds, (upstream, members) in zip(self._rounds, groups, strict=True):
             rounds.watch(upstream, members)
 
     def look(self) -> None:
         """A breaker has moved: say so, and ask those that have opened."""
-        for vitals in self._engine.vitals():
+        for vitals in self.engine.vitals():
             index, breaker = vitals["index"], vitals["breaker"]
             before = self._moves.get(index, dict.fromkeys(breaker["to"], 0))
             self._moves[index] = breaker["to"]
@@ -298,7 +300,7 @@ class Health:
             if n != before[name]
         )
         later = f"; half open in {due:.1f} s" if breaker["state"] == "open" else ""
-        self._say(f"{self._url(index)}: breaker {moves}, now {breaker['state']}{later}")
+        self.say(f"{self._url(index)}: breaker {moves}, now {breaker['state']}{later}")
 
     def _url(self, index: int) -> str:
         found = [r.standings[index] for r in self._rounds if index in r.standings]

@@ -75,6 +75,7 @@ class Worker:
             self.members.fill(self.config, addresses)
             self.backends = Backends(self.engine)
             self.health = Health(self.engine, say, self._kind_of)
+            self.health.changed = self.look
             if self.config.otel.endpoint:
                 self.engine.set_tracing(self.config.otel.sample)
             self.metering = Metering(self.config, self.engine)
@@ -184,6 +185,7 @@ class Worker:
             self.engine.set_endpoint(index, draining=drain)
         if not indices:
             return None
+        self.look()
         say(f"{url} is {'draining' if drain else 'no longer draining'}")
         inflight = sum(v["inflight"] for v in self.engine.vitals() if v["index"] in indices)
         return {"url": url, "draining": drain, "inflight": inflight}
