@@ -29,7 +29,6 @@ NOT_YET: dict[str, tuple[str, Any]] = {
     "upstream.preset": ("server presets", ""),
     "upstream.health": ("active health checks", None),
     "upstream.breaker": ("circuit breakers", None),
-    "upstream.pool.prewarm": ("pre-warmed connections", 0),
     # An empty [auth] would look like a closed door: refused whatever it says.
     "auth": ("API keys", None),
 }

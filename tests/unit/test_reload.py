@@ -148,7 +148,10 @@ class FakeEngine:
     def remove_endpoint(self, index):
         self.live.discard(index)
 
-    def set_endpoint(self, index, *, weight, max_idle, idle_timeout):
+    def set_pool(self, index, **words):
+        assert index in self.live
+
+    def set_endpoint(self, index, *, weight):
         assert index in self.live
         self.weights[index] = weight
 

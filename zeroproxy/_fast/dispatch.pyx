@@ -25,9 +25,11 @@ from zeroproxy._fast.conn cimport (
     conn_shut,
 )
 from zeroproxy._fast.deadline cimport arm
-from zeroproxy._fast.endpoint cimport endpoint_connect, endpoint_take_idle, upstream_pick
+from zeroproxy._fast.endpoint cimport upstream_pick
 from zeroproxy._fast.exchange cimport Attempt, exchange_step, may_retry
+from zeroproxy._fast.keepalive cimport keepalive_forget, keepalive_lower
 from zeroproxy._fast.plane cimport USAGE_REFUSED, Endpoint, Plane, Relay, Upstream
+from zeroproxy._fast.room cimport room_for, room_is_ours_to_blame, room_take
 from zeroproxy._fast.settle cimport (
     blame,
     give_back_all,
@@ -37,7 +39,6 @@ from zeroproxy._fast.settle cimport (
     relay_reset,
     write_record,
 )
-from zeroproxy._fast.sock cimport EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
 from zeroproxy._fast.types cimport (
     ACT_ADMIT,
     ACT_ANSWER,
@@ -123,31 +124,30 @@ cdef int connect_attempt(Plane *p, Relay *r) noexcept nogil:
     if e == NULL:
         blame(r, BLAME_UPSTREAM, CAUSE_NO_ENDPOINT)
         return IN_REFUSED
+    e = room_for(p, r, e)
+    if e == NULL:
+        if r.waits_conn:
+            return NOTHING
+        blame(r, BLAME_OURSELVES, CAUSE_OVERLOAD)
+        return IN_REFUSED
     r.endpoint = e
     r.on_endpoint = 1
     e.inflight += 1
     r.tried += 1
     r.attempt_ns = p.now_ns
     r.sent_ns = 0
-    r.up = endpoint_take_idle(p, e)
-    if r.up != NULL:
-        r.was_reused = r.up.served != 0
-        r.up.owner = r
-        return IN_CONNECTED
-    r.was_reused = 0
-    r.up = endpoint_connect(p, e)
+    room_take(p, r)
     if r.up == NULL:
-        if is_our_poverty():
+        if room_is_ours_to_blame():
             blame(r, BLAME_OURSELVES, CAUSE_OVERLOAD)
             return IN_REFUSED
         return attempt_lost(p, r, CAUSE_REFUSED)
-    r.up.owner = r
-    return NOTHING
+    return IN_CONNECTED if r.was_reused else NOTHING
 
 
-cdef bint is_our_poverty() noexcept nogil:
-    """Whether a connect failed for want of a descriptor or memory: no other endpoint would help."""
-    return errno == EMFILE or errno == ENFILE or errno == ENOMEM or errno == ENOBUFS
+cdef void connect_waiting(Plane *p, Relay *r) noexcept nogil:
+    """There may be a conn for an exchange that waits for one."""
+    feed(p, r, connect_attempt(p, r))
 
 
 cdef void undo_edits(Relay *r) noexcept nogil:
@@ -198,11 +198,9 @@ cdef void describe_attempt(const Relay *r, Attempt *a) noexcept nogil:
     a.busy = 0
     a.timed_out = 0
     a.tried = r.tried
-    # A reused conn that died says nothing about the endpoint, and is free of charge once: with
+    # A rested conn that died says nothing about the endpoint, and is free of charge once: with
     # attempts = 1 the race with a server's keep-alive would otherwise still reach the caller.
-    a.attempts = <int>r.terms.attempts
-    if r.was_reused and r.tried == 1:
-        a.attempts += 1
+    a.attempts = <int>r.terms.attempts + (r.was_reused or r.needs_new)
 
 
 cdef int attempt_lost(Plane *p, Relay *r, int why) noexcept nogil:
@@ -215,7 +213,12 @@ cdef int attempt_lost(Plane *p, Relay *r, int why) noexcept nogil:
         r.endpoint.n_connect_failures += 1
         # Another server may come up at this address.
         r.endpoint.takes_usage = r.endpoint.refuses_usage = 0
+        keepalive_forget(r.endpoint)
     if may_retry(&a):
+        if a.connected:
+            keepalive_lower(r.endpoint, r.up, r.attempt_ns)
+            r.endpoint.n_stale_retries += 1
+            r.needs_new = 1
         return IN_LOST_MAY_RETRY
     blame(r, BLAME_UPSTREAM, why)
     return IN_LOST

@@ -1,5 +1,3 @@
-from libc.stdint cimport uint32_t
-
 from zeroproxy._fast.plane cimport Conn, Endpoint, Plane, Upstream
 
 
@@ -12,7 +10,10 @@ cdef Conn *endpoint_take_idle(Plane *p, Endpoint *e) noexcept nogil
 cdef Conn *endpoint_connect(Plane *p, Endpoint *e) noexcept nogil
 cdef void endpoint_put_idle(Plane *p, Conn *c) noexcept nogil
 cdef void endpoint_discard(Plane *p, Conn *c) noexcept nogil
-cdef void endpoint_idle_ready(Plane *p, Conn *c) noexcept nogil
-cdef void endpoint_idle_due(Plane *p, Conn *c) noexcept nogil
-cdef uint32_t endpoint_prewarm(Plane *p, Endpoint *e, uint32_t n) noexcept nogil
+cdef void unlink_idle(Endpoint *e, Conn *c) noexcept nogil
+cdef void endpoint_retire(Plane *p, Conn *c, int why) noexcept nogil
+cdef void endpoint_lose_idle(Plane *p, Conn *c) noexcept nogil
+cdef bint endpoint_has_room(const Plane *p, const Endpoint *e) noexcept nogil
+cdef void endpoint_want_warm(Plane *p, Endpoint *e) noexcept nogil
 cdef void endpoint_drop_idle(Plane *p, Endpoint *e) noexcept nogil
+cdef void endpoint_drop_oldest(Plane *p, Endpoint *e) noexcept nogil

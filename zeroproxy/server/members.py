@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zeroproxy._fast.engine import Engine
-from zeroproxy.config import Config, Endpoint, Upstream
+from zeroproxy.config import Config, Endpoint, Pool, Upstream
 from zeroproxy.errors import ReloadError
 from zeroproxy.policy.addresses import Address, resolve
 
 if TYPE_CHECKING:
-    from zeroproxy._fast.engine import UpstreamWords
+    from zeroproxy._fast.engine import PoolWords, UpstreamWords
 
 BALANCE = {"round_robin": 0, "least_inflight": 1}
 
@@ -66,6 +66,20 @@ def words(upstream: Upstream) -> UpstreamWords:
     }
 
 
+def pool_words(pool: Pool) -> PoolWords:
+    """What the engine is told of the connections to one endpoint."""
+    return {
+        "max_idle": pool.max_idle,
+        "idle_timeout": pool.idle_timeout,
+        "max_age": pool.max_age,
+        "max_requests": pool.max_requests,
+        "max_connections": pool.max_connections,
+        "learns": pool.keep_alive == "learn",
+        "prewarm": pool.prewarm,
+        "prewarm_idle": pool.prewarm_idle,
+    }
+
+
 class Members:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -99,12 +113,8 @@ class Members:
                     self._engine.remove_endpoint(member.index)
             self._groups[k] = {url: group[url] for url in wanted}
             for url, endpoint in wanted.items():
-                self._engine.set_endpoint(
-                    group[url].index,
-                    weight=endpoint.weight,
-                    max_idle=upstream.pool.max_idle,
-                    idle_timeout=upstream.pool.idle_timeout,
-                )
+                self._engine.set_endpoint(group[url].index, weight=endpoint.weight)
+                self._engine.set_pool(group[url].index, **pool_words(upstream.pool))
             self._engine.set_upstream(k, **words(upstream))
 
     def _add_new(self, config: Config, addresses: Addresses) -> list[dict[str, Member]]:
@@ -127,7 +137,6 @@ class Members:
         self, k: int, upstream: Upstream, endpoint: Endpoint, found: Mapping[str, Address]
     ) -> Member:
         address = found[endpoint.url]
-        pool = upstream.pool
-        spec = (address.url, address.sockaddr, address.authority, endpoint.weight, pool.max_idle,
-                pool.idle_timeout)  # fmt: skip
+        spec = (address.url, address.sockaddr, address.authority, endpoint.weight,
+                pool_words(upstream.pool))  # fmt: skip
         return Member(self._engine.add_endpoint(k, spec), address)

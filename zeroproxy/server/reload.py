@@ -39,6 +39,7 @@ LIVE = (
     "server.via",
     "upstream.admission",
     "upstream.balance",
+    "upstream.dns_ttl",
     "upstream.endpoints",
     "upstream.pool",
     "upstream.retry",

@@ -54,6 +54,7 @@ class Worker:
         self.metering: Metering | None = None
         self.backends: Backends | None = None
         self.drain_asked = asyncio.Event()
+        self._was_warm = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started = time.monotonic()
 
@@ -152,7 +153,22 @@ class Worker:
         """Whether traffic should be sent here, and if not, why."""
         if self.phase != "serving":
             return False, [f"the proxy is {self.phase}"]
-        return self.readiness.state()
+        is_ready, reasons = self.readiness.state()
+        if is_ready and not self._was_warm:
+            cold = self._cold()
+            self._was_warm = not cold
+            return not cold, cold
+        return is_ready, reasons
+
+    def _cold(self) -> list[str]:
+        """Endpoints whose first connections are still being opened."""
+        assert self.engine is not None
+        return [
+            f"{endpoint['url']}: its first connections are being opened"
+            for upstream in self.engine.snapshot()["upstreams"]
+            for endpoint in upstream["endpoints"]
+            if not endpoint["pool"]["is_warm"]
+        ]
 
     async def reload_file(self) -> list[str]:
         """Put in force what the file says now; returns the keys that changed. Raises ConfigError

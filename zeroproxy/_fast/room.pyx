@@ -1,0 +1,78 @@
+"""A conn for an attempt: where there is room for one, a rested one or a new one.
+
+Law 1. `pool.max_connections` is per endpoint; who finds every endpoint at its cap waits in its
+       upstream's line, in the order of arrival and no longer than `admission.queue_timeout`.
+Law 2. A rested conn may be dead by the time it is used. So what could not be sent again (a request
+       too long to be held) goes out on a new one, and so does what has met a dead one before.
+"""
+
+from zeroproxy._fast.buffer cimport buffer_len
+from zeroproxy._fast.endpoint cimport (
+    endpoint_connect,
+    endpoint_drop_oldest,
+    endpoint_take_idle,
+    upstream_pick,
+)
+from zeroproxy._fast.plane cimport Endpoint, Plane, Relay, Upstream
+from zeroproxy._fast.settle cimport stop_waiting, wait_for_conn
+from zeroproxy._fast.sock cimport EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
+from zeroproxy._fast.types cimport BLOCK_LARGE, FRAMING_CHUNKED
+
+cdef enum:
+    SPARE = 4096            # of the held block: request.body_room stops that far from its end
+
+
+cdef bint needs_new(const Relay *r) noexcept nogil:
+    if r.needs_new or r.ask.done:
+        return r.needs_new
+    return (
+        not r.replayable or r.ask.framing == FRAMING_CHUNKED
+        or r.ask.left + buffer_len(&r.held) + SPARE > BLOCK_LARGE
+    )
+
+
+cdef bint has_room(const Endpoint *e) noexcept nogil:
+    return e.pool.max_connections == 0 or e.n_idle != 0 or e.n_conns < e.pool.max_connections
+
+
+cdef Endpoint *room_for(Plane *p, Relay *r, Endpoint *first) noexcept nogil:
+    """`first`, or another endpoint with room; NULL: r waits in line, or (r.waits_conn is 0) the
+    line is full."""
+    cdef Upstream *u = r.upstream
+    cdef Endpoint *e = first
+    if u.wait_head == NULL or u.wait_head == r:
+        for _ in range(u.n_endpoints):
+            if has_room(e):
+                if r.waits_conn:
+                    # It was queued until now, whatever for.
+                    r.admitted_ns = p.now_ns
+                    stop_waiting(p, r)
+                return e
+            e = upstream_pick(u, e)
+            if e == NULL:
+                break
+    if r.waits_conn or u.n_waiting < u.queue_max:
+        wait_for_conn(p, r)
+    return NULL
+
+
+cdef void room_take(Plane *p, Relay *r) noexcept nogil:
+    """Give r a conn to r.endpoint: rested (`was_reused`), or new and connecting; r.up stays NULL
+    if it cannot be opened."""
+    cdef Endpoint *e = r.endpoint
+    cdef bint is_new = needs_new(r)
+    r.was_reused = 0
+    r.up = NULL if is_new else endpoint_take_idle(p, e)
+    if r.up != NULL:
+        r.was_reused = 1
+    else:
+        if e.pool.max_connections and e.n_conns >= e.pool.max_connections:
+            endpoint_drop_oldest(p, e)
+        r.up = endpoint_connect(p, e)
+    if r.up != NULL:
+        r.up.owner = r
+
+
+cdef bint room_is_ours_to_blame() noexcept nogil:
+    """Whether a connect failed for want of a descriptor or memory: no other endpoint would help."""
+    return errno == EMFILE or errno == ENFILE or errno == ENOMEM or errno == ENOBUFS
