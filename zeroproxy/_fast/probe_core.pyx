@@ -14,7 +14,17 @@ from zeroproxy._fast.buffer cimport (
     pool_init,
 )
 from zeroproxy._fast.exchange cimport Attempt, exchange_step, may_retry
-from zeroproxy._fast.plane cimport Conn, Histogram, Plane, Record, Relay, Timer, Wheel
+from zeroproxy._fast.keepalive cimport keepalive_limit, keepalive_lower, keepalive_raise
+from zeroproxy._fast.plane cimport (
+    Conn,
+    Endpoint,
+    Histogram,
+    Plane,
+    Record,
+    Relay,
+    Timer,
+    Wheel,
+)
 from zeroproxy._fast.ring cimport Ring, ring_close, ring_init, ring_pop, ring_push
 from zeroproxy._fast.stats cimport BUCKETS, histogram_add, histogram_bound
 from zeroproxy._fast.timer cimport (
@@ -195,6 +205,27 @@ cdef class WheelProbe:
 
     def __dealloc__(self):
         wheel_close(self.w)
+
+
+cdef class KeepaliveProbe:
+    """What one endpoint has taught, at times the test names (seconds)."""
+
+    cdef Endpoint e
+
+    def __init__(self, idle_timeout):
+        self.e.pool.idle_ns = <uint64_t>(idle_timeout * 1e9)
+        self.e.pool.learns = 1
+
+    def closed_after(self, rest, now):
+        cdef Conn c
+        c.since_ns = <uint64_t>((now - rest) * 1e9)
+        keepalive_lower(&self.e, &c, <uint64_t>(now * 1e9))
+
+    def rested_at(self, now):
+        keepalive_raise(&self.e, <uint64_t>(now * 1e9))
+
+    def limit(self):
+        return keepalive_limit(&self.e) / 1e9
 
 
 def histogram(values):
