@@ -191,7 +191,7 @@ async def test_an_endpoint_that_cannot_be_added_leaves_all_as_it_was():
 
 async def test_an_endpoint_that_stays_is_not_resolved_again():
     _, members = await filled("127.0.0.1:1")
-    known = [{"http://gone.invalid:1": members.addresses()[0]}]
+    known = [{("http://gone.invalid:1", False): (members.addresses()[0],)}]
     config = with_endpoints("gone.invalid:1")
     assert (await resolve_all(config, known))[0] == known[0]
     with pytest.raises(ConfigError, match=r"cannot resolve gone\.invalid"):

@@ -10,7 +10,7 @@ Law 3. What can fail fails before the first word is written.
 
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, realloc
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, memset
 
 from zeroproxy._fast.endpoint cimport endpoint_drop_idle
 from zeroproxy._fast.idle cimport idle_begin, idle_init, idle_stop
@@ -167,6 +167,8 @@ cdef void roster_remove(Plane *p, Endpoint *e) noexcept nogil:
     e.draining = 1
     idle_stop(p, e)
     endpoint_drop_idle(p, e)
+    # In its slot again it is warmed: its words differ from these.
+    memset(&e.pool, 0, sizeof(e.pool))
     wake_waiting(p, u)
 
 
@@ -194,7 +196,10 @@ cdef int roster_set_pool(Plane *p, Endpoint *e, dict words) except -1:
     was armed under the old ones."""
     cdef Pool was = e.pool
     cdef Pool new
+    memset(&new, 0, sizeof(new))
     read_pool(&new, words)
+    if memcmp(&was, &new, sizeof(new)) == 0:
+        return 0
     e.pool = new
     if not rests_alike(&was, &new):
         endpoint_drop_idle(p, e)

@@ -70,14 +70,13 @@ async def ask(address: Address) -> str:
     """The kind of the server at `address`; "": it answered something else. Raises OSError,
     TimeoutError or aiohttp.ClientError if it does not answer."""
     connector = None
-    base = address.url
     if isinstance(address.target, str):
         connector = aiohttp.UnixConnector(address.target)
-        base = "http://localhost"
+    host = {"Host": address.authority.decode("latin-1")}
     timeout = aiohttp.ClientTimeout(total=TIMEOUT)
     async with (
         aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session,
-        session.get(base.rstrip("/") + "/v1/models", allow_redirects=False) as response,
+        session.get(address.base + "/v1/models", headers=host, allow_redirects=False) as response,
     ):
         if response.status != 200:
             return ""

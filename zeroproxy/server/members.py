@@ -1,7 +1,8 @@
 """The endpoints in force: which of them is where in the engine's table.
 
-Law 1. An endpoint is known by its URL. One that stays keeps its slot, its address and its idle
-       connections; only a new one is resolved.
+Law 1. An endpoint of the configuration is one member, or with `expand` one per address, called
+       URL#ADDRESS. One that stays at its address keeps its slot and its idle connections; only a
+       new one is resolved.
 Law 2. `change` adds before it removes, and what can fail is the adding: it is undone then.
 """
 
@@ -15,15 +16,18 @@ from typing import TYPE_CHECKING
 from zeroproxy._fast.engine import Engine
 from zeroproxy.config import Config, Endpoint, Pool, Upstream
 from zeroproxy.errors import ReloadError
-from zeroproxy.policy.addresses import Address, resolve
+from zeroproxy.policy.addresses import Address, apart, is_name, resolve_each
 
 if TYPE_CHECKING:
     from zeroproxy._fast.engine import PoolWords, UpstreamWords
 
 BALANCE = {"round_robin": 0, "least_inflight": 1}
 
-#: By upstream, then by URL.
-Addresses = Sequence[Mapping[str, Address]]
+#: What is looked up: the URL of an endpoint, and whether all of its addresses count.
+Place = tuple[str, bool]
+Places = Mapping[Place, tuple[Address, ...]]
+#: By upstream.
+Addresses = Sequence[Places]
 
 
 @dataclass(frozen=True)
@@ -32,9 +36,21 @@ class Member:
 
     index: int
     address: Address
+    place: Place
 
 
-async def resolve_all(config: Config, known: Addresses = ()) -> list[dict[str, Address]]:
+def place_of(endpoint: Endpoint) -> Place:
+    return endpoint.url, endpoint.expand and is_name(endpoint.url)
+
+
+async def find(place: Place) -> tuple[Address, ...]:
+    """All addresses, named as they would be as members. Raises ConfigError."""
+    url, expands = place
+    found = await resolve_each(url)
+    return apart(found) if expands else found
+
+
+async def resolve_all(config: Config, known: Addresses = ()) -> list[Places]:
     """The address of every endpoint of `config`; those of `known` are not asked for again.
     Raises ConfigError."""
     return [
@@ -43,11 +59,14 @@ async def resolve_all(config: Config, known: Addresses = ()) -> list[dict[str, A
     ]
 
 
-async def resolve_group(upstream: Upstream, known: Mapping[str, Address]) -> dict[str, Address]:
-    urls = [endpoint.url for endpoint in upstream.all_endpoints()]
-    new = [url for url in urls if url not in known]
-    found = dict(zip(new, await asyncio.gather(*map(resolve, new)), strict=True))
-    return {url: found[url] if url in found else known[url] for url in urls}
+async def resolve_group(upstream: Upstream, known: Places) -> Places:
+    places = [place_of(endpoint) for endpoint in upstream.all_endpoints()]
+    new = [place for place in places if place not in known]
+    each = await asyncio.gather(*map(find, new))
+    found = {
+        place: all_of if place[1] else all_of[:1] for place, all_of in zip(new, each, strict=True)
+    }
+    return {place: found[place] if place in found else known[place] for place in places}
 
 
 def words(upstream: Upstream) -> UpstreamWords:
@@ -85,8 +104,13 @@ class Members:
         self._engine = engine
         self._groups: list[dict[str, Member]] = []
 
-    def known(self) -> list[dict[str, Address]]:
-        return [{url: m.address for url, m in group.items()} for group in self._groups]
+    def known(self) -> list[Places]:
+        found: list[dict[Place, tuple[Address, ...]]] = []
+        for group in self._groups:
+            found.append({})
+            for member in group.values():
+                found[-1][member.place] = (*found[-1].get(member.place, ()), member.address)
+        return list(found)
 
     def all(self) -> list[Member]:
         return [member for group in self._groups for member in group.values()]
@@ -98,18 +122,20 @@ class Members:
         """The first set, into an engine that has none."""
         for upstream, found in zip(config.upstream, addresses, strict=True):
             k = self._engine.add_upstream(upstream.name, [], **words(upstream))
-            group = {e.url: self._add(k, upstream, e, found) for e in upstream.all_endpoints()}
-            self._groups.append(group)
+            self._groups.append({
+                address.url: self._add(k, upstream, endpoint, address)
+                for endpoint, address in each_of(upstream, found)
+            })  # fmt: skip
 
     def change(self, config: Config, addresses: Addresses) -> None:
-        """From the set in force to that of `config`, upstream by upstream in the same order.
-        Raises ReloadError, with nothing changed."""
+        """From the set in force to that of `config` at `addresses`, upstream by upstream in the
+        same order. Raises ReloadError, with nothing changed."""
         added = self._add_new(config, addresses)
         for k, upstream in enumerate(config.upstream):
             group = self._groups[k] | added[k]
-            wanted = {endpoint.url: endpoint for endpoint in upstream.all_endpoints()}
-            for url, member in group.items():
-                if url not in wanted:
+            wanted = {address.url: e for e, address in each_of(upstream, addresses[k])}
+            for url, member in self._groups[k].items():
+                if group.get(url) is not member or url not in wanted:
                     self._engine.remove_endpoint(member.index)
             self._groups[k] = {url: group[url] for url in wanted}
             for url, endpoint in wanted.items():
@@ -122,10 +148,10 @@ class Members:
         try:
             for k, upstream in enumerate(config.upstream):
                 added.append({})
-                for endpoint in upstream.all_endpoints():
-                    if endpoint.url not in self._groups[k]:
-                        member = self._add(k, upstream, endpoint, addresses[k])
-                        added[k][endpoint.url] = member
+                for endpoint, address in each_of(upstream, addresses[k]):
+                    old = self._groups[k].get(address.url)
+                    if old is None or old.address != address:
+                        added[k][address.url] = self._add(k, upstream, endpoint, address)
         except (ValueError, MemoryError) as error:
             for group in added:
                 for member in group.values():
@@ -133,10 +159,12 @@ class Members:
             raise ReloadError(f"an endpoint cannot be added: {error}") from error
         return added
 
-    def _add(
-        self, k: int, upstream: Upstream, endpoint: Endpoint, found: Mapping[str, Address]
-    ) -> Member:
-        address = found[endpoint.url]
+    def _add(self, k: int, upstream: Upstream, endpoint: Endpoint, address: Address) -> Member:
         spec = (address.url, address.sockaddr, address.authority, endpoint.weight,
                 pool_words(upstream.pool))  # fmt: skip
-        return Member(self._engine.add_endpoint(k, spec), address)
+        return Member(self._engine.add_endpoint(k, spec), address, place_of(endpoint))
+
+
+def each_of(upstream: Upstream, found: Places) -> list[tuple[Endpoint, Address]]:
+    """Every address that counts, with the endpoint it belongs to, in the order of `upstream`."""
+    return [(e, address) for e in upstream.all_endpoints() for address in found[place_of(e)]]

@@ -28,6 +28,7 @@ from zeroproxy.policy.readiness import Readiness
 from zeroproxy.server.descriptors import limits_in_force
 from zeroproxy.server.listener import Bound, bind_all
 from zeroproxy.server.members import Members, resolve_all
+from zeroproxy.server.names import Names
 from zeroproxy.server.reload import Reloader
 from zeroproxy.server.sinks import Metering
 
@@ -51,6 +52,7 @@ class Worker:
         self.members: Members | None = None
         self.readiness = Readiness([])
         self.reloader = Reloader(self, read, say)
+        self.names = Names(self, self.reloader.lock, say)
         self.metering: Metering | None = None
         self.backends: Backends | None = None
         self.drain_asked = asyncio.Event()
@@ -94,6 +96,7 @@ class Worker:
         if self.members is not None and self.backends is not None:
             self.readiness.watch(self.members.addresses())
             self.backends.watch(self.members.all(), self.config.metering)
+            self.names.watch(self.config)
 
     def _make_engine(self) -> Engine:
         return Engine(
@@ -205,6 +208,7 @@ class Worker:
 
     async def _release(self) -> None:
         await self.reloader.stop()
+        await self.names.stop()
         await self.readiness.stop()
         if self.backends is not None:
             await self.backends.stop()
