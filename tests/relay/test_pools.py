@@ -5,7 +5,6 @@ import pytest
 from tests.support.pools import ask, ask_again, endpoint, first, pool
 from tests.support.script import get, ok, play
 
-
 # ---------------------------------------------------------------- which conn
 
 
