@@ -99,3 +99,30 @@ def test_a_dead_conn_at_the_cap_is_replaced_within_it():
         script.upstream().send(ok(b"new"))
         assert callers[0].receive().endswith(b"new")
         assert endpoint(script)["connections"] <= 2
+
+
+def test_of_many_endpoints_the_one_with_room_is_found():
+    with play(max_connections=1, endpoints=4) as script:
+        for _ in range(4):
+            script.downstream().send(get())
+        ups = [script.upstream(k) for k in range(4)]
+        for k in (2, 0, 3, 1):
+            d = script.downstream()
+            d.send(get())
+            ups[k].send(ok(b"first"))
+            assert ups[k].receive().count(b"GET ") == 2
+            ups[k].send(ok(b"second"))
+            assert d.receive().endswith(b"second")
+            script.downstream().send(get())
+
+
+def test_who_waits_for_an_endpoint_that_leaves_is_told_so():
+    with play(max_connections=1) as script:
+        script.downstream().send(get())
+        u = script.upstream()
+        d = script.downstream()
+        d.send(get())
+        script.engine.set_endpoint(0, up=False)
+        assert d.receive().startswith(b"HTTP/1.1 503 ")
+        u.send(ok())
+        assert {r["outcome"] for r in script.records()} == {"upstream/connecting/no_endpoint", "ok"}

@@ -25,7 +25,6 @@ from zeroproxy._fast.conn cimport (
     conn_shut,
 )
 from zeroproxy._fast.deadline cimport arm
-from zeroproxy._fast.endpoint cimport upstream_pick
 from zeroproxy._fast.exchange cimport Attempt, exchange_step, may_retry
 from zeroproxy._fast.keepalive cimport keepalive_forget, keepalive_lower
 from zeroproxy._fast.plane cimport USAGE_REFUSED, Endpoint, Plane, Relay, Upstream
@@ -55,7 +54,6 @@ from zeroproxy._fast.types cimport (
     BLAME_NOBODY,
     BLAME_OURSELVES,
     BLAME_UPSTREAM,
-    CAUSE_NO_ENDPOINT,
     CAUSE_OVERLOAD,
     CAUSE_REFUSED,
     CAUSE_RESET,
@@ -120,16 +118,9 @@ cdef int admit(Plane *p, Relay *r) noexcept nogil:
 
 cdef int connect_attempt(Plane *p, Relay *r) noexcept nogil:
     """Pick an endpoint and get a conn to it: pooled, or a new one."""
-    cdef Endpoint *e = upstream_pick(r.upstream, r.endpoint)
+    cdef Endpoint *e = room_for(p, r)
     if e == NULL:
-        blame(r, BLAME_UPSTREAM, CAUSE_NO_ENDPOINT)
-        return IN_REFUSED
-    e = room_for(p, r, e)
-    if e == NULL:
-        if r.waits_conn:
-            return NOTHING
-        blame(r, BLAME_OURSELVES, CAUSE_OVERLOAD)
-        return IN_REFUSED
+        return NOTHING if r.waits_conn else IN_REFUSED
     r.endpoint = e
     r.on_endpoint = 1
     e.inflight += 1

@@ -5,6 +5,7 @@ cdef enum Balance:
     BALANCE_ROUND_ROBIN = 0
     BALANCE_LEAST_INFLIGHT
 
+cdef bint upstream_is_full(const Upstream *u) noexcept nogil
 cdef Endpoint *upstream_pick(Upstream *u, const Endpoint *avoid) noexcept nogil
 cdef Conn *endpoint_take_idle(Plane *p, Endpoint *e) noexcept nogil
 cdef Conn *endpoint_connect(Plane *p, Endpoint *e) noexcept nogil

@@ -53,8 +53,24 @@ cdef enum:
 # ---------------------------------------------------------------- which endpoint
 
 
+cdef bint is_full(const Endpoint *e) noexcept nogil:
+    """At its cap, with every conn busy."""
+    return e.pool.max_connections != 0 and e.n_idle == 0 and e.n_conns >= e.pool.max_connections
+
+
 cdef bint is_eligible(const Endpoint *e) noexcept nogil:
-    return e.up and not e.draining
+    return e.up and not e.draining and not is_full(e)
+
+
+cdef bint upstream_is_full(const Upstream *u) noexcept nogil:
+    """Whether upstream_pick finds none because an endpoint in rotation is at its cap."""
+    cdef const Endpoint *e
+    cdef uint32_t i
+    for i in range(u.n_endpoints):
+        e = u.endpoints[i]
+        if e.up and not e.draining and is_full(e):
+            return 1
+    return 0
 
 
 cdef Endpoint *pick_least_inflight(Upstream *u, const Endpoint *avoid) noexcept nogil:
@@ -96,7 +112,7 @@ cdef Endpoint *pick_round_robin(Upstream *u, const Endpoint *avoid) noexcept nog
 
 cdef Endpoint *upstream_pick(Upstream *u, const Endpoint *avoid) noexcept nogil:
     """An endpoint in rotation, other than `avoid` (the one that just failed) if there is another;
-    NULL: none in rotation."""
+    NULL: none in rotation, or all at their caps."""
     cdef Endpoint *e
     if u.balance == BALANCE_ROUND_ROBIN:
         e = pick_round_robin(u, avoid)
@@ -211,7 +227,7 @@ cdef Conn *endpoint_take_idle(Plane *p, Endpoint *e) noexcept nogil:
 
 
 cdef bint has_place(const Plane *p, const Endpoint *e) noexcept nogil:
-    if not is_eligible(e) or p.draining or e.n_idle >= e.pool.max_idle:
+    if not e.up or e.draining or p.draining or e.n_idle >= e.pool.max_idle:
         return 0
     # One more than the descriptors allow, or than a reload has left.
     return (

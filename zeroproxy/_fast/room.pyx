@@ -1,4 +1,4 @@
-"""A conn for an attempt: where there is room for one, a rested one or a new one.
+"""A conn for an attempt: where there is room for one; a rested one or a new one.
 
 Law 1. `pool.max_connections` is per endpoint; who finds every endpoint at its cap waits in its
        upstream's line, in the order of arrival and no longer than `admission.queue_timeout`.
@@ -11,12 +11,20 @@ from zeroproxy._fast.endpoint cimport (
     endpoint_connect,
     endpoint_drop_oldest,
     endpoint_take_idle,
+    upstream_is_full,
     upstream_pick,
 )
 from zeroproxy._fast.plane cimport Endpoint, Plane, Relay, Upstream
-from zeroproxy._fast.settle cimport stop_waiting, wait_for_conn
+from zeroproxy._fast.settle cimport blame, stop_waiting, wait_for_conn
 from zeroproxy._fast.sock cimport EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
-from zeroproxy._fast.types cimport BLOCK_LARGE, FRAMING_CHUNKED
+from zeroproxy._fast.types cimport (
+    BLAME_OURSELVES,
+    BLAME_UPSTREAM,
+    BLOCK_LARGE,
+    CAUSE_NO_ENDPOINT,
+    CAUSE_OVERLOAD,
+    FRAMING_CHUNKED,
+)
 
 cdef enum:
     SPARE = 4096            # of the held block: request.body_room stops that far from its end
@@ -31,29 +39,26 @@ cdef bint needs_new(const Relay *r) noexcept nogil:
     )
 
 
-cdef bint has_room(const Endpoint *e) noexcept nogil:
-    return e.pool.max_connections == 0 or e.n_idle != 0 or e.n_conns < e.pool.max_connections
-
-
-cdef Endpoint *room_for(Plane *p, Relay *r, Endpoint *first) noexcept nogil:
-    """`first`, or another endpoint with room; NULL: r waits in line, or (r.waits_conn is 0) the
-    line is full."""
+cdef Endpoint *room_for(Plane *p, Relay *r) noexcept nogil:
+    """Where the next attempt goes; NULL: r waits in line (r.waits_conn), or there is no endpoint,
+    or no end of the line (blamed)."""
     cdef Upstream *u = r.upstream
-    cdef Endpoint *e = first
+    cdef Endpoint *e = NULL
     if u.wait_head == NULL or u.wait_head == r:
-        for _ in range(u.n_endpoints):
-            if has_room(e):
-                if r.waits_conn:
-                    # It was queued until now, whatever for.
-                    r.admitted_ns = p.now_ns
-                    stop_waiting(p, r)
-                return e
-            e = upstream_pick(u, e)
-            if e == NULL:
-                break
-    if r.waits_conn or u.n_waiting < u.queue_max:
+        e = upstream_pick(u, r.endpoint)
+        if e == NULL and not upstream_is_full(u):
+            stop_waiting(p, r)
+            blame(r, BLAME_UPSTREAM, CAUSE_NO_ENDPOINT)
+            return NULL
+    if e == NULL and (r.waits_conn or u.n_waiting < u.queue_max):
         wait_for_conn(p, r)
-    return NULL
+    elif e == NULL:
+        blame(r, BLAME_OURSELVES, CAUSE_OVERLOAD)
+    elif r.waits_conn:
+        # It was queued until now, whatever for.
+        r.admitted_ns = p.now_ns
+        stop_waiting(p, r)
+    return e
 
 
 cdef void room_take(Plane *p, Relay *r) noexcept nogil:
