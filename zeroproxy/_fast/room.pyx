@@ -6,6 +6,8 @@ Law 2. A rested conn may be dead by the time it is used. So what could not be se
        too long to be held) goes out on a new one, and so does what has met a dead one before.
 """
 
+from libc.stdint cimport uint32_t
+
 from zeroproxy._fast.buffer cimport buffer_len
 from zeroproxy._fast.endpoint cimport (
     endpoint_connect,
@@ -61,6 +63,20 @@ cdef Endpoint *room_for(Plane *p, Relay *r) noexcept nogil:
     return e
 
 
+cdef void make_room(Plane *p, Endpoint *e) noexcept nogil:
+    """If one conn more is one too many, for the endpoint or for the descriptors, an idle one goes:
+    in the second case of any endpoint."""
+    cdef uint32_t i
+    if e.pool.max_connections and e.n_conns >= e.pool.max_connections:
+        endpoint_drop_oldest(p, e)
+    if p.counters.upstream_conns < p.limits.connections:
+        return
+    for i in range(p.n_endpoints):
+        if p.endpoints[i].n_idle:
+            endpoint_drop_oldest(p, p.endpoints[i])
+            return
+
+
 cdef void room_take(Plane *p, Relay *r) noexcept nogil:
     """Give r a conn to r.endpoint: rested (`was_reused`), or new and connecting; r.up stays NULL
     if it cannot be opened."""
@@ -71,8 +87,7 @@ cdef void room_take(Plane *p, Relay *r) noexcept nogil:
     if r.up != NULL:
         r.was_reused = 1
     else:
-        if e.pool.max_connections and e.n_conns >= e.pool.max_connections:
-            endpoint_drop_oldest(p, e)
+        make_room(p, e)
         r.up = endpoint_connect(p, e)
     if r.up != NULL:
         r.up.owner = r
