@@ -48,6 +48,7 @@ MODULES = (
     "answer",
     "dispatch",
     "editing",
+    "routing",
     "request",
     "response",
     "tunnel",

@@ -77,7 +77,7 @@ def cores(options: argparse.Namespace, console: Console) -> tuple[int, int]:
 def present(options: argparse.Namespace, console: Console) -> list[Contestant]:
     """Who takes part; who is absent is named."""
     found = []
-    for contestant in chosen(options.contestants, contestants.BY_NAME, list(contestants.BY_NAME)):
+    for contestant in chosen(options.contestants, contestants.BY_NAME, list(contestants.DEFAULT)):
         if missing := contestant.missing():
             console.print(f"SKIPPED {contestant.name}: {missing}", style="bold red")
         else:

@@ -111,11 +111,27 @@ class Retry(Base, frozen=True):
     on_busy: bool = False
 
 
+#: As requests spell it; the data plane compares 64 bytes.
+ModelName = Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class Alias(Base, frozen=True):
+    """A model under another name."""
+
+    #: What callers ask for.
+    name: ModelName
+    #: What the server calls it.
+    serves: Annotated[str, Meta(min_length=1, max_length=150)]
+
+
 class Upstream(Base, frozen=True):
     """A named group of endpoints that serve the same models."""
 
     name: Name
     endpoints: tuple[str | Endpoint, ...]
+    #: Requests for these models come here; empty: for all that no other upstream lists. A name, or
+    #: { name = "gpt-4o", serves = "Qwen/Qwen3-8B" }: what callers say, and what the server says.
+    models: tuple[ModelName | Alias, ...] = ()
     #: least_inflight: fewest exchanges per weight. round_robin: turns by weight.
     balance: Literal["least_inflight", "round_robin"] = "least_inflight"
     #: Names of endpoints are looked up again after this; 0: never.
@@ -124,6 +140,10 @@ class Upstream(Base, frozen=True):
     admission: Admission = field(default_factory=Admission)
     timeouts: Timeouts = field(default_factory=Timeouts)
     retry: Retry = field(default_factory=Retry)
+
+    def all_models(self) -> tuple[Alias, ...]:
+        """The models as structs; a plain name serves itself."""
+        return tuple(Alias(name=m, serves=m) if isinstance(m, str) else m for m in self.models)
 
     def all_endpoints(self) -> tuple[Endpoint, ...]:
         """The endpoints as structs, strings given a weight of 1."""

@@ -25,7 +25,6 @@ from zeroproxy.toml_lines import Lines
 #: that asks for nothing and is therefore accepted (None: any value asks for something).
 NOT_YET: dict[str, tuple[str, Any]] = {
     "server.tls": ("TLS listeners", None),
-    "upstream.models": ("routes by model", []),
     "upstream.preset": ("server presets", ""),
     "upstream.health": ("active health checks", None),
     "upstream.breaker": ("circuit breakers", None),

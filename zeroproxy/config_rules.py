@@ -6,8 +6,9 @@ Every check ends well or raises what `wrong(message, path)` makes; it knows no f
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from urllib.parse import SplitResult, urlsplit
 
 from zeroproxy.config import (
@@ -27,6 +28,10 @@ Wrong = Callable[[str, Path], ConfigError]
 
 # struct sockaddr_un holds 108 bytes, one of them the final NUL.
 UNIX_PATH_MAX = 107
+# What the data plane compares.
+MODEL_MAX = 64
+# What it holds of a server's own name, as JSON.
+REAL_MAX = 200
 # RFC 1035 2.3.4; also what keeps an authority inside the data plane's field.
 HOST_MAX = 253
 # RFC 9110 5.6.2 and 5.5; never more than printable ASCII.
@@ -150,6 +155,32 @@ def check_one_of(sink: AnySink, key: str, path: Path, wrong: Wrong) -> None:
         raise wrong(f"{said}: exactly one of {key} and {key}_file is needed", path)
 
 
+def check_routes(upstreams: Sequence[Upstream], wrong: Wrong) -> None:
+    """Which upstream a model goes to must be one answer."""
+    names: set[str] = set()
+    homes: dict[str, str] = {}
+    rest = ""
+    for k, upstream in enumerate(upstreams):
+        here: Path = ("upstream", k)
+        if upstream.name in names:
+            raise wrong(f"another upstream is called {upstream.name}", (*here, "name"))
+        names.add(upstream.name)
+        if not upstream.models:
+            if rest:
+                raise wrong(f"is missing: {rest} already takes all models nobody lists",
+                            (*here, "models"))  # fmt: skip
+            rest = upstream.name
+        for j, model in enumerate(upstream.all_models()):
+            if len(model.name.encode()) > MODEL_MAX:
+                raise wrong(f"is longer than {MODEL_MAX} bytes", (*here, "models", j))
+            if len(json.dumps(model.serves)) > REAL_MAX:
+                raise wrong("serves a name that is too long", (*here, "models", j))
+            if model.name in homes:
+                raise wrong(f"{model.name} already goes to {homes[model.name]}",
+                            (*here, "models", j))  # fmt: skip
+            homes[model.name] = upstream.name
+
+
 def check_metering(metering: Metering, wrong: Wrong) -> None:
     if metering.ring & (metering.ring - 1):
         raise wrong("is no power of two", ("metering", "ring"))
@@ -208,11 +239,9 @@ def check_together(config: Config, wrong: Wrong) -> None:
     check_listeners(config, wrong)
     if not config.upstream:
         raise wrong("at least one [[upstream]] is needed", ("upstream",))
-    if len(config.upstream) > 1:
-        message = "more than one upstream is not supported by this version (it has no routes by "
-        raise wrong(message + "model to tell them apart)", ("upstream", 1))
     for k, upstream in enumerate(config.upstream):
         check_upstream(upstream, ("upstream", k), wrong)
+    check_routes(config.upstream, wrong)
     check_metering(config.metering, wrong)
     if config.limits.header_line_bytes > config.limits.header_bytes:
         raise wrong("is larger than limits.header_bytes", ("limits", "header_line_bytes"))

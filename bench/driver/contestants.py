@@ -5,9 +5,11 @@ listen, upstream, admin ("HOST:PORT"), folder (for its files, its own), conns (o
 nofile (the descriptor limit), maxconn (conns that limit allows), config (the filled template).
 """
 
+import functools
 import importlib.util
 import os
 import shutil
+import socket
 import string
 import subprocess
 import sys
@@ -23,6 +25,16 @@ sys.path.append(str(ROOT))
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
 )
+
+
+@functools.cache
+def silent_socket() -> socket.socket:
+    """A server that lets everybody in and never answers; it lives as long as the run."""
+    return socket.create_server(("127.0.0.1", 0), backlog=64)
+
+
+def silent_address() -> str:
+    return "{}:{}".format(*silent_socket().getsockname())
 
 
 @dataclass(frozen=True)
@@ -49,7 +61,9 @@ class Contestant:
 
     def prepared(self, words: dict[str, str]) -> list[str]:
         """Write its configuration into its folder; returns the command that starts it."""
-        words = {**words, **dict(self.settings)}
+        words = {**words, "silent": silent_address()}
+        for name, value in self.settings:
+            words[name] = string.Template(value).substitute(words)
         if self.template:
             text = (COMPARE / self.template).read_text(encoding="utf-8")
             config = Path(words["folder"]) / self.template.removesuffix(".tmpl")
@@ -65,6 +79,19 @@ class Contestant:
         return (said.stdout + said.stderr).strip().split("\n")[0]
 
 
+LEDGER = ("metering", 'ledger = "$folder/usage.sqlite"')
+NO_LEDGER = ("metering", 'ledger = ""')
+# Redis refuses; PostgreSQL takes the connection and never says a word.
+DEAD_SINKS = (
+    "metering",
+    LEDGER[1]
+    + """
+sinks = [
+    { kind = "redis", url = "redis://127.0.0.1:1/0" },
+    { kind = "postgres", dsn = "postgresql://nobody@$silent/none" },
+]""",
+)
+
 ZEROPROXY_VERSION = "import zeroproxy; print(zeroproxy.__version__)"
 ZEROPROXY = (sys.executable, "-m", "zeroproxy", "-c", "{config}")
 
@@ -77,6 +104,7 @@ CONTESTANTS = (
         template="zeroproxy.toml.tmpl",
         module="zeroproxy.__main__",
         version=(sys.executable, "-c", ZEROPROXY_VERSION),
+        settings=(LEDGER,),
     ),
     Contestant(
         "nginx",
@@ -91,4 +119,17 @@ CONTESTANTS = (
         version=("haproxy", "-v"),
     ),
 )
+#: Not run by default: what the ledger costs, and what sinks that are down cost.
+BY_HAND = tuple(
+    Contestant(
+        name,
+        ZEROPROXY,
+        template="zeroproxy.toml.tmpl",
+        module="zeroproxy.__main__",
+        settings=(metering,),
+    )
+    for name, metering in (("zeroproxy-no-ledger", NO_LEDGER), ("zeroproxy-dead-sinks", DEAD_SINKS))
+)
+DEFAULT = tuple(contestant.name for contestant in CONTESTANTS)
+CONTESTANTS += BY_HAND
 BY_NAME = {contestant.name: contestant for contestant in CONTESTANTS}

@@ -73,8 +73,9 @@ def test_an_abort_in_mid_stream_frees_the_slot(client, sim, proxy):
         next(iter(chunks))
     until(lambda: sim.stats.aborted == aborted + 1 and sim.stats.running == 0)
     status = proxy.until_quiet()
-    outcomes = {r["outcome"] for r in status["requests"]}
-    assert outcomes == {"downstream/relaying/closed"}
+    # Who closes while bytes wait to be read is seen as a reset.
+    (outcome,) = {r["outcome"] for r in status["requests"]}
+    assert outcome in ("downstream/relaying/closed", "downstream/relaying/reset")
 
 
 def test_errors_of_the_server_pass_unchanged(client):

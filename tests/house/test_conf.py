@@ -6,11 +6,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from zeroproxy.config import Config, Endpoint, ToJsonl, ToPostgres, ToRedis, Upstream
+from zeroproxy.config import Alias, Config, Endpoint, ToJsonl, ToPostgres, ToRedis, Upstream
 from zeroproxy.config_load import load_config, parse_config, structs_in
 
 #: Structs that are elements of a list: their keys have no place of their own in the reference.
-ELEMENTS = (Endpoint, ToRedis, ToPostgres, ToJsonl)
+ELEMENTS = (Endpoint, Alias, ToRedis, ToPostgres, ToJsonl)
 CONF = sorted(Path("conf").glob("*.toml"))
 
 

@@ -4,11 +4,13 @@ The law (exchange.may_retry): a rested conn that died without a byte of a respon
 new one, unseen by the caller, and what an endpoint has begun to answer is never sent twice.
 """
 
+import json
 import socket
 
 import pytest
 
-from tests.support.script import Peer, Script, ok, play, post
+from tests.relay.test_editing import BOTH, REFUSAL, RUNNING, ask, length_of
+from tests.support.script import Peer, Script, ok, play, post, split_head
 
 ROUNDS = 250
 
@@ -31,7 +33,7 @@ def finish_unread(d: Peer, u: Peer, request: bytes) -> None:
 
 def finish_after_the_head(d: Peer, u: Peer, request: bytes) -> None:
     d.send(request)
-    assert u.receive().endswith(request[-8:])
+    assert u.receive().startswith(b"POST ")
     u.close()
 
 
@@ -121,3 +123,46 @@ def test_a_new_conn_that_dies_is_no_race():
         u.close()
         assert d.receive().startswith(b"HTTP/1.1 502 ")
         assert not script.has_connected()
+
+
+# ---------------------------------------------------------------- requests that were edited
+
+
+@pytest.mark.parametrize("how", RACES)
+def test_what_was_written_into_a_request_is_in_its_second_attempt_too(how):
+    """Usage is asked for and the model has the server's name, in a length that fits."""
+    with play(wish=RUNNING, attempts=1) as script:
+        script.engine.set_routes([("mine", 0, b'"the/server\'s"')], 0)
+        d = script.downstream()
+        d.send(post())
+        u = script.upstream()
+        serve(d, u, b"{}")
+        how(d, u, ask(b'{"model":"mine","stream":true}'))
+        u = script.upstream()
+        head, body = split_head(u.receive())
+        assert length_of(head) == len(body)
+        assert json.loads(body) == {
+            "model": "the/server's", "stream": True, "stream_options": BOTH,
+        }  # fmt: skip
+        u.send(ok(body))
+        assert d.receive().startswith(b"HTTP/1.1 200 ")
+        record = script.records()[-1]
+        assert (record["tried"], record["usage_by"]) == (2, "proxy")
+
+
+def test_a_request_whose_edit_was_refused_meets_no_dead_conn():
+    with play(wish=RUNNING, attempts=1) as script:
+        callers = [script.downstream() for _ in range(2)]
+        for d in callers:
+            d.send(post())
+        first, second = (script.upstream() for _ in callers)
+        serve(callers[0], first, b"{}")
+        serve(callers[1], second, b"{}")
+        callers[0].send(ask())
+        assert b"stream_options" in second.receive()
+        second.sock.send(REFUSAL)
+        first.close()
+        u = script.upstream()
+        assert b"stream_options" not in u.receive()
+        u.send(ok(b"fine"))
+        assert callers[0].receive().endswith(b"fine")

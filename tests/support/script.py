@@ -154,16 +154,24 @@ class Peer:
 
 class Script:
     def __init__(self, limits: dict[str, Any], upstream: dict[str, Any], endpoints: int) -> None:
+        wish = upstream.pop("wish", 0)
+        slots = upstream.pop("ring_slots", 4096)
         self.folder = tempfile.TemporaryDirectory(prefix="zp-")
         self.peers: list[Peer] = []
         self.sources = [self._listen(f"up{k}", backlog=64) for k in range(endpoints)]
-        self.engine = Engine(limits=SimpleNamespace(**{**LIMITS, **limits}))
+        self.engine = Engine(limits=SimpleNamespace(**{**LIMITS, **limits}), ring_slots=slots)
         pool = {**POOL, **{key: upstream.pop(key) for key in POOL if key in upstream}}
         specs = [
             (f"http://up{k}", self._sockaddr(s), b"up%d.test" % k, 1, pool)
             for k, s in enumerate(self.sources)
         ]
-        self.engine.add_upstream("vllm", specs, **{**UPSTREAM, **upstream})
+        names = upstream.pop("upstreams", ["vllm"])
+        for k, name in enumerate(names):
+            # One endpoint each; a single upstream has all.
+            mine = specs if len(names) == 1 else specs[k : k + 1]
+            self.engine.add_upstream(name, mine, **{**UPSTREAM, **upstream})
+        for k in range(endpoints):
+            self.engine.set_endpoint(k, wish=wish)
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.listener.setblocking(False)
         self.engine.listen(self.listener.fileno())
@@ -195,7 +203,10 @@ class Script:
         self.turn()
 
     def downstream(self) -> Peer:
-        peer = Peer(self, socket.create_connection(self.listener.getsockname()))
+        sock = socket.create_connection(self.listener.getsockname())
+        # Nagle would hold a piece back until the one before it was acknowledged.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        peer = Peer(self, sock)
         self.peers.append(peer)
         self.turn()
         return peer

@@ -3,6 +3,7 @@
 usage: serve_llama.py MODEL.gguf PORT
 """
 
+import os
 import signal
 import sys
 import threading
@@ -19,7 +20,8 @@ params.model_alias = {"smollm2"}
 params.endpoint_metrics = True
 params.endpoint_slots = True
 params.use_jinja = True
-params.cpuparams.n_threads = 2
+# Threads that wait for each other spin: more than there are free cores make it slower by far.
+params.cpuparams.n_threads = max(1, (os.cpu_count() or 1) // 2)
 server = xllamacpp.Server(params)
 done = threading.Event()
 for number in (signal.SIGTERM, signal.SIGINT):

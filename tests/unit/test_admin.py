@@ -28,7 +28,7 @@ class Source:
             "reused": 5, "stale": 2, "failures": 0, "stale_retries": 1,
             "pool": {"idle_limit_s": 1.8, "warmed": 4, "closed": {"endpoint": 2, "idle": 3}},
         }  # fmt: skip
-        names = ("ttft", "request", "queue_wait", "gap")
+        names = ("ttft", "request", "queue_wait", "gap", "overhead")
         return {
             "version": "1.2.3", "phase": "serving",
             "connections": {"downstream": 4, "idle": 3, "accepted": 11, "refused": 1,

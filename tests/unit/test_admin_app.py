@@ -44,6 +44,7 @@ SNAPSHOT: dict[str, Any] = {
         "histograms": {
             "ttft": histogram(2, 1, 3_500_000_000), "request": histogram(1, 0, 10),
             "queue_wait": histogram(0, 0, 0), "gap": histogram(40, 0, 1_000_000),
+            "overhead": histogram(1, 0, 5),
         },
         "endpoints": [endpoint("http://h:1"), endpoint("unix:/x", up=False, draining=False),
                       endpoint("http://h:2", draining=True)],

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from tests.support.records import FakeEngine, make_batch, query, sums
+from tests.support.records import FakeEngine, make_batch, overflow_total, query, sums
 from tests.support.until import until
 from zeroproxy.metering import flusher as module
 from zeroproxy.metering import rescue
@@ -102,6 +102,18 @@ def test_what_the_totals_grow_by_becomes_one_record_for_each_key():
     (second,) = inlet.take()
     assert (second["count"], second["completion_tokens"], second["outcome"]) == (2, 11, "overflow")
     assert len({r["id"] for r in [*first, second]}) == 3
+
+
+def test_totals_of_the_same_names_add_up():
+    """An endpoint that came back at another address has a second row, with the same URL."""
+    engine = FakeEngine()
+    rows = [overflow_total(1, 5), overflow_total(2, 7)]
+    engine.overflow = lambda: rows
+    inlet = Inlet(engine)
+    assert [(r["count"], r["completion_tokens"]) for r in inlet.take()] == [(3, 12)]
+    assert inlet.take() == []
+    rows[0] = overflow_total(2, 11)
+    assert [(r["count"], r["completion_tokens"]) for r in inlet.take()] == [(1, 6)]
 
 
 def test_an_engine_without_totals_is_no_trouble():

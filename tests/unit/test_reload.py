@@ -136,6 +136,9 @@ class FakeEngine:
     def set_upstream(self, index, **words):
         self.words = words
 
+    def set_routes(self, routes, default):
+        self.routes = (routes, default)
+
     def add_endpoint(self, index, spec):
         if len(self.live) >= self.room:
             raise ValueError("no slot is left")

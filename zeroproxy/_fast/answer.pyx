@@ -60,6 +60,8 @@ cdef int dialect_of(const char *path, size_t len) noexcept nogil:
 cdef const char *status_phrase(int status) noexcept nogil:
     if status == 400:
         return b"Bad Request"
+    if status == 404:
+        return b"Not Found"
     if status == 405:
         return b"Method Not Allowed"
     if status == 408:
@@ -148,10 +150,28 @@ cdef int write_error_json(const Relay *r, int status, char *out, size_t cap) noe
     )
 
 
+cdef bint send_models(Plane *p, Relay *r) noexcept nogil:
+    """The list of models, which several upstreams make up."""
+    cdef int n = snprintf(
+        p.compose, BLOCK_LARGE,
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
+        b"X-Request-Id: %.*s\r\n%s\r\n",
+        <int>p.models_len, <int>r.id_len, r.request_id,
+        <const char *>b"Connection: close\r\n" if r.asks_close else <const char *>b"",
+    )
+    r.status = 200
+    r.head_sent = 1
+    r.bytes_out = p.models_len
+    return conn_send(p, &r.down, p.compose, <size_t>n) \
+        and conn_send(p, &r.down, p.models, p.models_len)
+
+
 cdef bint send_answer(Plane *p, Relay *r) noexcept nogil:
     """Send the error the relay's outcome calls for. 0: the downstream conn is broken."""
     cdef char[512] body
     cdef int n, status
+    if r.is_models:
+        return send_models(p, r)
     status = fault_status(r.fault) if r.fault != FAULT_NONE and r.blame == BLAME_DOWNSTREAM \
         else outcome_status(r.blame, r.cause)
     cdef int size = write_error_json(r, status, body, sizeof(body))

@@ -43,6 +43,7 @@ cdef enum Key:
 
 
 cdef enum Was:              # what an edit replaced
+    WAS_RENAMED = -1        # another name of the model: it stays
     WAS_NOTHING = 0
     WAS_FALSE
     WAS_NULL
@@ -65,6 +66,13 @@ cdef void asked_begin(Asked *a, int wish) noexcept nogil:
     a.wish = <unsigned char>wish
 
 
+cdef void asked_rename(Asked *a, const char *name, size_t len, size_t skip) noexcept nogil:
+    """Offer `name` (borrowed, as JSON) for the `skip` bytes of the model's, quotes included."""
+    a.rename = name
+    a.rename_len = <unsigned char>len
+    a.rename_skip = <unsigned char>skip
+
+
 cdef size_t length_of(const char *text) noexcept nogil:
     cdef size_t n = 0
     while text[n]:
@@ -76,11 +84,19 @@ cdef size_t asked_longest(int wish) noexcept nogil:
     """How many bytes the edits of one request can add at most."""
     if wish == WISH_NOTHING:
         return 0
-    return length_of(OPTIONS_RUNNING if wish == WISH_RUNNING else OPTIONS)
+    return length_of(OPTIONS_RUNNING if wish >= WISH_RUNNING else OPTIONS)
+
+
+cdef int asked_woken(const Asked *a) noexcept nogil:
+    """What the edit of EDITED_USAGE has made the server say although the caller's own words ask
+    for it too: they alone would not have moved it. As Edited."""
+    return EDITED_RUNNING if a.asks_running and a.wish == WISH_RUNNING else 0
 
 
 cdef void edit_undo(char *at, size_t n, int was) noexcept nogil:
     """Take back an edit of `n` bytes that begins at `at`; `was`: Edit.was."""
+    if was == WAS_RENAMED:
+        return
     memset(at, c' ', n)
     if was == WAS_FALSE:
         memcpy(at, b"false", 5)
@@ -94,7 +110,7 @@ cdef void edit_undo(char *at, size_t n, int was) noexcept nogil:
 cdef void offer(Asked *a, Edit *due, const char *add, int was, int edited) noexcept nogil:
     due.add = add
     due.n_add = <unsigned char>length_of(add)
-    due.was = <unsigned char>was
+    due.was = <signed char>was
     due.skip = 5 if was == WAS_FALSE else 4 if was == WAS_NULL else 0
     due.edited = <unsigned char>edited
 
@@ -106,7 +122,7 @@ cdef int wanted(const Asked *a) noexcept nogil:
         return 0
     if not a.has_usage:
         edited = EDITED_USAGE
-    if a.wish == WISH_RUNNING and not a.has_running:
+    if a.wish >= WISH_RUNNING and not a.has_running:
         edited |= EDITED_RUNNING
     return edited
 
@@ -115,7 +131,7 @@ cdef void offer_at_end(Asked *a, Edit *due) noexcept nogil:
     """The root is about to end."""
     if not a.is_stream or a.has_options or not wanted(a):
         return
-    if a.wish == WISH_RUNNING:
+    if a.wish >= WISH_RUNNING:
         offer(a, due, OPTIONS_RUNNING, WAS_NOTHING, EDITED_USAGE | EDITED_RUNNING)
     else:
         offer(a, due, OPTIONS, WAS_NOTHING, EDITED_USAGE)
@@ -140,12 +156,23 @@ cdef void offer_for_value(Asked *a, char first, Edit *due) noexcept nogil:
     cdef int was = WAS_FALSE if first == c'f' else <int>WAS_NULL
     if a.key == KEY_OPTIONS:
         if first == c'n' and wanted(a):
-            offer(a, due, OBJECT_RUNNING if a.wish == WISH_RUNNING else OBJECT, was, wanted(a))
+            offer(a, due, OBJECT_RUNNING if a.wish >= WISH_RUNNING else OBJECT, was, wanted(a))
         return
     if a.key == KEY_USAGE and first != c't' and wanted(a) & EDITED_USAGE:
         offer(a, due, TRUE_FOR_FALSE if first == c'f' else TRUE_FOR_NULL, was, EDITED_USAGE)
     elif a.key == KEY_RUNNING and first != c't' and wanted(a) & EDITED_RUNNING:
         offer(a, due, TRUE_FOR_FALSE if first == c'f' else TRUE_FOR_NULL, was, EDITED_RUNNING)
+
+
+cdef void offer_name(Asked *a, Edit *due) noexcept nogil:
+    """The model's name is about to begin, and the server calls it something else."""
+    due.add = a.rename
+    due.n_add = a.rename_len
+    due.skip = a.rename_skip
+    due.was = WAS_RENAMED
+    due.edited = 0
+    a.rename_len = 0
+    a.key = KEY_OTHER
 
 
 # ---------------------------------------------------------------- the walk
@@ -204,6 +231,11 @@ cdef void keep(Asked *a, const char *at, size_t len) noexcept nogil:
         a.text_len = <unsigned char>(a.text_len + len if len <= room else ASKED_TEXT + 1)
 
 
+cdef bint asked_is_in_model(const Asked *a) noexcept nogil:
+    """Whether the model's name has begun and not ended."""
+    return a.state == ASKED_STRING and a.key == KEY_MODEL
+
+
 cdef size_t step_string(Asked *a, const char *at, size_t k, size_t len) noexcept nogil:
     """The inside of a string from offset k; returns the offset behind it, or `len`."""
     cdef bint is_escaped = a.is_escaped
@@ -219,6 +251,8 @@ cdef size_t step_string(Asked *a, const char *at, size_t k, size_t len) noexcept
     if a.state == ASKED_KEY:
         end_key(a)
     else:
+        if a.key == KEY_MODEL and a.has_model < 255:
+            a.has_model += 1
         a.key = KEY_OTHER
         a.state = ASKED_PLAIN
     return k + n + 1
@@ -234,6 +268,7 @@ cdef size_t begin_value(Asked *a, const char *at, size_t k, Edit *due) noexcept 
         elif c == c't':
             a.has_usage |= a.key == KEY_USAGE
             a.has_running |= a.key == KEY_RUNNING
+            a.asks_running |= a.key == KEY_RUNNING
             a.is_frozen |= a.key == KEY_OPTIONS
         else:
             offer_for_value(a, c, due)
@@ -254,6 +289,9 @@ cdef size_t begin_value(Asked *a, const char *at, size_t k, Edit *due) noexcept 
         a.state = ASKED_NUMBER
         a.n = c - c'0'
         return k + 1
+    if a.key == KEY_MODEL and c == c'"' and a.rename_len:
+        offer_name(a, due)
+        return k
     # A string or a number where a boolean belongs: some servers convert it, we do not guess.
     a.is_frozen |= a.key in (KEY_OPTIONS, KEY_USAGE, KEY_RUNNING, KEY_STREAM)
     if a.key != KEY_MODEL or c != c'"':

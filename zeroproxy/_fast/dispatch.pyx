@@ -16,6 +16,7 @@ from zeroproxy._fast.buffer cimport (
     buffer_give_back,
     buffer_len,
 )
+from zeroproxy._fast.clock cimport clock_monotonic_ns
 from zeroproxy._fast.conn cimport (
     conn_close,
     conn_flush,
@@ -27,7 +28,8 @@ from zeroproxy._fast.conn cimport (
 from zeroproxy._fast.deadline cimport arm
 from zeroproxy._fast.exchange cimport Attempt, exchange_step, may_retry
 from zeroproxy._fast.keepalive cimport keepalive_forget, keepalive_lower
-from zeroproxy._fast.plane cimport USAGE_REFUSED, Endpoint, Plane, Relay, Upstream
+from zeroproxy._fast.plane cimport Endpoint, Plane, Relay, Upstream
+from zeroproxy._fast.record cimport USAGE_REFUSED
 from zeroproxy._fast.room cimport room_for, room_is_ours_to_blame, room_take
 from zeroproxy._fast.settle cimport (
     blame,
@@ -160,6 +162,7 @@ cdef int send_held(Plane *p, Relay *r) noexcept nogil:
     r.heard_ns = r.asked_ns = r.sent_ns = p.now_ns
     if not conn_send(p, r.up, buffer_bytes(&r.held), buffer_len(&r.held)):
         return attempt_lost(p, r, CAUSE_RESET)
+    r.own_ns += clock_monotonic_ns() - p.now_ns
     if r.down_paused:
         r.down_paused = 0
         relay_later(p, r)

@@ -10,17 +10,19 @@ Law 3. Nothing is edited under a digest, a signature or a coding of the body.
 """
 
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
-from libc.string cimport memcpy
+from libc.stdint cimport int16_t, uint8_t, uint32_t
+from libc.string cimport memcpy, memset
 
 from zeroproxy._fast.asked cimport (
     EDITED_USAGE,
     WISH_NOTHING,
-    WISH_RUNNING,
+    WISH_RUNNING_ALONE,
     Edit,
     asked_begin,
     asked_feed,
     asked_longest,
+    asked_rename,
+    asked_woken,
 )
 from zeroproxy._fast.body cimport frame_chunk, frame_last
 from zeroproxy._fast.buffer cimport buffer_len
@@ -28,15 +30,12 @@ from zeroproxy._fast.dispatch cimport feed, send_up, undo_edits
 from zeroproxy._fast.meter_types cimport Asked
 from zeroproxy._fast.metering cimport ends_with, is_word, kind_of_type
 from zeroproxy._fast.meter cimport KIND_JSON
-from zeroproxy._fast.plane cimport (
-    EDITS_MAX,
+from zeroproxy._fast.plane cimport EDITS_MAX, Endpoint, Plane, Relay, Route
+from zeroproxy._fast.record cimport (
     USAGE_BY_CALLER,
     USAGE_BY_US,
     USAGE_REFUSED,
     USAGE_UNASKED,
-    Endpoint,
-    Plane,
-    Relay,
 )
 from zeroproxy._fast.types cimport (
     FIELD_ACCEPT_ENCODING,
@@ -54,7 +53,6 @@ from zeroproxy._fast.types cimport (
 )
 
 cdef const char *LAST_CHUNK = b"0\r\n\r\n"
-cdef const char *BLANKS = b" " * 96
 
 
 # ---------------------------------------------------------------- heads
@@ -79,7 +77,7 @@ cdef int wish_for(const Relay *r) noexcept nogil:
     """What this request may be asked for: what every endpoint it may go to understands."""
     cdef const Endpoint *e
     cdef uint32_t k
-    cdef int wish = WISH_RUNNING
+    cdef int wish = WISH_RUNNING_ALONE
     if not ends_with(r.path, r.path_len, b"/completions", 12):
         return WISH_NOTHING
     for k in range(r.upstream.n_endpoints):
@@ -91,9 +89,11 @@ cdef int wish_for(const Relay *r) noexcept nogil:
     return wish
 
 
-cdef void begin_editing(Plane *p, Relay *r, Head *h, size_t here) noexcept nogil:
+cdef void begin_editing(
+    Plane *p, Relay *r, Head *h, size_t here, const Route *route,
+) noexcept nogil:
     """A request head; `here` bytes came along behind it. Decides whether its body is read, and how
-    much longer it may become."""
+    much longer it may become. `route`: NULL, or where the server's name of the model stands."""
     cdef const Field *f
     cdef bint is_json = 0, is_sealed = 0
     cdef int i, wish
@@ -116,17 +116,20 @@ cdef void begin_editing(Plane *p, Relay *r, Head *h, size_t here) noexcept nogil
             if h.fields[i].id == FIELD_ACCEPT_ENCODING:
                 h.fields[i].nominated = 1
     asked_begin(&r.read.asked, wish)
-    if h.framing == FRAMING_LENGTH and wish != WISH_NOTHING:
-        r.reserve = <uint16_t>asked_longest(wish)
+    if route != NULL and route.real_len:
+        asked_rename(&r.read.asked, <const char *>route.real, route.real_len, route.len + 2)
+    if h.framing == FRAMING_LENGTH and (wish != WISH_NOTHING or r.read.asked.rename_len):
+        r.reserve = <int16_t>(asked_longest(wish) + r.read.asked.rename_len)
         if here >= h.length:
-            r.reserve = <uint16_t>edits_needed(&r.read.asked, h.base + h.consumed, <size_t>h.length)
+            r.reserve = <int16_t>edits_needed(&r.read.asked, h.base + h.consumed, <size_t>h.length)
 
 
-cdef size_t edits_needed(const Asked *asked, const char *at, size_t len) noexcept nogil:
+cdef int edits_needed(const Asked *asked, const char *at, size_t len) noexcept nogil:
     """How many bytes the edits of a body that is all here will add."""
     cdef Asked a = asked[0]
     cdef Edit due
-    cdef size_t k, added = 0
+    cdef size_t k
+    cdef int added = 0
     while len:
         k = asked_feed(&a, at, len, &due)
         if due.n_add:
@@ -171,6 +174,8 @@ cdef bint pass_piece(Plane *p, Relay *r, const char *at, size_t n) noexcept nogi
 
 
 cdef bint may_edit(Relay *r, const Edit *due) noexcept nogil:
+    if due.edited == 0:
+        return 1
     if r.n_edits == EDITS_MAX:
         return 0
     if r.ask.framing == FRAMING_LENGTH and r.added + due.n_add - due.skip > r.reserve:
@@ -198,9 +203,10 @@ cdef bint make_edit(Plane *p, Relay *r, const Edit *due) noexcept nogil:
     r.edits[r.n_edits].was = due.was
     r.n_edits += 1
     r.edited |= due.edited
-    r.added += due.n_add - due.skip
+    r.added += <int16_t>(due.n_add - due.skip)
     r.skip = due.skip
-    r.usage_by = USAGE_BY_US
+    if due.edited:
+        r.usage_by = USAGE_BY_US
     return 1
 
 
@@ -209,7 +215,8 @@ cdef bint pass_end(Plane *p, Relay *r) noexcept nogil:
     if r.ask.framing == FRAMING_CHUNKED:
         return send_up(p, r, LAST_CHUNK, 5)
     if r.ask.framing == FRAMING_LENGTH and r.reserve > r.added:
-        return send_up(p, r, BLANKS, r.reserve - r.added)
+        memset(p.compose, c' ', <size_t>(r.reserve - r.added))
+        return send_up(p, r, p.compose, <size_t>(r.reserve - r.added))
     return 1
 
 
@@ -266,12 +273,16 @@ cdef bint retry_unedited(Plane *p, Relay *r, int status) noexcept nogil:
         return 0
     undo_edits(r)
     r.refused_by = r.endpoint
+    # A rested conn might be dead, and this attempt is beyond terms.attempts already.
+    r.needs_new = 1
     feed(p, r, IN_LOST_MAY_RETRY)
     return 1
 
 
 cdef void judge_edits(Relay *r, int status) noexcept nogil:
-    """The final answer: what it says of the endpoint's taste."""
+    """The final answer: what it says of the endpoint's taste, and what is to be taken out of it."""
+    if r.edited & EDITED_USAGE and r.scans:
+        r.edited |= asked_woken(&r.read.asked)
     if status >= 300:
         return
     if r.refused_by != NULL:

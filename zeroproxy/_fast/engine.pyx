@@ -21,6 +21,7 @@ Law. Adding a door is a design decision (ARCHITECTURE.md). Nothing here runs per
 
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy
 
 from zeroproxy._fast.buffer cimport pool_close, pool_init
 from zeroproxy._fast.clock cimport clock_monotonic_ns
@@ -28,7 +29,8 @@ from zeroproxy._fast.endpoint cimport endpoint_drop_idle
 from zeroproxy._fast.identity cimport identity_init
 from zeroproxy._fast.idle cimport idle_stop
 from zeroproxy._fast.invariant cimport ZP_DEBUG
-from zeroproxy._fast.plane cimport Conn, Endpoint, Limits, Listener, Plane, Record, Upstream
+from zeroproxy._fast.plane cimport Conn, Endpoint, Limits, Listener, Plane, Record
+from zeroproxy._fast.plane cimport Upstream
 from zeroproxy._fast.reactor cimport reactor_add, reactor_close, reactor_init, reactor_poll
 from zeroproxy._fast.reactor cimport reactor_remove
 from zeroproxy._fast.relay cimport (
@@ -46,6 +48,7 @@ from zeroproxy._fast.roster cimport (
     roster_remove,
     roster_set_endpoint,
     roster_set_pool,
+    roster_set_routes,
     roster_set_upstream,
 )
 from zeroproxy._fast.settle cimport admit_waiting
@@ -175,6 +178,24 @@ cdef class Engine:
             self.add_endpoint(u.index, spec)
         return u.index
 
+    def set_routes(self, routes, default):
+        """`routes`: (model, index of its upstream, what the server calls it as JSON or b"") each;
+        `default`: the upstream of all others, None: they are answered 404. No routes: all to the
+        first. Call it between turns only."""
+        roster_set_routes(self.p, routes, -1 if default is None else default)
+
+    def set_models(self, bytes body):
+        """What GET /v1/models is answered here; None: it is passed on."""
+        cdef char *copy = NULL
+        if body is not None:
+            copy = <char *>malloc(max(len(body), 1))
+            if copy == NULL:
+                raise MemoryError
+            memcpy(copy, <const char *>body, len(body))
+        free(self.p.models)
+        self.p.models = copy
+        self.p.models_len = 0 if body is None else len(body)
+
     def set_upstream(self, index, **words):
         """balance, max_inflight, queue, queue_timeout, connect, first_byte, stream_idle, total,
         attempts, retry_on_busy; times in seconds, 0: none. Call on_ready afterwards: whoever
@@ -212,7 +233,7 @@ cdef class Engine:
     def set_endpoint(self, index, *, up=None, draining=None, weight=None, wish=None):
         """Write the words of one endpoint; one that leaves rotation loses its idle conns. A
         removed endpoint obeys no word. `wish`: what to ask for on a caller's behalf, 0 nothing, 1
-        usage at the end, 2 with every event."""
+        usage at the end, 2 with every event, 3 the same where either is said without the other."""
         cdef Endpoint *e = self.endpoint_at(index)
         if not e.removed:
             self.p.now_ns = clock_monotonic_ns()
@@ -354,6 +375,11 @@ cdef class Engine:
             free(p.upstreams[i].endpoints)
             free(p.upstreams[i])
         free(p.upstreams)
+        free(p.routes)
+        for i in range(p.n_old_routes):
+            free(p.old_routes[i])
+        free(p.old_routes)
+        free(p.models)
         free(p.listeners)
         free(p.scratch)
         free(p.compose)

@@ -117,6 +117,8 @@ cdef void add_final(Meter *m, bint sums_prompts) noexcept nogil:
     m.final.reasoning = added(m.final.reasoning, value_of(m, FACT_REASONING))
     if completion >= 0:
         m.n_parts_new = 0
+    if m.seen & bit(FACT_T_PREDICTED) and m.n_told < 255:
+        m.n_told += 1
 
 
 cdef Slot *slot_of(Meter *m, uint32_t key) noexcept nogil:
@@ -254,8 +256,8 @@ cdef void fold_usage(Meter *m, bint is_stream) noexcept nogil:
             put_running(m, m.first_index)
     elif m.seen & bit(FACT_T_CACHE):
         put_timings(m)
-    if not is_stream and m.n_asked > 1 and m.seen & bit(FACT_T_PREDICTED):
-        # llama.cpp answers n > 1 in one text with the usage of the first choice only.
+    if not is_stream and m.n_choices > 1 and m.seen & bit(FACT_T_PREDICTED):
+        # llama.cpp answers n > 1, or several prompts, with the usage of the first choice only.
         m.is_untrusted = 1
     if m.seen & bit(FACT_ERROR_CODE) and m.seen & bit(FACT_FINISH):
         m.is_ended = 1
@@ -344,6 +346,18 @@ cdef void sum_slots(const Meter *m, Tokens *t) noexcept nogil:
         t.prompt = sum_prompts(m)
 
 
+cdef bint lacks_choices(const Meter *m) noexcept nogil:
+    """Whether a choice has begun whose tokens the server had not told when the response ended."""
+    cdef uint64_t rest = m.choices_seen
+    cdef int n = m.n_told if m.final.completion >= 0 else m.n_slots
+    if m.is_single or n == 0:
+        return 0
+    while rest:
+        rest &= rest - 1
+        n -= 1
+    return n < 0
+
+
 cdef int lower_bound(const Meter *m, Tokens *t) noexcept nogil:
     """Some or all of the completion was not counted by the server."""
     if t.completion < 0 and t.prompt < 0 and m.n_parts == 0:
@@ -368,6 +382,7 @@ cdef int fold_all(const Meter *m, Tokens *t) noexcept nogil:
     elif m.counts_tokens == 0:
         t.prompt = first_of(t.prompt, m.head_prompt)
         t.completion = first_of(t.completion, m.head_completion)
-        if t.completion < 0 or (not is_final and (m.n_parts_new or m.is_clipped)):
+        if t.completion < 0 or (not is_final and (m.n_parts_new or m.is_clipped)) \
+                or lacks_choices(m):
             return lower_bound(m, t)
     return UNTRUSTED if m.is_untrusted else EXACT

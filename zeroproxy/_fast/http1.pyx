@@ -27,6 +27,7 @@ from zeroproxy._fast.types cimport (
     FAULT_LINE_END,
     FAULT_LINE_TOO_LONG,
     FAULT_METHOD_REFUSED,
+    FAULT_MODEL,
     FAULT_REQUEST_LINE,
     FAULT_STATUS_LINE,
     FAULT_TOO_MANY_FIELDS,
@@ -52,7 +53,8 @@ cdef Word[FAULT_COUNT] FAULT_NAMES = [
     b"status_line", b"line_end", b"field_name", b"field_value", b"field_folded", b"host",
     b"length", b"coding", b"coding_unknown", b"length_and_coding", b"connection", b"expect",
     b"upgrade", b"line_too_long", b"head_too_large", b"too_many_fields", b"body_too_large",
-    b"chunk_size", b"chunk_ext", b"chunk_end", b"trailer", b"duplicate",
+    b"chunk_size", b"chunk_ext", b"chunk_end", b"trailer", b"model",
+    b"duplicate",
 ]
 cdef Word[FAULT_COUNT] FAULT_TEXTS = [
     b"No fault.",
@@ -82,6 +84,7 @@ cdef Word[FAULT_COUNT] FAULT_TEXTS = [
     b"A chunk extension is malformed or too large.",
     b"A chunk does not end in CR LF.",
     b"The trailer section is malformed.",
+    b"No inference server here serves the model that was asked for.",
     b"A header field that may occur only once was repeated.",
 ]
 
@@ -99,6 +102,8 @@ cdef int fault_status(int fault) noexcept nogil:
     """Status of the answer to a request with this fault. A response with a fault is a 502."""
     if fault == FAULT_METHOD_REFUSED:
         return 405
+    if fault == FAULT_MODEL:
+        return 404
     if fault == FAULT_BODY_TOO_LARGE:
         return 413
     if fault == FAULT_LINE_TOO_LONG:

@@ -81,7 +81,8 @@ cdef void walk_texts(Meter *m, const char *at, size_t len) noexcept nogil:
         if k > begin:
             m.at_edge = 0
             m.has_data = 1
-            walk_feed(m, at + begin, k - begin)
+            if not m.is_over:
+                walk_feed(m, at + begin, k - begin)
         if k < len:
             end_event(m)
             m.at_edge = 1
@@ -223,7 +224,7 @@ cdef void meter_feed(Meter *m, const char *at, size_t len) noexcept nogil:
     """`len` > 0 bytes of body data, in any split."""
     if m.kind == KIND_EVENTS:
         feed_events(m, at, len)
-    elif m.kind == KIND_JSON:
+    elif m.kind == KIND_JSON and not m.is_over:
         walk_feed(m, at, len)
     elif m.kind == KIND_LINES:
         walk_texts(m, at, len)
@@ -248,7 +249,7 @@ cdef void finish_last(Meter *m) noexcept nogil:
 cdef int meter_end(Meter *m, bint is_whole, int status, Tokens *tokens) noexcept nogil:
     """The response is over; fills `tokens` and returns its Exactness."""
     tokens.prompt = tokens.completion = tokens.cached = tokens.reasoning = -1
-    if m.kind == KIND_NONE:
+    if m.kind == KIND_NONE or m.is_mute:
         return NONE
     if is_whole:
         finish_last(m)
@@ -259,7 +260,7 @@ cdef int meter_end(Meter *m, bint is_whole, int status, Tokens *tokens) noexcept
 
 cdef int meter_finish_of(const Meter *m, bint is_whole, int status) noexcept nogil:
     """Finish, after meter_end."""
-    if m.kind == KIND_NONE and status < 400:
+    if (m.kind == KIND_NONE or m.is_mute) and status < 400:
         return FINISH_UNKNOWN
     if m.has_failed or status >= 400:
         return FINISH_ERROR

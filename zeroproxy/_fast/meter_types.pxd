@@ -137,6 +137,7 @@ cdef struct Meter:
     uint8_t is_blank        # nothing on this line yet
     uint8_t has_data        # this event has data
     uint8_t is_over         # [DONE] was seen: what follows is relayed, not counted
+    uint8_t is_mute         # only edges are looked for: this answer is not to be counted
     uint8_t is_ended        # the dialect's own end was seen
     uint8_t has_failed      # an error was reported in the body
     uint8_t is_clipped      # more choices than slots
@@ -148,6 +149,7 @@ cdef struct Meter:
     uint8_t type            # Type of the root being read
     uint8_t n_choices       # of the root being read
     uint8_t n_slots
+    uint8_t n_told          # closing counts that are those of a single choice
     uint8_t model_len
     uint8_t is_model_asked  # the name is the request's, until the response says one
     uint8_t is_learning     # 1: mark where this event's text begins, 2: done
@@ -187,12 +189,17 @@ cdef struct Asked:          # walks a request body: the root's keys, as far as t
     uint8_t has_options     # stream_options is there, whatever its value
     uint8_t has_usage       # include_usage: true
     uint8_t has_running     # continuous_usage_stats: true
+    uint8_t asks_running    # and that is what the caller said
     uint8_t has_member      # stream_options is not empty
     uint8_t is_frozen       # something in it is not what we know: no edit
     uint8_t is_done         # the root has ended
     uint8_t is_escaped
+    uint8_t has_model       # names of a model that are complete; more than one: which counts?
+    uint8_t rename_len      # 0: the model's name stays
+    uint8_t rename_skip     # bytes of the value it replaces, quotes included
     uint8_t model_len
     uint16_t n              # choices per prompt; 0: not said
+    const char *rename      # borrowed: a Route's
     char[ASKED_TEXT] text
     char[64] model
 

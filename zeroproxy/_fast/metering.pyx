@@ -9,6 +9,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcmp, memcpy
 
+from zeroproxy._fast.asked cimport asked_is_in_model
 from zeroproxy._fast.meter cimport (
     KIND_EVENTS,
     KIND_FRAMES,
@@ -113,6 +114,9 @@ cdef void turn_to_response(Relay *r, int kind) noexcept nogil:
     asked.n = asked.model_len = 0
     if r.scans:
         asked = r.read.asked
+        if asked_is_in_model(&asked):
+            # The caller left in the middle of the name: half of one is no name.
+            asked.model_len = 0
     r.scans = 0
     meter_begin(&r.read.meter, kind)
     if asked.n:
@@ -140,8 +144,12 @@ cdef void meter_response(Relay *r, const Head *h) noexcept nogil:
     if is_coded:
         kind = KIND_NONE
     r.is_streamed = kind == KIND_EVENTS or kind == KIND_LINES
-    turn_to_response(r, kind if r.method == METHOD_POST else <int>KIND_NONE)
-    if r.method != METHOD_POST or h.status >= 300:
+    turn_to_response(r, kind)
+    if r.method != METHOD_POST:
+        # Where events end must be known all the same: a cut is told between two of them.
+        r.read.meter.is_mute = r.read.meter.is_over = 1
+        return
+    if h.status >= 300:
         return
     meter_path(&r.read.meter, r.path, r.path_len)
     for i in range(h.n_fields):

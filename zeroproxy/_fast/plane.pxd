@@ -1,10 +1,11 @@
 # The words of the socket floors: reactor, timers, conns, endpoints, relays, and the Plane that
 # holds one worker's whole data plane. No code; the laws of types.pxd hold here too.
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from zeroproxy._fast.meter_types cimport Reading
 from zeroproxy._fast.pool_types cimport CLOSED_COUNT, Learned, Pool
+from zeroproxy._fast.record cimport Record
 from zeroproxy._fast.types cimport BlockPool, Body, Buffer, Head, HeadLimits, Tokens
 
 ctypedef void (*OnReady)(void *plane, void *owner, uint32_t events) noexcept nogil
@@ -52,22 +53,22 @@ cdef struct Wheel:
     int timer_fd            # owned
 
 
+cdef struct Route:          # requests for this model go to that upstream
+    uint32_t upstream
+    uint8_t len
+    uint8_t real_len        # 0: the name is passed on as it is
+    char[64] model
+    char[200] real          # what the server calls it, as JSON, quotes included
+
+
 cdef enum:
-    EDITS_MAX = 3           # to one request
-
-
-cdef enum UsageBy:          # who asked for usage
-    USAGE_BY_NOBODY = 0
-    USAGE_BY_CALLER
-    USAGE_BY_US
-    USAGE_REFUSED           # the endpoint does not take the question
-    USAGE_UNASKED           # the request could not be held, and was passed on as it was
+    EDITS_MAX = 4           # to one request
 
 
 cdef struct Done:           # an edit that was made, while it can be taken back
     uint32_t at             # offset in Relay.held
     uint8_t n
-    uint8_t was             # asked.Was
+    int8_t was              # asked.Was
 
 
 cdef struct Relay           # below
@@ -175,6 +176,7 @@ cdef struct Upstream:       # a named group of endpoints that serve the same mod
     Histogram request
     Histogram queue_wait
     Histogram gap           # between two reads of one streamed response
+    Histogram overhead      # our own time: in the turns that sent the request and the answer
 
 
 cdef struct Terms:          # in force when the exchange began: a reload changes none of it
@@ -239,6 +241,8 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint8_t is_composed     # `held` has the head; the exchange has not been asked for yet
     uint8_t scans           # the request body is JSON and is read in passing
     uint8_t skip            # bytes of it that an edit replaces, to come
+    uint8_t said_continue   # 100 was sent before the upstream was known
+    uint8_t is_models       # the answer is the list of models, ours
     uint8_t n_edits
     uint8_t edited          # asked.Edited: what the edits asked for
     uint8_t usage_by        # UsageBy
@@ -250,8 +254,9 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint16_t status         # sent downstream; 0: none
     uint8_t id_len
     uint8_t path_len
-    uint16_t reserve        # bytes the Content-Length sent upstream leaves for edits
-    uint16_t added          # of them: used
+    uint32_t routes_at      # bytes of the in-buffer at which the model is looked for again
+    int16_t reserve         # bytes the Content-Length sent upstream leaves for edits
+    int16_t added           # of them: used
     Done[EDITS_MAX] edits
     Endpoint *refused_by    # borrowed: answered 400 or 422 to the edited request
     Buffer held             # the request as it goes upstream, kept for a retry
@@ -270,6 +275,7 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint64_t begun_ns       # first byte of its head
     uint64_t heard_ns       # last byte from upstream
     uint64_t gap_max_ns     # longest time between two reads of a streamed response
+    uint64_t own_ns         # from the reports of a turn to our send, where a caller waits for it
     uint64_t asked_ns       # last byte of the request from downstream
     uint64_t bytes_in       # body bytes, framing excluded
     uint64_t bytes_out
@@ -281,46 +287,6 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     char parent[8]          # the caller's span
     char request_id[128]
     char path[64]           # cut; for the record
-
-
-cdef struct Record:         # what one finished exchange leaves behind; fixed size, no pointers
-    uint64_t began_wall_ns
-    uint64_t queue_ns       # durations; 0: did not happen
-    uint64_t connect_ns
-    uint64_t ttft_ns        # first byte of the request head to first byte of the response, as
-                            # Relay.first_ns has it
-    uint64_t gap_mean_ns    # between two reads of a streamed response
-    uint64_t gap_max_ns
-    uint64_t total_ns
-    uint64_t bytes_in
-    uint64_t bytes_out
-    uint32_t n_events
-    uint16_t status
-    uint16_t upstream       # indices; 0xFFFF: none
-    uint16_t endpoint
-    uint8_t blame
-    uint8_t cause
-    uint8_t phase
-    uint8_t method
-    uint8_t tried
-    uint8_t exactness
-    uint8_t finish          # meter.Finish
-    uint8_t usage_by        # UsageBy
-    uint8_t is_streamed
-    uint8_t trace_flags
-    uint8_t has_parent
-    uint16_t tenant         # index; 0: none
-    uint8_t id_len
-    uint8_t path_len
-    uint8_t model_len
-    uint64_t serial         # unique within the process
-    Tokens tokens
-    char trace[16]
-    char span[8]
-    char parent[8]
-    char request_id[128]
-    char path[64]
-    char model[64]
 
 
 cdef struct Limits:         # times in ns, 0: none
@@ -372,6 +338,13 @@ cdef struct Plane:
     Head reply              # scratch: the response head being handled
     char *scratch           # owned; SLACK + BLOCK_LARGE + SLACK bytes
     char *compose           # owned; a block's worth, for heads we write
+    Route *routes           # owned; none: everything goes to the first upstream
+    uint32_t n_routes
+    void **old_routes       # owned
+    uint32_t n_old_routes
+    int default_upstream    # for models nobody lists; -1: there is none
+    char *models            # owned; the list of models, answered here; NULL: passed on
+    uint32_t models_len
     Upstream **upstreams    # owned
     uint32_t n_upstreams
     Endpoint **endpoints    # borrowed from their upstreams, by index

@@ -3,6 +3,7 @@
 from libc.stddef cimport size_t
 from libc.string cimport memcmp
 
+from zeroproxy._fast.asked cimport Edit, asked_begin, asked_feed, asked_longest, edit_undo
 from zeroproxy._fast.meter cimport (
     KIND_EVENTS,
     KIND_FRAMES,
@@ -13,9 +14,10 @@ from zeroproxy._fast.meter cimport (
     meter_feed,
     meter_finish_of,
 )
-from zeroproxy._fast.meter_types cimport Meter
+from zeroproxy._fast.meter_types cimport Asked, Meter
 from zeroproxy._fast.metering cimport kind_of_path, kind_of_type, meter_path
 from zeroproxy._fast.outcome cimport exactness_name
+from zeroproxy._fast.strip cimport strip_events
 from zeroproxy._fast.types cimport Tokens
 
 SIZE = sizeof(Meter)
@@ -102,6 +104,88 @@ cdef bint same_end(
         and meter_finish_of(&a, is_whole, status) == meter_finish_of(&b, is_whole, status)
         and a.model_len == b.model_len and memcmp(a.model, b.model, a.model_len) == 0
     )
+
+
+cdef class AskedProbe:
+    """One Asked. `feed` gives the bytes back as they go upstream, with every edit made."""
+
+    cdef Asked a
+    cdef readonly int edited
+    cdef int skip
+    cdef list done          # (offset in the output, bytes, was)
+    cdef size_t sent
+
+    def __init__(self, int wish):
+        asked_begin(&self.a, wish)
+        self.done = []
+
+    def feed(self, bytes data):
+        cdef const char *at = data
+        cdef size_t left = len(data), k
+        cdef Edit due
+        out = b""
+        while left:
+            k = self.skip if self.skip < left else left
+            self.skip -= <int>k
+            at += k
+            left -= k
+            k = asked_feed(&self.a, at, left, &due)
+            out += at[:k]
+            at += k
+            left -= k
+            if due.n_add:
+                self.done.append((self.sent + len(out), due.n_add, due.was))
+                out += due.add[:due.n_add]
+                self.edited |= due.edited
+                self.skip = due.skip
+        self.sent += len(out)
+        return out
+
+    def undo(self, bytes output):
+        """The whole output with its edits taken back, at the same length."""
+        cdef bytearray room = bytearray(output)
+        cdef char *at = room
+        for where, n, was in self.done:
+            edit_undo(at + <size_t>where, n, was)
+        return bytes(room)
+
+    def seen(self):
+        """What the body says: (model, stream, n, include_usage, is_done)."""
+        return (
+            self.a.model[:self.a.model_len], bool(self.a.is_stream), self.a.n,
+            bool(self.a.has_usage), bool(self.a.is_done),
+        )
+
+
+def longest_edit(int wish):
+    return asked_longest(wish)
+
+
+cdef class StripProbe:
+    """Strips an event stream as the relay does, an event that goes on kept for the next call."""
+
+    cdef MeterProbe probe
+    cdef int edited
+    cdef bytes part
+
+    def __init__(self, MeterProbe probe, int edited):
+        self.probe = probe
+        self.edited = edited
+        self.part = b""
+
+    def feed(self, bytes data, bint is_last=False):
+        cdef bytearray room = bytearray(self.part + data)
+        cdef char *at = room
+        cdef size_t left = 0, kept = strip_events(
+            &self.probe.m, self.edited, at, len(room), &left
+        )
+        rest = bytes(room[len(room) - left:])
+        if is_last and left:
+            self.probe.feed(rest)
+            self.part = b""
+            return bytes(room[:kept]) + rest
+        self.part = rest
+        return bytes(room[:kept])
 
 
 def feed_many(const unsigned char[::1] event, int times, int warm=1):

@@ -8,7 +8,7 @@ Law 3. A body that is refused half-way is never completed upstream.
 """
 
 from libc.stddef cimport size_t
-from libc.string cimport memchr, memcpy
+from libc.string cimport memchr, memcmp, memcpy
 
 from zeroproxy._fast.answer cimport dialect_of
 from zeroproxy._fast.body cimport Cut, body_begin, body_unframe
@@ -25,7 +25,8 @@ from zeroproxy._fast.editing cimport begin_editing, pass_body
 from zeroproxy._fast.headers cimport Hop, find_request_id, write_request_head
 from zeroproxy._fast.http1 cimport parse_request_head
 from zeroproxy._fast.identity cimport adopt_trace, make_request_id
-from zeroproxy._fast.plane cimport Conn, Plane, Relay, Upstream
+from zeroproxy._fast.plane cimport Conn, Plane, Relay, Route, Upstream
+from zeroproxy._fast.routing cimport ROUTE_MORE, ROUTE_NONE, route_request
 from zeroproxy._fast.settle cimport relay_later
 from zeroproxy._fast.types cimport (
     BLAME_DOWNSTREAM,
@@ -42,12 +43,14 @@ from zeroproxy._fast.types cimport (
     FAULT_HEAD_TOO_LARGE,
     FAULT_LINE_TOO_LONG,
     FAULT_METHOD_REFUSED,
+    FAULT_MODEL,
     FAULT_TOO_MANY_FIELDS,
     FRAMING_LENGTH,
     IN_BYTES,
     IN_GONE,
     IN_REFUSED,
     IN_REQUEST,
+    METHOD_GET,
     PHASE_HEAD,
     PHASE_IDLE,
     PHASE_QUEUED,
@@ -70,7 +73,7 @@ from zeroproxy._fast.types cimport (
 cdef void refuse(Plane *p, Relay *r, int fault) noexcept nogil:
     """A request we do not serve: say why, then close. What follows on the conn is never parsed."""
     cdef int why = CAUSE_MALFORMED
-    if fault == FAULT_METHOD_REFUSED:
+    if fault == FAULT_METHOD_REFUSED or fault == FAULT_MODEL:
         why = CAUSE_REFUSED
     elif fault in (
         FAULT_BODY_TOO_LARGE, FAULT_HEAD_TOO_LARGE, FAULT_LINE_TOO_LONG, FAULT_TOO_MANY_FIELDS
@@ -93,7 +96,7 @@ cdef void adopt_head(Plane *p, Relay *r, const Head *h) noexcept nogil:
     r.minor = h.minor
     r.asks_close = h.asks_close
     r.asks_upgrade = h.asks_upgrade
-    r.owes_continue = h.asks_continue
+    r.owes_continue = h.asks_continue and not r.said_continue
     r.replayable = 1
     r.dialect = <unsigned char>dialect_of(path, n)
     r.path_len = <unsigned char>(n if n < sizeof(r.path) else sizeof(r.path))
@@ -136,9 +139,9 @@ cdef void agree_on_terms(const Plane *p, Relay *r) noexcept nogil:
     r.terms.interims = p.limits.interims
 
 
-cdef void choose_upstream(Plane *p, Relay *r) noexcept nogil:
-    """The only one, in this version; its patience is part of the terms."""
-    cdef Upstream *u = p.upstreams[0]
+cdef void choose_upstream(Plane *p, Relay *r, int index) noexcept nogil:
+    """Its patience is part of the terms."""
+    cdef Upstream *u = p.upstreams[index]
     r.upstream = u
     r.terms.queue_ns = u.queue_ns
     r.terms.connect_ns = u.connect_ns
@@ -156,6 +159,33 @@ cdef void begin_exchange(Plane *p, Relay *r) noexcept nogil:
         agree_on_terms(p, r)
         r.id_len = <unsigned char>make_request_id(p, r.request_id)
         feed(p, r, IN_BYTES)
+
+
+cdef bint is_models_request(const Plane *p, const Relay *r) noexcept nogil:
+    """The list of models, where several upstreams make it up."""
+    return p.models != NULL and r.method == METHOD_GET and r.path_len == 10 \
+        and memcmp(r.path, b"/v1/models", 10) == 0 and r.ask.done
+
+
+cdef bint direct(Plane *p, Relay *r, Head *h, size_t here) noexcept nogil:
+    """Compose the request for its upstream, or say why it goes nowhere. 0: the model it names is
+    still to come."""
+    cdef const Route *route
+    cdef int to = route_request(p, r, h, here, &route)
+    if to == ROUTE_MORE:
+        r.waits_for_more = 1
+        return 0
+    if to == ROUTE_NONE:
+        refuse(p, r, FAULT_MODEL)
+    elif p.n_upstreams == 0 or p.upstreams[to].n_endpoints == 0:
+        end_with(p, r, IN_REFUSED, BLAME_OURSELVES, CAUSE_NO_ENDPOINT)
+    else:
+        choose_upstream(p, r, to)
+        begin_editing(p, r, h, here, route)
+        r.is_composed = compose_request(p, r, h)
+        if not r.is_composed:
+            refuse(p, r, FAULT_HEAD_TOO_LARGE)
+    return 1
 
 
 cdef size_t take_head(Plane *p, Relay *r, const char *at, size_t len) noexcept nogil:
@@ -178,14 +208,11 @@ cdef size_t take_head(Plane *p, Relay *r, const char *at, size_t len) noexcept n
         refuse(p, r, FAULT_METHOD_REFUSED)
     elif h.framing == FRAMING_LENGTH and r.terms.body_bytes and h.length > r.terms.body_bytes:
         refuse(p, r, FAULT_BODY_TOO_LARGE)
-    elif p.n_upstreams == 0 or p.upstreams[0].n_endpoints == 0:
-        end_with(p, r, IN_REFUSED, BLAME_OURSELVES, CAUSE_NO_ENDPOINT)
-    else:
-        choose_upstream(p, r)
-        begin_editing(p, r, h, len - h.consumed)
-        r.is_composed = compose_request(p, r, h)
-        if not r.is_composed:
-            refuse(p, r, FAULT_HEAD_TOO_LARGE)
+    elif is_models_request(p, r):
+        r.is_models = 1
+        feed(p, r, IN_REFUSED)
+    elif not direct(p, r, h, len - h.consumed):
+        return 0
     return h.consumed
 
 
@@ -315,10 +342,14 @@ cdef void take_bytes(Plane *p, Relay *r, char *at, size_t n) noexcept nogil:
         save(p, r, at, n)
 
 
-cdef bint has_new_line(const Relay *r, const char *at, size_t n) noexcept nogil:
+cdef bint may_go_on(const Plane *p, const Relay *r, const char *at, size_t n) noexcept nogil:
     """A partial head is parsed again only when another line has arrived (or it fills the limit):
-    so a caller who sends single bytes costs one pass per line, not one per byte."""
-    return memchr(at, c'\n', n) != NULL
+    so a caller who sends single bytes costs one pass per line, not one per byte. One that waits
+    for its model: when the begin of the body has doubled."""
+    cdef size_t have = buffer_len(&r.down.inbuf)
+    if r.routes_at:
+        return have >= r.routes_at
+    return memchr(at, c'\n', n) != NULL or have > p.limits.request.line_bytes
 
 
 cdef void receive(Plane *p, Relay *r) noexcept nogil:
@@ -341,9 +372,7 @@ cdef void receive(Plane *p, Relay *r) noexcept nogil:
         hear_end(p, r, n)
     elif buffer_len(&c.inbuf):
         save(p, r, at, <size_t>n)
-        if r.phase <= PHASE_HEAD and (
-            has_new_line(r, at, <size_t>n) or buffer_len(&c.inbuf) > p.limits.request.line_bytes
-        ):
+        if r.phase <= PHASE_HEAD and may_go_on(p, r, at, <size_t>n):
             r.waits_for_more = 0
     else:
         take_bytes(p, r, at, <size_t>n)

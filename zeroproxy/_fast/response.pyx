@@ -19,6 +19,7 @@ from zeroproxy._fast.buffer cimport (
     buffer_give_back,
     buffer_len,
 )
+from zeroproxy._fast.clock cimport clock_monotonic_ns
 from zeroproxy._fast.conn cimport (
     RECV_EMPTY,
     RECV_FAILED,
@@ -79,9 +80,9 @@ cdef bint is_switch(const Relay *r, const Head *h) noexcept nogil:
 
 
 cdef int choose_framing(Relay *r, const Head *h) noexcept nogil:
-    """How the body goes downstream: as it came, except that a body without a length is chunked
-    for HTTP/1.1 and ends with the conn for HTTP/1.0."""
-    if h.framing == FRAMING_NONE or h.framing == FRAMING_LENGTH:
+    """How the body goes downstream: as it came, except that a body without a length, or one that
+    will lose some of it, is chunked for HTTP/1.1 and ends with the conn for HTTP/1.0."""
+    if h.framing == FRAMING_NONE or (h.framing == FRAMING_LENGTH and not r.strips):
         return h.framing
     return FRAMING_CHUNKED if r.minor else FRAMING_CLOSE
 
@@ -116,16 +117,15 @@ cdef void begin_response(Plane *p, Relay *r, const Head *h) noexcept nogil:
     r.begun_ns = p.now_ns
     judge_edits(r, h.status)
     keepalive_hear(r.endpoint, h)
+    meter_response(r, h)
+    if not r.is_streamed:
+        r.first_ns = p.now_ns
+    r.strips = r.edited and r.read.meter.kind == KIND_EVENTS
     r.out_framing = <unsigned char>choose_framing(r, h)
     if not r.ask.done or r.out_framing == FRAMING_CLOSE or p.draining:
         r.asks_close = 1
     r.keeps_upstream = r.ask.done and not h.asks_close and h.framing != FRAMING_CLOSE
     body_begin(&r.reply, h.framing, h.length)
-    meter_response(r, h)
-    r.strips = r.edited and r.read.meter.kind == KIND_EVENTS \
-        and r.out_framing != FRAMING_LENGTH
-    if not r.is_streamed:
-        r.first_ns = p.now_ns
 
 
 cdef void count_failure(Relay *r) noexcept nogil:
@@ -153,6 +153,7 @@ cdef void forward_head(Plane *p, Relay *r, char *body, size_t len) noexcept nogi
     r.head_sent = 1
     r.n_head = <unsigned int>n
     feed(p, r, IN_RESPONSE)
+    r.own_ns += clock_monotonic_ns() - p.now_ns
     relay_body(p, r, body, len)
 
 

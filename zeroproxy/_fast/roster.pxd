@@ -7,3 +7,4 @@ cdef Endpoint *roster_add_endpoint(Plane *p, Upstream *u, tuple spec, list urls)
 cdef int roster_set_endpoint(Plane *p, Endpoint *e, dict words) except -1
 cdef int roster_set_pool(Plane *p, Endpoint *e, dict words) except -1
 cdef void roster_remove(Plane *p, Endpoint *e) noexcept nogil
+cdef int roster_set_routes(Plane *p, routes, int rest) except -1

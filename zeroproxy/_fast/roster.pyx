@@ -9,12 +9,12 @@ Law 3. What can fail fails before the first word is written.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
-from libc.stdlib cimport calloc, realloc
+from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcmp, memcpy, memset
 
 from zeroproxy._fast.endpoint cimport endpoint_drop_idle
 from zeroproxy._fast.idle cimport idle_begin, idle_init, idle_stop
-from zeroproxy._fast.plane cimport Endpoint, Limits, Plane, Upstream
+from zeroproxy._fast.plane cimport Endpoint, Limits, Plane, Route, Upstream
 from zeroproxy._fast.pool_types cimport Pool
 from zeroproxy._fast.settle cimport wake_waiting
 from zeroproxy._fast.stats cimport ALL_OTHERS
@@ -227,4 +227,43 @@ cdef int roster_set_endpoint(Plane *p, Endpoint *e, dict words) except -1:
     elif not was_up:
         idle_begin(p, e)
     wake_waiting(p, e.upstream)
+    return 0
+
+
+# ---------------------------------------------------------------- routes
+
+
+cdef int roster_set_routes(Plane *p, routes, int rest) except -1:
+    """Models of at most 64 bytes, servers' names for them of at most 200."""
+    cdef Route *table = <Route *>calloc(max(len(routes), 1), sizeof(Route))
+    cdef Route *row = table
+    cdef bytes name, real
+    cdef void *grown
+    if table == NULL:
+        raise MemoryError
+    for model, index, real in routes:
+        name = model.encode()
+        if not 0 < len(name) <= sizeof(row.model) or len(real) > sizeof(row.real):
+            free(table)
+            raise ValueError(f"the name of the model {model!r} is too long")
+        row.upstream = index
+        row.len = <unsigned char>len(name)
+        memcpy(row.model, <const char *>name, len(name))
+        row.real_len = <unsigned char>len(real)
+        memcpy(row.real, <const char *>real, len(real))
+        row += 1
+    p.default_upstream = rest
+    if p.n_routes == len(routes) and memcmp(p.routes, table, len(routes) * sizeof(Route)) == 0:
+        free(table)
+        return 0
+    # A request that is being read may still borrow a name: the old table stays until the end.
+    grown = realloc(p.old_routes, (p.n_old_routes + 1) * sizeof(void *))
+    if grown == NULL:
+        free(table)
+        raise MemoryError
+    p.old_routes = <void **>grown
+    p.old_routes[p.n_old_routes] = p.routes
+    p.n_old_routes += 1
+    p.routes = table
+    p.n_routes = <uint32_t>len(routes)
     return 0

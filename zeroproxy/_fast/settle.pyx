@@ -18,9 +18,16 @@ from zeroproxy._fast.metering cimport meter_finish
 from zeroproxy._fast.plane cimport Plane, Record, Relay, Upstream
 from zeroproxy._fast.pool_types cimport CLOSED_EXCHANGE
 from zeroproxy._fast.ring cimport Ring, ring_push
-from zeroproxy._fast.stats cimport ALL_OTHERS, Stats, histogram_add, stats_count, stats_spill
+from zeroproxy._fast.stats cimport (
+    ALL_OTHERS,
+    Stats,
+    histogram_add,
+    stats_count,
+    stats_knows,
+    stats_spill,
+)
 from zeroproxy._fast.timer cimport timer_init
-from zeroproxy._fast.types cimport BLAME_NOBODY, CAUSE_DONE, PHASE_CLOSED, PHASE_IDLE
+from zeroproxy._fast.types cimport BLAME_NOBODY, CAUSE_DONE, NONE, PHASE_CLOSED, PHASE_IDLE
 
 
 # ---------------------------------------------------------------- relay structs
@@ -122,6 +129,8 @@ cdef void observe(Plane *p, Relay *r, const Record *record) noexcept nogil:
         histogram_add(&u.queue_wait, record.queue_ns)
     if record.ttft_ns:
         histogram_add(&u.ttft, record.ttft_ns)
+    if r.own_ns:
+        histogram_add(&u.overhead, r.own_ns)
 
 
 cdef void name_record(Relay *r, Record *record) noexcept nogil:
@@ -135,6 +144,12 @@ cdef void name_record(Relay *r, Record *record) noexcept nogil:
     memcpy(record.request_id, r.request_id, r.id_len)
     record.path_len = r.path_len
     memcpy(record.path, r.path, r.path_len)
+
+
+cdef void bound_model(const Stats *s, Record *record) noexcept nogil:
+    """A name nobody has ever answered for is no label: callers could make up one per request."""
+    if record.exactness == NONE and not stats_knows(s, record):
+        record.model_len = 0
 
 
 cdef void write_record(Plane *p, Relay *r) noexcept nogil:
@@ -169,6 +184,7 @@ cdef void write_record(Plane *p, Relay *r) noexcept nogil:
     record.tried = r.tried
     meter_finish(r, &record)
     name_record(r, &record)
+    bound_model(<Stats *>p.stats, &record)
     observe(p, r, &record)
     stats_count(<Stats *>p.stats, &record)
     if not ring_push(<Ring *>p.ring, &record):

@@ -14,6 +14,7 @@ from zeroproxy._fast.stats cimport (
     ALL_OTHERS,
     BUCKETS,
     SERIES_SIZE,
+    SPILL_NAMED,
     Series,
     Spill,
     Stats,
@@ -65,6 +66,7 @@ cdef dict read_upstream(const Upstream *u, str name, list urls):
         "histograms": {
             "ttft": read_histogram(&u.ttft), "request": read_histogram(&u.request),
             "queue_wait": read_histogram(&u.queue_wait), "gap": read_histogram(&u.gap),
+            "overhead": read_histogram(&u.overhead),
         },
         "endpoints": [read_endpoint(u.endpoints[i], urls[u.endpoints[i].index])
                       for i in range(u.n_endpoints)],
@@ -160,7 +162,7 @@ cdef list read_spills(Stats *stats, tuple names):
         found.append({
             "upstream": upstream_name(s.upstream, names),
             "endpoint": endpoint_url(s.endpoint, names),
-            "model": "other" if s.endpoint == s.upstream == ALL_OTHERS
+            "model": "other" if row >= SPILL_NAMED
             else s.model[:s.model_len].decode("utf-8", "replace"),
             "tenant": "", "exactness": exactness_name(s.exactness).decode(), "count": s.count,
             "prompt_tokens": s.prompt, "completion_tokens": s.completion,

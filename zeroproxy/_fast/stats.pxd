@@ -1,6 +1,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from zeroproxy._fast.plane cimport Histogram, Record
+from zeroproxy._fast.types cimport EXACTNESS_COUNT
 
 cdef enum:
     SERIES_SIZE = 1024      # a power of two; a quarter stays free, so probing ends
@@ -8,6 +9,7 @@ cdef enum:
     TOKEN_SERIES_CAP = 256
     ALL_OTHERS = 0xFFFF     # the label of what came after a cap was reached
     SPILL_CAP = 256
+    SPILL_NAMED = SPILL_CAP - EXACTNESS_COUNT   # the rows behind these take what has no row
     BUCKETS = 24            # of a Histogram; the last one is +Inf
 
 
@@ -57,6 +59,7 @@ cdef struct Stats:
     Spill[SPILL_CAP] spills
 
 cdef void stats_count(Stats *s, const Record *record) noexcept nogil
+cdef bint stats_knows(const Stats *s, const Record *record) noexcept nogil
 cdef void stats_spill(Stats *s, const Record *record) noexcept nogil
 cdef uint64_t stats_spills(const Stats *s) noexcept nogil
 cdef void stats_read_spill(const Stats *s, uint64_t row, Spill *out) noexcept nogil

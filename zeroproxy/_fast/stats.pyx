@@ -7,7 +7,7 @@ Law 3. What the ring does not take is spilled: added up by endpoint, model, tena
        differences: it may see one counter a moment before another, and never loses one.
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
 from zeroproxy._fast.plane cimport Histogram, Record
@@ -16,12 +16,14 @@ from zeroproxy._fast.stats cimport (
     BUCKETS,
     SERIES_CAP,
     SPILL_CAP,
+    SPILL_NAMED,
     TOKEN_SERIES_CAP,
     Series,
     Spill,
     Stats,
     TokenSeries,
 )
+from zeroproxy._fast.types cimport EXACTNESS_COUNT
 
 
 cdef extern from "atomics.h" nogil:
@@ -85,6 +87,17 @@ cdef Series *find_series(Stats *s, const Record *r) noexcept nogil:
         h += <uint32_t>1 << 22
 
 
+cdef bint stats_knows(const Stats *s, const Record *r) noexcept nogil:
+    """Whether tokens were ever counted for the record's model."""
+    cdef uint32_t i
+    cdef const TokenSeries *t
+    for i in range(s.n_tokens):
+        t = &s.tokens[i]
+        if t.model_len == r.model_len and memcmp(t.model, r.model, r.model_len) == 0:
+            return 1
+    return 0
+
+
 cdef TokenSeries *find_tokens(Stats *s, const Record *r) noexcept nogil:
     """Linear: a sidecar serves a handful of models; 256 names take a microsecond."""
     cdef uint32_t i
@@ -128,28 +141,39 @@ cdef void stats_count(Stats *s, const Record *r) noexcept nogil:
 # ---------------------------------------------------------------- what the ring did not take
 
 
+cdef Spill *row_of_others(Stats *s, int exactness) noexcept nogil:
+    cdef int k
+    cdef Spill *row
+    if s.n_spills == SPILL_NAMED:
+        for k in range(EXACTNESS_COUNT):
+            row = &s.spills[SPILL_NAMED + k]
+            row.upstream = row.endpoint = ALL_OTHERS
+            row.exactness = <uint8_t>k
+        store_release(&s.n_spills, SPILL_CAP)
+    return &s.spills[SPILL_NAMED + exactness]
+
+
 cdef Spill *find_spill(Stats *s, const Record *r) noexcept nogil:
-    """The last row takes everything that came after the cap."""
+    """What came after the cap is still told apart by its exactness: bills are."""
     cdef uint64_t k
     cdef Spill *row
-    for k in range(s.n_spills):
+    for k in range(s.n_spills if s.n_spills < SPILL_NAMED else <uint64_t>SPILL_NAMED):
         row = &s.spills[k]
-        if k == SPILL_CAP - 1 or (
+        if (
             row.endpoint == r.endpoint and row.upstream == r.upstream and row.tenant == r.tenant
             and row.exactness == r.exactness and row.model_len == r.model_len
             and memcmp(row.model, r.model, r.model_len) == 0
         ):
             return row
+    if s.n_spills >= SPILL_NAMED:
+        return row_of_others(s, r.exactness)
     row = &s.spills[s.n_spills]
     row.exactness = r.exactness
-    if s.n_spills == SPILL_CAP - 1:
-        row.upstream = row.endpoint = ALL_OTHERS
-    else:
-        row.upstream = r.upstream
-        row.endpoint = r.endpoint
-        row.tenant = r.tenant
-        row.model_len = r.model_len
-        memcpy(row.model, r.model, r.model_len)
+    row.upstream = r.upstream
+    row.endpoint = r.endpoint
+    row.tenant = r.tenant
+    row.model_len = r.model_len
+    memcpy(row.model, r.model, r.model_len)
     store_release(&s.n_spills, s.n_spills + 1)
     return row
 

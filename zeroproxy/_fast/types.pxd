@@ -43,6 +43,7 @@ cdef enum Fault:            # why bytes were refused; http1.fault_status and fau
     FAULT_CHUNK_EXT
     FAULT_CHUNK_END
     FAULT_TRAILER
+    FAULT_MODEL             # 404: no upstream serves it
     FAULT_DUPLICATE         # a singleton field occurs twice
     FAULT_COUNT             # always last
 

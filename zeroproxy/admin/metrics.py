@@ -27,6 +27,11 @@ HISTOGRAMS = (
     ("ttft", "zeroproxy_ttft_seconds", "First byte of the request to first byte of the answer"),
     ("gap", "zeroproxy_inter_token_seconds", "Between two reads of one streamed response"),
     ("request", "zeroproxy_request_seconds", "First byte of the request to the last of the answer"),
+    (
+        "overhead",
+        "zeroproxy_overhead_seconds",
+        "Own time of a request, the endpoint left out",
+    ),
     ("queue_wait", "zeroproxy_queue_seconds", "Waiting for a permit"),
 )
 

@@ -9,25 +9,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import aiohttp
 import orjson
 
-from zeroproxy.config import Metering
+from zeroproxy.config import Alias, Config, Metering, Upstream
 from zeroproxy.policy.addresses import Address
 
-NOTHING, AT_THE_END, WITH_EVERY_EVENT = 0, 1, 2  # asked.Wish of the data plane
+NOTHING, AT_THE_END, WITH_EVERY_EVENT, EITHER_ALONE = 0, 1, 2, 3  # asked.Wish of the data plane
 TIMEOUT = 2.0  # seconds for one answer
 RETRY_FIRST, RETRY_LAST = 0.25, 5.0  # seconds between two questions
 ANSWER_MAX = 1 << 20  # bytes of an answer that are read
 
-#: What servers understand. llama.cpp says all in `timings`, which asking for usage would move to
+#: What servers understand. vLLM tells running usage only if it is to tell the closing one too,
+#: SGLang tells either alone. llama.cpp says all in `timings`, which asking for usage would move to
 #: the event that is taken out; FastChat has no usage in its streams.
 WISHES = {
     "vllm": WITH_EVERY_EVENT,
-    "sglang": WITH_EVERY_EVENT,
+    "sglang": EITHER_ALONE,
     "llamacpp": NOTHING,
     "fastchat": NOTHING,
 }
@@ -42,9 +43,16 @@ class Member(Protocol):
     @property
     def address(self) -> Address: ...
 
+    @property
+    def place(self) -> tuple[str, bool]:
+        """The URL it has in the configuration, and whether its address has a name of its own."""
+        ...
+
 
 class Engine(Protocol):
     def set_endpoint(self, index: int, *, wish: int | None = None) -> None: ...
+
+    def set_models(self, body: bytes | None) -> None: ...
 
 
 def wish_for(metering: Metering, kind: str) -> int:
@@ -53,7 +61,7 @@ def wish_for(metering: Metering, kind: str) -> int:
         return NOTHING
     wish = WISHES.get(kind, AT_THE_END)
     if metering.continuous_usage == "always":
-        return WITH_EVERY_EVENT
+        return max(wish, WITH_EVERY_EVENT)
     return min(wish, AT_THE_END) if metering.continuous_usage == "never" else wish
 
 
@@ -66,9 +74,9 @@ def kind_in(answer: Any) -> str:
     return owner.lower() if isinstance(owner, str) else ""
 
 
-async def ask(address: Address) -> str:
-    """The kind of the server at `address`; "": it answered something else. Raises OSError,
-    TimeoutError or aiohttp.ClientError if it does not answer."""
+async def ask(address: Address) -> Any:
+    """The list of models of the server at `address`; None: it answered something else. Raises
+    OSError, TimeoutError or aiohttp.ClientError if it does not answer."""
     connector = None
     if isinstance(address.target, str):
         connector = aiohttp.UnixConnector(address.target)
@@ -79,12 +87,39 @@ async def ask(address: Address) -> str:
         session.get(address.base + "/v1/models", headers=host, allow_redirects=False) as response,
     ):
         if response.status != 200:
-            return ""
+            return None
         body = await response.content.read(ANSWER_MAX)
     try:
-        return kind_in(orjson.loads(body))
+        return orjson.loads(body)
     except orjson.JSONDecodeError:
-        return ""
+        return None
+
+
+def models_in(answer: Any) -> dict[str, Any]:
+    """The models of such a list, by id."""
+    listed = answer.get("data") if isinstance(answer, dict) else None
+    if not isinstance(listed, list):
+        return {}
+    return {m["id"]: m for m in listed if isinstance(m, dict) and isinstance(m.get("id"), str)}
+
+
+def merged(upstreams: Iterable[tuple[Sequence[Alias], Iterable[Any]]]) -> bytes:
+    """One list of models out of those of several upstreams, as JSON. Each upstream: the models it
+    is configured for (none: all nobody lists) and the answers of its endpoints. A model that is
+    configured is listed even if its server has not said a word yet."""
+    groups = [(tuple(names), answers) for names, answers in upstreams]
+    taken = {alias.name for names, _ in groups for alias in names}
+    found: dict[str, Any] = {}
+    for names, answers in groups:
+        said: dict[str, Any] = {}
+        for answer in answers:
+            said |= models_in(answer)
+        rest = [Alias(name=name, serves=name) for name in said if name not in taken]
+        for alias in names or rest:
+            plain = {"object": "model", "created": 0, "owned_by": "zeroproxy"}
+            model = said.get(alias.serves, plain) | {"id": alias.name}
+            found.setdefault(alias.name, model)
+    return orjson.dumps({"object": "list", "data": list(found.values())})
 
 
 class Backends:
@@ -95,16 +130,21 @@ class Backends:
         self._metering = Metering()
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self.kinds: dict[str, str] = {}
+        self._answers: dict[str, Any] = {}
+        self._members: dict[int, Member] = {}
+        self._upstreams: tuple[Upstream, ...] = ()
 
-    def watch(self, members: Iterable[Member], metering: Metering) -> None:
+    def watch(self, members: Iterable[Member], config: Config) -> None:
         """These are in force, and this is wanted of them; those not asked yet are asked."""
-        self._metering = metering
-        now = {member.index: member for member in members}
+        self._metering = metering = config.metering
+        self._upstreams = config.upstream
+        self._members = now = {member.index: member for member in members}
+        self._list_models()
         for index in set(self._tasks) - set(now):
             self._tasks.pop(index).cancel()
         for index, member in now.items():
             self._tell(member)
-            if metering.inject_usage and index not in self._tasks:
+            if (metering.inject_usage or self._lists()) and index not in self._tasks:
                 self._tasks[index] = asyncio.ensure_future(self._learn(member))
 
     def _tell(self, member: Member) -> None:
@@ -115,14 +155,31 @@ class Backends:
         wait = RETRY_FIRST
         while True:
             try:
-                kind = await ask(member.address)
+                answer = await ask(member.address)
             except (OSError, TimeoutError, aiohttp.ClientError):
                 await asyncio.sleep(wait)
                 wait = min(2 * wait, RETRY_LAST)
                 continue
-            self.kinds[member.address.url] = kind
+            self.kinds[member.address.url] = kind_in(answer)
+            self._answers[member.address.url] = answer
             self._tell(member)
+            self._list_models()
             return
+
+    def _lists(self) -> bool:
+        """Whether the list of models is ours to give: several upstreams, or names of our own."""
+        return len(self._upstreams) > 1 or any(
+            alias.name != alias.serves for u in self._upstreams for alias in u.all_models()
+        )
+
+    def _answers_of(self, upstream: Upstream) -> list[Any]:
+        urls = {endpoint.url for endpoint in upstream.all_endpoints()}
+        mine = (member for member in self._members.values() if member.place[0] in urls)
+        return [self._answers.get(member.address.url) for member in mine]
+
+    def _list_models(self) -> None:
+        body = merged((u.all_models(), self._answers_of(u)) for u in self._upstreams)
+        self._engine.set_models(body if self._lists() else None)
 
     async def stop(self) -> None:
         for task in self._tasks.values():

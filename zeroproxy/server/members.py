@@ -9,12 +9,13 @@ Law 2. `change` adds before it removes, and what can fail is the adding: it is u
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zeroproxy._fast.engine import Engine
-from zeroproxy.config import Config, Endpoint, Pool, Upstream
+from zeroproxy.config import Alias, Config, Endpoint, Pool, Upstream
 from zeroproxy.errors import ReloadError
 from zeroproxy.policy.addresses import Address, apart, is_name, resolve_each
 
@@ -99,6 +100,11 @@ def pool_words(pool: Pool) -> PoolWords:
     }
 
 
+def own_name(alias: Alias) -> bytes:
+    """What the server calls it, as JSON; empty: the same."""
+    return b"" if alias.serves == alias.name else json.dumps(alias.serves).encode()
+
+
 class Members:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -126,6 +132,20 @@ class Members:
                 address.url: self._add(k, upstream, endpoint, address)
                 for endpoint, address in each_of(upstream, found)
             })  # fmt: skip
+        self._route(config)
+
+    def _route(self, config: Config) -> None:
+        """Several upstreams are told apart by model; to a single one everything goes."""
+        routes = [
+            (alias.name, k, own_name(alias))
+            for k, upstream in enumerate(config.upstream)
+            for alias in upstream.all_models()
+        ]
+        several = len(config.upstream) > 1 or any(real for _, _, real in routes)
+        rest = next((k for k, u in enumerate(config.upstream) if not u.models), None)
+        # A single upstream takes what nobody lists too; its list is for the names.
+        rest = 0 if len(config.upstream) == 1 else rest
+        self._engine.set_routes(routes if several else [], rest)
 
     def change(self, config: Config, addresses: Addresses) -> None:
         """From the set in force to that of `config` at `addresses`, upstream by upstream in the
@@ -142,6 +162,7 @@ class Members:
                 self._engine.set_endpoint(group[url].index, weight=endpoint.weight)
                 self._engine.set_pool(group[url].index, **pool_words(upstream.pool))
             self._engine.set_upstream(k, **words(upstream))
+        self._route(config)
 
     def _add_new(self, config: Config, addresses: Addresses) -> list[dict[str, Member]]:
         added: list[dict[str, Member]] = []

@@ -41,6 +41,7 @@ LIVE = (
     "upstream.balance",
     "upstream.dns_ttl",
     "upstream.endpoints",
+    "upstream.models",
     "upstream.pool",
     "upstream.retry",
     "upstream.timeouts",

@@ -95,7 +95,7 @@ class Worker:
         """The set of endpoints, or what is asked of them, has changed."""
         if self.members is not None and self.backends is not None:
             self.readiness.watch(self.members.addresses())
-            self.backends.watch(self.members.all(), self.config.metering)
+            self.backends.watch(self.members.all(), self.config)
             self.names.watch(self.config)
 
     def _make_engine(self) -> Engine:

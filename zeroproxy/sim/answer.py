@@ -9,11 +9,12 @@ import struct
 import orjson
 from aiohttp import web
 
+from zeroproxy.sim.accounts import Account
 from zeroproxy.sim.engine import Job
 from zeroproxy.sim.faults import LATE, Fault
 from zeroproxy.sim.options import Stats
 from zeroproxy.sim.prompts import Ask
-from zeroproxy.sim.wire import Shape, reasoning_so_far
+from zeroproxy.sim.wire import Shape, reasoning_so_far, total_reasoning
 
 EVENTS = "text/event-stream; charset=utf-8"
 JSON = "application/json"
@@ -82,6 +83,7 @@ class Answer:
 
     def __init__(self, wire: Wire, shape: Shape, ask: Ask, fault: Fault) -> None:
         self.wire, self.shape, self.ask, self.fault = wire, shape, ask, fault
+        self.written = 0  # tokens
         self.total = sum(len(plan.pieces) for plan in ask.plans)
 
     async def stream(self, job: Job, stats: Stats) -> bool:
@@ -115,15 +117,26 @@ class Answer:
         await self.wire.write(body)
         await self.wire.end()
         self._count_prompts(stats)
+        self.written = self.total
         stats.completion_tokens += self.total
         stats.reasoning_tokens += sum(plan.reasoning for plan in self.ask.plans)
         return True
+
+    def settle(self, account: Account, finished: bool) -> None:
+        """It is over: note what was sent of it."""
+        account.prompt = sum(p.tokens for p in self.ask.prompts)
+        # vLLM reports the first prompt's.
+        account.cached = self.ask.prompts[0].cached
+        account.generated, account.written = sum(self.shape.counts), self.written
+        account.reasoning = total_reasoning(self.ask, self.shape.counts)
+        account.finished = finished
 
     def _count_prompts(self, stats: Stats) -> None:
         stats.prompt_tokens += sum(p.tokens for p in self.ask.prompts)
         stats.cached_tokens += sum(p.cached for p in self.ask.prompts)
 
     def _count_token(self, index: int, stats: Stats) -> None:
+        self.written += 1
         stats.completion_tokens += 1
         counts = self.shape.counts
         if counts[index] <= reasoning_so_far(self.ask, counts, index):

@@ -20,6 +20,7 @@ OPTIONS: tuple[tuple[str, type, str], ...] = (
     ("prefix_cache", bool, "keep a prefix cache and report cached_tokens"),
     ("hostile", bool, "let the text spell usage objects, [DONE] and SSE framing"),
     ("embedding_size", int, "numbers per embedding"),
+    ("accounts", int, "remember what was sent of so many answers, for GET /sim/accounts"),
     ("keep_alive", float, "seconds an idle connection is kept"),
 )
 

@@ -24,6 +24,7 @@ class SimOptions:
     prefix_cache: bool = False  # keep one and report cached_tokens
     hostile: bool = False  # the text spells usage objects, [DONE] and SSE framing
     embedding_size: int = 64
+    accounts: int = 0  # so many answers are remembered, for GET /sim/accounts
     keep_alive: float = 5.0  # uvicorn's default, hence that of vLLM and most others
 
     def __post_init__(self) -> None:
@@ -33,6 +34,8 @@ class SimOptions:
             raise ValueError("max_running must be at least 1")
         if not 1 <= self.min_length <= self.max_length:
             raise ValueError("lengths must satisfy 1 <= min_length <= max_length")
+        if self.accounts < 0:
+            raise ValueError("accounts must not be negative")
 
 
 @dataclass

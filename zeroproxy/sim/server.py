@@ -17,6 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 import zeroproxy.sim.messages as messages
 import zeroproxy.sim.wire as wire
+from zeroproxy.sim.accounts import Account, Accounts
 from zeroproxy.sim.answer import Answer, Wire
 from zeroproxy.sim.engine import Job, Scheduler
 from zeroproxy.sim.faults import Fault, find_fault
@@ -83,6 +84,7 @@ class Simulator:
     def __init__(self, options: SimOptions | None = None) -> None:
         self.options = options or SimOptions()
         self.stats = Stats()
+        self.accounts = Accounts(self.options.accounts)
         self.url = ""
         self._cache = PrefixCache() if self.options.prefix_cache else None
         self._routes: dict[tuple[str, str], Handler] = {
@@ -95,6 +97,7 @@ class Simulator:
             ("GET", "/health"): self._health,
             ("GET", "/metrics"): self._metrics,
             ("GET", "/sim/stats"): self._stats,
+            ("GET", "/sim/accounts"): self._accounts,
         }
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -172,9 +175,13 @@ class Simulator:
             self.stats.faults += 1
             if await self._fail_early(out, fault, ask):
                 return web.Response()
-        return await self._answer(Answer(out, SHAPES[kind](ask), ask, fault))
+        answer = Answer(out, SHAPES[kind](ask), ask, fault)
+        return await self._answer(answer, self._account(request, ask.model))
 
-    async def _answer(self, answer: Answer) -> web.StreamResponse:
+    def _account(self, request: web.BaseRequest, model: str) -> Account:
+        return self.accounts.open(request.headers.get("x-request-id", ""), request.path, model)
+
+    async def _answer(self, answer: Answer, account: Account) -> web.StreamResponse:
         uncached = sum(p.tokens - p.cached for p in answer.ask.prompts)
         prefill = self.options.ttft + self.options.prefill_per_token * uncached
         job = Job([len(plan.pieces) for plan in answer.ask.plans], prefill)
@@ -187,6 +194,7 @@ class Simulator:
                 is_finished = await answer.whole(job, self.stats)
         finally:
             self.scheduler.leave(job, is_finished)
+            answer.settle(account, is_finished)
         return answer.wire.response
 
     async def _fail_early(self, out: Wire, fault: Fault, ask: Ask) -> bool:
@@ -229,6 +237,8 @@ class Simulator:
         used = wire.usage(sum(p.tokens for p in prompts), 0)
         self.stats.prompt_tokens += used["prompt_tokens"]
         model = asked.get("model") or next(iter(self.options.models), "")
+        account = self._account(request, model)
+        account.prompt, account.finished = used["prompt_tokens"], True
         body = {"id": "embd-sim", "object": "list", "model": model, "data": data, "usage": used}
         return json_response(body)
 
@@ -259,3 +269,6 @@ class Simulator:
 
     async def _stats(self, _: web.BaseRequest) -> web.Response:
         return json_response(self.stats.as_dict())
+
+    async def _accounts(self, _: web.BaseRequest) -> web.Response:
+        return json_response({"accounts": self.accounts.as_list()})

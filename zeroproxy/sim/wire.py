@@ -52,6 +52,10 @@ def reasoning_so_far(ask: Ask, counts: list[int], index: int) -> int:
     return min(ask.plans[index].reasoning, counts[index])
 
 
+def total_reasoning(ask: Ask, counts: list[int]) -> int:
+    return sum(reasoning_so_far(ask, counts, k) for k in range(len(counts)))
+
+
 def total_usage(ask: Ask, counts: list[int]) -> JSON:
     """Of the whole request, with the details that the server was told to report."""
     found = usage(sum(p.tokens for p in ask.prompts), sum(counts))
@@ -59,8 +63,7 @@ def total_usage(ask: Ask, counts: list[int]) -> JSON:
         # vLLM reports the first prompt's.
         found["prompt_tokens_details"] = {"cached_tokens": ask.prompts[0].cached}
     if any(plan.reasoning for plan in ask.plans):
-        n = sum(reasoning_so_far(ask, counts, k) for k in range(len(counts)))
-        found["completion_tokens_details"] = {"reasoning_tokens": n}
+        found["completion_tokens_details"] = {"reasoning_tokens": total_reasoning(ask, counts)}
     return found
 
 

@@ -1,0 +1,59 @@
+"""Two upstreams behind one port, with the official client."""
+
+import openai
+import pytest
+
+from tests.support.proxy_process import ProxyProcess
+from tests.support.sim_thread import SimThread
+
+TEXT = """
+[[upstream]]
+name = "one"
+endpoints = ["{one}"]
+models = ["first", {{ name = "gpt-4o", serves = "first" }}]
+
+[[upstream]]
+name = "two"
+endpoints = ["{two}"]
+"""
+
+
+@pytest.fixture
+def proxy():
+    with (
+        SimThread(models=("first",)) as one,
+        SimThread(models=("second",)) as two,
+        ProxyProcess(TEXT.format(one=one.url, two=two.url)) as proxy,
+    ):
+        proxy.until(lambda s: len(s["backends"]) == 2)
+        yield proxy
+
+
+def client_of(proxy):
+    return openai.OpenAI(base_url=f"{proxy.url}/v1", api_key="x", max_retries=0)
+
+
+def ask(client, model, **more):
+    return client.chat.completions.create(
+        model=model, messages=[{"role": "user", "content": "hello"}], max_tokens=5, **more
+    )
+
+
+def test_each_model_is_answered_by_its_own_server(proxy):
+    with client_of(proxy) as client:
+        assert ask(client, "first").model == "first"
+        assert ask(client, "second").model == "second"
+        assert ask(client, "gpt-4o").model == "first"
+        chunks = list(ask(client, "gpt-4o", stream=True))
+        assert {chunk.model for chunk in chunks} == {"first"}
+        assert all(chunk.usage is None for chunk in chunks)
+        with pytest.raises(openai.NotFoundError):
+            ask(client, "third")
+    requests = proxy.until(lambda s: sum(r["count"] for r in s["requests"]) == 5)["requests"]
+    counts = {(r["upstream"], r["status"]): r["count"] for r in requests}
+    assert counts == {("one", 200): 3, ("two", 200): 1, ("two", 404): 1}
+
+
+def test_one_list_has_the_models_of_all(proxy):
+    with client_of(proxy) as client:
+        assert [model.id for model in client.models.list()] == ["first", "gpt-4o", "second"]

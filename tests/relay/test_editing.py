@@ -1,0 +1,329 @@
+"""Usage asked for on the caller's behalf: into the request, out of the response, and taken back."""
+
+import json
+import re
+
+import pytest
+
+from tests.support.script import SSE_HEAD, chunk, event, get, ok, play, post, split_head
+
+USAGE, RUNNING, EITHER_ALONE = 1, 2, 3
+JSON = b"Content-Type: application/json\r\n"
+ASKS = b'{"model":"m-1","stream":true}'
+BESIDE = b',"usage":{"prompt_tokens":3,"completion_tokens":2}'
+TEXT = b'{"choices":[{"index":0,"delta":{"content":"x"}}]%s}'
+LAST = b'{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":9}}'
+REFUSAL = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\n{}"
+CHUNKED = (
+    b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n" + JSON + b"\r\n"
+)
+BOTH = {"include_usage": True, "continuous_usage_stats": True}
+
+
+def ask(body=ASKS, path=b"/v1/chat/completions", extra=b""):
+    return post(path, body, JSON + extra)
+
+
+def length_of(head):
+    return int(re.search(rb"Content-Length: (\d+)", head)[1])
+
+
+def unchunk(data):
+    out = b""
+    while data:
+        size, _, data = data.partition(b"\r\n")
+        n = int(size, 16)
+        out, data = out + data[:n], data[n + 2 :]
+    return out
+
+
+def answer(u, *payloads):
+    u.send(SSE_HEAD + b"".join(chunk(event(p)) for p in payloads) + b"0\r\n\r\n")
+
+
+# ---------------------------------------------------------------- into the request
+
+
+@pytest.mark.parametrize(("wish", "options"), [(USAGE, {"include_usage": True}), (RUNNING, BOTH)])
+def test_a_request_that_came_in_one_piece_grows_by_exactly_its_edit(wish, options):
+    with play(wish=wish) as script:
+        d = script.downstream()
+        d.send(ask())
+        head, body = split_head(script.upstream().receive())
+        assert json.loads(body) == {**json.loads(ASKS), "stream_options": options}
+        assert length_of(head) == len(body)
+        assert not body.endswith(b" ")
+
+
+def test_a_body_that_comes_later_is_edited_within_the_length_that_was_announced():
+    with play(wish=RUNNING) as script:
+        d = script.downstream()
+        head, body = split_head(ask())
+        d.send(head)
+        u = script.upstream()
+        d.send_bytewise(body)
+        head, body = split_head(u.receive())
+        assert length_of(head) == len(body)
+        assert json.loads(body)["stream_options"] == BOTH
+
+
+@pytest.mark.parametrize("body", [b'{"stream":false}', b"{}", b'{"a":"\xc3\xa9"} ', b"no json"])
+def test_a_body_that_needs_no_edit_is_filled_with_blanks_behind_its_end(body):
+    with play(wish=USAGE) as script:
+        d = script.downstream()
+        head, body = split_head(ask(body))
+        d.send(head)
+        u = script.upstream()
+        d.send_bytewise(body)
+        head, sent = split_head(u.receive())
+        assert length_of(head) == len(sent)
+        assert sent.rstrip(b" ") == body.rstrip(b" ")
+
+
+def test_a_chunked_body_is_edited_in_any_split():
+    whole = b'{"stream":true,"stream_options":{"include_usage":false,"a":1},"model":"m"}'
+    for k in range(1, len(whole)):
+        with play(wish=RUNNING) as script:
+            d = script.downstream()
+            d.send(CHUNKED + chunk(whole[:k]))
+            d.send(chunk(whole[k:]) + b"0\r\n\r\n")
+            _, sent = split_head(script.upstream().receive())
+            assert json.loads(unchunk(sent))["stream_options"] == {**BOTH, "a": 1}, k
+
+
+def test_a_pipelined_request_behind_an_edited_one_is_not_touched():
+    with play(wish=RUNNING) as script:
+        d = script.downstream()
+        d.send(ask() + get(b"/second"))
+        u = script.upstream()
+        _, body = split_head(u.receive())
+        assert json.loads(body)["stream_options"] == BOTH
+        answer(u, TEXT % b"", b"[DONE]")
+        d.receive()
+        assert u.receive().startswith(b"GET /second HTTP/1.1\r\n")
+        u.send(ok())
+        assert d.receive().endswith(b"ok")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        ask(path=b"/v1/embeddings"),
+        ask(path=b"/v1/messages"),
+        ask(extra=b"Content-Encoding: gzip\r\n"),
+        ask(extra=b"Content-Digest: sha-256=:x:\r\n"),
+        ask(extra=b"Signature: x\r\n"),
+        ask(extra=b"Content-MD5: x\r\n"),
+        post(body=ASKS, extra=b"Content-Type: text/plain\r\n"),
+        post(body=ASKS),
+        ask(
+            b'{"stream":true,"stream_options":{"include_usage":true,"continuous_usage_stats":true}}'
+        ),
+    ],
+)
+def test_what_must_not_be_edited_is_passed_as_it_is(request_):
+    with play(wish=RUNNING) as script:
+        script.downstream().send(request_)
+        head, body = split_head(script.upstream().receive())
+        assert body == split_head(request_)[1]
+        assert length_of(head) == len(body)
+
+
+def test_the_answer_must_come_uncompressed():
+    with play(wish=USAGE) as script:
+        script.downstream().send(ask(extra=b"Accept-Encoding: gzip, br\r\n"))
+        assert b"accept-encoding" not in script.upstream().receive().lower()
+    with play(wish=0) as script:
+        script.downstream().send(ask(extra=b"Accept-Encoding: gzip, br\r\n"))
+        assert b"Accept-Encoding: gzip, br\r\n" in script.upstream().receive()
+
+
+def test_all_endpoints_of_an_upstream_must_understand_what_is_asked():
+    with play(wish=RUNNING, endpoints=2) as script:
+        script.engine.set_endpoint(1, wish=USAGE)
+        script.downstream().send(ask())
+        k = 0 if script.has_connected(0) else 1
+        _, body = split_head(script.upstream(k).receive())
+        assert json.loads(body)["stream_options"] == {"include_usage": True}
+
+
+# ---------------------------------------------------------------- out of the response
+
+
+def test_the_caller_sees_nothing_of_what_he_did_not_ask_for():
+    with play(wish=RUNNING) as script:
+        d = script.downstream()
+        d.send(ask())
+        answer(script.upstream(), TEXT % BESIDE, LAST, b"[DONE]")
+        _, body = split_head(d.receive())
+        assert unchunk(body) == event(TEXT % b"") + event(b"[DONE]")
+        (record,) = script.records()
+        assert (record["prompt_tokens"], record["completion_tokens"]) == (3, 9)
+        assert (record["exactness"], record["finish"], record["usage_by"]) == (
+            "exact", "done", "proxy",
+        )  # fmt: skip
+        assert record["bytes_out"] == len(unchunk(body))
+
+
+def test_a_caller_who_asked_keeps_the_last_usage_and_sees_none_beside_choices():
+    with play(wish=RUNNING) as script:
+        d = script.downstream()
+        d.send(ask(b'{"stream":true,"stream_options":{"include_usage":true}}'))
+        answer(script.upstream(), TEXT % BESIDE, LAST, b"[DONE]")
+        _, body = split_head(d.receive())
+        assert unchunk(body) == event(TEXT % b"") + event(LAST) + event(b"[DONE]")
+
+
+RUNNING_ONLY = (
+    b'{"continuous_usage_stats":true}',
+    b'{"include_usage":false,"continuous_usage_stats":true}',
+    b'{"continuous_usage_stats":true,"include_usage":null}',
+)
+
+
+def answered(wish, options):
+    """What a caller gets who asks with these stream_options."""
+    with play(wish=wish) as script:
+        d = script.downstream()
+        d.send(ask(b'{"stream_options":%s,"stream":true}' % options))
+        u = script.upstream()
+        assert json.loads(split_head(u.receive())[1])["stream_options"] == BOTH
+        answer(u, TEXT % BESIDE, LAST, b"[DONE]")
+        return unchunk(split_head(d.receive())[1])
+
+
+@pytest.mark.parametrize("options", RUNNING_ONLY)
+def test_running_usage_that_only_our_question_woke_is_taken_out(options):
+    # vLLM says no running usage to a caller who does not ask for the closing one.
+    assert answered(RUNNING, options) == event(TEXT % b"") + event(b"[DONE]")
+
+
+@pytest.mark.parametrize("options", RUNNING_ONLY)
+def test_running_usage_that_the_caller_would_get_without_us_is_his(options):
+    assert answered(EITHER_ALONE, options) == event(TEXT % BESIDE) + event(b"[DONE]")
+
+
+@pytest.mark.parametrize("wish", [RUNNING, EITHER_ALONE])
+def test_a_caller_who_asked_for_both_gets_both(wish):
+    options = b'{"continuous_usage_stats":true,"include_usage":true}'
+    assert answered(wish, options) == event(TEXT % BESIDE) + event(LAST) + event(b"[DONE]")
+
+
+def test_an_event_in_pieces_is_kept_back_until_it_is_whole():
+    whole = b"".join(event(p) for p in (TEXT % BESIDE, LAST, b"[DONE]"))
+    for k in range(1, len(whole)):
+        with play(wish=RUNNING) as script:
+            d = script.downstream()
+            d.send(ask())
+            u = script.upstream()
+            u.send(SSE_HEAD + chunk(whole[:k]))
+            u.send(chunk(whole[k:]) + b"0\r\n\r\n")
+            _, body = split_head(d.receive())
+            assert unchunk(body) == event(TEXT % b"") + event(b"[DONE]"), k
+
+
+def test_an_answer_without_a_length_loses_nothing_at_its_end():
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+    with play(wish=RUNNING) as script:
+        d = script.downstream()
+        d.send(ask())
+        u = script.upstream()
+        u.receive()
+        u.send(head + event(TEXT % BESIDE) + b"data: [DONE]")
+        u.close()
+        _, body = split_head(d.receive())
+        assert unchunk(body) == event(TEXT % b"") + b"data: [DONE]"
+        assert script.outcome() == "ok"
+
+
+def test_an_answer_with_a_length_is_stripped_too():
+    body = event(TEXT % BESIDE) + event(LAST) + event(b"[DONE]")
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: %d\r\n\r\n"
+    for version, ends in ((b"1.1", b"0\r\n\r\n"), (b"1.0", b"")):
+        with play(wish=RUNNING) as script:
+            d = script.downstream()
+            d.send(
+                ask(extra=b"Connection: keep-alive\r\n").replace(b"HTTP/1.1", b"HTTP/" + version)
+            )
+            u = script.upstream()
+            u.receive()
+            u.send(head % len(body) + body)
+            got, sent = split_head(d.receive())
+            assert b"content-length" not in got.lower()
+            assert sent.endswith(ends)
+            plain = unchunk(sent) if ends else sent
+            assert plain == event(TEXT % b"") + event(b"[DONE]")
+            assert script.outcome() == "ok"
+
+
+def test_an_event_too_long_to_be_held_passes_and_the_next_is_stripped_again():
+    long = b'{"choices":[{"index":0,"delta":{"content":"%s"}}]}' % (b"y" * 200_000)
+    with play(wish=RUNNING) as script:
+        d = script.downstream()
+        d.send(ask())
+        u = script.upstream()
+        u.receive()
+        u.send(SSE_HEAD)
+        got = d.receive()
+        for at in range(0, len(long) + 8, 10_000):
+            u.send(chunk(event(long)[at : at + 10_000]))
+            got += d.receive()
+        u.send(chunk(event(TEXT % BESIDE) + event(LAST)) + b"0\r\n\r\n")
+        got += d.receive()
+        assert unchunk(split_head(got)[1]) == event(long) + event(TEXT % b"")
+        assert script.records()[0]["completion_tokens"] == 9
+
+
+def test_a_cut_is_exact_and_looks_cut_even_with_an_event_kept_back():
+    with play(wish=RUNNING) as script:
+        d = script.downstream()
+        d.send(ask())
+        u = script.upstream()
+        u.receive()
+        u.send(SSE_HEAD + chunk(event(TEXT % BESIDE) + b'data: {"choices":[{"ind'))
+        u.close()
+        _, body = split_head(d.receive())
+        assert not body.endswith(b"0\r\n\r\n")
+        assert unchunk(body).startswith(event(TEXT % b"") + b'data: {"error":')
+        (record,) = script.records()
+        assert record["outcome"] == "upstream/relaying/closed"
+        assert (record["completion_tokens"], record["exactness"]) == (2, "exact")
+
+
+def test_a_caller_who_leaves_is_counted_exactly():
+    with play(wish=RUNNING) as script:
+        d = script.downstream()
+        d.send(ask())
+        u = script.upstream()
+        u.receive()
+        u.send(SSE_HEAD + chunk(event(TEXT % BESIDE)))
+        d.receive()
+        d.close()
+        (record,) = script.records()
+        assert record["outcome"].startswith("downstream/relaying/")
+        assert (record["prompt_tokens"], record["completion_tokens"]) == (3, 2)
+        assert (record["exactness"], record["finish"]) == ("exact", "cut")
+        assert u.is_closed()
+
+
+@pytest.mark.parametrize("leave", ["close", "reset"])
+def test_a_caller_who_closes_at_done_has_been_served(leave):
+    with play() as script:
+        d = script.downstream()
+        d.send(ask())
+        u = script.upstream()
+        u.send(SSE_HEAD + chunk(event(TEXT % b"") + event(LAST) + event(b"[DONE]")))
+        d.receive()
+        getattr(d, leave)()
+        (record,) = script.records()
+        assert (record["outcome"], record["finish"]) == ("ok", "done")
+
+
+def test_a_caller_who_closes_at_done_of_a_failed_answer_is_told_as_he_was():
+    with play() as script:
+        d = script.downstream()
+        d.send(ask())
+        script.upstream().send(SSE_HEAD + chunk(event(b'{"error":{"m":1}}') + event(b"[DONE]")))
+        d.receive()
+        d.close()
+        assert script.records()[0]["outcome"].startswith("downstream/relaying/")

@@ -1,0 +1,143 @@
+"""What an exchange leaves behind, and its place in a trace."""
+
+import re
+
+import pytest
+
+from tests.relay.test_editing import LAST, REFUSAL, TEXT, answer, ask, unchunk
+from tests.support.script import SSE_HEAD, chunk, event, get, ok, play, split_head
+
+# ---------------------------------------------------------------- records
+
+
+def test_the_model_of_a_failed_request_is_named_only_if_somebody_has_answered_for_it():
+    with play() as script:
+        d = script.downstream()
+        d.send(ask())
+        u = script.upstream()
+        u.receive()
+        u.send(REFUSAL)
+        d.receive()
+        for reply in (answer, lambda u, *_: u.send(REFUSAL)):
+            d.send(ask())
+            u.receive()
+            reply(u, TEXT % b"", LAST, b"[DONE]")
+            d.receive()
+        records = script.records()
+        assert [r["model"] for r in records] == ["", "m-1", "m-1"]
+        assert [r["finish"] for r in records] == ["error", "done", "error"]
+        assert [r["exactness"] for r in records] == ["none", "exact", "none"]
+
+
+def test_own_time_is_measured_where_a_caller_waits_for_it():
+    with play() as script:
+        d = script.downstream()
+        d.send(ask())
+        u = script.upstream()
+        u.receive()
+        answer(u, TEXT % b"", b"[DONE]")
+        d.receive()
+        own = script.engine.snapshot()["upstreams"][0]["histograms"]["overhead"]
+        (record,) = script.records()
+        assert own["n"] == 1
+        assert 0 < own["sum_ns"] < record["total_ns"]
+
+
+@pytest.mark.parametrize("piece", [b"", b'data: {"cho'])
+def test_an_answer_to_a_get_is_not_counted_and_its_cut_is_told_only_between_events(piece):
+    with play() as script:
+        d = script.downstream()
+        d.send(get(b"/v1/responses/1?stream=true"))
+        u = script.upstream()
+        u.receive()
+        u.send(SSE_HEAD + chunk(event(TEXT % b"") + event(LAST) + piece))
+        u.close()
+        _, body = split_head(d.receive())
+        assert unchunk(body).startswith(event(TEXT % b"") + event(LAST) + piece)
+        assert (b'{"error":' in body) is (piece == b"")
+        (record,) = script.records()
+        assert (record["exactness"], record["finish"], record["prompt_tokens"]) == (
+            "none", "", None,
+        )  # fmt: skip
+
+
+# ---------------------------------------------------------------- traces
+
+PARENT = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def sent_trace(script, extra):
+    d = script.downstream()
+    d.send(ask(extra=extra))
+    u = script.upstream()
+    found = re.findall(rb"(?i)\r\ntraceparent: ([^\r]*)", u.receive())
+    u.send(ok())
+    d.receive()
+    (record,) = script.records()
+    return found, record
+
+
+def test_a_callers_trace_is_passed_on_as_it_is():
+    with play() as script:
+        found, record = sent_trace(script, b"traceparent: %s\r\n" % PARENT)
+        assert found == [PARENT]
+        assert record["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
+        assert record["parent_span_id"] == "b7ad6b7169203331"
+        assert record["trace_sampled"] is True
+
+
+def test_our_span_stands_between_the_callers_and_the_servers():
+    with play() as script:
+        script.engine.set_tracing(0.0)
+        found, record = sent_trace(script, b"traceparent: %s\r\n" % PARENT)
+        ours = record["span_id"].encode()
+        assert found == [b"00-0af7651916cd43dd8448eb211c80319c-%s-01" % ours]
+        assert ours != b"b7ad6b7169203331"
+        assert record["parent_span_id"] == "b7ad6b7169203331"
+
+
+@pytest.mark.parametrize(("share", "flag"), [(0.0, b"00"), (1.0, b"01")])
+def test_a_trace_that_begins_here_is_sampled_by_chance(share, flag):
+    with play() as script:
+        script.engine.set_tracing(share)
+        found, record = sent_trace(script, b"")
+        assert found == [
+            b"00-%s-%s-%s" % (record["trace_id"].encode(), record["span_id"].encode(), flag)
+        ]
+        assert record["parent_span_id"] == ""
+        assert record["trace_sampled"] is (flag == b"01")
+
+
+def test_two_traceparents_are_none():
+    with play() as script:
+        twice = b"traceparent: %s\r\n" % PARENT * 2
+        found, record = sent_trace(script, twice)
+        assert len(found) == 1
+        assert record["parent_span_id"] == ""
+
+
+def test_the_first_byte_of_an_event_stream_is_that_of_its_body():
+    with play() as script:
+        d = script.downstream()
+        d.send(ask())
+        u = script.upstream()
+        u.send(SSE_HEAD)
+        d.receive()
+        d.close()
+        assert script.records()[0]["ttft_ns"] == 0
+
+
+def test_what_the_ring_does_not_take_is_added_up():
+    with play(ring_slots=2) as script:
+        d = script.downstream()
+        u = None
+        for _ in range(7):
+            d.send(ask())
+            u = u or script.upstream()
+            u.receive()
+            answer(u, TEXT % b"", LAST, b"[DONE]")
+            d.receive()
+        assert len(script.engine.records(100)) == 2
+        (spill,) = script.engine.overflow()
+        assert (spill["count"], spill["prompt_tokens"], spill["completion_tokens"]) == (5, 15, 45)
+        assert (spill["model"], spill["exactness"], spill["upstream"]) == ("m-1", "exact", "vllm")

@@ -1,0 +1,195 @@
+"""Several upstreams: a request goes to the one that serves its model."""
+
+import json
+
+import pytest
+
+from tests.relay.test_editing import ask, length_of, unchunk
+from tests.support.script import chunk, get, ok, play, post, split_head
+
+JSON = b"Content-Type: application/json\r\n"
+CHUNKED = (
+    b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n" + JSON + b"\r\n"
+)
+
+
+@pytest.fixture
+def script():
+    """a goes to 0, b to 1, everything else to 2."""
+    with play(endpoints=3, upstreams=["one", "two", "rest"]) as s:
+        s.engine.set_routes([("a", 0, b""), ("b", 1, b"")], 2)
+        yield s
+
+
+def goes_to(script, request):
+    d = script.downstream()
+    d.send(request)
+    (k,) = [k for k in range(3) if script.has_connected(k)]
+    u = script.upstream(k)
+    got = u.receive()
+    u.send(ok(extra=b"Connection: close\r\n"))
+    d.receive()
+    d.close()
+    u.close()
+    return k, got
+
+
+@pytest.mark.parametrize(
+    ("body", "index"),
+    [
+        (b'{"model":"a"}', 0),
+        (b'{"x":{"model":"a"},"model" : "b"}', 1),
+        (b'{"model":"c"}', 2),
+        (b'{"model":null}', 2),
+        (b'{"model":{"model":"a"}}', 2),
+        (b"{}", 2),
+        (b"[]", 2),
+        (b"no json", 2),
+        (b'{"messages":["\\"model\\":\\"a\\""],"model":"b"}', 1),
+    ],
+)
+def test_the_body_says_where_a_request_goes(script, body, index):
+    k, got = goes_to(script, ask(body))
+    head, sent = split_head(got)
+    assert k == index
+    assert sent == body
+    assert length_of(head) == len(body)
+
+
+def test_the_model_is_found_in_any_split_and_nothing_is_sent_before():
+    whole = b'{"messages":["' + b"x" * 300 + b'"],"model":"b","stream":false}'
+    request = ask(whole)
+    begin = len(request) - len(whole)
+    for k in range(begin, len(request), 7):
+        with play(endpoints=2, upstreams=["one", "two"]) as script:
+            script.engine.set_routes([("a", 0, b""), ("b", 1, b"")], 0)
+            d = script.downstream()
+            d.send(request[:k])
+            early = b'"model":"b"' in request[:k]
+            assert not script.has_connected(0)
+            if not early:
+                assert not script.has_connected(1)
+            d.send(request[k:])
+            _, sent = split_head(script.upstream(1).receive())
+            assert sent == whole
+
+
+def test_single_bytes_are_enough(script):
+    d = script.downstream()
+    d.send_bytewise(ask(b'{"prompt":"hello","model":"b"}'))
+    u = script.upstream(1)
+    assert split_head(u.receive())[1] == b'{"prompt":"hello","model":"b"}'
+
+
+def test_a_chunked_body_says_it_too(script):
+    whole = b'{"prompt":"p","model":"b"}'
+    d = script.downstream()
+    d.send(CHUNKED + chunk(whole[:5]) + chunk(whole[5:9]))
+    d.send(chunk(whole[9:]) + b"0\r\n\r\n")
+    _, sent = split_head(script.upstream(1).receive())
+    assert unchunk(sent) == whole
+
+
+def test_a_caller_who_waits_for_a_word_gets_it_once(script):
+    head, body = split_head(ask(b'{"model":"b"}', extra=b"Expect: 100-continue\r\n"))
+    d = script.downstream()
+    d.send(head)
+    assert d.receive() == b"HTTP/1.1 100 Continue\r\n\r\n"
+    d.send(body)
+    u = script.upstream(1)
+    u.receive()
+    u.send(ok(b"fine"))
+    assert d.receive().startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_body_that_does_not_say_it_in_its_first_32_kib_goes_with_the_rest(script):
+    whole = b'{"prompt":"%s","model":"a"}' % (b"p" * 40_000)
+    k, got = goes_to(script, ask(whole))
+    assert k == 2
+    assert split_head(got)[1] == whole
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        get(),
+        post(body=b'{"model":"a"}'),
+        ask(b'{"model":"a"}', extra=b"Content-Encoding: gzip\r\n"),
+    ],
+)
+def test_what_names_no_model_goes_with_the_rest(script, request_):
+    assert goes_to(script, request_)[0] == 2
+
+
+@pytest.mark.parametrize("real", [b'"x"', b'"Qwen/Qwen3-235B-A22B-Instruct-2507"', b'"k\\u00e9"'])
+@pytest.mark.parametrize("later", [0, 5, 25])
+def test_a_model_goes_by_another_name_upstream(real, later):
+    body = b'{"prompt":"p","model" : "mine","stream":true,"n":2}'
+    with play(wish=2) as script:
+        script.engine.set_routes([("mine", 0, real)], 0)
+        d = script.downstream()
+        request = ask(body)
+        cut = len(request) - later if later else len(request)
+        d.send(request[:cut])
+        d.send(request[cut:])
+        u = script.upstream()
+        head, sent = split_head(u.receive())
+        assert length_of(head) == len(sent)
+        assert json.loads(sent)["model"] == json.loads(real)
+        assert json.loads(sent)["stream_options"]["include_usage"] is True
+        # The name stays when the question for usage is taken back.
+        u.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        _, sent = split_head(script.upstream().receive())
+        assert json.loads(sent) == {**json.loads(body), "model": json.loads(real)}
+
+
+def test_a_request_that_names_two_models_is_renamed_nowhere():
+    with play() as script:
+        script.engine.set_routes([("mine", 0, b'"real"')], 0)
+        body = b'{"model":"other","model":"mine"}'
+        script.downstream().send(ask(body))
+        assert split_head(script.upstream().receive())[1] == body
+
+
+def test_a_model_nobody_serves_is_answered_here():
+    with play(endpoints=2, upstreams=["one", "two"]) as script:
+        script.engine.set_routes([("a", 0, b""), ("b", 1, b"")], None)
+        d = script.downstream()
+        d.send(ask(b'{"model":"c"}'))
+        head, body = split_head(d.receive())
+        assert head.startswith(b"HTTP/1.1 404 Not Found\r\n")
+        assert "serves the model" in json.loads(body)["error"]["message"]
+        assert script.outcome() == "downstream/head/refused"
+        assert not script.has_connected(0)
+
+
+def test_the_list_of_models_is_ours(script):
+    script.engine.set_models(b'{"object":"list","data":[]}')
+    d = script.downstream()
+    d.send(get() + get())
+    answers = d.receive()
+    assert answers.count(b"HTTP/1.1 200 OK\r\n") == 2
+    assert answers.count(b'{"object":"list","data":[]}') == 2
+    assert [r["outcome"] for r in script.records()] == ["ok", "ok"]
+    script.engine.set_models(None)
+    d.send(get())
+    assert script.upstream(2).receive().startswith(b"GET /v1/models ")
+
+
+def test_with_one_upstream_nothing_is_looked_at():
+    with play() as script:
+        d = script.downstream()
+        d.send(split_head(ask(b'{"model":"zzz"}'))[0])
+        assert script.upstream().receive().startswith(b"POST ")
+
+
+def test_a_pipelined_request_behind_a_routed_one_is_routed_by_itself(script):
+    d = script.downstream()
+    d.send(ask(b'{"model":"a"}') + ask(b'{"model":"b"}'))
+    u = script.upstream(0)
+    assert split_head(u.receive())[1] == b'{"model":"a"}'
+    u.send(ok(b"one"))
+    u = script.upstream(1)
+    assert split_head(u.receive())[1] == b'{"model":"b"}'
+    u.send(ok(b"two"))
+    assert d.receive().endswith(b"two")

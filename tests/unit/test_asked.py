@@ -1,0 +1,178 @@
+"""What a request asks for, and asking for usage in its place: at every split, never twice."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from zeroproxy._fast.probe_meter import AskedProbe, longest_edit
+
+NOTHING, USAGE, RUNNING, EITHER_ALONE = 0, 1, 2, 3
+#: AskedProbe.edited
+FINAL, BESIDE_CHOICES = 1, 2
+
+
+def edit(parts, wish):
+    probe = AskedProbe(wish)
+    out = b"".join(probe.feed(part) for part in parts)
+    return out, probe
+
+
+def as_members(pairs):
+    """An object as a list of its members: keys that occur twice stay twice."""
+    return pairs
+
+
+def parse(body):
+    return json.loads(body, object_pairs_hook=as_members)
+
+
+CASES = [
+    # what the caller sent, what is asked for, what goes upstream, what was edited
+    (b'{"stream":true}', USAGE, {"stream": True, "stream_options": {"include_usage": True}}, 1),
+    (b'{"stream":true}', RUNNING,
+     {"stream": True,
+      "stream_options": {"include_usage": True, "continuous_usage_stats": True}}, 3),
+    (b'{"stream":true}', EITHER_ALONE,
+     {"stream": True,
+      "stream_options": {"include_usage": True, "continuous_usage_stats": True}}, 3),
+    (b'{"stream":true,"stream_options":{"include_usage":true}}', EITHER_ALONE,
+     {"stream": True,
+      "stream_options": {"include_usage": True, "continuous_usage_stats": True}}, 2),
+    (b'{"stream":true,"stream_options":{}}', RUNNING,
+     {"stream": True,
+      "stream_options": {"include_usage": True, "continuous_usage_stats": True}}, 3),
+    (b'{"stream":true,"stream_options":{ "include_usage" : true }}', RUNNING,
+     {"stream": True,
+      "stream_options": {"include_usage": True, "continuous_usage_stats": True}}, 2),
+    (b'{"stream":true,"stream_options":{"include_usage":true}}', USAGE, None, 0),
+    (b'{"stream":true,"stream_options":{"include_usage":false}}', USAGE,
+     {"stream": True, "stream_options": {"include_usage": True}}, 1),
+    (b'{"stream_options":{"include_usage":false,"x":[1]},"stream":true}', RUNNING,
+     {"stream_options": {"include_usage": True, "x": [1], "continuous_usage_stats": True},
+      "stream": True}, 3),
+    (b'{"stream":true,"stream_options":{"include_usage":null}}', USAGE,
+     {"stream": True, "stream_options": {"include_usage": True}}, 1),
+    (b'{"stream":true,"stream_options":null}', USAGE,
+     {"stream": True, "stream_options": {"include_usage": True}}, 1),
+    (b'{"stream":true,"stream_options":null}', RUNNING,
+     {"stream": True,
+      "stream_options": {"include_usage": True, "continuous_usage_stats": True}}, 3),
+    (b'{"stream":true,"stream_options":{"include_usage":true,"continuous_usage_stats":false}}',
+     RUNNING,
+     {"stream": True,
+      "stream_options": {"include_usage": True, "continuous_usage_stats": True}}, 2),
+    (b'{"stream":true,"stream_options":{"include_usage":true,"continuous_usage_stats":true}}',
+     RUNNING, None, 0),
+    # not streamed, or nothing wanted: not a byte
+    (b'{"stream":false}', RUNNING, None, 0),
+    (b'{"model":"m"}', RUNNING, None, 0),
+    (b'{"stream":true}', NOTHING, None, 0),
+    (b'{"stream":true,"stream":false}', RUNNING, None, 0),
+    # what we do not understand is left alone
+    (b'{"stream":true,"stream_options":3}', RUNNING, None, 0),
+    (b'{"stream":true,"stream_options":"x"}', RUNNING, None, 0),
+    (b'{"stream":true,"stream_options":[]}', RUNNING, None, 0),
+    (b'{"stream":true,"stream_options":true}', RUNNING, None, 0),
+    (b'{"stream":true,"stream_options":{"include_usage":1}}', RUNNING, None, 0),
+    (b'{"stream":1}', RUNNING, None, 0),
+    (b'{"stream":"true"}', RUNNING, None, 0),
+    (b'{"str\\u0065am":true,"stream":true}', RUNNING, None, 0),
+    (b'[{"stream":true}]', RUNNING, None, 0),
+    (b'"stream"', RUNNING, None, 0),
+    (b"17", RUNNING, None, 0),
+    (b"null", RUNNING, None, 0),
+    # the same words where they mean nothing
+    (b'{"messages":[{"stream":true,"role":"stream_options"}]}', RUNNING, None, 0),
+    (b'{"a":{"stream":true},"b":"\\"stream\\":true"}', RUNNING, None, 0),
+    (b'{"a":{"stream_options":{"include_usage":false}},"stream":true}', USAGE,
+     {"a": {"stream_options": {"include_usage": False}}, "stream": True,
+      "stream_options": {"include_usage": True}}, 1),
+    (b' \r\n\t{ "stream" : true , "n" : 2 } \n', USAGE,
+     {"stream": True, "n": 2, "stream_options": {"include_usage": True}}, 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "wish", "expected", "edited"), CASES)
+def test_what_goes_upstream_at_every_split(body, wish, expected, edited):
+    out, probe = edit([body], wish)
+    assert probe.edited == edited
+    if expected is None:
+        assert out == body
+    else:
+        assert json.loads(out) == expected
+    for k in range(1, len(body)):
+        assert edit([body[:k], body[k:]], wish)[0] == out, k
+    assert edit([body[k : k + 1] for k in range(len(body))], wish)[0] == out
+
+
+@pytest.mark.parametrize(("body", "wish", "expected", "edited"), CASES)
+def test_an_edit_is_never_longer_than_announced(body, wish, expected, edited):
+    assert len(edit([body], wish)[0]) - len(body) <= longest_edit(wish)
+
+
+@pytest.mark.parametrize(("body", "wish", "expected", "edited"), CASES)
+def test_what_was_edited_can_be_taken_back_at_the_same_length(body, wish, expected, edited):
+    out, probe = edit([body], wish)
+    back = probe.undo(out)
+    assert len(back) == len(out)
+    assert json.loads(back) == json.loads(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "seen"),
+    [
+        (b'{"model":"m-1","stream":true,"n":12}', (b"m-1", True, 12, False, True)),
+        (b'{"n":99999999,"model":"' + b"x" * 100 + b'"}', (b"x" * 64, False, 9999, False, True)),
+        (b'{"model":"a","model":"b"}', (b"b", False, 0, False, True)),
+        (b'{"model":{"model":"c"},"n":null}', (b"", False, 0, False, True)),
+        (b'{"stream_options":{"include_usage":true}', (b"", False, 0, True, False)),
+        (b"", (b"", False, 0, False, False)),
+    ],
+)
+def test_what_a_request_says_of_itself(body, seen):
+    _, probe = edit([body], NOTHING)
+    assert probe.seen()[0] == seen[0]
+    assert probe.seen()[1] == seen[1]
+    assert probe.seen()[3:] == seen[3:]
+    assert edit([body[k : k + 1] for k in range(len(body))], NOTHING)[1].seen() == probe.seen()
+
+
+def test_n_is_bounded():
+    _, probe = edit([b'{"n":123456789012345678901234567890}'], NOTHING)
+    assert 1000 <= probe.seen()[2] <= 0xFFFF
+
+
+KEYS = st.sampled_from(["stream", "stream_options", "include_usage", "model", "n", "messages",
+                        "continuous_usage_stats", "x", "\u00e9"])  # fmt: skip
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 9) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(KEYS, VALUES, max_size=5), st.sampled_from([USAGE, RUNNING]), st.data())
+def test_any_object_is_still_json_and_means_the_same_but_for_stream_options(body, wish, data):
+    text = json.dumps(body, ensure_ascii=data.draw(st.booleans())).encode()
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=6)))
+    parts = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+    out, probe = edit(parts, wish)
+    sent = parse(out)
+    assert len({key for key, _ in sent}) == len(sent), "a key twice"
+    rest = {key: value for key, value in json.loads(out).items() if key != "stream_options"}
+    assert rest == {key: value for key, value in body.items() if key != "stream_options"}
+    if probe.edited:
+        options = json.loads(out)["stream_options"]
+        assert options["include_usage"] is True
+        assert bool(probe.edited & BESIDE_CHOICES) <= (wish == RUNNING)
+    else:
+        assert out == text
+    assert json.loads(probe.undo(out)) == body
+
+
+@given(st.binary(max_size=200), st.sampled_from([NOTHING, USAGE, RUNNING]))
+def test_any_bytes_do_no_harm(data, wish):
+    out, probe = edit([data], wish)
+    if not probe.edited:
+        assert out == data
