@@ -56,16 +56,31 @@ class Endpoint(Base, frozen=True):
     url: str
     #: Share of traffic relative to the other endpoints.
     weight: Weight = 1
+    #: A name with several addresses is several endpoints, shown as URL#ADDRESS, not the first.
+    expand: bool = False
 
 
 class Pool(Base, frozen=True):
-    """Idle connections to each endpoint."""
+    """Connections to each endpoint (docs/pools.md)."""
 
+    #: Idle connections to have ready, opened before they are needed; 0: none.
+    prewarm: Annotated[int, Meta(ge=0, le=4096)] = 0
+    #: They are kept ready for so long after the last exchange; 0: always.
+    prewarm_idle: Seconds = 60.0
     #: Idle connections kept at most; more are closed (nginx keepalive: per worker, no default).
     max_idle: Annotated[int, Meta(ge=0, le=65536)] = 256
     #: An idle connection is closed after this; must stay under the server's own limit (uvicorn,
     #: cpp-httplib: 5 s).
     idle_timeout: Seconds = 3.0
+    #: learn: shorter where the server says so (Keep-Alive: timeout=, max=) or closes earlier.
+    keep_alive: Literal["learn", "fixed"] = "learn"
+    #: A connection older than this is not used again; 0: no limit.
+    max_age: Seconds = 0.0
+    #: Nor is one that has served so many requests; 0: no limit (nginx keepalive_requests: 1000).
+    max_requests: Annotated[int, Meta(ge=0, le=1 << 30)] = 0
+    #: Connections at once, idle and busy; above it exchanges wait, up to admission.queue_timeout.
+    #: 0: no limit.
+    max_connections: Annotated[int, Meta(ge=0, le=1 << 20)] = 0
 
 
 class Admission(Base, frozen=True):
@@ -169,6 +184,8 @@ class Upstream(Base, frozen=True):
     models: tuple[ModelName | Alias, ...] = ()
     #: least_inflight: fewest exchanges per weight. round_robin: turns by weight.
     balance: Literal["least_inflight", "round_robin"] = "least_inflight"
+    #: Names of endpoints are looked up again after this; 0: never.
+    dns_ttl: Seconds = 30.0
     #: What the endpoints run, so that keys left out fit it; "": nothing is assumed.
     preset: PresetName = ""
     health: Health = field(default_factory=Health)

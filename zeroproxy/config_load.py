@@ -26,7 +26,6 @@ from zeroproxy.toml_lines import Lines
 #: that asks for nothing and is therefore accepted (None: any value asks for something).
 NOT_YET: dict[str, tuple[str, Any]] = {
     "server.tls": ("TLS listeners", None),
-    "upstream.pool.prewarm": ("pre-warmed connections", 0),
     # An empty [auth] would look like a closed door: refused whatever it says.
     "auth": ("API keys", None),
 }

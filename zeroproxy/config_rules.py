@@ -132,6 +132,8 @@ def check_listeners(config: Config, wrong: Wrong) -> None:
 def check_upstream(upstream: Upstream, path: Path, wrong: Wrong) -> None:
     if not upstream.endpoints:
         raise wrong("at least one endpoint is needed", (*path, "endpoints"))
+    if upstream.pool.prewarm > upstream.pool.max_idle:
+        raise wrong("is larger than pool.max_idle", (*path, "pool", "prewarm"))
     seen: set[str] = set()
     for k, endpoint in enumerate(upstream.all_endpoints()):
         here = (*path, "endpoints", k)

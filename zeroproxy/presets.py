@@ -24,11 +24,13 @@ class Preset:
 
 
 MODELS = {"health": {"path": "/v1/models"}}
+#: Event loops accept cheaply (docs/pools.md has the numbers).
+WARM = 8
 
 PRESETS: Mapping[str, Preset] = {
     "": Preset(),
     "vllm": Preset(
-        keys={"health": {"path": "/health"}},
+        keys={"health": {"path": "/health"}, "pool": {"prewarm": WARM}},
         metrics="/metrics",
         counters=(
             "vllm:iteration_tokens_total_count",
@@ -39,7 +41,7 @@ PRESETS: Mapping[str, Preset] = {
     ),
     # axum ends no idle connection.
     "tgi": Preset(
-        keys={"health": {"path": "/health"}, "pool": {"idle_timeout": 60.0}},
+        keys={"health": {"path": "/health"}, "pool": {"prewarm": WARM, "idle_timeout": 60.0}},
         metrics="/metrics",
         counters=(
             "tgi_batch_inference_count",
@@ -49,7 +51,7 @@ PRESETS: Mapping[str, Preset] = {
     ),
     # Its /health generates a token and takes a second, unless it was told not to.
     "sglang": Preset(
-        keys=MODELS,
+        keys={**MODELS, "pool": {"prewarm": WARM}},
         metrics="/metrics",
         counters=(
             "sglang:generation_tokens_total",
@@ -61,7 +63,7 @@ PRESETS: Mapping[str, Preset] = {
     ),
     # cpp-httplib gives every connection a thread, idle ones as well.
     "llamacpp": Preset(
-        keys={"health": {"path": "/health"}, "pool": {"max_idle": 2}},
+        keys={"health": {"path": "/health"}, "pool": {"max_idle": 2, "prewarm": 0}},
         metrics="/metrics",
         counters=(
             "llamacpp:n_decode_total",
@@ -88,4 +90,16 @@ def fill_in(upstream: dict[str, Any]) -> dict[str, Any]:
         given = filled.get(table, {})
         if isinstance(given, dict):
             filled[table] = {**keys, **given}
+    if isinstance(filled.get("pool"), dict):
+        filled["pool"] = fit(filled["pool"], upstream.get("pool", {}))
     return filled
+
+
+def fit(pool: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What is written of `prewarm` and `max_idle` bounds what was filled in of the other."""
+    warm, idle = pool.get("prewarm"), pool.get("max_idle")
+    if not isinstance(warm, int) or not isinstance(idle, int) or warm <= idle:
+        return pool
+    if "prewarm" not in given:
+        return {**pool, "prewarm": idle}
+    return {**pool, "max_idle": warm} if "max_idle" not in given else pool

@@ -52,7 +52,9 @@ class World:
         urls = [sim.url for sim in self.sims][: 1 if k % 3 == 2 else 2]
         weighed = [f'{{ url = "{url}", weight = {1 + (k + n) % 3} }}' for n, url in enumerate(urls)]
         # Most requests are to fail here: no breaker may spare the endpoints.
-        upstream = upstream_toml(breaker="{ failures = 0 }").replace("[]", f"[{', '.join(weighed)}]")
+        upstream = upstream_toml(breaker="{ failures = 0 }").replace(
+            "[]", f"[{', '.join(weighed)}]"
+        )
         return (
             f'[limits]\nheader_count = {50 + k}\n{upstream}[metering]\nledger = "{self.ledger}"\n'
             f'ring = {self.ring}\ncontinuous_usage = "always"\nsinks = [\n'

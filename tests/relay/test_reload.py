@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.script import (
     LIMITS,
+    POOL,
     SSE_HEAD,
     UPSTREAM,
     Script,
@@ -21,8 +22,7 @@ from tests.support.script import (
 
 def spec_of(script: Script, k: int, **more: float) -> tuple:
     return (f"http://up{k}", script._sockaddr(script.sources[k]), b"up%d.test" % k,
-            more.get("weight", 1), more.get("max_idle", 256),
-            more.get("idle_timeout", 3.0))  # fmt: skip
+            more.pop("weight", 1), {**POOL, **more})  # fmt: skip
 
 
 def urls(script: Script) -> list[str]:
@@ -149,9 +149,9 @@ def test_an_attempt_on_a_removed_endpoint_is_tried_elsewhere(balance):
 def test_a_changed_pool_begins_anew():
     with play() as script:
         serve(script, 0)
-        script.engine.set_endpoint(0, max_idle=256, idle_timeout=3.0)
+        script.engine.set_pool(0, **POOL)
         assert script.engine.snapshot()["connections"]["idle"] == 1
-        script.engine.set_endpoint(0, max_idle=0)
+        script.engine.set_pool(0, **{**POOL, "max_idle": 0})
         serve(script, 0)
         assert script.engine.snapshot()["connections"]["idle"] == 0
 

@@ -41,6 +41,17 @@ LIMITS: dict[str, Any] = {
     "tunnel_idle_timeout": 3600.0,
 }
 
+POOL: dict[str, Any] = {
+    "max_idle": 256,
+    "idle_timeout": 3.0,
+    "max_age": 0.0,
+    "max_requests": 0,
+    "max_connections": 0,
+    "learns": True,
+    "prewarm": 0,
+    "prewarm_idle": 60.0,
+}
+
 UPSTREAM: dict[str, Any] = {
     "balance": 1,
     "max_inflight": 0,
@@ -149,10 +160,9 @@ class Script:
         self.peers: list[Peer] = []
         self.sources = [self._listen(f"up{k}", backlog=64) for k in range(endpoints)]
         self.engine = Engine(limits=SimpleNamespace(**{**LIMITS, **limits}), ring_slots=slots)
-        max_idle = upstream.pop("max_idle", 256)
-        idle_timeout = upstream.pop("idle_timeout", 3.0)
+        pool = {**POOL, **{key: upstream.pop(key) for key in POOL if key in upstream}}
         specs = [
-            (f"http://up{k}", self._sockaddr(s), b"up%d.test" % k, 1, max_idle, idle_timeout)
+            (f"http://up{k}", self._sockaddr(s), b"up%d.test" % k, 1, pool)
             for k, s in enumerate(self.sources)
         ]
         names = upstream.pop("upstreams", ["vllm"])

@@ -93,8 +93,9 @@ class FakeEngine:
 
 
 class Member:
-    def __init__(self, index, address):
+    def __init__(self, index, address, place=None):
         self.index, self.address = index, address
+        self.place = place or (address.url, False)
 
 
 @asynccontextmanager
@@ -161,6 +162,23 @@ async def test_several_upstreams_make_up_one_list():
         engine, backends = await asked(one, two, upstreams=upstreams)
         await until(lambda: len(backends.kinds) == 2)
         assert ids(engine.models) == ["a", "b", "c"]
+        await backends.stop()
+
+
+async def test_a_name_that_is_several_endpoints_lists_what_all_of_them_have():
+    async with server(models("a", "b")) as one, server(models("c")) as two:
+        found = [await resolve(url) for url in (one, two)]
+        name = Upstream(name="u", endpoints=("http://name:1",), models=("a", "c"))
+        rest = Upstream(name="v", endpoints=("http://other:1",))
+        engine = FakeEngine()
+        backends = Backends(engine)
+        members = [Member(k, at, ("http://name:1", True)) for k, at in enumerate(found)]
+        backends.watch(members, Config(upstream=(name, rest)))
+        await until(lambda: len(backends.kinds) == 2)
+        listed = json.loads(engine.models)["data"]
+        assert [(m["id"], m["owned_by"]) for m in listed] == [("a", "vllm"), ("c", "vllm")]
+        backends.watch(members[:1], Config(upstream=(name, rest)))
+        assert json.loads(engine.models)["data"][1]["owned_by"] == "zeroproxy"
         await backends.stop()
 
 

@@ -113,8 +113,9 @@ def test_the_least_that_works():
         (GOOD + '[admin]\nlisten = "fd:3"\n', "x.toml:5: admin.listen: fd:N is for server.listen"),
         (GOOD + '[admin]\nlisten = "127.0.0.1:8080"\n', "is also in server.listen"),
         (GOOD + "[auth]\nkey = []\n", "auth: API keys are not supported by this version"),
-        (GOOD + "[upstream.pool]\nprewarm = 1\n", "upstream[0].pool.prewarm: pre-warmed"),
-        (GOOD + "[upstream.pool]\nprewarm = false\n", "upstream[0].pool.prewarm: pre-warmed"),
+        (GOOD + "[upstream.pool]\nprewarm = 9\nmax_idle = 8\n",
+         "x.toml:5: upstream[0].pool.prewarm: is larger than pool.max_idle"),
+        (GOOD + "[upstream.pool]\nprewarm = false\n", "upstream[0].pool.prewarm: expected `int`"),
         (GOOD + "[metering]\ninject_usage = 1\n", "metering.inject_usage: expected `bool`"),
         (GOOD + "metering = 3\n", "x.toml:4: upstream[0].metering: unknown key"),
         ("metering = 3\n" + GOOD, "x.toml:1: metering: expected table, got `int`"),
@@ -180,7 +181,7 @@ def test_weights_and_urls_may_be_mixed():
 def test_what_asks_for_nothing_is_accepted():
     """A feature this version lacks may be switched off by name."""
     config = parse_config(
-        GOOD + "models = []\npool = { prewarm = 0, max_idle = 7 }\n"
+        GOOD + 'models = []\npreset = ""\npool = { max_idle = 7 }\n'
         "[metering]\ninject_usage = false\nledger = ''\nsinks = []\n"
     )
     assert config.upstream[0].pool.max_idle == 7

@@ -247,3 +247,37 @@ def test_bounds_grow():
 
 def test_an_open_response_fits_the_stated_memory():
     assert probe.SIZES["relay"] + probe.SIZES["conn"] <= 2048
+
+
+# ---------------------------------------------------------------- how long a conn may rest
+
+
+def test_a_rest_that_was_ended_shortens_the_next_ones_to_its_safe_share():
+    keepalive = probe.KeepaliveProbe(idle_timeout=60.0)
+    keepalive.closed_after(5.0, now=100.0)
+    assert keepalive.limit() == pytest.approx(3.0)
+    keepalive.closed_after(20.0, now=101.0)
+    assert keepalive.limit() == pytest.approx(3.0), "the shortest counts"
+    keepalive.closed_after(0.01, now=102.0)
+    assert keepalive.limit() == 0.5, "never less"
+
+
+def test_what_was_seen_is_doubted_slowly_and_at_last_forgotten():
+    keepalive = probe.KeepaliveProbe(idle_timeout=3.0)
+    keepalive.closed_after(2.0, now=100.0)
+    keepalive.rested_at(159.0)
+    assert keepalive.limit() == pytest.approx(1.2)
+    keepalive.rested_at(160.0)
+    keepalive.rested_at(161.0)
+    assert keepalive.limit() == pytest.approx(1.35), "one step a minute"
+    for minute in range(10):
+        keepalive.rested_at(220.0 + 60 * minute)
+    assert keepalive.limit() == 3.0
+
+
+def test_a_close_begins_the_doubt_anew():
+    keepalive = probe.KeepaliveProbe(idle_timeout=0.0)
+    keepalive.closed_after(10.0, now=100.0)
+    keepalive.closed_after(10.0, now=150.0)
+    keepalive.rested_at(170.0)
+    assert keepalive.limit() == pytest.approx(6.0)

@@ -6,6 +6,7 @@ import pytest
 
 from zeroproxy.config import PresetName, Upstream
 from zeroproxy.config_load import parse_config
+from zeroproxy.errors import ConfigError
 from zeroproxy.policy.wedge import counters_in
 from zeroproxy.presets import PRESETS
 
@@ -35,7 +36,24 @@ def test_what_is_written_wins():
     found = upstream('preset = "llamacpp"\npool = { max_idle = 9 }')
     assert found.pool.max_idle == 9
     assert upstream('preset = "llamacpp"').pool.max_idle == 2
+    assert upstream('preset = "vllm"\npool = { prewarm = 0 }').pool.prewarm == 0
     assert upstream('preset = "llamacpp"').pool.idle_timeout == upstream("").pool.idle_timeout
+
+
+@pytest.mark.parametrize(
+    ("preset", "pool", "warm", "idle"),
+    [("vllm", "", 8, 256), ("sglang", "", 8, 256), ("tgi", "", 8, 256), ("llamacpp", "", 0, 2),
+     ("openai", "", 0, 256), ("vllm", "max_idle = 4", 4, 4), ("vllm", "max_idle = 0", 0, 0),
+     ("llamacpp", "prewarm = 5", 5, 5), ("llamacpp", "prewarm = 1", 1, 2)],
+)  # fmt: skip
+def test_what_is_kept_warm_never_contradicts_what_is_written(preset, pool, warm, idle):
+    found = upstream(f'preset = "{preset}"\npool = {{ {pool} }}').pool
+    assert (found.prewarm, found.max_idle) == (warm, idle)
+
+
+def test_what_is_written_in_contradiction_is_refused():
+    with pytest.raises(ConfigError, match=r"prewarm: is larger than pool\.max_idle"):
+        upstream('preset = "vllm"\npool = { prewarm = 3, max_idle = 2 }')
 
 
 def test_an_empty_path_stays_empty():

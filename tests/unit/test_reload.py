@@ -151,7 +151,10 @@ class FakeEngine:
     def remove_endpoint(self, index):
         self.live.discard(index)
 
-    def set_endpoint(self, index, *, weight, max_idle, idle_timeout):
+    def set_pool(self, index, **words):
+        assert index in self.live
+
+    def set_endpoint(self, index, *, weight):
         assert index in self.live
         self.weights[index] = weight
 
@@ -191,7 +194,7 @@ async def test_an_endpoint_that_cannot_be_added_leaves_all_as_it_was():
 
 async def test_an_endpoint_that_stays_is_not_resolved_again():
     _, members = await filled("127.0.0.1:1")
-    known = [{"http://gone.invalid:1": members.addresses()[0]}]
+    known = [{("http://gone.invalid:1", False): (members.addresses()[0],)}]
     config = with_endpoints("gone.invalid:1")
     assert (await resolve_all(config, known))[0] == known[0]
     with pytest.raises(ConfigError, match=r"cannot resolve gone\.invalid"):

@@ -111,7 +111,7 @@ cdef const char *answer_text(const Relay *r) noexcept nogil:
     if r.cause == CAUSE_NO_ENDPOINT:
         return b"no inference server is available"
     if r.cause == CAUSE_OVERLOAD:
-        if r.ended_in == PHASE_QUEUED:
+        if r.ended_in == PHASE_QUEUED or (r.ended_in == PHASE_CONNECTING and not r.tried):
             return b"too many requests are waiting; try again later"
         return b"the proxy has reached its connection limit; try again later"
     if r.cause == CAUSE_DRAINED:

@@ -64,7 +64,7 @@ cdef uint64_t deadline(const Plane *p, const Relay *r) noexcept nogil:
     if phase == PHASE_QUEUED:
         due = after(r.queued_ns, r.terms.queue_ns)
     elif phase == PHASE_CONNECTING:
-        due = after(r.attempt_ns, r.terms.connect_ns)
+        due = after(r.attempt_ns, r.terms.queue_ns if r.waits_conn else r.terms.connect_ns)
     elif phase == PHASE_WAITING:
         due = waiting_deadline(r)
     elif phase == PHASE_RELAYING:

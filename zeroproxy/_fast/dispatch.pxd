@@ -3,6 +3,7 @@ from libc.stddef cimport size_t
 from zeroproxy._fast.plane cimport Plane, Relay
 
 cdef void feed(Plane *p, Relay *r, int what) noexcept nogil
+cdef void connect_waiting(Plane *p, Relay *r) noexcept nogil
 cdef void flush_more(Plane *p, Relay *r) noexcept nogil
 cdef void end_with(Plane *p, Relay *r, int what, int who, int why) noexcept nogil
 cdef void lose_attempt(Plane *p, Relay *r, int why) noexcept nogil

@@ -27,10 +27,11 @@ from zeroproxy._fast.conn cimport (
     conn_shut,
 )
 from zeroproxy._fast.deadline cimport arm
-from zeroproxy._fast.endpoint cimport endpoint_connect, endpoint_take_idle, upstream_pick
 from zeroproxy._fast.exchange cimport Attempt, exchange_step, may_retry
+from zeroproxy._fast.keepalive cimport keepalive_forget, keepalive_lower
 from zeroproxy._fast.plane cimport Endpoint, Plane, Relay, Upstream
 from zeroproxy._fast.record cimport USAGE_REFUSED
+from zeroproxy._fast.room cimport room_for, room_is_ours_to_blame, room_take
 from zeroproxy._fast.settle cimport (
     blame,
     give_back_all,
@@ -40,7 +41,6 @@ from zeroproxy._fast.settle cimport (
     relay_reset,
     write_record,
 )
-from zeroproxy._fast.sock cimport EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
 from zeroproxy._fast.types cimport (
     ACT_ADMIT,
     ACT_ANSWER,
@@ -57,7 +57,6 @@ from zeroproxy._fast.types cimport (
     BLAME_NOBODY,
     BLAME_OURSELVES,
     BLAME_UPSTREAM,
-    CAUSE_NO_ENDPOINT,
     CAUSE_OVERLOAD,
     CAUSE_REFUSED,
     CAUSE_RESET,
@@ -122,34 +121,26 @@ cdef int admit(Plane *p, Relay *r) noexcept nogil:
 
 cdef int connect_attempt(Plane *p, Relay *r) noexcept nogil:
     """Pick an endpoint and get a conn to it: pooled, or a new one."""
-    cdef Endpoint *e = upstream_pick(r.upstream, r.endpoint, p.now_ns)
+    cdef Endpoint *e = room_for(p, r)
     if e == NULL:
-        blame(r, BLAME_UPSTREAM, CAUSE_NO_ENDPOINT)
-        return IN_REFUSED
+        return NOTHING if r.waits_conn else IN_REFUSED
     r.endpoint = e
     attempt_begins(p, r)
     r.tried += 1
     r.attempt_ns = p.now_ns
     r.sent_ns = 0
-    r.up = endpoint_take_idle(p, e)
-    if r.up != NULL:
-        r.was_reused = r.up.served != 0
-        r.up.owner = r
-        return IN_CONNECTED
-    r.was_reused = 0
-    r.up = endpoint_connect(p, e)
+    room_take(p, r)
     if r.up == NULL:
-        if is_our_poverty():
+        if room_is_ours_to_blame():
             blame(r, BLAME_OURSELVES, CAUSE_OVERLOAD)
             return IN_REFUSED
         return attempt_lost(p, r, CAUSE_REFUSED)
-    r.up.owner = r
-    return NOTHING
+    return IN_CONNECTED if r.was_reused else NOTHING
 
 
-cdef bint is_our_poverty() noexcept nogil:
-    """Whether a connect failed for want of a descriptor or memory: no other endpoint would help."""
-    return errno == EMFILE or errno == ENFILE or errno == ENOMEM or errno == ENOBUFS
+cdef void connect_waiting(Plane *p, Relay *r) noexcept nogil:
+    """There may be a conn for an exchange that waits for one."""
+    feed(p, r, connect_attempt(p, r))
 
 
 cdef void undo_edits(Relay *r) noexcept nogil:
@@ -201,11 +192,9 @@ cdef void describe_attempt(const Relay *r, Attempt *a) noexcept nogil:
     a.busy = 0
     a.timed_out = 0
     a.tried = r.tried
-    # A reused conn that died says nothing about the endpoint, and is free of charge once: with
+    # A rested conn that died says nothing about the endpoint, and is free of charge once: with
     # attempts = 1 the race with a server's keep-alive would otherwise still reach the caller.
-    a.attempts = <int>r.terms.attempts
-    if r.was_reused and r.tried == 1:
-        a.attempts += 1
+    a.attempts = <int>r.terms.attempts + (r.was_reused or r.needs_new)
 
 
 cdef bint is_stale(const Attempt *a) noexcept nogil:
@@ -224,7 +213,12 @@ cdef int attempt_lost(Plane *p, Relay *r, int why) noexcept nogil:
         r.endpoint.n_connect_failures += 1
         # Another server may come up at this address.
         r.endpoint.takes_usage = r.endpoint.refuses_usage = 0
+        keepalive_forget(r.endpoint)
     if may_retry(&a):
+        if a.connected:
+            keepalive_lower(r.endpoint, r.up, r.attempt_ns)
+            r.endpoint.n_stale_retries += 1
+            r.needs_new = 1
         return IN_LOST_MAY_RETRY
     blame(r, BLAME_UPSTREAM, why)
     return IN_LOST

@@ -273,6 +273,8 @@ cdef bint retry_unedited(Plane *p, Relay *r, int status) noexcept nogil:
         return 0
     undo_edits(r)
     r.refused_by = r.endpoint
+    # A rested conn might be dead, and this attempt is beyond terms.attempts already.
+    r.needs_new = 1
     feed(p, r, IN_LOST_MAY_RETRY)
     return 1
 

@@ -3,8 +3,8 @@ conns, and the choice between addresses: those in rotation whose breaker lets an
 
 Law 1. A conn is handed out only if nothing was reported on it while it was idle: bytes on an idle
        conn are never a response (they would be somebody else's), a FIN means it is gone.
-Law 2. An idle conn is closed before the server would close it (`pool.idle_timeout`); the rest of
-       that race is covered by the law of retries.
+Law 2. An idle conn is closed before the server would close it (keepalive.pyx); the rest of that
+       race is covered by the law of retries.
 Law 3. A conn that failed is closed, never pooled; FIN, not RST, so that the engine frees the GPU.
 """
 
@@ -13,15 +13,17 @@ from libc.stdlib cimport calloc
 from libc.string cimport memset
 
 from zeroproxy._fast.breaker cimport BREAKER_OPEN, breaker_admits, ramp_share, ramp_takes
-from zeroproxy._fast.clock cimport NS_PER_S
-from zeroproxy._fast.conn cimport (
-    conn_close,
-    conn_finish_connect,
-    conn_watch,
-)
+from zeroproxy._fast.conn cimport conn_close, conn_watch
 from zeroproxy._fast.endpoint cimport BALANCE_ROUND_ROBIN
 from zeroproxy._fast.invariant cimport invariant
+from zeroproxy._fast.keepalive cimport (
+    keepalive_is_spent,
+    keepalive_limit,
+    keepalive_lower,
+    keepalive_raise,
+)
 from zeroproxy._fast.plane cimport Conn, Endpoint, Plane, Upstream
+from zeroproxy._fast.pool_types cimport CLOSED_AGE, CLOSED_IDLE, CLOSED_PEER, CLOSED_SURPLUS
 from zeroproxy._fast.sock cimport (
     AF_UNIX,
     EAGAIN,
@@ -58,12 +60,32 @@ cdef struct Choice:         # what one choice goes by
     uint64_t now_ns
 
 
+cdef bint is_full(const Endpoint *e) noexcept nogil:
+    """At its cap, with every conn busy."""
+    return e.pool.max_connections != 0 and e.n_idle == 0 and e.n_conns >= e.pool.max_connections
+
+
+cdef inline bint is_in_rotation(const Endpoint *e, uint64_t now) noexcept nogil:
+    return e.up and not e.draining and breaker_admits(&e.breaker, &e.upstream.breaker, now)
+
+
 cdef bint is_eligible(const Endpoint *e, const Choice *c) noexcept nogil:
     return (
-        e.up and not e.draining and e != c.avoid
+        is_in_rotation(e, c.now_ns) and not is_full(e) and e != c.avoid
         and (c.takes_busy or c.now_ns >= e.busy_until_ns)
-        and breaker_admits(&e.breaker, &e.upstream.breaker, c.now_ns)
     )
+
+
+cdef bint upstream_is_full(const Upstream *u, uint64_t now) noexcept nogil:
+    """Whether upstream_pick finds none because an endpoint in rotation is at its cap: one whose
+    breaker is open is not worth a wait."""
+    cdef const Endpoint *e
+    cdef uint32_t i
+    for i in range(u.n_endpoints):
+        e = u.endpoints[i]
+        if is_in_rotation(e, now) and is_full(e):
+            return 1
+    return 0
 
 
 cdef inline uint64_t capacity(const Endpoint *e, const Choice *c) noexcept nogil:
@@ -115,7 +137,7 @@ cdef Endpoint *pick(Upstream *u, const Choice *c) noexcept nogil:
 
 cdef Endpoint *upstream_pick(Upstream *u, const Endpoint *avoid, uint64_t now) noexcept nogil:
     """An endpoint in rotation that is not busy, other than `avoid` (the one that just failed); a
-    busy one, or `avoid`, if there is no other. NULL: none in rotation."""
+    busy one, or `avoid`, if there is no other. NULL: none in rotation, or all at their caps."""
     cdef Choice c
     cdef Endpoint *e
     cdef Endpoint *other
@@ -169,6 +191,7 @@ cdef Conn *take_conn(Plane *p, Endpoint *e) noexcept nogil:
     c.endpoint = e
     timer_init(&c.timer, p.on_conn_due, c)
     p.counters.upstream_conns += 1
+    e.n_conns += 1
     return c
 
 
@@ -192,6 +215,35 @@ cdef void endpoint_discard(Plane *p, Conn *c) noexcept nogil:
     c.next = p.free_conns
     p.free_conns = c
     p.counters.upstream_conns -= 1
+    c.endpoint.n_conns -= 1
+
+
+cdef void endpoint_retire(Plane *p, Conn *c, int why) noexcept nogil:
+    c.endpoint.n_closed[why] += 1
+    endpoint_discard(p, c)
+
+
+cdef void endpoint_lose_idle(Plane *p, Conn *c) noexcept nogil:
+    """The endpoint has closed a conn that rested, or has spoken on it."""
+    cdef Endpoint *e = c.endpoint
+    e.n_stale += 1
+    keepalive_lower(e, c, p.now_ns)
+    endpoint_retire(p, c, CLOSED_PEER)
+    endpoint_want_warm(p, e)
+
+
+cdef void endpoint_want_warm(Plane *p, Endpoint *e) noexcept nogil:
+    """The pool may lack a warm conn: looked at with the next tick, outside of the exchange."""
+    if e.n_idle + e.n_opening < e.pool.warm and e.warm_wait_ns == 0:
+        timer_no_later(&p.wheel, &e.warm_timer, p.now_ns + 1)
+
+
+cdef bint endpoint_has_room(const Plane *p, const Endpoint *e) noexcept nogil:
+    """Whether a conn may be opened that no exchange waits for."""
+    return (
+        p.counters.upstream_conns < p.limits.connections
+        and (e.pool.max_connections == 0 or e.n_conns < e.pool.max_connections)
+    )
 
 
 cdef bint is_quiet(Plane *p, Conn *c) noexcept nogil:
@@ -205,27 +257,51 @@ cdef bint is_quiet(Plane *p, Conn *c) noexcept nogil:
 
 
 cdef Conn *endpoint_take_idle(Plane *p, Endpoint *e) noexcept nogil:
-    """The most recently used idle conn that is still quiet; NULL: none."""
+    """The most recently used idle conn that is still quiet and not too old; NULL: none."""
+    cdef uint64_t limit = keepalive_limit(e)
     cdef Conn *c
+    e.used_ns = p.now_ns
     while e.idle_head != NULL:
         c = e.idle_head
         unlink_idle(e, c)
-        if is_quiet(p, c):
+        if not is_quiet(p, c):
+            endpoint_lose_idle(p, c)
+        elif limit and p.now_ns - c.since_ns >= limit:
+            endpoint_retire(p, c, CLOSED_IDLE)
+        elif keepalive_is_spent(e, c, p.now_ns):
+            endpoint_retire(p, c, CLOSED_AGE)
+        else:
             e.n_reused += c.served != 0
+            endpoint_want_warm(p, e)
             return c
-        e.n_stale += 1
-        endpoint_discard(p, c)
+    endpoint_want_warm(p, e)
     return NULL
 
 
+cdef bint has_place(const Plane *p, const Endpoint *e) noexcept nogil:
+    if not e.up or e.draining or p.draining or e.n_idle >= e.pool.max_idle:
+        return 0
+    # One more than the descriptors allow, or than a reload has left.
+    return (
+        p.counters.upstream_conns <= p.limits.connections
+        and (e.pool.max_connections == 0 or e.n_conns <= e.pool.max_connections)
+    )
+
+
 cdef void endpoint_put_idle(Plane *p, Conn *c) noexcept nogil:
-    """Take a clean conn into the pool, or close it if the pool is full or the endpoint is out."""
+    """Take a clean conn into the pool, or close it if there is no place or it is spent."""
     cdef Endpoint *e = c.endpoint
+    cdef uint64_t limit
     c.owner = NULL
-    if e.n_idle >= e.max_idle or not e.up or e.draining or p.draining or c.saw_fin or c.broken:
-        endpoint_discard(p, c)
+    if not has_place(p, e) or c.saw_fin or c.broken:
+        endpoint_retire(p, c, CLOSED_SURPLUS)
+        return
+    if keepalive_is_spent(e, c, p.now_ns):
+        endpoint_retire(p, c, CLOSED_AGE)
+        endpoint_want_warm(p, e)
         return
     invariant(c.inbuf.cap == 0 and c.outbuf.cap == 0)
+    keepalive_raise(e, p.now_ns)
     c.since_ns = p.now_ns
     c.prev = NULL
     c.next = e.idle_head
@@ -235,8 +311,9 @@ cdef void endpoint_put_idle(Plane *p, Conn *c) noexcept nogil:
         e.idle_tail = c
     e.idle_head = c
     e.n_idle += 1
-    if e.idle_timeout_ns:
-        timer_no_later(&p.wheel, &c.timer, c.since_ns + e.idle_timeout_ns)
+    limit = keepalive_limit(e)
+    if limit:
+        timer_no_later(&p.wheel, &c.timer, c.since_ns + limit)
 
 
 cdef Conn *endpoint_connect(Plane *p, Endpoint *e) noexcept nogil:
@@ -255,7 +332,7 @@ cdef Conn *endpoint_connect(Plane *p, Endpoint *e) noexcept nogil:
     if c != NULL and (connect(fd, addr, e.addr_len) == 0 or errno == EINPROGRESS):
         # A loopback or unix connect may be done already; the first report tells either way.
         c.connecting = 1
-        c.since_ns = p.now_ns
+        c.since_ns = c.opened_ns = p.now_ns
         if conn_watch(p, c, fd) == 0:
             return c
     close(fd)
@@ -265,57 +342,17 @@ cdef Conn *endpoint_connect(Plane *p, Endpoint *e) noexcept nogil:
     return NULL
 
 
-# ---------------------------------------------------------------- while nobody owns the conn
-
-
-cdef void endpoint_idle_ready(Plane *p, Conn *c) noexcept nogil:
-    """A report on a conn without an owner: a prewarm connect has ended, or the conn has died."""
-    cdef Endpoint *e = c.endpoint
-    if c.connecting:
-        e.n_opening -= 1
-        if conn_finish_connect(c):
-            e.n_connect_failures += 1
-            endpoint_discard(p, c)
-        else:
-            endpoint_put_idle(p, c)
-        return
-    if c.may_read or c.saw_fin or c.broken:
-        unlink_idle(e, c)
-        e.n_stale += 1
-        endpoint_discard(p, c)
-
-
-cdef void endpoint_idle_due(Plane *p, Conn *c) noexcept nogil:
-    """The conn's timer fired while nobody owned it."""
-    cdef Endpoint *e = c.endpoint
-    if c.connecting:
-        e.n_opening -= 1
-        e.n_connect_failures += 1
-        endpoint_discard(p, c)
-    elif p.now_ns >= c.since_ns + e.idle_timeout_ns:
-        unlink_idle(e, c)
-        endpoint_discard(p, c)
-    else:
-        timer_no_later(&p.wheel, &c.timer, c.since_ns + e.idle_timeout_ns)
-
-
-cdef uint32_t endpoint_prewarm(Plane *p, Endpoint *e, uint32_t n) noexcept nogil:
-    """Open conns until `n` are idle or under way; returns how many were begun."""
-    cdef uint32_t begun = 0
-    cdef Conn *c
-    while e.n_idle + e.n_opening < n and e.up and not e.draining:
-        c = endpoint_connect(p, e)
-        if c == NULL:
-            break
-        e.n_opening += 1
-        begun += 1
-        timer_no_later(&p.wheel, &c.timer, p.now_ns + 2 * <uint32_t>NS_PER_S)
-    return begun
-
-
 cdef void endpoint_drop_idle(Plane *p, Endpoint *e) noexcept nogil:
     cdef Conn *c
     while e.idle_head != NULL:
         c = e.idle_head
         unlink_idle(e, c)
-        endpoint_discard(p, c)
+        endpoint_retire(p, c, CLOSED_SURPLUS)
+
+
+cdef void endpoint_drop_oldest(Plane *p, Endpoint *e) noexcept nogil:
+    """Make room for a new conn where there is an idle one."""
+    cdef Conn *c = e.idle_tail
+    if c != NULL:
+        unlink_idle(e, c)
+        endpoint_retire(p, c, CLOSED_SURPLUS)

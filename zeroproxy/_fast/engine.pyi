@@ -3,8 +3,18 @@ from typing import Any, NotRequired, TypedDict, Unpack
 
 IS_DEBUG: bool
 
-#: url, sockaddr, authority, weight, max_idle, idle_timeout
-EndpointSpec = tuple[str, bytes, bytes, int, int, float]
+class PoolWords(TypedDict):
+    max_idle: int
+    idle_timeout: float
+    max_age: float
+    max_requests: int
+    max_connections: int
+    learns: bool
+    prewarm: int
+    prewarm_idle: float
+
+#: url, sockaddr, authority, weight, pool
+EndpointSpec = tuple[str, bytes, bytes, int, PoolWords]
 
 MORE: int
 NEWS: int
@@ -62,11 +72,9 @@ class Engine:
         up: bool | None = None,
         draining: bool | None = None,
         weight: int | None = None,
-        max_idle: int | None = None,
-        idle_timeout: float | None = None,
         wish: int | None = None,
     ) -> None: ...
-    def prewarm(self, index: int, n: int) -> int: ...
+    def set_pool(self, index: int, **words: Unpack[PoolWords]) -> None: ...
     def listen(self, fd: int, is_unix: bool = False) -> int: ...
     def stop_listening(self) -> None: ...
     def fileno(self) -> int: ...

@@ -8,8 +8,8 @@
     listen(fd)               accept on a listening, non-blocking descriptor (borrowed)
     fileno(), on_ready()     for loop.add_reader; on_ready says whether to call it again soon, and
                              whether a breaker has moved
-    set_endpoint(i, ...)     the words policy writes: up, draining, weight, pool
-    prewarm(i, n)            have n idle conns
+    set_endpoint(i, ...)     the words policy writes: up, draining, weight, wish
+    set_pool(i, ...)         how its idle conns live, and how many are kept warm
     drain(), close_all()     every exchange its conn's last; then cut what still runs
     set_tracing(share)       make spans
     snapshot()               counters, gauges, histograms, as plain dicts
@@ -26,8 +26,9 @@ from libc.stdlib cimport calloc, free, malloc
 
 from zeroproxy._fast.buffer cimport pool_close, pool_init
 from zeroproxy._fast.clock cimport clock_monotonic_ns
-from zeroproxy._fast.endpoint cimport endpoint_drop_idle, endpoint_prewarm
+from zeroproxy._fast.endpoint cimport endpoint_drop_idle
 from zeroproxy._fast.identity cimport identity_init
+from zeroproxy._fast.idle cimport idle_stop
 from zeroproxy._fast.invariant cimport ZP_DEBUG
 from zeroproxy._fast.plane cimport Conn, Endpoint, Limits, Listener, Plane, Record, Upstream
 from zeroproxy._fast.reactor cimport reactor_add, reactor_close, reactor_init, reactor_poll
@@ -47,6 +48,7 @@ from zeroproxy._fast.roster cimport (
     roster_remove,
     roster_set_endpoint,
     roster_set_models,
+    roster_set_pool,
     roster_set_routes,
     roster_set_upstream,
 )
@@ -204,11 +206,12 @@ cdef class Engine:
         return self.p.upstreams[index]
 
     def add_endpoint(self, index, spec):
-        """`spec`: (url, sockaddr bytes, authority bytes, weight, max_idle, idle_timeout s).
-        Returns its index: the one it had before if it was removed and has the same address."""
+        """`spec`: (url, sockaddr bytes, authority bytes, weight, words of set_pool). Returns its
+        index: the one it had before if it was removed and has the same address."""
         cdef Upstream *u = self.upstream_at(index)
         cdef Endpoint *e = roster_add_endpoint(self.p, u, spec, self.names[1])
-        self.set_endpoint(e.index, weight=spec[3], max_idle=spec[4], idle_timeout=spec[5])
+        self.set_endpoint(e.index, weight=spec[3])
+        self.set_pool(e.index, **spec[4])
         return e.index
 
     def remove_endpoint(self, index):
@@ -222,27 +225,27 @@ cdef class Engine:
             raise IndexError(f"no endpoint {index}")
         return self.p.endpoints[index]
 
-    def set_endpoint(self, index, *, up=None, draining=None, weight=None, max_idle=None,
-                     idle_timeout=None, wish=None):
+    def set_endpoint(self, index, *, up=None, draining=None, weight=None, wish=None):
         """Write the words of one endpoint; one that leaves rotation loses its idle conns. A
         removed endpoint obeys no word. `wish`: what to ask for on a caller's behalf, 0 nothing, 1
         usage at the end, 2 with every event, 3 the same where either is said without the other."""
         cdef Endpoint *e = self.endpoint_at(index)
-        self.p.now_ns = clock_monotonic_ns()
         if not e.removed:
+            self.p.now_ns = clock_monotonic_ns()
             roster_set_endpoint(self.p, e, {
-                "up": up, "draining": draining, "weight": weight, "max_idle": max_idle,
-                "idle_timeout": idle_timeout, "wish": wish,
+                "up": up, "draining": draining, "weight": weight, "wish": wish,
             })
+            wheel_sync(&self.p.wheel)
 
-    def prewarm(self, index, n):
-        """Begin to open conns until `n` are idle or under way; returns how many were begun."""
+    def set_pool(self, index, **words):
+        """max_idle, idle_timeout, max_age, max_requests, max_connections, learns, prewarm,
+        prewarm_idle, all of them; times in seconds, 0: none. Begins to warm at once. Call
+        on_ready afterwards: whoever waited for a conn may get one."""
         cdef Endpoint *e = self.endpoint_at(index)
-        cdef uint32_t begun
-        self.p.now_ns = clock_monotonic_ns()
-        begun = endpoint_prewarm(self.p, e, min(n, e.max_idle))
-        wheel_sync(&self.p.wheel)
-        return begun
+        if not e.removed:
+            self.p.now_ns = clock_monotonic_ns()
+            roster_set_pool(self.p, e, words)
+            wheel_sync(&self.p.wheel)
 
     # ------------------------------------------------------------ the loop
 
@@ -354,6 +357,7 @@ cdef class Engine:
         self.close_all()
         self.stop_listening()
         for i in range(p.n_endpoints):
+            idle_stop(p, p.endpoints[i])
             endpoint_drop_idle(p, p.endpoints[i])
         self.is_open = False
         reactor_close(&p.reactor)

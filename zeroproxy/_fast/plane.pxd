@@ -5,6 +5,7 @@ from libc.stdint cimport int8_t, int16_t, int64_t, uint8_t, uint16_t, uint32_t, 
 
 from zeroproxy._fast.breaker_types cimport Breaker, BreakerTerms, Trial
 from zeroproxy._fast.meter_types cimport Reading
+from zeroproxy._fast.pool_types cimport CLOSED_COUNT, Learned, Pool
 from zeroproxy._fast.record cimport Record
 from zeroproxy._fast.types cimport BlockPool, Body, Buffer, Head, HeadLimits, Tokens
 
@@ -95,6 +96,7 @@ cdef struct Conn:           # one TCP or unix connection; knows no HTTP
     Buffer inbuf            # received, not yet consumed (partial heads, pipelined requests)
     Buffer outbuf           # what a send could not take
     uint64_t since_ns       # when it was opened, or became idle
+    uint64_t opened_ns
     uint64_t write_ns       # last progress of a blocked write
     void *owner             # borrowed: the Relay; NULL while idle in a pool
     void *reporter          # borrowed: what the reactor hands to on_ready: the Relay for a
@@ -122,16 +124,25 @@ cdef struct Endpoint:       # one address of an upstream; Python writes the word
     uint8_t removed         # 1: not its upstream's any more; the slot waits for its address
     uint32_t weight
     uint32_t inflight
-    uint32_t max_idle
-    uint64_t idle_timeout_ns
     uint32_t addr_len
     uint32_t authority_len
     char addr[128]          # sockaddr_storage
     char authority[264]     # Host for requests that carry none
     Conn *idle_head         # owned; LIFO
     Conn *idle_tail
+    Conn *opening           # owned; prewarm connects under way
     uint32_t n_idle
-    uint32_t n_opening      # prewarm connects under way
+    uint32_t n_opening
+    uint32_t n_conns        # all of them: idle, opening, busy
+    Pool pool
+    Learned learned
+    uint8_t is_warm         # the first set stands, or could not be had
+    uint64_t warm_wait_ns   # between two tries; 0: the endpoint is not in doubt
+    uint64_t used_ns        # began an exchange
+    Timer warm_timer
+    uint64_t n_warmed
+    uint64_t n_closed[CLOSED_COUNT]
+    uint64_t n_stale_retries    # a pooled conn died without a word, another took over
     uint64_t n_connects
     uint64_t n_connect_failures
     uint64_t n_reused
@@ -157,6 +168,10 @@ cdef struct Upstream:       # a named group of endpoints that serve the same mod
     uint32_t queued
     Relay *queue_head       # borrowed; FIFO through Relay.queue_next
     Relay *queue_tail
+    Relay *wait_head        # borrowed; have a permit, wait for a conn: FIFO through queue_next
+    Relay *wait_tail
+    uint32_t n_waiting
+    uint64_t n_waited
     uint32_t attempts       # 1: no retry
     uint8_t retry_on_busy
     BreakerTerms breaker
@@ -193,7 +208,7 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     Conn *up                # owned while an attempt is on; NULL otherwise
     Upstream *upstream      # borrowed
     Endpoint *endpoint      # borrowed; of the current attempt, or of the last one
-    Relay *queue_prev       # waiting for a permit
+    Relay *queue_prev       # waiting for a permit, or for a conn
     Relay *queue_next
     Relay *run_next         # in the plane's run list: work that must not recurse
     uint32_t listener       # index of the listener it came from
@@ -216,7 +231,9 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint8_t is_queued
     uint8_t on_endpoint     # counted in endpoint.inflight
     uint8_t tried           # attempts begun
-    uint8_t was_reused      # this attempt's conn had served before
+    uint8_t was_reused      # this attempt's conn had rested in the pool
+    uint8_t needs_new       # one of those has died: the next attempt gets a new conn
+    uint8_t waits_conn      # in its upstream's line for a conn
     uint8_t replayable      # every request byte sent so far is still in `held`
     uint8_t head_sent       # a byte of the response has gone downstream
     uint8_t heard           # a byte of the response was received in this attempt

@@ -28,7 +28,17 @@ from zeroproxy._fast.buffer cimport (
     pool_init,
 )
 from zeroproxy._fast.exchange cimport Attempt, exchange_step, may_retry
-from zeroproxy._fast.plane cimport Conn, Histogram, Plane, Record, Relay, Timer, Wheel
+from zeroproxy._fast.keepalive cimport keepalive_limit, keepalive_lower, keepalive_raise
+from zeroproxy._fast.plane cimport (
+    Conn,
+    Endpoint,
+    Histogram,
+    Plane,
+    Record,
+    Relay,
+    Timer,
+    Wheel,
+)
 from zeroproxy._fast.ring cimport Ring, ring_close, ring_init, ring_pop, ring_push
 from zeroproxy._fast.stats cimport BUCKETS, histogram_add, histogram_bound
 from zeroproxy._fast.timer cimport (
@@ -262,6 +272,27 @@ cdef class BreakerProbe:
         return {"state": self.b.state, "probing": self.b.n_probing, "proven": self.b.n_proven,
                 "due": self.b.due_ns, "trips": self.b.n_trips, "in_a_row": self.b.in_a_row,
                 "moves": list(self.b.moves)}
+
+
+cdef class KeepaliveProbe:
+    """What one endpoint has taught, at times the test names (seconds)."""
+
+    cdef Endpoint e
+
+    def __init__(self, idle_timeout):
+        self.e.pool.idle_ns = <uint64_t>(idle_timeout * 1e9)
+        self.e.pool.learns = 1
+
+    def closed_after(self, rest, now):
+        cdef Conn c
+        c.since_ns = <uint64_t>((now - rest) * 1e9)
+        keepalive_lower(&self.e, &c, <uint64_t>(now * 1e9))
+
+    def rested_at(self, now):
+        keepalive_raise(&self.e, <uint64_t>(now * 1e9))
+
+    def limit(self):
+        return keepalive_limit(&self.e) / 1e9
 
 
 def histogram(values):

@@ -20,12 +20,19 @@ from zeroproxy._fast.conn cimport (
     conn_watch,
 )
 from zeroproxy._fast.deadline cimport arm, deadline
-from zeroproxy._fast.dispatch cimport cut, end_with, feed, flush_more, lose_attempt
-from zeroproxy._fast.endpoint cimport endpoint_idle_due, endpoint_idle_ready
-from zeroproxy._fast.plane cimport Conn, Listener, Plane, Relay
+from zeroproxy._fast.dispatch cimport (
+    connect_waiting,
+    cut,
+    end_with,
+    feed,
+    flush_more,
+    lose_attempt,
+)
+from zeroproxy._fast.idle cimport idle_due, idle_ready
+from zeroproxy._fast.plane cimport Conn, Listener, Plane, Relay, Upstream
 from zeroproxy._fast.request cimport read_request
 from zeroproxy._fast.response cimport read_response
-from zeroproxy._fast.settle cimport relay_later, relay_release, relay_take
+from zeroproxy._fast.settle cimport relay_later, relay_release, relay_take, wake_waiting
 from zeroproxy._fast.sock cimport (
     AF_INET,
     AF_INET6,
@@ -142,6 +149,10 @@ cdef void relay_turn(Plane *p, Relay *r) noexcept nogil:
         feed(p, r, IN_PERMIT)
         if r.phase == PHASE_CLOSED:
             return
+    elif r.phase == PHASE_CONNECTING and r.waits_conn:
+        connect_waiting(p, r)
+        if r.phase == PHASE_CLOSED:
+            return
     write_both(p, r)
     if r.phase == PHASE_FLUSHING:
         flush_more(p, r)
@@ -170,9 +181,12 @@ cdef void on_upstream(void *plane, void *owner, uint32_t events) noexcept nogil:
     cdef Plane *p = <Plane *>plane
     cdef Conn *c = <Conn *>owner
     cdef Relay *r = <Relay *>c.owner
+    cdef Upstream *u
     conn_note(c, events)
     if r == NULL:
-        endpoint_idle_ready(p, c)
+        u = c.endpoint.upstream
+        idle_ready(p, c)
+        wake_waiting(p, u)
         return
     if c.connecting:
         if conn_finish_connect(c):
@@ -265,7 +279,7 @@ cdef void expire(Plane *p, Relay *r) noexcept nogil:
     cdef int phase = r.phase
     if phase == PHASE_HEAD:
         end_with(p, r, IN_REFUSED, BLAME_DOWNSTREAM, CAUSE_TIMEOUT)
-    elif phase == PHASE_QUEUED:
+    elif phase == PHASE_QUEUED or (phase == PHASE_CONNECTING and r.waits_conn):
         end_with(p, r, IN_REFUSED, BLAME_OURSELVES, CAUSE_OVERLOAD)
     elif phase == PHASE_CONNECTING:
         lose_attempt(p, r, CAUSE_TIMEOUT)
@@ -296,9 +310,12 @@ cdef void on_relay_due(void *plane, void *owner) noexcept nogil:
 
 cdef void on_conn_due(void *plane, void *owner) noexcept nogil:
     cdef Conn *c = <Conn *>owner
+    cdef Upstream *u
     # A conn that is owned is its relay's business; the timer was left armed on purpose.
     if c.owner == NULL:
-        endpoint_idle_due(<Plane *>plane, c)
+        u = c.endpoint.upstream
+        idle_due(<Plane *>plane, c)
+        wake_waiting(<Plane *>plane, u)
 
 
 cdef void relay_install(Plane *p) noexcept nogil:

@@ -33,6 +33,7 @@ from zeroproxy._fast.dispatch cimport cut, end_with, feed, lose_attempt, try_els
 from zeroproxy._fast.editing cimport judge_edits, retry_unedited
 from zeroproxy._fast.headers cimport Back, write_response_head
 from zeroproxy._fast.http1 cimport parse_response_head
+from zeroproxy._fast.keepalive cimport keepalive_hear
 from zeroproxy._fast.meter cimport KIND_EVENTS, meter_feed
 from zeroproxy._fast.metering cimport meter_response, meter_tunnel
 from zeroproxy._fast.plane cimport Conn, Plane, Relay
@@ -121,6 +122,7 @@ cdef void begin_response(Plane *p, Relay *r, const Head *h) noexcept nogil:
     r.status = h.status
     r.begun_ns = p.now_ns
     judge_edits(r, h.status)
+    keepalive_hear(r.endpoint, h)
     meter_response(r, h)
     note_status(r, h.status)
     if not r.is_streamed:

@@ -10,12 +10,15 @@ Law 3. What can fail fails before the first word is written.
 
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, memset
 
 from zeroproxy._fast.breaker cimport BREAKER_OPEN, RATE_ONE, breaker_off
 from zeroproxy._fast.breaker_types cimport BreakerTerms
 from zeroproxy._fast.endpoint cimport endpoint_drop_idle
+from zeroproxy._fast.idle cimport idle_begin, idle_init, idle_stop
 from zeroproxy._fast.plane cimport Endpoint, Limits, Plane, Route, Upstream
+from zeroproxy._fast.pool_types cimport Pool
+from zeroproxy._fast.settle cimport wake_waiting
 from zeroproxy._fast.stats cimport ALL_OTHERS
 from zeroproxy._fast.types cimport FIELDS_MAX
 
@@ -129,6 +132,7 @@ cdef Endpoint *new_slot(Plane *p, Upstream *u, bytes addr, bytes authority) exce
     e.index = p.n_endpoints
     e.removed = 1
     e.weight = 1
+    idle_init(e)
     e.addr_len = <uint32_t>len(addr)
     memcpy(e.addr, <const char *>addr, len(addr))
     e.authority_len = <uint32_t>len(authority)
@@ -194,19 +198,54 @@ cdef void roster_remove(Plane *p, Endpoint *e) noexcept nogil:
     e.removed = 1
     e.up = 0
     e.draining = 1
+    idle_stop(p, e)
     endpoint_drop_idle(p, e)
+    # In its slot again it is warmed: its words differ from these.
+    memset(&e.pool, 0, sizeof(e.pool))
+    wake_waiting(p, u)
+
+
+cdef int read_pool(Pool *pool, dict words) except -1:
+    pool.max_idle = words["max_idle"]
+    pool.idle_ns = ns(words["idle_timeout"])
+    pool.max_age_ns = ns(words["max_age"])
+    pool.max_requests = words["max_requests"]
+    pool.max_connections = words["max_connections"]
+    pool.learns = bool(words["learns"])
+    pool.warm = words["prewarm"]
+    pool.warm_idle_ns = ns(words["prewarm_idle"])
+    return 0
+
+
+cdef bint rests_alike(const Pool *a, const Pool *b) noexcept nogil:
+    return (
+        a.max_idle == b.max_idle and a.idle_ns == b.idle_ns and a.max_age_ns == b.max_age_ns
+        and a.learns == b.learns
+    )
+
+
+cdef int roster_set_pool(Plane *p, Endpoint *e, dict words) except -1:
+    """Write all words of the pool, and warm it. If the terms of rest change, what rests goes: it
+    was armed under the old ones."""
+    cdef Pool was = e.pool
+    cdef Pool new
+    memset(&new, 0, sizeof(new))
+    read_pool(&new, words)
+    if memcmp(&was, &new, sizeof(new)) == 0:
+        return 0
+    e.pool = new
+    if not rests_alike(&was, &new):
+        endpoint_drop_idle(p, e)
+    idle_begin(p, e)
+    wake_waiting(p, e.upstream)
+    return 0
 
 
 cdef int roster_set_endpoint(Plane *p, Endpoint *e, dict words) except -1:
-    """Write the words that are not None. One that leaves rotation loses its idle conns; so does
-    one whose pool changes: what waits there was armed under the old terms."""
-    cdef uint32_t max_idle = e.max_idle
-    cdef uint64_t idle_ns = e.idle_timeout_ns
+    """Write the words that are not None. One that leaves rotation loses its idle conns; one that
+    comes back is warmed."""
+    cdef bint was_up = e.up and not e.draining
     weight = words["weight"]
-    if words["max_idle"] is not None:
-        max_idle = words["max_idle"]
-    if words["idle_timeout"] is not None:
-        idle_ns = ns(words["idle_timeout"])
     if weight is not None:
         e.weight = max(int(weight), 1)
     if words["wish"] is not None:
@@ -217,10 +256,13 @@ cdef int roster_set_endpoint(Plane *p, Endpoint *e, dict words) except -1:
         e.up = bool(words["up"])
     if words["draining"] is not None:
         e.draining = bool(words["draining"])
-    if not e.up or e.draining or max_idle != e.max_idle or idle_ns != e.idle_timeout_ns:
+    if not e.up or e.draining:
+        idle_stop(p, e)
         endpoint_drop_idle(p, e)
-    e.max_idle = max_idle
-    e.idle_timeout_ns = idle_ns
+        e.is_warm = 1       # nobody need wait for it
+    elif not was_up:
+        idle_begin(p, e)
+    wake_waiting(p, e.upstream)
     return 0
 
 

@@ -13,3 +13,6 @@ cdef void give_back_all(Plane *p, Relay *r) noexcept nogil
 cdef void give_back_permit(Plane *p, Relay *r) noexcept nogil
 cdef void admit_waiting(Plane *p, Upstream *u) noexcept nogil
 cdef void leave_queue(Relay *r) noexcept nogil
+cdef void wake_waiting(Plane *p, Upstream *u) noexcept nogil
+cdef void wait_for_conn(Plane *p, Relay *r) noexcept nogil
+cdef void stop_waiting(Plane *p, Relay *r) noexcept nogil

@@ -13,10 +13,11 @@ from libc.string cimport memcpy, memset
 from zeroproxy._fast.breaker cimport attempt_ends
 from zeroproxy._fast.buffer cimport buffer_give_back
 from zeroproxy._fast.conn cimport conn_discard_unread
-from zeroproxy._fast.endpoint cimport endpoint_discard, endpoint_put_idle
+from zeroproxy._fast.endpoint cimport endpoint_put_idle, endpoint_retire
 from zeroproxy._fast.invariant cimport invariant
 from zeroproxy._fast.metering cimport meter_finish
 from zeroproxy._fast.plane cimport Plane, Record, Relay, Upstream
+from zeroproxy._fast.pool_types cimport CLOSED_EXCHANGE
 from zeroproxy._fast.ring cimport Ring, ring_push
 from zeroproxy._fast.stats cimport (
     ALL_OTHERS,
@@ -202,8 +203,9 @@ cdef void give_back_upstream_conn(Plane *p, Relay *r) noexcept nogil:
         endpoint_put_idle(p, r.up)
     else:
         conn_discard_unread(r.up)
-        endpoint_discard(p, r.up)
+        endpoint_retire(p, r.up, CLOSED_EXCHANGE)
     r.up = NULL
+    wake_waiting(p, r.upstream)
 
 
 cdef void give_back_attempt(Plane *p, Relay *r) noexcept nogil:
@@ -257,9 +259,52 @@ cdef void leave_queue(Relay *r) noexcept nogil:
     u.queued -= 1
 
 
+cdef void wake_waiting(Plane *p, Upstream *u) noexcept nogil:
+    """There may be room for a conn: the first in line looks for itself."""
+    if u.wait_head != NULL:
+        relay_later(p, u.wait_head)
+
+
+cdef void wait_for_conn(Plane *p, Relay *r) noexcept nogil:
+    cdef Upstream *u = r.upstream
+    if r.waits_conn:
+        return
+    r.waits_conn = 1
+    r.attempt_ns = p.now_ns
+    r.queue_next = NULL
+    r.queue_prev = u.wait_tail
+    if u.wait_tail != NULL:
+        u.wait_tail.queue_next = r
+    else:
+        u.wait_head = r
+    u.wait_tail = r
+    u.n_waiting += 1
+    u.n_waited += 1
+
+
+cdef void stop_waiting(Plane *p, Relay *r) noexcept nogil:
+    """Out of the line; who is first now looks whether there is room for two."""
+    cdef Upstream *u = r.upstream
+    if not r.waits_conn:
+        return
+    if r.queue_prev != NULL:
+        r.queue_prev.queue_next = r.queue_next
+    else:
+        u.wait_head = r.queue_next
+    if r.queue_next != NULL:
+        r.queue_next.queue_prev = r.queue_prev
+    else:
+        u.wait_tail = r.queue_prev
+    r.queue_prev = r.queue_next = NULL
+    r.waits_conn = 0
+    u.n_waiting -= 1
+    wake_waiting(p, u)
+
+
 cdef void give_back_all(Plane *p, Relay *r) noexcept nogil:
     """Everything the exchange took; the downstream conn stays."""
     leave_queue(r)
+    stop_waiting(p, r)
     give_back_attempt(p, r)
     give_back_permit(p, r)
     buffer_give_back(&r.held, &p.blocks)

@@ -7,8 +7,10 @@ Law. `names` is (upstreams, endpoints), each a list by index that only ever grow
 from libc.stdint cimport uint32_t, uint64_t
 
 from zeroproxy._fast.breaker_types cimport Breaker
+from zeroproxy._fast.keepalive cimport keepalive_limit
 from zeroproxy._fast.outcome cimport exactness_name
 from zeroproxy._fast.plane cimport Endpoint, Histogram, Plane, Record, Relay, Upstream
+from zeroproxy._fast.pool_types cimport CLOSED_COUNT
 from zeroproxy._fast.stats cimport (
     ALL_OTHERS,
     BUCKETS,
@@ -29,6 +31,8 @@ from zeroproxy._fast.outcome import outcome_label
 FINISHES = ("", "done", "error", "cut")
 USAGE_BY = ("", "caller", "proxy", "refused", "unasked")
 BREAKER_STATES = ("closed", "half_open", "open")
+#: In the order of pool_types.Closed.
+CLOSED = ("endpoint", "idle", "age", "surplus", "exchange")
 METHODS = ("OTHER", "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 
 
@@ -81,12 +85,26 @@ cdef dict read_endpoint(const Endpoint *e, str url):
         "connects": e.n_connects, "connect_failures": e.n_connect_failures,
         "reused": e.n_reused, "stale": e.n_stale, "failures": e.n_failures,
         "busy": e.n_busy, "breaker": read_breaker(&e.breaker),
+        "connections": e.n_conns, "stale_retries": e.n_stale_retries, "pool": read_pool(e),
+    }
+
+
+cdef dict read_pool(const Endpoint *e):
+    """`idle_limit_s`: how long a conn may rest now, learned or configured; 0: for ever."""
+    return {
+        "prewarm": e.pool.warm, "warmed": e.n_warmed,
+        "is_warm": bool(e.is_warm or e.pool.warm == 0),
+        "backoff_s": e.warm_wait_ns / 1e9, "max_connections": e.pool.max_connections,
+        "idle_limit_s": keepalive_limit(e) / 1e9, "said_idle_s": e.learned.said_idle_ns / 1e9,
+        "seen_idle_s": e.learned.seen_idle_ns / 1e9, "said_max": e.learned.said_max,
+        "closed": {CLOSED[k]: e.n_closed[k] for k in range(<int>CLOSED_COUNT)},
     }
 
 
 cdef dict read_upstream(const Upstream *u, str name, list urls):
     return {
         "name": name, "inflight": u.inflight, "queued": u.queued, "max_inflight": u.max_inflight,
+        "waiting": u.n_waiting, "waited": u.n_waited,
         "histograms": {
             "ttft": read_histogram(&u.ttft), "request": read_histogram(&u.request),
             "queue_wait": read_histogram(&u.queue_wait), "gap": read_histogram(&u.gap),

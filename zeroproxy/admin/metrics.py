@@ -83,6 +83,7 @@ def upstreams(snapshot: Snapshot) -> Iterator[Metric]:
     for key, name, text in (
         ("inflight", "zeroproxy_inflight", "Exchanges that hold a permit"),
         ("queued", "zeroproxy_queued", "Exchanges that wait for a permit"),
+        ("waiting", "zeroproxy_waiting", "Exchanges that wait for a connection to be free"),
     ):
         family = GaugeMetricFamily(name, text, labels=("upstream",))
         for upstream in snapshot["upstreams"]:
@@ -147,6 +148,45 @@ def wellbeing(snapshot: Snapshot) -> Iterator[Metric]:
             wedged.add_metric(where, int((e.get("health") or {}).get("wedged", False)))
             busy.add_metric(where, e["busy"])
     yield from (state, moves, draining, wedged, busy)
+
+
+def pools(snapshot: Snapshot) -> Iterator[Metric]:
+    labels = ("upstream", "endpoint")
+    limit = GaugeMetricFamily(
+        "zeroproxy_pool_idle_limit_seconds",
+        "How long a connection may rest now, configured or learned; 0: for ever",
+        labels=labels,
+    )
+    closed = CounterMetricFamily(
+        "zeroproxy_connections_closed",
+        "Connections to the endpoint that were closed, by why",
+        labels=(*labels, "why"),
+    )
+    warmed = CounterMetricFamily(
+        "zeroproxy_prewarmed", "Connections opened before they were needed", labels=labels
+    )
+    retries = CounterMetricFamily(
+        "zeroproxy_stale_retries",
+        "Idle connections that were dead when used, and replaced unseen",
+        labels=labels,
+    )
+    for upstream in snapshot["upstreams"]:
+        for e in upstream["endpoints"]:
+            where = (upstream["name"], e["url"])
+            limit.add_metric(where, e["pool"]["idle_limit_s"])
+            warmed.add_metric(where, e["pool"]["warmed"])
+            retries.add_metric(where, e["stale_retries"])
+            for why, n in e["pool"]["closed"].items():
+                closed.add_metric((*where, why), n)
+    yield from (limit, closed, warmed, retries)
+    waits = CounterMetricFamily(
+        "zeroproxy_connection_waits",
+        "Exchanges that waited because every endpoint was at max_connections",
+        labels=("upstream",),
+    )
+    for upstream in snapshot["upstreams"]:
+        waits.add_metric((upstream["name"],), upstream["waited"])
+    yield waits
 
 
 def process(snapshot: Snapshot) -> Iterator[Metric]:
@@ -230,6 +270,7 @@ class SnapshotCollector(Collector):
         yield from upstreams(snapshot)
         yield from endpoints(snapshot)
         yield from wellbeing(snapshot)
+        yield from pools(snapshot)
         yield from process(snapshot)
         yield from reloads(snapshot)
         yield from metering(snapshot)

@@ -1,15 +1,17 @@
 """Endpoint URLs as socket addresses.
 
 The data plane wants the kernel's own bytes (struct sockaddr_*), so that connecting costs no
-resolving. Host names are resolved here, once, when the proxy starts.
+resolving. Host names are resolved here: when an endpoint is added, and again for server/names.py.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import urlsplit
 
 from zeroproxy.errors import ConfigError
@@ -24,6 +26,19 @@ class Address:
     authority: bytes
     family: int
     target: tuple[str, int] | str
+
+    @property
+    def where(self) -> str:
+        """The address itself, for people."""
+        return self.target if isinstance(self.target, str) else self.target[0]
+
+    @property
+    def base(self) -> str:
+        """A URL that leads to this very address; on a unix socket the host says nothing."""
+        if isinstance(self.target, str):
+            return "http://localhost"
+        host, port = self.target
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def pack_inet(host: str, port: int) -> bytes:
@@ -59,22 +74,59 @@ def split_url(url: str) -> tuple[str, int]:
     return parts.hostname, parts.port or 80
 
 
-async def resolve(url: str) -> Address:
-    """The first address of `url`, IPv4 before IPv6. Raises ConfigError if there is none."""
+def is_name(url: str) -> bool:
+    """Whether what `url` names may move: not a unix socket, an IP address or localhost."""
     if url.startswith("unix:"):
-        path = url.removeprefix("unix:")
-        return Address(url, pack_unix(path), b"localhost", socket.AF_UNIX, path)
-    host, port = split_url(url)
+        return False
+    host, _ = split_url(url)
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise ConfigError(f"{url}: cannot resolve {host}: {error.strerror or error}") from None
-    found.sort(key=lambda entry: entry[0] != socket.AF_INET)
-    family, _, _, _, where = found[0]
-    ip = str(where[0])
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host != "localhost" and not host.endswith(".localhost")
+    return False
+
+
+async def look_up(host: str, port: int) -> list[tuple[int, tuple[Any, ...]]]:
+    """Families and addresses of a name, through the loop's resolver. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [(int(family), where) for family, _, _, _, where in found]
+
+
+def inet_address(url: str, family: int, where: tuple[Any, ...]) -> Address:
+    ip, port = str(where[0]), int(where[1])
     if family == socket.AF_INET:
         packed = pack_inet(ip, port)
     else:
         packed = pack_inet6(ip, port, int(where[3]) if len(where) > 3 else 0)
     authority = urlsplit(url).netloc.rpartition("@")[2]
-    return Address(url, packed, authority.encode("latin-1"), int(family), (ip, port))
+    return Address(url, packed, authority.encode("latin-1"), family, (ip, port))
+
+
+async def resolve_each(url: str) -> tuple[Address, ...]:
+    """Every address of `url`, once, IPv4 before IPv6. Raises ConfigError if there is none."""
+    if url.startswith("unix:"):
+        path = url.removeprefix("unix:")
+        return (Address(url, pack_unix(path), b"localhost", socket.AF_UNIX, path),)
+    host, port = split_url(url)
+    try:
+        found = await look_up(host, port)
+    except OSError as error:
+        raise ConfigError(f"{url}: cannot resolve {host}: {error.strerror or error}") from None
+    except UnicodeError:
+        raise ConfigError(f"{url}: {host} is no name") from None
+    found.sort(key=lambda entry: entry[0] != socket.AF_INET)
+    each = {one.sockaddr: one for one in (inet_address(url, *entry) for entry in found)}
+    if not each:
+        raise ConfigError(f"{url}: {host} has no address")
+    return tuple(each.values())
+
+
+async def resolve(url: str) -> Address:
+    """The first address of `url`, IPv4 before IPv6. Raises ConfigError if there is none."""
+    return (await resolve_each(url))[0]
+
+
+def apart(addresses: tuple[Address, ...]) -> tuple[Address, ...]:
+    """The addresses of one name as endpoints of their own, called URL#ADDRESS."""
+    return tuple(replace(one, url=f"{one.url}#{one.where}") for one in addresses)

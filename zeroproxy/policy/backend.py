@@ -43,6 +43,11 @@ class Member(Protocol):
     @property
     def address(self) -> Address: ...
 
+    @property
+    def place(self) -> tuple[str, bool]:
+        """The URL it has in the configuration, and whether its address has a name of its own."""
+        ...
+
 
 class Engine(Protocol):
     def set_endpoint(self, index: int, *, wish: int | None = None) -> None: ...
@@ -73,14 +78,13 @@ async def ask(address: Address) -> Any:
     """The list of models of the server at `address`; None: it answered something else. Raises
     OSError, TimeoutError or aiohttp.ClientError if it does not answer."""
     connector = None
-    base = address.url
     if isinstance(address.target, str):
         connector = aiohttp.UnixConnector(address.target)
-        base = "http://localhost"
+    host = {"Host": address.authority.decode("latin-1")}
     timeout = aiohttp.ClientTimeout(total=TIMEOUT)
     async with (
         aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session,
-        session.get(base.rstrip("/") + "/v1/models", allow_redirects=False) as response,
+        session.get(address.base + "/v1/models", headers=host, allow_redirects=False) as response,
     ):
         if response.status != 200:
             return None
@@ -127,14 +131,15 @@ class Backends:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self.kinds: dict[str, str] = {}
         self._answers: dict[str, Any] = {}
+        self._members: dict[int, Member] = {}
         self._upstreams: tuple[Upstream, ...] = ()
 
     def watch(self, members: Iterable[Member], config: Config) -> None:
         """These are in force, and this is wanted of them; those not asked yet are asked."""
         self._metering = metering = config.metering
         self._upstreams = config.upstream
+        self._members = now = {member.index: member for member in members}
         self._list_models()
-        now = {member.index: member for member in members}
         for index in set(self._tasks) - set(now):
             self._tasks.pop(index).cancel()
         for index, member in now.items():
@@ -167,11 +172,13 @@ class Backends:
             alias.name != alias.serves for u in self._upstreams for alias in u.all_models()
         )
 
+    def _answers_of(self, upstream: Upstream) -> list[Any]:
+        urls = {endpoint.url for endpoint in upstream.all_endpoints()}
+        mine = (member for member in self._members.values() if member.place[0] in urls)
+        return [self._answers.get(member.address.url) for member in mine]
+
     def _list_models(self) -> None:
-        body = merged(
-            (u.all_models(), [self._answers.get(e.url) for e in u.all_endpoints()])
-            for u in self._upstreams
-        )
+        body = merged((u.all_models(), self._answers_of(u)) for u in self._upstreams)
         self._engine.set_models(body if self._lists() else None)
 
     async def stop(self) -> None:

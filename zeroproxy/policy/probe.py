@@ -47,9 +47,9 @@ def why(error: OSError) -> str:
 
 def session_for(address: Address, timeout: float) -> aiohttp.ClientSession:
     connector = aiohttp.UnixConnector(address.target) if isinstance(address.target, str) else None
-    base = "http://localhost" if isinstance(address.target, str) else address.url
     return aiohttp.ClientSession(
-        base,
+        address.base,
+        headers={"Host": address.authority.decode("latin-1")},
         connector=connector,
         timeout=aiohttp.ClientTimeout(total=timeout),
         trust_env=False,

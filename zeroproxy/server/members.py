@@ -1,7 +1,8 @@
 """The endpoints in force: which of them is where in the engine's table.
 
-Law 1. An endpoint is known by its URL. One that stays keeps its slot, its address and its idle
-       connections; only a new one is resolved.
+Law 1. An endpoint of the configuration is one member, or with `expand` one per address, called
+       URL#ADDRESS. One that stays at its address keeps its slot and its idle connections; only a
+       new one is resolved.
 Law 2. `change` adds before it removes, and what can fail is the adding: it is undone then.
 """
 
@@ -14,17 +15,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zeroproxy._fast.engine import Engine
-from zeroproxy.config import Alias, Breaker, Config, Endpoint, Upstream
+from zeroproxy.config import Alias, Breaker, Config, Endpoint, Pool, Upstream
 from zeroproxy.errors import ReloadError
-from zeroproxy.policy.addresses import Address, resolve
+from zeroproxy.policy.addresses import Address, apart, is_name, resolve_each
 
 if TYPE_CHECKING:
-    from zeroproxy._fast.engine import BreakerWords, UpstreamWords
+    from zeroproxy._fast.engine import BreakerWords, PoolWords, UpstreamWords
 
 BALANCE = {"round_robin": 0, "least_inflight": 1}
 
-#: By upstream, then by URL.
-Addresses = Sequence[Mapping[str, Address]]
+#: What is looked up: the URL of an endpoint, and whether all of its addresses count.
+Place = tuple[str, bool]
+Places = Mapping[Place, tuple[Address, ...]]
+#: By upstream.
+Addresses = Sequence[Places]
 
 
 @dataclass(frozen=True)
@@ -33,9 +37,21 @@ class Member:
 
     index: int
     address: Address
+    place: Place
 
 
-async def resolve_all(config: Config, known: Addresses = ()) -> list[dict[str, Address]]:
+def place_of(endpoint: Endpoint) -> Place:
+    return endpoint.url, endpoint.expand and is_name(endpoint.url)
+
+
+async def find(place: Place) -> tuple[Address, ...]:
+    """All addresses, named as they would be as members. Raises ConfigError."""
+    url, expands = place
+    found = await resolve_each(url)
+    return apart(found) if expands else found
+
+
+async def resolve_all(config: Config, known: Addresses = ()) -> list[Places]:
     """The address of every endpoint of `config`; those of `known` are not asked for again.
     Raises ConfigError."""
     return [
@@ -44,11 +60,14 @@ async def resolve_all(config: Config, known: Addresses = ()) -> list[dict[str, A
     ]
 
 
-async def resolve_group(upstream: Upstream, known: Mapping[str, Address]) -> dict[str, Address]:
-    urls = [endpoint.url for endpoint in upstream.all_endpoints()]
-    new = [url for url in urls if url not in known]
-    found = dict(zip(new, await asyncio.gather(*map(resolve, new)), strict=True))
-    return {url: found[url] if url in found else known[url] for url in urls}
+async def resolve_group(upstream: Upstream, known: Places) -> Places:
+    places = [place_of(endpoint) for endpoint in upstream.all_endpoints()]
+    new = [place for place in places if place not in known]
+    each = await asyncio.gather(*map(find, new))
+    found = {
+        place: all_of if place[1] else all_of[:1] for place, all_of in zip(new, each, strict=True)
+    }
+    return {place: found[place] if place in found else known[place] for place in places}
 
 
 def words(upstream: Upstream) -> UpstreamWords:
@@ -81,6 +100,20 @@ def breaker_words(breaker: Breaker) -> BreakerWords:
     }
 
 
+def pool_words(pool: Pool) -> PoolWords:
+    """What the engine is told of the connections to one endpoint."""
+    return {
+        "max_idle": pool.max_idle,
+        "idle_timeout": pool.idle_timeout,
+        "max_age": pool.max_age,
+        "max_requests": pool.max_requests,
+        "max_connections": pool.max_connections,
+        "learns": pool.keep_alive == "learn",
+        "prewarm": pool.prewarm,
+        "prewarm_idle": pool.prewarm_idle,
+    }
+
+
 def own_name(alias: Alias) -> bytes:
     """What the server calls it, as JSON; empty: the same."""
     return b"" if alias.serves == alias.name else json.dumps(alias.serves).encode()
@@ -90,9 +123,15 @@ class Members:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._groups: list[dict[str, Member]] = []
+        self._drained: set[str] = set()  # by the URL of the configuration
 
-    def known(self) -> list[dict[str, Address]]:
-        return [{url: m.address for url, m in group.items()} for group in self._groups]
+    def known(self) -> list[Places]:
+        found: list[dict[Place, tuple[Address, ...]]] = []
+        for group in self._groups:
+            found.append({})
+            for member in group.values():
+                found[-1][member.place] = (*found[-1].get(member.place, ()), member.address)
+        return list(found)
 
     def all(self) -> list[Member]:
         return [member for group in self._groups for member in group.values()]
@@ -103,7 +142,18 @@ class Members:
 
     def indices_of(self, url: str) -> list[int]:
         """Where the endpoint is, by the URL of the configuration."""
-        return [group[url].index for group in self._groups if url in group]
+        return [m.index for group in self._groups for m in group.values() if m.place[0] == url]
+
+    def drain(self, url: str, drain: bool) -> list[int]:
+        """Send the endpoint nothing new, or again, at all addresses that it has or will have;
+        returns where those are. Empty: there is no such endpoint."""
+        indices = self.indices_of(url)
+        self._drained.discard(url)
+        if drain and indices:
+            self._drained.add(url)
+        for index in indices:
+            self._engine.set_endpoint(index, draining=drain)
+        return indices
 
     def addresses(self) -> list[Address]:
         return [member.address for member in self.all()]
@@ -112,8 +162,10 @@ class Members:
         """The first set, into an engine that has none."""
         for upstream, found in zip(config.upstream, addresses, strict=True):
             k = self._engine.add_upstream(upstream.name, [], **words(upstream))
-            group = {e.url: self._add(k, upstream, e, found) for e in upstream.all_endpoints()}
-            self._groups.append(group)
+            self._groups.append({
+                address.url: self._add(k, upstream, endpoint, address)
+                for endpoint, address in each_of(upstream, found)
+            })  # fmt: skip
         self._route(config)
 
     def _route(self, config: Config) -> None:
@@ -130,24 +182,21 @@ class Members:
         self._engine.set_routes(routes if several else [], rest)
 
     def change(self, config: Config, addresses: Addresses) -> None:
-        """From the set in force to that of `config`, upstream by upstream in the same order.
-        Raises ReloadError, with nothing changed."""
+        """From the set in force to that of `config` at `addresses`, upstream by upstream in the
+        same order. Raises ReloadError, with nothing changed."""
         added = self._add_new(config, addresses)
         for k, upstream in enumerate(config.upstream):
             group = self._groups[k] | added[k]
-            wanted = {endpoint.url: endpoint for endpoint in upstream.all_endpoints()}
-            for url, member in group.items():
-                if url not in wanted:
+            wanted = {address.url: e for e, address in each_of(upstream, addresses[k])}
+            for url, member in self._groups[k].items():
+                if group.get(url) is not member or url not in wanted:
                     self._engine.remove_endpoint(member.index)
             self._groups[k] = {url: group[url] for url in wanted}
             for url, endpoint in wanted.items():
-                self._engine.set_endpoint(
-                    group[url].index,
-                    weight=endpoint.weight,
-                    max_idle=upstream.pool.max_idle,
-                    idle_timeout=upstream.pool.idle_timeout,
-                )
+                self._engine.set_endpoint(group[url].index, weight=endpoint.weight)
+                self._engine.set_pool(group[url].index, **pool_words(upstream.pool))
             self._engine.set_upstream(k, **words(upstream))
+        self._drained &= {e.url for u in config.upstream for e in u.all_endpoints()}
         self._route(config)
 
     def _add_new(self, config: Config, addresses: Addresses) -> list[dict[str, Member]]:
@@ -155,10 +204,10 @@ class Members:
         try:
             for k, upstream in enumerate(config.upstream):
                 added.append({})
-                for endpoint in upstream.all_endpoints():
-                    if endpoint.url not in self._groups[k]:
-                        member = self._add(k, upstream, endpoint, addresses[k])
-                        added[k][endpoint.url] = member
+                for endpoint, address in each_of(upstream, addresses[k]):
+                    old = self._groups[k].get(address.url)
+                    if old is None or old.address != address:
+                        added[k][address.url] = self._add(k, upstream, endpoint, address)
         except (ValueError, MemoryError) as error:
             for group in added:
                 for member in group.values():
@@ -166,11 +215,15 @@ class Members:
             raise ReloadError(f"an endpoint cannot be added: {error}") from error
         return added
 
-    def _add(
-        self, k: int, upstream: Upstream, endpoint: Endpoint, found: Mapping[str, Address]
-    ) -> Member:
-        address = found[endpoint.url]
-        pool = upstream.pool
-        spec = (address.url, address.sockaddr, address.authority, endpoint.weight, pool.max_idle,
-                pool.idle_timeout)  # fmt: skip
-        return Member(self._engine.add_endpoint(k, spec), address)
+    def _add(self, k: int, upstream: Upstream, endpoint: Endpoint, address: Address) -> Member:
+        spec = (address.url, address.sockaddr, address.authority, endpoint.weight,
+                pool_words(upstream.pool))  # fmt: skip
+        index = self._engine.add_endpoint(k, spec)
+        if endpoint.url in self._drained:
+            self._engine.set_endpoint(index, draining=True)
+        return Member(index, address, place_of(endpoint))
+
+
+def each_of(upstream: Upstream, found: Places) -> list[tuple[Endpoint, Address]]:
+    """Every address that counts, with the endpoint it belongs to, in the order of `upstream`."""
+    return [(e, address) for e in upstream.all_endpoints() for address in found[place_of(e)]]

@@ -40,6 +40,7 @@ LIVE = (
     "upstream.admission",
     "upstream.balance",
     "upstream.breaker",
+    "upstream.dns_ttl",
     "upstream.endpoints",
     "upstream.health",
     "upstream.models",

@@ -29,6 +29,7 @@ from zeroproxy.policy.readiness import Readiness
 from zeroproxy.server.descriptors import limits_in_force
 from zeroproxy.server.listener import Bound, bind_all
 from zeroproxy.server.members import Members, resolve_all
+from zeroproxy.server.names import Names
 from zeroproxy.server.reload import Reloader
 from zeroproxy.server.sinks import Metering
 
@@ -52,10 +53,12 @@ class Worker:
         self.members: Members | None = None
         self.readiness = Readiness([])
         self.reloader = Reloader(self, read, say)
+        self.names = Names(self, self.reloader.lock, say)
         self.metering: Metering | None = None
         self.backends: Backends | None = None
         self.health: Health | None = None
         self.drain_asked = asyncio.Event()
+        self._was_warm = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started = time.monotonic()
 
@@ -97,6 +100,7 @@ class Worker:
         if self.members is not None and self.backends is not None:
             self.readiness.watch(self.members.addresses())
             self.backends.watch(self.members.all(), self.config)
+            self.names.watch(self.config)
         if self.members is not None and self.health is not None:
             self.health.watch(
                 [(u, self.members.group(k)) for k, u in enumerate(self.config.upstream)]
@@ -173,16 +177,29 @@ class Worker:
             return False, [f"the proxy is {self.phase}"]
         if self.health is not None and (reasons := self.health.reasons()):
             return False, reasons
-        return self.readiness.state()
+        is_ready, reasons = self.readiness.state()
+        if is_ready and not self._was_warm:
+            cold = self._cold()
+            self._was_warm = not cold
+            return not cold, cold
+        return is_ready, reasons
+
+    def _cold(self) -> list[str]:
+        """Endpoints whose first connections are still being opened."""
+        assert self.engine is not None
+        return [
+            f"{endpoint['url']}: its first connections are being opened"
+            for upstream in self.engine.snapshot()["upstreams"]
+            for endpoint in upstream["endpoints"]
+            if not endpoint["pool"]["is_warm"]
+        ]
 
     def drain_endpoint(self, url: str, drain: bool) -> dict[str, Any] | None:
         """Send it nothing new, or again; what is still in flight there. None: there is no such
         endpoint."""
         if self.engine is None or self.members is None:
             return None
-        indices = self.members.indices_of(url)
-        for index in indices:
-            self.engine.set_endpoint(index, draining=drain)
+        indices = self.members.drain(url, drain)
         if not indices:
             return None
         self.look()
@@ -225,6 +242,7 @@ class Worker:
 
     async def _release(self) -> None:
         await self.reloader.stop()
+        await self.names.stop()
         await self.readiness.stop()
         if self.backends is not None:
             await self.backends.stop()

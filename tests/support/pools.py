@@ -1,0 +1,47 @@
+"""Words of the tests of pools: over a Script."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.support.script import Peer, Script, get, ok
+
+
+def endpoint(script: Script, k: int = 0) -> dict[str, Any]:
+    script.turn()
+    return script.engine.snapshot()["upstreams"][0]["endpoints"][k]
+
+
+def pool(script: Script, k: int = 0) -> dict[str, Any]:
+    return endpoint(script, k)["pool"]
+
+
+def ask(script: Script, u: Peer, d: Peer | None = None, extra: bytes = b"") -> Peer:
+    """One exchange that `u` serves; returns the caller."""
+    d = d or script.downstream()
+    d.send(get())
+    assert u.receive().startswith(b"GET ")
+    u.send(ok(extra=extra))
+    assert d.receive().endswith(b"ok")
+    return d
+
+
+def first(script: Script, extra: bytes = b"") -> tuple[Peer, Peer]:
+    """A caller and the conn that has served it once."""
+    d = script.downstream()
+    d.send(get())
+    u = script.upstream()
+    return ask_again(d, u, extra), u
+
+
+def ask_again(d: Peer, u: Peer, extra: bytes) -> Peer:
+    assert u.receive().startswith(b"GET ")
+    u.send(ok(extra=extra))
+    assert d.receive().endswith(b"ok")
+    return d
+
+
+def accept(script: Script, n: int, k: int = 0) -> list[Peer]:
+    found = [script.upstream(k) for _ in range(n)]
+    assert not script.has_connected(k)
+    return found

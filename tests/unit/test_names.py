@@ -1,0 +1,279 @@
+"""Names that move: looked up again, followed, and what happens when they cannot be found."""
+
+import asyncio
+import socket
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.support.until import until
+from zeroproxy.config_load import parse_config
+from zeroproxy.errors import ConfigError
+from zeroproxy.policy import addresses
+from zeroproxy.policy.addresses import is_name, resolve_each
+from zeroproxy.server.members import Members, resolve_all
+from zeroproxy.server.names import Names, interval
+
+URL = "http://vllm.example:8000"
+
+
+class Resolver:
+    """Stands for the loop's; `answers` is what it says next, an exception is raised."""
+
+    def __init__(self) -> None:
+        self.answers: list[str] | OSError = ["10.0.0.1"]
+        self.asked = 0
+
+    async def look_up(self, host: str, port: int) -> list[tuple[int, tuple[Any, ...]]]:
+        self.asked += 1
+        if isinstance(self.answers, OSError):
+            raise self.answers
+        return [
+            (socket.AF_INET6, (ip, port, 0, 0)) if ":" in ip else (socket.AF_INET, (ip, port))
+            for ip in self.answers
+        ]
+
+
+@pytest.fixture
+def resolver(monkeypatch):
+    found = Resolver()
+    monkeypatch.setattr(addresses, "look_up", found.look_up)
+    return found
+
+
+class Engine:
+    """Slots by URL and address, as roster.pyx keeps them."""
+
+    def __init__(self) -> None:
+        self.slots: list[tuple[str, bytes]] = []
+        self.live: list[int] = []
+        self.log: list[str] = []
+        self.drained: dict[int, bool] = {}
+
+    def add_upstream(self, name, endpoints, **words):
+        return 0
+
+    def set_upstream(self, index, **words): ...
+
+    def set_routes(self, routes, default): ...
+
+    def set_endpoint(self, index, *, weight=None, draining=None):
+        if draining is not None:
+            self.drained[index] = draining
+
+    def set_pool(self, index, **words): ...
+
+    def add_endpoint(self, index, spec):
+        if spec[:2] not in self.slots:
+            self.slots.append(spec[:2])
+        slot = self.slots.index(spec[:2])
+        self.live.append(slot)
+        self.log.append(f"+{slot}")
+        return slot
+
+    def remove_endpoint(self, index):
+        self.live.remove(index)
+        self.log.append(f"-{index}")
+
+
+class Running(SimpleNamespace):
+    def watch(self) -> None:
+        self.watched += 1
+
+    def look(self) -> None:
+        self.looked += 1
+
+
+def config_of(*endpoints: str, ttl: float = 30.0):
+    listed = ", ".join(endpoints)
+    return parse_config(f'[[upstream]]\nname = "u"\nendpoints = [{listed}]\ndns_ttl = {ttl}\n')
+
+
+async def started(*endpoints: str) -> tuple[Running, Names, list[str]]:
+    config, said = config_of(*endpoints), []
+    engine = Engine()
+    members = Members(engine)  # type: ignore[arg-type]
+    members.fill(config, await resolve_all(config))
+    running = Running(config=config, members=members, phase="serving", engine=engine,
+                      watched=0, looked=0)  # fmt: skip
+    return running, Names(running, asyncio.Lock(), said.append), said  # type: ignore[arg-type]
+
+
+def shown(running: Running) -> list[tuple[str, str]]:
+    return [(a.url, a.where) for a in running.members.addresses()]
+
+
+# ---------------------------------------------------------------- one address
+
+
+async def test_a_name_that_moved_is_followed_new_before_old(resolver):
+    running, names, said = await started(f'"{URL}"')
+    resolver.answers = ["10.0.0.2"]
+    await names.look_again(0)
+    assert shown(running) == [(URL, "10.0.0.2")]
+    assert running.engine.log == ["+0", "+1", "-0"]
+    assert said == [f"{URL} is at 10.0.0.2 now"]
+    assert (running.watched, running.looked) == (1, 1)
+
+
+async def test_a_resolver_that_rotates_moves_nobody(resolver):
+    resolver.answers = ["10.0.0.1", "10.0.0.2"]
+    running, names, said = await started(f'"{URL}"')
+    resolver.answers = ["10.0.0.2", "fd00::1", "10.0.0.1"]
+    await names.look_again(0)
+    assert shown(running) == [(URL, "10.0.0.1")]
+    assert (running.engine.log, said, running.watched) == (["+0"], [], 0)
+
+
+async def test_a_name_that_comes_back_gets_its_slot_again(resolver):
+    running, names, _ = await started(f'"{URL}"')
+    for ip in ("10.0.0.2", "10.0.0.1"):
+        resolver.answers = [ip]
+        await names.look_again(0)
+    assert running.engine.live == [0]
+
+
+async def test_a_failure_keeps_the_address_and_is_said_once(resolver):
+    running, names, said = await started(f'"{URL}"')
+    resolver.answers = OSError(-2, "Name or service not known")
+    for _ in range(3):
+        await names.look_again(0)
+    assert shown(running) == [(URL, "10.0.0.1")]
+    (line,) = said
+    assert "cannot resolve vllm.example: Name or service not known" in line
+    resolver.answers = ["10.0.0.1"]
+    for _ in range(2):
+        await names.look_again(0)
+    assert said[1:] == [f"{URL} can be resolved again"]
+
+
+async def test_an_answer_without_addresses_is_a_failure(resolver):
+    running, names, said = await started(f'"{URL}"')
+    resolver.answers = []
+    await names.look_again(0)
+    assert shown(running) == [(URL, "10.0.0.1")]
+    assert "has no address" in said[0]
+
+
+async def test_four_before_six_and_none_twice(resolver):
+    resolver.answers = ["fd00::1", "10.0.0.9", "fd00::1", "10.0.0.9"]
+    assert [a.where for a in await resolve_each(URL)] == ["10.0.0.9", "fd00::1"]
+    assert [a.base for a in await resolve_each(URL)] == [
+        "http://10.0.0.9:8000", "http://[fd00::1]:8000",
+    ]  # fmt: skip
+
+
+async def test_a_configuration_put_in_force_meanwhile_wins(resolver):
+    running, names, _ = await started(f'"{URL}"')
+    resolver.answers = ["10.0.0.2"]
+    async with names._lock:
+        looking = asyncio.ensure_future(names.look_again(0))
+        await until(lambda: resolver.asked == 2)
+        running.config = config_of(f'"{URL}"')
+    await looking
+    assert shown(running) == [(URL, "10.0.0.1")]
+
+
+# ---------------------------------------------------------------- all addresses
+
+
+async def test_with_expand_every_address_is_an_endpoint_of_its_own(resolver):
+    resolver.answers = ["10.0.0.1", "10.0.0.2"]
+    running, names, said = await started(f'{{ url = "{URL}", expand = true }}')
+    assert shown(running) == [(f"{URL}#10.0.0.1", "10.0.0.1"), (f"{URL}#10.0.0.2", "10.0.0.2")]
+    assert {a.authority for a in running.members.addresses()} == {b"vllm.example:8000"}
+    resolver.answers = ["10.0.0.3", "10.0.0.2"]
+    await names.look_again(0)
+    assert [where for _, where in shown(running)] == ["10.0.0.2", "10.0.0.3"]
+    assert running.engine.log == ["+0", "+1", "+2", "-0"]
+    assert said == [f"{URL} is at 10.0.0.2, 10.0.0.3 now"]
+
+
+async def test_expand_that_is_switched_on_is_looked_up(resolver):
+    running, _, _ = await started(f'"{URL}"')
+    resolver.answers = ["10.0.0.1", "10.0.0.2"]
+    config = config_of(f'{{ url = "{URL}", expand = true }}')
+    running.members.change(config, await resolve_all(config, running.members.known()))
+    assert len(shown(running)) == 2
+
+
+async def test_at_the_start_a_name_that_fails_is_an_error(resolver):
+    resolver.answers = OSError(-2, "no")
+    with pytest.raises(ConfigError, match=r"cannot resolve vllm\.example"):
+        await resolve_all(config_of(f'"{URL}"'))
+
+
+# ---------------------------------------------------------------- when
+
+
+@pytest.mark.parametrize(
+    ("url", "answer"),
+    [
+        ("http://vllm:8000", True),
+        ("http://vllm.default.svc.cluster.local", True),
+        ("http://127.0.0.1:1", False),
+        ("http://[::1]:1", False),
+        ("http://localhost:8000", False),
+        ("http://a.localhost:8000", False),
+        ("unix:/run/x.sock", False),
+    ],
+)
+def test_only_names_are_looked_up_again(url, answer):
+    assert is_name(url) is answer
+    assert bool(interval(config_of(f'"{url}"').upstream[0])) is answer
+
+
+async def test_without_a_ttl_no_timer_runs(resolver):
+    running, names, _ = await started(f'"{URL}"')
+    names.watch(running.config)
+    (task,) = [task for _, task in names._tasks.values()]
+    names.watch(running.config)
+    assert [task for _, task in names._tasks.values()] == [task]
+    names.watch(config_of(f'"{URL}"', ttl=0.0))
+    assert names._tasks == {}
+    await names.stop()
+
+
+async def test_names_are_looked_up_as_often_as_it_says(resolver):
+    running, names, _ = await started(f'"{URL}"')
+    resolver.answers = ["10.0.0.2"]
+    names.watch(config_of(f'"{URL}"', ttl=0.001))
+    await until(lambda: shown(running) == [(URL, "10.0.0.2")])
+    asked = resolver.asked
+    await until(lambda: resolver.asked > asked)
+    await names.stop()
+
+
+# ---------------------------------------------------------------- drained
+
+
+async def test_a_name_that_is_drained_stays_so_wherever_it_moves(resolver):
+    running, names, _ = await started(f'"{URL}"')
+    assert running.members.drain(URL, True) == [0]
+    resolver.answers = ["10.0.0.2"]
+    await names.look_again(0)
+    assert running.engine.drained == {0: True, 1: True}
+    assert running.members.drain(URL, False) == [1]
+    resolver.answers = ["10.0.0.3"]
+    await names.look_again(0)
+    assert running.engine.drained == {0: True, 1: False}
+
+
+async def test_with_expand_all_addresses_are_drained_by_the_url_of_the_configuration(resolver):
+    resolver.answers = ["10.0.0.1", "10.0.0.2"]
+    running, names, _ = await started(f'{{ url = "{URL}", expand = true }}', '"http://10.9.9.9:1"')
+    assert running.members.drain(URL, True) == [0, 1]
+    assert running.members.drain(f"{URL}#10.0.0.1", True) == []
+    resolver.answers = ["10.0.0.1", "10.0.0.2", "10.0.0.4"]
+    await names.look_again(0)
+    assert running.engine.drained == {0: True, 1: True, 3: True}
+
+
+async def test_an_endpoint_that_was_taken_out_comes_back_undrained(resolver):
+    running, _, _ = await started(f'"{URL}"', '"http://10.9.9.9:1"')
+    running.members.drain(URL, True)
+    for endpoints in (['"http://10.9.9.9:1"'], [f'"{URL}"', '"http://10.9.9.9:1"']):
+        config = config_of(*endpoints)
+        running.members.change(config, await resolve_all(config, running.members.known()))
+    assert running.engine.drained == {0: True}
