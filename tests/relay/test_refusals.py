@@ -1,6 +1,7 @@
 """Endpoints that refuse to be asked for usage, and requests that cannot be taken back."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,7 @@ from tests.relay.test_editing import (
     split_head,
     unchunk,
 )
+from tests.support.script import POOL
 
 # ---------------------------------------------------------------- refusals
 
@@ -97,6 +99,24 @@ def test_a_chunked_request_is_taken_back_too():
         u.send(REFUSAL)
         _, sent = split_head(script.upstream().receive())
         assert json.loads(unchunk(sent)) == json.loads(ASKS)
+
+
+def test_an_endpoint_that_no_warm_conn_reached_may_be_another_one_now():
+    with play(wish=USAGE, prewarm=1) as script:
+        d, u = script.downstream(), script.upstream()
+        where = Path(script.sources[0].getsockname())
+        away = where.rename(where.with_suffix(".away"))
+        d.send(ask())
+        answer(u, TEXT % b"", LAST, b"[DONE]")
+        d.receive()
+        u.close()
+        script.wait()
+        away.rename(where)
+        script.engine.set_pool(0, **POOL)
+        d.send(ask())
+        script.upstream().send(REFUSAL)
+        _, body = split_head(script.upstream().receive())
+        assert json.loads(body) == json.loads(ASKS)
 
 
 # ---------------------------------------------------------------- what cannot be held

@@ -56,7 +56,8 @@ class Engine:
 
     def set_upstream(self, index, **words): ...
 
-    def set_routes(self, routes, default): ...
+    def set_routes(self, routes, default):
+        self.routes = (routes, default)
 
     def set_endpoint(self, index, *, weight=None, draining=None):
         if draining is not None:
@@ -115,6 +116,24 @@ async def test_a_name_that_moved_is_followed_new_before_old(resolver):
     assert running.engine.log == ["+0", "+1", "-0"]
     assert said == [f"{URL} is at 10.0.0.2 now"]
     assert (running.watched, running.looked) == (1, 1)
+
+
+async def test_of_several_upstreams_only_that_of_the_name_moves_and_the_routes_stay(resolver):
+    config = parse_config(
+        '[[upstream]]\nname = "a"\nendpoints = ["http://other.example:1"]\nmodels = ["m"]\n'
+        f'[[upstream]]\nname = "b"\nendpoints = ["{URL}"]\n'
+    )
+    engine, said = Engine(), []
+    members = Members(engine)  # type: ignore[arg-type]
+    members.fill(config, await resolve_all(config))
+    routes, engine.routes = engine.routes, None
+    running = Running(config=config, members=members, phase="serving", engine=engine,
+                      watched=0, looked=0)  # fmt: skip
+    resolver.answers = ["10.0.0.2"]
+    await Names(running, asyncio.Lock(), said.append).look_again(1)  # type: ignore[arg-type]
+    assert shown(running) == [("http://other.example:1", "10.0.0.1"), (URL, "10.0.0.2")]
+    assert engine.log == ["+0", "+1", "+2", "-1"]
+    assert engine.routes == routes == ([("m", 0, b"")], 1)
 
 
 async def test_a_resolver_that_rotates_moves_nobody(resolver):

@@ -27,8 +27,9 @@ from zeroproxy._fast.conn cimport (
     conn_shut,
 )
 from zeroproxy._fast.deadline cimport arm
+from zeroproxy._fast.endpoint cimport endpoint_forget
 from zeroproxy._fast.exchange cimport Attempt, exchange_step, may_retry
-from zeroproxy._fast.keepalive cimport keepalive_forget, keepalive_lower
+from zeroproxy._fast.keepalive cimport keepalive_lower
 from zeroproxy._fast.plane cimport Endpoint, Plane, Relay, Upstream
 from zeroproxy._fast.record cimport USAGE_REFUSED
 from zeroproxy._fast.room cimport room_for, room_is_ours_to_blame, room_take
@@ -211,9 +212,7 @@ cdef int attempt_lost(Plane *p, Relay *r, int why) noexcept nogil:
     r.trial.sign = SIGN_NONE if is_stale(&a) else SIGN_FAILED
     if not a.connected:
         r.endpoint.n_connect_failures += 1
-        # Another server may come up at this address.
-        r.endpoint.takes_usage = r.endpoint.refuses_usage = 0
-        keepalive_forget(r.endpoint)
+        endpoint_forget(r.endpoint)
     if may_retry(&a):
         if a.connected:
             keepalive_lower(r.endpoint, r.up, r.attempt_ns)

@@ -18,6 +18,7 @@ cdef void unlink_idle(Endpoint *e, Conn *c) noexcept nogil
 cdef void endpoint_retire(Plane *p, Conn *c, int why) noexcept nogil
 cdef void endpoint_lose_idle(Plane *p, Conn *c) noexcept nogil
 cdef bint endpoint_has_room(const Plane *p, const Endpoint *e) noexcept nogil
+cdef void endpoint_forget(Endpoint *e) noexcept nogil
 cdef void endpoint_want_warm(Plane *p, Endpoint *e) noexcept nogil
 cdef void endpoint_drop_idle(Plane *p, Endpoint *e) noexcept nogil
 cdef void endpoint_drop_oldest(Plane *p, Endpoint *e) noexcept nogil

@@ -17,6 +17,7 @@ from zeroproxy._fast.conn cimport conn_close, conn_watch
 from zeroproxy._fast.endpoint cimport BALANCE_ROUND_ROBIN
 from zeroproxy._fast.invariant cimport invariant
 from zeroproxy._fast.keepalive cimport (
+    keepalive_forget,
     keepalive_is_spent,
     keepalive_limit,
     keepalive_lower,
@@ -230,6 +231,12 @@ cdef void endpoint_lose_idle(Plane *p, Conn *c) noexcept nogil:
     keepalive_lower(e, c, p.now_ns)
     endpoint_retire(p, c, CLOSED_PEER)
     endpoint_want_warm(p, e)
+
+
+cdef void endpoint_forget(Endpoint *e) noexcept nogil:
+    """It does not accept: another server may come up at this address."""
+    e.takes_usage = e.refuses_usage = 0
+    keepalive_forget(e)
 
 
 cdef void endpoint_want_warm(Plane *p, Endpoint *e) noexcept nogil:

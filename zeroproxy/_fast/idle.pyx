@@ -15,6 +15,7 @@ from zeroproxy._fast.conn cimport conn_finish_connect
 from zeroproxy._fast.endpoint cimport (
     endpoint_connect,
     endpoint_discard,
+    endpoint_forget,
     endpoint_has_room,
     endpoint_lose_idle,
     endpoint_put_idle,
@@ -22,7 +23,7 @@ from zeroproxy._fast.endpoint cimport (
     endpoint_want_warm,
     unlink_idle,
 )
-from zeroproxy._fast.keepalive cimport keepalive_forget, keepalive_limit
+from zeroproxy._fast.keepalive cimport keepalive_limit
 from zeroproxy._fast.plane cimport Conn, Endpoint, Plane
 from zeroproxy._fast.pool_types cimport CLOSED_IDLE, CLOSED_SURPLUS
 from zeroproxy._fast.timer cimport timer_arm, timer_disarm, timer_init, timer_no_later
@@ -75,6 +76,7 @@ cdef void fill(Plane *p, Endpoint *e) noexcept nogil:
     while e.n_idle + e.n_opening < most and endpoint_has_room(p, e):
         c = endpoint_connect(p, e)
         if c == NULL:
+            endpoint_forget(e)
             back_off(p, e)
             break
         join_opening(e, c)
@@ -136,7 +138,7 @@ cdef void end_opening(Plane *p, Conn *c, bint has_failed) noexcept nogil:
     leave_opening(e, c)
     if has_failed:
         e.n_connect_failures += 1
-        keepalive_forget(e)
+        endpoint_forget(e)
         endpoint_discard(p, c)
         back_off(p, e)
     else:

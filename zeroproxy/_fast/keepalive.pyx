@@ -102,6 +102,5 @@ cdef void keepalive_raise(Endpoint *e, uint64_t now_ns) noexcept nogil:
 
 
 cdef void keepalive_forget(Endpoint *e) noexcept nogil:
-    """Another server may come up at this address."""
     e.learned.said_idle_ns = e.learned.seen_idle_ns = 0
     e.learned.said_max = 0
