@@ -23,6 +23,11 @@ from zeroproxy.policy import addresses
 RACES = 1000
 
 
+def quiet_toml(url: str, **more: str) -> str:
+    """Nobody asks the endpoint anything but its callers."""
+    return upstream_toml(url, health='{ path = "" }', **more) + "[metering]\ninject_usage = false\n"
+
+
 async def post_all(url: str, bodies: list[bytes], callers: int) -> list[tuple[int, bytes, bytes]]:
     """Every body posted once; (status, what was sent, what came back)."""
     left, found = list(reversed(bodies)), []
@@ -52,7 +57,7 @@ def test_a_thousand_races_are_seen_by_nobody(how, callers):
     bodies = [b"%06d" % k for k in range(RACES // 4)]
     with (
         KeepaliveServer(hows=(how,)) as server,
-        ProxyProcess(upstream_toml(server.url) + "[metering]\ninject_usage = false\n") as proxy,
+        ProxyProcess(quiet_toml(server.url)) as proxy,
     ):
         found = asyncio.run(post_all(proxy.url, bodies, callers))
         assert [(status, got == sent) for status, sent, got in found] == [(200, True)] * len(bodies)
@@ -63,10 +68,6 @@ def test_a_thousand_races_are_seen_by_nobody(how, callers):
 
 
 # ---------------------------------------------------------------- warm
-
-
-def quiet_toml(url: str, **more: str) -> str:
-    return upstream_toml(url, **more) + "[metering]\ninject_usage = false\n"
 
 
 def test_ready_means_warm_and_the_first_requests_connect_to_nothing():
