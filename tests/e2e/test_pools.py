@@ -175,12 +175,17 @@ def test_uvicorns_keep_alive_is_learned_from_what_it_does(uvicorn):
         asyncio.run(post_all(proxy.url, bodies, callers=4))
         e = first_endpoint(proxy.until(lambda s: first_endpoint(s)["pool"]["closed"]["endpoint"]))
         assert 0.5 <= e["pool"]["idle_limit_s"] < 1.0
-        found = asyncio.run(post_all(proxy.url, bodies, callers=4))
-        assert [status for status, _, _ in found] == [200] * 50
-        closed = e["pool"]["closed"]["endpoint"]
-        e = first_endpoint(proxy.until(lambda s: not first_endpoint(s)["idle"]))
-        assert e["pool"]["closed"]["endpoint"] == closed, "now the proxy closes first"
-        assert e["pool"]["closed"]["idle"] > 0
+        proxy.until(lambda s: not first_endpoint(s)["idle"])
+        assert any(nobody_was_faster(proxy, bodies) for _ in range(5)), "now the proxy closes first"
+
+
+def nobody_was_faster(proxy: ProxyProcess, bodies: list[bytes]) -> bool:
+    """Conns rest after a round of requests: closed by the proxy, none by the endpoint."""
+    before = first_endpoint(proxy.status())["pool"]["closed"]
+    found = asyncio.run(post_all(proxy.url, bodies, callers=4))
+    assert [status for status, _, _ in found] == [200] * len(bodies)
+    after = first_endpoint(proxy.until(lambda s: not first_endpoint(s)["idle"]))["pool"]["closed"]
+    return after["idle"] > before["idle"] and after["endpoint"] == before["endpoint"]
 
 
 def test_warm_conns_serve_uvicorn_too(uvicorn):

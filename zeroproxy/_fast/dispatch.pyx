@@ -30,6 +30,7 @@ from zeroproxy._fast.deadline cimport arm
 from zeroproxy._fast.endpoint cimport endpoint_forget
 from zeroproxy._fast.exchange cimport Attempt, exchange_step, may_retry
 from zeroproxy._fast.keepalive cimport keepalive_lower
+from zeroproxy._fast.line cimport line_join
 from zeroproxy._fast.plane cimport Endpoint, Plane, Relay, Upstream
 from zeroproxy._fast.record cimport USAGE_REFUSED
 from zeroproxy._fast.room cimport room_for, room_is_ours_to_blame, room_take
@@ -102,18 +103,11 @@ cdef int admit(Plane *p, Relay *r) noexcept nogil:
         r.holds_permit = 1
         r.admitted_ns = p.now_ns
         return IN_PERMIT
-    if u.queued >= u.queue_max:
+    if u.queue.n >= u.queue_max:
         blame(r, BLAME_OURSELVES, CAUSE_OVERLOAD)
         return IN_REFUSED
     r.is_queued = 1
-    r.queue_next = NULL
-    r.queue_prev = u.queue_tail
-    if u.queue_tail != NULL:
-        u.queue_tail.queue_next = r
-    else:
-        u.queue_head = r
-    u.queue_tail = r
-    u.queued += 1
+    line_join(&u.queue, r)
     return NOTHING
 
 

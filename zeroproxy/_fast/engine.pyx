@@ -30,7 +30,7 @@ from zeroproxy._fast.endpoint cimport endpoint_drop_idle
 from zeroproxy._fast.identity cimport identity_init
 from zeroproxy._fast.idle cimport idle_stop
 from zeroproxy._fast.invariant cimport ZP_DEBUG
-from zeroproxy._fast.plane cimport Conn, Endpoint, Limits, Listener, Plane, Record, Upstream
+from zeroproxy._fast.plane cimport Endpoint, Limits, Listener, Plane, Record, Upstream
 from zeroproxy._fast.reactor cimport reactor_add, reactor_close, reactor_init, reactor_poll
 from zeroproxy._fast.reactor cimport reactor_remove
 from zeroproxy._fast.relay cimport (
@@ -45,6 +45,7 @@ from zeroproxy._fast.roster cimport (
     read_limits,
     roster_add_endpoint,
     roster_add_upstream,
+    roster_free,
     roster_remove,
     roster_set_endpoint,
     roster_set_models,
@@ -365,29 +366,9 @@ cdef class Engine:
 
     def __dealloc__(self):
         cdef Plane *p = self.p
-        cdef uint32_t i
-        cdef Conn *c
         if p == NULL:
             return
-        for i in range(p.n_relays):
-            free(p.relays[i])
-        free(p.relays)
-        while p.free_conns != NULL:
-            c = p.free_conns
-            p.free_conns = c.next
-            free(c)
-        for i in range(p.n_endpoints):
-            free(p.endpoints[i])
-        free(p.endpoints)
-        for i in range(p.n_upstreams):
-            free(p.upstreams[i].endpoints)
-            free(p.upstreams[i])
-        free(p.upstreams)
-        free(p.routes)
-        for i in range(p.n_old_routes):
-            free(p.old_routes[i])
-        free(p.old_routes)
-        free(p.models)
+        roster_free(p)
         free(p.listeners)
         free(p.scratch)
         free(p.compose)

@@ -4,55 +4,22 @@
 from libc.stdint cimport int8_t, int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from zeroproxy._fast.breaker_types cimport Breaker, BreakerTerms, Trial
+from zeroproxy._fast.limit_types cimport Counters, Limits, Terms
 from zeroproxy._fast.meter_types cimport Reading
 from zeroproxy._fast.pool_types cimport CLOSED_COUNT, Learned, Pool
+from zeroproxy._fast.reactor_types cimport (
+    WHEEL_SHIFT,
+    WHEEL_SIZE,
+    WHEEL_WORDS,
+    OnDue,
+    OnReady,
+    Reactor,
+    Timer,
+    Watch,
+    Wheel,
+)
 from zeroproxy._fast.record cimport Record
 from zeroproxy._fast.types cimport BlockPool, Body, Buffer, Head, HeadLimits, Tokens
-
-ctypedef void (*OnReady)(void *plane, void *owner, uint32_t events) noexcept nogil
-ctypedef void (*OnDue)(void *plane, void *owner) noexcept nogil
-
-
-cdef struct Watch:          # one slot of the reactor
-    int fd                  # -1: free
-    uint32_t generation     # bumped whenever the slot is given back
-    OnReady on_ready
-    void *owner             # borrowed; the owner forgets its slot before it dies
-    uint32_t next_free
-
-
-cdef struct Reactor:
-    int epoll_fd            # owned
-    uint32_t n_slots
-    uint32_t n_used
-    uint32_t free_head      # index, or n_slots: none
-    uint64_t stale          # reports for a slot that was given back meanwhile: harmless, counted
-    Watch *slots            # owned
-
-
-cdef struct Timer:          # intrusive; embedded in its owner
-    Timer *prev
-    Timer *next
-    uint64_t due_ns         # 0: not armed
-    uint32_t bucket
-    OnDue on_due
-    void *owner             # borrowed, the struct it is embedded in
-
-
-cdef enum:
-    WHEEL_SHIFT = 24        # one tick = 2**24 ns = 16.8 ms
-    WHEEL_SIZE = 4096       # one turn = 68.7 s; longer timers stay for another turn
-    WHEEL_WORDS = 64        # WHEEL_SIZE / 64
-
-
-cdef struct Wheel:
-    Timer buckets[WHEEL_SIZE]           # list heads
-    uint64_t occupied[WHEEL_WORDS]      # bit per non-empty bucket
-    uint64_t now_tick       # everything up to this tick has been run
-    uint64_t armed_tick     # what the timerfd is set to; 0: off
-    uint32_t n_armed
-    int timer_fd            # owned
-
 
 cdef struct Route:          # requests for this model go to that upstream
     uint32_t upstream
@@ -79,6 +46,12 @@ cdef struct Endpoint        # below
 
 
 cdef struct Upstream        # below
+
+
+cdef struct Line:           # relays that wait, in order, through queue_prev and queue_next
+    Relay *head             # borrowed
+    Relay *tail
+    uint32_t n
 
 
 cdef struct Conn:           # one TCP or unix connection; knows no HTTP
@@ -165,12 +138,8 @@ cdef struct Upstream:       # a named group of endpoints that serve the same mod
     uint32_t max_inflight   # 0: no limit
     uint32_t inflight
     uint32_t queue_max
-    uint32_t queued
-    Relay *queue_head       # borrowed; FIFO through Relay.queue_next
-    Relay *queue_tail
-    Relay *wait_head        # borrowed; have a permit, wait for a conn: FIFO through queue_next
-    Relay *wait_tail
-    uint32_t n_waiting
+    Line queue              # wait for a permit
+    Line waiting            # have one, wait for a conn
     uint64_t n_waited
     uint32_t attempts       # 1: no retry
     uint8_t retry_on_busy
@@ -185,22 +154,6 @@ cdef struct Upstream:       # a named group of endpoints that serve the same mod
     Histogram queue_wait
     Histogram gap           # between two reads of one streamed response
     Histogram overhead      # our own time: in the turns that sent the request and the answer
-
-
-cdef struct Terms:          # in force when the exchange began: a reload changes none of it
-    uint64_t body_bytes
-    uint64_t body_ns        # time limits; 0: none
-    uint64_t stall_ns
-    uint64_t tunnel_ns
-    uint64_t queue_ns       # from here on: its upstream's
-    uint64_t connect_ns
-    uint64_t first_byte_ns
-    uint64_t stream_idle_ns
-    uint64_t total_ns
-    uint32_t extra_bytes
-    uint32_t interims
-    uint32_t attempts
-    uint8_t retry_on_busy
 
 
 cdef struct Relay:          # one downstream conn, and the exchange it is busy with
@@ -296,34 +249,6 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     char parent[8]          # the caller's span
     char request_id[128]
     char path[64]           # cut; for the record
-
-
-cdef struct Limits:         # times in ns, 0: none
-    HeadLimits request
-    HeadLimits response
-    uint64_t body_bytes
-    uint32_t connections
-    uint32_t interims       # 1xx per response
-    uint32_t extra_bytes    # chunk extensions and trailers per message
-    uint64_t header_ns      # from the first byte of a head to its last
-    uint64_t body_ns        # between two reads of a request body
-    uint64_t idle_ns        # keep-alive without a request
-    uint64_t stall_ns       # a write that makes no progress
-    uint64_t linger_ns
-    uint64_t tunnel_ns      # a tunnel idle in both directions
-
-
-cdef struct Counters:       # taken minus given back must be zero when all is quiet
-    int64_t relays
-    int64_t upstream_conns
-    int64_t permits
-    int64_t buffers
-    int64_t timers
-    uint64_t accepted
-    uint64_t refused        # above the connection cap
-    uint64_t starved        # accept failed: EMFILE, ENFILE, ENOMEM
-    uint64_t exchanges
-    uint64_t bugs           # moves that are not in the table
 
 
 cdef struct Listener:

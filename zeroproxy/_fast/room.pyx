@@ -46,13 +46,13 @@ cdef Endpoint *room_for(Plane *p, Relay *r) noexcept nogil:
     or no end of the line (blamed)."""
     cdef Upstream *u = r.upstream
     cdef Endpoint *e = NULL
-    if u.wait_head == NULL or u.wait_head == r:
+    if u.waiting.head == NULL or u.waiting.head == r:
         e = upstream_pick(u, r.endpoint, p.now_ns)
         if e == NULL and not upstream_is_full(u, p.now_ns):
             stop_waiting(p, r)
             blame(r, BLAME_UPSTREAM, CAUSE_NO_ENDPOINT)
             return NULL
-    if e == NULL and (r.waits_conn or u.n_waiting < u.queue_max):
+    if e == NULL and (r.waits_conn or u.waiting.n < u.queue_max):
         wait_for_conn(p, r)
     elif e == NULL:
         blame(r, BLAME_OURSELVES, CAUSE_OVERLOAD)

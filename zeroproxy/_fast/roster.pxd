@@ -9,3 +9,4 @@ cdef int roster_set_pool(Plane *p, Endpoint *e, dict words) except -1
 cdef void roster_remove(Plane *p, Endpoint *e) noexcept nogil
 cdef int roster_set_routes(Plane *p, routes, int rest) except -1
 cdef int roster_set_models(Plane *p, bytes body) except -1
+cdef void roster_free(Plane *p) noexcept nogil

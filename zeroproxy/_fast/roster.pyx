@@ -16,7 +16,7 @@ from zeroproxy._fast.breaker cimport BREAKER_OPEN, RATE_ONE, breaker_off
 from zeroproxy._fast.breaker_types cimport BreakerTerms
 from zeroproxy._fast.endpoint cimport endpoint_drop_idle
 from zeroproxy._fast.idle cimport idle_begin, idle_init, idle_stop
-from zeroproxy._fast.plane cimport Endpoint, Limits, Plane, Route, Upstream
+from zeroproxy._fast.plane cimport Conn, Endpoint, Limits, Plane, Route, Upstream
 from zeroproxy._fast.pool_types cimport Pool
 from zeroproxy._fast.settle cimport wake_waiting
 from zeroproxy._fast.stats cimport ALL_OTHERS
@@ -316,3 +316,28 @@ cdef int roster_set_models(Plane *p, bytes body) except -1:
     p.models = copy
     p.models_len = 0 if body is None else <uint32_t>len(body)
     return 0
+
+
+cdef void roster_free(Plane *p) noexcept nogil:
+    """Every struct the plane's tables point to, and the tables."""
+    cdef uint32_t i
+    cdef Conn *c
+    for i in range(p.n_relays):
+        free(p.relays[i])
+    free(p.relays)
+    while p.free_conns != NULL:
+        c = p.free_conns
+        p.free_conns = c.next
+        free(c)
+    for i in range(p.n_endpoints):
+        free(p.endpoints[i])
+    free(p.endpoints)
+    for i in range(p.n_upstreams):
+        free(p.upstreams[i].endpoints)
+        free(p.upstreams[i])
+    free(p.upstreams)
+    free(p.routes)
+    for i in range(p.n_old_routes):
+        free(p.old_routes[i])
+    free(p.old_routes)
+    free(p.models)

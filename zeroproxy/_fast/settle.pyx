@@ -15,6 +15,7 @@ from zeroproxy._fast.buffer cimport buffer_give_back
 from zeroproxy._fast.conn cimport conn_discard_unread
 from zeroproxy._fast.endpoint cimport endpoint_put_idle, endpoint_retire
 from zeroproxy._fast.invariant cimport invariant
+from zeroproxy._fast.line cimport line_join, line_leave
 from zeroproxy._fast.metering cimport meter_finish
 from zeroproxy._fast.plane cimport Plane, Record, Relay, Upstream
 from zeroproxy._fast.pool_types cimport CLOSED_EXCHANGE
@@ -232,8 +233,8 @@ cdef void give_back_permit(Plane *p, Relay *r) noexcept nogil:
 cdef void admit_waiting(Plane *p, Upstream *u) noexcept nogil:
     """Permits for the first in the queue, as many as there are."""
     cdef Relay *waiting
-    while u.queue_head != NULL and (u.max_inflight == 0 or u.inflight < u.max_inflight):
-        waiting = u.queue_head
+    while u.queue.head != NULL and (u.max_inflight == 0 or u.inflight < u.max_inflight):
+        waiting = u.queue.head
         leave_queue(waiting)
         u.inflight += 1
         waiting.holds_permit = 1
@@ -243,62 +244,32 @@ cdef void admit_waiting(Plane *p, Upstream *u) noexcept nogil:
 
 
 cdef void leave_queue(Relay *r) noexcept nogil:
-    cdef Upstream *u = r.upstream
-    if not r.is_queued:
-        return
-    if r.queue_prev != NULL:
-        r.queue_prev.queue_next = r.queue_next
-    else:
-        u.queue_head = r.queue_next
-    if r.queue_next != NULL:
-        r.queue_next.queue_prev = r.queue_prev
-    else:
-        u.queue_tail = r.queue_prev
-    r.queue_prev = r.queue_next = NULL
-    r.is_queued = 0
-    u.queued -= 1
+    if r.is_queued:
+        r.is_queued = 0
+        line_leave(&r.upstream.queue, r)
 
 
 cdef void wake_waiting(Plane *p, Upstream *u) noexcept nogil:
     """There may be room for a conn: the first in line looks for itself."""
-    if u.wait_head != NULL:
-        relay_later(p, u.wait_head)
+    if u.waiting.head != NULL:
+        relay_later(p, u.waiting.head)
 
 
 cdef void wait_for_conn(Plane *p, Relay *r) noexcept nogil:
-    cdef Upstream *u = r.upstream
     if r.waits_conn:
         return
     r.waits_conn = 1
     r.attempt_ns = p.now_ns
-    r.queue_next = NULL
-    r.queue_prev = u.wait_tail
-    if u.wait_tail != NULL:
-        u.wait_tail.queue_next = r
-    else:
-        u.wait_head = r
-    u.wait_tail = r
-    u.n_waiting += 1
-    u.n_waited += 1
+    line_join(&r.upstream.waiting, r)
+    r.upstream.n_waited += 1
 
 
 cdef void stop_waiting(Plane *p, Relay *r) noexcept nogil:
     """Out of the line; who is first now looks whether there is room for two."""
-    cdef Upstream *u = r.upstream
-    if not r.waits_conn:
-        return
-    if r.queue_prev != NULL:
-        r.queue_prev.queue_next = r.queue_next
-    else:
-        u.wait_head = r.queue_next
-    if r.queue_next != NULL:
-        r.queue_next.queue_prev = r.queue_prev
-    else:
-        u.wait_tail = r.queue_prev
-    r.queue_prev = r.queue_next = NULL
-    r.waits_conn = 0
-    u.n_waiting -= 1
-    wake_waiting(p, u)
+    if r.waits_conn:
+        r.waits_conn = 0
+        line_leave(&r.upstream.waiting, r)
+        wake_waiting(p, r.upstream)
 
 
 cdef void give_back_all(Plane *p, Relay *r) noexcept nogil:

@@ -103,8 +103,8 @@ cdef dict read_pool(const Endpoint *e):
 
 cdef dict read_upstream(const Upstream *u, str name, list urls):
     return {
-        "name": name, "inflight": u.inflight, "queued": u.queued, "max_inflight": u.max_inflight,
-        "waiting": u.n_waiting, "waited": u.n_waited,
+        "name": name, "inflight": u.inflight, "queued": u.queue.n, "max_inflight": u.max_inflight,
+        "waiting": u.waiting.n, "waited": u.n_waited,
         "histograms": {
             "ttft": read_histogram(&u.ttft), "request": read_histogram(&u.request),
             "queue_wait": read_histogram(&u.queue_wait), "gap": read_histogram(&u.gap),

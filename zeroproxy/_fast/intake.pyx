@@ -1,0 +1,202 @@
+"""A request head: read, judged, and composed for the upstream it goes to.
+
+Law 1. A good head is composed, not yet launched: what came along of its body leaves with it in one
+       send.
+Law 2. What is refused is answered, and what follows on the conn is never parsed.
+"""
+
+from libc.stddef cimport size_t
+from libc.string cimport memchr, memcmp, memcpy
+
+from zeroproxy._fast.answer cimport dialect_of
+from zeroproxy._fast.body cimport body_begin
+from zeroproxy._fast.buffer cimport buffer_append
+from zeroproxy._fast.clock cimport clock_wall_ns
+from zeroproxy._fast.dispatch cimport end_with, feed
+from zeroproxy._fast.editing cimport begin_editing
+from zeroproxy._fast.headers cimport Hop, find_request_id, write_request_head
+from zeroproxy._fast.http1 cimport parse_request_head
+from zeroproxy._fast.identity cimport adopt_trace, make_request_id
+from zeroproxy._fast.plane cimport Plane, Relay, Route, Upstream
+from zeroproxy._fast.routing cimport ROUTE_MORE, ROUTE_NONE, route_request
+from zeroproxy._fast.types cimport (
+    BLAME_DOWNSTREAM,
+    BLAME_OURSELVES,
+    BLOCK_LARGE,
+    CAUSE_MALFORMED,
+    CAUSE_NO_ENDPOINT,
+    CAUSE_REFUSED,
+    CAUSE_TOO_LARGE,
+    FAULT_BODY_TOO_LARGE,
+    FAULT_HEAD_TOO_LARGE,
+    FAULT_LINE_TOO_LONG,
+    FAULT_METHOD_REFUSED,
+    FAULT_MODEL,
+    FAULT_TOO_MANY_FIELDS,
+    FRAMING_LENGTH,
+    IN_BYTES,
+    IN_REFUSED,
+    IN_REQUEST,
+    METHOD_GET,
+    PHASE_HEAD,
+    PHASE_IDLE,
+    Head,
+    Span,
+    Verdict,
+    VERDICT_BAD,
+    VERDICT_MORE,
+)
+
+
+cdef void refuse(Plane *p, Relay *r, int fault) noexcept nogil:
+    """A request we do not serve: say why, then close. What follows on the conn is never parsed."""
+    cdef int why = CAUSE_MALFORMED
+    if fault == FAULT_METHOD_REFUSED or fault == FAULT_MODEL:
+        why = CAUSE_REFUSED
+    elif fault in (
+        FAULT_BODY_TOO_LARGE, FAULT_HEAD_TOO_LARGE, FAULT_LINE_TOO_LONG, FAULT_TOO_MANY_FIELDS
+    ):
+        why = CAUSE_TOO_LARGE
+    r.fault = <unsigned char>fault
+    r.asks_close = 1
+    end_with(p, r, IN_REFUSED, BLAME_DOWNSTREAM, why)
+
+
+cdef void adopt_head(Plane *p, Relay *r, const Head *h) noexcept nogil:
+    """What the exchange must remember of a head whose bytes are about to go away."""
+    cdef Span id = find_request_id(h)
+    cdef const char *path = h.base + h.target_at
+    cdef size_t n = h.target_len
+    cdef const char *query = <const char *>memchr(path, c'?', n)
+    if query != NULL:
+        n = <size_t>(query - path)
+    r.method = h.method
+    r.minor = h.minor
+    r.asks_close = h.asks_close
+    r.asks_upgrade = h.asks_upgrade
+    r.owes_continue = h.asks_continue and not r.said_continue
+    r.replayable = 1
+    r.dialect = <unsigned char>dialect_of(path, n)
+    r.path_len = <unsigned char>(n if n < sizeof(r.path) else sizeof(r.path))
+    memcpy(r.path, path, r.path_len)
+    if 0 < id.len <= sizeof(r.request_id):
+        r.id_len = <unsigned char>id.len
+        memcpy(r.request_id, id.at, id.len)
+    body_begin(&r.ask, h.framing, h.length)
+
+
+cdef bint compose_request(Plane *p, Relay *r, Head *h) noexcept nogil:
+    """Write the head as it travels on into `held`. 0: it does not fit, or no memory."""
+    cdef Hop hop
+    cdef char[64] trace
+    cdef size_t n
+    hop.peer.at = r.peer
+    hop.peer.len = r.peer_len
+    hop.proto.at = b"http"
+    hop.proto.len = 4
+    hop.authority.at = r.upstream.endpoints[0].authority
+    hop.authority.len = r.upstream.endpoints[0].authority_len
+    hop.request_id.at = r.request_id
+    hop.request_id.len = r.id_len
+    hop.traceparent.at = trace
+    hop.traceparent.len = adopt_trace(p, r, h, trace)
+    hop.adds_via = p.adds_via
+    hop.trusts_forwarded = p.trusts_forwarded
+    hop.framing = h.framing
+    hop.length = h.length + r.reserve
+    n = write_request_head(h, &hop, p.compose, BLOCK_LARGE)
+    return n != 0 and buffer_append(&r.held, &p.blocks, p.compose, n)
+
+
+cdef void agree_on_terms(const Plane *p, Relay *r) noexcept nogil:
+    r.terms.body_bytes = p.limits.body_bytes
+    r.terms.body_ns = p.limits.body_ns
+    r.terms.stall_ns = p.limits.stall_ns
+    r.terms.tunnel_ns = p.limits.tunnel_ns
+    r.terms.extra_bytes = p.limits.extra_bytes
+    r.terms.interims = p.limits.interims
+
+
+cdef void choose_upstream(Plane *p, Relay *r, int index) noexcept nogil:
+    """Its patience is part of the terms."""
+    cdef Upstream *u = p.upstreams[index]
+    r.upstream = u
+    r.terms.queue_ns = u.queue_ns
+    r.terms.connect_ns = u.connect_ns
+    r.terms.first_byte_ns = u.first_byte_ns
+    r.terms.stream_idle_ns = u.stream_idle_ns
+    r.terms.total_ns = u.total_ns
+    r.terms.attempts = u.attempts
+    r.terms.retry_on_busy = u.retry_on_busy
+
+
+cdef void begin_exchange(Plane *p, Relay *r) noexcept nogil:
+    if r.phase == PHASE_IDLE:
+        r.began_ns = p.now_ns
+        r.began_wall_ns = clock_wall_ns()
+        agree_on_terms(p, r)
+        r.id_len = <unsigned char>make_request_id(p, r.request_id)
+        feed(p, r, IN_BYTES)
+
+
+cdef bint is_models_request(const Plane *p, const Relay *r) noexcept nogil:
+    """The list of models, where several upstreams make it up."""
+    return p.models != NULL and r.method == METHOD_GET and r.path_len == 10 \
+        and memcmp(r.path, b"/v1/models", 10) == 0 and r.ask.done
+
+
+cdef bint direct(Plane *p, Relay *r, Head *h, size_t here) noexcept nogil:
+    """Compose the request for its upstream, or say why it goes nowhere. 0: the model it names is
+    still to come."""
+    cdef const Route *route
+    cdef int to = route_request(p, r, h, here, &route)
+    if to == ROUTE_MORE:
+        r.waits_for_more = 1
+        return 0
+    if to == ROUTE_NONE:
+        refuse(p, r, FAULT_MODEL)
+    elif p.n_upstreams == 0 or p.upstreams[to].n_endpoints == 0:
+        end_with(p, r, IN_REFUSED, BLAME_OURSELVES, CAUSE_NO_ENDPOINT)
+    else:
+        choose_upstream(p, r, to)
+        begin_editing(p, r, h, here, route)
+        r.is_composed = compose_request(p, r, h)
+        if not r.is_composed:
+            refuse(p, r, FAULT_HEAD_TOO_LARGE)
+    return 1
+
+
+cdef size_t take_head(Plane *p, Relay *r, const char *at, size_t len) noexcept nogil:
+    """Try to read a head; returns how many bytes it took (0: more are needed). A good one is
+    composed, not yet launched: what came along of its body is to leave with it in one send."""
+    cdef Head *h = &p.ask
+    cdef Verdict v
+    begin_exchange(p, r)
+    v = parse_request_head(at, len, &p.limits.request, h)
+    r.waits_for_more = v == VERDICT_MORE
+    if v == VERDICT_MORE:
+        return 0
+    if v == VERDICT_BAD:
+        # The caller's method decides whether the answer may carry a body.
+        r.method = h.method
+        refuse(p, r, h.fault)
+        return len
+    adopt_head(p, r, h)
+    if h.max_forwards == 0:
+        refuse(p, r, FAULT_METHOD_REFUSED)
+    elif h.framing == FRAMING_LENGTH and r.terms.body_bytes and h.length > r.terms.body_bytes:
+        refuse(p, r, FAULT_BODY_TOO_LARGE)
+    elif is_models_request(p, r):
+        r.is_models = 1
+        feed(p, r, IN_REFUSED)
+    elif not direct(p, r, h, len - h.consumed):
+        return 0
+    return h.consumed
+
+
+cdef void launch(Plane *p, Relay *r) noexcept nogil:
+    """The head is in `held`, with what came along of the body: ask for a permit."""
+    if r.is_composed and r.phase == PHASE_HEAD:
+        r.is_composed = 0
+        r.asked_ns = p.now_ns
+        feed(p, r, IN_REQUEST)

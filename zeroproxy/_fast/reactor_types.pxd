@@ -1,0 +1,47 @@
+# The words of the reactor and of the timer wheel. No code; the laws of types.pxd hold here too.
+
+from libc.stdint cimport uint32_t, uint64_t
+
+ctypedef void (*OnReady)(void *plane, void *owner, uint32_t events) noexcept nogil
+ctypedef void (*OnDue)(void *plane, void *owner) noexcept nogil
+
+
+cdef struct Watch:          # one slot of the reactor
+    int fd                  # -1: free
+    uint32_t generation     # bumped whenever the slot is given back
+    OnReady on_ready
+    void *owner             # borrowed; the owner forgets its slot before it dies
+    uint32_t next_free
+
+
+cdef struct Reactor:
+    int epoll_fd            # owned
+    uint32_t n_slots
+    uint32_t n_used
+    uint32_t free_head      # index, or n_slots: none
+    uint64_t stale          # reports for a slot that was given back meanwhile: harmless, counted
+    Watch *slots            # owned
+
+
+cdef struct Timer:          # intrusive; embedded in its owner
+    Timer *prev
+    Timer *next
+    uint64_t due_ns         # 0: not armed
+    uint32_t bucket
+    OnDue on_due
+    void *owner             # borrowed, the struct it is embedded in
+
+
+cdef enum:
+    WHEEL_SHIFT = 24        # one tick = 2**24 ns = 16.8 ms
+    WHEEL_SIZE = 4096       # one turn = 68.7 s; longer timers stay for another turn
+    WHEEL_WORDS = 64        # WHEEL_SIZE / 64
+
+
+cdef struct Wheel:
+    Timer buckets[WHEEL_SIZE]           # list heads
+    uint64_t occupied[WHEEL_WORDS]      # bit per non-empty bucket
+    uint64_t now_tick       # everything up to this tick has been run
+    uint64_t armed_tick     # what the timerfd is set to; 0: off
+    uint32_t n_armed
+    int timer_fd            # owned
