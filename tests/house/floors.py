@@ -20,7 +20,19 @@ FAST = {
 }  # fmt: skip
 
 PYTHON = [
-    (0, "_version", "errors", "presets", "config", "toml_lines", "config_rules", "config_load"),
+    (
+        0,
+        "_version",
+        "errors",
+        "presets",
+        "config_base",
+        "config_upstream",
+        "config_metering",
+        "config",
+        "toml_lines",
+        "config_rules",
+        "config_load",
+    ),
     (4, "policy", "metering", "sim"),
     (5, "admin"),
     (6, "server", "embed", "check", "usage"),

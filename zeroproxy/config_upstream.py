@@ -1,0 +1,168 @@
+"""The configuration of one upstream: its endpoints, pools, patience, health and breakers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, field
+
+from zeroproxy.config_base import Base, Name, Seconds, Weight
+
+PresetName = Literal[
+    "", "vllm", "tgi", "sglang", "llamacpp", "fastchat", "ollama", "ktransformers", "openai"
+]  # fmt: skip
+
+
+class Endpoint(Base, frozen=True):
+    """One address of an upstream; in TOML a URL string or {url, weight}."""
+
+    #: "http://HOST:PORT" or "unix:/path".
+    url: str
+    #: Share of traffic relative to the other endpoints.
+    weight: Weight = 1
+    #: A name with several addresses is several endpoints, shown as URL#ADDRESS, not the first.
+    expand: bool = False
+
+
+class Pool(Base, frozen=True):
+    """Connections to each endpoint (docs/pools.md)."""
+
+    #: Idle connections to have ready, opened before they are needed; 0: none.
+    prewarm: Annotated[int, Meta(ge=0, le=4096)] = 0
+    #: They are kept ready for so long after the last exchange; 0: always.
+    prewarm_idle: Seconds = 60.0
+    #: Idle connections kept at most; more are closed (nginx keepalive: per worker, no default).
+    max_idle: Annotated[int, Meta(ge=0, le=65536)] = 256
+    #: An idle connection is closed after this; must stay under the server's own limit (uvicorn,
+    #: cpp-httplib: 5 s).
+    idle_timeout: Seconds = 3.0
+    #: learn: shorter where the server says so (Keep-Alive: timeout=, max=) or closes earlier.
+    keep_alive: Literal["learn", "fixed"] = "learn"
+    #: A connection older than this is not used again; 0: no limit.
+    max_age: Seconds = 0.0
+    #: Nor is one that has served so many requests; 0: no limit (nginx keepalive_requests: 1000).
+    max_requests: Annotated[int, Meta(ge=0, le=1 << 30)] = 0
+    #: Connections at once, idle and busy; above it exchanges wait, up to admission.queue_timeout.
+    #: 0: no limit.
+    max_connections: Annotated[int, Meta(ge=0, le=1 << 20)] = 0
+
+
+class Admission(Base, frozen=True):
+    """How many exchanges run at once, and how many may wait."""
+
+    #: Exchanges in flight per upstream; 0: no limit. vLLM queues well by itself.
+    max_inflight: Annotated[int, Meta(ge=0, le=1 << 20)] = 0
+    #: Exchanges that may wait for a permit; above it: 503 at once.
+    queue: Annotated[int, Meta(ge=0, le=1 << 20)] = 1024
+    #: How long one may wait; then 503.
+    queue_timeout: Seconds = 30.0
+
+
+class Timeouts(Base, frozen=True):
+    """Patience with an endpoint, phase by phase."""
+
+    #: Until the TCP connection stands. Loopback or LAN: 2 s is generous.
+    connect: Seconds = 2.0
+    #: From the last request byte to the first response byte: queueing and prefill are not a hang.
+    first_byte: Seconds = 600.0
+    #: Between two reads of a response that has begun.
+    stream_idle: Seconds = 120.0
+    #: The whole exchange.
+    total: Seconds = 0.0
+
+
+class Retry(Base, frozen=True):
+    """Only before the first response byte, only where nothing can have been generated."""
+
+    #: Attempts in all; 1: none again (a stale pooled connection is replaced all the same).
+    attempts: Annotated[int, Meta(ge=1, le=10)] = 2
+    #: Treat 503 and 429 as "not begun" and try another endpoint.
+    on_busy: bool = False
+
+
+class Health(Base, frozen=True):
+    """Asking each endpoint whether it is well (docs/health.md)."""
+
+    #: What is asked for; "" switches it off. A preset knows its server's.
+    path: Annotated[str, Meta(max_length=1024)] = "/health"
+    #: Between two questions; half of it while an answer is in doubt.
+    interval: Annotated[float, Meta(ge=0.05, le=3600)] = 2.0
+    #: How long an answer may take.
+    timeout: Annotated[float, Meta(gt=0, le=3600)] = 1.0
+    #: So many bad answers in a row take an endpoint out of rotation (vllm-router: 3).
+    unhealthy_after: Annotated[int, Meta(ge=1, le=1000)] = 3
+    #: So many good ones in a row bring it back (vllm-router: 2).
+    healthy_after: Annotated[int, Meta(ge=1, le=1000)] = 2
+    #: Every pause is longer or shorter by up to this share, so that probes do not march in step.
+    jitter: Annotated[float, Meta(ge=0, le=0.5)] = 0.1
+    #: The status of a good answer.
+    expect: Annotated[int, Meta(ge=200, le=599)] = 200
+    #: An endpoint that answers but has sent no byte of any running exchange for so long, and whose
+    #: own counters stand still, is wedged and taken out; 0: never, else at least 1. Longer than
+    #: your longest prefill where the server has no page of counters.
+    wedge_after: Seconds = 30.0
+
+
+class Breaker(Base, frozen=True):
+    """A circuit breaker per endpoint. Connect failures, resets, cuts, timeouts and 5xx count; 4xx
+    never does. failures = 0 and error_rate = 0 switch it off."""
+
+    #: Failures in a row that open it; 0: not counted (Envoy consecutive_5xx 5).
+    failures: Annotated[int, Meta(ge=0, le=100000)] = 5
+    #: Both kinds of counting look back so far; 0: in a row, however far apart.
+    window: Seconds = 10.0
+    #: How long it is open first; doubled while probes fail, up to 60.
+    open_for: Annotated[float, Meta(gt=0, le=3600)] = 5.0
+    #: Requests let through at a time to find out; as many have to be answered to close it.
+    half_open_probes: Annotated[int, Meta(ge=1, le=1000)] = 1
+    #: This share of failures in the window opens it too; 0: not looked at.
+    error_rate: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    #: Fewer requests than that in the window have no rate.
+    min_requests: Annotated[int, Meta(ge=1, le=100000)] = 20
+    #: Let 429 and 503 count as failures. Otherwise others only go first for a second.
+    count_busy: bool = False
+    #: An endpoint that comes back gets its share of traffic over so many seconds; 0: at once.
+    slow_start: Seconds = 10.0
+
+
+#: As requests spell it; the data plane compares 64 bytes.
+ModelName = Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class Alias(Base, frozen=True):
+    """A model under another name."""
+
+    #: What callers ask for.
+    name: ModelName
+    #: What the server calls it.
+    serves: Annotated[str, Meta(min_length=1, max_length=150)]
+
+
+class Upstream(Base, frozen=True):
+    """A named group of endpoints that serve the same models."""
+
+    name: Name
+    endpoints: tuple[str | Endpoint, ...]
+    #: Requests for these models come here; empty: for all that no other upstream lists. A name, or
+    #: { name = "gpt-4o", serves = "Qwen/Qwen3-8B" }: what callers say, and what the server says.
+    models: tuple[ModelName | Alias, ...] = ()
+    #: least_inflight: fewest exchanges per weight. round_robin: turns by weight.
+    balance: Literal["least_inflight", "round_robin"] = "least_inflight"
+    #: Names of endpoints are looked up again after this; 0: never.
+    dns_ttl: Seconds = 30.0
+    #: What the endpoints run, so that keys left out fit it; "": nothing is assumed.
+    preset: PresetName = ""
+    health: Health = field(default_factory=Health)
+    breaker: Breaker = field(default_factory=Breaker)
+    pool: Pool = field(default_factory=Pool)
+    admission: Admission = field(default_factory=Admission)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    retry: Retry = field(default_factory=Retry)
+
+    def all_models(self) -> tuple[Alias, ...]:
+        """The models as structs; a plain name serves itself."""
+        return tuple(Alias(name=m, serves=m) if isinstance(m, str) else m for m in self.models)
+
+    def all_endpoints(self) -> tuple[Endpoint, ...]:
+        """The endpoints as structs, strings given a weight of 1."""
+        return tuple(Endpoint(url=e) if isinstance(e, str) else e for e in self.endpoints)
