@@ -215,6 +215,8 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint16_t status         # sent downstream; 0: none
     uint8_t id_len
     uint8_t path_len
+    uint8_t priority        # of its key; lower is served earlier
+    uint16_t tenant         # whose key it came with; 0: nobody's
     uint32_t routes_at      # bytes of the in-buffer at which the model is looked for again
     int16_t reserve         # bytes the Content-Length sent upstream leaves for edits
     int16_t added           # of them: used

@@ -179,6 +179,7 @@ cdef void write_record(Plane *p, Relay *r) noexcept nogil:
     record.status = r.status
     record.upstream = <unsigned short>r.upstream.index if r.upstream != NULL else ALL_OTHERS
     record.endpoint = <unsigned short>r.endpoint.index if r.endpoint != NULL else ALL_OTHERS
+    record.tenant = r.tenant
     record.blame = r.blame
     record.cause = r.cause
     record.phase = r.ended_in
