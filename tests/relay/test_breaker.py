@@ -4,21 +4,10 @@ from collections import Counter
 
 import pytest
 
-from tests.support.script import SSE_HEAD, Peer, Script, chunk, event, get, ok, play, post
+from tests.support.breakers import status, terms
+from tests.support.script import SSE_HEAD, Peer, Script, change, chunk, event, get, ok, play, post
 
-BREAKER = {
-    "failures": 3, "error_rate": 0.0, "min_requests": 20, "half_open_probes": 1,
-    "count_busy": False, "window": 60.0, "open_for": 0.05, "slow_start": 0.0,
-}  # fmt: skip
 NO_ONE = b"HTTP/1.1 503 "
-
-
-def status(code: int) -> bytes:
-    return b"HTTP/1.1 %d x\r\nContent-Length: 0\r\n\r\n" % code
-
-
-def terms(**more: object) -> dict[str, object]:
-    return {**BREAKER, **more}
 
 
 def state(script: Script, endpoint: int = 0) -> str:
@@ -348,8 +337,6 @@ def test_one_that_health_puts_back_need_not_wait_for_its_breaker():
 
 
 def test_a_reload_that_switches_breakers_off_closes_them():
-    from tests.relay.test_reload import change
-
     with play(breaker=terms(open_for=3600.0)) as script:
         open_it(script)
         change(script, breaker=terms(failures=0))

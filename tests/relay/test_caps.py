@@ -1,6 +1,6 @@
 """max_connections: who finds every endpoint at its cap waits in line for a conn."""
 
-from tests.relay.test_breaker import status, terms
+from tests.support.breakers import status, terms
 from tests.support.pools import ask_again, endpoint
 from tests.support.script import POOL, get, ok, play, split_head
 

@@ -1,45 +1,25 @@
 """Usage asked for on the caller's behalf: into the request, out of the response, and taken back."""
 
 import json
-import re
 
 import pytest
 
-from tests.support.script import SSE_HEAD, chunk, event, get, ok, play, post, split_head
-
-USAGE, RUNNING, EITHER_ALONE = 1, 2, 3
-JSON = b"Content-Type: application/json\r\n"
-ASKS = b'{"model":"m-1","stream":true}'
-BESIDE = b',"usage":{"prompt_tokens":3,"completion_tokens":2}'
-TEXT = b'{"choices":[{"index":0,"delta":{"content":"x"}}]%s}'
-LAST = b'{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":9}}'
-REFUSAL = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\n{}"
-CHUNKED = (
-    b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n" + JSON + b"\r\n"
+from tests.support.editing import (
+    ASKS,
+    BESIDE,
+    BOTH,
+    CHUNKED,
+    EITHER_ALONE,
+    LAST,
+    RUNNING,
+    TEXT,
+    USAGE,
+    answer,
+    ask,
+    length_of,
+    unchunk,
 )
-BOTH = {"include_usage": True, "continuous_usage_stats": True}
-
-
-def ask(body=ASKS, path=b"/v1/chat/completions", extra=b""):
-    return post(path, body, JSON + extra)
-
-
-def length_of(head):
-    return int(re.search(rb"Content-Length: (\d+)", head)[1])
-
-
-def unchunk(data):
-    out = b""
-    while data:
-        size, _, data = data.partition(b"\r\n")
-        n = int(size, 16)
-        out, data = out + data[:n], data[n + 2 :]
-    return out
-
-
-def answer(u, *payloads):
-    u.send(SSE_HEAD + b"".join(chunk(event(p)) for p in payloads) + b"0\r\n\r\n")
-
+from tests.support.script import SSE_HEAD, chunk, event, get, ok, play, post, split_head
 
 # ---------------------------------------------------------------- into the request
 

@@ -9,7 +9,7 @@ import socket
 
 import pytest
 
-from tests.relay.test_editing import BOTH, REFUSAL, RUNNING, ask, length_of
+from tests.support.editing import BOTH, REFUSAL, RUNNING, ask, length_of
 from tests.support.script import Peer, Script, ok, play, post, split_head
 
 ROUNDS = 250

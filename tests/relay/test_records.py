@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.relay.test_editing import LAST, REFUSAL, TEXT, answer, ask, unchunk
+from tests.support.editing import LAST, REFUSAL, TEXT, answer, ask, unchunk
 from tests.support.script import SSE_HEAD, chunk, event, get, ok, play, split_head
 
 # ---------------------------------------------------------------- records

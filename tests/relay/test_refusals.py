@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.relay.test_editing import (
+from tests.support.editing import (
     ASKS,
     CHUNKED,
     LAST,
@@ -15,14 +15,10 @@ from tests.relay.test_editing import (
     USAGE,
     answer,
     ask,
-    chunk,
-    event,
     length_of,
-    play,
-    split_head,
     unchunk,
 )
-from tests.support.script import POOL
+from tests.support.script import POOL, chunk, event, play, split_head
 
 # ---------------------------------------------------------------- refusals
 

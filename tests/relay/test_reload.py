@@ -10,6 +10,7 @@ from tests.support.script import (
     SSE_HEAD,
     UPSTREAM,
     Script,
+    change,
     chunk,
     event,
     get,
@@ -31,11 +32,6 @@ def urls(script: Script) -> list[str]:
 
 def limit(script: Script, **limits: float) -> None:
     script.engine.set_limits(SimpleNamespace(**{**LIMITS, **limits}))
-
-
-def change(script: Script, **words: object) -> None:
-    script.engine.set_upstream(0, **{**UPSTREAM, **words})
-    script.turn()
 
 
 def serve(script: Script, endpoint: int) -> None:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.relay.test_editing import ask, length_of, unchunk
+from tests.support.editing import ask, length_of, unchunk
 from tests.support.script import chunk, get, ok, play, post, split_head
 
 JSON = b"Content-Type: application/json\r\n"

@@ -1,6 +1,6 @@
 """What the engine tells policy: that a breaker has moved, and who owes whom."""
 
-from tests.relay.test_breaker import status, terms
+from tests.support.breakers import status, terms
 from tests.support.script import SSE_HEAD, chunk, event, get, ok, play, post
 from zeroproxy._fast.engine import NEWS
 

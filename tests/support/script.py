@@ -299,3 +299,9 @@ def event(text: bytes = b'{"choices":[{"index":0,"delta":{"content":"x"}}]}') ->
 def split_head(data: bytes) -> tuple[bytes, bytes]:
     head, _, body = data.partition(b"\r\n\r\n")
     return head + b"\r\n\r\n", body
+
+
+def change(script: Script, **words: object) -> None:
+    """Reload the first upstream with other words."""
+    script.engine.set_upstream(0, **{**UPSTREAM, **words})
+    script.turn()

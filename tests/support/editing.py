@@ -1,0 +1,38 @@
+"""Requests that are edited on the way, and the answers to them."""
+
+import re
+
+from tests.support.script import SSE_HEAD, chunk, event, post
+
+USAGE, RUNNING, EITHER_ALONE = 1, 2, 3
+JSON = b"Content-Type: application/json\r\n"
+ASKS = b'{"model":"m-1","stream":true}'
+BESIDE = b',"usage":{"prompt_tokens":3,"completion_tokens":2}'
+TEXT = b'{"choices":[{"index":0,"delta":{"content":"x"}}]%s}'
+LAST = b'{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":9}}'
+REFUSAL = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\n{}"
+CHUNKED = (
+    b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n" + JSON + b"\r\n"
+)
+BOTH = {"include_usage": True, "continuous_usage_stats": True}
+
+
+def ask(body=ASKS, path=b"/v1/chat/completions", extra=b""):
+    return post(path, body, JSON + extra)
+
+
+def length_of(head):
+    return int(re.search(rb"Content-Length: (\d+)", head)[1])
+
+
+def unchunk(data):
+    out = b""
+    while data:
+        size, _, data = data.partition(b"\r\n")
+        n = int(size, 16)
+        out, data = out + data[:n], data[n + 2 :]
+    return out
+
+
+def answer(u, *payloads):
+    u.send(SSE_HEAD + b"".join(chunk(event(p)) for p in payloads) + b"0\r\n\r\n")
