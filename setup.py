@@ -16,8 +16,10 @@ MODULES = (
     "outcome",
     "buffer",
     "exchange",
+    "limit",
     "breaker",
     "line",
+    "lanes",
     "values",
     "fields",
     "rules",
@@ -45,6 +47,8 @@ MODULES = (
     "deadline",
     "identity",
     "metering",
+    "relays",
+    "admission",
     "settle",
     "room",
     "answer",
@@ -62,6 +66,7 @@ MODULES = (
     "probe_http1",
     "probe_meter",
     "probe_core",
+    "probe_queue",
 )
 
 SANITIZE = bool(os.environ.get("ZEROPROXY_SANITIZE"))

@@ -191,11 +191,10 @@ def describe(config: Config) -> list[str]:
     ]
     for upstream in config.upstream:
         t, admission = upstream.timeouts, upstream.admission
-        queue = (
-            f"at most {admission.max_inflight} in flight, {admission.queue} may wait"
-            if admission.max_inflight
-            else "no limit in flight"
-        )
+        queue = "no limit in flight"
+        if admission.max_inflight or admission.ttft_target:
+            queue = f"at most {admission.max_inflight or 'as many as answer in time'} in flight "
+            queue += f"at each, {admission.queue} may wait"
         lines += [
             f'would send everything to "{upstream.name}": {len(upstream.endpoints)} endpoint(s), '
             f"{upstream.balance}, {queue}",

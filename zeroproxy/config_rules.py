@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from urllib.parse import SplitResult, urlsplit
 
 from zeroproxy.config import (
+    Admission,
     AnySink,
     Config,
     Metering,
@@ -134,6 +135,7 @@ def check_upstream(upstream: Upstream, path: Path, wrong: Wrong) -> None:
         raise wrong("at least one endpoint is needed", (*path, "endpoints"))
     if upstream.pool.prewarm > upstream.pool.max_idle:
         raise wrong("is larger than pool.max_idle", (*path, "pool", "prewarm"))
+    check_admission(upstream.admission, (*path, "admission"), wrong)
     seen: set[str] = set()
     for k, endpoint in enumerate(upstream.all_endpoints()):
         here = (*path, "endpoints", k)
@@ -152,6 +154,23 @@ def check_upstream(upstream: Upstream, path: Path, wrong: Wrong) -> None:
         raise wrong("is 0, or at least 1 s", (*path, "health", "wedge_after"))
     if upstream.breaker.error_rate and not upstream.breaker.window:
         raise wrong("needs a window to look at", (*path, "breaker", "error_rate"))
+
+
+def check_admission(admission: Admission, path: Path, wrong: Wrong) -> None:
+    is_limited = admission.max_inflight or admission.ttft_target
+    if admission.max_inflight and admission.min_inflight > admission.max_inflight:
+        raise wrong(
+            f"min_inflight = {admission.min_inflight} is more than "
+            f"max_inflight = {admission.max_inflight}",
+            (*path, "min_inflight"),
+        )
+    if admission.min_inflight > 1 and not admission.ttft_target:
+        raise wrong("min_inflight is for a limit that ttft_target finds", (*path, "min_inflight"))
+    if admission.tenant_share < 1 and not is_limited:
+        raise wrong(
+            "tenant_share is a share of max_inflight, or of what ttft_target finds: neither is set",
+            (*path, "tenant_share"),
+        )
 
 
 def check_one_of(sink: AnySink, key: str, path: Path, wrong: Wrong) -> None:

@@ -50,9 +50,18 @@ class Pool(Base, frozen=True):
 class Admission(Base, frozen=True):
     """How many exchanges run at once, and how many may wait."""
 
-    #: Exchanges in flight per upstream; 0: no limit. vLLM queues well by itself.
-    max_inflight: Annotated[int, Meta(ge=0, le=1 << 20)] = 0
-    #: Exchanges that may wait for a permit; above it: 503 at once.
+    #: Exchanges in flight per endpoint; 0: no limit. vLLM queues well by itself.
+    max_inflight: Annotated[int, Meta(ge=0, le=65536)] = 0
+    #: Find the limit of each endpoint, up to max_inflight: up by one while first tokens come within
+    #: so long of the request, down by a tenth when one is later (Envoy adaptive_concurrency);
+    #: 0: the limit is fixed. Only answers that come event by event are looked at.
+    ttft_target: Seconds = 0.0
+    #: A limit that is found goes no lower.
+    min_inflight: Annotated[int, Meta(ge=1, le=65536)] = 1
+    #: What one tenant may hold of all that may be in flight; 1: all of it.
+    tenant_share: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    #: Exchanges that may wait for a permit, of all tenants; above it: 503 at once, to who has most
+    #: of them waiting.
     queue: Annotated[int, Meta(ge=0, le=1 << 20)] = 1024
     #: How long one may wait; then 503.
     queue_timeout: Seconds = 30.0

@@ -27,8 +27,8 @@ class Source:
     def snapshot(self):
         endpoint = {
             "index": 0, "url": 'http://h:1/"x"', "up": True, "draining": False, "weight": 1,
-            "inflight": 2, "idle": 3, "opening": 1, "connects": 9, "connect_failures": 1,
-            "reused": 5, "stale": 2, "failures": 0, "busy": 4,
+            "inflight": 2, "limit": 8, "idle": 3, "opening": 1, "connects": 9,
+            "connect_failures": 1, "reused": 5, "stale": 2, "failures": 0, "busy": 4,
             "breaker": {"state": "half_open", "to": {"closed": 1, "half_open": 2, "open": 3}},
             "stale_retries": 1,
             "pool": {"idle_limit_s": 1.8, "warmed": 4, "closed": {"endpoint": 2, "idle": 3}},
@@ -40,7 +40,7 @@ class Source:
                             "starved": 0, "limit": 100},
             "fds": {"downstream": 4, "upstream": 5, "listener": 1},
             "upstreams": [{"name": "u", "inflight": 2, "queued": 1, "max_inflight": 8,
-                           "waiting": 1, "waited": 5,
+                           "waiting": 1, "waited": 5, "displaced": 3,
                            "histograms": dict.fromkeys(names, HISTOGRAM),
                            "endpoints": [endpoint]}],
             "requests": [{"upstream": "u", "endpoint": "e", "status": 200, "outcome": "ok",

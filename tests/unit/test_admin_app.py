@@ -27,8 +27,8 @@ def histogram(first: int, last: int, sum_ns: int) -> dict[str, Any]:
 def endpoint(url: str, **more: Any) -> dict[str, Any]:
     return {
         "index": 0, "url": url, "up": True, "draining": False, "weight": 1, "inflight": 3,
-        "idle": 2, "opening": 1, "connects": 9, "connect_failures": 4, "reused": 30, "stale": 5,
-        "failures": 6, "busy": 0,
+        "limit": 0, "idle": 2, "opening": 1, "connects": 9, "connect_failures": 4, "reused": 30,
+        "stale": 5, "failures": 6, "busy": 0,
         "breaker": {"state": "closed", "to": {"closed": 0, "half_open": 0, "open": 0}},
         "stale_retries": 1,
         "pool": {"idle_limit_s": 1.8, "warmed": 4, "closed": {"endpoint": 2, "idle": 3}}, **more,
@@ -42,7 +42,7 @@ SNAPSHOT: dict[str, Any] = {
     "fds": {"downstream": 7, "upstream": 5, "listener": 1},
     "upstreams": [{
         "name": "a", "inflight": 3, "queued": 2, "max_inflight": 0, "waiting": 1,
-        "waited": 5,
+        "waited": 5, "displaced": 0,
         "histograms": {
             "ttft": histogram(2, 1, 3_500_000_000), "request": histogram(1, 0, 10),
             "queue_wait": histogram(0, 0, 0), "gap": histogram(40, 0, 1_000_000),

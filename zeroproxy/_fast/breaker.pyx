@@ -38,6 +38,7 @@ from zeroproxy._fast.breaker cimport (
 from zeroproxy._fast.breaker_types cimport WINDOW_SLOTS, Breaker, BreakerTerms, Trial
 from zeroproxy._fast.clock cimport NS_PER_MS, NS_PER_S
 from zeroproxy._fast.invariant cimport invariant
+from zeroproxy._fast.limit cimport limit_busy
 from zeroproxy._fast.plane cimport Endpoint, Plane, Relay
 
 MOVES = {
@@ -267,6 +268,7 @@ cdef void attempt_begins(Plane *p, Relay *r) noexcept nogil:
     cdef uint8_t was = e.breaker.state
     r.on_endpoint = 1
     e.inflight += 1
+    e.upstream.n_placed += 1
     breaker_begin(&e.breaker, &e.upstream.breaker, &r.trial, p.now_ns)
     p.has_news |= was != e.breaker.state
 
@@ -299,8 +301,10 @@ cdef void attempt_ends(Plane *p, Relay *r) noexcept nogil:
     cdef uint8_t was = e.breaker.state
     invariant(e.inflight > 0)
     e.inflight -= 1
+    e.upstream.n_placed -= 1
     r.on_endpoint = 0
     if r.trial.sign == SIGN_BUSY:
+        limit_busy(r, p.now_ns)
         e.n_busy += 1
         e.busy_until_ns = p.now_ns + <uint64_t>BUSY_MS * <uint64_t>NS_PER_MS
     if r.trial.sign == SIGN_WELL:

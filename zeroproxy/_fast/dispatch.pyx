@@ -7,6 +7,7 @@ Law 2. After `feed` the relay may be closed: callers look at r.phase again befor
 
 from libc.stddef cimport size_t
 
+from zeroproxy._fast.admission cimport NOTHING, admit
 from zeroproxy._fast.answer cimport send_answer, write_cut_event
 from zeroproxy._fast.asked cimport edit_undo
 from zeroproxy._fast.body cimport frame_chunk
@@ -30,19 +31,11 @@ from zeroproxy._fast.deadline cimport arm
 from zeroproxy._fast.endpoint cimport endpoint_forget
 from zeroproxy._fast.exchange cimport Attempt, exchange_step, may_retry
 from zeroproxy._fast.keepalive cimport keepalive_lower
-from zeroproxy._fast.line cimport line_join
-from zeroproxy._fast.plane cimport Endpoint, Plane, Relay, Upstream
+from zeroproxy._fast.plane cimport Endpoint, Plane, Relay
 from zeroproxy._fast.record cimport USAGE_REFUSED
+from zeroproxy._fast.relays cimport blame, relay_later, relay_release, relay_reset
 from zeroproxy._fast.room cimport room_for, room_is_ours_to_blame, room_take
-from zeroproxy._fast.settle cimport (
-    blame,
-    give_back_all,
-    give_back_attempt,
-    relay_later,
-    relay_release,
-    relay_reset,
-    write_record,
-)
+from zeroproxy._fast.settle cimport give_back_all, give_back_attempt, write_record
 from zeroproxy._fast.types cimport (
     ACT_ADMIT,
     ACT_ANSWER,
@@ -73,7 +66,6 @@ from zeroproxy._fast.types cimport (
     IN_GONE,
     IN_LOST,
     IN_LOST_MAY_RETRY,
-    IN_PERMIT,
     IN_REFUSED,
     PHASE_IDLE,
     PHASE_LINGERING,
@@ -83,33 +75,6 @@ from zeroproxy._fast.types cimport (
     Action,
     Input,
 )
-
-cdef enum:
-    NOTHING = -1            # the exchange waits for the world
-
-
-# ---------------------------------------------------------------- admission
-
-
-cdef int admit(Plane *p, Relay *r) noexcept nogil:
-    """A permit at once, a place in the queue, or a refusal."""
-    cdef Upstream *u = r.upstream
-    r.queued_ns = p.now_ns
-    if p.draining:
-        r.asks_close = 1
-    if u.max_inflight == 0 or u.inflight < u.max_inflight:
-        u.inflight += 1
-        p.counters.permits += 1
-        r.holds_permit = 1
-        r.admitted_ns = p.now_ns
-        return IN_PERMIT
-    if u.queue.n >= u.queue_max:
-        blame(r, BLAME_OURSELVES, CAUSE_OVERLOAD)
-        return IN_REFUSED
-    r.is_queued = 1
-    line_join(&u.queue, r)
-    return NOTHING
-
 
 # ---------------------------------------------------------------- attempts
 

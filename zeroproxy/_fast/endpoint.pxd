@@ -1,4 +1,4 @@
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from zeroproxy._fast.plane cimport Conn, Endpoint, Plane, Upstream
 
@@ -8,6 +8,7 @@ cdef enum Balance:
     BALANCE_LEAST_INFLIGHT
 
 cdef bint upstream_is_full(const Upstream *u, uint64_t now) noexcept nogil
+cdef int64_t upstream_room(const Upstream *u, uint64_t now, int64_t *total) noexcept nogil
 cdef Endpoint *upstream_pick(Upstream *u, const Endpoint *avoid, uint64_t now) noexcept nogil
 cdef uint64_t upstream_wait(const Upstream *u, uint64_t now) noexcept nogil
 cdef Conn *endpoint_take_idle(Plane *p, Endpoint *e) noexcept nogil

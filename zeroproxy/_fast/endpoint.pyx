@@ -8,7 +8,7 @@ Law 2. An idle conn is closed before the server would close it (keepalive.pyx); 
 Law 3. A conn that failed is closed, never pooled; FIN, not RST, so that the engine frees the GPU.
 """
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc
 from libc.string cimport memset
 
@@ -62,7 +62,9 @@ cdef struct Choice:         # what one choice goes by
 
 
 cdef bint is_full(const Endpoint *e) noexcept nogil:
-    """At its cap, with every conn busy."""
+    """At its limit, or at its cap with every conn busy."""
+    if e.limit.now != 0 and e.inflight >= e.limit.now:
+        return 1
     return e.pool.max_connections != 0 and e.n_idle == 0 and e.n_conns >= e.pool.max_connections
 
 
@@ -87,6 +89,22 @@ cdef bint upstream_is_full(const Upstream *u, uint64_t now) noexcept nogil:
         if is_in_rotation(e, now) and is_full(e):
             return 1
     return 0
+
+
+cdef int64_t upstream_room(const Upstream *u, uint64_t now, int64_t *total) noexcept nogil:
+    """Exchanges that its endpoints in rotation may still take, where each has a limit; `total`:
+    with those they have."""
+    cdef const Endpoint *e
+    cdef int64_t free = 0
+    cdef uint32_t i
+    total[0] = 0
+    for i in range(u.n_endpoints):
+        e = u.endpoints[i]
+        if is_in_rotation(e, now):
+            total[0] += e.limit.now
+            if e.inflight < e.limit.now:
+                free += e.limit.now - e.inflight
+    return free
 
 
 cdef inline uint64_t capacity(const Endpoint *e, const Choice *c) noexcept nogil:

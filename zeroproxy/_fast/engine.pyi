@@ -32,6 +32,9 @@ class BreakerWords(TypedDict):
 class UpstreamWords(TypedDict):
     balance: int
     max_inflight: int
+    min_inflight: NotRequired[int]
+    ttft_target: NotRequired[float]
+    tenant_share: NotRequired[float]
     queue: int
     queue_timeout: float
     connect: float

@@ -24,6 +24,7 @@ Law. Adding a door is a design decision (ARCHITECTURE.md). Nothing here runs per
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 
+from zeroproxy._fast.admission cimport admit_waiting
 from zeroproxy._fast.buffer cimport pool_close, pool_init
 from zeroproxy._fast.clock cimport clock_monotonic_ns
 from zeroproxy._fast.endpoint cimport endpoint_drop_idle
@@ -53,7 +54,6 @@ from zeroproxy._fast.roster cimport (
     roster_set_routes,
     roster_set_upstream,
 )
-from zeroproxy._fast.settle cimport admit_waiting
 from zeroproxy._fast.snapshot cimport read_plane, read_record, read_spills, read_vitals
 from zeroproxy._fast.sock cimport EPOLLET, EPOLLIN
 from zeroproxy._fast.stats cimport Stats
@@ -192,9 +192,10 @@ cdef class Engine:
         roster_set_models(self.p, body)
 
     def set_upstream(self, index, **words):
-        """balance, max_inflight, queue, queue_timeout, connect, first_byte, stream_idle, total,
-        attempts, retry_on_busy, breaker (a dict; absent: off); times in seconds, 0: none. Call
-        on_ready afterwards: whoever waited for a permit may have got one."""
+        """balance, max_inflight (per endpoint), queue, queue_timeout, connect, first_byte,
+        stream_idle, total, attempts, retry_on_busy; if need be min_inflight, ttft_target,
+        tenant_share (config_upstream.Admission), breaker (a dict; absent: off); times in seconds,
+        0: none. Call on_ready afterwards: whoever waited for a permit may have got one."""
         cdef Upstream *u = self.upstream_at(index)
         roster_set_upstream(u, words)
         self.p.has_news = 1

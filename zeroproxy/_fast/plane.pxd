@@ -3,6 +3,7 @@
 
 from libc.stdint cimport int8_t, int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from zeroproxy._fast.admission_types cimport AdmissionTerms, Limit, Share
 from zeroproxy._fast.breaker_types cimport Breaker, BreakerTerms, Trial
 from zeroproxy._fast.limit_types cimport Counters, Limits, Terms
 from zeroproxy._fast.meter_types cimport Reading
@@ -52,6 +53,25 @@ cdef struct Line:           # relays that wait, in order, through queue_prev and
     Relay *head             # borrowed
     Relay *tail
     uint32_t n
+
+
+cdef struct Lane:           # those of one tenant and one priority; never empty
+    Line line
+    uint16_t tenant
+    uint8_t priority
+
+
+cdef struct Queue:          # relays that wait for a permit
+    uint32_t n              # in all lanes
+    uint32_t n_lanes
+    uint32_t cap_lanes
+    uint32_t n_shares
+    Lane *lanes             # owned; in no order
+    Share *shares           # owned; by tenant, from 1 on
+    Share common            # of those without a tenant
+    int64_t clock           # Share.served of the last who was let in
+    int64_t mean            # tokens of an exchange, smoothed, of all tenants
+    uint64_t n_displaced    # refused to make room for another
 
 
 cdef struct Conn:           # one TCP or unix connection; knows no HTTP
@@ -127,6 +147,7 @@ cdef struct Endpoint:       # one address of an upstream; Python writes the word
     uint64_t busy_until_ns  # it said 429 or 503: others go first
     uint64_t ramp_ns        # slow start: since when; 0: over
     uint64_t last_heard_ns  # last body byte of any response
+    Limit limit
 
 
 cdef struct Upstream:       # a named group of endpoints that serve the same models
@@ -135,10 +156,10 @@ cdef struct Upstream:       # a named group of endpoints that serve the same mod
     Endpoint **endpoints    # owned array of owned endpoints
     uint8_t balance         # endpoint.Balance
     uint32_t cursor         # round robin
-    uint32_t max_inflight   # 0: no limit
-    uint32_t inflight
-    uint32_t queue_max
-    Line queue              # wait for a permit
+    AdmissionTerms admission
+    uint32_t inflight       # permits
+    uint32_t n_placed       # attempts at its endpoints; a permit may be without one for a moment
+    Queue queue
     Line waiting            # have one, wait for a conn
     uint64_t n_waited
     uint32_t attempts       # 1: no retry
@@ -217,6 +238,7 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint8_t path_len
     uint8_t priority        # of its key; lower is served earlier
     uint16_t tenant         # whose key it came with; 0: nobody's
+    uint32_t charged        # tokens its tenant was charged in advance
     uint32_t routes_at      # bytes of the in-buffer at which the model is looked for again
     int16_t reserve         # bytes the Content-Length sent upstream leaves for edits
     int16_t added           # of them: used

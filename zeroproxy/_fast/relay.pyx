@@ -32,7 +32,8 @@ from zeroproxy._fast.idle cimport idle_due, idle_ready
 from zeroproxy._fast.plane cimport Conn, Listener, Plane, Relay, Upstream
 from zeroproxy._fast.request cimport read_request
 from zeroproxy._fast.response cimport read_response
-from zeroproxy._fast.settle cimport relay_later, relay_release, relay_take, wake_waiting
+from zeroproxy._fast.relays cimport relay_later, relay_release, relay_take
+from zeroproxy._fast.settle cimport wake_waiting
 from zeroproxy._fast.sock cimport (
     AF_INET,
     AF_INET6,
@@ -149,6 +150,10 @@ cdef void relay_turn(Plane *p, Relay *r) noexcept nogil:
         feed(p, r, IN_PERMIT)
         if r.phase == PHASE_CLOSED:
             return
+    elif r.phase == PHASE_QUEUED and not r.is_queued:
+        # Another has its place; the blame was noted then.
+        feed(p, r, IN_REFUSED)
+        return
     elif r.phase == PHASE_CONNECTING and r.waits_conn:
         connect_waiting(p, r)
         if r.phase == PHASE_CLOSED:

@@ -22,7 +22,7 @@ from zeroproxy._fast.dispatch cimport end_with
 from zeroproxy._fast.editing cimport pass_body
 from zeroproxy._fast.intake cimport launch, refuse, take_head
 from zeroproxy._fast.plane cimport Conn, Plane, Relay
-from zeroproxy._fast.settle cimport relay_later
+from zeroproxy._fast.relays cimport relay_later
 from zeroproxy._fast.types cimport (
     BLAME_DOWNSTREAM,
     BLAME_OURSELVES,

@@ -11,6 +11,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
 from libc.string cimport memchr, memcpy, memmove
 
+from zeroproxy._fast.admission cimport admit_waiting
 from zeroproxy._fast.body cimport Cut, body_begin, body_unframe, frame_chunk, frame_last
 from zeroproxy._fast.breaker cimport attempt_speaks, note_status
 from zeroproxy._fast.buffer cimport (
@@ -34,10 +35,11 @@ from zeroproxy._fast.editing cimport judge_edits, retry_unedited
 from zeroproxy._fast.headers cimport Back, write_response_head
 from zeroproxy._fast.http1 cimport parse_response_head
 from zeroproxy._fast.keepalive cimport keepalive_hear
+from zeroproxy._fast.limit cimport limit_hear
 from zeroproxy._fast.meter cimport KIND_EVENTS, meter_feed
 from zeroproxy._fast.metering cimport meter_response, meter_tunnel
 from zeroproxy._fast.plane cimport Conn, Plane, Relay
-from zeroproxy._fast.settle cimport relay_later
+from zeroproxy._fast.relays cimport relay_later
 from zeroproxy._fast.stats cimport histogram_add
 from zeroproxy._fast.strip cimport strip_events
 from zeroproxy._fast.types cimport (
@@ -115,6 +117,8 @@ cdef bint forward_interim(Plane *p, Relay *r, const Head *h) noexcept nogil:
 cdef void note_first(Plane *p, Relay *r) noexcept nogil:
     r.first_ns = p.now_ns
     attempt_speaks(p, r)
+    if limit_hear(r, p.now_ns):
+        admit_waiting(p, r.upstream)
 
 
 cdef void begin_response(Plane *p, Relay *r, const Head *h) noexcept nogil:

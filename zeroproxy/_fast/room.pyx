@@ -17,7 +17,8 @@ from zeroproxy._fast.endpoint cimport (
     upstream_pick,
 )
 from zeroproxy._fast.plane cimport Endpoint, Plane, Relay, Upstream
-from zeroproxy._fast.settle cimport blame, stop_waiting, wait_for_conn
+from zeroproxy._fast.relays cimport blame
+from zeroproxy._fast.settle cimport stop_waiting, wait_for_conn
 from zeroproxy._fast.sock cimport EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
 from zeroproxy._fast.types cimport (
     BLAME_OURSELVES,
@@ -52,7 +53,7 @@ cdef Endpoint *room_for(Plane *p, Relay *r) noexcept nogil:
             stop_waiting(p, r)
             blame(r, BLAME_UPSTREAM, CAUSE_NO_ENDPOINT)
             return NULL
-    if e == NULL and (r.waits_conn or u.waiting.n < u.queue_max):
+    if e == NULL and (r.waits_conn or u.waiting.n < u.admission.queue_max):
         wait_for_conn(p, r)
     elif e == NULL:
         blame(r, BLAME_OURSELVES, CAUSE_OVERLOAD)

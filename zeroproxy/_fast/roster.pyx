@@ -12,10 +12,13 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
+from zeroproxy._fast.admission cimport admit_waiting
+from zeroproxy._fast.admission_types cimport TENANT_SHARE_ONE, AdmissionTerms
 from zeroproxy._fast.breaker cimport BREAKER_OPEN, RATE_ONE, breaker_off
 from zeroproxy._fast.breaker_types cimport BreakerTerms
 from zeroproxy._fast.endpoint cimport endpoint_drop_idle
 from zeroproxy._fast.idle cimport idle_begin, idle_init, idle_stop
+from zeroproxy._fast.limit cimport limit_begin
 from zeroproxy._fast.plane cimport Conn, Endpoint, Limits, Plane, Route, Upstream
 from zeroproxy._fast.pool_types cimport Pool
 from zeroproxy._fast.settle cimport wake_waiting
@@ -78,13 +81,22 @@ cdef int read_breaker(BreakerTerms *t, dict words) except -1:
     return 0
 
 
+cdef int read_admission(AdmissionTerms *t, dict words) except -1:
+    """Only `max_inflight` and `queue` need be said."""
+    t.max_inflight = words["max_inflight"]
+    t.min_inflight = max(words.get("min_inflight", 1), 1)
+    t.queue_max = words["queue"]
+    t.tenant_share = <uint32_t>(words.get("tenant_share", 1.0) * TENANT_SHARE_ONE)
+    t.ttft_target_ns = ns(words.get("ttft_target", 0.0))
+    return 0
+
+
 cdef int roster_set_upstream(Upstream *u, dict words) except -1:
     """All of them, except that without `breaker` there is none."""
     cdef Upstream new = u[0]
     cdef uint32_t i
     new.balance = words["balance"]
-    new.max_inflight = words["max_inflight"]
-    new.queue_max = words["queue"]
+    read_admission(&new.admission, words)
     new.queue_ns = ns(words["queue_timeout"])
     new.connect_ns = ns(words["connect"])
     new.first_byte_ns = ns(words["first_byte"])
@@ -97,10 +109,18 @@ cdef int roster_set_upstream(Upstream *u, dict words) except -1:
     if "breaker" in words:
         read_breaker(&new.breaker, words["breaker"])
     u[0] = new
+    for i in range(u.n_endpoints):
+        limit_begin(u.endpoints[i])
     if u.breaker.failures == 0 and u.breaker.rate == 0:
         for i in range(u.n_endpoints):
             breaker_off(&u.endpoints[i].breaker)
     return 0
+
+
+cdef void wake_all(Plane *p, Upstream *u) noexcept nogil:
+    """What its endpoints can take has changed: for who waits for a permit, or for a conn."""
+    wake_waiting(p, u)
+    admit_waiting(p, u)
 
 
 # ---------------------------------------------------------------- endpoints
@@ -154,6 +174,7 @@ cdef int join(Upstream *u, Endpoint *e) except -1:
     e.draining = 0
     e.busy_until_ns = e.ramp_ns = 0
     breaker_off(&e.breaker)
+    limit_begin(e)
     return 0
 
 
@@ -202,7 +223,7 @@ cdef void roster_remove(Plane *p, Endpoint *e) noexcept nogil:
     endpoint_drop_idle(p, e)
     # In its slot again it is warmed: its words differ from these.
     memset(&e.pool, 0, sizeof(e.pool))
-    wake_waiting(p, u)
+    wake_all(p, u)
 
 
 cdef int read_pool(Pool *pool, dict words) except -1:
@@ -237,7 +258,7 @@ cdef int roster_set_pool(Plane *p, Endpoint *e, dict words) except -1:
     if not rests_alike(&was, &new):
         endpoint_drop_idle(p, e)
     idle_begin(p, e)
-    wake_waiting(p, e.upstream)
+    wake_all(p, e.upstream)
     return 0
 
 
@@ -262,7 +283,7 @@ cdef int roster_set_endpoint(Plane *p, Endpoint *e, dict words) except -1:
         e.is_warm = 1       # nobody need wait for it
     elif not was_up:
         idle_begin(p, e)
-    wake_waiting(p, e.upstream)
+    wake_all(p, e.upstream)
     return 0
 
 
@@ -334,6 +355,8 @@ cdef void roster_free(Plane *p) noexcept nogil:
     free(p.endpoints)
     for i in range(p.n_upstreams):
         free(p.upstreams[i].endpoints)
+        free(p.upstreams[i].queue.lanes)
+        free(p.upstreams[i].queue.shares)
         free(p.upstreams[i])
     free(p.upstreams)
     free(p.routes)

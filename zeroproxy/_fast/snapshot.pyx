@@ -6,10 +6,11 @@ Law. `names` is (upstreams, endpoints), each a list by index that only ever grow
 
 from libc.stdint cimport uint32_t, uint64_t
 
+from zeroproxy._fast.admission_types cimport Share
 from zeroproxy._fast.breaker_types cimport Breaker
 from zeroproxy._fast.keepalive cimport keepalive_limit
 from zeroproxy._fast.outcome cimport exactness_name
-from zeroproxy._fast.plane cimport Endpoint, Histogram, Plane, Record, Relay, Upstream
+from zeroproxy._fast.plane cimport Endpoint, Histogram, Plane, Queue, Record, Relay, Upstream
 from zeroproxy._fast.pool_types cimport CLOSED_COUNT
 from zeroproxy._fast.stats cimport (
     ALL_OTHERS,
@@ -81,7 +82,8 @@ cdef dict read_vitals(const Plane *p, const Endpoint *e, uint64_t now, uint64_t 
 cdef dict read_endpoint(const Endpoint *e, str url):
     return {
         "index": e.index, "url": url, "up": bool(e.up), "draining": bool(e.draining),
-        "weight": e.weight, "inflight": e.inflight, "idle": e.n_idle, "opening": e.n_opening,
+        "weight": e.weight, "inflight": e.inflight, "limit": e.limit.now,
+        "limit_cuts": e.limit.n_cuts, "idle": e.n_idle, "opening": e.n_opening,
         "connects": e.n_connects, "connect_failures": e.n_connect_failures,
         "reused": e.n_reused, "stale": e.n_stale, "failures": e.n_failures,
         "busy": e.n_busy, "breaker": read_breaker(&e.breaker),
@@ -101,9 +103,26 @@ cdef dict read_pool(const Endpoint *e):
     }
 
 
+cdef dict read_share(const Share *s, int tenant):
+    """`served`: its virtual token counter; `mean`: of the same, per exchange."""
+    return {"tenant": tenant, "inflight": s.inflight, "queued": s.queued, "served": s.served,
+            "mean": s.mean}
+
+
+cdef list read_shares(const Queue *q):
+    """Of those that have ever been let in, or wait."""
+    cdef uint32_t k
+    found = [read_share(&q.common, 0)]
+    for k in range(1, q.n_shares):
+        if q.shares[k].mean or q.shares[k].inflight or q.shares[k].queued:
+            found.append(read_share(&q.shares[k], k))
+    return found
+
+
 cdef dict read_upstream(const Upstream *u, str name, list urls):
     return {
-        "name": name, "inflight": u.inflight, "queued": u.queue.n, "max_inflight": u.max_inflight,
+        "name": name, "inflight": u.inflight, "queued": u.queue.n, "displaced": u.queue.n_displaced,
+        "max_inflight": u.admission.max_inflight, "tenants": read_shares(&u.queue),
         "waiting": u.waiting.n, "waited": u.n_waited,
         "histograms": {
             "ttft": read_histogram(&u.ttft), "request": read_histogram(&u.request),

@@ -16,7 +16,7 @@ from zeroproxy._fast.conn cimport (
 from zeroproxy._fast.dispatch cimport end_with, feed
 from zeroproxy._fast.meter cimport meter_feed
 from zeroproxy._fast.plane cimport Conn, Plane, Relay
-from zeroproxy._fast.settle cimport relay_later
+from zeroproxy._fast.relays cimport relay_later
 from zeroproxy._fast.types cimport (
     BLAME_DOWNSTREAM,
     BLAME_UPSTREAM,

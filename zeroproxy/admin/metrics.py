@@ -89,6 +89,12 @@ def upstreams(snapshot: Snapshot) -> Iterator[Metric]:
         for upstream in snapshot["upstreams"]:
             family.add_metric((upstream["name"],), upstream[key])
         yield family
+    displaced = CounterMetricFamily(
+        "zeroproxy_displaced", "Refused to make room in a full queue", labels=("upstream",)
+    )
+    for upstream in snapshot["upstreams"]:
+        displaced.add_metric((upstream["name"],), upstream["displaced"])
+    yield displaced
 
 
 def endpoints(snapshot: Snapshot) -> Iterator[Metric]:
@@ -105,9 +111,13 @@ def endpoints(snapshot: Snapshot) -> Iterator[Metric]:
     stale = CounterMetricFamily(
         "zeroproxy_stale_connections", "Idle connections the endpoint ended", labels=labels
     )
+    limit = GaugeMetricFamily(
+        "zeroproxy_inflight_limit", "Exchanges it may have in flight; 0: any number", labels=labels
+    )
     for upstream in snapshot["upstreams"]:
         for e in upstream["endpoints"]:
             where = (upstream["name"], e["url"])
+            limit.add_metric(where, e["limit"])
             up.add_metric(where, int(e["up"] and not e["draining"]))
             pool.add_metric((*where, "idle"), e["idle"])
             pool.add_metric((*where, "opening"), e["opening"])
@@ -116,7 +126,7 @@ def endpoints(snapshot: Snapshot) -> Iterator[Metric]:
             failures.add_metric(where, e["connect_failures"])
             reused.add_metric(where, e["reused"])
             stale.add_metric(where, e["stale"])
-    yield from (up, pool, connects, failures, reused, stale)
+    yield from (up, pool, connects, failures, reused, stale, limit)
 
 
 BREAKER_STATES = {"closed": 0, "half_open": 1, "open": 2}

@@ -75,6 +75,9 @@ def words(upstream: Upstream) -> UpstreamWords:
     return {
         "balance": BALANCE[upstream.balance],
         "max_inflight": upstream.admission.max_inflight,
+        "min_inflight": upstream.admission.min_inflight,
+        "ttft_target": upstream.admission.ttft_target,
+        "tenant_share": upstream.admission.tenant_share,
         "queue": upstream.admission.queue,
         "queue_timeout": upstream.admission.queue_timeout,
         "connect": upstream.timeouts.connect,

@@ -1,0 +1,12 @@
+from libc.stdint cimport uint16_t, uint32_t
+
+from zeroproxy._fast.plane cimport Queue, Record, Relay, Share
+
+cdef Share *share_of(Queue *q, uint16_t tenant) noexcept nogil
+cdef bint lane_join(Queue *q, Relay *r) noexcept nogil
+cdef void lane_leave(Queue *q, Relay *r) noexcept nogil
+cdef Relay *lane_next(Queue *q, uint32_t most) noexcept nogil
+cdef Relay *lane_worst(Queue *q, const Relay *r) noexcept nogil
+cdef void share_take(Queue *q, Relay *r) noexcept nogil
+cdef void share_return(Queue *q, const Relay *r) noexcept nogil
+cdef void share_settle(Queue *q, const Relay *r, const Record *record) noexcept nogil
