@@ -89,6 +89,17 @@ class Retry(Base, frozen=True):
     on_busy: bool = False
 
 
+class Hedge(Base, frozen=True):
+    """Ask a second endpoint too where the first does not answer (docs/admission.md). A generation
+    may then be begun twice; the loser's connection is closed as soon as one has answered."""
+
+    #: So long without a byte of an answer, after the whole request was sent; 0: never. Your p95 of
+    #: zeroproxy_ttft_seconds is a good begin (Dean, Barroso: The Tail at Scale).
+    after: Seconds = 0.0
+    #: So many of all requests at most (gRPC retryThrottling; Envoy retry_budget: 0.2).
+    budget: Annotated[float, Meta(ge=0, le=1)] = 0.05
+
+
 class Health(Base, frozen=True):
     """Asking each endpoint whether it is well (docs/health.md)."""
 
@@ -167,6 +178,7 @@ class Upstream(Base, frozen=True):
     admission: Admission = field(default_factory=Admission)
     timeouts: Timeouts = field(default_factory=Timeouts)
     retry: Retry = field(default_factory=Retry)
+    hedge: Hedge = field(default_factory=Hedge)
 
     def all_models(self) -> tuple[Alias, ...]:
         """The models as structs; a plain name serves itself."""

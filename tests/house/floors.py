@@ -13,9 +13,10 @@ FAST = {
     ],
     2: ["sock", "reactor", "timer", "conn", "keepalive", "endpoint", "idle"],
     3: [
-        "identity", "metering", "relays", "admission", "settle", "room", "answer", "deadline",
-        "dispatch", "editing", "routing", "intake", "request", "response", "tunnel", "relay",
-        "roster", "snapshot", "engine", "probe_http1", "probe_meter", "probe_core", "probe_queue",
+        "identity", "metering", "relays", "admission", "settle", "room", "hedge", "answer",
+        "deadline", "dispatch", "editing", "routing", "intake", "request", "payload", "response",
+        "tunnel", "relay", "roster", "snapshot", "engine",
+        "probe_http1", "probe_meter", "probe_core", "probe_queue",
     ],
 }  # fmt: skip
 

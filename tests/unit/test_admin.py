@@ -40,7 +40,7 @@ class Source:
                             "starved": 0, "limit": 100},
             "fds": {"downstream": 4, "upstream": 5, "listener": 1},
             "upstreams": [{"name": "u", "inflight": 2, "queued": 1, "max_inflight": 8,
-                           "waiting": 1, "waited": 5, "displaced": 3,
+                           "waiting": 1, "waited": 5, "displaced": 3, "hedges": 2, "hedges_won": 1,
                            "histograms": dict.fromkeys(names, HISTOGRAM),
                            "endpoints": [endpoint]}],
             "requests": [{"upstream": "u", "endpoint": "e", "status": 200, "outcome": "ok",

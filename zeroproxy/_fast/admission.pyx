@@ -21,6 +21,7 @@ from zeroproxy._fast.lanes cimport (
     share_return,
     share_take,
 )
+from zeroproxy._fast.limit_types cimport HEDGE_ONE, HEDGES_KEPT
 from zeroproxy._fast.plane cimport Plane, Relay, Upstream
 from zeroproxy._fast.relays cimport blame, relay_later
 from zeroproxy._fast.types cimport BLAME_OURSELVES, CAUSE_OVERLOAD, IN_PERMIT, IN_REFUSED
@@ -38,7 +39,14 @@ cdef bint has_room(const Upstream *u, uint32_t *most, Plane *p) noexcept nogil:
     if u.admission.tenant_share < TENANT_SHARE_ONE:
         total = total * u.admission.tenant_share // TENANT_SHARE_ONE
         most[0] = <uint32_t>total if total else 1
-    return free > <int64_t>u.inflight - u.n_placed
+    # A hedge is an attempt more than there are permits.
+    return free > (u.inflight - u.n_placed if u.inflight > u.n_placed else 0)
+
+
+cdef inline void earn_hedge(Upstream *u) noexcept nogil:
+    u.hedge_credit += u.hedge_share
+    if u.hedge_credit > HEDGES_KEPT * HEDGE_ONE:
+        u.hedge_credit = HEDGES_KEPT * HEDGE_ONE
 
 
 cdef void give_permit(Plane *p, Relay *r) noexcept nogil:
@@ -46,6 +54,7 @@ cdef void give_permit(Plane *p, Relay *r) noexcept nogil:
     p.counters.permits += 1
     r.holds_permit = 1
     r.admitted_ns = p.now_ns
+    earn_hedge(r.upstream)
     share_take(&r.upstream.queue, r)
 
 

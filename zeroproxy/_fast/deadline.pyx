@@ -72,6 +72,13 @@ cdef uint64_t deadline(const Plane *p, const Relay *r) noexcept nogil:
     return earlier(due, after(r.began_ns, r.terms.total_ns))
 
 
+cdef uint64_t hedge_due(const Relay *r) noexcept nogil:
+    """When a second endpoint is to be asked; 0: never."""
+    if r.terms.hedge_ns == 0 or r.phase != PHASE_WAITING or r.is_hedged or r.heard:
+        return 0
+    return r.sent_ns + r.terms.hedge_ns if r.replayable and r.ask.done else 0
+
+
 cdef void arm(Plane *p, Relay *r) noexcept nogil:
     """Make sure the timer looks no later than the deadline. It may look earlier."""
-    timer_no_later(&p.wheel, &r.down.timer, deadline(p, r))
+    timer_no_later(&p.wheel, &r.down.timer, earlier(deadline(p, r), hedge_due(r)))

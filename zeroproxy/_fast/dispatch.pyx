@@ -30,6 +30,7 @@ from zeroproxy._fast.conn cimport (
 from zeroproxy._fast.deadline cimport arm
 from zeroproxy._fast.endpoint cimport endpoint_forget
 from zeroproxy._fast.exchange cimport Attempt, exchange_step, may_retry
+from zeroproxy._fast.hedge cimport hedge_takes_over
 from zeroproxy._fast.keepalive cimport keepalive_lower
 from zeroproxy._fast.plane cimport Endpoint, Plane, Relay
 from zeroproxy._fast.record cimport USAGE_REFUSED
@@ -154,7 +155,7 @@ cdef void describe_attempt(const Relay *r, Attempt *a) noexcept nogil:
     a.tried = r.tried
     # A rested conn that died says nothing about the endpoint, and is free of charge once: with
     # attempts = 1 the race with a server's keep-alive would otherwise still reach the caller.
-    a.attempts = <int>r.terms.attempts + (r.was_reused or r.needs_new)
+    a.attempts = <int>r.terms.attempts + (r.was_reused or r.needs_new) + (r.is_hedged == 2)
 
 
 cdef bint is_stale(const Attempt *a) noexcept nogil:
@@ -172,6 +173,8 @@ cdef int attempt_lost(Plane *p, Relay *r, int why) noexcept nogil:
     if not a.connected:
         r.endpoint.n_connect_failures += 1
         endpoint_forget(r.endpoint)
+    if why != CAUSE_TIMEOUT and hedge_takes_over(p, r):
+        return NOTHING
     if may_retry(&a):
         if a.connected:
             keepalive_lower(r.endpoint, r.up, r.attempt_ns)

@@ -35,6 +35,8 @@ class UpstreamWords(TypedDict):
     min_inflight: NotRequired[int]
     ttft_target: NotRequired[float]
     tenant_share: NotRequired[float]
+    hedge_after: NotRequired[float]
+    hedge_budget: NotRequired[float]
     queue: int
     queue_timeout: float
     connect: float

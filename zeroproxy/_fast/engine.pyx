@@ -194,8 +194,9 @@ cdef class Engine:
     def set_upstream(self, index, **words):
         """balance, max_inflight (per endpoint), queue, queue_timeout, connect, first_byte,
         stream_idle, total, attempts, retry_on_busy; if need be min_inflight, ttft_target,
-        tenant_share (config_upstream.Admission), breaker (a dict; absent: off); times in seconds,
-        0: none. Call on_ready afterwards: whoever waited for a permit may have got one."""
+        tenant_share, hedge_after, hedge_budget (see config_upstream) and breaker (a dict; absent:
+        off); times in seconds, 0: none. Call on_ready afterwards: whoever waited for a permit may
+        have got one."""
         cdef Upstream *u = self.upstream_at(index)
         roster_set_upstream(u, words)
         self.p.has_news = 1

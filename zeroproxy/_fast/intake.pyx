@@ -126,6 +126,7 @@ cdef void choose_upstream(Plane *p, Relay *r, int index) noexcept nogil:
     r.terms.first_byte_ns = u.first_byte_ns
     r.terms.stream_idle_ns = u.stream_idle_ns
     r.terms.total_ns = u.total_ns
+    r.terms.hedge_ns = u.hedge_ns
     r.terms.attempts = u.attempts
     r.terms.retry_on_busy = u.retry_on_busy
 

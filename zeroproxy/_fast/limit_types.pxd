@@ -33,6 +33,11 @@ cdef struct Counters:       # taken minus given back must be zero when all is qu
     uint64_t bugs           # moves that are not in the table
 
 
+cdef enum:
+    HEDGE_ONE = 65536       # what a second attempt at the same time costs
+    HEDGES_KEPT = 10        # so many may be saved up
+
+
 cdef struct Terms:          # in force when the exchange began: a reload changes none of it
     uint64_t body_bytes
     uint64_t body_ns        # time limits; 0: none
@@ -43,6 +48,7 @@ cdef struct Terms:          # in force when the exchange began: a reload changes
     uint64_t first_byte_ns
     uint64_t stream_idle_ns
     uint64_t total_ns
+    uint64_t hedge_ns
     uint32_t extra_bytes
     uint32_t interims
     uint32_t attempts

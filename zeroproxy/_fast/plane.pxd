@@ -164,17 +164,32 @@ cdef struct Upstream:       # a named group of endpoints that serve the same mod
     uint64_t n_waited
     uint32_t attempts       # 1: no retry
     uint8_t retry_on_busy
+    uint32_t hedge_share    # what each exchange earns, of HEDGE_ONE
+    uint32_t hedge_credit   # a hedge costs HEDGE_ONE
+    uint64_t n_hedges
+    uint64_t n_hedges_won
     BreakerTerms breaker
     uint64_t queue_ns       # time limits; 0: none
     uint64_t connect_ns
     uint64_t first_byte_ns
     uint64_t stream_idle_ns
     uint64_t total_ns
+    uint64_t hedge_ns       # no byte of an answer for so long: another endpoint is asked too
     Histogram ttft
     Histogram request
     Histogram queue_wait
     Histogram gap           # between two reads of one streamed response
     Histogram overhead      # our own time: in the turns that sent the request and the answer
+
+
+cdef struct Rival:          # another attempt at the same time (hedge.pyx); fields as in Relay
+    Conn *up
+    Endpoint *endpoint
+    Trial trial
+    uint64_t attempt_ns
+    uint64_t sent_ns
+    uint8_t was_reused
+    uint8_t on_endpoint
 
 
 cdef struct Relay:          # one downstream conn, and the exchange it is busy with
@@ -243,6 +258,8 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     int16_t reserve         # bytes the Content-Length sent upstream leaves for edits
     int16_t added           # of them: used
     Trial trial             # of the attempt
+    uint8_t is_hedged       # 1: no second attempt is to be begun; 2: one was
+    Rival rival             # the other of the two, while nobody has answered
     Done[EDITS_MAX] edits
     Endpoint *refused_by    # borrowed: answered 400 or 422 to the edited request
     Buffer held             # the request as it goes upstream, kept for a retry

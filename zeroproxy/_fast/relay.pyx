@@ -19,7 +19,7 @@ from zeroproxy._fast.conn cimport (
     conn_recv,
     conn_watch,
 )
-from zeroproxy._fast.deadline cimport arm, deadline
+from zeroproxy._fast.deadline cimport arm, deadline, hedge_due
 from zeroproxy._fast.dispatch cimport (
     connect_waiting,
     cut,
@@ -28,6 +28,7 @@ from zeroproxy._fast.dispatch cimport (
     flush_more,
     lose_attempt,
 )
+from zeroproxy._fast.hedge cimport hedge, hedge_ready
 from zeroproxy._fast.idle cimport idle_due, idle_ready
 from zeroproxy._fast.plane cimport Conn, Listener, Plane, Relay, Upstream
 from zeroproxy._fast.request cimport read_request
@@ -193,6 +194,10 @@ cdef void on_upstream(void *plane, void *owner, uint32_t events) noexcept nogil:
         idle_ready(p, c)
         wake_waiting(p, u)
         return
+    if c != r.up:
+        hedge_ready(p, r, c)
+        if c != r.up:
+            return
     if c.connecting:
         if conn_finish_connect(c):
             lose_attempt(p, r, CAUSE_REFUSED)
@@ -304,7 +309,10 @@ cdef void expire(Plane *p, Relay *r) noexcept nogil:
 cdef void on_relay_due(void *plane, void *owner) noexcept nogil:
     cdef Plane *p = <Plane *>plane
     cdef Relay *r = <Relay *>owner
-    cdef uint64_t due = deadline(p, r)
+    cdef uint64_t due = hedge_due(r)
+    if due and p.now_ns >= due:
+        hedge(p, r)
+    due = deadline(p, r)
     if due and p.now_ns >= due:
         if r.phase == PHASE_HEAD:
             r.asks_close = 1

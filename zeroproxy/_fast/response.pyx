@@ -9,11 +9,10 @@ Law 3. FIN ends a response only where the framing says so; an error never does.
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
-from libc.string cimport memchr, memcpy, memmove
+from libc.string cimport memchr, memcpy
 
-from zeroproxy._fast.admission cimport admit_waiting
 from zeroproxy._fast.body cimport Cut, body_begin, body_unframe, frame_chunk, frame_last
-from zeroproxy._fast.breaker cimport attempt_speaks, note_status
+from zeroproxy._fast.breaker cimport note_status
 from zeroproxy._fast.buffer cimport (
     buffer_append,
     buffer_bytes,
@@ -22,26 +21,20 @@ from zeroproxy._fast.buffer cimport (
     buffer_len,
 )
 from zeroproxy._fast.clock cimport clock_monotonic_ns
-from zeroproxy._fast.conn cimport (
-    RECV_EMPTY,
-    RECV_FAILED,
-    conn_is_backed_up,
-    conn_recv,
-    conn_send,
-)
+from zeroproxy._fast.conn cimport RECV_EMPTY, RECV_FAILED, conn_is_backed_up, conn_recv, conn_send
 from zeroproxy._fast.deadline cimport arm
 from zeroproxy._fast.dispatch cimport cut, end_with, feed, lose_attempt, try_elsewhere
 from zeroproxy._fast.editing cimport judge_edits, retry_unedited
 from zeroproxy._fast.headers cimport Back, write_response_head
 from zeroproxy._fast.http1 cimport parse_response_head
 from zeroproxy._fast.keepalive cimport keepalive_hear
-from zeroproxy._fast.limit cimport limit_hear
-from zeroproxy._fast.meter cimport KIND_EVENTS, meter_feed
+from zeroproxy._fast.meter cimport KIND_EVENTS
 from zeroproxy._fast.metering cimport meter_response, meter_tunnel
+from zeroproxy._fast.payload cimport note_first, read_data
 from zeroproxy._fast.plane cimport Conn, Plane, Relay
 from zeroproxy._fast.relays cimport relay_later
+from zeroproxy._fast.settle cimport drop_rival
 from zeroproxy._fast.stats cimport histogram_add
-from zeroproxy._fast.strip cimport strip_events
 from zeroproxy._fast.types cimport (
     BLAME_DOWNSTREAM,
     BLOCK_LARGE,
@@ -69,9 +62,6 @@ from zeroproxy._fast.types cimport (
 )
 
 cdef const char *LAST_CHUNK = b"0\r\n\r\n"
-
-cdef enum:
-    PART_MAX = 32768        # an event longer than that is not held back
 
 
 # ---------------------------------------------------------------- heads
@@ -112,13 +102,6 @@ cdef bint forward_interim(Plane *p, Relay *r, const Head *h) noexcept nogil:
         return 1
     n = write_head(p, r, h)
     return n != 0 and conn_send(p, &r.down, p.compose, n)
-
-
-cdef void note_first(Plane *p, Relay *r) noexcept nogil:
-    r.first_ns = p.now_ns
-    attempt_speaks(p, r)
-    if limit_hear(r, p.now_ns):
-        admit_waiting(p, r.upstream)
 
 
 cdef void begin_response(Plane *p, Relay *r, const Head *h) noexcept nogil:
@@ -234,48 +217,6 @@ cdef bint deliver(Plane *p, Relay *r, char *at, size_t n) noexcept nogil:
     return conn_send(p, &r.down, p.compose, n)
 
 
-cdef size_t join_part(Plane *p, Relay *r, char *data) noexcept nogil:
-    """Put the event that was kept back in front of `data`, where read_response left room; returns
-    its length."""
-    cdef size_t n = buffer_len(&r.part)
-    if n:
-        memcpy(data - n, buffer_bytes(&r.part), n)
-        buffer_give_back(&r.part, &p.blocks)
-    return n
-
-
-cdef size_t strip_read(Plane *p, Relay *r, char *data, size_t n, bint is_last) noexcept nogil:
-    """Meter and strip one read in place; returns how many bytes are to be sent. An event that goes
-    on is kept back, unless it grows too long: then it passes as it is."""
-    cdef size_t left = 0
-    cdef size_t kept = strip_events(&r.read.meter, r.edited, data, n, &left)
-    cdef char *rest = data + n - left
-    if left and not is_last and left <= PART_MAX and buffer_append(&r.part, &p.blocks, rest, left):
-        return kept
-    if left:
-        meter_feed(&r.read.meter, rest, left)
-        memmove(data + kept, rest, left)
-    return kept + left
-
-
-cdef size_t read_data(Plane *p, Relay *r, char **data, size_t n, bint is_last) noexcept nogil:
-    """Count one read of the body and take out what the caller did not ask for; returns how many
-    bytes at `data` are to be sent."""
-    cdef size_t before
-    if n:
-        r.n_reads += 1
-        r.endpoint.last_heard_ns = p.now_ns
-        if r.first_ns == 0:
-            note_first(p, r)
-    if not r.strips:
-        if n:
-            meter_feed(&r.read.meter, data[0], n)
-        return n
-    before = join_part(p, r, data[0])
-    data[0] -= before
-    return strip_read(p, r, data[0], n + before, is_last) if n + before else 0
-
-
 cdef void relay_body(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:
     """Pass one read of the response on. `at` lies in the scratch block, SLACK around it and the
     part that was kept back in front."""
@@ -355,6 +296,7 @@ cdef void take_bytes(Plane *p, Relay *r, char *at, size_t n) noexcept nogil:
         relay_body(p, r, at, n)
         return
     r.heard_ns = p.now_ns
+    drop_rival(p, r)
     if not buffer_len(&c.inbuf):
         take_heads(p, r, at, n)
         return

@@ -19,6 +19,7 @@ from zeroproxy._fast.breaker_types cimport BreakerTerms
 from zeroproxy._fast.endpoint cimport endpoint_drop_idle
 from zeroproxy._fast.idle cimport idle_begin, idle_init, idle_stop
 from zeroproxy._fast.limit cimport limit_begin
+from zeroproxy._fast.limit_types cimport HEDGE_ONE
 from zeroproxy._fast.plane cimport Conn, Endpoint, Limits, Plane, Route, Upstream
 from zeroproxy._fast.pool_types cimport Pool
 from zeroproxy._fast.settle cimport wake_waiting
@@ -104,6 +105,8 @@ cdef int roster_set_upstream(Upstream *u, dict words) except -1:
     new.total_ns = ns(words["total"])
     new.attempts = words["attempts"]
     new.retry_on_busy = words["retry_on_busy"]
+    new.hedge_ns = ns(words.get("hedge_after", 0.0))
+    new.hedge_share = <uint32_t>(words.get("hedge_budget", 0.0) * HEDGE_ONE)
     new.breaker.failures = new.breaker.rate = 0
     new.breaker.slow_start_ns = 0
     if "breaker" in words:

@@ -14,7 +14,7 @@ from zeroproxy._fast.endpoint cimport endpoint_put_idle, endpoint_retire
 from zeroproxy._fast.lanes cimport share_settle
 from zeroproxy._fast.line cimport line_join, line_leave
 from zeroproxy._fast.metering cimport meter_finish
-from zeroproxy._fast.plane cimport Plane, Record, Relay, Upstream
+from zeroproxy._fast.plane cimport Plane, Record, Relay, Rival, Upstream
 from zeroproxy._fast.pool_types cimport CLOSED_EXCHANGE
 from zeroproxy._fast.relays cimport relay_later
 from zeroproxy._fast.ring cimport Ring, ring_push
@@ -126,8 +126,37 @@ cdef void give_back_upstream_conn(Plane *p, Relay *r) noexcept nogil:
     wake_waiting(p, r.upstream)
 
 
+cdef void swap_rival(Relay *r) noexcept nogil:
+    """The other attempt is the one that r.up, r.endpoint and the like speak of."""
+    cdef Rival was = r.rival
+    r.rival.up, r.up = r.up, was.up
+    r.rival.endpoint, r.endpoint = r.endpoint, was.endpoint
+    r.rival.trial, r.trial = r.trial, was.trial
+    r.rival.attempt_ns, r.attempt_ns = r.attempt_ns, was.attempt_ns
+    r.rival.sent_ns, r.sent_ns = r.sent_ns, was.sent_ns
+    r.rival.was_reused, r.was_reused = r.was_reused, was.was_reused
+    r.rival.on_endpoint, r.on_endpoint = r.on_endpoint, was.on_endpoint
+
+
+cdef void drop_rival(Plane *p, Relay *r) noexcept nogil:
+    """The other attempt is not needed any more; it says nothing about its endpoint but what stands
+    in its trial."""
+    cdef unsigned char keeps = r.keeps_upstream
+    if r.rival.endpoint == NULL:
+        return
+    swap_rival(r)
+    r.keeps_upstream = 0
+    if r.on_endpoint:
+        attempt_ends(p, r)
+    give_back_upstream_conn(p, r)
+    r.keeps_upstream = keeps
+    swap_rival(r)
+    memset(&r.rival, 0, sizeof(Rival))
+
+
 cdef void give_back_attempt(Plane *p, Relay *r) noexcept nogil:
     """The upstream conn and the endpoint's in-flight count; the permit stays."""
+    drop_rival(p, r)
     if r.endpoint != NULL and r.on_endpoint:
         attempt_ends(p, r)
     give_back_upstream_conn(p, r)

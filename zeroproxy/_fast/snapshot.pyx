@@ -124,6 +124,7 @@ cdef dict read_upstream(const Upstream *u, str name, list urls):
         "name": name, "inflight": u.inflight, "queued": u.queue.n, "displaced": u.queue.n_displaced,
         "max_inflight": u.admission.max_inflight, "tenants": read_shares(&u.queue),
         "waiting": u.waiting.n, "waited": u.n_waited,
+        "hedges": u.n_hedges, "hedges_won": u.n_hedges_won,
         "histograms": {
             "ttft": read_histogram(&u.ttft), "request": read_histogram(&u.request),
             "queue_wait": read_histogram(&u.queue_wait), "gap": read_histogram(&u.gap),

@@ -89,12 +89,15 @@ def upstreams(snapshot: Snapshot) -> Iterator[Metric]:
         for upstream in snapshot["upstreams"]:
             family.add_metric((upstream["name"],), upstream[key])
         yield family
-    displaced = CounterMetricFamily(
-        "zeroproxy_displaced", "Refused to make room in a full queue", labels=("upstream",)
-    )
-    for upstream in snapshot["upstreams"]:
-        displaced.add_metric((upstream["name"],), upstream["displaced"])
-    yield displaced
+    for key, name, text in (
+        ("displaced", "zeroproxy_displaced", "Refused to make room in a full queue"),
+        ("hedges", "zeroproxy_hedges", "Second endpoints asked because the first was late"),
+        ("hedges_won", "zeroproxy_hedges_won", "Of them: answered first"),
+    ):
+        counter = CounterMetricFamily(name, text, labels=("upstream",))
+        for upstream in snapshot["upstreams"]:
+            counter.add_metric((upstream["name"],), upstream[key])
+        yield counter
 
 
 def endpoints(snapshot: Snapshot) -> Iterator[Metric]:

@@ -86,6 +86,8 @@ def words(upstream: Upstream) -> UpstreamWords:
         "total": upstream.timeouts.total,
         "attempts": upstream.retry.attempts,
         "retry_on_busy": upstream.retry.on_busy,
+        "hedge_after": upstream.hedge.after,
+        "hedge_budget": upstream.hedge.budget,
         "breaker": breaker_words(upstream.breaker),
     }
 

@@ -43,6 +43,7 @@ LIVE = (
     "upstream.dns_ttl",
     "upstream.endpoints",
     "upstream.health",
+    "upstream.hedge",
     "upstream.models",
     "upstream.pool",
     "upstream.preset",
