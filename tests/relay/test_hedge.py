@@ -16,7 +16,7 @@ def hedged(**more):
 
 def late(script):
     """Until the hedge is due, if it was not already in the turn that sent the request."""
-    if not script.has_connected(1):
+    if not all(script.has_connected(e) for e in range(len(script.sources))):
         select.select([script.engine.fileno()], [], [], 0.2)
         script.turn()
 
