@@ -18,6 +18,7 @@ MODULES = (
     "exchange",
     "breaker",
     "line",
+    "keys",
     "values",
     "fields",
     "rules",
@@ -49,6 +50,7 @@ MODULES = (
     "room",
     "answer",
     "dispatch",
+    "gate",
     "editing",
     "routing",
     "intake",
@@ -56,12 +58,14 @@ MODULES = (
     "response",
     "tunnel",
     "relay",
+    "keyring",
     "roster",
     "snapshot",
     "engine",
     "probe_http1",
     "probe_meter",
     "probe_core",
+    "probe_keys",
 )
 
 SANITIZE = bool(os.environ.get("ZEROPROXY_SANITIZE"))
@@ -105,7 +109,7 @@ extensions = [
         define_macros=MACROS,
         extra_compile_args=FLAGS,
         extra_link_args=LINK,
-        depends=[f"zeroproxy/_fast/{h}.h" for h in ("invariant", "atomics", "grammar")],
+        depends=[f"zeroproxy/_fast/{h}.h" for h in ("invariant", "atomics", "grammar", "sha256")],
     )
     for name in MODULES
 ]

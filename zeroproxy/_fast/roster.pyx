@@ -16,6 +16,7 @@ from zeroproxy._fast.breaker cimport BREAKER_OPEN, RATE_ONE, breaker_off
 from zeroproxy._fast.breaker_types cimport BreakerTerms
 from zeroproxy._fast.endpoint cimport endpoint_drop_idle
 from zeroproxy._fast.idle cimport idle_begin, idle_init, idle_stop
+from zeroproxy._fast.keyring cimport keyring_free, keyring_set_bearer
 from zeroproxy._fast.plane cimport Conn, Endpoint, Limits, Plane, Route, Upstream
 from zeroproxy._fast.pool_types cimport Pool
 from zeroproxy._fast.settle cimport wake_waiting
@@ -79,7 +80,7 @@ cdef int read_breaker(BreakerTerms *t, dict words) except -1:
 
 
 cdef int roster_set_upstream(Upstream *u, dict words) except -1:
-    """All of them, except that without `breaker` there is none."""
+    """All of them, except that without `breaker` there is none, and without `api_key` no key."""
     cdef Upstream new = u[0]
     cdef uint32_t i
     new.balance = words["balance"]
@@ -97,6 +98,7 @@ cdef int roster_set_upstream(Upstream *u, dict words) except -1:
     if "breaker" in words:
         read_breaker(&new.breaker, words["breaker"])
     u[0] = new
+    keyring_set_bearer(u, words.get("api_key", b""))
     if u.breaker.failures == 0 and u.breaker.rate == 0:
         for i in range(u.n_endpoints):
             breaker_off(&u.endpoints[i].breaker)
@@ -322,6 +324,7 @@ cdef void roster_free(Plane *p) noexcept nogil:
     """Every struct the plane's tables point to, and the tables."""
     cdef uint32_t i
     cdef Conn *c
+    keyring_free(p)
     for i in range(p.n_relays):
         free(p.relays[i])
     free(p.relays)

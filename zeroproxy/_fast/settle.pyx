@@ -15,6 +15,7 @@ from zeroproxy._fast.buffer cimport buffer_give_back
 from zeroproxy._fast.conn cimport conn_discard_unread
 from zeroproxy._fast.endpoint cimport endpoint_put_idle, endpoint_retire
 from zeroproxy._fast.invariant cimport invariant
+from zeroproxy._fast.keys cimport key_charge
 from zeroproxy._fast.line cimport line_join, line_leave
 from zeroproxy._fast.metering cimport meter_finish
 from zeroproxy._fast.plane cimport Plane, Record, Relay, Upstream
@@ -186,6 +187,8 @@ cdef void write_record(Plane *p, Relay *r) noexcept nogil:
     record.method = r.method
     record.tried = r.tried
     meter_finish(r, &record)
+    if r.key != NULL:
+        key_charge(r.key, max(record.tokens.prompt, 0) + max(record.tokens.completion, 0), p.now_ns)
     name_record(r, &record)
     bound_model(<Stats *>p.stats, &record)
     observe(p, r, &record)

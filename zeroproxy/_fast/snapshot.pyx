@@ -1,6 +1,6 @@
 """The plane as plain Python values: dicts, lists, ints. Runs per scrape, never per request.
 
-Law. `names` is (upstreams, endpoints), each a list by index that only ever grows and is longer
+Law. `names` is (upstreams, endpoints, tenants), each a list by index that only ever grows and is longer
      than any index in a record: the flusher's thread reads it while the loop's appends.
 """
 
@@ -123,6 +123,15 @@ cdef str endpoint_url(int index, tuple names):
     return names[1][index] if index < len(names[1]) else ""
 
 
+cdef str tenant_name(int index, tuple names):
+    return names[2][index] if index < len(names[2]) else ""
+
+
+cdef str others(tuple names):
+    """The tenant of a row that stands for many."""
+    return "other" if len(names[2]) > 1 else ""
+
+
 cdef list read_leaving(Plane *p, list urls):
     """Endpoints that were removed and still have exchanges to finish."""
     cdef uint32_t i
@@ -159,7 +168,8 @@ cdef list read_tokens(Stats *stats, tuple names):
         found.append({
             "upstream": "other" if is_rest else upstream_name(t.upstream, names),
             "model": "other" if is_rest else t.model[:t.model_len].decode("utf-8", "replace"),
-            "tenant": "", "prompt": t.prompt, "completion": t.completion, "cached": t.cached,
+            "tenant": others(names) if is_rest else tenant_name(t.tenant, names),
+            "prompt": t.prompt, "completion": t.completion, "cached": t.cached,
             "reasoning": t.reasoning,
         })
     return found
@@ -206,7 +216,8 @@ cdef list read_spills(Stats *stats, tuple names):
             "endpoint": endpoint_url(s.endpoint, names),
             "model": "other" if row >= SPILL_NAMED
             else s.model[:s.model_len].decode("utf-8", "replace"),
-            "tenant": "", "exactness": exactness_name(s.exactness).decode(), "count": s.count,
+            "tenant": others(names) if row >= SPILL_NAMED else tenant_name(s.tenant, names),
+            "exactness": exactness_name(s.exactness).decode(), "count": s.count,
             "prompt_tokens": s.prompt, "completion_tokens": s.completion,
             "cached_tokens": s.cached, "reasoning_tokens": s.reasoning,
             "bytes_in": s.bytes_in, "bytes_out": s.bytes_out,
@@ -224,7 +235,7 @@ cdef dict read_record(const Record *r, tuple names):
         "connect_ns": r.connect_ns, "ttft_ns": r.ttft_ns, "total_ns": r.total_ns,
         "gap_mean_ns": r.gap_mean_ns, "gap_max_ns": r.gap_max_ns,
         "streamed": bool(r.is_streamed), "finish": FINISHES[r.finish],
-        "usage_by": USAGE_BY[r.usage_by], "tenant": "",
+        "usage_by": USAGE_BY[r.usage_by], "tenant": tenant_name(r.tenant, names),
         "trace_id": r.trace[:16].hex(), "span_id": r.span[:8].hex(),
         "parent_span_id": r.parent[:8].hex() if r.has_parent else "",
         "trace_sampled": bool(r.trace_flags & 1),

@@ -189,6 +189,37 @@ def pools(snapshot: Snapshot) -> Iterator[Metric]:
     yield waits
 
 
+def auth(snapshot: Snapshot) -> Iterator[Metric]:
+    found = snapshot.get("auth") or {}
+    yield CounterMetricFamily(
+        "zeroproxy_unknown_keys", "Requests without a known API key, answered 401",
+        found.get("unknown", 0),
+    )  # fmt: skip
+    labels = ("key", "tenant", "quota")
+    limit = GaugeMetricFamily("zeroproxy_quota_limit", "What may be taken a minute", labels=labels)
+    level = GaugeMetricFamily(
+        "zeroproxy_quota_level", "What may be taken now; a debt is below 0", labels=labels
+    )
+    refused = CounterMetricFamily(
+        "zeroproxy_quota_refused", "Requests that found it exhausted, answered 429", labels=labels
+    )
+    sums: Counter[tuple[tuple[str, ...], str]] = Counter()
+    for q in found.get("quotas", ()):
+        for name in ("per_minute", "level", "refused"):
+            sums[(q["key"], q["tenant"], q["quota"]), name] += q[name]
+    families = {"per_minute": limit, "level": level, "refused": refused}
+    for (where, name), value in sums.items():
+        families[name].add_metric(where, value)
+    yield from families.values()
+    if shared := found.get("shared"):
+        yield GaugeMetricFamily(
+            "zeroproxy_quota_shared_up", "1: Redis answers, quotas are shared", shared["connected"]
+        )
+        yield GaugeMetricFamily(
+            "zeroproxy_quota_proxies", "Proxies that share the quotas", shared["proxies"]
+        )
+
+
 def process(snapshot: Snapshot) -> Iterator[Metric]:
     c = snapshot["connections"]
     yield GaugeMetricFamily("zeroproxy_connections", "Open downstream connections", c["downstream"])
@@ -271,6 +302,7 @@ class SnapshotCollector(Collector):
         yield from endpoints(snapshot)
         yield from wellbeing(snapshot)
         yield from pools(snapshot)
+        yield from auth(snapshot)
         yield from process(snapshot)
         yield from reloads(snapshot)
         yield from metering(snapshot)

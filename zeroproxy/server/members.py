@@ -84,6 +84,7 @@ def words(upstream: Upstream) -> UpstreamWords:
         "attempts": upstream.retry.attempts,
         "retry_on_busy": upstream.retry.on_busy,
         "breaker": breaker_words(upstream.breaker),
+        "api_key": upstream.api_key.encode(),
     }
 
 
