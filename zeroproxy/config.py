@@ -90,8 +90,8 @@ class Admin(Base, frozen=True):
 
     #: "HOST:PORT" or "unix:/path"; "" switches it off. Keep it on loopback.
     listen: str = "127.0.0.1:9090"
-    #: Asked for as "Authorization: Bearer TOKEN" by every path but /healthz and /readyz; or the file
-    #: that holds it. Neither: nothing is asked for.
+    #: Asked for by every path but /healthz and /readyz, as "Authorization: Bearer TOKEN"; or the
+    #: file that holds it. Neither: nothing is asked for.
     token: str = ""
     token_file: str = ""
 

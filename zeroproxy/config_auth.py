@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
-from zeroproxy.config_base import Base, Count, Name
+from zeroproxy.config_base import Base, Count
 
 #: As requests spell it; the data plane compares 64 bytes.
 Model = Annotated[str, Meta(min_length=1, max_length=64)]

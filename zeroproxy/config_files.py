@@ -69,5 +69,3 @@ def resolve(config: Config) -> Config:
         admin = replace(admin, token=token, token_file="")
     upstreams = tuple(map(resolve_upstream, config.upstream))
     return replace(config, auth=auth, admin=admin, upstream=upstreams)
-
-

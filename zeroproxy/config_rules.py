@@ -242,7 +242,7 @@ def check_otel(otel: Otel, wrong: Wrong) -> None:
 
 
 def check_secret(one: Any, key: str, path: Path, wrong: Wrong) -> None:
-    """At most one of KEY and KEY_file, and one that can stand in a header field. It is not quoted."""
+    """At most one of KEY and KEY_file, and fit for a header field. It is not quoted."""
     if getattr(one, key) and getattr(one, f"{key}_file"):
         raise wrong(f"both are given: at most one of {key} and {key}_file", (*path, key))
     if getattr(one, key) and not re.fullmatch(r"[!-~]+", getattr(one, key)):

@@ -153,8 +153,8 @@ class Upstream(Base, frozen=True):
     dns_ttl: Seconds = 30.0
     #: What the endpoints run, so that keys left out fit it; "": nothing is assumed.
     preset: PresetName = ""
-    #: Sent to these endpoints as "Authorization: Bearer" instead of a caller's; or the file that holds
-    #: it. Neither: what callers send, unless [auth] keeps it here.
+    #: Sent to these endpoints as "Authorization: Bearer", instead of a caller's; or the file that
+    #: holds it. Neither: what callers send, unless [auth] keeps it here.
     api_key: str = ""
     api_key_file: str = ""
     health: Health = field(default_factory=Health)

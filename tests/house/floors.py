@@ -14,8 +14,8 @@ FAST = {
     2: ["sock", "reactor", "timer", "conn", "keepalive", "endpoint", "idle"],
     3: [
         "identity", "metering", "settle", "room", "answer", "deadline", "dispatch", "gate",
-        "editing", "routing", "intake", "request", "response", "tunnel", "relay", "keyring", "roster",
-        "snapshot", "engine", "probe_http1", "probe_meter", "probe_core", "probe_keys",
+        "editing", "routing", "intake", "request", "response", "tunnel", "relay", "keyring",
+        "roster", "snapshot", "engine", "probe_http1", "probe_meter", "probe_core", "probe_keys",
     ],
 }  # fmt: skip
 
@@ -26,16 +26,18 @@ PYTHON = [
         "errors",
         "presets",
         "config_base",
+        "config_auth",
         "config_upstream",
         "config_metering",
         "config",
         "toml_lines",
         "config_rules",
         "config_load",
+        "config_files",
     ),
     (4, "policy", "metering", "sim"),
     (5, "admin"),
-    (6, "server", "embed", "check", "usage"),
+    (6, "server", "embed", "check", "usage", "new_key"),
     (7, "demo", "cli", "__init__", "__main__"),
 ]
 

@@ -177,8 +177,8 @@ def test_a_model_on_the_list_is_served(bound, model):
         b"{}",
         b"[]",
         b"",
-        "{\"model\":\"small\"}".encode("utf-16"),
-        "{\"model\":\"small\"}".encode("utf-16-le"),
+        '{"model":"small"}'.encode("utf-16"),
+        '{"model":"small"}'.encode("utf-16-le"),
         b'{"\0":"","model":"small"}',
         b'{"p":"%s","model":"small"}' % (b"x" * 40_000),
     ],
@@ -292,7 +292,7 @@ def test_tokens_are_charged_when_the_answer_has_ended():
         assert quota["used"] == 7050
         assert quota["level"] < 0
         d.send(ask(b"{}", extra=shows("k")))
-        status, head, body = answered(d)
+        status, _, body = answered(d)
         assert status == 429
         assert body["error"]["type"] == "tokens"
         assert "tokens per minute" in body["error"]["message"]

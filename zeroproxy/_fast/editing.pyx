@@ -223,7 +223,7 @@ cdef bint pass_end(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef bint is_still_allowed(Relay *r) noexcept nogil:
-    """The model was allowed; a second one further on is not. Asked before the bytes are passed on."""
+    """The model was allowed; a second one further on is not. Asked before bytes are passed on."""
     if r.read.asked.has_model > 1 or r.read.asked.is_veiled:
         r.fault = FAULT_KEY_MODEL
         return 0

@@ -195,8 +195,8 @@ cdef class Engine:
 
     def set_upstream(self, index, **words):
         """balance, max_inflight, queue, queue_timeout, connect, first_byte, stream_idle, total,
-        attempts, retry_on_busy, breaker (a dict; absent: off), api_key (bytes; absent: none); times
-        in seconds, 0: none. Call on_ready afterwards: whoever waited for a permit may have got one."""
+        attempts, retry_on_busy, breaker (a dict; absent: off), api_key (bytes; absent: none);
+        times in seconds, 0: none. Call on_ready afterwards: a permit may have become free."""
         cdef Upstream *u = self.upstream_at(index)
         roster_set_upstream(u, words)
         self.p.has_news = 1

@@ -165,7 +165,7 @@ cdef int keyring_set_quota(Plane *p, int index, str quota, dict words) except -1
 
 
 cdef list keyring_quotas(Plane *p, tuple names, bint used_only):
-    """Quotas of the keys in force; `used_only`: of those that were used since the last such call."""
+    """Quotas of the keys in force; `used_only`: of those used since the last such call."""
     cdef uint32_t i
     cdef int which
     cdef ApiKey *k

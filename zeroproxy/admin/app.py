@@ -52,7 +52,7 @@ class AdminSource(Protocol):
 OPEN = ("/healthz", "/readyz")
 LOG = logging.getLogger(__name__)
 SOURCE = web.AppKey("source", AdminSource)
-TOKEN = web.AppKey("token", Callable[[], str])
+TOKEN: web.AppKey[Callable[[], str]] = web.AppKey("token")
 REGISTRY = web.AppKey("registry", CollectorRegistry)
 
 INDEX = """<!doctype html><html lang="en"><meta charset="utf-8"><title>zeroproxy</title>
@@ -72,7 +72,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 def may_ask(request: web.Request) -> bool:
     token = request.app[TOKEN]()
     scheme, _, shown = request.headers.get("Authorization", "").partition(" ")
-    # Compared even where the scheme is wrong, and as bytes: compare_digest takes no text beyond ASCII.
+    # As bytes: compare_digest takes no text beyond ASCII.
     is_known = hmac.compare_digest(shown.strip().encode(errors="replace"), token.encode())
     return not token or request.path in OPEN or (is_known and scheme.lower() == "bearer")
 

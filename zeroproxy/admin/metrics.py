@@ -9,7 +9,7 @@ by more than the labels show (an outcome's phase, the bytes of a model's name): 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -203,14 +203,16 @@ def auth(snapshot: Snapshot) -> Iterator[Metric]:
     refused = CounterMetricFamily(
         "zeroproxy_quota_refused", "Requests that found it exhausted, answered 429", labels=labels
     )
-    sums: Counter[tuple[tuple[str, ...], str]] = Counter()
+    sums: dict[tuple[tuple[str, ...], str], float] = defaultdict(float)
     for q in found.get("quotas", ()):
         for name in ("per_minute", "level", "refused"):
             sums[(q["key"], q["tenant"], q["quota"]), name] += q[name]
-    families = {"per_minute": limit, "level": level, "refused": refused}
     for (where, name), value in sums.items():
-        families[name].add_metric(where, value)
-    yield from families.values()
+        if name == "refused":
+            refused.add_metric(where, value)
+        else:
+            (level if name == "level" else limit).add_metric(where, value)
+    yield from (limit, level, refused)
     if shared := found.get("shared"):
         yield GaugeMetricFamily(
             "zeroproxy_quota_shared_up", "1: Redis answers, quotas are shared", shared["connected"]

@@ -81,11 +81,11 @@ async def ask(address: Address, api_key: str = "") -> Any:
     connector = None
     if isinstance(address.target, str):
         connector = aiohttp.UnixConnector(address.target)
-    headers = headers_for(address, api_key)
+    url, headers = address.base + "/v1/models", headers_for(address, api_key)
     timeout = aiohttp.ClientTimeout(total=TIMEOUT)
     async with (
         aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session,
-        session.get(address.base + "/v1/models", headers=headers, allow_redirects=False) as response,
+        session.get(url, headers=headers, allow_redirects=False) as response,
     ):
         if response.status != 200:
             return None
