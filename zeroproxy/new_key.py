@@ -18,9 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--name", default="", help="how it is called in /status and metrics")
     add("--tenant", default="", help="whose usage it is")
-    add(
-        "--model", action="append", default=[], help="one it may ask for; again for more; none: all"
-    )
+    add("--model", action="append", default=[], help="one it may ask for; none: all")
     add("--rpm", type=int, default=0, metavar="N", help="requests per minute")
     add("--tpm", type=int, default=0, metavar="N", help="tokens per minute")
     add("--in-file", action="store_true", help="for auth.keys_file, not for the configuration")

@@ -12,7 +12,6 @@ import pytest
 
 from tests.support.keys import digest, toml_key
 from tests.support.proxy_process import ProxyProcess, upstream_toml
-from zeroproxy.metering.ledger import Ledger
 
 MESSAGES = [{"role": "user", "content": "say something"}]
 ONE, TWO, OWN, TOKEN = "sk-first-key", "sk-second-key", "upstream-secret", "admin-secret"
@@ -77,6 +76,10 @@ def client(proxy, key):
     return openai.OpenAI(base_url=f"{proxy.url}/v1", api_key=key, max_retries=0)
 
 
+def claude(proxy, key):
+    return anthropic.Anthropic(base_url=proxy.url, api_key=key, max_retries=0)
+
+
 def chat(c, model="sim-1", tokens=3):
     return c.chat.completions.create(model=model, messages=MESSAGES, max_tokens=tokens)
 
@@ -93,11 +96,10 @@ def test_the_official_clients_are_let_in_and_kept_out(proxy):
         assert found.value.code == "invalid_api_key"
         with pytest.raises(openai.AuthenticationError):
             c.models.list()
-    with anthropic.Anthropic(base_url=proxy.url, api_key=ONE, max_retries=0) as c:
+    with claude(proxy, ONE) as c:
         c.messages.create(model="sim-1", max_tokens=3, messages=MESSAGES)
-    with anthropic.Anthropic(base_url=proxy.url, api_key="wrong", max_retries=0) as c:
-        with pytest.raises(anthropic.AuthenticationError):
-            c.messages.create(model="sim-1", max_tokens=3, messages=MESSAGES)
+    with claude(proxy, "wrong") as c, pytest.raises(anthropic.AuthenticationError):
+        c.messages.create(model="sim-1", max_tokens=3, messages=MESSAGES)
 
 
 def test_exhausted_quotas_are_rate_limits_to_the_clients(sim):
@@ -111,9 +113,8 @@ def test_exhausted_quotas_are_rate_limits_to_the_clients(sim):
                     chat(c)
             assert found.value.type == kind
             assert int(found.value.response.headers["retry-after"]) >= 1
-        with anthropic.Anthropic(base_url=proxy.url, api_key=ONE, max_retries=0) as c:
-            with pytest.raises(anthropic.RateLimitError):
-                c.messages.create(model="sim-1", max_tokens=3, messages=MESSAGES)
+        with claude(proxy, ONE) as c, pytest.raises(anthropic.RateLimitError):
+            c.messages.create(model="sim-1", max_tokens=3, messages=MESSAGES)
         text = proxy.fetch("/metrics").decode()
         assert (
             'zeroproxy_quota_refused_total{key="key1",quota="tokens",tenant="default"} 1.0' in text
@@ -200,13 +201,8 @@ def test_usage_is_the_tenants(proxy):
     with client(proxy, ONE) as c:
         chat(c, tokens=5)
     proxy.until(lambda s: s["metering"]["ledger"]["rows"] >= 1)
-    ledger = Ledger(str(proxy.ledger))
-    try:
-        (row,) = ledger.exchanges_after(0, 10) if hasattr(ledger, "exchanges_after") else [None]
-    finally:
-        ledger.close()
     body = json.loads(proxy.ask_admin("/usage?by=tenant")[1])
-    assert [g["tenant"] for g in body["groups"]] == ["team"], (row, body)
+    assert [row["tenant"] for row in body["rows"]] == ["team"]
 
 
 def test_no_secret_is_said_anywhere(proxy, sim):
