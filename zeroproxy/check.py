@@ -7,12 +7,14 @@ useful right now (an endpoint that does not answer may be up by Friday evening).
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from zeroproxy.config import AnySink, Config, Upstream
+from zeroproxy.config_files import resolve as resolve_files
 from zeroproxy.config_load import load_config
 from zeroproxy.errors import ConfigError, ListenError, ZeroproxyError
 from zeroproxy.metering.ledger import Ledger
@@ -20,6 +22,7 @@ from zeroproxy.metering.outbox import without
 from zeroproxy.policy.addresses import resolve
 from zeroproxy.policy.probe import get_status, why
 from zeroproxy.policy.readiness import TIMEOUT
+from zeroproxy.policy.shares import need_redis
 from zeroproxy.server.descriptors import connection_cap, raise_limit
 from zeroproxy.server.listener import bind
 from zeroproxy.server.sinks import make_sink, name_of
@@ -163,12 +166,50 @@ async def check_upstream(found: Findings, upstream: Upstream) -> None:
         found.errors += one.errors
 
 
+def is_loopback(address: str) -> bool:
+    """Whether nobody outside this machine reaches it."""
+    if address.startswith("unix:"):
+        return True
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def check_doors(found: Findings, config: Config) -> None:
+    """Who may come in, and whether that looks meant."""
+    admin = config.admin
+    if admin.listen and not is_loopback(admin.listen):
+        if admin.token or admin.token_file:
+            found.ok("admin.token", "is asked for")
+        else:
+            found.warn("admin.token", f"{admin.listen} is no loopback address, and no token is set")
+    try:
+        resolved = resolve_files(config)
+    except ConfigError as error:
+        found.fail("files", str(error))
+        return
+    if resolved.auth is None:
+        if not all(map(is_loopback, config.listens())):
+            found.warn("auth", "everybody who can reach the port may ask")
+        return
+    tenants = {key.owner() for key in resolved.auth.key}
+    found.ok("auth", f"{len(resolved.auth.key)} keys of {len(tenants)} tenants")
+    if resolved.auth.shared.url:
+        try:
+            need_redis()
+        except ZeroproxyError as error:
+            found.fail("auth.shared", str(error))
+
+
 async def examine(config: Config) -> Findings:
     found = Findings()
     for address in config.listens():
         check_listen(found, "server.listen", address)
     if config.admin.listen:
         check_listen(found, "admin.listen", config.admin.listen)
+    check_doors(found, config)
     check_descriptors(found, config)
     if config.log.access:
         check_log(found, config.log.access)

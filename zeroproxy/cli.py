@@ -1,4 +1,4 @@
-"""The command line: `zeroproxy -c FILE` runs; check, usage, sim, demo and version beside it.
+"""The command line: `zeroproxy -c FILE` runs; check, usage, key, sim, demo, version beside it.
 
 Exit status: 0 well, 1 could not start or something failed, 2 bad usage or configuration.
 Nothing heavy is imported before it is known to be needed.
@@ -20,6 +20,7 @@ examples:
   zeroproxy check -c conf/prod.toml   say what it would do, and what is wrong
   zeroproxy usage -c conf/prod.toml --by model,tenant --since 24h
                                       what was asked and counted
+  zeroproxy key --name ci --rpm 60    a new API key, and the lines that let it in
   zeroproxy sim --listen 127.0.0.1:8000
                                       a simulated inference server to try it on
   zeroproxy demo                      both, with a few requests sent through
@@ -35,7 +36,7 @@ def add_config(parser: argparse.ArgumentParser, required: bool) -> None:
 
 
 def build_parser(argv: list[str]) -> argparse.ArgumentParser:
-    """The options; those of `sim` and `usage` only if `argv` asks for them: they import much."""
+    """The options; those of some commands only if `argv` asks for them: they import much."""
     parser = argparse.ArgumentParser(
         prog="zeroproxy",
         description="A sidecar proxy for LLM inference servers that costs almost nothing.",
@@ -58,6 +59,11 @@ def build_parser(argv: list[str]) -> argparse.ArgumentParser:
         from zeroproxy.sim.command import add_arguments
 
         add_arguments(sim)
+    key = commands.add_parser("key", help="make an API key")
+    if "key" in argv:
+        from zeroproxy.new_key import add_arguments as add_key_arguments
+
+        add_key_arguments(key)
     commands.add_parser("demo", help="simulator and proxy together, with a few requests")
     commands.add_parser("version", help="versions of everything that matters")
     return parser
@@ -103,6 +109,10 @@ def dispatch(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         from zeroproxy.usage import run as run_usage
 
         return run_usage(args)
+    if args.command == "key":
+        from zeroproxy.new_key import run as make_key
+
+        return make_key(args)
     if args.command == "demo":
         from zeroproxy.demo import main as run_demo
 

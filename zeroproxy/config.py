@@ -4,7 +4,7 @@ Law 1. The names are a contract (conf/reference.toml shows them all): keys are a
 Law 2. A default is what an operator who never heard of the key would want; its precedent is named.
 Law 3. A key whose feature this version does not have is refused, never silently accepted.
 Times are seconds; 0 means no limit unless a key says otherwise. Parts: config_base.py,
-config_upstream.py, config_metering.py. Reading: config_load.py.
+config_upstream.py, config_metering.py, config_auth.py. Reading: config_load.py.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Annotated
 
 from msgspec import Meta, field
 
+from zeroproxy.config_auth import Auth, Key, KeysFile, Shared, shown
 from zeroproxy.config_base import Base, Count, Seconds
 from zeroproxy.config_metering import (
     AnySink,
@@ -43,12 +44,15 @@ __all__ = [
     "Admission",
     "Alias",
     "AnySink",
+    "Auth",
     "Base",
     "Breaker",
     "Config",
     "Endpoint",
     "Health",
     "Hedge",
+    "Key",
+    "KeysFile",
     "Limits",
     "Log",
     "Metering",
@@ -58,6 +62,7 @@ __all__ = [
     "PresetName",
     "Retry",
     "Server",
+    "Shared",
     "Timeouts",
     "ToJsonl",
     "ToPostgres",
@@ -87,6 +92,13 @@ class Admin(Base, frozen=True):
 
     #: "HOST:PORT" or "unix:/path"; "" switches it off. Keep it on loopback.
     listen: str = "127.0.0.1:9090"
+    #: Asked for by every path but /healthz and /readyz, as "Authorization: Bearer TOKEN"; or the
+    #: file that holds it. Neither: nothing is asked for.
+    token: str = ""
+    token_file: str = ""
+
+    def __repr__(self) -> str:
+        return shown(self, "token")
 
 
 class Limits(Base, frozen=True):
@@ -135,6 +147,8 @@ class Config(Base, frozen=True):
     admin: Admin = field(default_factory=Admin)
     limits: Limits = field(default_factory=Limits)
     log: Log = field(default_factory=Log)
+    #: Absent: no key is asked for.
+    auth: Auth | None = None
     metering: Metering = field(default_factory=Metering)
     otel: Otel = field(default_factory=Otel)
 

@@ -12,7 +12,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
 
@@ -26,14 +26,15 @@ from zeroproxy.toml_lines import Lines
 #: that asks for nothing and is therefore accepted (None: any value asks for something).
 NOT_YET: dict[str, tuple[str, Any]] = {
     "server.tls": ("TLS listeners", None),
-    # An empty [auth] would look like a closed door: refused whatever it says.
-    "auth": ("API keys", None),
 }
 BALANCE_NOT_YET = ("power_of_two", "consistent_hash", "fastest")
+Kind = TypeVar("Kind", bound=msgspec.Struct)
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 #: What the patterns of config.py stand for, by key.
 PATTERNS: dict[str | int, str] = {
     "name": 'letters, digits, ".", "_" and "-"',
+    "tenant": 'letters, digits, ".", "_" and "-"',
+    "sha256": "the 64 hex digits of a SHA-256",
     "access": '"", "jsonl:stdout" or "jsonl:/path"',
     "table": "NAME or SCHEMA.NAME",
 }
@@ -133,9 +134,9 @@ class Reader:
         if neutral is None or type(value) is not type(neutral) or value != neutral:
             raise self.error(f"{what} are not supported by this version", path)
 
-    def convert(self, raw: dict[str, Any]) -> Config:
+    def convert(self, raw: dict[str, Any], kind: type[Kind]) -> Kind:
         try:
-            return msgspec.convert(raw, Config)
+            return msgspec.convert(raw, kind)
         except msgspec.ValidationError as error:
             message = str(error)
             path: tuple[str | int, ...] = ()
@@ -155,6 +156,8 @@ def explain(message: str, path: tuple[str | int, ...], raw: dict[str, Any]) -> s
         return f'"{value}" is none of least_inflight, round_robin'
     if path and path[-1] == "preset" and "enum" in message:
         return f'"{dig(raw, path)}" is none of {", ".join(filter(None, PRESETS))}'
+    if " matching regex " in message and path[-1] == "sha256":
+        return f"expected {PATTERNS['sha256']}"  # what is there may be the key itself
     if " matching regex " in message:
         return f'expected {PATTERNS[path[-1]]}, got "{dig(raw, path)}"'
     return lower_first(message).replace("`str | object`", "`str` or table").replace(
@@ -214,17 +217,22 @@ def parse_config(text: str, name: str = "<text>") -> Config:
         expanded["upstream"] = [
             fill_in(one) if isinstance(one, dict) else one for one in expanded["upstream"]
         ]
-    config = reader.convert(expanded)
+    config = reader.convert(expanded, Config)
     check_together(config, reader.error)
     return config
 
 
+def read_text(path: str | Path, key: str = "") -> str:
+    """What stands in a file; `key`: which key names it. Raises ConfigError."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        message = f"cannot be read: {error.strerror}"
+    except UnicodeDecodeError as error:
+        message = f"is not UTF-8 (byte {error.start})"
+    raise ConfigError(message, file=str(path), key=key)
+
+
 def load_config(path: str | Path) -> Config:
     """Config from a file. Raises ConfigError, also when the file cannot be read."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}", file=str(path)) from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"is not UTF-8 (byte {error.start})", file=str(path)) from None
-    return parse_config(text, str(path))
+    return parse_config(read_text(path), str(path))

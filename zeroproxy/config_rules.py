@@ -9,12 +9,15 @@ import ipaddress
 import json
 import re
 from collections.abc import Callable, Sequence
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from zeroproxy.config import (
     Admission,
     AnySink,
+    Auth,
     Config,
+    Key,
     Metering,
     Otel,
     ToPostgres,
@@ -35,6 +38,7 @@ MODEL_MAX = 64
 REAL_MAX = 200
 # RFC 1035 2.3.4; also what keeps an authority inside the data plane's field.
 HOST_MAX = 253
+REDIS_URLS = ("redis://", "rediss://", "unix://")
 # RFC 9110 5.6.2 and 5.5; never more than printable ASCII.
 FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 FIELD_VALUE = re.compile(r"[!-~]([\t -~]*[!-~])?")
@@ -222,9 +226,8 @@ def check_metering(metering: Metering, wrong: Wrong) -> None:
         names.add(name)
         if isinstance(sink, ToRedis):
             check_one_of(sink, "url", here, wrong)
-            schemes = ("redis://", "rediss://", "unix://")
-            if sink.url and not sink.url.startswith(schemes):
-                raise wrong(f"expected a URL: {', '.join(schemes)}", (*here, "url"))
+            if sink.url and not sink.url.startswith(REDIS_URLS):
+                raise wrong(f"expected a URL: {', '.join(REDIS_URLS)}", (*here, "url"))
         if isinstance(sink, ToPostgres):
             check_one_of(sink, "dsn", here, wrong)
 
@@ -257,6 +260,38 @@ def check_otel(otel: Otel, wrong: Wrong) -> None:
             )
 
 
+def check_secret(one: Any, key: str, path: Path, wrong: Wrong) -> None:
+    """At most one of KEY and KEY_file, and fit for a header field. It is not quoted."""
+    if getattr(one, key) and getattr(one, f"{key}_file"):
+        raise wrong(f"both are given: at most one of {key} and {key}_file", (*path, key))
+    if getattr(one, key) and not re.fullmatch(r"[!-~]+", getattr(one, key)):
+        raise wrong("is not printable ASCII without spaces", (*path, key))
+
+
+def check_keys(keys: Sequence[Key], path: Path, wrong: Wrong) -> None:
+    seen: set[str] = set()
+    for k, key in enumerate(keys):
+        if key.sha256.lower() in seen:
+            raise wrong("is there twice", (*path, k, "sha256"))
+        seen.add(key.sha256.lower())
+        for j, model in enumerate(key.models):
+            if len(model.encode()) > MODEL_MAX:
+                raise wrong(f"is longer than {MODEL_MAX} bytes", (*path, k, "models", j))
+
+
+def check_auth(auth: Auth, wrong: Wrong) -> None:
+    if not auth.key and not auth.keys_file:
+        raise wrong("has no key: nobody could ask anything; leave it out to let everybody",
+                    ("auth",))  # fmt: skip
+    check_keys(auth.key, ("auth", "key"), wrong)
+    here: Path = ("auth", "shared")
+    check_secret(auth.shared, "url", here, wrong)
+    if auth.shared.url and not auth.shared.url.startswith(REDIS_URLS):
+        raise wrong(f"expected a URL: {', '.join(REDIS_URLS)}", (*here, "url"))
+    if auth.shared.patience < 2 * auth.shared.interval:
+        raise wrong("is shorter than two intervals", (*here, "patience"))
+
+
 def check_together(config: Config, wrong: Wrong) -> None:
     """Everything above over a whole configuration, in the order an operator would read it."""
     if config.server.workers > 1:
@@ -267,7 +302,11 @@ def check_together(config: Config, wrong: Wrong) -> None:
         raise wrong("at least one [[upstream]] is needed", ("upstream",))
     for k, upstream in enumerate(config.upstream):
         check_upstream(upstream, ("upstream", k), wrong)
+        check_secret(upstream, "api_key", ("upstream", k), wrong)
     check_routes(config.upstream, wrong)
+    check_secret(config.admin, "token", ("admin",), wrong)
+    if config.auth is not None:
+        check_auth(config.auth, wrong)
     check_metering(config.metering, wrong)
     if config.limits.header_line_bytes > config.limits.header_bytes:
         raise wrong("is larger than limits.header_bytes", ("limits", "header_line_bytes"))

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
+from zeroproxy.config_auth import shown
 from zeroproxy.config_base import Base, Name, Seconds, Weight
 
 PresetName = Literal[
@@ -172,6 +173,10 @@ class Upstream(Base, frozen=True):
     dns_ttl: Seconds = 30.0
     #: What the endpoints run, so that keys left out fit it; "": nothing is assumed.
     preset: PresetName = ""
+    #: Sent to these endpoints as "Authorization: Bearer", instead of a caller's; or the file that
+    #: holds it. Neither: what callers send, unless [auth] keeps it here.
+    api_key: str = ""
+    api_key_file: str = ""
     health: Health = field(default_factory=Health)
     breaker: Breaker = field(default_factory=Breaker)
     pool: Pool = field(default_factory=Pool)
@@ -179,6 +184,9 @@ class Upstream(Base, frozen=True):
     timeouts: Timeouts = field(default_factory=Timeouts)
     retry: Retry = field(default_factory=Retry)
     hedge: Hedge = field(default_factory=Hedge)
+
+    def __repr__(self) -> str:
+        return shown(self, "api_key")
 
     def all_models(self) -> tuple[Alias, ...]:
         """The models as structs; a plain name serves itself."""

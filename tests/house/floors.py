@@ -4,41 +4,47 @@ order of the stairs on each floor. A file may import only what stands before it.
 FAST = {
     0: [
         "types", "reactor_types", "limit_types", "admission_types", "meter_types", "breaker_types",
-        "pool_types", "record", "plane", "invariant", "clock", "outcome",
+        "pool_types", "key_types", "record", "plane", "invariant", "clock", "outcome",
     ],
     1: [
         "buffer", "grammar", "values", "fields", "rules", "startline", "http1", "body", "headers",
         "scan", "vocabulary", "fold", "jsonwalk", "frames", "sse", "meter", "asked", "strip",
-        "ring", "stats", "exchange", "limit", "breaker", "line", "lanes",
+        "ring", "stats", "exchange", "limit", "breaker", "line", "keys", "lanes",
     ],
-    2: ["sock", "reactor", "timer", "conn", "keepalive", "endpoint", "idle"],
+    2: [
+        "sock", "reactor", "timer", "conn", "keepalive", "endpoint", "idle",
+    ],
     3: [
         "identity", "metering", "relays", "admission", "settle", "room", "hedge", "answer",
-        "deadline", "dispatch", "editing", "routing", "intake", "request", "payload", "response",
-        "tunnel", "relay", "roster", "snapshot", "engine",
-        "probe_http1", "probe_meter", "probe_core", "probe_queue",
+        "deadline", "dispatch", "gate", "editing", "routing", "intake", "request", "payload",
+        "response", "tunnel", "relay", "keyring", "roster", "snapshot", "engine", "probe_http1",
+        "probe_meter", "probe_core", "probe_keys", "probe_queue",
     ],
 }  # fmt: skip
 
 PYTHON = [
     (
         0,
-        "_version",
-        "errors",
-        "presets",
-        "config_base",
-        "config_upstream",
-        "config_metering",
-        "config",
-        "toml_lines",
-        "config_rules",
-        "config_load",
+        "_version", "errors", "presets", "config_base", "config_auth", "config_upstream",
+        "config_metering", "config", "toml_lines", "config_rules", "config_load", "config_files",
     ),
-    (4, "policy", "metering", "sim"),
-    (5, "admin"),
-    (6, "server", "embed", "check", "usage"),
-    (7, "demo", "cli", "__init__", "__main__"),
-]
+    (
+        4,
+        "policy", "metering", "sim",
+    ),
+    (
+        5,
+        "admin",
+    ),
+    (
+        6,
+        "server", "embed", "check", "usage", "new_key",
+    ),
+    (
+        7,
+        "demo", "cli", "__init__", "__main__",
+    ),
+]  # fmt: skip
 
 
 def rank_of(module: str) -> tuple[int, int]:

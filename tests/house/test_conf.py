@@ -44,7 +44,7 @@ def defaults(struct: type[msgspec.Struct], prefix: str = "") -> dict[str, object
 def flatten(table: dict[str, object], prefix: str = "") -> dict[str, object]:
     found: dict[str, object] = {}
     for key, value in table.items():
-        if key == "upstream":
+        if key == "upstream" or f"{prefix}{key}" == "auth.key":
             (value,) = value
         if isinstance(value, dict) and value:  # an empty one is a value: otel.headers
             found |= flatten(value, f"{prefix}{key}.")
@@ -65,7 +65,7 @@ def test_the_reference_names_every_key_and_its_real_default():
 def test_what_has_no_default_is_only_what_cannot_have_one():
     code = defaults(Config)
     assert [k for k, v in code.items() if v is msgspec.NODEFAULT] == [
-        "upstream.name", "upstream.endpoints",
+        "upstream.name", "upstream.endpoints", "auth.key.sha256",
     ]  # fmt: skip
     assert Upstream.__struct_fields__[:2] == ("name", "endpoints")
 

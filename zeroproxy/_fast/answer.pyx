@@ -23,6 +23,7 @@ from zeroproxy._fast.clock cimport NS_PER_S
 from zeroproxy._fast.conn cimport conn_send
 from zeroproxy._fast.endpoint cimport upstream_wait
 from zeroproxy._fast.http1 cimport fault_status, fault_text
+from zeroproxy._fast.keys cimport key_wait
 from zeroproxy._fast.outcome cimport outcome_status
 from zeroproxy._fast.plane cimport Plane, Relay
 from zeroproxy._fast.sock cimport MSG_DONTWAIT, MSG_NOSIGNAL, send
@@ -39,6 +40,8 @@ from zeroproxy._fast.types cimport (
     CAUSE_RESET,
     CAUSE_TIMEOUT,
     FAULT_NONE,
+    FAULT_QUOTA_REQUESTS,
+    FAULT_QUOTA_TOKENS,
     METHOD_HEAD,
     PHASE_CONNECTING,
     PHASE_QUEUED,
@@ -63,6 +66,10 @@ cdef int dialect_of(const char *path, size_t len) noexcept nogil:
 cdef const char *status_phrase(int status) noexcept nogil:
     if status == 400:
         return b"Bad Request"
+    if status == 401:
+        return b"Unauthorized"
+    if status == 403:
+        return b"Forbidden"
     if status == 404:
         return b"Not Found"
     if status == 405:
@@ -75,6 +82,8 @@ cdef const char *status_phrase(int status) noexcept nogil:
         return b"URI Too Long"
     if status == 417:
         return b"Expectation Failed"
+    if status == 429:
+        return b"Too Many Requests"
     if status == 431:
         return b"Request Header Fields Too Large"
     if status == 501:
@@ -125,8 +134,17 @@ cdef const char *answer_text(const Relay *r) noexcept nogil:
     return upstream_text(r)
 
 
-cdef const char *answer_type(int status) noexcept nogil:
-    """OpenAI's and Anthropic's common words for kinds of errors."""
+cdef const char *answer_type(const Relay *r, int status) noexcept nogil:
+    """OpenAI's and Anthropic's words for kinds of errors; where they differ, the dialect's."""
+    cdef bint is_openai = r.dialect != DIALECT_ANTHROPIC
+    if status == 429:
+        if not is_openai:
+            return b"rate_limit_error"
+        return b"requests" if r.fault == FAULT_QUOTA_REQUESTS else b"tokens"
+    if not is_openai and status == 401:
+        return b"authentication_error"
+    if not is_openai and status == 403:
+        return b"permission_error"
     if status < 500:
         return b"invalid_request_error"
     if status == 503:
@@ -134,11 +152,22 @@ cdef const char *answer_type(int status) noexcept nogil:
     return b"api_error"
 
 
+cdef const char *answer_code(int status) noexcept nogil:
+    """OpenAI's `code` as JSON where it is a word; empty: the status is said."""
+    if status == 401:
+        return b'"invalid_api_key"'
+    if status == 403:
+        return b'"model_not_allowed"'
+    if status == 429:
+        return b'"rate_limit_exceeded"'
+    return b""
+
+
 cdef int write_error_json(const Relay *r, int status, char *out, size_t cap) noexcept nogil:
     if r.dialect == DIALECT_ANTHROPIC:
         return snprintf(
             out, cap, b'{"type":"error","error":{"type":"%s","message":"%s"}}',
-            answer_type(status), answer_text(r),
+            answer_type(r, status), answer_text(r),
         )
     if r.dialect == DIALECT_OLLAMA:
         return snprintf(out, cap, b'{"error":"%s"}', answer_text(r))
@@ -147,15 +176,22 @@ cdef int write_error_json(const Relay *r, int status, char *out, size_t cap) noe
             out, cap, b'{"error":"%s","error_type":"%s"}', answer_text(r),
             <const char *>b"overloaded" if status == 503 else <const char *>b"generation",
         )
+    if answer_code(status)[0]:
+        return snprintf(
+            out, cap, b'{"error":{"message":"%s","type":"%s","param":null,"code":%s}}',
+            answer_text(r), answer_type(r, status), answer_code(status),
+        )
     return snprintf(
         out, cap, b'{"error":{"message":"%s","type":"%s","param":null,"code":%d}}',
-        answer_text(r), answer_type(status), status,
+        answer_text(r), answer_type(r, status), status,
     )
 
 
 cdef int retry_after(const Plane *p, const Relay *r) noexcept nogil:
-    """Seconds: until the first breaker lets somebody through, at least 1."""
+    """Seconds: until the quota or the first breaker lets somebody through, at least 1."""
     cdef uint64_t wait = 0
+    if r.fault == FAULT_QUOTA_REQUESTS or r.fault == FAULT_QUOTA_TOKENS:
+        return key_wait(r.key, r.fault - FAULT_QUOTA_REQUESTS)
     if r.cause == CAUSE_NO_ENDPOINT and r.upstream != NULL:
         wait = upstream_wait(r.upstream, p.now_ns)
     return <int>((wait + NS_PER_S - 1) // NS_PER_S) if wait else 1
@@ -177,6 +213,14 @@ cdef bint send_models(Plane *p, Relay *r) noexcept nogil:
         and conn_send(p, &r.down, p.models, p.models_len)
 
 
+cdef const char *extra_line(int status) noexcept nogil:
+    if status == 401:
+        return b"WWW-Authenticate: Bearer\r\n"
+    if status == 405:
+        return b"Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n"
+    return b""
+
+
 cdef bint send_answer(Plane *p, Relay *r) noexcept nogil:
     """Send the error the relay's outcome calls for. 0: the downstream conn is broken."""
     cdef char[512] body
@@ -189,16 +233,14 @@ cdef bint send_answer(Plane *p, Relay *r) noexcept nogil:
     cdef int size = write_error_json(r, status, body, sizeof(body))
     r.status = <unsigned short>status
     later[0] = 0
-    if status == 503:
+    if status == 503 or status == 429:
         snprintf(later, sizeof(later), b"Retry-After: %d\r\n", retry_after(p, r))
     n = snprintf(
         p.compose, BLOCK_LARGE,
         b"HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
         b"%s%sX-Request-Id: %.*s\r\n%s\r\n%.*s",
         status, status_phrase(status), size,
-        later,
-        <const char *>b"Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n" if status == 405
-        else <const char *>b"",
+        later, extra_line(status),
         <int>r.id_len, r.request_id,
         <const char *>b"Connection: close\r\n" if r.asks_close else <const char *>b"",
         <int>(0 if r.method == METHOD_HEAD else size), body,

@@ -245,7 +245,9 @@ cdef size_t step_string(Asked *a, const char *at, size_t k, size_t len) noexcept
         keep(a, at + k, n)
     if a.state == ASKED_KEY:
         # It might spell a name we know, or not: a parser would tell.
-        a.is_frozen |= memchr(at + k, c'\\', n) != NULL
+        if memchr(at + k, c'\\', n) != NULL:
+            a.is_frozen = 1
+            a.is_veiled |= not a.in_options
     if k + n == len:
         return len
     if a.state == ASKED_KEY:

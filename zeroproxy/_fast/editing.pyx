@@ -27,6 +27,7 @@ from zeroproxy._fast.asked cimport (
 from zeroproxy._fast.body cimport frame_chunk, frame_last
 from zeroproxy._fast.buffer cimport buffer_len
 from zeroproxy._fast.dispatch cimport feed, send_up, undo_edits
+from zeroproxy._fast.gate cimport is_bound
 from zeroproxy._fast.meter_types cimport Asked
 from zeroproxy._fast.metering cimport ends_with, is_word, kind_of_type
 from zeroproxy._fast.meter cimport KIND_JSON
@@ -38,6 +39,7 @@ from zeroproxy._fast.record cimport (
     USAGE_UNASKED,
 )
 from zeroproxy._fast.types cimport (
+    FAULT_KEY_MODEL,
     FIELD_ACCEPT_ENCODING,
     FIELD_CONTENT_ENCODING,
     FIELD_CONTENT_TYPE,
@@ -220,6 +222,14 @@ cdef bint pass_end(Plane *p, Relay *r) noexcept nogil:
     return 1
 
 
+cdef bint is_still_allowed(Relay *r) noexcept nogil:
+    """The model was allowed; a second one further on is not. Asked before bytes are passed on."""
+    if r.read.asked.has_model > 1 or r.read.asked.is_veiled:
+        r.fault = FAULT_KEY_MODEL
+        return 0
+    return 1
+
+
 cdef bint pass_pieces(
     Plane *p, Relay *r, const char *at, size_t n, size_t k, Edit *due, bint is_last,
 ) noexcept nogil:
@@ -239,11 +249,14 @@ cdef bint pass_pieces(
         if n == 0:
             break
         k = asked_feed(&r.read.asked, at, n, due)
+        if is_bound(r) and not is_still_allowed(r):
+            return 0
     return pass_end(p, r) if is_last else 1
 
 
 cdef bint pass_body(Plane *p, Relay *r, char *data, size_t n, bint is_last) noexcept nogil:
-    """Send body bytes on, framing taken off; `is_last`: none follow. 0: they fit nowhere."""
+    """Send body bytes on, framing taken off; `is_last`: none follow. 0: they fit nowhere,
+    or the key does not allow them (r.fault)."""
     cdef Edit due
     cdef size_t k = r.skip if r.skip < n else n
     r.skip -= <uint8_t>k
@@ -254,6 +267,8 @@ cdef bint pass_body(Plane *p, Relay *r, char *data, size_t n, bint is_last) noex
             return pass_piece(p, r, data, n) and pass_end(p, r)
         return pass_plain(p, r, data, n, is_last)
     k = asked_feed(&r.read.asked, data, n, &due)
+    if is_bound(r) and not is_still_allowed(r):
+        return 0
     if r.read.asked.has_usage and r.usage_by == 0:
         r.usage_by = USAGE_BY_CALLER
     if due.n_add or (is_last and r.reserve > r.added):

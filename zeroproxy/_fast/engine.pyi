@@ -29,6 +29,9 @@ class BreakerWords(TypedDict):
     open_for: float
     slow_start: float
 
+#: digest, name, tenant, priority, models, requests per minute, tokens per minute
+KeyRow = tuple[bytes, str, str, int, Sequence[str], int, int]
+
 class UpstreamWords(TypedDict):
     balance: int
     max_inflight: int
@@ -46,6 +49,7 @@ class UpstreamWords(TypedDict):
     attempts: int
     retry_on_busy: bool
     breaker: NotRequired[BreakerWords]
+    api_key: NotRequired[bytes]
 
 class Engine:
     def __init__(
@@ -80,6 +84,9 @@ class Engine:
         wish: int | None = None,
     ) -> None: ...
     def set_pool(self, index: int, **words: Unpack[PoolWords]) -> None: ...
+    def set_keys(self, rows: Sequence[KeyRow] | None, forward: bool = False) -> list[int]: ...
+    def quotas(self, used_only: bool = False) -> list[dict[str, Any]]: ...
+    def set_quota(self, index: int, quota: str, **words: float) -> None: ...
     def listen(self, fd: int, is_unix: bool = False) -> int: ...
     def stop_listening(self) -> None: ...
     def fileno(self) -> int: ...

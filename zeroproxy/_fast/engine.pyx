@@ -3,7 +3,7 @@
     Engine(...)              limits and switches; no descriptor of the outside world yet
     add_upstream(...)        a group of endpoints; returns its index
     add_endpoint(i, spec)    one more for upstream i; remove_endpoint(i) takes it out again
-    set_limits(...), set_switches(...), set_upstream(i, ...)
+    set_limits(...), set_switches(...), set_upstream(i, ...), set_keys(rows)
                              what a reload writes; exchanges that have begun keep their terms
     listen(fd)               accept on a listening, non-blocking descriptor (borrowed)
     fileno(), on_ready()     for loop.add_reader; on_ready says whether to call it again soon, and
@@ -12,6 +12,7 @@
     set_pool(i, ...)         how its idle conns live, and how many are kept warm
     drain(), close_all()     every exchange its conn's last; then cut what still runs
     set_tracing(share)       make spans
+    quotas(), set_quota(i, ...)  what keys may still take, and where that is shared
     snapshot()               counters, gauges, histograms, as plain dicts
     vitals()                 of each endpoint in force, what health looks at
     records(n)               the ring's consumer side; the only door for another thread
@@ -31,6 +32,7 @@ from zeroproxy._fast.endpoint cimport endpoint_drop_idle
 from zeroproxy._fast.identity cimport identity_init
 from zeroproxy._fast.idle cimport idle_stop
 from zeroproxy._fast.invariant cimport ZP_DEBUG
+from zeroproxy._fast.keyring cimport keyring_quotas, keyring_set, keyring_set_quota
 from zeroproxy._fast.plane cimport Endpoint, Limits, Listener, Plane, Record, Upstream
 from zeroproxy._fast.reactor cimport reactor_add, reactor_close, reactor_init, reactor_poll
 from zeroproxy._fast.reactor cimport reactor_remove
@@ -114,7 +116,7 @@ cdef class Engine:
     cdef Plane *p
     cdef Ring ring
     cdef Stats *stats
-    cdef tuple names        # snapshot's: upstreams, endpoints
+    cdef tuple names        # snapshot's: upstreams, endpoints, tenants; names of keys
     cdef bint is_open
 
     def __cinit__(self):
@@ -122,7 +124,7 @@ cdef class Engine:
         self.stats = <Stats *>calloc(1, sizeof(Stats))
         if self.p == NULL or self.stats == NULL:
             raise MemoryError
-        self.names = ([], [])
+        self.names = ([], [], [""], [])
         self.p.reactor.epoll_fd = -1
         self.p.wheel.timer_fd = -1
 
@@ -194,9 +196,9 @@ cdef class Engine:
     def set_upstream(self, index, **words):
         """balance, max_inflight (per endpoint), queue, queue_timeout, connect, first_byte,
         stream_idle, total, attempts, retry_on_busy; if need be min_inflight, ttft_target,
-        tenant_share, hedge_after, hedge_budget (see config_upstream) and breaker (a dict; absent:
-        off); times in seconds, 0: none. Call on_ready afterwards: whoever waited for a permit may
-        have got one."""
+        tenant_share, hedge_after, hedge_budget (see config_upstream), breaker (a dict; absent:
+        off), api_key (bytes; absent: none); times in seconds, 0: none. Call on_ready afterwards:
+        a permit may have become free."""
         cdef Upstream *u = self.upstream_at(index)
         roster_set_upstream(u, words)
         self.p.has_news = 1
@@ -249,6 +251,21 @@ cdef class Engine:
             self.p.now_ns = clock_monotonic_ns()
             roster_set_pool(self.p, e, words)
             wheel_sync(&self.p.wheel)
+
+    def set_keys(self, rows, forward=False):
+        """Who may ask from now on; running exchanges keep theirs. `rows`: None, everybody; or the
+        KeyRows of engine.pyi: no models are all, 0 is no quota. `forward`: callers' keys go on to
+        upstreams without their own. Returns the index of each row's key."""
+        return keyring_set(self.p, None if rows is None else list(rows), forward, self.names)
+
+    def quotas(self, used_only=False):
+        """What is in each quota, as dicts; `used_only`: of keys used since the last such call."""
+        return keyring_quotas(self.p, self.names, used_only)
+
+    def set_quota(self, index, quota, **words):
+        """speed and cap: it fills by itself, this much a minute. speed, level and used: `level` was
+        granted when it had used `used`, and no more comes by itself."""
+        keyring_set_quota(self.p, index, quota, words)
 
     # ------------------------------------------------------------ the loop
 
@@ -326,18 +343,21 @@ cdef class Engine:
     def snapshot(self):
         """Counters, gauges and histograms; the shape is admin's contract (docs/admin.md)."""
         found = read_plane(self.p, self.stats, self.names)
+        found["auth"] = {
+            "on": bool(self.p.keys.is_on), "unknown": self.p.keys.n_unknown,
+            "quotas": self.quotas(),
+        }
         found["ring"] = {"records": ring_len(&self.ring), "overflow": self.ring.n_overflow}
         return found
 
     def vitals(self, after=1.0):
         """In flight, silence and breaker of each endpoint in force: cheap, unlike a snapshot. A
         silence shorter than `after` seconds is none."""
-        cdef uint32_t i
+        cdef Endpoint *e
         cdef Plane *p = self.p
         now = clock_monotonic_ns()
         ns = int(after * 1e9)
-        return [read_vitals(p, p.endpoints[i], now, ns) for i in range(p.n_endpoints)
-                if not p.endpoints[i].removed]
+        return [read_vitals(p, e, now, ns) for e in p.endpoints[:p.n_endpoints] if not e.removed]
 
     def records(self, n):
         """Take up to `n` finished exchanges from the ring, as dicts. One consumer thread only."""

@@ -10,9 +10,11 @@ cdef struct Hop:            # what this hop adds to a request; spans borrowed fo
     Span authority          # of the endpoint: Host where the caller sent none
     Span request_id         # used unless the caller sent a valid one; len 0: none
     Span traceparent        # the same
+    Span bearer             # Authorization instead of the caller's; len 0: none
     uint64_t length         # FRAMING_LENGTH
     uint8_t framing         # Framing of the body as we send it
     uint8_t adds_via
+    uint8_t drops_keys      # the caller's API key ends here
     uint8_t trusts_forwarded    # X-Forwarded-* of the caller are kept and appended to
 
 

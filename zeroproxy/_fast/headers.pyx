@@ -25,6 +25,8 @@ from zeroproxy._fast.grammar cimport (
     skip_value,
 )
 from zeroproxy._fast.types cimport (
+    FIELD_API_KEY,
+    FIELD_AUTHORIZATION,
     FIELD_CONNECTION,
     FIELD_CONTENT_LENGTH,
     FIELD_EXPECT,
@@ -39,6 +41,7 @@ from zeroproxy._fast.types cimport (
     FIELD_TRAILER,
     FIELD_TRANSFER_ENCODING,
     FIELD_UPGRADE,
+    FIELD_X_API_KEY,
     FIELD_X_FORWARDED_FOR,
     FIELD_X_FORWARDED_HOST,
     FIELD_X_FORWARDED_PROTO,
@@ -70,6 +73,8 @@ cdef uint64_t NOT_COPIED = ONE_HOP | (
     | (1ULL << <int>FIELD_X_FORWARDED_HOST) | (1ULL << <int>FIELD_X_REQUEST_ID)
     | (1ULL << <int>FIELD_TRACEPARENT)
 )
+cdef uint64_t KEYS = 1ULL << <int>FIELD_AUTHORIZATION | 1ULL << <int>FIELD_X_API_KEY \
+    | 1ULL << <int>FIELD_API_KEY
 
 
 cdef struct Out:
@@ -242,12 +247,12 @@ cdef Span asked_host(const Head *h) noexcept nogil:
     return span_at(h, 0, 0)
 
 
-cdef void put_kept(Out *o, const Head *h, bint keeps_tracestate) noexcept nogil:
+cdef void put_kept(Out *o, const Head *h, uint64_t dropped, bint keeps_tracestate) noexcept nogil:
     cdef const Field *f
     cdef int i
     for i in range(h.n_fields):
         f = &h.fields[i]
-        if f.nominated or (NOT_COPIED >> f.id) & 1:
+        if f.nominated or (dropped >> f.id) & 1:
             continue
         if f.id == FIELD_OTHER and not keeps_tracestate and is_tracestate(h, f):
             continue
@@ -325,7 +330,8 @@ cdef size_t write_request_head(
     o.full = 0
     put_request_line(&o, h)
     put_line(&o, b"Host: ", host if host.len else clean(hop.authority))
-    put_kept(&o, h, trace.len != 0)
+    put_kept(&o, h, NOT_COPIED | KEYS if hop.drops_keys else NOT_COPIED, trace.len != 0)
+    put_optional(&o, b"Authorization: ", clean(hop.bearer))
     put_framing(&o, hop.framing, hop.length)
     if h.asks_upgrade and put_upgrade(&o, h):
         put_word(&o, b"Connection: upgrade\r\n")

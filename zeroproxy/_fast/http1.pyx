@@ -24,10 +24,14 @@ from zeroproxy._fast.types cimport (
     FAULT_COUNT,
     FAULT_EXPECT,
     FAULT_HEAD_TOO_LARGE,
+    FAULT_KEY,
+    FAULT_KEY_MODEL,
     FAULT_LINE_END,
     FAULT_LINE_TOO_LONG,
     FAULT_METHOD_REFUSED,
     FAULT_MODEL,
+    FAULT_QUOTA_REQUESTS,
+    FAULT_QUOTA_TOKENS,
     FAULT_REQUEST_LINE,
     FAULT_STATUS_LINE,
     FAULT_TOO_MANY_FIELDS,
@@ -54,7 +58,7 @@ cdef Word[FAULT_COUNT] FAULT_NAMES = [
     b"length", b"coding", b"coding_unknown", b"length_and_coding", b"connection", b"expect",
     b"upgrade", b"line_too_long", b"head_too_large", b"too_many_fields", b"body_too_large",
     b"chunk_size", b"chunk_ext", b"chunk_end", b"trailer", b"model",
-    b"duplicate",
+    b"duplicate", b"key", b"key_model", b"quota_requests", b"quota_tokens",
 ]
 cdef Word[FAULT_COUNT] FAULT_TEXTS = [
     b"No fault.",
@@ -86,6 +90,10 @@ cdef Word[FAULT_COUNT] FAULT_TEXTS = [
     b"The trailer section is malformed.",
     b"No inference server here serves the model that was asked for.",
     b"A header field that may occur only once was repeated.",
+    b"The API key is missing or not known here.",
+    b"The API key does not allow this model.",
+    b"The quota of this API key is exhausted: requests per minute.",
+    b"The quota of this API key is exhausted: tokens per minute.",
 ]
 
 
@@ -100,6 +108,12 @@ cdef const char *fault_text(int fault) noexcept nogil:
 
 cdef int fault_status(int fault) noexcept nogil:
     """Status of the answer to a request with this fault. A response with a fault is a 502."""
+    if fault == FAULT_KEY:
+        return 401
+    if fault == FAULT_KEY_MODEL:
+        return 403
+    if fault == FAULT_QUOTA_REQUESTS or fault == FAULT_QUOTA_TOKENS:
+        return 429
     if fault == FAULT_METHOD_REFUSED:
         return 405
     if fault == FAULT_MODEL:

@@ -14,11 +14,12 @@ from zeroproxy._fast.buffer cimport buffer_append
 from zeroproxy._fast.clock cimport clock_wall_ns
 from zeroproxy._fast.dispatch cimport end_with, feed
 from zeroproxy._fast.editing cimport begin_editing
+from zeroproxy._fast.gate cimport judge_key
 from zeroproxy._fast.headers cimport Hop, find_request_id, write_request_head
 from zeroproxy._fast.http1 cimport parse_request_head
 from zeroproxy._fast.identity cimport adopt_trace, make_request_id
 from zeroproxy._fast.plane cimport Plane, Relay, Route, Upstream
-from zeroproxy._fast.routing cimport ROUTE_MORE, ROUTE_NONE, route_request
+from zeroproxy._fast.routing cimport ROUTE_DENIED, ROUTE_MORE, ROUTE_NONE, route_request
 from zeroproxy._fast.types cimport (
     BLAME_DOWNSTREAM,
     BLAME_OURSELVES,
@@ -29,9 +30,14 @@ from zeroproxy._fast.types cimport (
     CAUSE_TOO_LARGE,
     FAULT_BODY_TOO_LARGE,
     FAULT_HEAD_TOO_LARGE,
+    FAULT_KEY,
+    FAULT_KEY_MODEL,
     FAULT_LINE_TOO_LONG,
     FAULT_METHOD_REFUSED,
     FAULT_MODEL,
+    FAULT_NONE,
+    FAULT_QUOTA_REQUESTS,
+    FAULT_QUOTA_TOKENS,
     FAULT_TOO_MANY_FIELDS,
     FRAMING_LENGTH,
     IN_BYTES,
@@ -51,7 +57,10 @@ from zeroproxy._fast.types cimport (
 cdef void refuse(Plane *p, Relay *r, int fault) noexcept nogil:
     """A request we do not serve: say why, then close. What follows on the conn is never parsed."""
     cdef int why = CAUSE_MALFORMED
-    if fault == FAULT_METHOD_REFUSED or fault == FAULT_MODEL:
+    if fault in (
+        FAULT_KEY, FAULT_KEY_MODEL, FAULT_METHOD_REFUSED, FAULT_MODEL, FAULT_QUOTA_REQUESTS,
+        FAULT_QUOTA_TOKENS
+    ):
         why = CAUSE_REFUSED
     elif fault in (
         FAULT_BODY_TOO_LARGE, FAULT_HEAD_TOO_LARGE, FAULT_LINE_TOO_LONG, FAULT_TOO_MANY_FIELDS
@@ -100,6 +109,9 @@ cdef bint compose_request(Plane *p, Relay *r, Head *h) noexcept nogil:
     hop.request_id.len = r.id_len
     hop.traceparent.at = trace
     hop.traceparent.len = adopt_trace(p, r, h, trace)
+    hop.bearer.at = r.upstream.bearer
+    hop.bearer.len = r.upstream.bearer_len
+    hop.drops_keys = r.upstream.bearer != NULL or (p.keys.is_on and not p.keys.forwards)
     hop.adds_via = p.adds_via
     hop.trusts_forwarded = p.trusts_forwarded
     hop.framing = h.framing
@@ -156,6 +168,8 @@ cdef bint direct(Plane *p, Relay *r, Head *h, size_t here) noexcept nogil:
         return 0
     if to == ROUTE_NONE:
         refuse(p, r, FAULT_MODEL)
+    elif to == ROUTE_DENIED:
+        refuse(p, r, FAULT_KEY_MODEL)
     elif p.n_upstreams == 0 or p.upstreams[to].n_endpoints == 0:
         end_with(p, r, IN_REFUSED, BLAME_OURSELVES, CAUSE_NO_ENDPOINT)
     else:
@@ -172,6 +186,7 @@ cdef size_t take_head(Plane *p, Relay *r, const char *at, size_t len) noexcept n
     composed, not yet launched: what came along of its body is to leave with it in one send."""
     cdef Head *h = &p.ask
     cdef Verdict v
+    cdef int fault
     begin_exchange(p, r)
     v = parse_request_head(at, len, &p.limits.request, h)
     r.waits_for_more = v == VERDICT_MORE
@@ -183,7 +198,10 @@ cdef size_t take_head(Plane *p, Relay *r, const char *at, size_t len) noexcept n
         refuse(p, r, h.fault)
         return len
     adopt_head(p, r, h)
-    if h.max_forwards == 0:
+    fault = judge_key(p, r, h)
+    if fault != FAULT_NONE:
+        refuse(p, r, fault)
+    elif h.max_forwards == 0:
         refuse(p, r, FAULT_METHOD_REFUSED)
     elif h.framing == FRAMING_LENGTH and r.terms.body_bytes and h.length > r.terms.body_bytes:
         refuse(p, r, FAULT_BODY_TOO_LARGE)

@@ -194,6 +194,7 @@ cdef struct Asked:          # walks a request body: the root's keys, as far as t
     uint8_t is_frozen       # something in it is not what we know: no edit
     uint8_t is_done         # the root has ended
     uint8_t is_escaped
+    uint8_t is_veiled       # a name of the root's holds an escape: it may spell any word
     uint8_t has_model       # names of a model that are complete; more than one: which counts?
     uint8_t rename_len      # 0: the model's name stays
     uint8_t rename_skip     # bytes of the value it replaces, quotes included

@@ -5,6 +5,7 @@ from libc.stdint cimport int8_t, int16_t, int64_t, uint8_t, uint16_t, uint32_t, 
 
 from zeroproxy._fast.admission_types cimport AdmissionTerms, Limit, Share
 from zeroproxy._fast.breaker_types cimport Breaker, BreakerTerms, Trial
+from zeroproxy._fast.key_types cimport ApiKey, Keyring
 from zeroproxy._fast.limit_types cimport Counters, Limits, Terms
 from zeroproxy._fast.meter_types cimport Reading
 from zeroproxy._fast.pool_types cimport CLOSED_COUNT, Learned, Pool
@@ -168,6 +169,8 @@ cdef struct Upstream:       # a named group of endpoints that serve the same mod
     uint32_t hedge_credit   # a hedge costs HEDGE_ONE
     uint64_t n_hedges
     uint64_t n_hedges_won
+    uint16_t bearer_len
+    char *bearer            # owned; "Bearer KEY", sent instead of a caller's; NULL: it has none
     BreakerTerms breaker
     uint64_t queue_ns       # time limits; 0: none
     uint64_t connect_ns
@@ -254,6 +257,7 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint8_t priority        # of its key; lower is served earlier
     uint16_t tenant         # whose key it came with; 0: nobody's
     uint32_t charged        # tokens its tenant was charged in advance
+    ApiKey *key             # borrowed; what it came with; NULL: none is asked for
     uint32_t routes_at      # bytes of the in-buffer at which the model is looked for again
     int16_t reserve         # bytes the Content-Length sent upstream leaves for edits
     int16_t added           # of them: used
@@ -313,6 +317,7 @@ cdef struct Plane:
     Head reply              # scratch: the response head being handled
     char *scratch           # owned; SLACK + BLOCK_LARGE + SLACK bytes
     char *compose           # owned; a block's worth, for heads we write
+    Keyring keys
     Route *routes           # owned; none: everything goes to the first upstream
     uint32_t n_routes
     void **old_routes       # owned

@@ -68,7 +68,10 @@ cdef size_t take_body(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:
         return len
     r.bytes_in += c.data_len
     if not pass_body(p, r, at + c.data_at, c.data_len, v == VERDICT_OK):
-        lose_request(p, r)
+        if r.fault:
+            refuse_body(p, r, r.fault)
+        else:
+            lose_request(p, r)
     return c.consumed
 
 

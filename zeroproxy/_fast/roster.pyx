@@ -20,6 +20,7 @@ from zeroproxy._fast.endpoint cimport endpoint_drop_idle
 from zeroproxy._fast.idle cimport idle_begin, idle_init, idle_stop
 from zeroproxy._fast.limit cimport limit_begin
 from zeroproxy._fast.limit_types cimport HEDGE_ONE
+from zeroproxy._fast.keyring cimport keyring_free, keyring_set_bearer
 from zeroproxy._fast.plane cimport Conn, Endpoint, Limits, Plane, Route, Upstream
 from zeroproxy._fast.pool_types cimport Pool
 from zeroproxy._fast.settle cimport wake_waiting
@@ -93,7 +94,7 @@ cdef int read_admission(AdmissionTerms *t, dict words) except -1:
 
 
 cdef int roster_set_upstream(Upstream *u, dict words) except -1:
-    """All of them, except that without `breaker` there is none."""
+    """All of them, except that without `breaker` there is none, and without `api_key` no key."""
     cdef Upstream new = u[0]
     cdef uint32_t i
     new.balance = words["balance"]
@@ -114,6 +115,7 @@ cdef int roster_set_upstream(Upstream *u, dict words) except -1:
     u[0] = new
     for i in range(u.n_endpoints):
         limit_begin(u.endpoints[i])
+    keyring_set_bearer(u, words.get("api_key", b""))
     if u.breaker.failures == 0 and u.breaker.rate == 0:
         for i in range(u.n_endpoints):
             breaker_off(&u.endpoints[i].breaker)
@@ -346,6 +348,7 @@ cdef void roster_free(Plane *p) noexcept nogil:
     """Every struct the plane's tables point to, and the tables."""
     cdef uint32_t i
     cdef Conn *c
+    keyring_free(p)
     for i in range(p.n_relays):
         free(p.relays[i])
     free(p.relays)

@@ -1,6 +1,7 @@
 """Which upstream a request goes to: by the model it names.
 
-Law 1. With one upstream nothing is looked at. With several, a POST of JSON waits in the in-buffer
+Law 1. With one upstream nothing is looked at, unless the caller's key allows some models only. Else
+       a POST of JSON waits in the in-buffer
        until the model has been read, the body has ended, or ROUTE_MAX bytes have gone by without
        one: then it goes where requests without a model go.
 Law 2. The begin of a body is read again only when it has doubled: single bytes cost no more. (Only
@@ -14,11 +15,12 @@ from libc.string cimport memcmp, memcpy
 from zeroproxy._fast.asked cimport WISH_NOTHING, Edit, asked_begin, asked_feed
 from zeroproxy._fast.body cimport Cut, body_begin, body_unframe
 from zeroproxy._fast.conn cimport conn_send
+from zeroproxy._fast.gate cimport is_bound, is_plain_json, may_ask_for
 from zeroproxy._fast.meter cimport KIND_JSON
 from zeroproxy._fast.meter_types cimport Asked
 from zeroproxy._fast.metering cimport kind_of_type
 from zeroproxy._fast.plane cimport Plane, Relay, Route
-from zeroproxy._fast.routing cimport ROUTE_MORE, ROUTE_NONE
+from zeroproxy._fast.routing cimport ROUTE_DENIED, ROUTE_MORE, ROUTE_NONE
 from zeroproxy._fast.types cimport (
     FIELD_CONTENT_ENCODING,
     FIELD_CONTENT_TYPE,
@@ -59,12 +61,14 @@ cdef bint read_begin(Plane *p, Relay *r, const Head *h, size_t n, Asked *a) noex
     asked_begin(a, WISH_NOTHING)
     if h.framing != FRAMING_CHUNKED:
         asked_feed(a, at, n, &due)
+        a.is_veiled |= not is_plain_json(at, n)
         return h.framing == FRAMING_LENGTH and n >= h.length
     # Taking the framing off moves bytes: of a copy, the body itself is still to be read.
     memcpy(p.compose, at, n)
     body_begin(&body, FRAMING_CHUNKED, 0)
     body_unframe(&body, p.compose, n, &cut, r.terms.extra_bytes)
     asked_feed(a, p.compose + cut.data_at, cut.data_len, &due)
+    a.is_veiled |= not is_plain_json(p.compose + cut.data_at, cut.data_len)
     return body.done or cut.consumed < n
 
 
@@ -95,19 +99,23 @@ cdef int route_request(
     cdef Asked a
     cdef size_t n = here if here < ROUTE_MAX else <size_t>ROUTE_MAX
     cdef size_t again
-    cdef bint is_all
+    cdef bint is_all, bound = is_bound(r)
     r.routes_at = 0
     route[0] = NULL
-    if p.n_routes == 0:
+    if p.n_routes == 0 and not bound:
         return 0
     if not names_a_model(h):
+        if bound and (h.framing != FRAMING_NONE or h.asks_upgrade):
+            return ROUTE_DENIED
         return p.default_upstream if p.default_upstream >= 0 else 0
     if h.framing == FRAMING_LENGTH and n > h.length:
         n = <size_t>h.length
     is_all = read_begin(p, r, h, n, &a)
     if a.has_model:
-        return find_route(p, &a, route)
+        return find_route(p, &a, route) if not bound or may_ask_for(r, &a) else <int>ROUTE_DENIED
     if is_all or a.is_done or n == ROUTE_MAX:
+        if bound:
+            return ROUTE_DENIED
         return p.default_upstream if p.default_upstream >= 0 else <int>ROUTE_NONE
     ask_for_body(p, r, h)
     again = n + 1 if h.framing == FRAMING_CHUNKED else 2 * n + 64

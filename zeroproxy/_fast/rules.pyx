@@ -33,6 +33,7 @@ from zeroproxy._fast.types cimport (
     FAULT_LENGTH,
     FAULT_LENGTH_AND_CODING,
     FAULT_NONE,
+    FIELD_API_KEY,
     FIELD_AUTHORIZATION,
     FIELD_CONNECTION,
     FIELD_CONTENT_ENCODING,
@@ -145,7 +146,7 @@ cdef bint is_protected(Span name, uint8_t k) noexcept nogil:
         return span_is(name, b"cookie", 6) or span_is(name, b"proxy-authorization", 19)
     return k in (
         FIELD_HOST, FIELD_CONTENT_LENGTH, FIELD_TRANSFER_ENCODING, FIELD_AUTHORIZATION,
-        FIELD_X_API_KEY, FIELD_CONTENT_TYPE, FIELD_CONTENT_ENCODING, FIELD_EXPECT,
+        FIELD_X_API_KEY, FIELD_API_KEY, FIELD_CONTENT_TYPE, FIELD_CONTENT_ENCODING, FIELD_EXPECT,
         FIELD_MAX_FORWARDS,
     )
 
@@ -294,6 +295,8 @@ cdef Verdict judge_singletons(Head *head, const Seen *seen) noexcept nogil:
         return refuse_field(head, FAULT_DUPLICATE, seen.second[<int>FIELD_AUTHORIZATION])
     if seen.second[<int>FIELD_X_API_KEY] >= 0:
         return refuse_field(head, FAULT_DUPLICATE, seen.second[<int>FIELD_X_API_KEY])
+    if seen.second[<int>FIELD_API_KEY] >= 0:
+        return refuse_field(head, FAULT_DUPLICATE, seen.second[<int>FIELD_API_KEY])
     if i < 0 or head.method != METHOD_OPTIONS:
         return VERDICT_OK
     if seen.second[<int>FIELD_MAX_FORWARDS] >= 0:

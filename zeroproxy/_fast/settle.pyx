@@ -12,6 +12,7 @@ from zeroproxy._fast.buffer cimport buffer_give_back
 from zeroproxy._fast.conn cimport conn_discard_unread
 from zeroproxy._fast.endpoint cimport endpoint_put_idle, endpoint_retire
 from zeroproxy._fast.lanes cimport share_settle
+from zeroproxy._fast.keys cimport key_charge
 from zeroproxy._fast.line cimport line_join, line_leave
 from zeroproxy._fast.metering cimport meter_finish
 from zeroproxy._fast.plane cimport Plane, Record, Relay, Rival, Upstream
@@ -26,7 +27,7 @@ from zeroproxy._fast.stats cimport (
     stats_knows,
     stats_spill,
 )
-from zeroproxy._fast.types cimport NONE
+from zeroproxy._fast.types cimport NONE, Tokens
 
 
 # ---------------------------------------------------------------- outcome and record
@@ -68,6 +69,15 @@ cdef void bound_model(const Stats *s, Record *record) noexcept nogil:
         record.model_len = 0
 
 
+cdef void charge(Plane *p, Relay *r, const Record *record) noexcept nogil:
+    """To the quota of its key, and to its tenant's share of the upstream."""
+    cdef const Tokens *t = &record.tokens
+    if r.key != NULL:
+        key_charge(r.key, max(t.prompt, 0) + max(t.completion, 0), p.now_ns)
+    if r.charged:
+        share_settle(&r.upstream.queue, r, record)
+
+
 cdef void write_record(Plane *p, Relay *r) noexcept nogil:
     """One record per exchange; a second call does nothing."""
     cdef Record record
@@ -103,8 +113,7 @@ cdef void write_record(Plane *p, Relay *r) noexcept nogil:
     name_record(r, &record)
     bound_model(<Stats *>p.stats, &record)
     observe(p, r, &record)
-    if r.charged:
-        share_settle(&r.upstream.queue, r, &record)
+    charge(p, r, &record)
     stats_count(<Stats *>p.stats, &record)
     if not ring_push(<Ring *>p.ring, &record):
         stats_spill(<Stats *>p.stats, &record)

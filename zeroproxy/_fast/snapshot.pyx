@@ -1,7 +1,7 @@
 """The plane as plain Python values: dicts, lists, ints. Runs per scrape, never per request.
 
-Law. `names` is (upstreams, endpoints), each a list by index that only ever grows and is longer
-     than any index in a record: the flusher's thread reads it while the loop's appends.
+Law. `names` is (upstreams, endpoints, tenants), each a list by index that only ever grows and is
+     longer than any index in a record: the flusher's thread reads it while the loop's appends.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
@@ -103,26 +103,28 @@ cdef dict read_pool(const Endpoint *e):
     }
 
 
-cdef dict read_share(const Share *s, int tenant):
+cdef dict read_share(const Share *s, str tenant):
     """`served`: its virtual token counter; `mean`: of the same, per exchange."""
     return {"tenant": tenant, "inflight": s.inflight, "queued": s.queued, "served": s.served,
             "mean": s.mean}
 
 
-cdef list read_shares(const Queue *q):
+cdef list read_shares(const Queue *q, tuple names):
     """Of those that have ever been let in, or wait."""
     cdef uint32_t k
-    found = [read_share(&q.common, 0)]
+    found = [read_share(&q.common, "")]
     for k in range(1, q.n_shares):
         if q.shares[k].mean or q.shares[k].inflight or q.shares[k].queued:
-            found.append(read_share(&q.shares[k], k))
+            found.append(read_share(&q.shares[k], tenant_name(k, names)))
     return found
 
 
-cdef dict read_upstream(const Upstream *u, str name, list urls):
+cdef dict read_upstream(const Upstream *u, tuple names):
+    cdef list urls = names[1]
     return {
-        "name": name, "inflight": u.inflight, "queued": u.queue.n, "displaced": u.queue.n_displaced,
-        "max_inflight": u.admission.max_inflight, "tenants": read_shares(&u.queue),
+        "name": names[0][u.index], "inflight": u.inflight, "queued": u.queue.n,
+        "displaced": u.queue.n_displaced, "max_inflight": u.admission.max_inflight,
+        "tenants": read_shares(&u.queue, names),
         "waiting": u.waiting.n, "waited": u.n_waited,
         "hedges": u.n_hedges, "hedges_won": u.n_hedges_won,
         "histograms": {
@@ -141,6 +143,15 @@ cdef str upstream_name(int index, tuple names):
 
 cdef str endpoint_url(int index, tuple names):
     return names[1][index] if index < len(names[1]) else ""
+
+
+cdef str tenant_name(int index, tuple names):
+    return names[2][index] if index < len(names[2]) else ""
+
+
+cdef str others(tuple names):
+    """The tenant of a row that stands for many."""
+    return "other" if len(names[2]) > 1 else ""
 
 
 cdef list read_leaving(Plane *p, list urls):
@@ -179,7 +190,8 @@ cdef list read_tokens(Stats *stats, tuple names):
         found.append({
             "upstream": "other" if is_rest else upstream_name(t.upstream, names),
             "model": "other" if is_rest else t.model[:t.model_len].decode("utf-8", "replace"),
-            "tenant": "", "prompt": t.prompt, "completion": t.completion, "cached": t.cached,
+            "tenant": others(names) if is_rest else tenant_name(t.tenant, names),
+            "prompt": t.prompt, "completion": t.completion, "cached": t.cached,
             "reasoning": t.reasoning,
         })
     return found
@@ -199,8 +211,7 @@ cdef dict read_plane(Plane *p, Stats *stats, tuple names):
         },
         "fds": {"downstream": p.counters.relays, "upstream": upstream_conns,
                 "listener": p.n_listeners},
-        "upstreams": [read_upstream(p.upstreams[i], names[0][i], names[1])
-                      for i in range(p.n_upstreams)],
+        "upstreams": [read_upstream(p.upstreams[i], names) for i in range(p.n_upstreams)],
         "leaving": read_leaving(p, names[1]),
         "requests": read_requests(stats, names),
         "tokens": read_tokens(stats, names),
@@ -226,7 +237,8 @@ cdef list read_spills(Stats *stats, tuple names):
             "endpoint": endpoint_url(s.endpoint, names),
             "model": "other" if row >= SPILL_NAMED
             else s.model[:s.model_len].decode("utf-8", "replace"),
-            "tenant": "", "exactness": exactness_name(s.exactness).decode(), "count": s.count,
+            "tenant": others(names) if row >= SPILL_NAMED else tenant_name(s.tenant, names),
+            "exactness": exactness_name(s.exactness).decode(), "count": s.count,
             "prompt_tokens": s.prompt, "completion_tokens": s.completion,
             "cached_tokens": s.cached, "reasoning_tokens": s.reasoning,
             "bytes_in": s.bytes_in, "bytes_out": s.bytes_out,
@@ -244,7 +256,7 @@ cdef dict read_record(const Record *r, tuple names):
         "connect_ns": r.connect_ns, "ttft_ns": r.ttft_ns, "total_ns": r.total_ns,
         "gap_mean_ns": r.gap_mean_ns, "gap_max_ns": r.gap_max_ns,
         "streamed": bool(r.is_streamed), "finish": FINISHES[r.finish],
-        "usage_by": USAGE_BY[r.usage_by], "tenant": "",
+        "usage_by": USAGE_BY[r.usage_by], "tenant": tenant_name(r.tenant, names),
         "trace_id": r.trace[:16].hex(), "span_id": r.span[:8].hex(),
         "parent_span_id": r.parent[:8].hex() if r.has_parent else "",
         "trace_sampled": bool(r.trace_flags & 1),

@@ -25,6 +25,7 @@ cdef struct Series:         # requests_total
 
 cdef struct TokenSeries:    # tokens_total
     uint16_t upstream
+    uint16_t tenant
     uint8_t model_len
     char model[64]
     uint64_t prompt

@@ -107,7 +107,7 @@ cdef TokenSeries *find_tokens(Stats *s, const Record *r) noexcept nogil:
         if t.upstream == ALL_OTHERS:
             return t
         if (
-            t.upstream == r.upstream and t.model_len == r.model_len
+            t.upstream == r.upstream and t.tenant == r.tenant and t.model_len == r.model_len
             and memcmp(t.model, r.model, r.model_len) == 0
         ):
             return t
@@ -117,6 +117,7 @@ cdef TokenSeries *find_tokens(Stats *s, const Record *r) noexcept nogil:
         t.upstream = ALL_OTHERS
         return t
     t.upstream = r.upstream
+    t.tenant = r.tenant
     t.model_len = r.model_len
     memcpy(t.model, r.model, r.model_len)
     return t

@@ -45,6 +45,10 @@ cdef enum Fault:            # why bytes were refused; http1.fault_status and fau
     FAULT_TRAILER
     FAULT_MODEL             # 404: no upstream serves it
     FAULT_DUPLICATE         # a singleton field occurs twice
+    FAULT_KEY               # 401: no API key, or one nobody knows
+    FAULT_KEY_MODEL         # 403: the key does not allow the model, or it cannot be told
+    FAULT_QUOTA_REQUESTS    # 429
+    FAULT_QUOTA_TOKENS      # 429
     FAULT_COUNT             # always last
 
 
@@ -70,6 +74,7 @@ cdef enum FieldId:          # the fields the proxy itself reads or rewrites
     FIELD_TRACEPARENT
     FIELD_AUTHORIZATION
     FIELD_X_API_KEY
+    FIELD_API_KEY
     FIELD_CONTENT_TYPE
     FIELD_CONTENT_ENCODING
     FIELD_ACCEPT_ENCODING

@@ -44,8 +44,8 @@ cdef Word[FIELD_ID_COUNT] NAMES = [
     b"", b"host", b"connection", b"content-length", b"transfer-encoding", b"te", b"trailer",
     b"upgrade", b"keep-alive", b"proxy-connection", b"http2-settings", b"expect",
     b"max-forwards", b"via", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host",
-    b"x-request-id", b"traceparent", b"authorization", b"x-api-key", b"content-type",
-    b"content-encoding", b"accept-encoding", b"date", b"server", b"retry-after",
+    b"x-request-id", b"traceparent", b"authorization", b"x-api-key", b"api-key",
+    b"content-type", b"content-encoding", b"accept-encoding", b"date", b"server", b"retry-after",
 ]
 cdef uint8_t[FIELD_ID_COUNT] NAME_LENS
 cdef uint8_t[SLOTS] SLOT_IDS
@@ -58,7 +58,7 @@ cdef uint8_t[8] METHOD_LENS
 
 
 cdef inline uint32_t slot_of(Cursor name, size_t n) noexcept nogil:
-    return <uint32_t>(n + fold(name[0]) * 7 + fold(name[n - 1]) * 23) & (SLOTS - 1)
+    return <uint32_t>(n + fold(name[0]) * 43 + fold(name[n - 1]) * 57) & (SLOTS - 1)
 
 
 cdef int fill_slots() except -1:

@@ -9,12 +9,15 @@ POST /-/drain  stop gracefully
 POST /-/endpoint?url=U&drain=true   send one endpoint nothing new; drain=false: again
 POST /-/reload read the configuration again; 400: it is wrong, 422: it needs a restart
 
+With admin.token every path but /healthz and /readyz asks for it.
+
 Law. Loopback is no wall against a browser: any page may post to it. What changes something is
 therefore refused to whoever sends Origin or Sec-Fetch-Site, which browsers do and tools do not.
 """
 
 from __future__ import annotations
 
+import hmac
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
@@ -45,8 +48,11 @@ class AdminSource(Protocol):
     async def reload_file(self) -> list[str]: ...
 
 
+#: What anybody may ask: probes have no token.
+OPEN = ("/healthz", "/readyz")
 LOG = logging.getLogger(__name__)
 SOURCE = web.AppKey("source", AdminSource)
+TOKEN: web.AppKey[Callable[[], str]] = web.AppKey("token")
 REGISTRY = web.AppKey("registry", CollectorRegistry)
 
 INDEX = """<!doctype html><html lang="en"><meta charset="utf-8"><title>zeroproxy</title>
@@ -63,8 +69,20 @@ INDEX = """<!doctype html><html lang="en"><meta charset="utf-8"><title>zeroproxy
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 
 
+def may_ask(request: web.Request) -> bool:
+    token = request.app[TOKEN]()
+    scheme, _, shown = request.headers.get("Authorization", "").partition(" ")
+    # As bytes: compare_digest takes no text beyond ASCII.
+    is_known = hmac.compare_digest(shown.strip().encode(errors="replace"), token.encode())
+    return not token or request.path in OPEN or (is_known and scheme.lower() == "bearer")
+
+
 async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     """What the handler says, or its failure as JSON."""
+    if not may_ask(request):
+        response = as_error("admin.token is asked for: Authorization: Bearer TOKEN", 401)
+        response.headers["WWW-Authenticate"] = "Bearer"
+        return response
     from_browser = "Origin" in request.headers or "Sec-Fetch-Site" in request.headers
     if from_browser and request.method not in ("GET", "HEAD"):
         return as_error("a browser may not do this", 403)
@@ -144,10 +162,12 @@ async def index(_: web.Request) -> web.Response:
     return web.Response(text=INDEX, content_type="text/html")
 
 
-def create_app(source: AdminSource) -> web.Application:
-    """The admin application over `source`; start it with AdminServer or any aiohttp runner."""
+def create_app(source: AdminSource, token: Callable[[], str] = lambda: "") -> web.Application:
+    """The admin application over `source`; start it with AdminServer or any aiohttp runner. `token`
+    says what callers must show; "": nothing."""
     app = web.Application(middlewares=[guard])
     app[SOURCE] = source
+    app[TOKEN] = token
     app[REGISTRY] = CollectorRegistry(auto_describe=False)
     app[REGISTRY].register(SnapshotCollector(source.snapshot))
     app.router.add_get("/", index)

@@ -9,7 +9,7 @@ by more than the labels show (an outcome's phase, the bytes of a model's name): 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -202,6 +202,39 @@ def pools(snapshot: Snapshot) -> Iterator[Metric]:
     yield waits
 
 
+def auth(snapshot: Snapshot) -> Iterator[Metric]:
+    found = snapshot.get("auth") or {}
+    yield CounterMetricFamily(
+        "zeroproxy_unknown_keys", "Requests without a known API key, answered 401",
+        found.get("unknown", 0),
+    )  # fmt: skip
+    labels = ("key", "tenant", "quota")
+    limit = GaugeMetricFamily("zeroproxy_quota_limit", "What may be taken a minute", labels=labels)
+    level = GaugeMetricFamily(
+        "zeroproxy_quota_level", "What may be taken now; a debt is below 0", labels=labels
+    )
+    refused = CounterMetricFamily(
+        "zeroproxy_quota_refused", "Requests that found it exhausted, answered 429", labels=labels
+    )
+    sums: dict[tuple[tuple[str, ...], str], float] = defaultdict(float)
+    for q in found.get("quotas", ()):
+        for name in ("per_minute", "level", "refused"):
+            sums[(q["key"], q["tenant"], q["quota"]), name] += q[name]
+    for (where, name), value in sums.items():
+        if name == "refused":
+            refused.add_metric(where, value)
+        else:
+            (level if name == "level" else limit).add_metric(where, value)
+    yield from (limit, level, refused)
+    if shared := found.get("shared"):
+        yield GaugeMetricFamily(
+            "zeroproxy_quota_shared_up", "1: Redis answers, quotas are shared", shared["connected"]
+        )
+        yield GaugeMetricFamily(
+            "zeroproxy_quota_proxies", "Proxies that share the quotas", shared["proxies"]
+        )
+
+
 def process(snapshot: Snapshot) -> Iterator[Metric]:
     c = snapshot["connections"]
     yield GaugeMetricFamily("zeroproxy_connections", "Open downstream connections", c["downstream"])
@@ -284,6 +317,7 @@ class SnapshotCollector(Collector):
         yield from endpoints(snapshot)
         yield from wellbeing(snapshot)
         yield from pools(snapshot)
+        yield from auth(snapshot)
         yield from process(snapshot)
         yield from reloads(snapshot)
         yield from metering(snapshot)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from aiohttp import web
 
 from zeroproxy.admin.app import AdminSource, create_app
@@ -11,9 +13,12 @@ from zeroproxy.errors import ListenError
 class AdminServer:
     """`start` binds and serves; `stop` closes. Raises ListenError with a sentence."""
 
-    def __init__(self, source: AdminSource, address: str) -> None:
+    def __init__(
+        self, source: AdminSource, address: str, token: Callable[[], str] = lambda: ""
+    ) -> None:
         self._address = address
-        self._runner = web.AppRunner(create_app(source), access_log=None, shutdown_timeout=1.0)
+        app = create_app(source, token)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         self.url = ""
 
     def _site(self) -> web.BaseSite:

@@ -17,6 +17,7 @@ import orjson
 
 from zeroproxy.config import Alias, Config, Metering, Upstream
 from zeroproxy.policy.addresses import Address
+from zeroproxy.policy.probe import headers_for
 
 NOTHING, AT_THE_END, WITH_EVERY_EVENT, EITHER_ALONE = 0, 1, 2, 3  # asked.Wish of the data plane
 TIMEOUT = 2.0  # seconds for one answer
@@ -74,17 +75,17 @@ def kind_in(answer: Any) -> str:
     return owner.lower() if isinstance(owner, str) else ""
 
 
-async def ask(address: Address) -> Any:
+async def ask(address: Address, api_key: str = "") -> Any:
     """The list of models of the server at `address`; None: it answered something else. Raises
     OSError, TimeoutError or aiohttp.ClientError if it does not answer."""
     connector = None
     if isinstance(address.target, str):
         connector = aiohttp.UnixConnector(address.target)
-    host = {"Host": address.authority.decode("latin-1")}
+    url, headers = address.base + "/v1/models", headers_for(address, api_key)
     timeout = aiohttp.ClientTimeout(total=TIMEOUT)
     async with (
         aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session,
-        session.get(address.base + "/v1/models", headers=host, allow_redirects=False) as response,
+        session.get(url, headers=headers, allow_redirects=False) as response,
     ):
         if response.status != 200:
             return None
@@ -155,7 +156,7 @@ class Backends:
         wait = RETRY_FIRST
         while True:
             try:
-                answer = await ask(member.address)
+                answer = await ask(member.address, self._key_for(member))
             except (OSError, TimeoutError, aiohttp.ClientError):
                 await asyncio.sleep(wait)
                 wait = min(2 * wait, RETRY_LAST)
@@ -165,6 +166,10 @@ class Backends:
             self._tell(member)
             self._list_models()
             return
+
+    def _key_for(self, member: Member) -> str:
+        mine = (u for u in self._upstreams if member.place[0] in {e.url for e in u.all_endpoints()})
+        return next((u.api_key for u in mine), "")
 
     def _lists(self) -> bool:
         """Whether the list of models is ours to give: several upstreams, or names of our own."""

@@ -102,7 +102,7 @@ class Rounds:
         self._health = health
         self._engine, self._say, self._kind_of = health.engine, health.say, health.kind_of
         self._settings = Settings()
-        self._preset = ""
+        self._preset = self._api_key = ""
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.standings: dict[int, Standing] = {}
@@ -110,6 +110,7 @@ class Rounds:
     def watch(self, upstream: Upstream, members: Iterable[Member]) -> None:
         """These are in force, and are to be asked like this."""
         self._settings, self._preset = upstream.health, upstream.preset
+        self._api_key = upstream.api_key
         known = self.standings
         self.standings = {m.index: known.get(m.index) or Standing(m) for m in members}
         for index in set(known) - set(self.standings):
@@ -249,7 +250,7 @@ class Rounds:
     async def _try(self, s: Standing, *, idle: bool) -> None:
         """A request of our own. One that is refused says nothing, so an endpoint with nothing to do
         gets the benefit of the doubt."""
-        status = await generate_one(s.member.address, TRIAL_TIMEOUT)
+        status = await generate_one(s.member.address, TRIAL_TIMEOUT, self._api_key)
         if status == 200 or (idle and 400 <= status < 500):
             s.silence.broken()
             self._settle(s, "")

@@ -45,11 +45,16 @@ def why(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno else str(error)
 
 
-def session_for(address: Address, timeout: float) -> aiohttp.ClientSession:
+def headers_for(address: Address, api_key: str = "") -> dict[str, str]:
+    bearer = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    return {"Host": address.authority.decode("latin-1"), **bearer}
+
+
+def session_for(address: Address, timeout: float, api_key: str = "") -> aiohttp.ClientSession:
     connector = aiohttp.UnixConnector(address.target) if isinstance(address.target, str) else None
     return aiohttp.ClientSession(
         address.base,
-        headers={"Host": address.authority.decode("latin-1")},
+        headers=headers_for(address, api_key),
         connector=connector,
         timeout=aiohttp.ClientTimeout(total=timeout),
         trust_env=False,
@@ -79,10 +84,10 @@ async def first_model(session: aiohttp.ClientSession) -> str:
         return ""
 
 
-async def generate_one(address: Address, timeout: float) -> int:
+async def generate_one(address: Address, timeout: float, api_key: str = "") -> int:
     """Status of a request for a single token of the first model; 0: no answer in time."""
     try:
-        async with session_for(address, timeout) as session:
+        async with session_for(address, timeout, api_key) as session:
             asked: dict[str, Any] = {
                 "model": await first_model(session),
                 "messages": [{"role": "user", "content": "1"}],

@@ -89,6 +89,7 @@ def words(upstream: Upstream) -> UpstreamWords:
         "hedge_after": upstream.hedge.after,
         "hedge_budget": upstream.hedge.budget,
         "breaker": breaker_words(upstream.breaker),
+        "api_key": upstream.api_key.encode(),
     }
 
 

@@ -20,16 +20,24 @@ from msgspec.structs import replace
 
 from zeroproxy._fast.engine import Engine
 from zeroproxy.config import Config
+from zeroproxy.config_files import resolve
 from zeroproxy.config_load import show
 from zeroproxy.config_rules import check_together
 from zeroproxy.errors import ConfigError, ReloadError, ZeroproxyError, one_line
 from zeroproxy.metering.flusher import Sink
 from zeroproxy.metering.jsonl import open_sink
+from zeroproxy.policy.shares import need_redis
 from zeroproxy.server.descriptors import limits_in_force
 from zeroproxy.server.members import Members, resolve_all
 
 #: Keys that may change while exchanges run, and all below them; docs/reload.md is this list.
 LIVE = (
+    "admin.token",
+    "admin.token_file",
+    "auth.forward",
+    "auth.key",
+    "auth.keys_file",
+    "auth.shared",
     "limits",
     "log.access",
     "metering.continuous_usage",
@@ -38,6 +46,8 @@ LIVE = (
     "server.trust_forwarded",
     "server.via",
     "upstream.admission",
+    "upstream.api_key",
+    "upstream.api_key_file",
     "upstream.balance",
     "upstream.breaker",
     "upstream.dns_ttl",
@@ -119,6 +129,9 @@ class Running(Protocol):
     def watch(self) -> None:
         """The set of endpoints, or what is asked of them, has changed."""
 
+    def admit_keys(self) -> None:
+        """Those of the configuration may ask from now on, and nobody else."""
+
     def look(self) -> None:
         """Let the engine do what has become possible."""
 
@@ -199,6 +212,12 @@ class Reloader:
     async def _reload(self, config: Config) -> list[str]:
         running = self._running
         check(config)
+        try:
+            config = await asyncio.to_thread(resolve, config)
+            if config.auth is not None and config.auth.shared.url:
+                await asyncio.to_thread(need_redis)
+        except ZeroproxyError as error:
+            raise ReloadError(one_line(str(error))) from None
         changed = plan(running.config, config)
         assert running.engine is not None and running.members is not None
         try:
@@ -220,6 +239,7 @@ class Reloader:
             via=config.server.via, trust_forwarded=config.server.trust_forwarded
         )
         running.config = config
+        running.admit_keys()
         running.watch()
         running.look()
         await running.log_to(sink)

@@ -20,13 +20,16 @@ from zeroproxy._fast.engine import MORE, NEWS, Engine
 from zeroproxy._version import __version__
 from zeroproxy.admin.server import AdminServer
 from zeroproxy.config import Config
+from zeroproxy.config_files import resolve
 from zeroproxy.config_load import load_config
 from zeroproxy.errors import ZeroproxyError
 from zeroproxy.metering.flusher import Sink
 from zeroproxy.policy.backend import Backends
 from zeroproxy.policy.health import Health
 from zeroproxy.policy.readiness import Readiness
+from zeroproxy.policy.shares import Shares, need_redis
 from zeroproxy.server.descriptors import limits_in_force
+from zeroproxy.server.keys import put_in_force
 from zeroproxy.server.listener import Bound, bind_all
 from zeroproxy.server.members import Members, resolve_all
 from zeroproxy.server.names import Names
@@ -57,6 +60,7 @@ class Worker:
         self.metering: Metering | None = None
         self.backends: Backends | None = None
         self.health: Health | None = None
+        self.shares: Shares | None = None
         self.drain_asked = asyncio.Event()
         self._was_warm = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -71,11 +75,16 @@ class Worker:
     async def _start(self) -> None:
         self._loop = asyncio.get_running_loop()
         try:
+            self.config = await asyncio.to_thread(resolve, self.config)
+            if self.config.auth is not None and self.config.auth.shared.url:
+                await asyncio.to_thread(need_redis)
             addresses = await resolve_all(self.config)
             self.bound = bind_all(self.config.listens())
             self.engine = self._make_engine()
+            self.shares = Shares(self.engine, say)
             self.members = Members(self.engine)
             self.members.fill(self.config, addresses)
+            self.admit_keys()
             self.backends = Backends(self.engine)
             self.health = Health(self.engine, say, self._kind_of)
             self.health.changed = self.look
@@ -106,6 +115,11 @@ class Worker:
                 [(u, self.members.group(k)) for k, u in enumerate(self.config.upstream)]
             )
 
+    def admit_keys(self) -> None:
+        """Those of the configuration may ask from now on, and nobody else."""
+        assert self.engine is not None and self.shares is not None
+        self.shares.watch(self.config.auth, put_in_force(self.engine, self.config.auth))
+
     def _kind_of(self, url: str) -> str:
         """What server it is, as far as it has said."""
         return self.backends.kinds.get(url, "") if self.backends is not None else ""
@@ -125,7 +139,9 @@ class Worker:
 
     async def _start_admin(self) -> None:
         if self.config.admin.listen:
-            self.admin = AdminServer(self, self.config.admin.listen)
+            self.admin = AdminServer(
+                self, self.config.admin.listen, lambda: self.config.admin.token
+            )
             await self.admin.start()
 
     def look(self) -> None:
@@ -169,6 +185,8 @@ class Worker:
             found["metering"] = self.metering.state()
         if self.backends is not None:
             found["backends"] = dict(self.backends.kinds)
+        if self.shares is not None:
+            found["auth"]["shared"] = self.shares.state()
         return found
 
     def ready(self) -> tuple[bool, list[str]]:
@@ -248,6 +266,8 @@ class Worker:
             await self.backends.stop()
         if self.health is not None:
             await self.health.stop()
+        if self.shares is not None:
+            await self.shares.stop()
         if self.engine is not None:
             if self._loop is not None:
                 self._loop.remove_reader(self.engine.fileno())

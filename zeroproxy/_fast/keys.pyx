@@ -1,0 +1,153 @@
+"""API keys: which one a text is, and what its quotas still hold.
+
+Law 1. A key is known by its SHA-256 alone. Where the search begins is read from the digest, which
+       nobody can choose; each comparison takes the same time for any two digests.
+Law 2. A quota is a bucket: it begins full, holds a minute's worth and fills evenly. A request takes
+       one at its head. Tokens are known at the end and taken then: the level may fall below zero,
+       and nobody is let in before it has risen above.
+Law 3. A leased quota does not fill by itself: its level is what was granted, less what was taken
+       since that was worked out.
+"""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcmp
+
+from zeroproxy._fast.clock cimport NS_PER_S
+from zeroproxy._fast.key_types cimport (
+    DIGEST,
+    KEY_MAX,
+    QUOTA_COUNT,
+    QUOTA_REQUESTS,
+    QUOTA_TOKENS,
+    ApiKey,
+    Keyring,
+    Quota,
+)
+
+
+cdef extern from "sha256.h" nogil:
+    void zp_sha256(const void *at, size_t len, uint8_t *out) noexcept
+    bint zp_same32(const uint8_t *a, const uint8_t *b) noexcept
+
+cdef enum:
+    WAIT_MAX = 86400        # seconds: what Retry-After says at most
+
+
+cdef void sha256(const char *at, size_t len, uint8_t *out) noexcept nogil:
+    zp_sha256(at, len, out)
+
+
+cdef uint32_t key_place(const uint8_t *digest) noexcept nogil:
+    """Where in the table the search for it begins; to be masked."""
+    return <uint32_t>digest[0] | <uint32_t>digest[1] << 8 | <uint32_t>digest[2] << 16 \
+        | <uint32_t>digest[3] << 24
+
+
+cdef ApiKey *key_find(const Keyring *ring, const char *at, size_t len) noexcept nogil:
+    """The key in force whose text this is; NULL: there is none."""
+    cdef uint8_t[DIGEST] digest
+    cdef uint32_t k
+    cdef ApiKey *found
+    if len == 0 or len > KEY_MAX or ring.table == NULL:
+        return NULL
+    zp_sha256(at, len, digest)
+    k = key_place(digest) & ring.mask
+    while ring.table[k] != NULL:
+        found = ring.table[k]
+        if zp_same32(found.digest, digest):
+            return found
+        k = (k + 1) & ring.mask
+    return NULL
+
+
+cdef bint key_allows(const ApiKey *k, const char *model, size_t len) noexcept nogil:
+    cdef uint32_t i
+    for i in range(k.n_models):
+        if k.models[i].len == len and memcmp(k.models[i].name, model, len) == 0:
+            return 1
+    return k.n_models == 0
+
+
+# ---------------------------------------------------------------- quotas
+
+
+cdef void quota_fill(Quota *q, uint64_t now_ns) noexcept nogil:
+    if not q.is_leased and now_ns > q.filled_ns:
+        q.level += <double>(now_ns - q.filled_ns) * q.speed / (60.0 * NS_PER_S)
+        q.filled_ns = now_ns
+        if q.level > q.cap:
+            q.level = q.cap
+
+
+cdef void quota_begin(Quota *q, double rate, uint64_t now_ns) noexcept nogil:
+    """Another rate, from now on; what is in the bucket stays, as far as it holds it."""
+    cdef bint is_new = q.rate == 0
+    if q.rate == rate:
+        return
+    quota_fill(q, now_ns)
+    q.rate = q.speed = q.cap = rate
+    q.filled_ns = now_ns
+    q.is_leased = 0
+    if is_new or q.level > rate:
+        q.level = rate
+
+
+cdef void quota_share(Quota *q, double speed, double cap, uint64_t now_ns) noexcept nogil:
+    """Fill by yourself, at this speed."""
+    quota_fill(q, now_ns)
+    q.filled_ns = now_ns
+    q.is_leased = 0
+    q.speed = speed
+    q.cap = cap
+    if q.level > cap:
+        q.level = cap
+
+
+cdef void quota_grant(Quota *q, double speed, double level, uint64_t used) noexcept nogil:
+    """`level` was granted when `used` was all that had been taken."""
+    q.is_leased = 1
+    q.speed = speed
+    q.level = level - <double>(q.used - used)
+
+
+cdef int key_take(ApiKey *k, uint64_t now_ns) noexcept nogil:
+    """Let one request in: QUOTA_COUNT, or the quota that is exhausted."""
+    cdef Quota *requests = &k.quotas[<int>QUOTA_REQUESTS]
+    cdef Quota *tokens = &k.quotas[<int>QUOTA_TOKENS]
+    k.was_used = 1
+    quota_fill(requests, now_ns)
+    quota_fill(tokens, now_ns)
+    if requests.rate and requests.level < 1:
+        requests.n_refused += 1
+        return QUOTA_REQUESTS
+    if tokens.rate and tokens.level <= 0:
+        tokens.n_refused += 1
+        return QUOTA_TOKENS
+    requests.used += 1
+    if requests.rate:
+        requests.level -= 1
+    return QUOTA_COUNT
+
+
+cdef void key_charge(ApiKey *k, int64_t tokens, uint64_t now_ns) noexcept nogil:
+    """What an exchange has cost in the end."""
+    cdef Quota *q = &k.quotas[<int>QUOTA_TOKENS]
+    if tokens <= 0:
+        return
+    k.was_used = 1
+    quota_fill(q, now_ns)
+    q.used += <uint64_t>tokens
+    if q.rate:
+        q.level -= <double>tokens
+
+
+cdef int key_wait(const ApiKey *k, int which) noexcept nogil:
+    """Whole seconds until this quota lets somebody in, if nobody else takes from it."""
+    cdef const Quota *q = &k.quotas[which]
+    cdef double lacks = (1.0 if which == QUOTA_REQUESTS else 0.0) - q.level
+    cdef double seconds
+    if lacks < 0 or q.speed <= 0:
+        return 1
+    seconds = lacks * 60.0 / q.speed
+    return <int>WAIT_MAX if seconds >= WAIT_MAX else <int>seconds + 1
