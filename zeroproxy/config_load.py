@@ -25,7 +25,6 @@ from zeroproxy.toml_lines import Lines
 #: Keys of the contract whose feature is not in this version: what they would be, and the value
 #: that asks for nothing and is therefore accepted (None: any value asks for something).
 NOT_YET: dict[str, tuple[str, Any]] = {
-    "server.tls": ("TLS listeners", None),
     # An empty [auth] would look like a closed door: refused whatever it says.
     "auth": ("API keys", None),
 }

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 
 from zeroproxy.config_base import Base, Name, Seconds, Weight
+from zeroproxy.config_tls import UpstreamTls
 
 PresetName = Literal[
     "", "vllm", "tgi", "sglang", "llamacpp", "fastchat", "ollama", "ktransformers", "openai"
@@ -16,7 +17,7 @@ PresetName = Literal[
 class Endpoint(Base, frozen=True):
     """One address of an upstream; in TOML a URL string or {url, weight}."""
 
-    #: "http://HOST:PORT" or "unix:/path".
+    #: "http://HOST:PORT", "https://HOST:PORT" or "unix:/path".
     url: str
     #: Share of traffic relative to the other endpoints.
     weight: Weight = 1
@@ -158,10 +159,15 @@ class Upstream(Base, frozen=True):
     admission: Admission = field(default_factory=Admission)
     timeouts: Timeouts = field(default_factory=Timeouts)
     retry: Retry = field(default_factory=Retry)
+    tls: UpstreamTls = field(default_factory=UpstreamTls)
 
     def all_models(self) -> tuple[Alias, ...]:
         """The models as structs; a plain name serves itself."""
         return tuple(Alias(name=m, serves=m) if isinstance(m, str) else m for m in self.models)
+
+    def is_secure(self) -> bool:
+        """Whether any endpoint is https://."""
+        return any(e.url.startswith("https://") for e in self.all_endpoints())
 
     def all_endpoints(self) -> tuple[Endpoint, ...]:
         """The endpoints as structs, strings given a weight of 1."""

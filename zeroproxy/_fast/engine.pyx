@@ -10,6 +10,7 @@
                              whether a breaker has moved
     set_endpoint(i, ...)     the words policy writes: up, draining, weight, wish
     set_pool(i, ...)         how its idle conns live, and how many are kept warm
+    set_tls(context, ...)    of the listeners, or of an upstream's https:// endpoints
     drain(), close_all()     every exchange its conn's last; then cut what still runs
     set_tracing(share)       make spans
     snapshot()               counters, gauges, histograms, as plain dicts
@@ -59,6 +60,7 @@ from zeroproxy._fast.sock cimport EPOLLET, EPOLLIN
 from zeroproxy._fast.stats cimport Stats
 from zeroproxy._fast.timer cimport timer_disarm, timer_init, wheel_close, wheel_init, wheel_run
 from zeroproxy._fast.timer cimport wheel_sync
+from zeroproxy._fast.tls_setup cimport Context, tls_name, tls_use
 from zeroproxy._fast.types cimport BLOCK_LARGE, SLACK
 
 IS_DEBUG = bool(ZP_DEBUG)
@@ -201,15 +203,35 @@ cdef class Engine:
         self.p.now_ns = clock_monotonic_ns()
         admit_waiting(self.p, u)
 
+    def set_tls(self, Context context, *, upstream=None, bytes server_name=b""):
+        """Conns opened from now on: those accepted on TCP, or with `upstream` (an index) those to
+        its https:// endpoints, whose idle conns go. None: in the clear, for listeners only."""
+        cdef Upstream *u
+        cdef uint32_t i
+        if upstream is None:
+            tls_use(&self.p.tls, context)
+            return
+        u = self.upstream_at(upstream)
+        if context is None:
+            raise ValueError("endpoints that are https:// cannot do without")
+        tls_name(u, server_name)
+        tls_use(&u.tls, context)
+        for i in range(u.n_endpoints):
+            if u.endpoints[i].tls_name[0]:
+                endpoint_drop_idle(self.p, u.endpoints[i])
+
     cdef Upstream *upstream_at(self, index) except NULL:
         if not 0 <= index < self.p.n_upstreams:
             raise IndexError(f"no upstream {index}")
         return self.p.upstreams[index]
 
     def add_endpoint(self, index, spec):
-        """`spec`: (url, sockaddr bytes, authority bytes, weight, words of set_pool). Returns its
-        index: the one it had before if it was removed and has the same address."""
+        """`spec`: (url, sockaddr bytes, authority bytes, weight, words of set_pool, and for TLS its
+        host as bytes). Returns its index: the one it had before if it was removed and has the same
+        address."""
         cdef Upstream *u = self.upstream_at(index)
+        if len(spec) > 5 and spec[5] and u.tls == NULL:
+            raise ValueError("set_tls comes first")
         cdef Endpoint *e = roster_add_endpoint(self.p, u, spec, self.names[1])
         self.set_endpoint(e.index, weight=spec[3])
         self.set_pool(e.index, **spec[4])

@@ -11,12 +11,15 @@ from libc.stdint cimport uint32_t, uint64_t
 from zeroproxy._fast.answer cimport refuse_politely
 from zeroproxy._fast.clock cimport NS_PER_MS
 from zeroproxy._fast.conn cimport (
+    CONNECT_MORE,
     RECV_EMPTY,
+    conn_close,
     conn_finish_connect,
     conn_flush,
     conn_is_backed_up,
     conn_note,
     conn_recv,
+    conn_shut,
     conn_watch,
 )
 from zeroproxy._fast.deadline cimport arm, deadline
@@ -57,6 +60,7 @@ from zeroproxy._fast.sock cimport (
     socklen_t,
 )
 from zeroproxy._fast.timer cimport timer_arm
+from zeroproxy._fast.tls cimport tls_fault, tls_open
 from zeroproxy._fast.tunnel cimport pump_tunnel
 from zeroproxy._fast.types cimport (
     BLAME_DOWNSTREAM,
@@ -67,6 +71,7 @@ from zeroproxy._fast.types cimport (
     CAUSE_REFUSED,
     CAUSE_RESET,
     CAUSE_TIMEOUT,
+    CAUSE_TLS,
     IN_CONNECTED,
     IN_CUT,
     IN_DRAINED,
@@ -128,6 +133,7 @@ cdef void linger(Plane *p, Relay *r) noexcept nogil:
     """Drop what still arrives until the caller has read the answer and closed."""
     cdef int budget = 16
     cdef ssize_t n
+    conn_shut(&r.down)
     while r.down.may_read:
         if budget == 0:
             relay_later(p, r)
@@ -182,6 +188,7 @@ cdef void on_upstream(void *plane, void *owner, uint32_t events) noexcept nogil:
     cdef Conn *c = <Conn *>owner
     cdef Relay *r = <Relay *>c.owner
     cdef Upstream *u
+    cdef int failure
     conn_note(c, events)
     if r == NULL:
         u = c.endpoint.upstream
@@ -189,8 +196,11 @@ cdef void on_upstream(void *plane, void *owner, uint32_t events) noexcept nogil:
         wake_waiting(p, u)
         return
     if c.connecting:
-        if conn_finish_connect(c):
-            lose_attempt(p, r, CAUSE_REFUSED)
+        failure = conn_finish_connect(c)
+        if failure == CONNECT_MORE:
+            return
+        if failure:
+            lose_attempt(p, r, CAUSE_TLS if tls_fault(c) else CAUSE_REFUSED)
             return
         feed(p, r, IN_CONNECTED)
     if r.phase == PHASE_RELAYING and not conn_is_backed_up(c):
@@ -224,6 +234,10 @@ cdef bint adopt(Plane *p, int fd, const Listener *l, const sockaddr_storage *fro
         return 0
     if not l.is_unix:
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
+    if p.tls != NULL and not l.is_unix and not tls_open(p, &r.down, p.tls, NULL):
+        conn_close(p, &r.down)
+        relay_release(p, r)
+        return 0
     tell_peer(r, from_)
     r.down.since_ns = p.now_ns
     p.counters.accepted += 1
@@ -265,7 +279,8 @@ cdef void relay_accept(Plane *p, uint32_t listener) noexcept nogil:
             return
         if p.counters.relays >= p.limits.connections:
             p.counters.refused += 1
-            refuse_politely(p, fd)
+            if p.tls == NULL or l.is_unix:
+                refuse_politely(p, fd)
             close(fd)
         elif not adopt(p, fd, l, &from_):
             starve(p, l)

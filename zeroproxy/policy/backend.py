@@ -17,6 +17,7 @@ import orjson
 
 from zeroproxy.config import Alias, Config, Metering, Upstream
 from zeroproxy.policy.addresses import Address
+from zeroproxy.policy.probe import session_for
 
 NOTHING, AT_THE_END, WITH_EVERY_EVENT, EITHER_ALONE = 0, 1, 2, 3  # asked.Wish of the data plane
 TIMEOUT = 2.0  # seconds for one answer
@@ -77,14 +78,11 @@ def kind_in(answer: Any) -> str:
 async def ask(address: Address) -> Any:
     """The list of models of the server at `address`; None: it answered something else. Raises
     OSError, TimeoutError or aiohttp.ClientError if it does not answer."""
-    connector = None
-    if isinstance(address.target, str):
-        connector = aiohttp.UnixConnector(address.target)
-    host = {"Host": address.authority.decode("latin-1")}
-    timeout = aiohttp.ClientTimeout(total=TIMEOUT)
     async with (
-        aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session,
-        session.get(address.base + "/v1/models", headers=host, allow_redirects=False) as response,
+        session_for(address, TIMEOUT) as session,
+        session.get(
+            "/v1/models", allow_redirects=False, server_hostname=address.server_name
+        ) as response,
     ):
         if response.status != 200:
             return None

@@ -1,0 +1,33 @@
+"""The tests of the relay once more, through TLS: down, up, and both."""
+
+import pytest
+
+from tests.support.certificates import certificates
+from tests.support.script import MAKE
+from tests.support.tls_script import TlsScript
+from zeroproxy._fast.tls_setup import Context
+
+# ruff: noqa: F403
+from tests.relay.test_life import *
+from tests.relay.test_endings import *
+from tests.relay.test_refusals import *
+from tests.relay.test_editing import *
+
+
+def tls_of(side: str) -> dict:
+    c = certificates()
+    tls = {}
+    if side != "up":
+        tls["server"] = Context.server(cert=c.server.cert, key=c.server.key)
+        tls["caller"] = c.authority.client()
+    if side != "down":
+        tls["client"] = Context.client(ca=c.authority.ca)
+        tls["endpoint"] = c.server.server()
+    return tls
+
+
+@pytest.fixture(autouse=True, params=["down", "up", "both"])
+def through_tls(request):
+    MAKE.append(lambda *words: TlsScript(*words, tls_of(request.param)))
+    yield
+    MAKE.pop()
