@@ -12,6 +12,16 @@ from tests.relay.test_life import *
 from tests.relay.test_endings import *
 from tests.relay.test_refusals import *
 from tests.relay.test_editing import *
+from tests.relay.test_pools import *
+from tests.relay.test_caps import *
+from tests.relay.test_tunnel import *
+from tests.relay.test_warm import *
+from tests.relay.test_races import *
+from tests.relay.test_time import *
+
+
+# A caller above the cap is answered in the clear, or not at all: test_tls.py.
+del test_above_the_cap_a_caller_gets_a_polite_503
 
 
 def tls_of(side: str) -> dict:

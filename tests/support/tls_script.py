@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import ssl
@@ -75,12 +76,19 @@ class TlsPeer(Peer):
             found = self.obj.read(n)
         except ssl.SSLWantReadError:
             return None
+        except ssl.SSLZeroReturnError:
+            found = b""
         except ssl.SSLEOFError:
             return b""
         self.clean_end = found == b""
         return found
 
     # ------------------------------------------------------------ the verbs
+
+    def put(self, data: bytes) -> int:
+        sent = self.obj.write(data)
+        self.push()
+        return sent
 
     def send(self, data: bytes) -> None:
         for at in range(0, len(data), PIECE):
@@ -118,12 +126,12 @@ class TlsPeer(Peer):
             return True
 
     def say_end(self) -> None:
-        """close_notify."""
-        try:
-            self.obj.unwrap()
-        except ssl.SSLError:
-            pass
-        self.push()
+        """close_notify; session tickets are taken before, or closing over them sends a RST."""
+        with contextlib.suppress(ConnectionError):
+            self.pull()
+            with contextlib.suppress(ssl.SSLError):
+                self.obj.unwrap()
+            self.push()
 
     def finish(self) -> None:
         self.say_end()
