@@ -26,6 +26,7 @@ PYTHON = [
         "errors",
         "presets",
         "config_base",
+        "config_tls",
         "config_upstream",
         "config_metering",
         "config",

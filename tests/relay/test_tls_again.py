@@ -2,23 +2,22 @@
 
 import pytest
 
+from tests.relay.test_caps import *
+from tests.relay.test_editing import *
+from tests.relay.test_endings import *
+
+# ruff: noqa: F403, F821
+from tests.relay.test_life import *
+from tests.relay.test_pools import *
+from tests.relay.test_races import *
+from tests.relay.test_refusals import *
+from tests.relay.test_time import *
+from tests.relay.test_tunnel import *
+from tests.relay.test_warm import *
 from tests.support.certificates import certificates
 from tests.support.script import MAKE
 from tests.support.tls_script import TlsScript
 from zeroproxy._fast.tls_setup import Context
-
-# ruff: noqa: F403
-from tests.relay.test_life import *
-from tests.relay.test_endings import *
-from tests.relay.test_refusals import *
-from tests.relay.test_editing import *
-from tests.relay.test_pools import *
-from tests.relay.test_caps import *
-from tests.relay.test_tunnel import *
-from tests.relay.test_warm import *
-from tests.relay.test_races import *
-from tests.relay.test_time import *
-
 
 # A caller above the cap is answered in the clear, or not at all: test_tls.py.
 del test_above_the_cap_a_caller_gets_a_polite_503

@@ -6,9 +6,12 @@ import contextlib
 import select
 import socket
 import ssl
+from contextlib import contextmanager
 from typing import Any
 
-from tests.support.script import Peer, Script
+from tests.support.certificates import certificates
+from tests.support.script import Peer, Script, ok, post
+from zeroproxy._fast.tls_setup import Context
 
 PIECE = 16384
 
@@ -189,3 +192,48 @@ class TlsScript(Script):
     def demand_zero(self) -> None:
         super().demand_zero()
         assert self.engine.snapshot()["tls"]["open"] == 0
+
+
+def down(highest=None, **words):
+    c = certificates()
+    return {
+        "server": Context.server(cert=c.server.cert, key=c.server.key, **words),
+        "caller": c.authority.client(highest=highest),
+    }
+
+
+def up(pair=None, highest=None, **words):
+    c = certificates()
+    words.setdefault("ca", c.authority.ca)
+    return {
+        "client": Context.client(**words),
+        "endpoint": (pair or c.server).server(highest=highest),
+    }
+
+
+@contextmanager
+def play(tls, *, limits=None, endpoints=1, **upstream):
+    script = TlsScript(limits or {}, upstream, endpoints, tls)
+    try:
+        yield script
+    finally:
+        script.close()
+    script.demand_zero()
+
+
+def exchange(script, request=None, answer=None):
+    d = script.downstream()
+    d.send(request or post())
+    u = script.upstream()
+    found = u.receive()
+    u.send(answer or ok())
+    return found, d.receive()
+
+
+def said(script):
+    """What the one endpoint is said to be refused for."""
+    return script.engine.snapshot()["upstreams"][0]["endpoints"][0]["tls"]
+
+
+def tls_counters(script):
+    return script.engine.snapshot()["tls"]

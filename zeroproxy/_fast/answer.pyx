@@ -99,7 +99,7 @@ cdef const char *upstream_text(const Relay *r) noexcept nogil:
     if r.cause == CAUSE_REFUSED:
         return b"the inference server refused the connection"
     if r.cause == CAUSE_TLS:
-        return b"no TLS with the inference server: its certificate, ours, or the protocol is refused"
+        return b"no TLS with the inference server: a certificate or the protocol is refused"
     if r.cause == CAUSE_RESET:
         return b"the inference server reset the connection"
     if r.cause == CAUSE_CLOSED:

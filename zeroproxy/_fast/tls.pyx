@@ -36,7 +36,6 @@ from zeroproxy._fast.tls_types cimport (
     TLS_FAULT_ALERT,
     TLS_FAULT_CERTIFICATE,
     TLS_FAULT_CLOSED,
-    TLS_FAULT_NONE,
     TLS_FAULT_PLAIN,
     TLS_FAULT_PROTOCOL,
     LibSsl,
