@@ -201,7 +201,7 @@ cdef bint tls_open(Plane *p, Conn *c, void *ctx, const char *name) noexcept nogi
 cdef void tls_close(Conn *c) noexcept nogil:
     """Say the end if that is due, and give everything back. The descriptor stays."""
     cdef Tls *t = <Tls *>c.tls
-    if t.shaking:
+    if t.shaking == 2:
         t.counters.failed[c.is_upstream][<int>TLS_FAULT_ABANDONED] += 1
     elif not c.broken and not c.shut and not c.saw_fin:
         tls_say_end(c)
@@ -303,6 +303,7 @@ cdef TlsStep tls_handshake(Conn *c) noexcept nogil:
     cdef int n
     if not t.shaking:
         return TLS_FAILED if t.has_failed else TLS_DONE
+    t.shaking = 2
     lib.ERR_clear_error()
     n = lib.SSL_do_handshake(t.ssl)
     if n == 1:

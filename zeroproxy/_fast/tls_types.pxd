@@ -97,7 +97,7 @@ cdef struct TlsNote:        # what the last handshake that failed said
 cdef struct Tls:            # of one conn
     void *ssl               # owned
     TlsCounters *counters   # borrowed from the plane
-    uint8_t shaking         # the handshake is under way
+    uint8_t shaking         # the handshake is 1: to come, 2: under way, 0: over
     uint8_t may_recv        # the socket's own readiness: Conn.may_read speaks of decrypted bytes
     uint8_t may_send
     uint8_t at_eof          # recv has said so
