@@ -17,6 +17,6 @@ def tls_words(folder: Path, wanted: bool) -> dict[str, str]:
     return {
         "zeroproxy_tls": f'[server.tls]\ncert = "{cert}"\nkey = "{key}"\n',
         "nginx_ssl": " ssl",
-        "nginx_tls": f"ssl_certificate {cert}; ssl_certificate_key {key};",
+        "nginx_tls": f"ssl_protocols TLSv1.3; ssl_certificate {cert}; ssl_certificate_key {key};",
         "haproxy_tls": f" ssl crt {both} alpn http/1.1",
     }
