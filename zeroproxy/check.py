@@ -10,25 +10,29 @@ import asyncio
 import ipaddress
 import os
 import sys
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from zeroproxy.config import AnySink, Config, Upstream
 from zeroproxy.config_files import resolve as resolve_files
 from zeroproxy.config_load import load_config
-from zeroproxy.errors import ConfigError, ListenError, ZeroproxyError
+from zeroproxy.errors import ConfigError, ListenError, TlsError, ZeroproxyError
 from zeroproxy.metering.ledger import Ledger
 from zeroproxy.metering.outbox import without
-from zeroproxy.policy.addresses import resolve
+from zeroproxy.policy.addresses import Secure, resolve
 from zeroproxy.policy.probe import get_status, why
 from zeroproxy.policy.readiness import TIMEOUT
 from zeroproxy.policy.shares import need_redis
 from zeroproxy.server.descriptors import connection_cap, raise_limit
 from zeroproxy.server.listener import bind
 from zeroproxy.server.sinks import make_sink, name_of
+from zeroproxy.server.tls import prepare_server, prepare_upstream
 
 # Fewer connections than this, and a busy day ends in 503.
 FEW_CONNECTIONS = 1024
+# A certificate that ends sooner should have been renewed by now.
+FEW_DAYS = 14
 
 
 @dataclass
@@ -127,9 +131,42 @@ def check_sink(found: Findings, config: AnySink) -> None:
         sink.close()
 
 
-async def check_endpoint(found: Findings, key: str, url: str, path: str) -> None:
+def check_certificate(found: Findings, config: Config) -> None:
+    """The files of server.tls: whether they fit, and how long they are good."""
+    tls = config.server.tls
     try:
-        address = await resolve(url)
+        expires = prepare_server(tls).context.expires
+    except (TlsError, OSError) as error:
+        found.fail("server.tls", str(error))
+        return
+    days = ((expires or 0) - time.time()) / 86400
+    until = time.strftime("%Y-%m-%d", time.gmtime(expires))
+    if days <= 0:
+        found.warn("server.tls", f"{tls.cert} has expired on {until}: callers will refuse it")
+    elif days < FEW_DAYS:
+        found.warn("server.tls", f"{tls.cert} expires on {until}, in {days:.0f} days")
+    else:
+        found.ok("server.tls", f"{tls.cert} fits its key and is valid until {until}")
+
+
+def secure_for(found: Findings, upstream: Upstream) -> Secure | None:
+    """How its https:// endpoints are asked; None: they cannot be."""
+    try:
+        half = prepare_upstream(upstream.tls)
+    except (TlsError, OSError) as error:
+        found.fail(f"upstream {upstream.name} tls", str(error))
+        return None
+    assert half.asks is not None
+    if not upstream.tls.verify:
+        found.warn(f"upstream {upstream.name} tls", "verify is false: anybody may answer")
+    return Secure(half.asks, half.name)
+
+
+async def check_endpoint(
+    found: Findings, key: str, url: str, path: str, secure: Secure | None
+) -> None:
+    try:
+        address = replace(await resolve(url), secure=secure)
     except ConfigError as error:
         found.fail(key, str(error))
         return
@@ -155,9 +192,12 @@ async def check_upstream(found: Findings, upstream: Upstream) -> None:
     each = [Findings() for _ in upstream.endpoints]
     key = f"upstream {upstream.name}"
     path = upstream.health.path or "/health"
+    secure = secure_for(found, upstream) if upstream.is_secure() else None
+    if upstream.is_secure() and secure is None:
+        return
     await asyncio.gather(
         *(
-            check_endpoint(one, key, endpoint.url, path)
+            check_endpoint(one, key, endpoint.url, path, secure)
             for one, endpoint in zip(each, upstream.all_endpoints(), strict=True)
         )
     )
@@ -210,6 +250,8 @@ async def examine(config: Config) -> Findings:
     if config.admin.listen:
         check_listen(found, "admin.listen", config.admin.listen)
     check_doors(found, config)
+    if config.server.tls.cert:
+        check_certificate(found, config)
     check_descriptors(found, config)
     if config.log.access:
         check_log(found, config.log.access)

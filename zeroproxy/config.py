@@ -4,7 +4,7 @@ Law 1. The names are a contract (conf/reference.toml shows them all): keys are a
 Law 2. A default is what an operator who never heard of the key would want; its precedent is named.
 Law 3. A key whose feature this version does not have is refused, never silently accepted.
 Times are seconds; 0 means no limit unless a key says otherwise. Parts: config_base.py,
-config_upstream.py, config_metering.py, config_auth.py. Reading: config_load.py.
+config_upstream.py, config_tls.py, config_metering.py, config_auth.py. Reading: config_load.py.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from zeroproxy.config_metering import (
     ToRedis,
     kind_of,
 )
+from zeroproxy.config_tls import ServerTls, UpstreamTls
 from zeroproxy.config_upstream import (
     Admission,
     Alias,
@@ -62,12 +63,14 @@ __all__ = [
     "PresetName",
     "Retry",
     "Server",
+    "ServerTls",
     "Shared",
     "Timeouts",
     "ToJsonl",
     "ToPostgres",
     "ToRedis",
     "Upstream",
+    "UpstreamTls",
     "kind_of",
 ]
 
@@ -85,6 +88,7 @@ class Server(Base, frozen=True):
     via: bool = True
     #: Keep the caller's X-Forwarded-* and append to them. Only behind a proxy of your own.
     trust_forwarded: bool = False
+    tls: ServerTls = field(default_factory=ServerTls)
 
 
 class Admin(Base, frozen=True):

@@ -24,9 +24,7 @@ from zeroproxy.toml_lines import Lines
 
 #: Keys of the contract whose feature is not in this version: what they would be, and the value
 #: that asks for nothing and is therefore accepted (None: any value asks for something).
-NOT_YET: dict[str, tuple[str, Any]] = {
-    "server.tls": ("TLS listeners", None),
-}
+NOT_YET: dict[str, tuple[str, Any]] = {}
 BALANCE_NOT_YET = ("power_of_two", "consistent_hash", "fastest")
 Kind = TypeVar("Kind", bound=msgspec.Struct)
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")

@@ -20,9 +20,11 @@ from zeroproxy.config import (
     Key,
     Metering,
     Otel,
+    ServerTls,
     ToPostgres,
     ToRedis,
     Upstream,
+    UpstreamTls,
     kind_of,
 )
 from zeroproxy.errors import ConfigError
@@ -84,13 +86,15 @@ def check_address(address: str, path: Path, wrong: Wrong) -> None:
 
 
 def split_endpoint(url: str) -> SplitResult | None:
-    """The parts of http://HOST:PORT; None: it is not one."""
+    """The parts of http://HOST:PORT or https://HOST:PORT; None: it is not one."""
     # Before urlsplit, which drops line ends and tabs without a word.
     if not re.fullmatch(r"[!-~]+", url):
         return None
     try:
         parts = urlsplit(url)
-        good = parts.scheme == "http" and parts.port != 0 and is_host(parts.hostname or "")
+        good = (
+            parts.scheme in ("http", "https") and parts.port != 0 and is_host(parts.hostname or "")
+        )
     except ValueError:
         return None
     return parts if good else None
@@ -100,11 +104,11 @@ def check_url(url: str, path: Path, wrong: Wrong) -> None:
     """The URL of an endpoint."""
     if url.startswith("unix:"):
         return check_unix(url, path, wrong)
-    if url.startswith("https://"):
-        raise wrong("https:// endpoints are not supported by this version", path)
     parts = split_endpoint(url)
     if parts is None:
-        raise wrong(f'"{url}" is no endpoint: http://HOST:PORT or unix:/path', path)
+        raise wrong(
+            f'"{url}" is no endpoint: http://HOST:PORT, https://HOST:PORT or unix:/path', path
+        )
     if parts.username is not None:
         raise wrong("an endpoint has no user in its URL", path)
     if parts.path not in ("", "/") or parts.query or parts.fragment:
@@ -147,7 +151,8 @@ def check_upstream(upstream: Upstream, path: Path, wrong: Wrong) -> None:
         # Host names have no case and a URL may end with "/"; paths of unix sockets mean themselves.
         same = endpoint.url
         if not same.startswith("unix:"):
-            same = same.lower().removesuffix("/").removesuffix(":80")
+            same = same.lower().removesuffix("/")
+            same = same.removesuffix(":443" if same.startswith("https:") else ":80")
         if same in seen:
             raise wrong(f"{endpoint.url} is there twice", here)
         seen.add(same)
@@ -175,6 +180,31 @@ def check_admission(admission: Admission, path: Path, wrong: Wrong) -> None:
             "tenant_share is a share of max_inflight, or of what ttft_target finds: neither is set",
             (*path, "tenant_share"),
         )
+
+
+def check_pair(tls: ServerTls | UpstreamTls, path: Path, wrong: Wrong) -> None:
+    """A certificate and its key."""
+    if tls.cert and not tls.key:
+        raise wrong("is missing: cert needs the private key it belongs to", (*path, "key"))
+    if tls.key and not tls.cert:
+        raise wrong("is missing: key needs its certificate", (*path, "cert"))
+
+
+def check_tls(config: Config, wrong: Wrong) -> None:
+    here: Path = ("server", "tls")
+    check_pair(config.server.tls, here, wrong)
+    if config.server.tls.client_ca and not config.server.tls.cert:
+        raise wrong("needs TLS: cert and key", (*here, "client_ca"))
+    for k, upstream in enumerate(config.upstream):
+        tls, here = upstream.tls, ("upstream", k, "tls")
+        check_pair(tls, here, wrong)
+        if tls != UpstreamTls() and not upstream.is_secure():
+            raise wrong("is for https:// endpoints, and there is none", here)
+        if not tls.verify and (tls.ca or tls.server_name):
+            raise wrong("is false, so nobody is compared with ca or server_name",
+                        (*here, "verify"))  # fmt: skip
+        if tls.server_name and not is_host(tls.server_name):
+            raise wrong("is no name of a host", (*here, "server_name"))
 
 
 def check_one_of(sink: AnySink, key: str, path: Path, wrong: Wrong) -> None:
@@ -303,6 +333,7 @@ def check_together(config: Config, wrong: Wrong) -> None:
     for k, upstream in enumerate(config.upstream):
         check_upstream(upstream, ("upstream", k), wrong)
         check_secret(upstream, "api_key", ("upstream", k), wrong)
+    check_tls(config, wrong)
     check_routes(config.upstream, wrong)
     check_secret(config.admin, "token", ("admin",), wrong)
     if config.auth is not None:

@@ -8,6 +8,7 @@ from msgspec import Meta, field
 
 from zeroproxy.config_auth import shown
 from zeroproxy.config_base import Base, Name, Seconds, Weight
+from zeroproxy.config_tls import UpstreamTls
 
 PresetName = Literal[
     "", "vllm", "tgi", "sglang", "llamacpp", "fastchat", "ollama", "ktransformers", "openai"
@@ -17,7 +18,7 @@ PresetName = Literal[
 class Endpoint(Base, frozen=True):
     """One address of an upstream; in TOML a URL string or {url, weight}."""
 
-    #: "http://HOST:PORT" or "unix:/path".
+    #: "http://HOST:PORT", "https://HOST:PORT" or "unix:/path".
     url: str
     #: Share of traffic relative to the other endpoints.
     weight: Weight = 1
@@ -184,6 +185,7 @@ class Upstream(Base, frozen=True):
     timeouts: Timeouts = field(default_factory=Timeouts)
     retry: Retry = field(default_factory=Retry)
     hedge: Hedge = field(default_factory=Hedge)
+    tls: UpstreamTls = field(default_factory=UpstreamTls)
 
     def __repr__(self) -> str:
         return shown(self, "api_key")
@@ -191,6 +193,10 @@ class Upstream(Base, frozen=True):
     def all_models(self) -> tuple[Alias, ...]:
         """The models as structs; a plain name serves itself."""
         return tuple(Alias(name=m, serves=m) if isinstance(m, str) else m for m in self.models)
+
+    def is_secure(self) -> bool:
+        """Whether any endpoint is https://."""
+        return any(e.url.startswith("https://") for e in self.all_endpoints())
 
     def all_endpoints(self) -> tuple[Endpoint, ...]:
         """The endpoints as structs, strings given a weight of 1."""

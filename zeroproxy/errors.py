@@ -34,3 +34,7 @@ class ListenError(ZeroproxyError):
 
 class ReloadError(ZeroproxyError):
     """A reload that was refused; the old configuration stays in force."""
+
+
+class TlsError(ZeroproxyError):
+    """A certificate, key or list of authorities that cannot be used, or no OpenSSL."""

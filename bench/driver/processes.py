@@ -9,6 +9,7 @@ import http.client
 import os
 import resource
 import socket
+import ssl
 import subprocess
 import time
 from dataclasses import dataclass
@@ -57,14 +58,25 @@ def end(process: subprocess.Popen[bytes], patience: float = 15.0) -> str:
     return out.decode(errors="replace") if out else ""
 
 
-def await_listener(address: str, process: subprocess.Popen[bytes], patience: float) -> None:
+def door_to(address: str, patience: float, tls: bool) -> http.client.HTTPConnection:
+    """Nobody's certificate is verified: it was made a moment ago."""
+    host, port = address.rsplit(":", 1)
+    if not tls:
+        return http.client.HTTPConnection(host, int(port), timeout=patience)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return http.client.HTTPSConnection(host, int(port), timeout=patience, context=context)
+
+
+def await_listener(
+    address: str, process: subprocess.Popen[bytes], patience: float, tls: bool = False
+) -> None:
     """Return when a JSON request through `address` is answered 200."""
     until = time.monotonic() + patience
-    host, port = address.rsplit(":", 1)
     while time.monotonic() < until:
         if process.poll() is not None:
             raise RuntimeError(f"it ended with {process.returncode} before it listened")
-        door = http.client.HTTPConnection(host, int(port), timeout=patience)
+        door = door_to(address, patience, tls)
         with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(door):
             door.request("POST", "/v1/chat/completions", b"{}")
             if door.getresponse().status == 200:

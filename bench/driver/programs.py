@@ -14,7 +14,7 @@ BIN = BENCH / "bin"
 FLAGS = ("-O2", "-g1", "-std=gnu11", "-Wall", "-Wextra", "-Werror")
 SOURCES = {
     "backend": ("backend.c", "request.c", "sse.c", "net.c"),
-    "generator": ("generator.c", "options.c", "response.c", "net.c"),
+    "generator": ("generator.c", "options.c", "response.c", "net.c", "secure.c"),
     "relay": ("relay.c", "net.c"),
 }
 

@@ -24,6 +24,7 @@ class Scenario:
     warmup: float = 5.0
     ramp: float = 1.0
     quick: bool = False
+    tls: bool = False  # in front: not for direct and floor, which speak none
 
     @property
     def paced(self) -> bool:
@@ -50,8 +51,17 @@ SCENARIOS = (
     Scenario("requests-paced", "requests", 64, unit="request", rate=3000, warmup=1, ramp=0.2),
     Scenario("large-bodies", "requests", 16, unit="request", body=1 << 20, warmup=1, ramp=0.2),
     Scenario("connects", "connects", 64, unit="request", warmup=1, ramp=0.2),
+    Scenario("streams-512-tls", "streams", 512, tls=True),
+    Scenario("requests-64-tls", "requests", 64, unit="request", warmup=1, ramp=0.2, tls=True),
+    Scenario("connects-tls", "connects", 64, unit="request", warmup=1, ramp=0.2, tls=True),
     Scenario("idle", "idle", 1000, unit="second", warmup=2, ramp=1, quick=True),
 )
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
-BY_HAND = ("streams-9000", "streams-512-spread")
+BY_HAND = (
+    "streams-9000",
+    "streams-512-spread",
+    "streams-512-tls",
+    "requests-64-tls",
+    "connects-tls",
+)
 DEFAULT = tuple(s.name for s in SCENARIOS if s.name not in BY_HAND)

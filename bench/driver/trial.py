@@ -18,6 +18,7 @@ from typing import Any
 from driver import processes
 from driver.contestants import Contestant
 from driver.scenarios import Scenario
+from driver.secure import tls_words
 
 READY_PATIENCE = 20.0
 DISTURBED = 0.02  # share of the window; alone on its core a contestant never waits
@@ -74,7 +75,7 @@ def started(
         proxy = processes.start(command, place.proxy_core, log)
         undo.callback(processes.end, proxy)
         try:
-            processes.await_listener(words["listen"], proxy, patience)
+            processes.await_listener(words["listen"], proxy, patience, scenario.tls)
         except RuntimeError as error:
             log.seek(0)
             said = log.read()[-2000:].decode(errors="replace")
@@ -92,6 +93,7 @@ def proxy_words(place: Place, scenario: Scenario, folder: Path, upstream: str) -
         "conns": str(scenario.conns),
         "nofile": str(place.nofile),
         "maxconn": str((place.nofile - 300) // 2),
+        **tls_words(folder, scenario.tls),
     }
 
 
@@ -107,6 +109,7 @@ def generator_command(place: Place, scenario: Scenario, target: str) -> list[str
         "seconds": place.seconds,
         "warmup": scenario.warmup,
         "ramp": scenario.ramp,
+        "tls": int(scenario.tls),
     }
     pairs = [(f"--{name}", str(value)) for name, value in options.items()]
     return [str(place.programs["generator"]), *(word for pair in pairs for word in pair)]

@@ -9,6 +9,7 @@
  * Law 4. A conn that failed comes back after a pause: a dead target is not hammered. */
 #define _GNU_SOURCE
 #include "generator.h"
+#include "secure.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -92,6 +93,8 @@ static void make_request(struct conn *conn)
 
 static void go_down(struct conn *conn, uint64_t pause_ns)
 {
+    secure_close(conn->tls);
+    conn->tls = NULL;
     close(conn->fd);
     conn->fd = -1;
     conn->busy = conn->connected = 0;
@@ -130,8 +133,7 @@ static void send_request(struct conn *conn)
         size_t in_head = conn->sent < conn->head_len ? conn->head_len - conn->sent : 0;
         size_t at = in_head ? 0 : conn->sent - conn->head_len;
         struct iovec parts[2] = {{conn->head + conn->sent, in_head}, {body + at, body_len - at}};
-        struct msghdr message = {.msg_iov = parts + !in_head, .msg_iovlen = in_head ? 2 : 1};
-        ssize_t sent = sendmsg(conn->fd, &message, MSG_NOSIGNAL);
+        ssize_t sent = wire_send(conn->fd, conn->tls, parts + !in_head, in_head ? 2 : 1);
         if (sent < 0 && errno != EAGAIN) {
             lose(conn);
             return;
@@ -142,7 +144,8 @@ static void send_request(struct conn *conn)
         live.bytes_out += (uint64_t)sent;
     }
     conn->progress_ns = now_ns();
-    watch_conn(conn, conn->sent < conn->len);
+    /* In a handshake it is the peer who is waited for: what it says begins the next try. */
+    watch_conn(conn, conn->sent < conn->len && !(conn->tls && !conn->sent));
 }
 
 static void begin(struct conn *conn)
@@ -168,6 +171,7 @@ static void open_conn(struct conn *conn)
         return;
     }
     conn->connected = conn->watches_writable = 0;
+    conn->tls = options.tls ? secure_open(conn->fd) : NULL;
     live.conns_made++;
     watch_conn(conn, 1);
     begin(conn);
@@ -226,7 +230,7 @@ static void complete(struct conn *conn)
 
 static void receive(struct conn *conn)
 {
-    ssize_t got = recv(conn->fd, block, BLOCK, 0);
+    ssize_t got = wire_recv(conn->fd, conn->tls, block, BLOCK);
     if (got < 0 && errno == EAGAIN)
         return;
     if (got <= 0) {
@@ -260,6 +264,8 @@ static void on_ready(struct conn *conn, uint32_t ready)
     }
     if (ready & (EPOLLIN | EPOLLHUP) && conn->fd >= 0)
         receive(conn);
+    if (conn->tls && conn->busy && !conn->sent)
+        send_request(conn);
 }
 
 /* ---------------------------------------------------------------- time */
@@ -361,6 +367,8 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     read_options(argc, argv);
     raise_nofile();
+    if (options.tls)
+        secure_load();
     prepare();
     if (!options.lives)
         run_until(now_ns() + to_ns(options.warmup));

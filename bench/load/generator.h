@@ -23,6 +23,7 @@ struct options {
     uint64_t rate;       /* requests per second over all conns; 0: as fast as answers come */
     uint64_t lives;      /* exchanges per conn, then the end; 0: run for `seconds` */
     size_t body;         /* bytes of the request body, at least */
+    int tls;             /* speak TLS; no certificate is verified */
     int usage, hold;     /* ask for a usage event; go on after the window until stdin ends */
     int pids[PIDS_MAX], n_pids; /* processes whose CPU time is read at both ends of the window */
 };
@@ -35,6 +36,7 @@ struct counts { /* of one window */
 
 struct conn {
     int fd;                  /* -1: down, comes back at reopen_ns */
+    void *tls;               /* NULL: in the clear */
     uint8_t connected, busy, watches_writable, spent;
     uint8_t awaits_turn;
     uint8_t staggered;       /* its first exchange, which is shorter, is behind it */

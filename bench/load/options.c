@@ -14,6 +14,7 @@ static const char USAGE[] =
     "usage: generator --target ADDRESS [--mode streams|requests|connects|idle] [--conns 64]\n"
     "  [--seconds 5] [--warmup 1] [--ramp 0.5] [--events 200] [--body BYTES] [--rate PER_SECOND]\n"
     "  [--lives N] [--usage 1] [--hold 1] [--stall 5] [--cpu-of PID,PID]\n"
+    "  [--tls 1]\n"
     "Prints `open` and `closed` at the ends of the window, then the report as one line of JSON.\n"
     "--hold 1: the load goes on after the window until standard input ends.\n"
     "--lives N: no window; N exchanges per conn, at most --seconds.";
@@ -72,6 +73,8 @@ static int take_option(const char *name, char *value)
         options.lives = number_option(value);
     else if (!strcmp(name, "--usage"))
         options.usage = (int)number_option(value);
+    else if (!strcmp(name, "--tls"))
+        options.tls = (int)number_option(value);
     else if (!strcmp(name, "--hold"))
         options.hold = (int)number_option(value);
     else if (!strcmp(name, "--cpu-of"))

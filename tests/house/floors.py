@@ -4,7 +4,7 @@ order of the stairs on each floor. A file may import only what stands before it.
 FAST = {
     0: [
         "types", "reactor_types", "limit_types", "admission_types", "meter_types", "breaker_types",
-        "pool_types", "key_types", "record", "plane", "invariant", "clock", "outcome",
+        "pool_types", "tls_types", "key_types", "record", "plane", "invariant", "clock", "outcome",
     ],
     1: [
         "buffer", "grammar", "values", "fields", "rules", "startline", "http1", "body", "headers",
@@ -12,21 +12,22 @@ FAST = {
         "ring", "stats", "exchange", "limit", "breaker", "line", "keys", "lanes",
     ],
     2: [
-        "sock", "reactor", "timer", "conn", "keepalive", "endpoint", "idle",
+        "sock", "reactor", "timer", "libssl", "tls", "conn", "keepalive", "endpoint", "idle",
     ],
     3: [
         "identity", "metering", "relays", "admission", "settle", "room", "hedge", "answer",
         "deadline", "dispatch", "gate", "editing", "routing", "intake", "request", "payload",
-        "response", "tunnel", "relay", "keyring", "roster", "snapshot", "engine", "probe_http1",
-        "probe_meter", "probe_core", "probe_keys", "probe_queue",
+        "response", "tunnel", "relay", "accept", "tls_setup", "keyring", "roster", "snapshot",
+        "engine", "probe_http1", "probe_meter", "probe_core", "probe_keys", "probe_queue",
     ],
 }  # fmt: skip
 
 PYTHON = [
     (
         0,
-        "_version", "errors", "presets", "config_base", "config_auth", "config_upstream",
-        "config_metering", "config", "toml_lines", "config_rules", "config_load", "config_files",
+        "_version", "errors", "presets", "config_base", "config_tls", "config_auth",
+        "config_upstream", "config_metering", "config", "toml_lines", "config_rules",
+        "config_load", "config_files",
     ),
     (
         4,

@@ -101,7 +101,7 @@ def test_a_caller_who_leaves_as_the_permit_comes_never_reaches_the_endpoint():
         u.receive()
         second.send(get(b"/2"))
         # Both reports wait for the same crank: the answer that frees the permit, and the FIN.
-        u.sock.send(ok())
+        u.put(ok())
         second.sock.close()
         script.turn()
         first.receive()

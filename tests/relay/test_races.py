@@ -17,7 +17,7 @@ ROUNDS = 250
 
 def end_before_the_report(d: Peer, u: Peer, request: bytes) -> None:
     """The conn is dead, its report is behind that of the request: the send itself fails."""
-    d.sock.send(request)
+    d.put(request)
     u.close()
 
 
@@ -94,7 +94,7 @@ def test_a_pool_that_dies_as_a_whole_costs_one_retry(attempts):
         for d, u in zip(callers, ups, strict=True):
             serve(d, u, b"{}")
         d = callers[0]
-        d.sock.send(post(body=b"racing"))
+        d.put(post(body=b"racing"))
         for u in ups:
             u.sock.close()
         serve(d, script.upstream(), b"racing")
@@ -160,7 +160,7 @@ def test_a_request_whose_edit_was_refused_meets_no_dead_conn():
         serve(callers[1], second, b"{}")
         callers[0].send(ask())
         assert b"stream_options" in second.receive()
-        second.sock.send(REFUSAL)
+        second.put(REFUSAL)
         first.close()
         u = script.upstream()
         assert b"stream_options" not in u.receive()

@@ -10,7 +10,7 @@ def test_a_move_is_told_once_and_the_vitals_show_it():
         d = script.downstream()
         d.send(get())
         u = script.upstream()
-        u.sock.send(status(500))
+        u.put(status(500))
         told = [script.engine.on_ready() & NEWS for _ in range(4)]
         assert told.count(NEWS) == 1
         (vitals,) = script.engine.vitals()

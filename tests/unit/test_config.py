@@ -7,6 +7,7 @@ from zeroproxy.errors import ConfigError
 
 GOOD = '[[upstream]]\nname = "a"\nendpoints = ["http://127.0.0.1:8000"]\n'
 #: One endpoint per line, from line 4 on.
+SECURE = GOOD.replace("http:", "https:")
 EACH = '[[upstream]]\nname = "a"\nendpoints = [\n{}\n]\n'
 
 
@@ -59,7 +60,8 @@ def test_the_least_that_works():
         ('[[upstream]]\nendpoints = ["http://a:1"]\n', "x.toml:1: upstream[0].name: is missing"),
         ('[[upstream]]\nname = "a"\nendpoints = []\n',
          "x.toml:3: upstream[0].endpoints: at least one endpoint is needed"),
-        (GOOD.replace("http:", "https:"), "https:// endpoints are not supported by this version"),
+        (GOOD.replace("http:", "ftp:"), "is no endpoint: http://HOST:PORT, https://HOST:PORT or"),
+        (EACH.format('"https://a", "https://A:443/"'), "https://A:443/ is there twice"),
         (GOOD.replace("http://127.0.0.1:8000", "127.0.0.1:8000"), "is no endpoint"),
         (GOOD.replace(":8000", ":8000/v1"), "an endpoint has no path"),
         (GOOD.replace('"]', '", "http://127.0.0.1:8000"]'), "is there twice"),
@@ -109,7 +111,14 @@ def test_the_least_that_works():
         (GOOD + '[server]\nlisten = "[127.0.0.1]:1"\n', "is no address"),
         (GOOD + '[server]\nlisten = "unix:x.sock"\n', "unix: needs an absolute path"),
         (GOOD + "[server]\nlisten = []\n", "x.toml:5: server.listen: at least one address"),
-        (GOOD + '[server]\ntls = {}\n', "server.tls: TLS listeners are not supported"),
+        (GOOD + '[server.tls]\ncert = "a.pem"\n', "server.tls.key: is missing: cert needs"),
+        (GOOD + '[server.tls]\nkey = "a.key"\n', "server.tls.cert: is missing: key needs its"),
+        (GOOD + '[server.tls]\nclient_ca = "a.pem"\n', "server.tls.client_ca: needs TLS"),
+        (GOOD + 'tls = { ca = "a.pem" }\n', "x.toml:4: upstream[0].tls: is for https:// endpoints"),
+        (SECURE + 'tls = { verify = false, ca = "a.pem" }\n',
+         "upstream[0].tls.verify: is false, so nobody is compared"),
+        (SECURE + 'tls = { cert = "a.pem" }\n', "upstream[0].tls.key: is missing"),
+        (SECURE + 'tls = { server_name = "a b" }\n', "is no name of a host"),
         (GOOD + '[admin]\nlisten = "fd:3"\n', "x.toml:5: admin.listen: fd:N is for server.listen"),
         (GOOD + '[admin]\nlisten = "127.0.0.1:8080"\n', "is also in server.listen"),
         (GOOD + "[auth]\nkey = []\n", "auth: has no key: nobody could ask anything"),

@@ -13,3 +13,4 @@ cdef int dialect_of(const char *path, size_t len) noexcept nogil
 cdef bint send_answer(Plane *p, Relay *r) noexcept nogil
 cdef size_t write_cut_event(Relay *r, char *out, size_t cap) noexcept nogil
 cdef void refuse_politely(Plane *p, int fd) noexcept nogil
+cdef void refuse_plain(int fd) noexcept nogil

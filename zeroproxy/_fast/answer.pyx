@@ -26,7 +26,7 @@ from zeroproxy._fast.http1 cimport fault_status, fault_text
 from zeroproxy._fast.keys cimport key_wait
 from zeroproxy._fast.outcome cimport outcome_status
 from zeroproxy._fast.plane cimport Plane, Relay
-from zeroproxy._fast.sock cimport MSG_DONTWAIT, MSG_NOSIGNAL, send
+from zeroproxy._fast.sock cimport MSG_DONTWAIT, MSG_NOSIGNAL, MSG_TRUNC, recv, send
 from zeroproxy._fast.types cimport (
     BLAME_DOWNSTREAM,
     BLAME_OURSELVES,
@@ -39,6 +39,7 @@ from zeroproxy._fast.types cimport (
     CAUSE_REFUSED,
     CAUSE_RESET,
     CAUSE_TIMEOUT,
+    CAUSE_TLS,
     FAULT_NONE,
     FAULT_QUOTA_REQUESTS,
     FAULT_QUOTA_TOKENS,
@@ -106,6 +107,8 @@ cdef const char *upstream_text(const Relay *r) noexcept nogil:
         return b"the inference server did not answer in time"
     if r.cause == CAUSE_REFUSED:
         return b"the inference server refused the connection"
+    if r.cause == CAUSE_TLS:
+        return b"no TLS with the inference server: a certificate or the protocol is refused"
     if r.cause == CAUSE_RESET:
         return b"the inference server reset the connection"
     if r.cause == CAUSE_CLOSED:
@@ -273,3 +276,19 @@ cdef void refuse_politely(Plane *p, int fd) noexcept nogil:
     while text[n]:
         n += 1
     send(fd, text, n, MSG_NOSIGNAL | MSG_DONTWAIT)
+
+
+cdef void refuse_plain(int fd) noexcept nogil:
+    """One 400 for who speaks plain HTTP on a port that speaks TLS, in the clear as he does."""
+    cdef const char *text = (
+        b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 113\r\nConnection: close\r\n\r\n"
+        b'{"error":{"message":"this port speaks TLS: use https://","type":"invalid_request_error",'
+        b'"param":null,"code":400}}'
+    )
+    cdef size_t n = 0
+    while text[n]:
+        n += 1
+    send(fd, text, n, MSG_NOSIGNAL | MSG_DONTWAIT)
+    # Closed over unread bytes it would be lost to a RST.
+    recv(fd, NULL, 1 << 20, MSG_TRUNC | MSG_DONTWAIT)

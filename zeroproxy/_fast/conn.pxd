@@ -6,13 +6,19 @@ from zeroproxy._fast.plane cimport Conn, Plane
 cdef enum:
     RECV_EMPTY = -2         # nothing there now
     RECV_FAILED = -1        # conn.error says why
+    CONNECT_MORE = -1       # of conn_finish_connect: report again
 
 cdef void conn_note(Conn *c, uint32_t events) noexcept nogil
 cdef ssize_t conn_recv(Conn *c, char *buf, size_t cap) noexcept nogil
 cdef bint conn_send(Plane *p, Conn *c, const char *at, size_t n) noexcept nogil
 cdef bint conn_flush(Plane *p, Conn *c) noexcept nogil
 cdef void conn_discard_unread(Conn *c) noexcept nogil
-cdef void conn_shut(Conn *c) noexcept nogil
+cdef bint conn_shut(Conn *c) noexcept nogil
+cdef bint conn_says_end(Conn *c) noexcept nogil
+cdef void conn_mute(Conn *c) noexcept nogil
+cdef bint conn_has_bytes(Conn *c) noexcept nogil
+cdef void conn_hear(Conn *c) noexcept nogil
+cdef bint conn_is_silent(Conn *c) noexcept nogil
 cdef void conn_close(Plane *p, Conn *c) noexcept nogil
 cdef void conn_reset(Plane *p, Conn *c) noexcept nogil
 cdef int conn_watch(Plane *p, Conn *c, int fd) noexcept nogil

@@ -6,6 +6,7 @@ Law 1. Edge-triggered: `may_read` and `may_write` remember what the kernel last 
 Law 2. What a send could not take is copied to the out-buffer, at most one block; whoever feeds the
        conn stops reading its source until the out-buffer is empty.
 Law 3. Everything goes out at once: TCP_NODELAY, no timer, no corking.
+Law 4. Whoever uses a conn does not know whether it speaks TLS: one branch in each verb does.
 """
 
 from libc.stddef cimport size_t
@@ -18,7 +19,7 @@ from zeroproxy._fast.buffer cimport (
     buffer_give_back,
     buffer_len,
 )
-from zeroproxy._fast.conn cimport RECV_EMPTY, RECV_FAILED
+from zeroproxy._fast.conn cimport CONNECT_MORE, RECV_EMPTY, RECV_FAILED
 from zeroproxy._fast.plane cimport Conn, Plane
 from zeroproxy._fast.reactor cimport reactor_add, reactor_remove
 from zeroproxy._fast.sock cimport (
@@ -26,6 +27,7 @@ from zeroproxy._fast.sock cimport (
     EINTR,
     ENOBUFS,
     EPIPE,
+    EPROTO,
     EPOLLERR,
     EPOLLET,
     EPOLLHUP,
@@ -34,6 +36,7 @@ from zeroproxy._fast.sock cimport (
     EPOLLRDHUP,
     MSG_DONTWAIT,
     MSG_NOSIGNAL,
+    MSG_PEEK,
     MSG_TRUNC,
     SHUT_WR,
     SO_ERROR,
@@ -50,6 +53,18 @@ from zeroproxy._fast.sock cimport (
     socklen_t,
 )
 from zeroproxy._fast.timer cimport timer_disarm
+from zeroproxy._fast.tls cimport (
+    TLS_DONE,
+    TLS_MORE,
+    tls_close,
+    tls_handshake,
+    tls_hear,
+    tls_note,
+    tls_recv,
+    tls_say_end,
+    tls_send,
+)
+from zeroproxy._fast.tls_types cimport Tls
 
 
 cdef void conn_note(Conn *c, uint32_t events) noexcept nogil:
@@ -63,6 +78,8 @@ cdef void conn_note(Conn *c, uint32_t events) noexcept nogil:
     # HUP = both directions are shut. After a FIN of ours that is the peer's FIN, no failure.
     if events & EPOLLERR or (events & EPOLLHUP and not c.shut):
         c.broken = 1
+    if c.tls != NULL:
+        tls_note(c, events)
 
 
 cdef int conn_watch(Plane *p, Conn *c, int fd) noexcept nogil:
@@ -81,6 +98,8 @@ cdef int conn_watch(Plane *p, Conn *c, int fd) noexcept nogil:
 cdef ssize_t conn_recv(Conn *c, char *buf, size_t cap) noexcept nogil:
     """Bytes read, 0 at the peer's FIN, RECV_EMPTY, or RECV_FAILED with c.error set."""
     cdef ssize_t n
+    if c.tls != NULL:
+        return tls_recv(c, buf, cap)
     while True:
         n = recv(c.fd, buf, cap, 0)
         if n > 0:
@@ -104,6 +123,8 @@ cdef ssize_t conn_recv(Conn *c, char *buf, size_t cap) noexcept nogil:
 cdef ssize_t send_some(Conn *c, const char *at, size_t n) noexcept nogil:
     """Bytes taken by the kernel (0: full), or -1: broken."""
     cdef ssize_t sent
+    if c.tls != NULL:
+        return tls_send(c, at, n)
     while True:
         sent = send(c.fd, at, n, MSG_NOSIGNAL)
         if sent >= 0:
@@ -159,16 +180,58 @@ cdef void conn_discard_unread(Conn *c) noexcept nogil:
         recv(c.fd, NULL, 1 << 20, MSG_TRUNC | MSG_DONTWAIT)
 
 
-cdef void conn_shut(Conn *c) noexcept nogil:
-    """Send our FIN; reading goes on."""
+cdef bint conn_is_silent(Conn *c) noexcept nogil:
+    """The kernel too knows of nothing to read."""
+    cdef char byte
+    if c.tls != NULL:
+        (<Tls *>c.tls).may_recv = 1
+        tls_hear(c)
+        return not c.may_read
+    return recv(c.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 and errno == EAGAIN
+
+
+cdef bint conn_has_bytes(Conn *c) noexcept nogil:
+    """A byte is there to be read; an end or a failure alone is none."""
+    cdef char byte
+    if c.tls != NULL:
+        return tls_hear(c)
+    return recv(c.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1
+
+
+cdef void conn_hear(Conn *c) noexcept nogil:
+    """Let TLS take in what is meant for itself, so that may_read speaks of the rest."""
+    if c.tls != NULL and c.may_read:
+        tls_hear(c)
+
+
+cdef bint conn_shut(Conn *c) noexcept nogil:
+    """Send our FIN; reading goes on. 0: TLS could not say the end yet, the socket is full."""
     if not c.shut and c.fd >= 0:
+        if c.tls != NULL and not tls_say_end(c):
+            return 0
         shutdown(c.fd, SHUT_WR)
         c.shut = 1
+    return 1
+
+
+cdef bint conn_says_end(Conn *c) noexcept nogil:
+    """Before a close: what TLS has to say at the end is out. 0: the socket is full."""
+    return c.tls == NULL or tls_say_end(c)
+
+
+cdef void conn_mute(Conn *c) noexcept nogil:
+    """What was sent is not the whole of it: TLS will not say that it is."""
+    if c.tls != NULL:
+        (<Tls *>c.tls).is_mute = 1
 
 
 cdef void conn_close(Plane *p, Conn *c) noexcept nogil:
     """Close with a FIN, drop the buffers, disarm the timer. Twice is harmless."""
     timer_disarm(&p.wheel, &c.timer)
+    if c.tls != NULL:
+        if conn_is_backed_up(c):
+            conn_mute(c)
+        tls_close(c)
     buffer_give_back(&c.inbuf, &p.blocks)
     buffer_give_back(&c.outbuf, &p.blocks)
     if c.fd < 0:
@@ -183,17 +246,31 @@ cdef void conn_reset(Plane *p, Conn *c) noexcept nogil:
     cdef linger how
     how.l_onoff = 1
     how.l_linger = 0
+    conn_mute(c)
     if c.fd >= 0:
         setsockopt(c.fd, SOL_SOCKET, SO_LINGER, &how, sizeof(how))
     conn_close(p, c)
 
 
+cdef int finish_handshake(Conn *c) noexcept nogil:
+    cdef int step = tls_handshake(c)
+    if step == TLS_MORE:
+        return CONNECT_MORE
+    if step == TLS_DONE:
+        c.connecting = 0
+        return 0
+    return c.error if c.error else EPROTO
+
+
 cdef int conn_finish_connect(Conn *c) noexcept nogil:
-    """After the first report on a connecting conn: 0, or the errno of the failure."""
+    """After a report on a connecting conn: 0, the errno of the failure, or CONNECT_MORE: the
+    handshake goes on."""
     cdef int failure = 0
     cdef socklen_t size = sizeof(failure)
     if getsockopt(c.fd, SOL_SOCKET, SO_ERROR, &failure, &size) < 0:
         failure = errno
+    if failure == 0 and c.tls != NULL:
+        return finish_handshake(c)
     if failure == 0 and c.broken:
         failure = EPIPE
     c.error = failure

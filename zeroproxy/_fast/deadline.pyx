@@ -12,6 +12,7 @@ from libc.stdint cimport uint64_t
 from zeroproxy._fast.conn cimport conn_is_backed_up
 from zeroproxy._fast.plane cimport Plane, Relay
 from zeroproxy._fast.timer cimport timer_no_later
+from zeroproxy._fast.tls cimport tls_is_shaking
 from zeroproxy._fast.types cimport (
     PHASE_CONNECTING,
     PHASE_FLUSHING,
@@ -52,7 +53,9 @@ cdef uint64_t deadline(const Plane *p, const Relay *r) noexcept nogil:
     cdef uint64_t due = 0
     cdef int phase = r.phase
     if phase == PHASE_IDLE:
-        return after(r.down.since_ns, p.limits.idle_ns)
+        return after(
+            r.down.since_ns, p.limits.header_ns if tls_is_shaking(&r.down) else p.limits.idle_ns
+        )
     if phase == PHASE_HEAD:
         return after(r.began_ns, p.limits.header_ns)
     if phase == PHASE_FLUSHING:

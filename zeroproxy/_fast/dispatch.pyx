@@ -23,7 +23,9 @@ from zeroproxy._fast.conn cimport (
     conn_close,
     conn_flush,
     conn_is_backed_up,
+    conn_mute,
     conn_reset,
+    conn_says_end,
     conn_send,
     conn_shut,
 )
@@ -291,7 +293,9 @@ cdef int linger_on(Plane *p, Relay *r) noexcept nogil:
     if looks_complete_when_closed(r):
         conn_reset(p, &r.down)
         return IN_DRAINED
-    if r.down.saw_fin or is_read_up(r):
+    if r.blame != BLAME_NOBODY and r.ended_in >= PHASE_RELAYING:
+        conn_mute(&r.down)
+    if r.down.saw_fin or (is_read_up(r) and conn_says_end(&r.down)):
         return IN_DRAINED
     conn_shut(&r.down)
     r.down.since_ns = p.now_ns
@@ -302,6 +306,7 @@ cdef int linger_on(Plane *p, Relay *r) noexcept nogil:
 cdef int close_relay(Plane *p, Relay *r, int was) noexcept nogil:
     if was != PHASE_LINGERING and was != PHASE_IDLE and not r.is_served:
         blame(r, BLAME_DOWNSTREAM, CAUSE_RESET)
+        conn_mute(&r.down)
     give_back_all(p, r)
     write_record(p, r)
     conn_close(p, &r.down)

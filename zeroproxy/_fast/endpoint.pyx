@@ -13,7 +13,7 @@ from libc.stdlib cimport calloc
 from libc.string cimport memset
 
 from zeroproxy._fast.breaker cimport BREAKER_OPEN, breaker_admits, ramp_share, ramp_takes
-from zeroproxy._fast.conn cimport conn_close, conn_watch
+from zeroproxy._fast.conn cimport conn_close, conn_hear, conn_is_silent, conn_watch
 from zeroproxy._fast.endpoint cimport BALANCE_ROUND_ROBIN
 from zeroproxy._fast.invariant cimport invariant
 from zeroproxy._fast.keepalive cimport (
@@ -27,11 +27,8 @@ from zeroproxy._fast.plane cimport Conn, Endpoint, Plane, Upstream
 from zeroproxy._fast.pool_types cimport CLOSED_AGE, CLOSED_IDLE, CLOSED_PEER, CLOSED_SURPLUS
 from zeroproxy._fast.sock cimport (
     AF_UNIX,
-    EAGAIN,
     EINPROGRESS,
     IPPROTO_TCP,
-    MSG_DONTWAIT,
-    MSG_PEEK,
     SOCK_CLOEXEC,
     SOCK_NONBLOCK,
     SOCK_STREAM,
@@ -39,12 +36,12 @@ from zeroproxy._fast.sock cimport (
     close,
     connect,
     errno,
-    recv,
     setsockopt,
     sockaddr,
     socket,
 )
 from zeroproxy._fast.timer cimport timer_init, timer_no_later
+from zeroproxy._fast.tls cimport tls_open
 
 cdef enum:
     # An idle conn this young is trusted without asking the kernel: a server that closes within
@@ -273,12 +270,12 @@ cdef bint endpoint_has_room(const Plane *p, const Endpoint *e) noexcept nogil:
 
 cdef bint is_quiet(Plane *p, Conn *c) noexcept nogil:
     """Nothing was reported, and for a conn that rested longer the kernel agrees."""
-    cdef char byte
+    conn_hear(c)
     if c.may_read or c.saw_fin or c.broken:
         return 0
     if p.now_ns - c.since_ns < TRUST_NS:
         return 1
-    return recv(c.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 and errno == EAGAIN
+    return conn_is_silent(c)
 
 
 cdef Conn *endpoint_take_idle(Plane *p, Endpoint *e) noexcept nogil:
@@ -341,6 +338,18 @@ cdef void endpoint_put_idle(Plane *p, Conn *c) noexcept nogil:
         timer_no_later(&p.wheel, &c.timer, c.since_ns + limit)
 
 
+cdef bint secure(Plane *p, Conn *c) noexcept nogil:
+    """Begin TLS where the endpoint is https://. 0: no memory (errno)."""
+    cdef Endpoint *e = c.endpoint
+    cdef Upstream *u = e.upstream
+    cdef const char *name = e.tls_name
+    if name[0] == 0:
+        return 1
+    if u.tls_name[0]:
+        name = u.tls_name
+    return tls_open(p, c, u.tls, name)
+
+
 cdef Conn *endpoint_connect(Plane *p, Endpoint *e) noexcept nogil:
     """Begin to connect; c.connecting says whether it is still under way. NULL: refused at once,
     or no descriptor, or no memory (errno)."""
@@ -354,7 +363,8 @@ cdef Conn *endpoint_connect(Plane *p, Endpoint *e) noexcept nogil:
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
     c = take_conn(p, e)
     e.n_connects += 1
-    if c != NULL and (connect(fd, addr, e.addr_len) == 0 or errno == EINPROGRESS):
+    if c != NULL and secure(p, c) \
+            and (connect(fd, addr, e.addr_len) == 0 or errno == EINPROGRESS):
         # A loopback or unix connect may be done already; the first report tells either way.
         c.connecting = 1
         c.since_ns = c.opened_ns = p.now_ns

@@ -1,6 +1,8 @@
 from collections.abc import Sequence
 from typing import Any, NotRequired, TypedDict, Unpack
 
+from zeroproxy._fast.tls_setup import Context
+
 IS_DEBUG: bool
 
 class PoolWords(TypedDict):
@@ -13,8 +15,10 @@ class PoolWords(TypedDict):
     prewarm: int
     prewarm_idle: float
 
-#: url, sockaddr, authority, weight, pool
-EndpointSpec = tuple[str, bytes, bytes, int, PoolWords]
+#: url, sockaddr, authority, weight, pool, and with TLS the host
+EndpointSpec = (
+    tuple[str, bytes, bytes, int, PoolWords] | tuple[str, bytes, bytes, int, PoolWords, bytes]
+)
 
 MORE: int
 NEWS: int
@@ -73,6 +77,13 @@ class Engine:
     def set_models(self, body: bytes | None) -> None: ...
     def set_upstream(self, index: int, **words: Unpack[UpstreamWords]) -> None: ...
     def add_endpoint(self, index: int, spec: EndpointSpec) -> int: ...
+    def set_tls(
+        self,
+        context: Context | None,
+        *,
+        upstream: int | None = None,
+        server_name: bytes = b"",
+    ) -> None: ...
     def remove_endpoint(self, index: int) -> None: ...
     def set_endpoint(
         self,

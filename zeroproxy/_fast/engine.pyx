@@ -10,6 +10,7 @@
                              whether a breaker has moved
     set_endpoint(i, ...)     the words policy writes: up, draining, weight, wish
     set_pool(i, ...)         how its idle conns live, and how many are kept warm
+    set_tls(context, ...)    of the listeners, or of an upstream's https:// endpoints
     drain(), close_all()     every exchange its conn's last; then cut what still runs
     set_tracing(share)       make spans
     quotas(), set_quota(i, ...)  what keys may still take, and where that is shared
@@ -22,9 +23,10 @@ Law. Adding a door is a design decision (ARCHITECTURE.md). Nothing here runs per
      drains with the GIL released and runs no Python at all.
 """
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free, malloc
 
+from zeroproxy._fast.accept cimport accept_pending, listen_on, stop_listening
 from zeroproxy._fast.admission cimport admit_waiting
 from zeroproxy._fast.buffer cimport pool_close, pool_init
 from zeroproxy._fast.clock cimport clock_monotonic_ns
@@ -33,16 +35,9 @@ from zeroproxy._fast.identity cimport identity_init
 from zeroproxy._fast.idle cimport idle_stop
 from zeroproxy._fast.invariant cimport ZP_DEBUG
 from zeroproxy._fast.keyring cimport keyring_quotas, keyring_set, keyring_set_quota
-from zeroproxy._fast.plane cimport Endpoint, Limits, Listener, Plane, Record, Upstream
+from zeroproxy._fast.plane cimport Endpoint, Limits, Plane, Record, Upstream
 from zeroproxy._fast.reactor cimport reactor_add, reactor_close, reactor_init, reactor_poll
-from zeroproxy._fast.reactor cimport reactor_remove
-from zeroproxy._fast.relay cimport (
-    relay_accept,
-    relay_begin_drain,
-    relay_close_all,
-    relay_install,
-    run_later,
-)
+from zeroproxy._fast.relay cimport relay_begin_drain, relay_close_all, relay_install, run_later
 from zeroproxy._fast.ring cimport Ring, ring_close, ring_init, ring_len, ring_pop
 from zeroproxy._fast.roster cimport (
     read_limits,
@@ -59,8 +54,8 @@ from zeroproxy._fast.roster cimport (
 from zeroproxy._fast.snapshot cimport read_plane, read_record, read_spills, read_vitals
 from zeroproxy._fast.sock cimport EPOLLET, EPOLLIN
 from zeroproxy._fast.stats cimport Stats
-from zeroproxy._fast.timer cimport timer_disarm, timer_init, wheel_close, wheel_init, wheel_run
-from zeroproxy._fast.timer cimport wheel_sync
+from zeroproxy._fast.timer cimport wheel_close, wheel_init, wheel_run, wheel_sync
+from zeroproxy._fast.tls_setup cimport Context, tls_name, tls_use
 from zeroproxy._fast.types cimport BLOCK_LARGE, SLACK
 
 IS_DEBUG = bool(ZP_DEBUG)
@@ -74,26 +69,6 @@ cdef enum:
 
 cdef void on_timer(void *plane, void *owner, uint32_t events) noexcept nogil:
     wheel_run(&(<Plane *>plane).wheel, <Plane *>plane)
-
-
-cdef void on_listener(void *plane, void *owner, uint32_t events) noexcept nogil:
-    relay_accept(<Plane *>plane, <uint32_t><size_t>owner)
-
-
-cdef void on_listener_due(void *plane, void *owner) noexcept nogil:
-    cdef Listener *l = &(<Plane *>plane).listeners[<size_t>owner]
-    l.paused = 0
-    relay_accept(<Plane *>plane, <uint32_t><size_t>owner)
-
-
-cdef bint accept_pending(Plane *p) noexcept nogil:
-    cdef uint32_t i
-    cdef bint more = 0
-    for i in range(p.n_listeners):
-        if p.listeners[i].pending:
-            relay_accept(p, i)
-            more |= p.listeners[i].pending
-    return more
 
 
 cdef bint drain_plane(Plane *p) noexcept nogil:
@@ -205,15 +180,35 @@ cdef class Engine:
         self.p.now_ns = clock_monotonic_ns()
         admit_waiting(self.p, u)
 
+    def set_tls(self, Context context, *, upstream=None, bytes server_name=b""):
+        """Conns opened from now on: those accepted on TCP, or with `upstream` (an index) those to
+        its https:// endpoints, whose idle conns go. None: in the clear, for listeners only."""
+        cdef Upstream *u
+        cdef uint32_t i
+        if upstream is None:
+            tls_use(&self.p.tls, context)
+            return
+        u = self.upstream_at(upstream)
+        if context is None:
+            raise ValueError("endpoints that are https:// cannot do without")
+        tls_name(u, server_name)
+        tls_use(&u.tls, context)
+        for i in range(u.n_endpoints):
+            if u.endpoints[i].tls_name[0]:
+                endpoint_drop_idle(self.p, u.endpoints[i])
+
     cdef Upstream *upstream_at(self, index) except NULL:
         if not 0 <= index < self.p.n_upstreams:
             raise IndexError(f"no upstream {index}")
         return self.p.upstreams[index]
 
     def add_endpoint(self, index, spec):
-        """`spec`: (url, sockaddr bytes, authority bytes, weight, words of set_pool). Returns its
-        index: the one it had before if it was removed and has the same address."""
+        """`spec`: (url, sockaddr bytes, authority bytes, weight, words of set_pool, and for TLS its
+        host as bytes). Returns its index: the one it had before if it was removed and has the same
+        address."""
         cdef Upstream *u = self.upstream_at(index)
+        if len(spec) > 5 and spec[5] and u.tls == NULL:
+            raise ValueError("set_tls comes first")
         cdef Endpoint *e = roster_add_endpoint(self.p, u, spec, self.names[1])
         self.set_endpoint(e.index, weight=spec[3])
         self.set_pool(e.index, **spec[4])
@@ -272,38 +267,11 @@ cdef class Engine:
     def listen(self, int fd, bint is_unix=False):
         """Accept on a listening, non-blocking descriptor. The caller keeps it open until
         `stop_listening` or `close`. Returns the listener's index."""
-        cdef Plane *p = self.p
-        cdef size_t i = p.n_listeners
-        cdef int64_t slot
-        cdef Listener *l
-        if i == 16:
-            raise ValueError("at most 16 listeners")
-        if p.listeners == NULL:
-            # Never moved: the timers inside are linked into the wheel.
-            p.listeners = <Listener *>calloc(16, sizeof(Listener))
-            if p.listeners == NULL:
-                raise MemoryError
-        l = &p.listeners[i]
-        slot = reactor_add(&p.reactor, fd, EPOLLIN | EPOLLET, on_listener, <void *>i)
-        if slot < 0:
-            raise OSError(f"cannot watch descriptor {fd}")
-        l.fd = fd
-        l.slot = <uint32_t>slot
-        l.is_unix = is_unix
-        l.plane = p
-        timer_init(&l.timer, on_listener_due, <void *>i)
-        p.n_listeners += 1
-        return i
+        return listen_on(self.p, fd, is_unix)
 
     def stop_listening(self):
         """Forget the listeners; their descriptors may be closed after that."""
-        cdef uint32_t i
-        for i in range(self.p.n_listeners):
-            if self.p.listeners[i].fd >= 0:
-                timer_disarm(&self.p.wheel, &self.p.listeners[i].timer)
-                reactor_remove(&self.p.reactor, self.p.listeners[i].slot)
-                self.p.listeners[i].fd = -1
-                self.p.listeners[i].pending = 0
+        stop_listening(self.p)
 
     def fileno(self):
         return self.p.reactor.epoll_fd

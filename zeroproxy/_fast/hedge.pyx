@@ -9,13 +9,18 @@ Law 3. The loser's conn is closed before a byte of the winner is relayed: its GP
 
 from zeroproxy._fast.breaker cimport SIGN_FAILED, SIGN_NONE, attempt_begins
 from zeroproxy._fast.buffer cimport buffer_bytes, buffer_len
-from zeroproxy._fast.conn cimport conn_finish_connect, conn_flush, conn_send
+from zeroproxy._fast.conn cimport (
+    CONNECT_MORE,
+    conn_finish_connect,
+    conn_flush,
+    conn_has_bytes,
+    conn_send,
+)
 from zeroproxy._fast.endpoint cimport upstream_pick
 from zeroproxy._fast.limit_types cimport HEDGE_ONE
 from zeroproxy._fast.plane cimport Conn, Endpoint, Plane, Relay, Upstream
 from zeroproxy._fast.room cimport room_take
 from zeroproxy._fast.settle cimport drop_rival, swap_rival
-from zeroproxy._fast.sock cimport MSG_DONTWAIT, MSG_PEEK, recv
 
 
 cdef Endpoint *second(Plane *p, const Relay *r) noexcept nogil:
@@ -64,12 +69,6 @@ cdef void hedge(Plane *p, Relay *r) noexcept nogil:
         send_rival(p, r)
 
 
-cdef bint has_spoken(const Conn *c) noexcept nogil:
-    """A byte of an answer is there; FIN or failure alone is none."""
-    cdef char byte
-    return recv(c.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1
-
-
 cdef void win(Plane *p, Relay *r) noexcept nogil:
     r.upstream.n_hedges_won += 1
     swap_rival(r)
@@ -78,14 +77,18 @@ cdef void win(Plane *p, Relay *r) noexcept nogil:
 
 cdef void hedge_ready(Plane *p, Relay *r, Conn *c) noexcept nogil:
     """A report for one of two attempts, of which none was answered. If it has won it is r.up."""
+    cdef int failure
     if c != r.rival.up:
         return
     if c.connecting:
-        if conn_finish_connect(c):
+        failure = conn_finish_connect(c)
+        if failure == CONNECT_MORE:
+            return
+        if failure:
             lose_rival(p, r)
             return
         send_rival(p, r)
-    elif c.may_read and has_spoken(c):
+    elif c.may_read and conn_has_bytes(c):
         win(p, r)
         return
     else:

@@ -11,7 +11,7 @@ Law 3. Never more than `max_idle`, `max_connections`, or what the descriptors al
 from libc.stdint cimport uint32_t, uint64_t
 
 from zeroproxy._fast.clock cimport NS_PER_MS, NS_PER_S
-from zeroproxy._fast.conn cimport conn_finish_connect
+from zeroproxy._fast.conn cimport CONNECT_MORE, conn_finish_connect, conn_hear
 from zeroproxy._fast.endpoint cimport (
     endpoint_connect,
     endpoint_discard,
@@ -152,9 +152,14 @@ cdef void end_opening(Plane *p, Conn *c, bint has_failed) noexcept nogil:
 cdef void idle_ready(Plane *p, Conn *c) noexcept nogil:
     """A report on a conn without an owner: its connect has ended, or it has died."""
     cdef Endpoint *e = c.endpoint
+    cdef int failure
     if c.connecting:
-        end_opening(p, c, conn_finish_connect(c) != 0)
-    elif c.may_read or c.saw_fin or c.broken:
+        failure = conn_finish_connect(c)
+        if failure != CONNECT_MORE:
+            end_opening(p, c, failure != 0)
+        return
+    conn_hear(c)
+    if c.may_read or c.saw_fin or c.broken:
         unlink_idle(e, c)
         if c.served == 0 and p.now_ns - c.since_ns < FIRST_WAIT_NS:
             back_off(p, e)

@@ -101,8 +101,8 @@ cdef bint compose_request(Plane *p, Relay *r, Head *h) noexcept nogil:
     cdef size_t n
     hop.peer.at = r.peer
     hop.peer.len = r.peer_len
-    hop.proto.at = b"http"
-    hop.proto.len = 4
+    hop.proto.at = b"https"
+    hop.proto.len = 4 + (r.down.tls != NULL)
     hop.authority.at = r.upstream.endpoints[0].authority
     hop.authority.len = r.upstream.endpoints[0].authority_len
     hop.request_id.at = r.request_id

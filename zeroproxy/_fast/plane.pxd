@@ -21,6 +21,7 @@ from zeroproxy._fast.reactor_types cimport (
     Wheel,
 )
 from zeroproxy._fast.record cimport Record
+from zeroproxy._fast.tls_types cimport TlsCounters, TlsNote
 from zeroproxy._fast.types cimport BlockPool, Body, Buffer, Head, HeadLimits, Tokens
 
 cdef struct Route:          # requests for this model go to that upstream
@@ -96,6 +97,7 @@ cdef struct Conn:           # one TCP or unix connection; knows no HTTP
     void *reporter          # borrowed: what the reactor hands to on_ready: the Relay for a
                             # downstream conn, the Conn itself for an upstream one
     Endpoint *endpoint      # borrowed; NULL for downstream
+    void *tls               # owned, a tls_types.Tls; NULL: in the clear
     Conn *prev              # the pool's list, or the plane's free list
     Conn *next
     Timer timer             # upstream: idle, connect of a prewarmed conn. downstream: see Relay
@@ -149,6 +151,8 @@ cdef struct Endpoint:       # one address of an upstream; Python writes the word
     uint64_t ramp_ns        # slow start: since when; 0: over
     uint64_t last_heard_ns  # last body byte of any response
     Limit limit
+    char tls_name[256]      # its host, as a string; empty: in the clear
+    TlsNote tls_note
 
 
 cdef struct Upstream:       # a named group of endpoints that serve the same models
@@ -183,6 +187,8 @@ cdef struct Upstream:       # a named group of endpoints that serve the same mod
     Histogram queue_wait
     Histogram gap           # between two reads of one streamed response
     Histogram overhead      # our own time: in the turns that sent the request and the answer
+    void *tls               # owned, an SSL_CTX; NULL: no endpoint wants one
+    char tls_name[256]      # who its endpoints have to be; empty: each its own host
 
 
 cdef struct Rival:          # another attempt at the same time (hedge.pyx); fields as in Relay
@@ -346,6 +352,8 @@ cdef struct Plane:
     uint64_t sample_below   # new traces whose low 64 bits are below it are sampled
     uint64_t serial
     uint64_t id_seed[2]
+    void *tls               # owned, an SSL_CTX: TCP listeners speak TLS; NULL: they do not
+    TlsCounters tls_counters
     void *ring              # ring.Ring, owned
     void *stats             # stats.Stats, owned
     OnReady on_downstream   # set by relay.pyx: the way up, never by name

@@ -2,7 +2,6 @@ from zeroproxy._fast.plane cimport Plane, Relay
 
 cdef void relay_install(Plane *p) noexcept nogil
 cdef void relay_turn(Plane *p, Relay *r) noexcept nogil
-cdef void relay_accept(Plane *p, unsigned int listener) noexcept nogil
 cdef bint run_later(Plane *p) noexcept nogil
 cdef void relay_begin_drain(Plane *p) noexcept nogil
 cdef void relay_close_all(Plane *p) noexcept nogil

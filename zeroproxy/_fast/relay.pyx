@@ -8,16 +8,15 @@ Law 3. A caller who leaves is noticed without reading: FIN and RST are reported 
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from zeroproxy._fast.answer cimport refuse_politely
-from zeroproxy._fast.clock cimport NS_PER_MS
 from zeroproxy._fast.conn cimport (
+    CONNECT_MORE,
     RECV_EMPTY,
     conn_finish_connect,
     conn_flush,
     conn_is_backed_up,
     conn_note,
     conn_recv,
-    conn_watch,
+    conn_shut,
 )
 from zeroproxy._fast.deadline cimport arm, deadline, hedge_due
 from zeroproxy._fast.dispatch cimport (
@@ -30,35 +29,12 @@ from zeroproxy._fast.dispatch cimport (
 )
 from zeroproxy._fast.hedge cimport hedge, hedge_ready
 from zeroproxy._fast.idle cimport idle_due, idle_ready
-from zeroproxy._fast.plane cimport Conn, Listener, Plane, Relay, Upstream
+from zeroproxy._fast.plane cimport Conn, Plane, Relay, Upstream
+from zeroproxy._fast.relays cimport relay_later
 from zeroproxy._fast.request cimport read_request
 from zeroproxy._fast.response cimport read_response
-from zeroproxy._fast.relays cimport relay_later, relay_release, relay_take
 from zeroproxy._fast.settle cimport wake_waiting
-from zeroproxy._fast.sock cimport (
-    AF_INET,
-    AF_INET6,
-    EAGAIN,
-    ECONNABORTED,
-    EINTR,
-    EPERM,
-    EPROTO,
-    IPPROTO_TCP,
-    SOCK_CLOEXEC,
-    SOCK_NONBLOCK,
-    TCP_NODELAY,
-    accept4,
-    close,
-    errno,
-    inet_ntop,
-    setsockopt,
-    sockaddr,
-    sockaddr_in,
-    sockaddr_in6,
-    sockaddr_storage,
-    socklen_t,
-)
-from zeroproxy._fast.timer cimport timer_arm
+from zeroproxy._fast.tls cimport tls_fault
 from zeroproxy._fast.tunnel cimport pump_tunnel
 from zeroproxy._fast.types cimport (
     BLAME_DOWNSTREAM,
@@ -69,6 +45,7 @@ from zeroproxy._fast.types cimport (
     CAUSE_REFUSED,
     CAUSE_RESET,
     CAUSE_TIMEOUT,
+    CAUSE_TLS,
     IN_CONNECTED,
     IN_CUT,
     IN_DRAINED,
@@ -130,6 +107,7 @@ cdef void linger(Plane *p, Relay *r) noexcept nogil:
     """Drop what still arrives until the caller has read the answer and closed."""
     cdef int budget = 16
     cdef ssize_t n
+    conn_shut(&r.down)
     while r.down.may_read:
         if budget == 0:
             relay_later(p, r)
@@ -188,6 +166,7 @@ cdef void on_upstream(void *plane, void *owner, uint32_t events) noexcept nogil:
     cdef Conn *c = <Conn *>owner
     cdef Relay *r = <Relay *>c.owner
     cdef Upstream *u
+    cdef int failure
     conn_note(c, events)
     if r == NULL:
         u = c.endpoint.upstream
@@ -199,8 +178,11 @@ cdef void on_upstream(void *plane, void *owner, uint32_t events) noexcept nogil:
         if c != r.up:
             return
     if c.connecting:
-        if conn_finish_connect(c):
-            lose_attempt(p, r, CAUSE_REFUSED)
+        failure = conn_finish_connect(c)
+        if failure == CONNECT_MORE:
+            return
+        if failure:
+            lose_attempt(p, r, CAUSE_TLS if tls_fault(c) else CAUSE_REFUSED)
             return
         feed(p, r, IN_CONNECTED)
     if r.phase == PHASE_RELAYING and not conn_is_backed_up(c):
@@ -208,77 +190,6 @@ cdef void on_upstream(void *plane, void *owner, uint32_t events) noexcept nogil:
         read_response(p, r)
     else:
         relay_turn(p, r)
-
-
-cdef void tell_peer(Relay *r, const sockaddr_storage *from_) noexcept nogil:
-    """The caller's address as X-Forwarded-For carries it; nothing on a unix socket."""
-    cdef const char *text = NULL
-    if from_.ss_family == AF_INET:
-        text = inet_ntop(AF_INET, &(<sockaddr_in *>from_).sin_addr, r.peer, sizeof(r.peer))
-    elif from_.ss_family == AF_INET6:
-        text = inet_ntop(AF_INET6, &(<sockaddr_in6 *>from_).sin6_addr, r.peer, sizeof(r.peer))
-    while text != NULL and r.peer[r.peer_len]:
-        r.peer_len += 1
-
-
-cdef bint adopt(Plane *p, int fd, const Listener *l, const sockaddr_storage *from_) noexcept nogil:
-    """Make a relay for an accepted descriptor. 0: no memory; the descriptor was closed."""
-    cdef int one = 1
-    cdef Relay *r = relay_take(p)
-    if r == NULL:
-        close(fd)
-        return 0
-    if conn_watch(p, &r.down, fd) < 0:
-        relay_release(p, r)
-        close(fd)
-        return 0
-    if not l.is_unix:
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
-    tell_peer(r, from_)
-    r.down.since_ns = p.now_ns
-    p.counters.accepted += 1
-    # The request is often here already: trying to read now saves a wake-up.
-    r.down.may_read = 1
-    r.down.may_write = 1
-    relay_turn(p, r)
-    return 1
-
-
-cdef void starve(Plane *p, Listener *l) noexcept nogil:
-    """Out of descriptors or memory: leave the backlog alone for 100 ms (HAProxy's figure) instead
-    of spinning; running exchanges go on."""
-    p.counters.starved += 1
-    l.paused = 1
-    timer_arm(&p.wheel, &l.timer, p.now_ns + 100 * <uint64_t>NS_PER_MS)
-
-
-cdef void relay_accept(Plane *p, uint32_t listener) noexcept nogil:
-    """Accept what is there, within a budget; the listener is edge-triggered like everything."""
-    cdef Listener *l = &p.listeners[listener]
-    cdef sockaddr_storage from_
-    cdef socklen_t size
-    cdef int fd, budget = 256
-    l.pending = 0
-    while not l.paused and l.fd >= 0:
-        if budget == 0:
-            l.pending = 1
-            return
-        budget -= 1
-        size = sizeof(from_)
-        fd = accept4(l.fd, <sockaddr *>&from_, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
-        if fd < 0:
-            if errno == EAGAIN:
-                return
-            if errno == EINTR or errno == ECONNABORTED or errno == EPROTO or errno == EPERM:
-                continue
-            starve(p, l)
-            return
-        if p.counters.relays >= p.limits.connections:
-            p.counters.refused += 1
-            refuse_politely(p, fd)
-            close(fd)
-        elif not adopt(p, fd, l, &from_):
-            starve(p, l)
 
 
 # ---------------------------------------------------------------- due

@@ -10,6 +10,7 @@ Law 3. A body that is refused half-way is never completed upstream.
 from libc.stddef cimport size_t
 from libc.string cimport memchr, memcpy
 
+from zeroproxy._fast.answer cimport refuse_plain
 from zeroproxy._fast.body cimport Cut, body_unframe
 from zeroproxy._fast.buffer cimport (
     buffer_append,
@@ -23,6 +24,8 @@ from zeroproxy._fast.editing cimport pass_body
 from zeroproxy._fast.intake cimport launch, refuse, take_head
 from zeroproxy._fast.plane cimport Conn, Plane, Relay
 from zeroproxy._fast.relays cimport relay_later
+from zeroproxy._fast.tls cimport tls_fault
+from zeroproxy._fast.tls_types cimport TLS_FAULT_PLAIN
 from zeroproxy._fast.types cimport (
     BLAME_DOWNSTREAM,
     BLAME_OURSELVES,
@@ -206,6 +209,8 @@ cdef void receive(Plane *p, Relay *r) noexcept nogil:
 
 cdef void hear_end(Plane *p, Relay *r, ssize_t n) noexcept nogil:
     """FIN or failure where a head or a body was to come."""
+    if tls_fault(&r.down) == TLS_FAULT_PLAIN:
+        refuse_plain(r.down.fd)
     end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_RESET if n == RECV_FAILED else CAUSE_CLOSED)
 
 

@@ -35,12 +35,14 @@ from zeroproxy._fast.plane cimport Conn, Plane, Relay
 from zeroproxy._fast.relays cimport relay_later
 from zeroproxy._fast.settle cimport drop_rival
 from zeroproxy._fast.stats cimport histogram_add
+from zeroproxy._fast.tls cimport tls_fault
 from zeroproxy._fast.types cimport (
     BLAME_DOWNSTREAM,
     BLOCK_LARGE,
     CAUSE_CLOSED,
     CAUSE_MALFORMED,
     CAUSE_RESET,
+    CAUSE_TLS,
     FRAMING_CHUNKED,
     FRAMING_CLOSE,
     FRAMING_LENGTH,
@@ -273,6 +275,8 @@ cdef void end_unframed(Plane *p, Relay *r) noexcept nogil:
 cdef void hear_end(Plane *p, Relay *r, ssize_t n) noexcept nogil:
     """FIN or failure from upstream."""
     cdef int why = CAUSE_RESET if n == RECV_FAILED else CAUSE_CLOSED
+    if tls_fault(r.up):
+        why = CAUSE_TLS
     if r.phase == PHASE_WAITING:
         lose_attempt(p, r, why)
     elif r.reply.framing == FRAMING_CLOSE and n == 0:

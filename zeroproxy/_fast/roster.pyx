@@ -25,6 +25,7 @@ from zeroproxy._fast.plane cimport Conn, Endpoint, Limits, Plane, Route, Upstrea
 from zeroproxy._fast.pool_types cimport Pool
 from zeroproxy._fast.settle cimport wake_waiting
 from zeroproxy._fast.stats cimport ALL_OTHERS
+from zeroproxy._fast.tls_setup cimport tls_drop
 from zeroproxy._fast.types cimport FIELDS_MAX
 
 
@@ -167,6 +168,13 @@ cdef Endpoint *new_slot(Plane *p, Upstream *u, bytes addr, bytes authority) exce
     return e
 
 
+cdef int name_server(Endpoint *e, bytes name) except -1:
+    if len(name) >= sizeof(e.tls_name):
+        raise ValueError("the host of an endpoint is too long")
+    memcpy(e.tls_name, <const char *>name, len(name))
+    return 0
+
+
 cdef int join(Upstream *u, Endpoint *e) except -1:
     cdef void *grown = realloc(u.endpoints, (u.n_endpoints + 1) * sizeof(Endpoint *))
     if grown == NULL:
@@ -197,6 +205,7 @@ cdef Endpoint *roster_add_endpoint(Plane *p, Upstream *u, tuple spec, list urls)
     cdef Endpoint *e
     cdef uint32_t i
     url, addr, authority = spec[:3]
+    server = spec[5] if len(spec) > 5 else b""
     for i in range(p.n_endpoints):
         e = p.endpoints[i]
         if e.removed and e.upstream == u and urls[i] == url and is_at(e, addr, authority):
@@ -205,6 +214,7 @@ cdef Endpoint *roster_add_endpoint(Plane *p, Upstream *u, tuple spec, list urls)
         urls.append(url)
         try:
             e = new_slot(p, u, addr, authority)
+            name_server(e, server)
         except BaseException:
             urls.pop()
             raise
@@ -359,7 +369,9 @@ cdef void roster_free(Plane *p) noexcept nogil:
     for i in range(p.n_endpoints):
         free(p.endpoints[i])
     free(p.endpoints)
+    tls_drop(&p.tls)
     for i in range(p.n_upstreams):
+        tls_drop(&p.upstreams[i].tls)
         free(p.upstreams[i].endpoints)
         free(p.upstreams[i].queue.lanes)
         free(p.upstreams[i].queue.shares)

@@ -25,6 +25,7 @@ from zeroproxy._fast.stats cimport (
     stats_read_spill,
     stats_spills,
 )
+from zeroproxy._fast.tls_setup cimport read_note, read_tls
 from zeroproxy._fast.types cimport PHASE_RELAYING, PHASE_WAITING
 
 from zeroproxy._fast.outcome import outcome_label
@@ -88,6 +89,7 @@ cdef dict read_endpoint(const Endpoint *e, str url):
         "reused": e.n_reused, "stale": e.n_stale, "failures": e.n_failures,
         "busy": e.n_busy, "breaker": read_breaker(&e.breaker),
         "connections": e.n_conns, "stale_retries": e.n_stale_retries, "pool": read_pool(e),
+        "tls": read_note(&e.tls_note),
     }
 
 
@@ -199,10 +201,11 @@ cdef list read_tokens(Stats *stats, tuple names):
 
 cdef dict read_plane(Plane *p, Stats *stats, tuple names):
     cdef uint32_t i
-    idle = 0
+    idle = idle_tls = 0
     upstream_conns = p.counters.upstream_conns
     for i in range(p.n_endpoints):
         idle += p.endpoints[i].n_idle
+        idle_tls += p.endpoints[i].n_idle if p.endpoints[i].tls_name[0] else 0
     return {
         "connections": {
             "downstream": p.counters.relays, "idle": idle, "accepted": p.counters.accepted,
@@ -212,6 +215,7 @@ cdef dict read_plane(Plane *p, Stats *stats, tuple names):
         "fds": {"downstream": p.counters.relays, "upstream": upstream_conns,
                 "listener": p.n_listeners},
         "upstreams": [read_upstream(p.upstreams[i], names) for i in range(p.n_upstreams)],
+        "tls": read_tls(&p.tls_counters),
         "leaving": read_leaving(p, names[1]),
         "requests": read_requests(stats, names),
         "tokens": read_tokens(stats, names),
@@ -220,7 +224,7 @@ cdef dict read_plane(Plane *p, Stats *stats, tuple names):
             "permits": p.counters.permits, "block_bytes": p.blocks.bytes_out,
             "watches": p.reactor.n_used, "timers": p.wheel.n_armed,
             "exchanges": p.counters.exchanges, "stale_reports": p.reactor.stale,
-            "bugs": p.counters.bugs,
+            "bugs": p.counters.bugs, "tls": p.tls_counters.open - idle_tls,
         },
         "bounds_ns": [histogram_bound(k) for k in range(BUCKETS - 1)],
     }

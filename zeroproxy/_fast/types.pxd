@@ -256,6 +256,7 @@ cdef enum Cause:            # why it ended
     CAUSE_OVERLOAD          # queue full, queue timeout, connection cap
     CAUSE_NO_ENDPOINT       # none in rotation
     CAUSE_DRAINED           # we are shutting down
+    CAUSE_TLS               # no TLS with the endpoint: its certificate, ours, or the protocol
     CAUSE_COUNT
 
 # ---------------------------------------------------------------- memory

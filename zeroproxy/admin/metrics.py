@@ -299,6 +299,31 @@ def metering(snapshot: Snapshot) -> Iterator[Metric]:
         )
 
 
+def secure(snapshot: Snapshot) -> Iterator[Metric]:
+    """TLS, once there has been any."""
+    tls = snapshot.get("tls", {})
+    if tls.get("expires") is not None:
+        yield GaugeMetricFamily(
+            "zeroproxy_tls_certificate_expires_seconds",
+            "When the listeners' certificate ends, in seconds since 1970",
+            tls["expires"],
+        )
+    done = CounterMetricFamily(
+        "zeroproxy_tls_handshakes", "TLS handshakes that succeeded", labels=("side",)
+    )
+    failed = CounterMetricFamily(
+        "zeroproxy_tls_handshake_failures", "And those that failed", labels=("side", "reason")
+    )
+    for side, n in tls.get("handshakes", {}).items():
+        reasons = tls["failures"][side]
+        if not n and not any(reasons.values()):
+            continue
+        done.add_metric((side,), n)
+        for reason, count in reasons.items():
+            failed.add_metric((side, reason), count)
+    yield from (done, failed)
+
+
 class SnapshotCollector(Collector):
     """Registered in a registry of its own; `take` is called once per scrape."""
 
@@ -320,4 +345,5 @@ class SnapshotCollector(Collector):
         yield from auth(snapshot)
         yield from process(snapshot)
         yield from reloads(snapshot)
+        yield from secure(snapshot)
         yield from metering(snapshot)

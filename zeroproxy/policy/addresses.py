@@ -9,12 +9,22 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import ssl
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
 from zeroproxy.errors import ConfigError
+
+
+@dataclass
+class Secure:
+    """TLS to the https:// endpoints of one upstream, as Python asks them: one per upstream, whose
+    context a reload replaces. `name`: whom they have to be; empty: each its own host."""
+
+    context: ssl.SSLContext
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -26,6 +36,7 @@ class Address:
     authority: bytes
     family: int
     target: tuple[str, int] | str
+    secure: Secure | None = field(default=None, compare=False, repr=False)
 
     @property
     def where(self) -> str:
@@ -38,7 +49,28 @@ class Address:
         if isinstance(self.target, str):
             return "http://localhost"
         host, port = self.target
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        scheme = "https" if self.host else "http"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+    @property
+    def host(self) -> str:
+        """The host of an https:// URL, which its certificate names; empty: no TLS."""
+        return split_url(self.url)[0] if self.url.startswith("https://") else ""
+
+    @property
+    def context(self) -> ssl.SSLContext | None:
+        """None: no TLS."""
+        if not self.host:
+            return None
+        assert self.secure is not None, "who resolved it has not said whom to trust"
+        return self.secure.context
+
+    @property
+    def server_name(self) -> str | None:
+        """Whom its certificate has to name; None: no TLS."""
+        if not self.host:
+            return None
+        return (self.secure.name if self.secure is not None else "") or self.host
 
 
 def pack_inet(host: str, port: int) -> bytes:
@@ -67,11 +99,11 @@ def pack_unix(path: str) -> bytes:
 
 
 def split_url(url: str) -> tuple[str, int]:
-    """Host and port of http://host:port."""
-    parts = urlsplit(url)
+    """Host and port of http://host:port or https://host:port."""
+    parts = urlsplit(url.partition("#")[0])
     if not parts.hostname:
         raise ConfigError(f"{url}: no host")
-    return parts.hostname, parts.port or 80
+    return parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def is_name(url: str) -> bool:

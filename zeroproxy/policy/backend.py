@@ -17,7 +17,7 @@ import orjson
 
 from zeroproxy.config import Alias, Config, Metering, Upstream
 from zeroproxy.policy.addresses import Address
-from zeroproxy.policy.probe import headers_for
+from zeroproxy.policy.probe import session_for
 
 NOTHING, AT_THE_END, WITH_EVERY_EVENT, EITHER_ALONE = 0, 1, 2, 3  # asked.Wish of the data plane
 TIMEOUT = 2.0  # seconds for one answer
@@ -78,14 +78,11 @@ def kind_in(answer: Any) -> str:
 async def ask(address: Address, api_key: str = "") -> Any:
     """The list of models of the server at `address`; None: it answered something else. Raises
     OSError, TimeoutError or aiohttp.ClientError if it does not answer."""
-    connector = None
-    if isinstance(address.target, str):
-        connector = aiohttp.UnixConnector(address.target)
-    url, headers = address.base + "/v1/models", headers_for(address, api_key)
-    timeout = aiohttp.ClientTimeout(total=TIMEOUT)
     async with (
-        aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session,
-        session.get(url, headers=headers, allow_redirects=False) as response,
+        session_for(address, TIMEOUT, api_key) as session,
+        session.get(
+            "/v1/models", allow_redirects=False, server_hostname=address.server_name
+        ) as response,
     ):
         if response.status != 200:
             return None

@@ -15,16 +15,14 @@ import aiohttp
 import orjson
 
 from zeroproxy.policy.addresses import Address
+from zeroproxy.policy.secure import connect, reason
 
 PAGE_MAX = 4 << 20  # bytes of an answer that are read
 
 
 async def get_status(address: Address, path: str) -> int:
     """Status of GET `path`; 0: something answered that is not HTTP. Raises OSError."""
-    if isinstance(address.target, str):
-        reader, writer = await asyncio.open_unix_connection(address.target)
-    else:
-        reader, writer = await asyncio.open_connection(*address.target)
+    reader, writer = await connect(address)
     try:
         writer.write(
             b"GET %s HTTP/1.1\r\nHost: %s\r\nAccept: */*\r\nConnection: close\r\n\r\n"
@@ -42,7 +40,14 @@ async def get_status(address: Address, path: str) -> int:
 
 
 def why(error: OSError) -> str:
-    return os.strerror(error.errno) if error.errno else str(error)
+    # An SSLError has an errno too, which means nothing.
+    return reason(error) or (os.strerror(error.errno) if error.errno else str(error))
+
+
+def connector_for(address: Address) -> aiohttp.BaseConnector:
+    if isinstance(address.target, str):
+        return aiohttp.UnixConnector(address.target)
+    return aiohttp.TCPConnector(ssl=address.context or True)
 
 
 def headers_for(address: Address, api_key: str = "") -> dict[str, str]:
@@ -51,11 +56,10 @@ def headers_for(address: Address, api_key: str = "") -> dict[str, str]:
 
 
 def session_for(address: Address, timeout: float, api_key: str = "") -> aiohttp.ClientSession:
-    connector = aiohttp.UnixConnector(address.target) if isinstance(address.target, str) else None
     return aiohttp.ClientSession(
         address.base,
         headers=headers_for(address, api_key),
-        connector=connector,
+        connector=connector_for(address),
         timeout=aiohttp.ClientTimeout(total=timeout),
         trust_env=False,
     )
@@ -66,7 +70,9 @@ async def get_page(address: Address, path: str, timeout: float) -> bytes | None:
     try:
         async with (
             session_for(address, timeout) as session,
-            session.get(path, allow_redirects=False) as response,
+            session.get(
+                path, allow_redirects=False, server_hostname=address.server_name
+            ) as response,
         ):
             if response.status != 200:
                 return None
@@ -75,8 +81,10 @@ async def get_page(address: Address, path: str, timeout: float) -> bytes | None:
         return None
 
 
-async def first_model(session: aiohttp.ClientSession) -> str:
-    async with session.get("/v1/models", allow_redirects=False) as response:
+async def first_model(session: aiohttp.ClientSession, server_name: str | None) -> str:
+    async with session.get(
+        "/v1/models", allow_redirects=False, server_hostname=server_name
+    ) as response:
         body = await response.content.read(PAGE_MAX)
     try:
         return str(orjson.loads(body)["data"][0]["id"])
@@ -89,11 +97,13 @@ async def generate_one(address: Address, timeout: float, api_key: str = "") -> i
     try:
         async with session_for(address, timeout, api_key) as session:
             asked: dict[str, Any] = {
-                "model": await first_model(session),
+                "model": await first_model(session, address.server_name),
                 "messages": [{"role": "user", "content": "1"}],
                 "max_tokens": 1,
             }
-            async with session.post("/v1/chat/completions", json=asked) as response:
+            async with session.post(
+                "/v1/chat/completions", json=asked, server_hostname=address.server_name
+            ) as response:
                 await response.content.read(PAGE_MAX)
                 return response.status
     except (OSError, TimeoutError, aiohttp.ClientError):

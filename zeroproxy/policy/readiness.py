@@ -11,6 +11,7 @@ import contextlib
 import time
 
 from zeroproxy.policy.addresses import Address
+from zeroproxy.policy.secure import connect, reason
 
 MAX_AGE = 1.0  # seconds a probe's answer is good for
 TIMEOUT = 1.0  # seconds one probe may take
@@ -21,14 +22,11 @@ async def can_connect(address: Address) -> str:
     """ "" if the endpoint accepts a connection, else why not."""
     try:
         async with asyncio.timeout(TIMEOUT):
-            if isinstance(address.target, str):
-                _, writer = await asyncio.open_unix_connection(address.target)
-            else:
-                _, writer = await asyncio.open_connection(*address.target)
+            _, writer = await connect(address)
     except TimeoutError:
         return f"{address.url}: no connection within {TIMEOUT:g} s"
     except OSError as error:
-        return f"{address.url}: {error.strerror or error}"
+        return f"{address.url}: {reason(error) or error.strerror or error}"
     writer.close()
     with contextlib.suppress(OSError):
         await writer.wait_closed()

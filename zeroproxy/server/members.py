@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from zeroproxy._fast.engine import Engine
 from zeroproxy.config import Alias, Breaker, Config, Endpoint, Pool, Upstream
 from zeroproxy.errors import ReloadError
 from zeroproxy.policy.addresses import Address, apart, is_name, resolve_each
+from zeroproxy.server.tls import Tls
 
 if TYPE_CHECKING:
     from zeroproxy._fast.engine import BreakerWords, PoolWords, UpstreamWords
@@ -126,8 +127,8 @@ def own_name(alias: Alias) -> bytes:
 
 
 class Members:
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, tls: Tls | None = None) -> None:
+        self._engine, self._tls = engine, tls
         self._groups: list[dict[str, Member]] = []
         self._drained: set[str] = set()  # by the URL of the configuration
 
@@ -168,6 +169,8 @@ class Members:
         """The first set, into an engine that has none."""
         for upstream, found in zip(config.upstream, addresses, strict=True):
             k = self._engine.add_upstream(upstream.name, [], **words(upstream))
+            if self._tls is not None:
+                self._tls.join(k)
             self._groups.append({
                 address.url: self._add(k, upstream, endpoint, address)
                 for endpoint, address in each_of(upstream, found)
@@ -223,10 +226,12 @@ class Members:
 
     def _add(self, k: int, upstream: Upstream, endpoint: Endpoint, address: Address) -> Member:
         spec = (address.url, address.sockaddr, address.authority, endpoint.weight,
-                pool_words(upstream.pool))  # fmt: skip
+                pool_words(upstream.pool), address.host.encode())  # fmt: skip
         index = self._engine.add_endpoint(k, spec)
         if endpoint.url in self._drained:
             self._engine.set_endpoint(index, draining=True)
+        if self._tls is not None:
+            address = replace(address, secure=self._tls.secure(k))
         return Member(index, address, place_of(endpoint))
 
 

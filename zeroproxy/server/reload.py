@@ -1,7 +1,7 @@
 """Another configuration for a proxy that runs: compared, prepared, then applied in one step.
 
-Law 1. Whole or not at all. What can fail (reading, names, the new log) is done first; from the
-       first change on there is nothing that can fail, and no await before the last one.
+Law 1. Whole or not at all. What can fail (reading, names, certificates, the log) is done first;
+       from the first change on there is nothing that can fail, and no await before the last one.
 Law 2. No exchange is cut: one that has begun keeps the terms it began under (plane.Terms).
 Law 3. A key that is not in LIVE cannot change: the reload is refused and the key named. So a new
        key needs a restart until somebody makes it live.
@@ -29,6 +29,7 @@ from zeroproxy.metering.jsonl import open_sink
 from zeroproxy.policy.shares import need_redis
 from zeroproxy.server.descriptors import limits_in_force
 from zeroproxy.server.members import Members, resolve_all
+from zeroproxy.server.tls import Tls, prepare
 
 #: Keys that may change while exchanges run, and all below them; docs/reload.md is this list.
 LIVE = (
@@ -43,6 +44,7 @@ LIVE = (
     "metering.continuous_usage",
     "metering.inject_usage",
     "server.drain_timeout",
+    "server.tls",
     "server.trust_forwarded",
     "server.via",
     "upstream.admission",
@@ -59,6 +61,7 @@ LIVE = (
     "upstream.preset",
     "upstream.retry",
     "upstream.timeouts",
+    "upstream.tls",
 )
 
 # ---------------------------------------------------------------- what differs
@@ -125,6 +128,7 @@ class Running(Protocol):
     phase: str
     engine: Engine | None
     members: Members | None
+    tls: Tls | None
 
     def watch(self) -> None:
         """The set of endpoints, or what is asked of them, has changed."""
@@ -221,6 +225,7 @@ class Reloader:
         changed = plan(running.config, config)
         assert running.engine is not None and running.members is not None
         try:
+            tls = await asyncio.to_thread(prepare, config)
             addresses = await resolve_all(config, running.members.known())
             access = config.log.access
             sink = await asyncio.to_thread(open_sink, access) if access else None
@@ -229,6 +234,8 @@ class Reloader:
         try:
             if running.phase != "serving":
                 raise ReloadError(f"the proxy is {running.phase}")
+            # First: an endpoint that is new is connected to at once.
+            renewed = running.tls.apply(tls) if running.tls is not None else []
             running.members.change(config, addresses)
         except BaseException:
             if sink is not None:
@@ -243,4 +250,5 @@ class Reloader:
         running.watch()
         running.look()
         await running.log_to(sink)
-        return changed
+        # What is in a file may have changed where the configuration has not.
+        return changed + [key for key in renewed if not any(c.startswith(key) for c in changed)]

@@ -35,6 +35,7 @@ from zeroproxy.server.members import Members, resolve_all
 from zeroproxy.server.names import Names
 from zeroproxy.server.reload import Reloader
 from zeroproxy.server.sinks import Metering
+from zeroproxy.server.tls import Tls, prepare
 
 DRAIN_POLL = 0.02  # seconds between two looks while exchanges finish
 SWITCH_INTERVAL = 0.0005  # seconds a thread may keep the interpreter while the loop wants it
@@ -54,6 +55,7 @@ class Worker:
         self.admin: AdminServer | None = None
         self.engine: Engine | None = None
         self.members: Members | None = None
+        self.tls: Tls | None = None
         self.readiness = Readiness([])
         self.reloader = Reloader(self, read, say)
         self.names = Names(self, self.reloader.lock, say)
@@ -78,11 +80,13 @@ class Worker:
             self.config = await asyncio.to_thread(resolve, self.config)
             if self.config.auth is not None and self.config.auth.shared.url:
                 await asyncio.to_thread(need_redis)
+            tls = await asyncio.to_thread(prepare, self.config)
             addresses = await resolve_all(self.config)
             self.bound = bind_all(self.config.listens())
             self.engine = self._make_engine()
             self.shares = Shares(self.engine, say)
-            self.members = Members(self.engine)
+            self.tls = Tls(self.engine, tls)
+            self.members = Members(self.engine, self.tls)
             self.members.fill(self.config, addresses)
             self.admit_keys()
             self.backends = Backends(self.engine)
@@ -157,7 +161,8 @@ class Worker:
     @property
     def listen(self) -> list[str]:
         """URLs of the data listeners, with the ports the kernel chose."""
-        return [bound.url for bound in self.bound]
+        scheme = "https:" if self.config.server.tls.cert else "http:"
+        return [bound.url.replace("http:", scheme, 1) for bound in self.bound]
 
     def ledger_path(self) -> str:
         """The ledger's file; empty: there is none."""
@@ -177,6 +182,8 @@ class Worker:
             "reloads": self.reloader.snapshot(),
         }
         found.update(self.engine.snapshot())
+        if self.tls is not None:
+            found["tls"].update(self.tls.snapshot())
         if self.health is not None:
             for upstream in found["upstreams"]:
                 for endpoint in upstream["endpoints"]:

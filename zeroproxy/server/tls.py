@@ -1,0 +1,126 @@
+"""Certificates and keys in force: read, turned into contexts, handed to whoever opens connections.
+
+Law 1. What can fail is done by `prepare`, which changes nothing; `apply` cannot fail.
+Law 2. A file is compared by what is in it: a reload that finds it changed puts it in force though
+       the configuration says the same. Connections that are open keep what they began with.
+Law 3. No key, and nothing of what is in a file, is ever shown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zeroproxy._fast.engine import Engine
+from zeroproxy._fast.tls_setup import Context
+from zeroproxy.config import Config, ServerTls, UpstreamTls
+from zeroproxy.errors import TlsError
+from zeroproxy.policy.addresses import Secure
+from zeroproxy.policy.secure import context_for
+
+
+@dataclass(frozen=True)
+class Half:
+    """The TLS of the listeners, or of one upstream's endpoints. `asks` is for Python's own
+    questions; listeners ask none."""
+
+    context: Context
+    asks: ssl.SSLContext | None
+    name: str
+    mark: bytes
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """By upstream; None: in the clear."""
+
+    server: Half | None
+    upstreams: tuple[Half | None, ...]
+
+
+def mark_of(settings: ServerTls | UpstreamTls, files: Iterable[str]) -> bytes:
+    """What tells these settings and files from any others."""
+    found = hashlib.sha256(repr(settings).encode())
+    for name in files:
+        data = Path(name).read_bytes() if name else b""
+        found.update(b"%d:" % len(data) + data)
+    return found.digest()
+
+
+def prepare_server(tls: ServerTls) -> Half:
+    context = Context.server(cert=tls.cert, key=tls.key, client_ca=tls.client_ca)
+    return Half(context, None, "", mark_of(tls, (tls.cert, tls.key, tls.client_ca)))
+
+
+def prepare_upstream(tls: UpstreamTls) -> Half:
+    context = Context.client(ca=tls.ca, cert=tls.cert, key=tls.key, verify=tls.verify)
+    mark = mark_of(tls, (tls.ca, tls.cert, tls.key))
+    return Half(context, context_for(tls), tls.server_name, mark)
+
+
+def prepare(config: Config) -> Prepared:
+    """Read every file; for a thread. Raises TlsError with the key that is wrong."""
+    where = "server.tls"
+    try:
+        server = prepare_server(config.server.tls) if config.server.tls.cert else None
+        upstreams: list[Half | None] = []
+        for k, upstream in enumerate(config.upstream):
+            where = f"upstream[{k}].tls"
+            secure = upstream.is_secure()
+            upstreams.append(prepare_upstream(upstream.tls) if secure else None)
+    except (TlsError, OSError) as error:
+        raise TlsError(f"{where}.{error}" if isinstance(error, TlsError) else
+                       f"{where}: {error.filename}: {error.strerror}") from None  # fmt: skip
+    return Prepared(server, tuple(upstreams))
+
+
+class Tls:
+    """What is in force in one engine."""
+
+    def __init__(self, engine: Engine, prepared: Prepared) -> None:
+        self._engine = engine
+        self._now = Prepared(None, ())
+        self._secures: dict[int, Secure] = {}
+        self._now = prepared
+        if prepared.server is not None:
+            engine.set_tls(prepared.server.context)
+
+    def join(self, k: int) -> None:
+        """Upstream `k` has come into being; before its endpoints."""
+        half = self._now.upstreams[k]
+        if half is None or half.asks is None:
+            return
+        secure = self._secures.setdefault(k, Secure(half.asks))
+        secure.context, secure.name = half.asks, half.name
+        self._engine.set_tls(half.context, upstream=k, server_name=half.name.encode())
+
+    def secure(self, k: int) -> Secure | None:
+        """How Python asks the endpoints of upstream `k`; None: they are in the clear."""
+        return self._secures.get(k)
+
+    def apply(self, new: Prepared) -> list[str]:
+        """Put in force what differs; returns the keys, whether it was they that changed or what
+        is in their files."""
+        changed = []
+        if mark(self._now.server) != mark(new.server):
+            self._engine.set_tls(new.server.context if new.server is not None else None)
+            changed.append("server.tls")
+        old, self._now = self._now, new
+        for k, half in enumerate(new.upstreams):
+            if half is not None and mark(old.upstreams[k]) != half.mark:
+                self.join(k)
+                changed.append(f"upstream[{k}].tls")
+        return changed
+
+    def snapshot(self) -> dict[str, Any]:
+        """When the listeners' certificate ends, in seconds of the wall clock; None: no TLS."""
+        server = self._now.server
+        return {"expires": server.context.expires if server is not None else None}
+
+
+def mark(half: Half | None) -> bytes:
+    return half.mark if half is not None else b""
