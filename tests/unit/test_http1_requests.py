@@ -91,6 +91,7 @@ REFUSED_WHEN_COMPLETE = {
     field(b"Connection: close, content-length"): "connection",
     field(b"Connection: Cookie"): "connection",
     field(b"Connection: x-api-key"): "connection",
+    field(b"Connection: api-key"): "connection",
     field(b"Connection: a b"): "connection",
     field(b"Connection: " + b"a," * 513): "connection",
     field(b"Expect: 100-continue, x"): "expect",
@@ -238,7 +239,7 @@ def test_every_fault_has_a_name_a_status_and_a_sentence() -> None:
     assert len(set(http1.FAULTS)) == len(http1.FAULTS)
     for name in http1.FAULTS:
         status, text = http1.fault_words(name)
-        assert status in (400, 404, 405, 413, 414, 417, 431, 501, 502, 505)
+        assert status in (400, 401, 403, 404, 405, 413, 414, 417, 429, 431, 501, 502, 505)
         assert text.endswith(".")
 
 
@@ -247,7 +248,7 @@ def test_all_field_names_are_known_in_any_case() -> None:
         b"Host Connection Content-Length Transfer-Encoding TE Trailer Upgrade Keep-Alive "
         b"Proxy-Connection HTTP2-Settings Expect Max-Forwards Via X-Forwarded-For "
         b"X-Forwarded-Proto X-Forwarded-Host X-Request-Id traceparent Authorization X-Api-Key "
-        b"Content-Type Content-Encoding Accept-Encoding Date Server Retry-After"
+        b"Api-Key Content-Type Content-Encoding Accept-Encoding Date Server Retry-After"
     ).split()
     assert len(names) == http1.FIELD_IDS - 1
     for k, name in enumerate(names, 1):

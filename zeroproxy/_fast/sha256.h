@@ -19,28 +19,36 @@ static const uint32_t zp_sha256_k[64] = {
 
 static inline uint32_t zp_turn(uint32_t x, int n) { return x >> n | x << (32 - n); }
 
-static inline void zp_sha256_block(uint32_t h[8], const unsigned char *at) {
-    uint32_t w[64], v[8];
+/* One round; the words take turns by name instead of being moved. */
+#define ZP_ROUND(a, b, c, d, e, f, g, h, k)                                                  \
+    do {                                                                                     \
+        uint32_t s = h + (zp_turn(e, 6) ^ zp_turn(e, 11) ^ zp_turn(e, 25)) +                 \
+                     (g ^ (e & (f ^ g))) + zp_sha256_k[k] + w[k];                            \
+        d += s;                                                                              \
+        h = s + (zp_turn(a, 2) ^ zp_turn(a, 13) ^ zp_turn(a, 22)) + ((a & b) | (c & (a | b))); \
+    } while (0)
+
+static inline void zp_sha256_block(uint32_t v[8], const unsigned char *at) {
+    uint32_t w[64];
+    uint32_t a = v[0], b = v[1], c = v[2], d = v[3], e = v[4], f = v[5], g = v[6], h = v[7];
     for (int i = 0; i < 16; i++, at += 4)
         w[i] = (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
     for (int i = 16; i < 64; i++) {
-        uint32_t a = w[i - 15], b = w[i - 2];
-        w[i] = w[i - 16] + w[i - 7] + (zp_turn(a, 7) ^ zp_turn(a, 18) ^ a >> 3) +
-               (zp_turn(b, 17) ^ zp_turn(b, 19) ^ b >> 10);
+        uint32_t x = w[i - 15], y = w[i - 2];
+        w[i] = w[i - 16] + w[i - 7] + (zp_turn(x, 7) ^ zp_turn(x, 18) ^ x >> 3) +
+               (zp_turn(y, 17) ^ zp_turn(y, 19) ^ y >> 10);
     }
-    memcpy(v, h, sizeof(v));
-    for (int i = 0; i < 64; i++) {
-        uint32_t a = v[0], e = v[4];
-        uint32_t s = v[7] + (zp_turn(e, 6) ^ zp_turn(e, 11) ^ zp_turn(e, 25)) +
-                     ((e & v[5]) ^ (~e & v[6])) + zp_sha256_k[i] + w[i];
-        uint32_t t = (zp_turn(a, 2) ^ zp_turn(a, 13) ^ zp_turn(a, 22)) +
-                     ((a & v[1]) ^ (a & v[2]) ^ (v[1] & v[2]));
-        memmove(v + 1, v, 7 * sizeof(v[0]));
-        v[4] += s;
-        v[0] = s + t;
+    for (int i = 0; i < 64; i += 8) {
+        ZP_ROUND(a, b, c, d, e, f, g, h, i);
+        ZP_ROUND(h, a, b, c, d, e, f, g, i + 1);
+        ZP_ROUND(g, h, a, b, c, d, e, f, i + 2);
+        ZP_ROUND(f, g, h, a, b, c, d, e, i + 3);
+        ZP_ROUND(e, f, g, h, a, b, c, d, i + 4);
+        ZP_ROUND(d, e, f, g, h, a, b, c, i + 5);
+        ZP_ROUND(c, d, e, f, g, h, a, b, i + 6);
+        ZP_ROUND(b, c, d, e, f, g, h, a, i + 7);
     }
-    for (int i = 0; i < 8; i++)
-        h[i] += v[i];
+    v[0] += a, v[1] += b, v[2] += c, v[3] += d, v[4] += e, v[5] += f, v[6] += g, v[7] += h;
 }
 
 static inline void zp_sha256(const void *from, size_t len, unsigned char out[32]) {
