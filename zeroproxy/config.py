@@ -35,6 +35,7 @@ from zeroproxy.config_upstream import (
     Retry,
     Timeouts,
     Upstream,
+    Warmup,
 )
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "ToPostgres",
     "ToRedis",
     "Upstream",
+    "Warmup",
     "kind_of",
 ]
 

@@ -45,7 +45,8 @@ def why(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno else str(error)
 
 
-def session_for(address: Address, timeout: float) -> aiohttp.ClientSession:
+def session_for(address: Address, timeout: float | None) -> aiohttp.ClientSession:
+    """`timeout` of each question; None: whoever asks has one of its own."""
     connector = aiohttp.UnixConnector(address.target) if isinstance(address.target, str) else None
     return aiohttp.ClientSession(
         address.base,
@@ -54,6 +55,14 @@ def session_for(address: Address, timeout: float) -> aiohttp.ClientSession:
         timeout=aiohttp.ClientTimeout(total=timeout),
         trust_env=False,
     )
+
+
+async def read_page(response: aiohttp.ClientResponse) -> bytes:
+    """The body to its end, or its first PAGE_MAX bytes: one `read` gives what has arrived."""
+    body = bytearray()
+    while len(body) < PAGE_MAX and (part := await response.content.read(PAGE_MAX - len(body))):
+        body += part
+    return bytes(body)
 
 
 async def get_page(address: Address, path: str, timeout: float) -> bytes | None:
@@ -65,14 +74,14 @@ async def get_page(address: Address, path: str, timeout: float) -> bytes | None:
         ):
             if response.status != 200:
                 return None
-            return await response.content.read(PAGE_MAX)
+            return await read_page(response)
     except (OSError, TimeoutError, aiohttp.ClientError):
         return None
 
 
 async def first_model(session: aiohttp.ClientSession) -> str:
     async with session.get("/v1/models", allow_redirects=False) as response:
-        body = await response.content.read(PAGE_MAX)
+        body = await read_page(response)
     try:
         return str(orjson.loads(body)["data"][0]["id"])
     except (orjson.JSONDecodeError, KeyError, IndexError, TypeError):
@@ -89,7 +98,7 @@ async def generate_one(address: Address, timeout: float) -> int:
                 "max_tokens": 1,
             }
             async with session.post("/v1/chat/completions", json=asked) as response:
-                await response.content.read(PAGE_MAX)
+                await read_page(response)
                 return response.status
     except (OSError, TimeoutError, aiohttp.ClientError):
         return 0

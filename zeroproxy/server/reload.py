@@ -48,6 +48,7 @@ LIVE = (
     "upstream.preset",
     "upstream.retry",
     "upstream.timeouts",
+    "upstream.warmup",
 )
 
 # ---------------------------------------------------------------- what differs
