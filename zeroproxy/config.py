@@ -38,6 +38,7 @@ from zeroproxy.config_upstream import (
     Retry,
     Timeouts,
     Upstream,
+    Warmup,
 )
 
 __all__ = [
@@ -71,6 +72,7 @@ __all__ = [
     "ToRedis",
     "Upstream",
     "UpstreamTls",
+    "Warmup",
     "kind_of",
 ]
 

@@ -156,9 +156,9 @@ def check_upstream(upstream: Upstream, path: Path, wrong: Wrong) -> None:
         if same in seen:
             raise wrong(f"{endpoint.url} is there twice", here)
         seen.add(same)
-    path_asked = upstream.health.path
-    if path_asked and not re.fullmatch(r"/[!-~]*", path_asked):
-        raise wrong("is no path: it begins with / and has no spaces", (*path, "health", "path"))
+    for table, asked in (("health", upstream.health.path), ("warmup", upstream.warmup.path)):
+        if asked and not re.fullmatch(r"/[!-~]*", asked):
+            raise wrong("is no path: it begins with / and has no spaces", (*path, table, "path"))
     if 0 < upstream.health.wedge_after < 1:
         raise wrong("is 0, or at least 1 s", (*path, "health", "wedge_after"))
     if upstream.breaker.error_rate and not upstream.breaker.window:

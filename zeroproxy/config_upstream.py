@@ -125,6 +125,20 @@ class Health(Base, frozen=True):
     wedge_after: Seconds = 30.0
 
 
+class Warmup(Base, frozen=True):
+    """A small request to each endpoint for each model, before callers ask (docs/health.md)."""
+
+    #: Where it is posted; "" switches it off. Chat and /v1/messages get messages, others a prompt.
+    path: Annotated[str, Meta(max_length=1024)] = ""
+    #: What is asked. Short: what warms is the first step, not its length.
+    prompt: Annotated[str, Meta(max_length=65536)] = "Hi"
+    #: As many tokens at most (Triton model_warmup, vLLM's own dummy run: one step).
+    max_tokens: Annotated[int, Meta(ge=1, le=4096)] = 1
+    #: For so long an endpoint is tried and waited for; then it is used as it is. A large model's
+    #: first request may compile kernels or load weights for a minute.
+    timeout: Annotated[float, Meta(gt=0, le=86400)] = 120.0
+
+
 class Breaker(Base, frozen=True):
     """A circuit breaker per endpoint. Connect failures, resets, cuts, timeouts and 5xx count; 4xx
     never does. failures = 0 and error_rate = 0 switch it off."""
@@ -179,6 +193,7 @@ class Upstream(Base, frozen=True):
     api_key: str = ""
     api_key_file: str = ""
     health: Health = field(default_factory=Health)
+    warmup: Warmup = field(default_factory=Warmup)
     breaker: Breaker = field(default_factory=Breaker)
     pool: Pool = field(default_factory=Pool)
     admission: Admission = field(default_factory=Admission)

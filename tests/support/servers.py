@@ -7,6 +7,7 @@ import signal
 import subprocess
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,27 @@ class ServerProcess:
         finally:
             self.temporary.cleanup()
             self.log.unlink(missing_ok=True)
+
+
+class StoppableProcess(ServerProcess):
+    """One that answers GET /health, and may be stopped or killed under whoever asks it."""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def ping(self) -> None:
+        with urllib.request.urlopen(f"{self.url}/health", timeout=5) as response:
+            assert response.status == 200
+
+    def send(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.send(signal.SIGCONT)
+        super().stop(number)
 
 
 def settled(condition: Callable[[], object], seconds: float = 60.0) -> None:

@@ -10,7 +10,7 @@ from aiohttp import web
 from tests.support.until import until
 from zeroproxy.config import Alias, Config, Metering, Upstream
 from zeroproxy.policy.addresses import resolve
-from zeroproxy.policy.backend import Backends, kind_in, merged, wish_for
+from zeroproxy.policy.backend import Backends, ask, kind_in, merged, models_in, wish_for
 
 
 def models(*names, owner="vllm"):
@@ -78,6 +78,12 @@ def test_a_merged_list_has_each_model_once_and_those_only_that_are_reached():
 
 def test_a_merged_list_of_silent_servers_is_what_is_configured():
     assert ids(merged([(named("a"), []), ([], [None, "x", {"data": 3}])])) == ["a"]
+
+
+async def test_a_list_that_comes_in_many_parts_is_read_to_its_end():
+    names = [f"model-{k}" for k in range(20000)]
+    async with server(models(*names)) as url:
+        assert list(models_in(await ask(await resolve(url)))) == names
 
 
 class FakeEngine:

@@ -75,6 +75,8 @@ def test_the_least_that_works():
          'x.toml:4: upstream[0].preset: "vlm" is none of vllm, tgi, sglang, llamacpp, fastchat'),
         (GOOD + 'health = { path = "health" }\n',
          "x.toml:4: upstream[0].health.path: is no path: it begins with /"),
+        (GOOD + 'warmup = { path = "v1/x" }\n',
+         "x.toml:4: upstream[0].warmup.path: is no path: it begins with / and has no spaces"),
         (GOOD + "health = { wedge_after = 0.5 }\n",
          "x.toml:4: upstream[0].health.wedge_after: is 0, or at least 1 s"),
         (GOOD + "breaker = { error_rate = 0.5, window = 0 }\n",

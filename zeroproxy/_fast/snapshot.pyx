@@ -75,7 +75,8 @@ cdef dict read_vitals(const Plane *p, const Endpoint *e, uint64_t now, uint64_t 
     return {
         "index": e.index, "inflight": e.inflight, "owed": owed, "begun": begun,
         "quiet_s": (now - since) / 1e9 if owed and now > since else 0.0,
-        "heard_s": e.last_heard_ns / 1e9, "breaker": read_breaker(&e.breaker),
+        "heard_s": e.last_heard_ns / 1e9, "draining": bool(e.draining),
+        "breaker": read_breaker(&e.breaker),
         "due_s": (e.breaker.due_ns - now) / 1e9 if e.breaker.due_ns > now else 0.0,
     }
 

@@ -163,6 +163,29 @@ def wellbeing(snapshot: Snapshot) -> Iterator[Metric]:
     yield from (state, moves, draining, wedged, busy)
 
 
+def warmups(snapshot: Snapshot) -> Iterator[Metric]:
+    labels = ("upstream", "endpoint")
+    cold = GaugeMetricFamily("zeroproxy_endpoint_cold", "1: it is being warmed up", labels=labels)
+    failed = GaugeMetricFamily(
+        "zeroproxy_warmup_failed", "1: the last warm-up was refused or too late", labels=labels
+    )
+    seconds = GaugeMetricFamily(
+        "zeroproxy_warmup_seconds",
+        "How long the last warm-up request took",
+        labels=(*labels, "model"),
+    )
+    for upstream in snapshot["upstreams"]:
+        for e in upstream["endpoints"]:
+            where, found = (upstream["name"], e["url"]), e.get("warmup")
+            if found is None:
+                continue
+            cold.add_metric(where, int(found["state"] == "warming"))
+            failed.add_metric(where, int(found["state"] == "failed"))
+            for model, s in found["seconds"].items():
+                seconds.add_metric((*where, model), s)
+    yield from (cold, failed, seconds)
+
+
 def pools(snapshot: Snapshot) -> Iterator[Metric]:
     labels = ("upstream", "endpoint")
     limit = GaugeMetricFamily(
@@ -341,6 +364,7 @@ class SnapshotCollector(Collector):
         yield from upstreams(snapshot)
         yield from endpoints(snapshot)
         yield from wellbeing(snapshot)
+        yield from warmups(snapshot)
         yield from pools(snapshot)
         yield from auth(snapshot)
         yield from process(snapshot)

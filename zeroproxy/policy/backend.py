@@ -17,12 +17,11 @@ import orjson
 
 from zeroproxy.config import Alias, Config, Metering, Upstream
 from zeroproxy.policy.addresses import Address
-from zeroproxy.policy.probe import session_for
+from zeroproxy.policy.probe import read_page, session_for
 
 NOTHING, AT_THE_END, WITH_EVERY_EVENT, EITHER_ALONE = 0, 1, 2, 3  # asked.Wish of the data plane
 TIMEOUT = 2.0  # seconds for one answer
 RETRY_FIRST, RETRY_LAST = 0.25, 5.0  # seconds between two questions
-ANSWER_MAX = 1 << 20  # bytes of an answer that are read
 
 #: What servers understand. vLLM tells running usage only if it is to tell the closing one too,
 #: SGLang tells either alone. llama.cpp says all in `timings`, which asking for usage would move to
@@ -86,7 +85,7 @@ async def ask(address: Address, api_key: str = "") -> Any:
     ):
         if response.status != 200:
             return None
-        body = await response.content.read(ANSWER_MAX)
+        body = await read_page(response)
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:

@@ -7,6 +7,8 @@ Law 2. Health writes the word `up` and no other; an operator's drain is not its 
 Law 3. Being out of rotation cuts nothing: what runs there goes on.
 Law 4. An engine under load may miss a probe. As long as bytes of its answers come, a probe that
        times out is no bad answer.
+Law 5. A cold endpoint (warmup.py) is out as long as a warm one of its upstream takes requests.
+       Where there is none it is used: late is better than never.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from zeroproxy.presets import PRESETS, Preset
 TRIAL_EVERY = 5  # rounds between two requests to a wedged endpoint
 TRIAL_TIMEOUT = 5.0  # seconds
 LATE = "no answer within {:g} s"
+COLD = "it is being warmed up"
 #: It is there and wants to know who asks.
 WANTS_A_KEY = (401, 403)
 #: What a server without that page says. It is well; only a preset knows better.
@@ -59,6 +62,7 @@ class Standing:
 
     member: Member
     is_up: bool = True
+    was_well: bool = True
     is_sick: bool = False
     reason: str = ""  # why it is out, or was last in doubt
     bad: int = 0  # answers in a row
@@ -70,6 +74,10 @@ class Standing:
     out_after: float = 0.0  # seconds from the last good answer until it was taken out
     silence: Silence = field(default_factory=Silence)
     trial: asyncio.Task[None] | None = None
+
+    @property
+    def is_well(self) -> bool:
+        return not self.is_sick and not self.silence.is_wedged
 
     def snapshot(self) -> dict[str, Any]:
         return {
@@ -204,11 +212,45 @@ class Rounds:
 
     def _settle(self, s: Standing, wrong: str) -> None:
         """Let the engine know, and the operator once, if that changes anything."""
-        is_up = not s.is_sick and not s.silence.is_wedged
-        if is_up or wrong:
+        if s.is_well or wrong:
             s.reason = wrong
         elif s.silence.is_wedged:
             s.reason = "wedged: it answers its probe, and no exchange makes progress"
+        was_well, s.was_well = s.was_well, s.is_well
+        if s.is_well and not was_well:
+            self._health.came_back(s.member.index)
+            self._put(s)
+        # The cold ones come in before the last warm one goes, and go when it is there.
+        if s.is_well != was_well:
+            self.look_at_cold()
+        self._put(s)
+
+    def look_at_cold(self) -> None:
+        """What decides about the cold ones has changed: they, or the warm ones."""
+        for s in self.standings.values():
+            if s.is_well:
+                self._put(s)
+
+    def _has_warm(self) -> bool:
+        """Whether a warm endpoint takes requests."""
+        closed = {
+            v["index"]
+            for v in self._engine.vitals()
+            if v["draining"] or v["breaker"]["state"] == "open"
+        }
+        return any(
+            s.is_well and s.member.index not in closed and not self._health.is_cold(s.member.index)
+            for s in self.standings.values()
+        )
+
+    def _put(self, s: Standing) -> None:
+        """In or out."""
+        is_kept = s.is_well and self._health.is_cold(s.member.index) and self._has_warm()
+        if is_kept:
+            s.reason = COLD
+        elif s.reason == COLD:
+            s.reason = ""
+        is_up = s.is_well and not is_kept
         if is_up == s.is_up:
             return
         s.is_up = is_up
@@ -263,13 +305,15 @@ class Rounds:
 
 class Health:
     """All upstreams. `say` takes one line for the operator; `changed` is called when an endpoint
-    has left rotation or come back. Use it on the loop."""
+    has left rotation or come back, `came_back` when one is well again. Use it on the loop."""
 
     def __init__(
         self, engine: Engine, say: Callable[[str], None], kind_of: Callable[[str], str]
     ) -> None:
         self.engine, self.say, self.kind_of = engine, say, kind_of
         self.changed: Callable[[], None] = lambda: None
+        self.came_back: Callable[[int], None] = lambda index: None
+        self.is_cold: Callable[[int], bool] = lambda index: False
         self._rounds: list[Rounds] = []
         self._moves: dict[int, dict[str, int]] = {}
 
@@ -291,6 +335,12 @@ class Health:
             if breaker["to"]["open"] != before["open"]:
                 for rounds in self._rounds:
                     rounds.hurry(index)
+        self.look_at_cold()
+
+    def look_at_cold(self) -> None:
+        """One is no longer cold, or a warm one no longer takes requests."""
+        for rounds in self._rounds:
+            rounds.look_at_cold()
 
     def _tell(
         self, index: int, breaker: Mapping[str, Any], before: Mapping[str, int], due: float

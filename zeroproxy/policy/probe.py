@@ -55,7 +55,10 @@ def headers_for(address: Address, api_key: str = "") -> dict[str, str]:
     return {"Host": address.authority.decode("latin-1"), **bearer}
 
 
-def session_for(address: Address, timeout: float, api_key: str = "") -> aiohttp.ClientSession:
+def session_for(
+    address: Address, timeout: float | None, api_key: str = ""
+) -> aiohttp.ClientSession:
+    """`timeout` of each question; None: whoever asks has one of its own."""
     return aiohttp.ClientSession(
         address.base,
         headers=headers_for(address, api_key),
@@ -63,6 +66,14 @@ def session_for(address: Address, timeout: float, api_key: str = "") -> aiohttp.
         timeout=aiohttp.ClientTimeout(total=timeout),
         trust_env=False,
     )
+
+
+async def read_page(response: aiohttp.ClientResponse) -> bytes:
+    """The body to its end, or its first PAGE_MAX bytes: one `read` gives what has arrived."""
+    body = bytearray()
+    while len(body) < PAGE_MAX and (part := await response.content.read(PAGE_MAX - len(body))):
+        body += part
+    return bytes(body)
 
 
 async def get_page(address: Address, path: str, timeout: float) -> bytes | None:
@@ -76,7 +87,7 @@ async def get_page(address: Address, path: str, timeout: float) -> bytes | None:
         ):
             if response.status != 200:
                 return None
-            return await response.content.read(PAGE_MAX)
+            return await read_page(response)
     except (OSError, TimeoutError, aiohttp.ClientError):
         return None
 
@@ -85,7 +96,7 @@ async def first_model(session: aiohttp.ClientSession, server_name: str | None) -
     async with session.get(
         "/v1/models", allow_redirects=False, server_hostname=server_name
     ) as response:
-        body = await response.content.read(PAGE_MAX)
+        body = await read_page(response)
     try:
         return str(orjson.loads(body)["data"][0]["id"])
     except (orjson.JSONDecodeError, KeyError, IndexError, TypeError):
@@ -104,7 +115,7 @@ async def generate_one(address: Address, timeout: float, api_key: str = "") -> i
             async with session.post(
                 "/v1/chat/completions", json=asked, server_hostname=address.server_name
             ) as response:
-                await response.content.read(PAGE_MAX)
+                await read_page(response)
                 return response.status
     except (OSError, TimeoutError, aiohttp.ClientError):
         return 0

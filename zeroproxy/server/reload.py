@@ -62,6 +62,7 @@ LIVE = (
     "upstream.retry",
     "upstream.timeouts",
     "upstream.tls",
+    "upstream.warmup",
 )
 
 # ---------------------------------------------------------------- what differs

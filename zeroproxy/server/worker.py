@@ -28,6 +28,7 @@ from zeroproxy.policy.backend import Backends
 from zeroproxy.policy.health import Health
 from zeroproxy.policy.readiness import Readiness
 from zeroproxy.policy.shares import Shares, need_redis
+from zeroproxy.policy.warmup import Warmups
 from zeroproxy.server.descriptors import limits_in_force
 from zeroproxy.server.keys import put_in_force
 from zeroproxy.server.listener import Bound, bind_all
@@ -63,6 +64,7 @@ class Worker:
         self.backends: Backends | None = None
         self.health: Health | None = None
         self.shares: Shares | None = None
+        self.warmups = Warmups(say)
         self.drain_asked = asyncio.Event()
         self._was_warm = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -92,6 +94,9 @@ class Worker:
             self.backends = Backends(self.engine)
             self.health = Health(self.engine, say, self._kind_of)
             self.health.changed = self.look
+            self.health.is_cold = self.warmups.is_cold
+            self.health.came_back = self.warmups.came_back
+            self.warmups.changed = self.health.look_at_cold
             if self.config.otel.endpoint:
                 self.engine.set_tracing(self.config.otel.sample)
             self.metering = Metering(self.config, self.engine)
@@ -115,9 +120,9 @@ class Worker:
             self.backends.watch(self.members.all(), self.config)
             self.names.watch(self.config)
         if self.members is not None and self.health is not None:
-            self.health.watch(
-                [(u, self.members.group(k)) for k, u in enumerate(self.config.upstream)]
-            )
+            groups = [(u, self.members.group(k)) for k, u in enumerate(self.config.upstream)]
+            self.warmups.watch(groups)  # first: health asks which of them are cold
+            self.health.watch(groups)
 
     def admit_keys(self) -> None:
         """Those of the configuration may ask from now on, and nobody else."""
@@ -188,6 +193,7 @@ class Worker:
             for upstream in found["upstreams"]:
                 for endpoint in upstream["endpoints"]:
                     endpoint["health"] = self.health.snapshot(endpoint["index"])
+                    endpoint["warmup"] = self.warmups.snapshot(endpoint["index"])
         if self.metering is not None:
             found["metering"] = self.metering.state()
         if self.backends is not None:
@@ -204,7 +210,7 @@ class Worker:
             return False, reasons
         is_ready, reasons = self.readiness.state()
         if is_ready and not self._was_warm:
-            cold = self._cold()
+            cold = self._cold() + self.warmups.reasons()
             self._was_warm = not cold
             return not cold, cold
         return is_ready, reasons
@@ -227,6 +233,8 @@ class Worker:
         indices = self.members.drain(url, drain)
         if not indices:
             return None
+        if self.health is not None:
+            self.health.look_at_cold()
         self.look()
         say(f"{url} is {'draining' if drain else 'no longer draining'}")
         inflight = sum(v["inflight"] for v in self.engine.vitals() if v["index"] in indices)
@@ -269,6 +277,7 @@ class Worker:
         await self.reloader.stop()
         await self.names.stop()
         await self.readiness.stop()
+        await self.warmups.stop()
         if self.backends is not None:
             await self.backends.stop()
         if self.health is not None:

@@ -11,6 +11,7 @@ import sys
 OPTIONS: tuple[tuple[str, type, str], ...] = (
     ("tokens_per_second", float, "steps of the engine; each gives every running choice a token"),
     ("ttft", float, "seconds of prefill before the first token"),
+    ("cold", float, "seconds from the first request for a model to its first token"),
     ("prefill_per_token", float, "seconds more per prompt token that is not cached"),
     ("max_running", int, "choices that run at once; the rest waits in order"),
     ("min_length", int, "shortest answer when max_tokens is not given"),

@@ -25,6 +25,7 @@ class SimOptions:
     hostile: bool = False  # the text spells usage objects, [DONE] and SSE framing
     embedding_size: int = 64
     accounts: int = 0  # so many answers are remembered, for GET /sim/accounts
+    cold: float = 0.0  # seconds from the first request for a model to its first token
     keep_alive: float = 5.0  # uvicorn's default, hence that of vLLM and most others
 
     def __post_init__(self) -> None:
@@ -47,6 +48,7 @@ class Stats:
     finished: int = 0
     aborted: int = 0  # left before the last byte: the caller's doing or a fault's
     faults: int = 0
+    met_cold: int = 0  # requests that came while their model was cold
     prompt_tokens: int = 0  # of requests whose answer began
     completion_tokens: int = 0
     cached_tokens: int = 0

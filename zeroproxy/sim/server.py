@@ -86,6 +86,7 @@ class Simulator:
         self.stats = Stats()
         self.accounts = Accounts(self.options.accounts)
         self.url = ""
+        self._warm_at: dict[str, float] = {}
         self._cache = PrefixCache() if self.options.prefix_cache else None
         self._routes: dict[tuple[str, str], Handler] = {
             ("POST", "/v1/chat/completions"): self._generate,
@@ -184,6 +185,7 @@ class Simulator:
     async def _answer(self, answer: Answer, account: Account) -> web.StreamResponse:
         uncached = sum(p.tokens - p.cached for p in answer.ask.prompts)
         prefill = self.options.ttft + self.options.prefill_per_token * uncached
+        prefill += self._warming(answer.ask.model)
         job = Job([len(plan.pieces) for plan in answer.ask.plans], prefill)
         self.scheduler.submit(job)
         is_finished = False
@@ -196,6 +198,15 @@ class Simulator:
             self.scheduler.leave(job, is_finished)
             answer.settle(account, is_finished)
         return answer.wire.response
+
+    def _warming(self, model: str) -> float:
+        """Seconds until the model is warm; the first request for it begins that."""
+        if not self.options.cold:
+            return 0.0
+        now = asyncio.get_running_loop().time()
+        left = self._warm_at.setdefault(model, now + self.options.cold) - now
+        self.stats.met_cold += left > 0
+        return max(left, 0.0)
 
     async def _fail_early(self, out: Wire, fault: Fault, ask: Ask) -> bool:
         """Whether this was the whole answer. Raises AskError for a plain error."""

@@ -1,0 +1,260 @@
+"""Warm-up requests: policy/warmup.py over a scripted server."""
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.support.proxy_process import free_port
+from tests.support.script_upstream import ScriptConn, ScriptRequest, ScriptUpstream
+from tests.support.until import until
+from zeroproxy.config import Alias, Upstream, Warmup
+from zeroproxy.policy.addresses import Address, resolve
+from zeroproxy.policy.warmup import Warmups, body_of
+
+CHAT = "/v1/chat/completions"
+
+
+@dataclass
+class Member:
+    index: int
+    address: Address
+
+
+@dataclass
+class Server:
+    """Lists `models`; answers POST with the next of `says`, the last one again and again. A status
+    of 0 is silence."""
+
+    models: Any = None
+    says: list[int] = field(default_factory=lambda: [200])
+    asked: list[dict[str, Any]] = field(default_factory=list)
+
+    async def __call__(self, request: ScriptRequest, conn: ScriptConn) -> None:
+        status, body = 200, json.dumps(self.models).encode()
+        if request.method == b"POST":
+            self.asked.append(json.loads(request.body))
+            status = self.says.pop(0) if len(self.says) > 1 else self.says[0]
+            body = b'{"error": "no\\nsuch"}'
+        elif self.models is None:
+            status = 404
+        if status:
+            head = b"HTTP/1.1 %d x\r\nContent-Length: %d\r\n\r\n"
+            await conn.send(head % (status, len(body)))
+            await conn.send(body)
+
+
+def listing(*names: str) -> dict[str, Any]:
+    return {"data": [{"id": name} for name in names]}
+
+
+def upstream(*models: str | Alias, name: str = "u", **keys: Any) -> Upstream:
+    return Upstream(
+        name=name,
+        endpoints=("http://127.0.0.1:1",),
+        models=models,
+        warmup=Warmup(**{"path": CHAT, **keys}),
+    )
+
+
+class Bench:
+    """A server, and Warmups that are to warm it."""
+
+    def __init__(self, server: Server, unix: str = "") -> None:
+        self.server, self.lines, self.changes = server, [], 0
+        self.warmups = Warmups(self.lines.append)
+        self.warmups.changed = self.count
+        self.script = ScriptUpstream(server, unix)
+
+    def count(self) -> None:
+        self.changes += 1
+
+    async def __aenter__(self) -> "Bench":
+        await self.script.__aenter__()
+        self.member = Member(0, await resolve(self.script.url))
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        await self.warmups.stop()
+        await self.script.__aexit__(*error)
+
+    def watch(self, *models: str | Alias, **keys: Any) -> None:
+        self.warmups.watch([(upstream(*models, **keys), [self.member])])
+
+    async def done(self) -> dict[str, Any]:
+        await until(lambda: not self.warmups.is_cold(0))
+        found = self.warmups.snapshot(0)
+        assert found is not None
+        return found
+
+
+# ---------------------------------------------------------------- what is asked
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        (CHAT, {"messages": [{"role": "user", "content": "Hi"}]}),
+        ("/v1/messages", {"messages": [{"role": "user", "content": "Hi"}]}),
+        ("/v1/messages?beta=true", {"messages": [{"role": "user", "content": "Hi"}]}),
+        ("/v1/completions", {"prompt": "Hi"}),
+        ("/completion", {"prompt": "Hi"}),
+    ],
+)
+def test_the_body_is_what_the_path_takes(path, said):
+    plain = {"max_tokens": 1, "stream": False}
+    assert body_of(Warmup(path=path), "m") == {"model": "m", **said, **plain}
+    assert body_of(Warmup(path=path), "") == {**said, **plain}
+
+
+async def test_each_configured_model_is_asked_by_the_servers_own_name():
+    async with Bench(Server(models=listing("unasked"))) as bench:
+        bench.watch("a", Alias(name="mine", serves="org/b"), prompt="x", max_tokens=3)
+        assert (await bench.done())["state"] == "warm"
+        asked = bench.server.asked
+        assert [body["model"] for body in asked] == ["a", "org/b"]
+        assert asked[0]["messages"][0]["content"] == "x"
+        assert asked[0]["max_tokens"] == 3
+        assert set(bench.warmups.snapshot(0)["seconds"]) == {"a", "org/b"}
+        (line,) = bench.lines
+        assert line.startswith(f"{bench.script.url} is warm: a 0.")
+
+
+async def test_without_configured_models_the_servers_list_is_asked():
+    async with Bench(Server(models=listing("a", "b"))) as bench:
+        bench.watch()
+        await bench.done()
+        assert [body["model"] for body in bench.server.asked] == ["a", "b"]
+
+
+@pytest.mark.parametrize("models", [None, [], {"data": 7}])
+async def test_a_server_that_lists_nothing_gets_one_request_without_a_model(models):
+    async with Bench(Server(models=models)) as bench:
+        bench.watch()
+        assert (await bench.done())["state"] == "warm"
+        (body,) = bench.server.asked
+        assert "model" not in body
+
+
+async def test_a_unix_socket_is_warmed_too(tmp_path):
+    async with Bench(Server(), unix=str(tmp_path / "s")) as bench:
+        bench.watch("a")
+        assert (await bench.done())["state"] == "warm"
+
+
+async def test_without_a_path_nothing_is_asked():
+    async with Bench(Server()) as bench:
+        bench.watch("a", path="")
+        assert not bench.warmups.is_cold(0)
+        assert bench.warmups.snapshot(0) is None
+        assert bench.warmups.reasons() == []
+
+
+# ---------------------------------------------------------------- not yet, and never
+
+
+async def test_busy_and_broken_answers_are_asked_again_and_the_reason_is_told():
+    async with Bench(Server(says=[503, 429, 200])) as bench:
+        bench.watch("a")
+        url = bench.script.url
+        assert bench.warmups.reasons() == [f"{url}: its model is being warmed up"]
+        said = [f"{url}: a is being warmed up: POST {CHAT} says 429"]
+        await until(lambda: bench.warmups.reasons() == said)
+        assert (await bench.done())["state"] == "warm"
+        assert len(bench.server.asked) == 3
+        assert bench.warmups.reasons() == []
+        assert bench.changes == 1
+
+
+async def test_an_endpoint_that_is_not_there_yet_is_waited_for(tmp_path):
+    lines: list[str] = []
+    warmups, path = Warmups(lines.append), str(tmp_path / "s")
+    warmups.watch([(upstream("a"), [Member(0, await resolve(f"unix:{path}"))])])
+    said = [f"unix:{path}: a is being warmed up: No such file or directory"]
+    await until(lambda: warmups.reasons() == said)
+    async with ScriptUpstream(Server(), path):
+        warmups.came_back(0)
+        await until(lambda: not warmups.is_cold(0))
+        assert "is warm" in lines[0]
+        await warmups.stop()
+
+
+async def test_a_refusal_ends_it_at_once_and_the_next_model_has_its_turn():
+    async with Bench(Server(says=[404, 200])) as bench:
+        bench.watch("a", "b")
+        found = await bench.done()
+        assert found["state"] == "failed"
+        reason = f"a: POST {CHAT} says 404: " + '{"error": "no\\nsuch"}'
+        assert found["reason"] == reason
+        assert list(found["seconds"]) == ["b"]
+        assert bench.lines == [f"{bench.script.url} is used without a warm-up: {reason}"]
+        assert bench.warmups.reasons() == []
+
+
+async def test_who_never_answers_is_used_all_the_same_when_the_time_is_up():
+    async with Bench(Server(says=[0])) as bench:
+        bench.watch("a", timeout=0.2)
+        found = await bench.done()
+        assert found["state"] == "failed"
+        assert found["reason"] == "a: no answer within 0.2 s"
+        assert len(bench.server.asked) == 1, "one that computes is not asked twice"
+
+
+# ---------------------------------------------------------------- which, and when
+
+
+async def test_one_that_is_not_there_holds_nobody_up_where_another_is_warm():
+    gone = Member(1, await resolve(f"http://127.0.0.1:{free_port()}"))
+    async with Bench(Server()) as bench:
+        bench.warmups.watch([(upstream("a"), [bench.member, gone])])
+        await until(lambda: not bench.warmups.reasons())
+        assert bench.warmups.is_cold(1)
+        assert bench.warmups.snapshot(0)["state"] == "warm"
+
+
+async def test_one_that_was_out_is_warmed_again():
+    async with Bench(Server()) as bench:
+        bench.watch("a")
+        await bench.done()
+        bench.warmups.came_back(0)
+        assert bench.warmups.is_cold(0)
+        await bench.done()
+        assert len(bench.server.asked) == 2
+
+
+async def test_a_reload_warms_what_is_new_and_gives_up_what_is_gone():
+    async with Bench(Server()) as one, Bench(Server(says=[0])) as other:
+        one.watch("a")
+        await one.done()
+        new = Member(1, other.member.address)
+        one.warmups.watch([(upstream("a"), [one.member, new])])
+        assert one.warmups.is_cold(1)
+        await until(lambda: other.server.asked)
+        one.watch("a")
+        assert one.warmups.snapshot(1) is None
+        assert len(one.server.asked) == 1, "what stays is not warmed again"
+        one.warmups.watch([(upstream("a"), [one.member, new])])
+        await until(lambda: len(other.server.asked) == 2)
+        one.warmups.watch([(upstream("a", path=""), [one.member, new])])
+        assert not one.warmups.is_cold(1)
+
+
+async def test_switched_on_while_endpoints_serve_it_waits_for_the_next_that_comes():
+    async with Bench(Server()) as bench:
+        bench.watch("a", path="")
+        bench.watch("a")
+        assert not bench.warmups.is_cold(0)
+        bench.warmups.came_back(0)
+        assert (await bench.done())["state"] == "warm"
+
+
+async def test_nothing_runs_when_all_is_warm():
+    async with Bench(Server()) as bench:
+        before = len(asyncio.all_tasks())
+        bench.watch("a")
+        await bench.done()
+        await until(lambda: len(bench.script.connections) == 1 and
+                    bench.script.connections[0].ended)  # fmt: skip
+        await until(lambda: len(asyncio.all_tasks()) <= before + 1)

@@ -1,0 +1,274 @@
+"""A small request to each endpoint for each model, before callers ask.
+
+Law 1. One task per endpoint that is cold, none otherwise: it ends when every model was answered or
+       refused, or the time is up. After that nothing is asked until the endpoint was out.
+Law 2. No word of the engine is written here. Whether a cold endpoint is left out of rotation is
+       health's decision (health.py, law 5).
+Law 3. The requests go straight to the endpoint, over conns of their own: no permit, no record, no
+       bill, nothing a breaker sees.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+import aiohttp
+import orjson
+
+from zeroproxy.config import Upstream
+from zeroproxy.config import Warmup as Settings
+from zeroproxy.errors import one_line
+from zeroproxy.policy.addresses import Address
+from zeroproxy.policy.backend import models_in
+from zeroproxy.policy.probe import read_page, session_for, why
+
+RETRY_FIRST, RETRY_LAST = 0.25, 5.0  # seconds between two questions
+SHOWN = 200  # characters of a refusal
+TAKES_MESSAGES = ("/chat/completions", "/messages")
+WARMING, WARM, FAILED = "warming", "warm", "failed"
+
+T = TypeVar("T")
+
+
+class Member(Protocol):
+    """An endpoint in force; `index` is the engine's."""
+
+    @property
+    def index(self) -> int: ...
+
+    @property
+    def address(self) -> Address: ...
+
+
+Group = tuple[Upstream, Sequence[Member]]
+
+
+class NotYet(Exception):
+    """It may answer later: 429 or 5xx."""
+
+
+@dataclass
+class Warming:
+    """What is known of one endpoint."""
+
+    member: Member
+    upstream: str
+    models: tuple[str, ...]  # as the server calls them; empty: it is asked
+    settings: Settings
+    api_key: str = field(default="", repr=False)
+    state: str = WARMING
+    model: str = ""  # the one in hand
+    reason: str = ""  # why not yet, or why not at all
+    is_absent: bool = False  # it does not even accept a connection
+    seconds: dict[str, float] = field(default_factory=dict)  # of the answer, by model
+    refused: list[str] = field(default_factory=list)
+    hurry: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+
+    @property
+    def url(self) -> str:
+        return self.member.address.url
+
+    def snapshot(self) -> dict[str, Any]:
+        seconds = {model: round(s, 6) for model, s in self.seconds.items()}
+        return {"state": self.state, "reason": self.reason, "seconds": seconds}
+
+
+def body_of(settings: Settings, model: str) -> dict[str, Any]:
+    """What is posted; a model without a name is left out."""
+    body: dict[str, Any] = {"model": model} if model else {}
+    if settings.path.partition("?")[0].endswith(TAKES_MESSAGES):
+        body["messages"] = [{"role": "user", "content": settings.prompt}]
+    else:
+        body["prompt"] = settings.prompt
+    return {**body, "max_tokens": settings.max_tokens, "stream": False}
+
+
+def said(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return why(error.os_error)
+    return str(error) or type(error).__name__
+
+
+def check(response: aiohttp.ClientResponse) -> None:
+    """Raises NotYet."""
+    if response.status == 429 or response.status >= 500:
+        raise NotYet(f"{response.method} {response.url.raw_path_qs} says {response.status}")
+
+
+async def listed(session: aiohttp.ClientSession, name: str | None) -> tuple[str, ...]:
+    """The models the server says it has; one without a name if it does not say. `name`: whom its
+    certificate has to name, if not the host."""
+    async with session.get("/v1/models", allow_redirects=False, server_hostname=name) as response:
+        check(response)
+        body = await read_page(response)
+    try:
+        found = tuple(models_in(orjson.loads(body))) if response.status == 200 else ()
+    except orjson.JSONDecodeError:
+        found = ()
+    return found or ("",)
+
+
+async def post(
+    session: aiohttp.ClientSession, settings: Settings, model: str, name: str | None
+) -> str:
+    """ "" if it was answered, else why it is refused for good. `name`: as for listed()."""
+    asked = body_of(settings, model)
+    async with session.post(
+        settings.path, json=asked, allow_redirects=False, server_hostname=name
+    ) as response:
+        check(response)
+        body = await read_page(response)
+        if response.status == 200:
+            return ""
+    text = one_line(body.decode("utf-8", "replace"))[:SHOWN]
+    return f"POST {settings.path} says {response.status}: {text}"
+
+
+class Warmups:
+    """All upstreams. `say` takes one line for the operator; `changed` is called when an endpoint is
+    no longer cold. Use it on the loop."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self.changed: Callable[[], None] = lambda: None
+        self._groups: Sequence[Group] = ()
+        self._known: set[int] = set()
+        self._jobs: dict[int, Warming] = {}
+
+    # ------------------------------------------------------------ which
+
+    def watch(self, groups: Sequence[Group]) -> None:
+        """These are in force. New ones are warmed; what a reload changes of the request holds for
+        those that begin after it."""
+        self._groups = groups
+        now = {m.index: (u, m) for u, members in groups for m in members}
+        for index in list(self._jobs):
+            if index not in now or not now[index][0].warmup.path:
+                self._end(self._jobs.pop(index))
+        for index in set(now) - self._known:
+            self._begin(*now[index])
+        self._known = set(now)
+
+    def came_back(self, index: int) -> None:
+        """It was out of rotation and is well again: whoever answers there may have just started."""
+        job = self._jobs.get(index)
+        if job is not None and job.state == WARMING:
+            job.is_absent = False
+            job.hurry.set()
+            return
+        for upstream, members in self._groups:
+            for member in members:
+                if member.index == index:
+                    self._begin(upstream, member)
+
+    def _begin(self, upstream: Upstream, member: Member) -> None:
+        if not upstream.warmup.path:
+            return
+        models = tuple(alias.serves for alias in upstream.all_models())
+        job = Warming(member, upstream.name, models, upstream.warmup, upstream.api_key)
+        self._jobs[member.index] = job
+        job.task = asyncio.ensure_future(self._run(job))
+
+    def _end(self, job: Warming) -> None:
+        if job.task is not None:
+            job.task.cancel()
+
+    # ------------------------------------------------------------ what others ask
+
+    def is_cold(self, index: int) -> bool:
+        job = self._jobs.get(index)
+        return job is not None and job.state == WARMING
+
+    def reasons(self) -> list[str]:
+        """What is still to be waited for. One that is not there at all is not, where another
+        endpoint of its upstream is warm."""
+        warm = {job.upstream for job in self._jobs.values() if job.state == WARM}
+        return [
+            f"{job.url}: {job.model or 'its model'} is being warmed up"
+            + (f": {job.reason}" if job.reason else "")
+            for job in self._jobs.values()
+            if job.state == WARMING and not (job.is_absent and job.upstream in warm)
+        ]
+
+    def snapshot(self, index: int) -> dict[str, Any] | None:
+        """What is known of one endpoint; None: it was never to be warmed."""
+        job = self._jobs.get(index)
+        return job.snapshot() if job is not None else None
+
+    async def stop(self) -> None:
+        for job in self._jobs.values():
+            if job.task is not None:
+                job.task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await job.task
+
+    # ------------------------------------------------------------ how
+
+    async def _run(self, job: Warming) -> None:
+        where = job.member.address
+        try:
+            async with (
+                asyncio.timeout(job.settings.timeout),
+                # Two timeouts that fire at once would be taken for one, and the task go on.
+                session_for(where, None, job.api_key) as session,
+            ):
+                models = job.models or await self._insist(
+                    job, lambda: listed(session, where.server_name)
+                )
+                for model in models:
+                    await self._warm(job, session, model)
+        except TimeoutError:
+            last = f": {job.reason}" if job.reason else ""
+            model = f"{job.model}: " if job.model else ""
+            job.refused.append(f"{model}no answer within {job.settings.timeout:g} s{last}")
+        except Exception as error:  # else it would be cold for ever
+            job.refused.append(f"{type(error).__name__}: {error}")
+        self._finish(job, "; ".join(job.refused))
+
+    async def _warm(self, job: Warming, session: aiohttp.ClientSession, model: str) -> None:
+        """One model, until it has answered or will not."""
+        job.model, job.reason = model, ""
+
+        async def attempt() -> str:
+            began = time.monotonic()
+            refusal = await post(session, job.settings, model, job.member.address.server_name)
+            if not refusal:
+                job.seconds[model] = time.monotonic() - began
+            return refusal
+
+        if refusal := await self._insist(job, attempt):
+            job.refused.append(f"{model}: {refusal}" if model else refusal)
+
+    async def _insist(self, job: Warming, attempt: Callable[[], Awaitable[T]]) -> T:
+        """What `attempt` gives, as soon as there is somebody to answer."""
+        wait = RETRY_FIRST
+        while True:
+            try:
+                found = await attempt()
+            except (NotYet, OSError, aiohttp.ClientError) as error:
+                job.reason = said(error)
+                job.is_absent = isinstance(error, aiohttp.ClientConnectorError)
+            else:
+                job.is_absent = False
+                return found
+            job.hurry.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await job.hurry.wait()
+            wait = min(2 * wait, RETRY_LAST)
+
+    def _finish(self, job: Warming, refused: str) -> None:
+        job.reason, job.model = refused, ""
+        job.state = FAILED if refused else WARM
+        if refused:
+            self._say(f"{job.url} is used without a warm-up: {refused}")
+        else:
+            each = ", ".join(f"{m or 'its model'} {s:.3f} s" for m, s in job.seconds.items())
+            self._say(f"{job.url} is warm: {each}")
+        self.changed()
