@@ -37,15 +37,16 @@ debug: $(STAMP)
 	$(PY) tools/build_variant.py debug build/debug
 	cd build/debug && ZEROPROXY_SHARED=$(SHARED) $(CURDIR)/$(PY) -m pytest tests/unit tests/relay tests/e2e
 
+SANITIZED ?= tests/unit tests/relay
 sanitize: $(STAMP)
 	$(PY) tools/build_variant.py sanitize build/sanitize
 	cd build/sanitize && ZEROPROXY_SHARED=$(SHARED) $(ASAN) \
-		$(CURDIR)/$(PY) -m pytest tests/unit tests/relay -p no:cacheprovider
+		$(CURDIR)/$(PY) -m pytest $(SANITIZED) -p no:cacheprovider
 
 check: compile
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint zeroproxy/_fast
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint zeroproxy/_fast fuzz
 	$(PY) tools/check_hints.py
 	$(PY) -m pytest tests/house
 

@@ -23,7 +23,6 @@ from zeroproxy._fast.types cimport (
     FAULT_NONE,
     FRAMING_CHUNKED,
     FRAMING_LENGTH,
-    FRAMING_NONE,
     VERDICT_BAD,
     VERDICT_MORE,
     VERDICT_OK,

@@ -6,7 +6,7 @@ then nothing is lent out, and every request that reached the endpoint has left o
 """
 
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memset
 
 from fuzz.pieces cimport demand
@@ -122,8 +122,7 @@ cdef play(engine, const uint8_t *data, size_t size):
 
 cdef run_out(engine):
     """Nobody moves: what is open ends by its deadlines."""
-    cdef int k
-    for k in range(TURNS):
+    for _ in range(TURNS):
         crank(engine)
         crank(engine)
         if engine.busy() == 0:
