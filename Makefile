@@ -11,7 +11,7 @@ SOURCES = $(wildcard zeroproxy/_fast/*.pyx zeroproxy/_fast/*.pxd zeroproxy/_fast
 ASAN = LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1
 
-.PHONY: run test compile debug sanitize check bench fuzz annotate clean
+.PHONY: run test compile debug sanitize check bench fuzz fuzz-replay differential soak dist annotate clean
 
 run: compile
 	$(PY) -m zeroproxy demo
@@ -37,28 +37,49 @@ debug: $(STAMP)
 	$(PY) tools/build_variant.py debug build/debug
 	cd build/debug && ZEROPROXY_SHARED=$(SHARED) $(CURDIR)/$(PY) -m pytest tests/unit tests/relay tests/e2e
 
+SANITIZED ?= tests/unit tests/relay
 sanitize: $(STAMP)
 	$(PY) tools/build_variant.py sanitize build/sanitize
 	cd build/sanitize && ZEROPROXY_SHARED=$(SHARED) $(ASAN) \
-		$(CURDIR)/$(PY) -m pytest tests/unit tests/relay -p no:cacheprovider
+		$(CURDIR)/$(PY) -m pytest $(SANITIZED) -p no:cacheprovider
 
 check: compile
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint zeroproxy/_fast
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint zeroproxy/_fast fuzz
 	$(PY) tools/check_hints.py
 	$(PY) -m pytest tests/house
 
 bench: compile
 	$(PY) bench/run.py
 
+# Coverage-guided, 1 M executions times SCALE: fuzz/README.md. Needs clang with libFuzzer.
+SCALE ?= 1
+fuzz: $(STAMP)
+	ZEROPROXY_JOBS=$(JOBS) $(PY) tools/build_fuzzers.py build/fuzz
+	$(PY) fuzz/seeds.py $(SHARED) build/fuzz/seeds
+	nice $(PY) fuzz/run.py build/fuzz $(SCALE)
+
+fuzz-replay:
+	$(PY) fuzz/run.py build/fuzz $(TARGET) $(INPUT)
+
 # Generated input against the oracles, in the sanitizer build; EXAMPLES per property.
 EXAMPLES ?= 20000
-fuzz: $(STAMP)
+differential: $(STAMP)
 	$(PY) tools/build_variant.py sanitize build/sanitize
 	cd build/sanitize && ZEROPROXY_SHARED=$(SHARED) ZEROPROXY_EXAMPLES=$(EXAMPLES) $(ASAN) \
 		$(CURDIR)/$(PY) -m pytest -p no:cacheprovider --timeout 3600 \
 		tests/unit/test_http1_differential.py tests/unit/test_meter.py tests/unit/test_body.py
+
+# Days in minutes: aborts, reloads, killed endpoints; memory, descriptors and counters are sampled.
+DURATION ?= 1800
+soak: compile
+	$(PY) -m bench.soak --seconds $(DURATION)
+
+# The sdist, built twice; the same bytes both times or it fails.
+dist: $(STAMP)
+	$(PY) -m pip install -q --disable-pip-version-check "build>=1.2"
+	$(PY) tools/build_twice.py dist
 
 annotate: $(STAMP)
 	ZEROPROXY_ANNOTATE=1 $(PY) setup.py -q build_ext --inplace --force

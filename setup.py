@@ -1,7 +1,8 @@
-"""The list of extensions and four switches, nothing else. Metadata: pyproject.toml.
+"""The list of extensions and five switches, nothing else. Metadata: pyproject.toml.
 
 ZEROPROXY_DEBUG=1      -O0, invariants abort and name the .pyx line
 ZEROPROXY_SANITIZE=1   AddressSanitizer and UndefinedBehaviorSanitizer (implies debug)
+ZEROPROXY_FUZZ=1       the same with coverage for libFuzzer, and the targets of fuzz/ (needs clang)
 ZEROPROXY_ANNOTATE=1   Cython's HTML annotation beside each .pyx
 ZEROPROXY_JOBS=N       parallel compiles, default 2
 """
@@ -79,7 +80,8 @@ MODULES = (
     "probe_queue",
 )
 
-SANITIZE = bool(os.environ.get("ZEROPROXY_SANITIZE"))
+FUZZ = bool(os.environ.get("ZEROPROXY_FUZZ"))
+SANITIZE = FUZZ or bool(os.environ.get("ZEROPROXY_SANITIZE"))
 DEBUG = SANITIZE or bool(os.environ.get("ZEROPROXY_DEBUG"))
 JOBS = int(os.environ.get("ZEROPROXY_JOBS", "2"))
 
@@ -91,6 +93,7 @@ if SANITIZE:
     SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
     FLAGS += ["-O1", "-g", "-UNDEBUG", "-fno-omit-frame-pointer", *SANITIZERS]
     LINK += SANITIZERS
+    FLAGS += ["-fsanitize=fuzzer-no-link"] if FUZZ else []
 elif DEBUG:
     FLAGS += ["-O0", "-g", "-UNDEBUG"]
 else:
@@ -112,18 +115,34 @@ class ParallelBuild(build_ext):
         self.parallel = JOBS
 
 
+#: Included in front of each module of the data plane: its system calls may fail by choice.
+FAULTS = ["-include", "fuzz/faults.h"] if FUZZ else []
+
 extensions = [
     Extension(
         f"zeroproxy._fast.{name}",
         [f"zeroproxy/_fast/{name}.pyx"],
         include_dirs=["zeroproxy/_fast"],
         define_macros=MACROS,
-        extra_compile_args=FLAGS,
+        extra_compile_args=FLAGS + FAULTS,
         extra_link_args=LINK,
-        depends=[f"zeroproxy/_fast/{h}.h" for h in ("invariant", "atomics", "grammar")],
+        depends=[f"zeroproxy/_fast/{h}.h" for h in ("invariant", "atomics", "grammar", "hash")],
     )
     for name in MODULES
+    if not (FUZZ and name.startswith("probe_"))
 ]
+if FUZZ:
+    extensions += [
+        Extension(
+            f"fuzz.{name}",
+            [f"fuzz/{name}.pyx"],
+            include_dirs=["fuzz", "zeroproxy/_fast"],
+            define_macros=MACROS,
+            extra_compile_args=FLAGS,
+            extra_link_args=LINK,
+        )
+        for name in ("kernels", "counting", "world")
+    ]
 
 setup(
     ext_modules=cythonize(

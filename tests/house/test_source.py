@@ -8,10 +8,11 @@ import pytest
 
 FAST = sorted(Path("zeroproxy/_fast").glob("*.p[yx][xd]*"))
 FAST = [p for p in FAST if p.suffix in (".pyx", ".pxd")]
-PYTHON = sorted(Path("zeroproxy").rglob("*.py")) + sorted(Path("bench").rglob("*.py"))
+PYTHON = [p for root in ("zeroproxy", "bench", "fuzz") for p in sorted(Path(root).rglob("*.py"))]
 TESTS = sorted(Path("tests").rglob("*.py"))
 HEADERS = sorted(Path("zeroproxy/_fast").glob("*.h"))
-OURS = [*FAST, *PYTHON, *HEADERS, *sorted(Path("bench").rglob("*.c"))]
+FUZZ = [p for p in sorted(Path("fuzz").glob("*.*")) if p.suffix in (".c", ".h", ".pyx", ".pxd")]
+OURS = [*FAST, *PYTHON, *HEADERS, *FUZZ, *sorted(Path("bench").rglob("*.c"))]
 
 #: An oracle that was written elsewhere and is copied whole.
 EXEMPT = {Path("tests/support/strict9112.py")}

@@ -200,3 +200,17 @@ def test_events_that_differ_in_their_text_only_count_as_if_each_were_walked(text
 def test_numbers_count_only_if_they_are_whole(text, count):
     body = b'{"usage":{"prompt_tokens":1,"completion_tokens":' + text + b'},"choices":[{}]}'
     assert measure("json", [body])[1] == (0 if count is None else count)
+
+
+@pytest.mark.parametrize("between", [b"\n", b"\r\n", b":\n", b": x\n\n", b"id: 1\n"])
+def test_short_events_that_differ_outside_their_text_are_told_apart(between):
+    """Found by fuzzing: below 32 bytes every skeleton had the same hash."""
+    short = b'data: {"choices":[{"text":"%s"}]%s}\n\n'
+    usage = b',"usage":{"prompt_tokens":3,"completion_tokens":9}'
+    texts = short % (b"a", b"") + between + short % (b"b", b"") + between + short % (b"c", b"")
+    probe = MeterProbe("events")
+    probe.feed(texts)
+    assert probe.end(False)[1] == 3
+    probe = MeterProbe("events")
+    probe.feed(texts + between + short % (b"d", usage))
+    assert probe.end()[:2] == (3, 9)

@@ -36,7 +36,8 @@ static inline uint64_t zp_hash(const void *from, size_t len) {
         left -= 16;
     }
     memcpy(last, at, left);
-    return zp_mix(zp_mix(last[0] ^ k0, last[1] ^ h), g ^ k1);
+    /* g is k1 where nothing went into it: no factor may then be zero. */
+    return zp_mix(zp_mix(last[0] ^ k0, last[1] ^ h), g ^ k0);
 }
 
 #endif

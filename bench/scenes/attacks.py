@@ -1,0 +1,126 @@
+"""What a neighbour feels of an attack: gaps between his events, quiet and during each, and how long
+after its end the proxy is as it was. Targets: p99 at most twice that of the quiet proxy, recovery
+within a second. Correctness and memory are the business of tests/faults/test_attacks.py.
+
+usage: python -m bench.scenes.attacks [--seconds 3] [--tokens 100]
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.synchronize import Event
+
+from tests.support.attackers import Crowd, Memory, Neighbour, raise_nofile
+from tests.support.proxy_process import ProxyProcess, upstream_toml
+from tests.support.stoppable_sim import StoppableSim
+
+MIB = 1 << 20
+WORST_RATIO, WORST_RECOVERY = 2.0, 1.0
+#: A neighbour who heard less than that was starved, whatever his gaps.
+FEWEST = 50
+CAP = 6000
+SPAWN = multiprocessing.get_context("spawn")
+HEAD = b"POST /v1/completions HTTP/1.1\r\nHost: a\r\n"
+LARGE_ASK = b'{"model":"sim-1","stream":true,"max_tokens":100000,"prompt":"x"}'
+
+
+@dataclass(frozen=True)
+class Attack:
+    name: str
+    size: int
+    says: bytes
+    receives: int = 0
+    again: bool = False  # one crowd after the other, for as long as it lasts
+
+
+ATTACKS = (
+    Attack("half-open heads", 5000, b"GET / HTTP/1.1\r\nHost: a\r\nX: y"),
+    Attack("slow bodies", 1000, HEAD + b"Content-Length: 100000\r\n\r\n" + b"x" * 100),
+    Attack("readers who never read", 50,
+           HEAD + b"Content-Length: %d\r\n\r\n" % len(LARGE_ASK) + LARGE_ASK, receives=4096),
+    Attack("header bombs", 50, b"GET / HTTP/1.1\r\nX: " + b"y" * 60000, again=True),
+    Attack("chunk-extension bombs", 50,
+           HEAD + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"a" * 60000, again=True),
+    Attack("connection flood", 200, b"", again=True),
+)  # fmt: skip
+
+
+def p99(gaps: list[float]) -> float:
+    """Milliseconds."""
+    return sorted(gaps)[int(len(gaps) * 0.99)] * 1000 if gaps else float("nan")
+
+
+def listen_for(port: int, tokens: int, seconds: float) -> list[float]:
+    """The gaps between a neighbour's events."""
+    with Neighbour(port, tokens) as neighbour:
+        time.sleep(seconds)
+        return list(neighbour.gaps)
+
+
+def assail(port: int, attack: Attack, begun: Event, over: Event) -> None:
+    """In a process of its own: the neighbour must not feel how busy the attacker is."""
+    raise_nofile(2 * CAP)
+    while not over.is_set():
+        with suppress(OSError), Crowd(port, attack.size, attack.says, attack.receives):
+            begun.set()
+            if not attack.again:
+                over.wait()
+
+
+def recovery(proxy: ProxyProcess) -> float:
+    """Seconds until nothing is lent out."""
+    began = time.monotonic()
+    proxy.until_quiet()
+    return time.monotonic() - began
+
+
+def baseline(proxy: ProxyProcess, options: argparse.Namespace) -> float:
+    return p99(listen_for(proxy.port, options.tokens, options.seconds))
+
+
+def play(proxy: ProxyProcess, attack: Attack, options: argparse.Namespace) -> bool:
+    """Quiet, attack, recovery; one row. Quiet is measured anew each time: the machine drifts."""
+    quiet = baseline(proxy, options)
+    memory = Memory(proxy.pid)
+    begun, over = SPAWN.Event(), SPAWN.Event()
+    attacker = SPAWN.Process(target=assail, args=(proxy.port, attack, begun, over))
+    attacker.start()
+    begun.wait(60)
+    gaps = listen_for(proxy.port, options.tokens, options.seconds)
+    over.set()
+    attacker.join()
+    took = recovery(proxy)
+    ratio = p99(gaps) / quiet
+    heard = len(gaps) >= FEWEST
+    fits = heard and ratio <= WORST_RATIO and took <= WORST_RECOVERY
+    row = f"{attack.name:24} {attack.size:>5}  p99 {quiet:6.2f} -> {p99(gaps):6.2f} ms"
+    row += f" ({ratio:4.2f} x)  recovery {took:5.2f} s  memory +{memory.risen() / MIB:5.1f} MiB"
+    print(row if fits else f"{row}  MISSED", flush=True)
+    return fits
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--tokens", type=int, default=100)
+    options = parser.parse_args()
+    if raise_nofile(2 * CAP) < 2 * CAP:
+        sys.exit(f"needs ulimit -Hn {2 * CAP}")
+    with StoppableSim(tokens_per_second=100) as sim:
+        text = upstream_toml(sim.url) + f"[limits]\nconnections = {CAP}\nheader_timeout = 60.0\n"
+        with ProxyProcess(text) as proxy:
+            met = [play(proxy, attack, options) for attack in ATTACKS]
+    load = os.getloadavg()[0]
+    print(f"load average {load:.1f} on {len(os.sched_getaffinity(0))} cores")
+    print(f"{sum(met)} of {len(met)} meet {WORST_RATIO} x quiet and {WORST_RECOVERY} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

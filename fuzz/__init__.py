@@ -1,0 +1,1 @@
+"""Coverage-guided fuzzing of the data plane; `make fuzz`. README.md says how."""

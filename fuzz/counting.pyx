@@ -1,0 +1,210 @@
+"""What is read in passing: metering, what a request asks for, and taking usage out again.
+
+An input is three bytes of choices, then the body.
+"""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport uint8_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcmp, memcpy, memset
+
+from fuzz.pieces cimport copy_of, demand, next_piece, seed_of
+from zeroproxy._fast.asked cimport Edit, asked_begin, asked_feed, asked_longest, edit_undo
+from zeroproxy._fast.meter cimport (
+    KIND_EVENTS,
+    KIND_FRAMES,
+    meter_begin,
+    meter_end,
+    meter_feed,
+    meter_finish_of,
+)
+from zeroproxy._fast.meter_types cimport Asked, Meter
+from zeroproxy._fast.strip cimport strip_events
+from zeroproxy._fast.types cimport Tokens
+
+cdef enum:
+    CHOICES = 3
+    WISHES = 4
+    LONGEST_EDITS = 4096
+
+
+cdef void feed_in_pieces(Meter *m, const char *at, size_t n, uint64_t seed) noexcept nogil:
+    cdef size_t k
+    cdef char *piece
+    while n:
+        k = next_piece(&seed, n)
+        piece = copy_of(at, k)
+        meter_feed(m, piece, k)
+        free(piece)
+        at += k
+        n -= k
+
+
+cdef void demand_same(Meter *a, Meter *b, bint is_whole, int status) noexcept nogil:
+    """Two meters of one body end alike."""
+    cdef Tokens s
+    cdef Tokens t
+    demand(meter_end(a, is_whole, status, &s) == meter_end(b, is_whole, status, &t))
+    demand(s.prompt == t.prompt and s.completion == t.completion)
+    demand(s.cached == t.cached and s.reasoning == t.reasoning)
+    demand(a.n_events == b.n_events and a.at_edge == b.at_edge)
+    demand(meter_finish_of(a, is_whole, status) == meter_finish_of(b, is_whole, status))
+    demand(a.model_len == b.model_len and memcmp(a.model, b.model, a.model_len) == 0)
+
+
+cdef int meter(const uint8_t *data, size_t size) noexcept nogil:
+    cdef Meter whole
+    cdef Meter parts
+    cdef const char *at = <const char *>data + CHOICES
+    cdef size_t n = size - CHOICES
+    cdef char *copy
+    if size <= CHOICES:
+        return -1
+    meter_begin(&whole, KIND_EVENTS + data[0] % KIND_FRAMES)
+    whole.n_asked = data[0] >> 4
+    parts = whole
+    copy = copy_of(at, n)
+    meter_feed(&whole, copy, n)
+    feed_in_pieces(&parts, at, n, seed_of(data[1]))
+    demand_same(&whole, &parts, data[2] & 1, 500 if data[2] & 2 else 200)
+    free(copy)
+    return 0
+
+# ---------------------------------------------------------------- requests
+
+
+cdef struct Passed:         # a request body as it goes upstream
+    Asked asked
+    size_t skip
+    size_t n
+    size_t added
+    size_t left_out
+    char *out
+
+
+cdef void pass_piece(Passed *p, const char *at, size_t n) noexcept nogil:
+    cdef Edit due
+    cdef size_t k
+    while n:
+        k = p.skip if p.skip < n else n
+        p.skip -= k
+        p.left_out += k
+        at += k
+        n -= k
+        memset(&due, 0, sizeof(due))
+        k = asked_feed(&p.asked, at, n, &due)
+        demand(k <= n)
+        demand(k or due.n_add or n == 0)
+        memcpy(p.out + p.n, at, k)
+        p.n += k
+        at += k
+        n -= k
+        if due.n_add:
+            memcpy(p.out + p.n, due.add, due.n_add)
+            edit_undo(p.out + p.n, due.n_add, due.was)
+            memcpy(p.out + p.n, due.add, due.n_add)
+            p.n += due.n_add
+            p.added += due.n_add
+            p.skip = due.skip
+
+
+cdef int asked(const uint8_t *data, size_t size) noexcept nogil:
+    cdef Passed whole
+    cdef Passed parts
+    cdef uint64_t seed
+    cdef const char *at = <const char *>data + CHOICES
+    cdef size_t n = size - CHOICES, done = 0, k
+    cdef char *piece
+    if size <= CHOICES:
+        return -1
+    memset(&whole, 0, sizeof(whole))
+    asked_begin(&whole.asked, data[0] % WISHES)
+    parts = whole
+    whole.out = <char *>malloc(n + LONGEST_EDITS)
+    parts.out = <char *>malloc(n + LONGEST_EDITS)
+    piece = copy_of(at, n)
+    pass_piece(&whole, piece, n)
+    free(piece)
+    seed = seed_of(data[1])
+    while done < n:
+        k = next_piece(&seed, n - done)
+        piece = copy_of(at + done, k)
+        pass_piece(&parts, piece, k)
+        free(piece)
+        done += k
+    demand(whole.n == parts.n and memcmp(whole.out, parts.out, whole.n) == 0)
+    demand(whole.n == n + whole.added - whole.left_out)
+    demand(whole.added <= asked_longest(data[0] % WISHES) + whole.left_out)
+    demand(whole.asked.model_len == parts.asked.model_len)
+    demand(whole.asked.n == parts.asked.n and whole.asked.is_stream == parts.asked.is_stream)
+    free(whole.out)
+    free(parts.out)
+    return 0
+
+# ---------------------------------------------------------------- responses that were edited in
+
+
+cdef size_t strip_piece(
+    Meter *m, int edited, const char *at, size_t n, char *out, size_t *left,
+) noexcept nogil:
+    """Strip one block; returns the bytes to be sent, now in `out`."""
+    cdef char *block = copy_of(at, n)
+    cdef size_t kept = strip_events(m, edited, block, n, left)
+    demand(kept + left[0] <= n)
+    demand(memcmp(block + n - left[0], at + n - left[0], left[0]) == 0)
+    memcpy(out, block, kept)
+    free(block)
+    return kept
+
+
+cdef size_t strip_in_pieces(
+    Meter *m, int edited, const char *at, size_t n, char *out, uint64_t seed,
+) noexcept nogil:
+    """As the relay does it: what goes on waits in front of the next read."""
+    cdef size_t from_ = 0, to = 0, left = 0, kept = 0
+    while to < n:
+        to += next_piece(&seed, n - to)
+        kept += strip_piece(m, edited, at + from_, to - from_, out + kept, &left)
+        from_ = to - left
+    if left:
+        meter_feed(m, at + n - left, left)
+        memcpy(out + kept, at + n - left, left)
+    return kept + left
+
+
+cdef int strip(const uint8_t *data, size_t size) noexcept nogil:
+    cdef Meter whole
+    cdef Meter parts
+    cdef Meter plain
+    cdef const char *at = <const char *>data + CHOICES
+    cdef size_t n = size - CHOICES, left = 0, kept
+    cdef int edited
+    cdef char *out
+    cdef char *other
+    if size <= CHOICES:
+        return -1
+    edited = data[0] & 3
+    out, other = <char *>malloc(n), <char *>malloc(n)
+    meter_begin(&whole, KIND_EVENTS)
+    parts = plain = whole
+    kept = strip_piece(&whole, edited, at, n, out, &left)
+    if left:
+        meter_feed(&whole, at + n - left, left)
+        memcpy(out + kept, at + n - left, left)
+    kept += left
+    demand(strip_in_pieces(&parts, edited, at, n, other, seed_of(data[1])) == kept)
+    demand(memcmp(out, other, kept) == 0)
+    demand(edited or (kept == n and memcmp(out, at, n) == 0))
+    meter_feed(&plain, at, n)
+    demand_same(&whole, &plain, data[2] & 1, 200)
+    demand_same(&whole, &parts, data[2] & 1, 200)
+    free(out)
+    free(other)
+    return 0
+
+
+TARGETS = {
+    "meter": <size_t>&meter,
+    "asked": <size_t>&asked,
+    "strip": <size_t>&strip,
+}

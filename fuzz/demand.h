@@ -1,0 +1,17 @@
+/* demand(what): what a fuzz target holds to be true of every input; libFuzzer keeps the input that
+ * shows otherwise. */
+#ifndef ZP_DEMAND_H
+#define ZP_DEMAND_H
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define demand(what)                                                                   \
+    do {                                                                               \
+        if (!(what)) {                                                                 \
+            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #what);         \
+            abort();                                                                   \
+        }                                                                              \
+    } while (0)
+
+#endif

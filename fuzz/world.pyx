@@ -1,0 +1,176 @@
+"""A whole engine between callers and an endpoint, on real sockets, with faults.
+
+An input is four bytes of choices, then steps of two bytes: what, and how (script.c). The clock is
+the script's. In the end nobody says a word any more: deadlines alone must end every exchange, and
+then nothing is lent out, and every request that reached the endpoint has left one record.
+"""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport uint8_t, uint64_t
+from libc.string cimport memset
+
+from fuzz.pieces cimport demand
+
+from collections import Counter
+from types import SimpleNamespace
+
+from zeroproxy._fast.engine import Engine
+
+
+cdef extern from "faults.h" nogil:
+    pass
+
+
+cdef extern from "script.h" nogil:
+    enum:
+        TAGS
+    ctypedef struct World:
+        int up_fd
+        int down_fd
+        int up_size
+        int n_tags
+        char up_name[128]
+        uint8_t reached[64]
+    int world_begin(World *w)
+    void world_end(World *w)
+    void world_step(World *w, uint8_t what, uint8_t how)
+    void world_read_all(World *w)
+
+
+cdef extern from *:
+    """
+    void faults_clock(void);
+    void faults_begin(uint64_t seed, unsigned rate);
+    void faults_end(void);
+    uint64_t faults_due(void);
+    uint64_t faults_now(void);
+    void faults_turn(uint64_t ns);
+    """
+    void faults_clock() noexcept nogil
+    void faults_begin(uint64_t seed, unsigned int rate) noexcept nogil
+    void faults_end() noexcept nogil
+    uint64_t faults_due() noexcept nogil
+    uint64_t faults_now() noexcept nogil
+    void faults_turn(uint64_t ns) noexcept nogil
+
+
+cdef enum:
+    CHOICES = 4
+    STEPS = 256             # of an input; what follows is not looked at
+    TURNS = 4096            # deadlines until everything must have ended
+    CRANKS = 256
+    FAULTS = 10             # in a thousand calls
+    NO_CRANK = 14
+    TURN_CLOCK = 13
+
+LIMITS = SimpleNamespace(
+    header_line_bytes=1024, header_bytes=2048, header_count=16, body_bytes=400, connections=3,
+    interim_responses=2, chunk_extra_bytes=256, header_timeout=10.0, body_timeout=30.0,
+    idle_timeout=75.0, write_stall_timeout=60.0, linger_timeout=2.0, tunnel_idle_timeout=3600.0,
+)
+POOL = {
+    "max_idle": 4, "idle_timeout": 3.0, "max_age": 0.0, "max_requests": 0, "max_connections": 0,
+    "learns": True, "prewarm": 0, "prewarm_idle": 60.0,
+}
+UPSTREAM = {
+    "balance": 1, "max_inflight": 0, "queue": 2, "queue_timeout": 30.0, "connect": 2.0,
+    "first_byte": 600.0, "stream_idle": 120.0, "total": 0.0, "attempts": 3, "retry_on_busy": True,
+}
+BREAKER = {
+    "failures": 3, "error_rate": 0.0, "min_requests": 20, "half_open_probes": 1,
+    "count_busy": False, "window": 10.0, "open_for": 1.0, "slow_start": 0.0,
+}
+ZERO = ("relays", "upstream_conns", "permits", "block_bytes", "watches", "timers", "bugs")
+
+cdef World world
+memset(&world, 0, sizeof(world))
+
+
+cdef make_engine(uint8_t a, uint8_t b):
+    """Not before the clock stands."""
+    limits = {"max_connections": 1 if a & 1 else 0, "prewarm": 2 if a & 2 else 0}
+    words = {"max_inflight": 1 if a & 4 else 0}
+    if a & 8:
+        words["breaker"] = BREAKER
+    engine = Engine(limits=LIMITS, ring_slots=128)
+    spec = ("http://up", world.up_name[:world.up_size], b"up.test", 1, {**POOL, **limits})
+    engine.add_upstream("up", [spec], **{**UPSTREAM, **words})
+    engine.set_endpoint(0, wish=b & 3)
+    engine.listen(world.down_fd, True)
+    return engine
+
+
+cdef crank(engine):
+    for _ in range(CRANKS):
+        if not engine.on_ready() & 1:
+            return
+    demand(False)
+
+
+cdef play(engine, const uint8_t *data, size_t size):
+    cdef size_t i
+    cdef uint8_t what
+    for i in range(0, min(size, STEPS * 2) - 1, 2):
+        what = data[i] & 15
+        if what == TURN_CLOCK:
+            faults_turn(<uint64_t>1000000 << (data[i + 1] & 15))
+        else:
+            world_step(&world, data[i], data[i + 1])
+        if what < TURN_CLOCK or data[i] < 0x80:
+            crank(engine)
+
+
+cdef run_out(engine):
+    """Nobody moves: what is open ends by its deadlines."""
+    for _ in range(TURNS):
+        crank(engine)
+        crank(engine)
+        if engine.busy() == 0:
+            return
+        demand(faults_due() != 0)
+        faults_turn(faults_due() - faults_now() + 1)
+    demand(False)
+
+
+cdef check_records(list records):
+    cdef int i
+    counts = Counter(r["path"].partition("~")[2][:2] for r in records)
+    for i in range(world.n_tags):
+        demand(counts[f"{i:02x}"] <= 1)
+        demand(not world.reached[i] or counts[f"{i:02x}"] == 1)
+
+
+cdef int engine(const uint8_t *data, size_t size) except *:
+    if size < CHOICES + 2:
+        return -1
+    if world_begin(&world) < 0:
+        raise OSError("no sockets")
+    faults_clock()
+    plane = make_engine(data[0], data[1])
+    if data[0] & 0x80:
+        faults_begin((data[2] << 8 | data[3]) * <uint64_t>0x9E3779B97F4A7C15, FAULTS)
+    play(plane, data + CHOICES, size - CHOICES)
+    faults_end()
+    run_out(plane)
+    world_read_all(&world)
+    records = plane.records(1000)
+    plane.close()
+    left = plane.snapshot()["counters"]
+    if any(left[name] for name in ZERO):
+        print(left)
+        demand(False)
+    check_records(records)
+    world_end(&world)
+    return 0
+
+
+cdef int enter(const uint8_t *data, size_t size) noexcept:
+    try:
+        return engine(data, size)
+    except BaseException as error:
+        import traceback
+        traceback.print_exception(error)
+        demand(False)
+
+
+TARGETS = {"engine": <size_t>&enter}
