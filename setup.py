@@ -17,6 +17,7 @@ MODULES = (
     "buffer",
     "exchange",
     "breaker",
+    "pace",
     "line",
     "values",
     "fields",
@@ -33,6 +34,7 @@ MODULES = (
     "sse",
     "meter",
     "asked",
+    "keyed",
     "strip",
     "ring",
     "stats",
@@ -41,6 +43,7 @@ MODULES = (
     "conn",
     "keepalive",
     "endpoint",
+    "balance",
     "idle",
     "deadline",
     "identity",
@@ -51,6 +54,7 @@ MODULES = (
     "dispatch",
     "editing",
     "routing",
+    "affinity",
     "intake",
     "request",
     "response",
@@ -62,6 +66,7 @@ MODULES = (
     "probe_http1",
     "probe_meter",
     "probe_core",
+    "probe_balance",
 )
 
 SANITIZE = bool(os.environ.get("ZEROPROXY_SANITIZE"))
@@ -71,7 +76,7 @@ JOBS = int(os.environ.get("ZEROPROXY_JOBS", "2"))
 FLAGS = ["-g1", "-Wall", "-Wextra", "-Wno-sign-compare", "-Wno-unused-function"]
 FLAGS += ["-Wno-unused-parameter", "-Wno-cast-function-type", "-Wno-missing-field-initializers"]
 MACROS = [("ZP_DEBUG", "1" if DEBUG else "0"), ("CYTHON_WITHOUT_ASSERTIONS", "1")]
-LINK: list[str] = []
+LINK: list[str] = ["-lm"]
 if SANITIZE:
     SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
     FLAGS += ["-O1", "-g", "-UNDEBUG", "-fno-omit-frame-pointer", *SANITIZERS]
@@ -105,7 +110,7 @@ extensions = [
         define_macros=MACROS,
         extra_compile_args=FLAGS,
         extra_link_args=LINK,
-        depends=[f"zeroproxy/_fast/{h}.h" for h in ("invariant", "atomics", "grammar")],
+        depends=[f"zeroproxy/_fast/{h}.h" for h in ("invariant", "atomics", "grammar", "hash")],
     )
     for name in MODULES
 ]

@@ -4,18 +4,18 @@ order of the stairs on each floor. A file may import only what stands before it.
 FAST = {
     0: [
         "types", "reactor_types", "limit_types", "meter_types", "breaker_types", "pool_types",
-        "record", "plane", "invariant", "clock", "outcome",
+        "balance_types", "record", "plane", "invariant", "clock", "outcome",
     ],
     1: [
         "buffer", "grammar", "values", "fields", "rules", "startline", "http1", "body", "headers",
-        "scan", "vocabulary", "fold", "jsonwalk", "frames", "sse", "meter", "asked", "strip",
-        "ring", "stats", "exchange", "breaker", "line",
+        "scan", "vocabulary", "fold", "jsonwalk", "frames", "sse", "meter", "asked", "keyed", "strip",
+        "ring", "stats", "exchange", "breaker", "pace", "line",
     ],
-    2: ["sock", "reactor", "timer", "conn", "keepalive", "endpoint", "idle"],
+    2: ["sock", "reactor", "timer", "conn", "keepalive", "endpoint", "balance", "idle"],
     3: [
         "identity", "metering", "settle", "room", "answer", "deadline", "dispatch", "editing",
-        "routing", "intake", "request", "response", "tunnel", "relay", "roster", "snapshot",
-        "engine", "probe_http1", "probe_meter", "probe_core",
+        "routing", "affinity", "intake", "request", "response", "tunnel", "relay", "roster", "snapshot",
+        "engine", "probe_http1", "probe_meter", "probe_core", "probe_balance",
     ],
 }  # fmt: skip
 

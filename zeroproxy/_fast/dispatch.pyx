@@ -31,6 +31,7 @@ from zeroproxy._fast.endpoint cimport endpoint_forget
 from zeroproxy._fast.exchange cimport Attempt, exchange_step, may_retry
 from zeroproxy._fast.keepalive cimport keepalive_lower
 from zeroproxy._fast.line cimport line_join
+from zeroproxy._fast.pace cimport pace_begins
 from zeroproxy._fast.plane cimport Endpoint, Plane, Relay, Upstream
 from zeroproxy._fast.record cimport USAGE_REFUSED
 from zeroproxy._fast.room cimport room_for, room_is_ours_to_blame, room_take
@@ -120,6 +121,7 @@ cdef int connect_attempt(Plane *p, Relay *r) noexcept nogil:
     if e == NULL:
         return NOTHING if r.waits_conn else IN_REFUSED
     r.endpoint = e
+    pace_begins(p, r)
     attempt_begins(p, r)
     r.tried += 1
     r.attempt_ns = p.now_ns

@@ -29,6 +29,12 @@ class BreakerWords(TypedDict):
     open_for: float
     slow_start: float
 
+class KeyWords(TypedDict):
+    #: balance_types.KeySource, and the name of a header field in lower case
+    on: Sequence[tuple[int, bytes]]
+    prefix_bytes: int
+    load_bound: float
+
 class UpstreamWords(TypedDict):
     balance: int
     max_inflight: int
@@ -41,6 +47,7 @@ class UpstreamWords(TypedDict):
     attempts: int
     retry_on_busy: bool
     breaker: NotRequired[BreakerWords]
+    key: NotRequired[KeyWords]
 
 class Engine:
     def __init__(
@@ -73,6 +80,7 @@ class Engine:
         draining: bool | None = None,
         weight: int | None = None,
         wish: int | None = None,
+        load: tuple[float, float, float, float] | None = None,
     ) -> None: ...
     def set_pool(self, index: int, **words: Unpack[PoolWords]) -> None: ...
     def listen(self, fd: int, is_unix: bool = False) -> int: ...

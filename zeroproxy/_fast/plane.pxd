@@ -3,6 +3,7 @@
 
 from libc.stdint cimport int8_t, int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from zeroproxy._fast.balance_types cimport KeyTerms, Length, Pace
 from zeroproxy._fast.breaker_types cimport Breaker, BreakerTerms, Trial
 from zeroproxy._fast.limit_types cimport Counters, Limits, Terms
 from zeroproxy._fast.meter_types cimport Reading
@@ -127,14 +128,19 @@ cdef struct Endpoint:       # one address of an upstream; Python writes the word
     uint64_t busy_until_ns  # it said 429 or 503: others go first
     uint64_t ramp_ns        # slow start: since when; 0: over
     uint64_t last_heard_ns  # last body byte of any response
+    uint64_t hash           # of its URL
+    Pace pace
 
 
 cdef struct Upstream:       # a named group of endpoints that serve the same models
     uint32_t index
     uint32_t n_endpoints
     Endpoint **endpoints    # owned array of owned endpoints
-    uint8_t balance         # endpoint.Balance
+    uint8_t balance         # balance_types.Balance
     uint32_t cursor         # round robin
+    uint64_t chance         # state of its random numbers, never 0
+    KeyTerms key
+    Length length
     uint32_t max_inflight   # 0: no limit
     uint32_t inflight
     uint32_t queue_max
@@ -218,6 +224,9 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint8_t priority        # of its key; lower is served earlier
     uint16_t tenant         # whose key it came with; 0: nobody's
     uint32_t routes_at      # bytes of the in-buffer at which the model is looked for again
+    uint64_t key            # consistent_hash: of the request; 0: it has none
+    uint64_t pace_area      # fastest: pace.area of its endpoint when the attempt began
+    float pace_q            # and what was in flight there; 0: nothing was noted
     int16_t reserve         # bytes the Content-Length sent upstream leaves for edits
     int16_t added           # of them: used
     Trial trial             # of the attempt

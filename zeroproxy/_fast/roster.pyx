@@ -12,15 +12,21 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
+from zeroproxy._fast.balance_types cimport BALANCE_COUNT, KEY_SOURCES, KeyPart, KeyTerms
 from zeroproxy._fast.breaker cimport BREAKER_OPEN, RATE_ONE, breaker_off
 from zeroproxy._fast.breaker_types cimport BreakerTerms
 from zeroproxy._fast.endpoint cimport endpoint_drop_idle
 from zeroproxy._fast.idle cimport idle_begin, idle_init, idle_stop
+from zeroproxy._fast.pace cimport pace_forget, pace_tell
 from zeroproxy._fast.plane cimport Conn, Endpoint, Limits, Plane, Route, Upstream
 from zeroproxy._fast.pool_types cimport Pool
 from zeroproxy._fast.settle cimport wake_waiting
 from zeroproxy._fast.stats cimport ALL_OTHERS
 from zeroproxy._fast.types cimport FIELDS_MAX
+
+
+cdef extern from "hash.h" nogil:
+    uint64_t zp_hash(const void *at, size_t len)
 
 
 cdef uint64_t ns(double seconds) except? 0:
@@ -61,6 +67,8 @@ cdef Upstream *roster_add_upstream(Plane *p) except NULL:
     if u == NULL:
         raise MemoryError
     u.index = p.n_upstreams
+    u.chance = p.id_seed[1] + p.n_upstreams + 1
+    u.chance += u.chance == 0
     p.upstreams[p.n_upstreams] = u
     p.n_upstreams += 1
     return u
@@ -78,11 +86,37 @@ cdef int read_breaker(BreakerTerms *t, dict words) except -1:
     return 0
 
 
+cdef int read_key(KeyTerms *t, dict words) except -1:
+    cdef KeyPart *part
+    cdef bytes name
+    if len(words["on"]) > KEY_SOURCES:
+        raise ValueError(f"a key is made of at most {KEY_SOURCES} things")
+    t.n = 0
+    for source, name in words["on"]:
+        part = &t.parts[t.n]
+        if len(name) > sizeof(part.name):
+            raise ValueError("the name of a header field is too long")
+        part.source = source
+        part.len = <unsigned char>len(name)
+        memcpy(part.name, <const char *>name, len(name))
+        t.n += 1
+    t.prefix_bytes = words["prefix_bytes"]
+    t.bound = max(words["load_bound"], 1.0)
+    return 0
+
+
 cdef int roster_set_upstream(Upstream *u, dict words) except -1:
-    """All of them, except that without `breaker` there is none."""
+    """All of them, except that without `breaker` there is none, and without `key` no request has
+    one."""
     cdef Upstream new = u[0]
     cdef uint32_t i
+    if not 0 <= words["balance"] < BALANCE_COUNT:
+        raise ValueError(f"no balance {words['balance']}")
     new.balance = words["balance"]
+    new.key.n = 0
+    new.key.bound = 1
+    if "key" in words:
+        read_key(&new.key, words["key"])
     new.max_inflight = words["max_inflight"]
     new.queue_max = words["queue"]
     new.queue_ns = ns(words["queue_timeout"])
@@ -154,6 +188,7 @@ cdef int join(Upstream *u, Endpoint *e) except -1:
     e.draining = 0
     e.busy_until_ns = e.ramp_ns = 0
     breaker_off(&e.breaker)
+    pace_forget(e)
     return 0
 
 
@@ -163,6 +198,7 @@ cdef void return_to_rotation(Plane *p, Endpoint *e) noexcept nogil:
     if e.breaker.state == BREAKER_OPEN:
         e.breaker.due_ns = p.now_ns
     e.ramp_ns = p.now_ns
+    pace_forget(e)
 
 
 cdef Endpoint *roster_add_endpoint(Plane *p, Upstream *u, tuple spec, list urls) except NULL:
@@ -170,6 +206,7 @@ cdef Endpoint *roster_add_endpoint(Plane *p, Upstream *u, tuple spec, list urls)
     named before it is there, because another thread looks names up."""
     cdef Endpoint *e
     cdef uint32_t i
+    cdef bytes called
     url, addr, authority = spec[:3]
     for i in range(p.n_endpoints):
         e = p.endpoints[i]
@@ -177,8 +214,10 @@ cdef Endpoint *roster_add_endpoint(Plane *p, Upstream *u, tuple spec, list urls)
             break
     else:
         urls.append(url)
+        called = url.encode()
         try:
             e = new_slot(p, u, addr, authority)
+            e.hash = zp_hash(<const char *>called, len(called))
         except BaseException:
             urls.pop()
             raise
@@ -241,6 +280,15 @@ cdef int roster_set_pool(Plane *p, Endpoint *e, dict words) except -1:
     return 0
 
 
+cdef int tell_load(Plane *p, Endpoint *e, load) except -1:
+    cdef double[3] said
+    said[0], said[1], said[2] = [min(float(x), 1e9) for x in load[:3]]
+    if said[0] < 0 or said[1] < 0:
+        raise ValueError("a load cannot be negative")
+    pace_tell(e, said, ns(load[3]), p.now_ns)
+    return 0
+
+
 cdef int roster_set_endpoint(Plane *p, Endpoint *e, dict words) except -1:
     """Write the words that are not None. One that leaves rotation loses its idle conns; one that
     comes back is warmed."""
@@ -250,6 +298,8 @@ cdef int roster_set_endpoint(Plane *p, Endpoint *e, dict words) except -1:
         e.weight = max(int(weight), 1)
     if words["wish"] is not None:
         e.wish = words["wish"]
+    if words["load"] is not None:
+        tell_load(p, e, words["load"])
     if words["up"] is not None:
         if words["up"] and not e.up:
             return_to_rotation(p, e)

@@ -17,6 +17,7 @@ from zeroproxy._fast.endpoint cimport endpoint_put_idle, endpoint_retire
 from zeroproxy._fast.invariant cimport invariant
 from zeroproxy._fast.line cimport line_join, line_leave
 from zeroproxy._fast.metering cimport meter_finish
+from zeroproxy._fast.pace cimport pace_ends
 from zeroproxy._fast.plane cimport Plane, Record, Relay, Upstream
 from zeroproxy._fast.pool_types cimport CLOSED_EXCHANGE
 from zeroproxy._fast.ring cimport Ring, ring_push
@@ -213,6 +214,7 @@ cdef void give_back_upstream_conn(Plane *p, Relay *r) noexcept nogil:
 cdef void give_back_attempt(Plane *p, Relay *r) noexcept nogil:
     """The upstream conn and the endpoint's in-flight count; the permit stays."""
     if r.endpoint != NULL and r.on_endpoint:
+        pace_ends(p, r)
         attempt_ends(p, r)
     give_back_upstream_conn(p, r)
     r.keeps_upstream = 0
