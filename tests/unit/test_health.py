@@ -28,7 +28,7 @@ class Engine:
         self.quiet: dict[str, Any] = {}
         self.to = {"closed": 0, "half_open": 0, "open": 0}
 
-    def set_endpoint(self, index: int, *, up: bool | None = None) -> None:
+    def set_endpoint(self, index: int, *, up: bool | None = None, load: Any = None) -> None:
         assert up is not None
         self.words.append((index, up))
 

@@ -18,9 +18,10 @@ from zeroproxy._fast.balance_types cimport (
     BALANCE_FASTEST,
     BALANCE_POWER_OF_TWO,
     BALANCE_ROUND_ROBIN,
+    Pace,
 )
 from zeroproxy._fast.breaker cimport BREAKER_OPEN, breaker_admits, ramp_share, ramp_takes
-from zeroproxy._fast.pace cimport pace_is_due, pace_line, pace_load
+from zeroproxy._fast.pace cimport pace_is_due, pace_is_known, pace_load, pace_time
 from zeroproxy._fast.plane cimport Endpoint, Upstream
 
 
@@ -189,41 +190,45 @@ cdef Endpoint *pick_by_key(Upstream *u, const Choice *c) noexcept nogil:
 # ---------------------------------------------------------------- by pace
 
 
-cdef bint best_line(
-    const Upstream *u, const Choice *c, double *a, double *b,
-) noexcept nogil:
-    """Of whoever is quickest alone; 0: nobody has answered yet."""
-    cdef double here = 0, slope = 0
+cdef const Endpoint *quickest(const Upstream *u, const Choice *c) noexcept nogil:
+    """Of those that have answered, the one that is quickest alone; NULL: nobody has."""
+    cdef const Endpoint *best = NULL
+    cdef const Endpoint *e
+    cdef double here, least = 0
     cdef uint32_t i
-    cdef bint found = 0
     for i in range(u.n_endpoints):
-        if is_eligible(u.endpoints[i], c) and pace_line(u, u.endpoints[i], &here, &slope):
-            if not found or here + slope < a[0] + b[0]:
-                a[0] = here
-                b[0] = slope
-            found = 1
-    return found
+        e = u.endpoints[i]
+        if not is_eligible(e, c) or not pace_is_known(e):
+            continue
+        here = pace_time(&e.pace, &u.length, 1)
+        if best == NULL or here < least:
+            best = e
+            least = here
+    return best
 
 
-cdef double cost(const Endpoint *e, double a, double b, const Choice *c) noexcept nogil:
-    """One over how much more the endpoint would get done with one exchange more: by Little's law it
-    does q / (a + b * q) with q in flight. Idle, that is the time one takes; where more exchanges
-    only make each slower it is a large multiple of it, and the times decide."""
+cdef double cost(const Endpoint *e, const Pace *pace, const Choice *c) noexcept nogil:
+    """One over how much more per ns the endpoint would get done with one exchange more: by Little's
+    law it does q / time(q) with q in flight. Idle, that is the time one takes; where one more only
+    makes all others slower it is a large multiple of it, and the times decide. `pace`: what it
+    is taken to have."""
     cdef double q = pace_load(e, c.now_ns)
-    cdef double now = a + b * q
-    cdef double then = now + b
-    cdef double least = then / SATURATED
-    return now * then / (a if a > least else least) * <double>(<uint64_t>1 << e.pace.lost) \
-        / capacity(e, c)
+    cdef double now = pace_time(pace, &e.upstream.length, q)
+    cdef double then = pace_time(pace, &e.upstream.length, q + 1)
+    cdef double gain = (q + 1) * now - q * then
+    if gain < then / SATURATED:
+        gain = then / SATURATED
+    return now * then / gain * <double>(<uint64_t>1 << e.pace.lost) / capacity(e, c)
 
 
 cdef Endpoint *pick_fastest(Upstream *u, const Choice *c) noexcept nogil:
     """Who has not answered yet is taken to be as quick as the quickest is, and tried first."""
+    cdef const Endpoint *like = quickest(u, c)
     cdef Endpoint *best = NULL
     cdef Endpoint *e
-    cdef double a0 = 0, b0 = 0, a, b, here, least = 0
+    cdef double here, least = 0
     cdef uint32_t i
-    if not best_line(u, c, &a0, &b0):
+    if like == NULL:
         return pick_least_inflight(u, c)
     for i in range(u.n_endpoints):
         e = u.endpoints[(u.cursor + i) % u.n_endpoints]
@@ -232,10 +237,7 @@ cdef Endpoint *pick_fastest(Upstream *u, const Choice *c) noexcept nogil:
         if pace_is_due(e, c.now_ns):
             best = e
             break
-        a = a0
-        b = b0
-        pace_line(u, e, &a, &b)
-        here = cost(e, a, b, c)
+        here = cost(e, &e.pace, c) if pace_is_known(e) else cost(e, &like.pace, c)
         if best == NULL or here < least:
             best = e
             least = here

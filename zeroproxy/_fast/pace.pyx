@@ -22,34 +22,38 @@ from zeroproxy._fast.types cimport METHOD_POST
 cdef enum:
     SAMPLES = 32            # an old sample's weight falls by 1/e with so many new ones
     FADE_S = 10             # and by half in so many seconds without one
-    EXPLORE_S = 10          # one that is idle is tried after so long
+    EXPLORE_S = 10          # one that is idle is tried after so long,
+    EXPLORE_MAX_S = 60      # at most,
+    EXPLORE_SHARE = 20      # or after so many times what it would take, so that it costs little
     LOST_MAX = 16
 
-# As if one sample had been seen half an exchange to each side of the average, of a server whose
-# time is in proportion to its load: where the load never varies, data say nothing of the slope.
+# As if one sample had been seen half an exchange to each side of the average, on a server whose time
+# grows with its load at half the rate at which it would if it did one thing at a time: where the
+# load never varies, data say nothing of the slope.
 cdef double PRIOR = 0.25
+cdef double PRIOR_SLOPE = 0.5
 
 
 # ---------------------------------------------------------------- lines
 
 
-cdef void draw_line(Fit *f) noexcept nogil:
+cdef void draw_line(Fit *f, bint may_bend) noexcept nogil:
+    """Of positive slope, and above zero for an idle server too. `may_bend`: the line may begin below
+    zero, because what it measures is nothing until the server is full and grows steeply then."""
     cdef double q = f.q / f.w
     cdef double y = f.y / f.w
     cdef double steepest = y / q if q > 1 else y
     cdef double spread = f.qq / f.w - q * q
     cdef double slope = f.qy / f.w - q * y
-    f.b = (slope + PRIOR * steepest) / (spread + PRIOR)
+    f.b = (slope + PRIOR * PRIOR_SLOPE * steepest) / (spread + PRIOR)
     if f.b < 0:
         f.b = 0
-    if f.b > steepest:
+    if f.b > steepest and not may_bend:
         f.b = steepest
     f.a = y - f.b * q
-    if f.a < 0:
-        f.a = 0
 
 
-cdef void fit_add(Fit *f, double q, double y, uint64_t now) noexcept nogil:
+cdef void fit_add(Fit *f, double q, double y, uint64_t now, bint may_bend) noexcept nogil:
     cdef double age = <double>(now - f.at_ns) / <double>NS_PER_S if now > f.at_ns else 0
     cdef double keep = (1 - 1.0 / SAMPLES) * FADE_S / (FADE_S + age)
     f.w = f.w * keep + 1
@@ -58,25 +62,27 @@ cdef void fit_add(Fit *f, double q, double y, uint64_t now) noexcept nogil:
     f.qq = f.qq * keep + q * q
     f.qy = f.qy * keep + q * y
     f.at_ns = now
-    draw_line(f)
+    draw_line(f, may_bend)
 
 
-cdef bint pace_line(
-    const Upstream *u, const Endpoint *e, double *a, double *b,
-) noexcept nogil:
-    """What an exchange is expected to take there, a + b * (in flight), in ns; 0: nobody knows."""
-    cdef const Pace *s = &e.pace
-    cdef const Length *l = &u.length
+cdef inline double at(const Fit *f, double q) noexcept nogil:
+    cdef double y = f.a + f.b * q
+    return y if y > 0 else 0
+
+
+cdef bint pace_is_known(const Endpoint *e) noexcept nogil:
+    return e.pace.first.w > 0 or e.pace.whole.w > 0
+
+
+cdef double pace_time(const Pace *s, const Length *l, double q) noexcept nogil:
+    """What an exchange is expected to take with q in flight, itself included, in ns; > 0."""
     cdef double share = l.streamed
-    if s.first.w == 0 and s.whole.w == 0:
-        return 0
     if s.whole.w == 0:
         share = 1
     elif s.first.w == 0:
         share = 0
-    a[0] = share * (s.first.a + l.events * s.gap.a) + (1 - share) * s.whole.a
-    b[0] = share * (s.first.b + l.events * s.gap.b) + (1 - share) * s.whole.b
-    return 1
+    return 1 + (1 - share) * at(&s.whole, q) \
+        + share * (at(&s.first, q) + l.events * at(&s.gap, q))
 
 
 cdef void pace_forget(Endpoint *e) noexcept nogil:
@@ -123,9 +129,15 @@ cdef void pace_tell(Endpoint *e, double[3] load, uint64_t lasts, uint64_t now) n
 
 cdef bint pace_is_due(const Endpoint *e, uint64_t now) noexcept nogil:
     """It is idle and nobody has tried it for long: how quick it is now, one request will tell."""
-    return e.inflight == 0 and (
-        e.pace.tried_ns == 0 or now >= e.pace.tried_ns + <uint64_t>EXPLORE_S * <uint64_t>NS_PER_S
-    )
+    cdef double wait
+    if e.inflight or e.pace.tried_ns == 0:
+        return e.inflight == 0
+    wait = EXPLORE_SHARE * pace_time(&e.pace, &e.upstream.length, 1)
+    if wait < <double>EXPLORE_S * <double>NS_PER_S:
+        wait = <double>EXPLORE_S * <double>NS_PER_S
+    if wait > <double>EXPLORE_MAX_S * <double>NS_PER_S:
+        wait = <double>EXPLORE_MAX_S * <double>NS_PER_S
+    return now >= e.pace.tried_ns + <uint64_t>wait
 
 
 # ---------------------------------------------------------------- attempts
@@ -178,10 +190,10 @@ cdef void take_sample(Relay *r, uint64_t now) noexcept nogil:
         return              # it did not wait for the whole request
     note_length(&r.upstream.length, is_streamed, events)
     if is_streamed:
-        fit_add(&s.first, r.pace_q, <double>(r.first_ns - asked), now)
-        fit_add(&s.gap, q, <double>(r.heard_ns - r.first_ns) / (events - 1), now)
+        fit_add(&s.first, r.pace_q, <double>(r.first_ns - asked), now, 1)
+        fit_add(&s.gap, q, <double>(r.heard_ns - r.first_ns) / (events - 1), now, 0)
     else:
-        fit_add(&s.whole, q, <double>(r.heard_ns - asked), now)
+        fit_add(&s.whole, q, <double>(r.heard_ns - asked), now, 0)
 
 
 cdef void pace_ends(Plane *p, Relay *r) noexcept nogil:

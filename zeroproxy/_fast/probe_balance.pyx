@@ -8,7 +8,7 @@ from zeroproxy._fast.balance cimport upstream_pick
 from zeroproxy._fast.breaker cimport attempt_begins, attempt_ends, note_status
 from zeroproxy._fast.clock cimport clock_monotonic_ns
 from zeroproxy._fast.keyed cimport KEYED_FOUND, KEYED_MORE, Keyed, key_of, keyed_read
-from zeroproxy._fast.pace cimport pace_begins, pace_ends, pace_line, pace_load, pace_tell
+from zeroproxy._fast.pace cimport pace_begins, pace_ends, pace_is_known, pace_load, pace_time, pace_tell
 from zeroproxy._fast.plane cimport Endpoint, Plane, Relay, Upstream
 from zeroproxy._fast.types cimport METHOD_POST
 
@@ -86,10 +86,10 @@ cdef class Balancer:
     def load(self, uint32_t i):
         return pace_load(self.endpoints[i], self.p.now_ns)
 
-    def line(self, uint32_t i):
-        """(a, b) in ns, or None."""
-        cdef double a = 0, b = 0
-        return (a, b) if pace_line(self.u, self.endpoints[i], &a, &b) else None
+    def time(self, uint32_t i, double q):
+        """Expected with q in flight, in ns; None: it has not answered yet."""
+        cdef Endpoint *e = self.endpoints[i]
+        return pace_time(&e.pace, &self.u.length, q) if pace_is_known(e) else None
 
     def pick(self, uint64_t key=0, int avoid=-1):
         """Its place, or None."""

@@ -42,6 +42,7 @@ LIVE = (
     "upstream.breaker",
     "upstream.dns_ttl",
     "upstream.endpoints",
+    "upstream.hash",
     "upstream.health",
     "upstream.models",
     "upstream.pool",
