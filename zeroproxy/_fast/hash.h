@@ -36,7 +36,7 @@ static inline uint64_t zp_hash(const void *from, size_t len) {
         left -= 16;
     }
     memcpy(last, at, left);
-    return zp_mix(zp_mix(last[0] ^ k0, last[1] ^ h), g ^ k1);
+    return zp_mix(zp_mix(last[0] ^ k0, last[1] ^ h), g ^ k0); /* g is k1 up to 31 bytes */
 }
 
 #endif
