@@ -48,7 +48,7 @@ class Pool(Base, frozen=True):
 
 
 class Hash(Base, frozen=True):
-    """What consistent_hash makes a request's key of (docs/balance.md). Other policies do not look."""
+    """What consistent_hash makes a request's key of (docs/balance.md); no other policy looks."""
 
     #: The first of these that a request has: "header:NAME"; "user": the body's user,
     #: prompt_cache_key, safety_identifier or metadata.user_id, whichever comes first; "prompt": how
@@ -165,8 +165,8 @@ class Upstream(Base, frozen=True):
     #: { name = "gpt-4o", serves = "Qwen/Qwen3-8B" }: what callers say, and what the server says.
     models: tuple[ModelName | Alias, ...] = ()
     #: least_inflight: fewest exchanges per weight. round_robin: turns by weight. power_of_two: the
-    #: better of two at random. consistent_hash: what belongs together to one endpoint. fastest: where
-    #: it is done soonest, by what each endpoint has shown (docs/balance.md).
+    #: better of two at random. consistent_hash: what belongs together to one endpoint. fastest:
+    #: where most gets done, by what each endpoint has shown (docs/balance.md).
     balance: Literal[
         "least_inflight", "round_robin", "power_of_two", "consistent_hash", "fastest"
     ] = "least_inflight"

@@ -8,14 +8,14 @@ FAST = {
     ],
     1: [
         "buffer", "grammar", "values", "fields", "rules", "startline", "http1", "body", "headers",
-        "scan", "vocabulary", "fold", "jsonwalk", "frames", "sse", "meter", "asked", "keyed", "strip",
-        "ring", "stats", "exchange", "breaker", "pace", "line",
+        "scan", "vocabulary", "fold", "jsonwalk", "frames", "sse", "meter", "asked", "keyed",
+        "strip", "ring", "stats", "exchange", "breaker", "pace", "line",
     ],
     2: ["sock", "reactor", "timer", "conn", "keepalive", "endpoint", "balance", "idle"],
     3: [
         "identity", "metering", "settle", "room", "answer", "deadline", "dispatch", "editing",
-        "routing", "affinity", "intake", "request", "response", "tunnel", "relay", "roster", "snapshot",
-        "engine", "probe_http1", "probe_meter", "probe_core", "probe_balance",
+        "routing", "affinity", "intake", "request", "response", "tunnel", "relay", "roster",
+        "snapshot", "engine", "probe_http1", "probe_meter", "probe_core", "probe_balance",
     ],
 }  # fmt: skip
 

@@ -6,9 +6,9 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from zeroproxy._fast.probe_balance import Attempt, Balancer, key, keyed
 
 from tests.support.two_speeds import Loop, Speed
-from zeroproxy._fast.probe_balance import Attempt, Balancer, key, keyed
 
 ROUND_ROBIN, LEAST, TWO, BY_KEY, FASTEST = range(5)
 POLICIES = [ROUND_ROBIN, LEAST, TWO, BY_KEY, FASTEST]

@@ -1,9 +1,9 @@
 """The key of a request, by which consistent_hash sends what belongs together to one endpoint.
 
 Law 1. Nothing is looked at for any other policy.
-Law 2. A request whose key stands in its body waits in the in-buffer until it has been read, the body
-       has ended, or ROUTE_MAX bytes have gone by, as it does for its model (routing.pyx). What is
-       not in there is not there.
+Law 2. A request whose key stands in its body waits in the in-buffer until it has been read, the
+       body has ended, or ROUTE_MAX bytes have gone by, as it does for its model (routing.pyx). What
+       is not in there is not there.
 """
 
 from libc.stddef cimport size_t

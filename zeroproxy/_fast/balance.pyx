@@ -2,10 +2,10 @@
 through, by the policy the upstream is configured with (docs/balance.md). O(n), n <= 64 endpoints.
 
 Law 1. Every policy chooses among the same: who is eligible is no policy's business.
-Law 2. consistent_hash: each endpoint draws a number from its own hash and the key, the highest wins.
-       So a key moves only if its endpoint goes, or one comes that draws higher. No endpoint gets
-       more than its fair share times `bound` as long as another has less: whoever makes keys up can
-       choose where they go, but not how much goes there.
+Law 2. consistent_hash: each endpoint draws a number from its own hash and the key, and the highest
+       wins. So a key moves only if its endpoint goes, or one comes that draws higher. No endpoint
+       gets more than its fair share times `bound`: whoever makes keys up can choose where they go,
+       but not how much goes there.
 Law 3. fastest: what counts is how much more the endpoints would get done in all, not how soon this
        request would be done: the next one's wait is somebody's as well.
 """
@@ -223,17 +223,19 @@ cdef double cost(const Endpoint *e, const Pace *pace, const Choice *c) noexcept 
 
 cdef Endpoint *pick_fastest(Upstream *u, const Choice *c) noexcept nogil:
     """Who has not answered yet is taken to be as quick as the quickest is, and tried first."""
-    cdef const Endpoint *like = quickest(u, c)
+    cdef const Endpoint *like = NULL
     cdef Endpoint *best = NULL
     cdef Endpoint *e
     cdef double here, least = 0
     cdef uint32_t i
-    if like == NULL:
-        return pick_least_inflight(u, c)
     for i in range(u.n_endpoints):
         e = u.endpoints[(u.cursor + i) % u.n_endpoints]
         if not is_eligible(e, c):
             continue
+        if like == NULL and not pace_is_known(e):
+            like = quickest(u, c)
+            if like == NULL:
+                return pick_least_inflight(u, c)
         if pace_is_due(e, c.now_ns):
             best = e
             break

@@ -195,7 +195,7 @@ cdef class Engine:
 
     def set_upstream(self, index, **words):
         """balance, max_inflight, queue, queue_timeout, connect, first_byte, stream_idle, total,
-        attempts, retry_on_busy, breaker and key (dicts; absent: off); times in seconds, 0: none. Call
+        attempts, retry_on_busy, breaker, key (dicts; absent: off); times in seconds, 0: none. Call
         on_ready afterwards: whoever waited for a permit may have got one."""
         cdef Upstream *u = self.upstream_at(index)
         roster_set_upstream(u, words)
@@ -231,8 +231,9 @@ cdef class Engine:
     def set_endpoint(self, index, **words):
         """Write the words of one endpoint; one that leaves rotation loses its idle conns. A
         removed endpoint obeys no word. `wish`: what to ask for on a caller's behalf, 0 nothing, 1
-        usage at the end, 2 with every event, 3 the same where either is said without the other. `load`: what it says of
-        itself, (running, waiting, share of its cache or -1, seconds until that is forgotten)."""
+        usage at the end, 2 with every event, 3 the same where either is said without the other.
+        `load`: what it says of itself, (running, waiting, share of its cache or -1, seconds until
+        that is forgotten)."""
         cdef Endpoint *e = self.endpoint_at(index)
         if unknown := words.keys() - ENDPOINT_WORDS:
             raise TypeError(f"no words of an endpoint: {', '.join(unknown)}")

@@ -1,4 +1,4 @@
-"""How quick an endpoint is: its own answers, as lines over the number of exchanges it has in flight.
+"""How quick an endpoint is: its own answers, as lines over the exchanges it has in flight.
 
 Law 1. Only whole 2xx answers to POST are samples: an endpoint that fails quickly is not quick. Each
        failure doubles what is expected of it, until it has answered well again.
@@ -16,7 +16,7 @@ from libc.string cimport memset
 from zeroproxy._fast.balance_types cimport BALANCE_FASTEST, Fit, Length, Pace
 from zeroproxy._fast.breaker cimport SIGN_BUSY, SIGN_FAILED, SIGN_WELL
 from zeroproxy._fast.clock cimport NS_PER_S
-from zeroproxy._fast.plane cimport Endpoint, Plane, Relay, Upstream
+from zeroproxy._fast.plane cimport Endpoint, Plane, Relay
 from zeroproxy._fast.types cimport METHOD_POST
 
 cdef enum:
@@ -27,9 +27,9 @@ cdef enum:
     EXPLORE_SHARE = 20      # or after so many times what it would take, so that it costs little
     LOST_MAX = 16
 
-# As if one sample had been seen half an exchange to each side of the average, on a server whose time
-# grows with its load at half the rate at which it would if it did one thing at a time: where the
-# load never varies, data say nothing of the slope.
+# As if one sample had been seen half an exchange to each side of the average, on a server whose
+# time grows with its load at half the rate at which it would if it did one thing at a time: where
+# the load never varies, data say nothing of the slope.
 cdef double PRIOR = 0.25
 cdef double PRIOR_SLOPE = 0.5
 
@@ -38,8 +38,8 @@ cdef double PRIOR_SLOPE = 0.5
 
 
 cdef void draw_line(Fit *f, bint may_bend) noexcept nogil:
-    """Of positive slope, and above zero for an idle server too. `may_bend`: the line may begin below
-    zero, because what it measures is nothing until the server is full and grows steeply then."""
+    """Of positive slope, and above zero for an idle server too. `may_bend`: the line may begin
+    below zero, because what it measures is nothing until the server is full, and steep then."""
     cdef double q = f.q / f.w
     cdef double y = f.y / f.w
     cdef double steepest = y / q if q > 1 else y

@@ -8,7 +8,14 @@ from zeroproxy._fast.balance cimport upstream_pick
 from zeroproxy._fast.breaker cimport attempt_begins, attempt_ends, note_status
 from zeroproxy._fast.clock cimport clock_monotonic_ns
 from zeroproxy._fast.keyed cimport KEYED_FOUND, KEYED_MORE, Keyed, key_of, keyed_read
-from zeroproxy._fast.pace cimport pace_begins, pace_ends, pace_is_known, pace_load, pace_time, pace_tell
+from zeroproxy._fast.pace cimport (
+    pace_begins,
+    pace_ends,
+    pace_is_known,
+    pace_load,
+    pace_tell,
+    pace_time,
+)
 from zeroproxy._fast.plane cimport Endpoint, Plane, Relay, Upstream
 from zeroproxy._fast.types cimport METHOD_POST
 
