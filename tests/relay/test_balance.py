@@ -7,7 +7,7 @@ import pytest
 
 from tests.relay.test_editing import ask, unchunk
 from tests.relay.test_routing import CHUNKED
-from tests.support.script import chunk, get, ok, play, post, split_head
+from tests.support.script import UPSTREAM, chunk, get, ok, play, post, split_head
 
 BY_KEY, FASTEST = 3, 4
 HEADER, USER, PROMPT = 0, 1, 2
@@ -160,15 +160,36 @@ def test_a_session_that_crowds_its_endpoint_flows_over_within_the_bound():
         assert max(loads) <= 13
 
 
-def test_keys_go_with_models():
+def test_where_there_is_no_choice_nothing_waits_for_a_key():
     with by_key(endpoints=2, upstreams=["one", "two"]) as script:
         script.engine.set_routes([("a", 0, b""), ("b", 1, b"")], 0)
         d = script.downstream()
-        whole = ask(b'{"model":"b","messages":["m"],"user":"u"}')
-        d.send(whole[:-6])
+        d.send(ask(b'{"model":"b","messages":["m"],"user":"u"}')[:-6])
+        assert where(script) == 1
+
+
+def test_a_request_waits_for_its_model_and_then_for_its_key():
+    with by_key(endpoints=2) as script:
+        script.engine.set_routes([("a", 0, b"")], None)
+        d = script.downstream()
+        whole = ask(b'{"messages":["m"],"model":"a","user":"u"}')
+        d.send(whole[:-18])
+        assert not script.has_connected(0)
         assert not script.has_connected(1)
-        d.send(whole[-6:])
-        assert split_head(script.upstream(1).receive())[1] == split_head(whole)[1]
+        d.send(whole[-18:])
+        assert split_head(script.upstream(where(script)).receive())[1] == split_head(whole)[1]
+
+
+def test_a_policy_that_changes_is_obeyed_by_the_next_request():
+    key = {"on": ON, "prefix_bytes": 64, "load_bound": 1000.0}
+    request = ask(b'{"user":"u"}')
+    with play(endpoints=4, balance=0) as script:
+        assert {home(script, request) for _ in range(4)} == {0, 1, 2, 3}
+        script.engine.set_upstream(0, **{**UPSTREAM, "balance": BY_KEY, "key": key})
+        assert len({home(script, request) for _ in range(8)}) == 1
+        script.engine.set_upstream(0, **{**UPSTREAM, "balance": FASTEST})
+        home(script, request)
+        assert sum(pace(script, k)["whole"]["samples"] for k in range(4)) == 1
 
 
 def test_a_word_that_is_none_of_an_endpoint_is_refused():

@@ -1,6 +1,6 @@
 """The key of a request, by which consistent_hash sends what belongs together to one endpoint.
 
-Law 1. Nothing is looked at for any other policy.
+Law 1. Nothing is looked at for any other policy, nor where there is no choice.
 Law 2. A request whose key stands in its body waits in the in-buffer until it has been read, the
        body has ended, or ROUTE_MAX bytes have gone by, as it does for its model (routing.pyx). What
        is not in there is not there.
@@ -64,7 +64,7 @@ cdef bint key_request(
     cdef bint is_user, has_read = 0
     cdef int i, state
     r.key = 0
-    if u.balance != BALANCE_CONSISTENT_HASH:
+    if u.balance != BALANCE_CONSISTENT_HASH or u.n_endpoints < 2:
         return 1
     for i in range(t.n):
         if t.parts[i].source == KEY_OF_HEADER:

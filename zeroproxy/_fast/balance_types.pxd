@@ -36,14 +36,15 @@ cdef struct KeyTerms:       # how an upstream makes keys; consistent_hash only
     double bound            # no endpoint has more than so many times its fair share in flight
 
 
-cdef struct Fit:            # y = a + b * q by weighted least squares; the weights fade
+cdef struct Fit:            # y = a + b * q, or low, by weighted least squares; the weights fade
     double w                # sum of the weights; 0: no sample
     double q
     double y
     double qq
     double qy
-    double a                # both >= 0; y is in ns
-    double b
+    double a                # y is in ns
+    double b                # >= 0
+    double low              # y of little load, whatever the line says there
     uint64_t at_ns          # the last sample
 
 

@@ -21,25 +21,27 @@ from zeroproxy._fast.types cimport METHOD_POST
 
 cdef enum:
     SAMPLES = 32            # an old sample's weight falls by 1/e with so many new ones
+    SINKS = 4               # `low` follows lesser samples quickly, others slowly
+    RISES = 64
     FADE_S = 10             # and by half in so many seconds without one
     EXPLORE_S = 10          # one that is idle is tried after so long,
     EXPLORE_MAX_S = 60      # at most,
     EXPLORE_SHARE = 20      # or after so many times what it would take, so that it costs little
     LOST_MAX = 16
 
-# As if one sample had been seen half an exchange to each side of the average, on a server whose
-# time grows with its load at half the rate at which it would if it did one thing at a time: where
-# the load never varies, data say nothing of the slope.
-cdef double PRIOR = 0.25
-cdef double PRIOR_SLOPE = 0.5
+# A little is said for a server whose time grows with its load at a fifth of the rate at which it
+# would if it did one thing at a time: where the load never varies, data say nothing of the slope.
+# Tried in a time of its own (tests/support/two_speeds.py); half or thrice as much changes little.
+cdef double PRIOR = 0.1
+cdef double PRIOR_SLOPE = 0.2
 
 
 # ---------------------------------------------------------------- lines
 
 
-cdef void draw_line(Fit *f, bint may_bend) noexcept nogil:
-    """Of positive slope, and above zero for an idle server too. `may_bend`: the line may begin
-    below zero, because what it measures is nothing until the server is full, and steep then."""
+cdef void draw_line(Fit *f) noexcept nogil:
+    """Of positive slope. It may begin below zero: a server takes more and more at no cost until it
+    is full, and what comes then waits. The line is that of the load it has; `low` is below it."""
     cdef double q = f.q / f.w
     cdef double y = f.y / f.w
     cdef double steepest = y / q if q > 1 else y
@@ -48,26 +50,28 @@ cdef void draw_line(Fit *f, bint may_bend) noexcept nogil:
     f.b = (slope + PRIOR * PRIOR_SLOPE * steepest) / (spread + PRIOR)
     if f.b < 0:
         f.b = 0
-    if f.b > steepest and not may_bend:
-        f.b = steepest
     f.a = y - f.b * q
 
 
-cdef void fit_add(Fit *f, double q, double y, uint64_t now, bint may_bend) noexcept nogil:
+cdef void fit_add(Fit *f, double q, double y, uint64_t now) noexcept nogil:
     cdef double age = <double>(now - f.at_ns) / <double>NS_PER_S if now > f.at_ns else 0
     cdef double keep = (1 - 1.0 / SAMPLES) * FADE_S / (FADE_S + age)
+    if f.w == 0 or f.w * keep < 1:
+        f.low = y
+    else:
+        f.low += (y - f.low) / (SINKS if y < f.low else RISES)
     f.w = f.w * keep + 1
     f.q = f.q * keep + q
     f.y = f.y * keep + y
     f.qq = f.qq * keep + q * q
     f.qy = f.qy * keep + q * y
     f.at_ns = now
-    draw_line(f, may_bend)
+    draw_line(f)
 
 
 cdef inline double at(const Fit *f, double q) noexcept nogil:
     cdef double y = f.a + f.b * q
-    return y if y > 0 else 0
+    return y if y > f.low else f.low
 
 
 cdef bint pace_is_known(const Endpoint *e) noexcept nogil:
@@ -190,10 +194,10 @@ cdef void take_sample(Relay *r, uint64_t now) noexcept nogil:
         return              # it did not wait for the whole request
     note_length(&r.upstream.length, is_streamed, events)
     if is_streamed:
-        fit_add(&s.first, r.pace_q, <double>(r.first_ns - asked), now, 1)
-        fit_add(&s.gap, q, <double>(r.heard_ns - r.first_ns) / (events - 1), now, 0)
+        fit_add(&s.first, r.pace_q, <double>(r.first_ns - asked), now)
+        fit_add(&s.gap, q, <double>(r.heard_ns - r.first_ns) / (events - 1), now)
     else:
-        fit_add(&s.whole, q, <double>(r.heard_ns - asked), now, 0)
+        fit_add(&s.whole, q, <double>(r.heard_ns - asked), now)
 
 
 cdef void pace_ends(Plane *p, Relay *r) noexcept nogil:

@@ -93,8 +93,10 @@ cdef dict read_endpoint(const Endpoint *e, str url):
 
 
 cdef dict read_fit(const Fit *f):
-    """Seconds = a_s + b_s * (exchanges in flight)."""
-    return {"a_s": f.a / 1e9, "b_s": f.b / 1e9, "samples": round(f.w, 1)}
+    """Seconds = a_s + b_s * (exchanges in flight), at least low_s."""
+    return {
+        "a_s": f.a / 1e9, "b_s": f.b / 1e9, "low_s": f.low / 1e9, "samples": round(f.w, 1),
+    }
 
 
 cdef dict read_pace(const Pace *s):
