@@ -16,7 +16,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
 
-from zeroproxy.config import Config
+from zeroproxy.config import Config, Upstream
 from zeroproxy.config_rules import check_together
 from zeroproxy.errors import ConfigError
 from zeroproxy.presets import PRESETS, fill_in
@@ -25,7 +25,7 @@ from zeroproxy.toml_lines import Lines
 #: Keys of the contract whose feature is not in this version: what they would be, and the value
 #: that asks for nothing and is therefore accepted (None: any value asks for something).
 NOT_YET: dict[str, tuple[str, Any]] = {}
-BALANCE_NOT_YET = ("power_of_two", "consistent_hash", "fastest")
+BALANCES: tuple[str, ...] = get_args(get_type_hints(Upstream)["balance"])
 Kind = TypeVar("Kind", bound=msgspec.Struct)
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 #: What the patterns of config.py stand for, by key.
@@ -148,10 +148,10 @@ class Reader:
 def explain(message: str, path: tuple[str | int, ...], raw: dict[str, Any]) -> str:
     """msgspec's sentence in the words of TOML; a pattern is told as what it stands for."""
     if path and path[-1] == "balance" and "enum" in message:
-        value = dig(raw, path)
-        if value in BALANCE_NOT_YET:
-            return f'"{value}" is not supported by this version'
-        return f'"{value}" is none of least_inflight, round_robin'
+        value = str(dig(raw, path))
+        close = difflib.get_close_matches(value, BALANCES, n=1)
+        hint = f'; did you mean "{close[0]}"?' if close else ""
+        return f'"{value}" is none of {", ".join(BALANCES)}{hint}'
     if path and path[-1] == "preset" and "enum" in message:
         return f'"{dig(raw, path)}" is none of {", ".join(filter(None, PRESETS))}'
     if " matching regex " in message and path[-1] == "sha256":

@@ -44,6 +44,9 @@ REDIS_URLS = ("redis://", "rediss://", "unix://")
 # RFC 9110 5.6.2 and 5.5; never more than printable ASCII.
 FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 FIELD_VALUE = re.compile(r"[!-~]([\t -~]*[!-~])?")
+# What a key is made of, beside header fields; the data plane compares 64 bytes of a name.
+KEY_SOURCES = ("user", "prompt")
+KEY_HEADER = re.compile(r"header:[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 # Names as resolvers and container networks have them: with underscores, in spite of RFC 952.
 HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_.])?")
 
@@ -161,6 +164,10 @@ def check_upstream(upstream: Upstream, path: Path, wrong: Wrong) -> None:
             raise wrong("is no path: it begins with / and has no spaces", (*path, table, "path"))
     if 0 < upstream.health.wedge_after < 1:
         raise wrong("is 0, or at least 1 s", (*path, "health", "wedge_after"))
+    for k, source in enumerate(upstream.hash.on):
+        if source not in KEY_SOURCES and not KEY_HEADER.fullmatch(source):
+            raise wrong(f'"{source}" is none of {", ".join(KEY_SOURCES)}, header:NAME',
+                        (*path, "hash", "on", k))  # fmt: skip
     if upstream.breaker.error_rate and not upstream.breaker.window:
         raise wrong("needs a window to look at", (*path, "breaker", "error_rate"))
 

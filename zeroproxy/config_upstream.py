@@ -49,6 +49,24 @@ class Pool(Base, frozen=True):
     max_connections: Annotated[int, Meta(ge=0, le=1 << 20)] = 0
 
 
+class Hash(Base, frozen=True):
+    """What consistent_hash makes a request's key of (docs/balance.md); no other policy looks."""
+
+    #: The first of these that a request has: "header:NAME"; "user": the body's user,
+    #: prompt_cache_key, safety_identifier or metadata.user_id, whichever comes first; "prompt": how
+    #: its messages, prompt or input begin. None: the request goes by least_inflight.
+    on: Annotated[tuple[str, ...], Meta(min_length=1, max_length=4)] = (
+        "header:x-session-id",
+        "user",
+        "prompt",
+    )
+    #: Bytes of a prompt that count, as JSON.
+    prefix_bytes: Annotated[int, Meta(ge=1, le=16384)] = 1024
+    #: No endpoint has more than so many times its fair share in flight (HAProxy
+    #: hash-balance-factor 125, Envoy hash_balance_factor); the rest goes to the next in line.
+    load_bound: Annotated[float, Meta(ge=1, le=1000)] = 1.25
+
+
 class Admission(Base, frozen=True):
     """How many exchanges run at once, and how many may wait."""
 
@@ -182,8 +200,13 @@ class Upstream(Base, frozen=True):
     #: Requests for these models come here; empty: for all that no other upstream lists. A name, or
     #: { name = "gpt-4o", serves = "Qwen/Qwen3-8B" }: what callers say, and what the server says.
     models: tuple[ModelName | Alias, ...] = ()
-    #: least_inflight: fewest exchanges per weight. round_robin: turns by weight.
-    balance: Literal["least_inflight", "round_robin"] = "least_inflight"
+    #: least_inflight: fewest exchanges per weight. round_robin: turns by weight. power_of_two: the
+    #: better of two at random. consistent_hash: what belongs together to one endpoint. fastest:
+    #: where most gets done, by what each endpoint has shown (docs/balance.md).
+    balance: Literal[
+        "least_inflight", "round_robin", "power_of_two", "consistent_hash", "fastest"
+    ] = "least_inflight"
+    hash: Hash = field(default_factory=Hash)
     #: Names of endpoints are looked up again after this; 0: never.
     dns_ttl: Seconds = 30.0
     #: What the endpoints run, so that keys left out fit it; "": nothing is assumed.

@@ -21,6 +21,10 @@ class Preset:
     #: Samples that move with every step of the engine, also in a long prefill. No gauge of
     #: requests: a wedged engine may show any number there.
     counters: tuple[str, ...] = ()
+    #: Gauges of its load: requests that run, that wait, and the share of its cache that is used.
+    running: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
+    cache: tuple[str, ...] = ()
 
 
 MODELS = {"health": {"path": "/v1/models"}}
@@ -38,6 +42,10 @@ PRESETS: Mapping[str, Preset] = {
             "vllm:generation_tokens_total",
             "vllm:prompt_tokens_total",
         ),
+        running=("vllm:num_requests_running",),
+        waiting=("vllm:num_requests_waiting",),
+        # The second until vLLM 0.8.
+        cache=("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"),
     ),
     # axum ends no idle connection.
     "tgi": Preset(
@@ -48,6 +56,8 @@ PRESETS: Mapping[str, Preset] = {
             "tgi_batch_inference_success",
             "tgi_request_generated_tokens_sum",
         ),
+        running=("tgi_batch_current_size",),
+        waiting=("tgi_queue_size",),
     ),
     # Its /health generates a token and takes a second, unless it was told not to.
     "sglang": Preset(
@@ -60,6 +70,9 @@ PRESETS: Mapping[str, Preset] = {
             "sglang:token_usage",
             "sglang:num_used_tokens",
         ),
+        running=("sglang:num_running_reqs",),
+        waiting=("sglang:num_queue_reqs",),
+        cache=("sglang:token_usage",),
     ),
     # cpp-httplib gives every connection a thread, idle ones as well.
     "llamacpp": Preset(
@@ -70,6 +83,8 @@ PRESETS: Mapping[str, Preset] = {
             "llamacpp:prompt_tokens_total",
             "llamacpp:tokens_predicted_total",
         ),
+        running=("llamacpp:requests_processing",),
+        waiting=("llamacpp:requests_deferred",),
     ),
     "fastchat": Preset(keys=MODELS),
     # Go's server ends no idle connection.

@@ -295,7 +295,7 @@ def test_an_open_endpoint_gets_nothing_while_another_is_there():
         assert not script.has_connected(0)
 
 
-@pytest.mark.parametrize("balance", [0, 1])
+@pytest.mark.parametrize("balance", [0, 1, 3, 4])  # 2 may begin with either
 def test_a_fast_503_does_not_attract_traffic(balance):
     with play(endpoints=2, balance=balance, breaker=terms()) as script:
         exchange(script, status(503), endpoint=0)
@@ -305,7 +305,7 @@ def test_a_fast_503_does_not_attract_traffic(balance):
         exchange(script, ok(), endpoint=0)
 
 
-@pytest.mark.parametrize("balance", [0, 1])
+@pytest.mark.parametrize("balance", [0, 1, 2, 3, 4])
 def test_an_endpoint_that_comes_back_begins_with_a_small_share(balance):
     with play(endpoints=2, balance=balance, breaker=terms(slow_start=3600.0)) as script:
         script.engine.set_endpoint(0, up=False)

@@ -25,10 +25,14 @@ class Engine:
 
     def __init__(self) -> None:
         self.words: list[tuple[int, bool]] = []
+        self.loads: list[tuple[float, ...]] = []
         self.quiet: dict[str, Any] = {}
         self.to = {"closed": 0, "half_open": 0, "open": 0}
 
-    def set_endpoint(self, index: int, *, up: bool | None = None) -> None:
+    def set_endpoint(self, index: int, *, up: bool | None = None, load: Any = None) -> None:
+        if load is not None:
+            self.loads.append(load)
+            return
         assert up is not None
         self.words.append((index, up))
 
@@ -66,8 +70,10 @@ class Server:
 def upstream(**keys: str) -> Upstream:
     words = {"interval": "0.05", "timeout": "0.05", "wedge_after": "30", **keys}
     preset = words.pop("preset", '""')
+    balance = words.pop("balance", '"least_inflight"')
     health = ", ".join(f"{k} = {v}" for k, v in words.items())
     text = f'[[upstream]]\nname = "u"\nendpoints = ["http://127.0.0.1:1"]\npreset = {preset}\n'
+    text += f"balance = {balance}\n"
     return parse_config(f"{text}health = {{ {health} }}\n").upstream[0]
 
 

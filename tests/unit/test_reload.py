@@ -62,6 +62,8 @@ def test_another_spelling_of_the_same_changes_nothing():
         ('access = ""', 'access = "jsonl:/x"', ["log.access"]),
         ('["http://127.0.0.1:1"]', '["http://127.0.0.1:2"]', ["upstream[0].endpoints"]),
         ("least_inflight", "round_robin", ["upstream[0].balance"]),
+        ('"least_inflight"', '"consistent_hash"\nhash = { on = ["user"], load_bound = 2.0 }',
+         ["upstream[0].balance", "upstream[0].hash.on", "upstream[0].hash.load_bound"]),
         ("{ total = 5.0 }", "{ total = 6.0 }\nretry = { attempts = 1 }\npool = { max_idle = 1 }\n"
          "admission = { queue = 2 }",
          ["upstream[0].pool.max_idle", "upstream[0].admission.queue", "upstream[0].timeouts.total",

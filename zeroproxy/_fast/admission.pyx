@@ -10,7 +10,7 @@ Law 3. Without limits nobody waits, and nothing is looked at but that.
 from libc.stdint cimport int64_t, uint32_t
 
 from zeroproxy._fast.admission_types cimport TENANT_SHARE_ONE
-from zeroproxy._fast.endpoint cimport upstream_room
+from zeroproxy._fast.balance cimport upstream_room
 from zeroproxy._fast.invariant cimport invariant
 from zeroproxy._fast.lanes cimport (
     lane_join,

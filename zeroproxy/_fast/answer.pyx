@@ -19,9 +19,9 @@ from zeroproxy._fast.answer cimport (
     DIALECT_OPENAI,
     DIALECT_TGI,
 )
+from zeroproxy._fast.balance cimport upstream_wait
 from zeroproxy._fast.clock cimport NS_PER_S
 from zeroproxy._fast.conn cimport conn_send
-from zeroproxy._fast.endpoint cimport upstream_wait
 from zeroproxy._fast.http1 cimport fault_status, fault_text
 from zeroproxy._fast.keys cimport key_wait
 from zeroproxy._fast.outcome cimport outcome_status

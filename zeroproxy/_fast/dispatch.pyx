@@ -34,6 +34,7 @@ from zeroproxy._fast.endpoint cimport endpoint_forget
 from zeroproxy._fast.exchange cimport Attempt, exchange_step, may_retry
 from zeroproxy._fast.hedge cimport hedge_takes_over
 from zeroproxy._fast.keepalive cimport keepalive_lower
+from zeroproxy._fast.pace cimport pace_begins
 from zeroproxy._fast.plane cimport Endpoint, Plane, Relay
 from zeroproxy._fast.record cimport USAGE_REFUSED
 from zeroproxy._fast.relays cimport blame, relay_later, relay_release, relay_reset
@@ -88,6 +89,7 @@ cdef int connect_attempt(Plane *p, Relay *r) noexcept nogil:
     if e == NULL:
         return NOTHING if r.waits_conn else IN_REFUSED
     r.endpoint = e
+    pace_begins(p, r)
     attempt_begins(p, r)
     r.tried += 1
     r.attempt_ns = p.now_ns

@@ -1,5 +1,5 @@
-"""One address of an upstream: words Python writes (up, draining, weight), a LIFO pool of idle
-conns, and the choice between addresses: those in rotation whose breaker lets an attempt through.
+"""One address of an upstream: words Python writes (up, draining, weight), and a LIFO pool of idle
+conns.
 
 Law 1. A conn is handed out only if nothing was reported on it while it was idle: bytes on an idle
        conn are never a response (they would be somebody else's), a FIN means it is gone.
@@ -8,13 +8,11 @@ Law 2. An idle conn is closed before the server would close it (keepalive.pyx); 
 Law 3. A conn that failed is closed, never pooled; FIN, not RST, so that the engine frees the GPU.
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc
 from libc.string cimport memset
 
-from zeroproxy._fast.breaker cimport BREAKER_OPEN, breaker_admits, ramp_share, ramp_takes
 from zeroproxy._fast.conn cimport conn_close, conn_hear, conn_is_silent, conn_watch
-from zeroproxy._fast.endpoint cimport BALANCE_ROUND_ROBIN
 from zeroproxy._fast.invariant cimport invariant
 from zeroproxy._fast.keepalive cimport (
     keepalive_forget,
@@ -47,149 +45,6 @@ cdef enum:
     # An idle conn this young is trusted without asking the kernel: a server that closes within
     # 200 ms of answering is caught by the retry, and a peek costs 2 % of a small request.
     TRUST_NS = 200000000
-
-
-# ---------------------------------------------------------------- which endpoint
-
-
-cdef struct Choice:         # what one choice goes by
-    const Endpoint *avoid   # the one that just failed, or starts slowly; NULL: none
-    bint takes_busy         # also who said 429 or 503 a moment ago
-    uint64_t now_ns
-
-
-cdef bint is_full(const Endpoint *e) noexcept nogil:
-    """At its limit, or at its cap with every conn busy."""
-    if e.limit.now != 0 and e.inflight >= e.limit.now:
-        return 1
-    return e.pool.max_connections != 0 and e.n_idle == 0 and e.n_conns >= e.pool.max_connections
-
-
-cdef inline bint is_in_rotation(const Endpoint *e, uint64_t now) noexcept nogil:
-    return e.up and not e.draining and breaker_admits(&e.breaker, &e.upstream.breaker, now)
-
-
-cdef bint is_eligible(const Endpoint *e, const Choice *c) noexcept nogil:
-    return (
-        is_in_rotation(e, c.now_ns) and not is_full(e) and e != c.avoid
-        and (c.takes_busy or c.now_ns >= e.busy_until_ns)
-    )
-
-
-cdef bint upstream_is_full(const Upstream *u, uint64_t now) noexcept nogil:
-    """Whether upstream_pick finds none because an endpoint in rotation is at its cap: one whose
-    breaker is open is not worth a wait."""
-    cdef const Endpoint *e
-    cdef uint32_t i
-    for i in range(u.n_endpoints):
-        e = u.endpoints[i]
-        if is_in_rotation(e, now) and is_full(e):
-            return 1
-    return 0
-
-
-cdef int64_t upstream_room(const Upstream *u, uint64_t now, int64_t *total) noexcept nogil:
-    """Exchanges that its endpoints in rotation may still take, where each has a limit; `total`:
-    with those they have."""
-    cdef const Endpoint *e
-    cdef int64_t free = 0
-    cdef uint32_t i
-    total[0] = 0
-    for i in range(u.n_endpoints):
-        e = u.endpoints[i]
-        if is_in_rotation(e, now):
-            total[0] += e.limit.now
-            if e.inflight < e.limit.now:
-                free += e.limit.now - e.inflight
-    return free
-
-
-cdef inline uint64_t capacity(const Endpoint *e, const Choice *c) noexcept nogil:
-    return e.weight * ramp_share(e, c.now_ns)
-
-
-cdef Endpoint *pick_least_inflight(Upstream *u, const Choice *c) noexcept nogil:
-    """Fewest exchanges in flight per weight; ties go round robin. O(n), n <= 64 endpoints."""
-    cdef Endpoint *best = NULL
-    cdef Endpoint *e
-    cdef uint32_t i
-    for i in range(u.n_endpoints):
-        e = u.endpoints[(u.cursor + i) % u.n_endpoints]
-        if not is_eligible(e, c):
-            continue
-        if best == NULL or e.inflight * capacity(best, c) < best.inflight * capacity(e, c):
-            best = e
-    u.cursor += 1
-    return best
-
-
-cdef Endpoint *pick_round_robin(Upstream *u, const Choice *c) noexcept nogil:
-    """Each endpoint gets `weight` turns in a row."""
-    cdef uint32_t total = 0, turn, i
-    cdef Endpoint *e
-    for i in range(u.n_endpoints):
-        e = u.endpoints[i]
-        if is_eligible(e, c):
-            total += e.weight
-    if total == 0:
-        return NULL
-    turn = u.cursor % total
-    u.cursor += 1
-    for i in range(u.n_endpoints):
-        e = u.endpoints[i]
-        if not is_eligible(e, c):
-            continue
-        if turn < e.weight:
-            return e
-        turn -= e.weight
-    return NULL
-
-
-cdef Endpoint *pick(Upstream *u, const Choice *c) noexcept nogil:
-    if u.balance == BALANCE_ROUND_ROBIN:
-        return pick_round_robin(u, c)
-    return pick_least_inflight(u, c)
-
-
-cdef Endpoint *upstream_pick(Upstream *u, const Endpoint *avoid, uint64_t now) noexcept nogil:
-    """An endpoint in rotation that is not busy, other than `avoid` (the one that just failed); a
-    busy one, or `avoid`, if there is no other. NULL: none in rotation, or all at their caps."""
-    cdef Choice c
-    cdef Endpoint *e
-    cdef Endpoint *other
-    c.avoid = avoid
-    c.takes_busy = 0
-    c.now_ns = now
-    e = pick(u, &c)
-    if e == NULL:
-        c.takes_busy = 1
-        e = pick(u, &c)
-    if avoid != NULL:
-        c.avoid = NULL
-        return e if e != NULL else pick(u, &c)
-    if e == NULL or e.ramp_ns == 0 or ramp_takes(e, now):
-        return e
-    c.avoid = e
-    other = pick(u, &c)
-    return other if other != NULL else e
-
-
-cdef uint64_t upstream_wait(const Upstream *u, uint64_t now) noexcept nogil:
-    """How long until the first breaker half opens, ns; 0: nobody waits for one."""
-    cdef uint64_t least = 0, wait
-    cdef const Endpoint *e
-    cdef uint32_t i
-    for i in range(u.n_endpoints):
-        e = u.endpoints[i]
-        if not e.up or e.draining or e.breaker.state != BREAKER_OPEN or e.breaker.due_ns <= now:
-            continue
-        wait = e.breaker.due_ns - now
-        if least == 0 or wait < least:
-            least = wait
-    return least
-
-
-# ---------------------------------------------------------------- conns
 
 
 cdef Conn *take_conn(Plane *p, Endpoint *e) noexcept nogil:

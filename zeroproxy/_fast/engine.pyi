@@ -36,6 +36,12 @@ class BreakerWords(TypedDict):
 #: digest, name, tenant, priority, models, requests per minute, tokens per minute
 KeyRow = tuple[bytes, str, str, int, Sequence[str], int, int]
 
+class KeyWords(TypedDict):
+    #: balance_types.KeySource, and the name of a header field in lower case
+    on: Sequence[tuple[int, bytes]]
+    prefix_bytes: int
+    load_bound: float
+
 class UpstreamWords(TypedDict):
     balance: int
     max_inflight: int
@@ -54,6 +60,7 @@ class UpstreamWords(TypedDict):
     retry_on_busy: bool
     breaker: NotRequired[BreakerWords]
     api_key: NotRequired[bytes]
+    key: NotRequired[KeyWords]
 
 class Engine:
     def __init__(
@@ -93,6 +100,7 @@ class Engine:
         draining: bool | None = None,
         weight: int | None = None,
         wish: int | None = None,
+        load: tuple[float, float, float, float] | None = None,
     ) -> None: ...
     def set_pool(self, index: int, **words: Unpack[PoolWords]) -> None: ...
     def set_keys(self, rows: Sequence[KeyRow] | None, forward: bool = False) -> list[int]: ...

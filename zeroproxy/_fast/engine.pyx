@@ -8,7 +8,7 @@
     listen(fd)               accept on a listening, non-blocking descriptor (borrowed)
     fileno(), on_ready()     for loop.add_reader; on_ready says whether to call it again soon, and
                              whether a breaker has moved
-    set_endpoint(i, ...)     the words policy writes: up, draining, weight, wish
+    set_endpoint(i, ...)     the words policy writes: up, draining, weight, wish, load
     set_pool(i, ...)         how its idle conns live, and how many are kept warm
     set_tls(context, ...)    of the listeners, or of an upstream's https:// endpoints
     drain(), close_all()     every exchange its conn's last; then cut what still runs
@@ -40,7 +40,6 @@ from zeroproxy._fast.reactor cimport reactor_add, reactor_close, reactor_init, r
 from zeroproxy._fast.relay cimport relay_begin_drain, relay_close_all, relay_install, run_later
 from zeroproxy._fast.ring cimport Ring, ring_close, ring_init, ring_len, ring_pop
 from zeroproxy._fast.roster cimport (
-    read_limits,
     roster_add_endpoint,
     roster_add_upstream,
     roster_free,
@@ -54,12 +53,15 @@ from zeroproxy._fast.roster cimport (
 from zeroproxy._fast.snapshot cimport read_plane, read_record, read_spills, read_vitals
 from zeroproxy._fast.sock cimport EPOLLET, EPOLLIN
 from zeroproxy._fast.stats cimport Stats
+from zeroproxy._fast.terms cimport read_limits
 from zeroproxy._fast.timer cimport wheel_close, wheel_init, wheel_run, wheel_sync
 from zeroproxy._fast.tls_setup cimport Context, tls_name, tls_use
 from zeroproxy._fast.types cimport BLOCK_LARGE, SLACK
 
 IS_DEBUG = bool(ZP_DEBUG)
 MORE, NEWS = 1, 2           # on_ready
+#: Of set_endpoint; None: stays as it is.
+ENDPOINT_WORDS = dict.fromkeys(("up", "draining", "weight", "wish", "load"))
 
 cdef enum:
     # Rounds of epoll_wait per wake-up: enough to swallow a burst, few enough that the loop's own
@@ -171,9 +173,9 @@ cdef class Engine:
     def set_upstream(self, index, **words):
         """balance, max_inflight (per endpoint), queue, queue_timeout, connect, first_byte,
         stream_idle, total, attempts, retry_on_busy; if need be min_inflight, ttft_target,
-        tenant_share, hedge_after, hedge_budget (see config_upstream), breaker (a dict; absent:
-        off), api_key (bytes; absent: none); times in seconds, 0: none. Call on_ready afterwards:
-        a permit may have become free."""
+        tenant_share, hedge_after, hedge_budget (see config_upstream), breaker and key (dicts;
+        absent: off), api_key (bytes; absent: none); times in seconds, 0: none. Call on_ready
+        afterwards: a permit may have become free."""
         cdef Upstream *u = self.upstream_at(index)
         roster_set_upstream(u, words)
         self.p.has_news = 1
@@ -225,16 +227,18 @@ cdef class Engine:
             raise IndexError(f"no endpoint {index}")
         return self.p.endpoints[index]
 
-    def set_endpoint(self, index, *, up=None, draining=None, weight=None, wish=None):
+    def set_endpoint(self, index, **words):
         """Write the words of one endpoint; one that leaves rotation loses its idle conns. A
         removed endpoint obeys no word. `wish`: what to ask for on a caller's behalf, 0 nothing, 1
-        usage at the end, 2 with every event, 3 the same where either is said without the other."""
+        usage at the end, 2 with every event, 3 the same where either is said without the other.
+        `load`: what it says of itself, (running, waiting, share of its cache or -1, seconds until
+        that is forgotten)."""
         cdef Endpoint *e = self.endpoint_at(index)
+        if unknown := words.keys() - ENDPOINT_WORDS:
+            raise TypeError(f"no words of an endpoint: {', '.join(unknown)}")
         if not e.removed:
             self.p.now_ns = clock_monotonic_ns()
-            roster_set_endpoint(self.p, e, {
-                "up": up, "draining": draining, "weight": weight, "wish": wish,
-            })
+            roster_set_endpoint(self.p, e, ENDPOINT_WORDS | words)
             wheel_sync(&self.p.wheel)
 
     def set_pool(self, index, **words):

@@ -7,6 +7,7 @@ Law 2. The two attempts are equal: `Relay.up` and its like are one, `Relay.rival
 Law 3. The loser's conn is closed before a byte of the winner is relayed: its GPU is free.
 """
 
+from zeroproxy._fast.balance cimport upstream_pick
 from zeroproxy._fast.breaker cimport SIGN_FAILED, SIGN_NONE, attempt_begins
 from zeroproxy._fast.buffer cimport buffer_bytes, buffer_len
 from zeroproxy._fast.conn cimport (
@@ -16,8 +17,8 @@ from zeroproxy._fast.conn cimport (
     conn_has_bytes,
     conn_send,
 )
-from zeroproxy._fast.endpoint cimport upstream_pick
 from zeroproxy._fast.limit_types cimport HEDGE_ONE
+from zeroproxy._fast.pace cimport pace_begins
 from zeroproxy._fast.plane cimport Conn, Endpoint, Plane, Relay, Upstream
 from zeroproxy._fast.room cimport room_take
 from zeroproxy._fast.settle cimport drop_rival, swap_rival
@@ -25,7 +26,7 @@ from zeroproxy._fast.settle cimport drop_rival, swap_rival
 
 cdef Endpoint *second(Plane *p, const Relay *r) noexcept nogil:
     """Another endpoint than the one that was asked; NULL: none."""
-    cdef Endpoint *e = upstream_pick(r.upstream, r.endpoint, p.now_ns)
+    cdef Endpoint *e = upstream_pick(r.upstream, r.endpoint, r.affinity, p.now_ns)
     if e == NULL or e == r.endpoint or (r.edited and e.refuses_usage):
         return NULL
     return e
@@ -58,6 +59,7 @@ cdef void hedge(Plane *p, Relay *r) noexcept nogil:
     r.is_hedged = 2
     swap_rival(r)
     r.endpoint = e
+    pace_begins(p, r)
     attempt_begins(p, r)
     r.tried += 1
     r.attempt_ns = p.now_ns

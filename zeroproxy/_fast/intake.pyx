@@ -8,6 +8,7 @@ Law 2. What is refused is answered, and what follows on the conn is never parsed
 from libc.stddef cimport size_t
 from libc.string cimport memchr, memcmp, memcpy
 
+from zeroproxy._fast.affinity cimport key_request
 from zeroproxy._fast.answer cimport dialect_of
 from zeroproxy._fast.body cimport body_begin
 from zeroproxy._fast.buffer cimport buffer_append
@@ -159,11 +160,14 @@ cdef bint is_models_request(const Plane *p, const Relay *r) noexcept nogil:
 
 
 cdef bint direct(Plane *p, Relay *r, Head *h, size_t here) noexcept nogil:
-    """Compose the request for its upstream, or say why it goes nowhere. 0: the model it names is
-    still to come."""
+    """Compose the request for its upstream, or say why it goes nowhere. 0: the model it names,
+    or its key, is still to come."""
     cdef const Route *route
     cdef int to = route_request(p, r, h, here, &route)
-    if to == ROUTE_MORE:
+    cdef bint is_told = to != ROUTE_MORE
+    if to >= 0 and p.n_upstreams:
+        is_told = key_request(p, r, p.upstreams[to], h, here)
+    if not is_told:
         r.waits_for_more = 1
         return 0
     if to == ROUTE_NONE:

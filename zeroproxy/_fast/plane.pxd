@@ -4,6 +4,7 @@
 from libc.stdint cimport int8_t, int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from zeroproxy._fast.admission_types cimport AdmissionTerms, Limit, Share
+from zeroproxy._fast.balance_types cimport KeyTerms, Length, Pace
 from zeroproxy._fast.breaker_types cimport Breaker, BreakerTerms, Trial
 from zeroproxy._fast.key_types cimport ApiKey, Keyring
 from zeroproxy._fast.limit_types cimport Counters, Limits, Terms
@@ -153,14 +154,19 @@ cdef struct Endpoint:       # one address of an upstream; Python writes the word
     Limit limit
     char tls_name[256]      # its host, as a string; empty: in the clear
     TlsNote tls_note
+    uint64_t hash           # of its URL
+    Pace pace
 
 
 cdef struct Upstream:       # a named group of endpoints that serve the same models
     uint32_t index
     uint32_t n_endpoints
     Endpoint **endpoints    # owned array of owned endpoints
-    uint8_t balance         # endpoint.Balance
+    uint8_t balance         # balance_types.Balance
     uint32_t cursor         # round robin
+    uint64_t chance         # state of its random numbers, never 0
+    KeyTerms affinity
+    Length length
     AdmissionTerms admission
     uint32_t inflight       # permits
     uint32_t n_placed       # attempts at its endpoints; a permit may be without one for a moment
@@ -197,6 +203,8 @@ cdef struct Rival:          # another attempt at the same time (hedge.pyx); fiel
     Trial trial
     uint64_t attempt_ns
     uint64_t sent_ns
+    uint64_t pace_area
+    float pace_q
     uint8_t was_reused
     uint8_t on_endpoint
 
@@ -265,6 +273,9 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint32_t charged        # tokens its tenant was charged in advance
     ApiKey *key             # borrowed; what it came with; NULL: none is asked for
     uint32_t routes_at      # bytes of the in-buffer at which the model is looked for again
+    uint64_t affinity       # consistent_hash: of the request; 0: it has no key
+    uint64_t pace_area      # fastest: pace.area of its endpoint when the attempt began
+    float pace_q            # and what was in flight there; 0: nothing was noted
     int16_t reserve         # bytes the Content-Length sent upstream leaves for edits
     int16_t added           # of them: used
     Trial trial             # of the attempt

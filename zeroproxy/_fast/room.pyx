@@ -8,14 +8,9 @@ Law 2. A rested conn may be dead by the time it is used. So what could not be se
 
 from libc.stdint cimport uint32_t
 
+from zeroproxy._fast.balance cimport upstream_is_full, upstream_pick
 from zeroproxy._fast.buffer cimport buffer_len
-from zeroproxy._fast.endpoint cimport (
-    endpoint_connect,
-    endpoint_drop_oldest,
-    endpoint_take_idle,
-    upstream_is_full,
-    upstream_pick,
-)
+from zeroproxy._fast.endpoint cimport endpoint_connect, endpoint_drop_oldest, endpoint_take_idle
 from zeroproxy._fast.plane cimport Endpoint, Plane, Relay, Upstream
 from zeroproxy._fast.relays cimport blame
 from zeroproxy._fast.settle cimport stop_waiting, wait_for_conn
@@ -48,7 +43,7 @@ cdef Endpoint *room_for(Plane *p, Relay *r) noexcept nogil:
     cdef Upstream *u = r.upstream
     cdef Endpoint *e = NULL
     if u.waiting.head == NULL or u.waiting.head == r:
-        e = upstream_pick(u, r.endpoint, p.now_ns)
+        e = upstream_pick(u, r.endpoint, r.affinity, p.now_ns)
         if e == NULL and not upstream_is_full(u, p.now_ns):
             stop_waiting(p, r)
             blame(r, BLAME_UPSTREAM, CAUSE_NO_ENDPOINT)

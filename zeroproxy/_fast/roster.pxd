@@ -1,6 +1,5 @@
-from zeroproxy._fast.plane cimport Endpoint, Limits, Plane, Upstream
+from zeroproxy._fast.plane cimport Endpoint, Plane, Upstream
 
-cdef int read_limits(Limits *l, limits) except -1
 cdef Upstream *roster_add_upstream(Plane *p) except NULL
 cdef int roster_set_upstream(Upstream *u, dict words) except -1
 cdef Endpoint *roster_add_endpoint(Plane *p, Upstream *u, tuple spec, list urls) except NULL

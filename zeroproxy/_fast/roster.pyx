@@ -13,45 +13,24 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
 from zeroproxy._fast.admission cimport admit_waiting
-from zeroproxy._fast.admission_types cimport TENANT_SHARE_ONE, AdmissionTerms
-from zeroproxy._fast.breaker cimport BREAKER_OPEN, RATE_ONE, breaker_off
-from zeroproxy._fast.breaker_types cimport BreakerTerms
+from zeroproxy._fast.balance_types cimport BALANCE_COUNT
+from zeroproxy._fast.breaker cimport BREAKER_OPEN, breaker_off
 from zeroproxy._fast.endpoint cimport endpoint_drop_idle
 from zeroproxy._fast.idle cimport idle_begin, idle_init, idle_stop
+from zeroproxy._fast.keyring cimport keyring_free, keyring_set_bearer
 from zeroproxy._fast.limit cimport limit_begin
 from zeroproxy._fast.limit_types cimport HEDGE_ONE
-from zeroproxy._fast.keyring cimport keyring_free, keyring_set_bearer
-from zeroproxy._fast.plane cimport Conn, Endpoint, Limits, Plane, Route, Upstream
+from zeroproxy._fast.pace cimport pace_forget, pace_tell
+from zeroproxy._fast.plane cimport Conn, Endpoint, Plane, Route, Upstream
 from zeroproxy._fast.pool_types cimport Pool
 from zeroproxy._fast.settle cimport wake_waiting
 from zeroproxy._fast.stats cimport ALL_OTHERS
+from zeroproxy._fast.terms cimport ns, read_breaker, read_admission, read_key, read_pool
 from zeroproxy._fast.tls_setup cimport tls_drop
-from zeroproxy._fast.types cimport FIELDS_MAX
 
 
-cdef uint64_t ns(double seconds) except? 0:
-    if seconds < 0:
-        raise ValueError(f"a time limit cannot be negative: {seconds}")
-    return <uint64_t>(seconds * 1e9)
-
-
-cdef int read_limits(Limits *l, limits) except -1:
-    l.request.line_bytes = limits.header_line_bytes
-    l.request.head_bytes = limits.header_bytes
-    l.request.field_count = min(limits.header_count, <int>FIELDS_MAX)
-    l.response.line_bytes = l.response.head_bytes = 49152
-    l.response.field_count = FIELDS_MAX
-    l.body_bytes = limits.body_bytes
-    l.connections = limits.connections
-    l.interims = limits.interim_responses
-    l.extra_bytes = limits.chunk_extra_bytes
-    l.header_ns = ns(limits.header_timeout)
-    l.body_ns = ns(limits.body_timeout)
-    l.idle_ns = ns(limits.idle_timeout)
-    l.stall_ns = ns(limits.write_stall_timeout)
-    l.linger_ns = ns(limits.linger_timeout)
-    l.tunnel_ns = ns(limits.tunnel_idle_timeout)
-    return 0
+cdef extern from "hash.h" nogil:
+    uint64_t zp_hash(const void *at, size_t len)
 
 
 # ---------------------------------------------------------------- upstreams
@@ -67,38 +46,25 @@ cdef Upstream *roster_add_upstream(Plane *p) except NULL:
     if u == NULL:
         raise MemoryError
     u.index = p.n_upstreams
+    u.chance = p.id_seed[1] + p.n_upstreams + 1
+    u.chance += u.chance == 0
     p.upstreams[p.n_upstreams] = u
     p.n_upstreams += 1
     return u
 
 
-cdef int read_breaker(BreakerTerms *t, dict words) except -1:
-    t.failures = words["failures"]
-    t.rate = <uint32_t>(words["error_rate"] * RATE_ONE)
-    t.min_requests = words["min_requests"]
-    t.probes = max(words["half_open_probes"], 1)
-    t.counts_busy = bool(words["count_busy"])
-    t.window_ns = ns(words["window"])
-    t.open_ns = ns(words["open_for"])
-    t.slow_start_ns = ns(words["slow_start"])
-    return 0
-
-
-cdef int read_admission(AdmissionTerms *t, dict words) except -1:
-    """Only `max_inflight` and `queue` need be said."""
-    t.max_inflight = words["max_inflight"]
-    t.min_inflight = max(words.get("min_inflight", 1), 1)
-    t.queue_max = words["queue"]
-    t.tenant_share = <uint32_t>(words.get("tenant_share", 1.0) * TENANT_SHARE_ONE)
-    t.ttft_target_ns = ns(words.get("ttft_target", 0.0))
-    return 0
-
-
 cdef int roster_set_upstream(Upstream *u, dict words) except -1:
-    """All of them, except that without `breaker` there is none, and without `api_key` no key."""
+    """All of them, except that without `breaker` there is none, without `api_key` no key, and
+    without `key` no request has an affinity."""
     cdef Upstream new = u[0]
     cdef uint32_t i
+    if not 0 <= words["balance"] < BALANCE_COUNT:
+        raise ValueError(f"no balance {words['balance']}")
     new.balance = words["balance"]
+    new.affinity.n = 0
+    new.affinity.bound = 1
+    if "key" in words:
+        read_key(&new.affinity, words["key"])
     read_admission(&new.admission, words)
     new.queue_ns = ns(words["queue_timeout"])
     new.connect_ns = ns(words["connect"])
@@ -188,6 +154,7 @@ cdef int join(Upstream *u, Endpoint *e) except -1:
     e.busy_until_ns = e.ramp_ns = 0
     breaker_off(&e.breaker)
     limit_begin(e)
+    pace_forget(e)
     return 0
 
 
@@ -197,6 +164,7 @@ cdef void return_to_rotation(Plane *p, Endpoint *e) noexcept nogil:
     if e.breaker.state == BREAKER_OPEN:
         e.breaker.due_ns = p.now_ns
     e.ramp_ns = p.now_ns
+    pace_forget(e)
 
 
 cdef Endpoint *roster_add_endpoint(Plane *p, Upstream *u, tuple spec, list urls) except NULL:
@@ -204,6 +172,7 @@ cdef Endpoint *roster_add_endpoint(Plane *p, Upstream *u, tuple spec, list urls)
     named before it is there, because another thread looks names up."""
     cdef Endpoint *e
     cdef uint32_t i
+    cdef bytes called
     url, addr, authority = spec[:3]
     server = spec[5] if len(spec) > 5 else b""
     for i in range(p.n_endpoints):
@@ -212,9 +181,11 @@ cdef Endpoint *roster_add_endpoint(Plane *p, Upstream *u, tuple spec, list urls)
             break
     else:
         urls.append(url)
+        called = url.encode()
         try:
             e = new_slot(p, u, addr, authority)
             name_server(e, server)
+            e.hash = zp_hash(<const char *>called, len(called))
         except BaseException:
             urls.pop()
             raise
@@ -241,18 +212,6 @@ cdef void roster_remove(Plane *p, Endpoint *e) noexcept nogil:
     wake_all(p, u)
 
 
-cdef int read_pool(Pool *pool, dict words) except -1:
-    pool.max_idle = words["max_idle"]
-    pool.idle_ns = ns(words["idle_timeout"])
-    pool.max_age_ns = ns(words["max_age"])
-    pool.max_requests = words["max_requests"]
-    pool.max_connections = words["max_connections"]
-    pool.learns = bool(words["learns"])
-    pool.warm = words["prewarm"]
-    pool.warm_idle_ns = ns(words["prewarm_idle"])
-    return 0
-
-
 cdef bint rests_alike(const Pool *a, const Pool *b) noexcept nogil:
     return (
         a.max_idle == b.max_idle and a.idle_ns == b.idle_ns and a.max_age_ns == b.max_age_ns
@@ -277,6 +236,15 @@ cdef int roster_set_pool(Plane *p, Endpoint *e, dict words) except -1:
     return 0
 
 
+cdef int tell_load(Plane *p, Endpoint *e, load) except -1:
+    cdef double[3] said
+    said[0], said[1], said[2] = [min(float(x), 1e9) for x in load[:3]]
+    if said[0] < 0 or said[1] < 0:
+        raise ValueError("a load cannot be negative")
+    pace_tell(e, said, ns(load[3]), p.now_ns)
+    return 0
+
+
 cdef int roster_set_endpoint(Plane *p, Endpoint *e, dict words) except -1:
     """Write the words that are not None. One that leaves rotation loses its idle conns; one that
     comes back is warmed."""
@@ -286,6 +254,8 @@ cdef int roster_set_endpoint(Plane *p, Endpoint *e, dict words) except -1:
         e.weight = max(int(weight), 1)
     if words["wish"] is not None:
         e.wish = words["wish"]
+    if words["load"] is not None:
+        tell_load(p, e, words["load"])
     if words["up"] is not None:
         if words["up"] and not e.up:
             return_to_rotation(p, e)

@@ -20,7 +20,7 @@ from zeroproxy._fast.meter cimport KIND_JSON
 from zeroproxy._fast.meter_types cimport Asked
 from zeroproxy._fast.metering cimport kind_of_type
 from zeroproxy._fast.plane cimport Plane, Relay, Route
-from zeroproxy._fast.routing cimport ROUTE_DENIED, ROUTE_MORE, ROUTE_NONE
+from zeroproxy._fast.routing cimport ROUTE_DENIED, ROUTE_MAX, ROUTE_MORE, ROUTE_NONE
 from zeroproxy._fast.types cimport (
     FIELD_CONTENT_ENCODING,
     FIELD_CONTENT_TYPE,
@@ -32,12 +32,9 @@ from zeroproxy._fast.types cimport (
     Head,
 )
 
-cdef enum:
-    ROUTE_MAX = 32768       # bytes of a body in which the model is looked for
 
-
-cdef bint names_a_model(const Head *h) noexcept nogil:
-    """Whether the body can say which model is meant."""
+cdef bint says_what(const Head *h) noexcept nogil:
+    """Whether the body can say which model is meant, and whose request it is."""
     cdef int i
     cdef bint is_json = 0
     if h.method != METHOD_POST or h.framing == FRAMING_NONE:
@@ -52,24 +49,42 @@ cdef bint names_a_model(const Head *h) noexcept nogil:
     return is_json
 
 
-cdef bint read_begin(Plane *p, Relay *r, const Head *h, size_t n, Asked *a) noexcept nogil:
-    """Read the first `n` bytes behind the head; 1: the body ends in them, or is wrong."""
-    cdef const char *at = h.base + h.consumed
+cdef size_t body_here(const Head *h, size_t here) noexcept nogil:
+    """How much of the body is looked at, of the `here` bytes that came along behind the head."""
+    cdef size_t n = here if here < ROUTE_MAX else <size_t>ROUTE_MAX
+    return <size_t>h.length if h.framing == FRAMING_LENGTH and n > h.length else n
+
+
+cdef bint begin_of_body(
+    Plane *p, Relay *r, const Head *h, size_t n, const char **at, size_t *len,
+) noexcept nogil:
+    """The first `n` bytes behind the head without their framing: in place, or in p.compose. 1: the
+    body ends in them, or is wrong."""
     cdef Body body
     cdef Cut cut
-    cdef Edit due
-    asked_begin(a, WISH_NOTHING)
+    at[0] = h.base + h.consumed
+    len[0] = n
     if h.framing != FRAMING_CHUNKED:
-        asked_feed(a, at, n, &due)
-        a.is_veiled |= not is_plain_json(at, n)
         return h.framing == FRAMING_LENGTH and n >= h.length
     # Taking the framing off moves bytes: of a copy, the body itself is still to be read.
-    memcpy(p.compose, at, n)
+    memcpy(p.compose, at[0], n)
     body_begin(&body, FRAMING_CHUNKED, 0)
     body_unframe(&body, p.compose, n, &cut, r.terms.extra_bytes)
-    asked_feed(a, p.compose + cut.data_at, cut.data_len, &due)
-    a.is_veiled |= not is_plain_json(p.compose + cut.data_at, cut.data_len)
+    at[0] = p.compose + cut.data_at
+    len[0] = cut.data_len
     return body.done or cut.consumed < n
+
+
+cdef bint read_begin(Plane *p, Relay *r, const Head *h, size_t n, Asked *a) noexcept nogil:
+    """Read the first `n` bytes behind the head; 1: the body ends in them, or is wrong."""
+    cdef const char *at
+    cdef size_t len
+    cdef Edit due
+    cdef bint is_all = begin_of_body(p, r, h, n, &at, &len)
+    asked_begin(a, WISH_NOTHING)
+    asked_feed(a, at, len, &due)
+    a.is_veiled |= not is_plain_json(at, len)
+    return is_all
 
 
 cdef int find_route(const Plane *p, const Asked *a, const Route **route) noexcept nogil:
@@ -91,25 +106,33 @@ cdef void ask_for_body(Plane *p, Relay *r, const Head *h) noexcept nogil:
         conn_send(p, &r.down, b"HTTP/1.1 100 Continue\r\n\r\n", 25)
 
 
+cdef void wait_for_body(Plane *p, Relay *r, const Head *h, size_t n) noexcept nogil:
+    """`n` bytes of the body were not enough: look again when there are so many more."""
+    cdef size_t again = n + 1 if h.framing == FRAMING_CHUNKED else 2 * n + 64
+    ask_for_body(p, r, h)
+    if again > ROUTE_MAX:
+        again = ROUTE_MAX
+    if h.framing == FRAMING_LENGTH and again > h.length:
+        again = <size_t>h.length
+    r.routes_at = <uint32_t>(h.consumed + again)
+
+
 cdef int route_request(
     Plane *p, Relay *r, const Head *h, size_t here, const Route **route,
 ) noexcept nogil:
     """Index of the upstream, or a Routed. `here` bytes came along behind the head. `route`: set to
     the row that was found, or NULL."""
     cdef Asked a
-    cdef size_t n = here if here < ROUTE_MAX else <size_t>ROUTE_MAX
-    cdef size_t again
+    cdef size_t n = body_here(h, here)
     cdef bint is_all, bound = is_bound(r)
     r.routes_at = 0
     route[0] = NULL
     if p.n_routes == 0 and not bound:
         return 0
-    if not names_a_model(h):
+    if not says_what(h):
         if bound and (h.framing != FRAMING_NONE or h.asks_upgrade):
             return ROUTE_DENIED
         return p.default_upstream if p.default_upstream >= 0 else 0
-    if h.framing == FRAMING_LENGTH and n > h.length:
-        n = <size_t>h.length
     is_all = read_begin(p, r, h, n, &a)
     if a.has_model:
         return find_route(p, &a, route) if not bound or may_ask_for(r, &a) else <int>ROUTE_DENIED
@@ -117,11 +140,5 @@ cdef int route_request(
         if bound:
             return ROUTE_DENIED
         return p.default_upstream if p.default_upstream >= 0 else <int>ROUTE_NONE
-    ask_for_body(p, r, h)
-    again = n + 1 if h.framing == FRAMING_CHUNKED else 2 * n + 64
-    if again > ROUTE_MAX:
-        again = ROUTE_MAX
-    if h.framing == FRAMING_LENGTH and again > h.length:
-        again = <size_t>h.length
-    r.routes_at = <uint32_t>(h.consumed + again)
+    wait_for_body(p, r, h, n)
     return ROUTE_MORE

@@ -15,6 +15,7 @@ from zeroproxy._fast.lanes cimport share_settle
 from zeroproxy._fast.keys cimport key_charge
 from zeroproxy._fast.line cimport line_join, line_leave
 from zeroproxy._fast.metering cimport meter_finish
+from zeroproxy._fast.pace cimport pace_ends
 from zeroproxy._fast.plane cimport Plane, Record, Relay, Rival, Upstream
 from zeroproxy._fast.pool_types cimport CLOSED_EXCHANGE
 from zeroproxy._fast.relays cimport relay_later
@@ -143,6 +144,8 @@ cdef void swap_rival(Relay *r) noexcept nogil:
     r.rival.trial, r.trial = r.trial, was.trial
     r.rival.attempt_ns, r.attempt_ns = r.attempt_ns, was.attempt_ns
     r.rival.sent_ns, r.sent_ns = r.sent_ns, was.sent_ns
+    r.rival.pace_area, r.pace_area = r.pace_area, was.pace_area
+    r.rival.pace_q, r.pace_q = r.pace_q, was.pace_q
     r.rival.was_reused, r.was_reused = r.was_reused, was.was_reused
     r.rival.on_endpoint, r.on_endpoint = r.on_endpoint, was.on_endpoint
 
@@ -156,6 +159,7 @@ cdef void drop_rival(Plane *p, Relay *r) noexcept nogil:
     swap_rival(r)
     r.keeps_upstream = 0
     if r.on_endpoint:
+        pace_ends(p, r)
         attempt_ends(p, r)
     give_back_upstream_conn(p, r)
     r.keeps_upstream = keeps
@@ -167,6 +171,7 @@ cdef void give_back_attempt(Plane *p, Relay *r) noexcept nogil:
     """The upstream conn and the endpoint's in-flight count; the permit stays."""
     drop_rival(p, r)
     if r.endpoint != NULL and r.on_endpoint:
+        pace_ends(p, r)
         attempt_ends(p, r)
     give_back_upstream_conn(p, r)
     r.keeps_upstream = 0

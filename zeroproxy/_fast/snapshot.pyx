@@ -7,7 +7,9 @@ Law. `names` is (upstreams, endpoints, tenants), each a list by index that only 
 from libc.stdint cimport uint32_t, uint64_t
 
 from zeroproxy._fast.admission_types cimport Share
+from zeroproxy._fast.balance_types cimport BALANCE_FASTEST, Fit, Pace
 from zeroproxy._fast.breaker_types cimport Breaker
+from zeroproxy._fast.clock cimport clock_monotonic_ns
 from zeroproxy._fast.keepalive cimport keepalive_limit
 from zeroproxy._fast.outcome cimport exactness_name
 from zeroproxy._fast.plane cimport Endpoint, Histogram, Plane, Queue, Record, Relay, Upstream
@@ -91,6 +93,25 @@ cdef dict read_endpoint(const Endpoint *e, str url):
         "busy": e.n_busy, "breaker": read_breaker(&e.breaker),
         "connections": e.n_conns, "stale_retries": e.n_stale_retries, "pool": read_pool(e),
         "tls": read_note(&e.tls_note),
+        "pace": read_pace(&e.pace) if e.upstream.balance == BALANCE_FASTEST else None,
+    }
+
+
+cdef dict read_fit(const Fit *f):
+    """Seconds = a_s + b_s * (exchanges in flight), at least low_s."""
+    return {
+        "a_s": f.a / 1e9, "b_s": f.b / 1e9, "low_s": f.low / 1e9, "samples": round(f.w, 1),
+    }
+
+
+cdef dict read_pace(const Pace *s):
+    told = None
+    if clock_monotonic_ns() < s.told.until_ns:
+        told = {"running": s.told.running, "waiting": s.told.waiting,
+                "cache": s.told.cache if s.told.cache >= 0 else None}
+    return {
+        "first": read_fit(&s.first), "gap": read_fit(&s.gap), "whole": read_fit(&s.whole),
+        "lost": s.lost, "told": told,
     }
 
 

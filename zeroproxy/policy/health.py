@@ -24,6 +24,7 @@ from typing import Any, Protocol
 from zeroproxy.config import Health as Settings
 from zeroproxy.config import Upstream
 from zeroproxy.policy.addresses import Address
+from zeroproxy.policy.load import read_load
 from zeroproxy.policy.probe import generate_one, get_status, why
 from zeroproxy.policy.wedge import Silence, read_counters
 from zeroproxy.presets import PRESETS, Preset
@@ -51,7 +52,13 @@ class Member(Protocol):
 
 
 class Engine(Protocol):
-    def set_endpoint(self, index: int, *, up: bool | None = None) -> None: ...
+    def set_endpoint(
+        self,
+        index: int,
+        *,
+        up: bool | None = None,
+        load: tuple[float, float, float, float] | None = None,
+    ) -> None: ...
 
     def vitals(self) -> list[dict[str, Any]]: ...
 
@@ -111,6 +118,7 @@ class Rounds:
         self._engine, self._say, self._kind_of = health.engine, health.say, health.kind_of
         self._settings = Settings()
         self._preset = self._api_key = ""
+        self._wants_load = False
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.standings: dict[int, Standing] = {}
@@ -119,6 +127,7 @@ class Rounds:
         """These are in force, and are to be asked like this."""
         self._settings, self._preset = upstream.health, upstream.preset
         self._api_key = upstream.api_key
+        self._wants_load = upstream.balance == "fastest"
         known = self.standings
         self.standings = {m.index: known.get(m.index) or Standing(m) for m in members}
         for index in set(known) - set(self.standings):
@@ -176,7 +185,10 @@ class Rounds:
         for standing in due:
             standing.due = began + self._pause()
         guess = not self._preset
-        answers = await asyncio.gather(*(ask(s.member.address, settings, guess) for s in due))
+        answers, _ = await asyncio.gather(
+            asyncio.gather(*(ask(s.member.address, settings, guess) for s in due)),
+            asyncio.gather(*(self._read_load(s) for s in due)),
+        )
         vitals = {v["index"]: v for v in self._engine.vitals()}
         for standing, wrong in zip(due, answers, strict=True):
             seen = vitals.get(standing.member.index)
@@ -187,6 +199,17 @@ class Rounds:
             self._note(standing, wrong, began)
             if not wrong and settings.wedge_after:
                 await self._listen(standing, seen)
+
+    async def _read_load(self, s: Standing) -> None:
+        """Let the engine know what the server says of its load."""
+        settings, index = self._settings, s.member.index
+        if not self._wants_load:
+            return
+        load = await read_load(
+            s.member.address, self._known(s), settings.timeout, settings.interval
+        )
+        if load is not None and self.standings.get(index) is s:
+            self._engine.set_endpoint(index, load=load)
 
     def _pause(self) -> float:
         spread = self._settings.jitter

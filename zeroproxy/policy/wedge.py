@@ -21,18 +21,23 @@ from zeroproxy.presets import Preset
 Counters = Mapping[str, float]
 
 
-def counters_in(page: str, preset: Preset) -> Counters:
-    """The samples of a Prometheus page that move while an engine works, summed over labels."""
-    found: dict[str, float] = {}
-    lines = (line for line in page.splitlines() if line.startswith(preset.counters))
+def samples_in(page: str, names: tuple[str, ...]) -> dict[str, list[float]]:
+    """The samples of these names on a Prometheus page, one per set of labels."""
+    found: dict[str, list[float]] = {}
+    lines = (line for line in page.splitlines() if line.startswith(names))
     try:
         for family in text_string_to_metric_families("\n".join(lines) + "\n"):
             for sample in family.samples:
-                if sample.name in preset.counters and not math.isnan(sample.value):
-                    found[sample.name] = found.get(sample.name, 0.0) + sample.value
+                if sample.name in names and not math.isnan(sample.value):
+                    found.setdefault(sample.name, []).append(sample.value)
     except ValueError:
         return {}
     return found
+
+
+def counters_in(page: str, preset: Preset) -> Counters:
+    """The samples of a Prometheus page that move while an engine works, summed over labels."""
+    return {name: sum(values) for name, values in samples_in(page, preset.counters).items()}
 
 
 async def read_counters(address: Address, preset: Preset, timeout: float) -> Counters:

@@ -15,15 +15,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from zeroproxy._fast.engine import Engine
-from zeroproxy.config import Alias, Breaker, Config, Endpoint, Pool, Upstream
+from zeroproxy.config import Alias, Breaker, Config, Endpoint, Hash, Pool, Upstream
 from zeroproxy.errors import ReloadError
 from zeroproxy.policy.addresses import Address, apart, is_name, resolve_each
 from zeroproxy.server.tls import Tls
 
 if TYPE_CHECKING:
-    from zeroproxy._fast.engine import BreakerWords, PoolWords, UpstreamWords
+    from zeroproxy._fast.engine import BreakerWords, KeyWords, PoolWords, UpstreamWords
 
-BALANCE = {"round_robin": 0, "least_inflight": 1}
+BALANCE = {
+    "round_robin": 0, "least_inflight": 1, "power_of_two": 2, "consistent_hash": 3, "fastest": 4,
+}  # fmt: skip
+#: balance_types.KeySource
+KEY_SOURCE = {"header": 0, "user": 1, "prompt": 2}
 
 #: What is looked up: the URL of an endpoint, and whether all of its addresses count.
 Place = tuple[str, bool]
@@ -91,6 +95,16 @@ def words(upstream: Upstream) -> UpstreamWords:
         "hedge_budget": upstream.hedge.budget,
         "breaker": breaker_words(upstream.breaker),
         "api_key": upstream.api_key.encode(),
+        "key": key_words(upstream.hash),
+    }
+
+
+def key_words(settings: Hash) -> KeyWords:
+    parts = [source.lower().partition(":") for source in settings.on]
+    return {
+        "on": [(KEY_SOURCE[kind], name.encode()) for kind, _, name in parts],
+        "prefix_bytes": settings.prefix_bytes,
+        "load_bound": settings.load_bound,
     }
 
 

@@ -54,6 +54,7 @@ LIVE = (
     "upstream.breaker",
     "upstream.dns_ttl",
     "upstream.endpoints",
+    "upstream.hash",
     "upstream.health",
     "upstream.hedge",
     "upstream.models",

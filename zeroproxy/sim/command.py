@@ -10,6 +10,7 @@ import sys
 #: Options that carry straight over to SimOptions: name, type, help. A bool is a switch.
 OPTIONS: tuple[tuple[str, type, str], ...] = (
     ("tokens_per_second", float, "steps of the engine; each gives every running choice a token"),
+    ("step_growth", float, "a step takes this share longer for every further choice in it"),
     ("ttft", float, "seconds of prefill before the first token"),
     ("cold", float, "seconds from the first request for a model to its first token"),
     ("prefill_per_token", float, "seconds more per prompt token that is not cached"),

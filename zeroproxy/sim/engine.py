@@ -56,7 +56,7 @@ class Choice:
 
 
 class Scheduler:
-    """Steps every 1/tokens_per_second while something runs."""
+    """Steps every 1/tokens_per_second while something runs, less often if steps grow."""
 
     def __init__(self, options: SimOptions, stats: Stats, clock: Clock) -> None:
         self._options = options
@@ -106,14 +106,18 @@ class Scheduler:
         if self._running:
             self._timer = self._clock.call_at(self._due(), self._on_timer)
 
+    def _pause(self) -> float:
+        """How long a step of all that run takes."""
+        return self._interval * (1 + self._options.step_growth * (len(self._running) - 1))
+
     def _due(self) -> float:
         """When the next step is taken: at the pace, but not before anyone is ready."""
-        return max(self._last_step + self._interval, min(c.ready_at for c in self._running))
+        return max(self._last_step + self._pause(), min(c.ready_at for c in self._running))
 
     def _on_timer(self) -> None:
         due, now = self._due(), self._clock.time()
         # A late step does not shift the ones after it, unless it is later than a whole interval.
-        self._last_step = due if now - due < self._interval else now
+        self._last_step = due if now - due < self._pause() else now
         self._step(now)
         self._settle()
 

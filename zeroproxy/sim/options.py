@@ -14,6 +14,7 @@ class SimOptions:
     unix: str = ""  # path of a unix socket, instead of host and port
     models: tuple[str, ...] = ("sim-1",)  # the first is the default; empty: any name is served
     tokens_per_second: float = 50.0  # steps per second; a step gives each running choice a token
+    step_growth: float = 0.0  # a step takes this share longer for every further choice in it
     ttft: float = 0.02
     prefill_per_token: float = 0.0  # per prompt token that is not in the prefix cache
     max_running: int = 64  # choices, not requests, as vLLM counts them

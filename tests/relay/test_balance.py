@@ -1,0 +1,261 @@
+"""The policies on the wire: what belongs together goes to one endpoint, a retry to another."""
+
+import json
+from collections import Counter
+
+import pytest
+
+from tests.relay.test_editing import ask, unchunk
+from tests.relay.test_routing import CHUNKED
+from tests.support.script import UPSTREAM, chunk, get, ok, play, post, split_head
+
+BY_KEY, FASTEST = 3, 4
+HEADER, USER, PROMPT = 0, 1, 2
+ON = [(HEADER, b"x-session-id"), (USER, b""), (PROMPT, b"")]
+
+
+def by_key(on=ON, endpoints=4, **more):
+    key = {"on": on, "prefix_bytes": 64, "load_bound": 1000.0}
+    return play(endpoints=endpoints, balance=BY_KEY, key=key, **more)
+
+
+def where(script):
+    (k,) = [k for k in range(len(script.sources)) if script.has_connected(k)]
+    return k
+
+
+def home(script, *pieces):
+    """The endpoint the request goes to; it is answered there, over a connection of its own."""
+    d = script.downstream()
+    for piece in pieces:
+        d.send(piece)
+    k = where(script)
+    u = script.upstream(k)
+    u.receive()
+    u.send(ok(extra=b"Connection: close\r\n"))
+    assert d.receive().startswith(b"HTTP/1.1 200 ")
+    d.close()
+    u.close()
+    return k
+
+
+def test_a_session_stays_at_one_endpoint_over_a_thousand_requests():
+    with by_key() as script:
+        d = script.downstream()
+        peers = {}
+        for n in range(1000):
+            d.send(post(extra=b"X-Session-Id: s1\r\n", body=b'{"prompt":"%d"}' % n))
+            if not peers:
+                k = where(script)
+                peers[k] = script.upstream(k)
+            (u,) = peers.values()
+            assert b"X-Session-Id: s1" in u.receive()
+            u.send(ok())
+            assert d.receive().endswith(b"ok")
+        assert not any(script.has_connected(k) for k in range(4))
+
+
+def test_sessions_spread():
+    with by_key() as script:
+        homes = Counter(home(script, get(extra=b"x-session-ID: s%d\r\n" % n)) for n in range(80))
+    assert set(homes) == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    ("body", "other"),
+    [
+        ({"messages": [{"role": "user", "content": "long " * 30}], "user": "ann"},
+         {"user": "ann", "messages": []}),
+        ({"metadata": {"user_id": "bob"}, "prompt": "a"}, {"prompt": "b", "user": "bob"}),
+        ({"messages": ["the same begin " * 9 + "a"]}, {"input": ["the same begin " * 9 + "b"]}),
+    ],
+)  # fmt: skip
+def test_what_belongs_together_goes_together_in_every_split(body, other):
+    whole = ask(json.dumps(body).encode())
+    begin = whole.index(b"\r\n\r\n") + 4
+    with by_key() as script:
+        expected = home(script, ask(json.dumps(other).encode()))
+        for k in range(begin, len(whole)):
+            assert home(script, whole[:k], whole[k:]) == expected
+
+
+def test_nothing_is_sent_before_the_key_is_there_and_all_of_it_after():
+    body = b'{"prompt":"' + b"p" * 200 + b'","user":"u"}'
+    with by_key() as script:
+        d = script.downstream()
+        d.send(ask(body)[:-3])
+        assert not any(script.has_connected(k) for k in range(4))
+        d.send(ask(body)[-3:])
+        u = script.upstream(where(script))
+        assert split_head(u.receive())[1] == body
+
+
+def test_a_chunked_body_has_a_key_too():
+    body = b'{"prompt":"p","user":"u"}'
+    with by_key() as script:
+        expected = home(script, ask(b'{"user":"u"}'))
+        d = script.downstream()
+        d.send(CHUNKED + chunk(body[:4]) + chunk(body[4:20]))
+        d.send(chunk(body[20:]) + b"0\r\n\r\n")
+        k = where(script)
+        assert k == expected
+        assert unchunk(split_head(script.upstream(k).receive())[1]) == body
+
+
+def test_the_caller_who_waits_for_a_word_gets_it():
+    with by_key() as script:
+        d = script.downstream()
+        head, body = split_head(ask(b'{"user":"u"}', extra=b"Expect: 100-continue\r\n"))
+        d.send(head)
+        assert d.receive() == b"HTTP/1.1 100 Continue\r\n\r\n"
+        d.send(body)
+        assert where(script) in range(4)
+
+
+def test_a_header_that_is_there_spares_the_wait_for_the_body():
+    with by_key() as script:
+        d = script.downstream()
+        d.send(ask(b'{"prompt":"p"}', extra=b"X-Session-Id: s\r\n")[:-5])
+        assert where(script) in range(4)
+
+
+def test_a_prompt_needs_no_more_of_the_body_than_its_prefix():
+    with by_key(on=[(PROMPT, b"")]) as script:
+        d = script.downstream()
+        d.send(ask(b'{"prompt":"' + b"x" * 100 + b'", "user":"u"}')[:-20])
+        assert where(script) in range(4)
+
+
+def test_a_user_beyond_the_first_32_kib_is_not_waited_for():
+    body = b'{"prompt":"' + b"x" * 40_000 + b'","user":"u"}'
+    with by_key() as script:
+        expected = home(script, ask(b'{"prompt":"' + b"x" * 70 + b'"}'))
+        d = script.downstream()
+        d.send(ask(body)[:36_000])
+        assert where(script) == expected
+
+
+def test_a_retry_goes_elsewhere_and_the_next_request_comes_back():
+    with by_key(retry_on_busy=False, attempts=2) as script:
+        request = ask(b'{"user":"u"}')
+        first = home(script, request)
+        d = script.downstream()
+        script.refuse(first)
+        d.send(request)
+        second = where(script)
+        assert second != first
+        u = script.upstream(second)
+        u.receive()
+        u.send(ok())
+        assert d.receive().startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_session_that_crowds_its_endpoint_flows_over_within_the_bound():
+    key = {"on": ON, "prefix_bytes": 64, "load_bound": 1.25}
+    with play(endpoints=4, balance=BY_KEY, key=key) as script:
+        for _ in range(40):
+            script.downstream().send(post(extra=b"X-Session-Id: hot\r\n"))
+        loads = [v["inflight"] for v in script.engine.vitals()]
+        assert sum(loads) == 40
+        assert max(loads) <= 13
+
+
+def test_where_there_is_no_choice_nothing_waits_for_a_key():
+    with by_key(endpoints=2, upstreams=["one", "two"]) as script:
+        script.engine.set_routes([("a", 0, b""), ("b", 1, b"")], 0)
+        d = script.downstream()
+        d.send(ask(b'{"model":"b","messages":["m"],"user":"u"}')[:-6])
+        assert where(script) == 1
+
+
+def test_a_request_waits_for_its_model_and_then_for_its_key():
+    with by_key(endpoints=2) as script:
+        script.engine.set_routes([("a", 0, b"")], None)
+        d = script.downstream()
+        whole = ask(b'{"messages":["m"],"model":"a","user":"u"}')
+        d.send(whole[:-18])
+        assert not script.has_connected(0)
+        assert not script.has_connected(1)
+        d.send(whole[-18:])
+        assert split_head(script.upstream(where(script)).receive())[1] == split_head(whole)[1]
+
+
+def test_a_policy_that_changes_is_obeyed_by_the_next_request():
+    key = {"on": ON, "prefix_bytes": 64, "load_bound": 1000.0}
+    request = ask(b'{"user":"u"}')
+    with play(endpoints=4, balance=0) as script:
+        assert {home(script, request) for _ in range(4)} == {0, 1, 2, 3}
+        script.engine.set_upstream(0, **{**UPSTREAM, "balance": BY_KEY, "key": key})
+        assert len({home(script, request) for _ in range(8)}) == 1
+        script.engine.set_upstream(0, **{**UPSTREAM, "balance": FASTEST})
+        home(script, request)
+        assert sum(pace(script, k)["whole"]["samples"] for k in range(4)) == 1
+
+
+def test_a_word_that_is_none_of_an_endpoint_is_refused():
+    with play() as script:
+        with pytest.raises(TypeError, match="speed"):
+            script.engine.set_endpoint(0, speed=1)
+        with pytest.raises(ValueError, match="balance"):
+            script.engine.set_upstream(0, balance=9)
+
+
+# ---------------------------------------------------------------- fastest
+
+
+def pace(script, k=0):
+    return script.engine.snapshot()["upstreams"][0]["endpoints"][k]["pace"]
+
+
+def answered(script, answer, request=None):
+    d = script.downstream()
+    d.send(request or post())
+    k = where(script)
+    u = script.upstream(k)
+    u.receive()
+    u.send(answer)
+    d.receive()
+    d.close()
+    u.close()
+    return k
+
+
+def test_whole_good_answers_to_posts_are_measured_and_nothing_else():
+    closing = b"Connection: close\r\n"
+    with play(balance=FASTEST) as script:
+        for status in (b"404 Not Found", b"500 Oh"):
+            answered(script, ok(extra=closing).replace(b"200 OK", status))
+        answered(script, ok(extra=closing), get())
+        answered(script, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort")
+        assert pace(script)["whole"]["samples"] == 0
+        assert pace(script)["lost"] == 1
+        answered(script, ok(extra=closing))
+        found = pace(script)
+        assert found["whole"]["samples"] == 1
+        assert found["lost"] == 0
+        assert found["whole"]["a_s"] + found["whole"]["b_s"] > 0
+
+
+def test_what_a_server_says_of_its_load_is_shown_until_it_is_stale():
+    with play(balance=FASTEST) as script:
+        assert pace(script)["told"] is None
+        script.engine.set_endpoint(0, load=(3.0, 2.0, 0.5, 3600.0))
+        assert pace(script)["told"] == {"running": 3, "waiting": 2, "cache": 0.5}
+        script.engine.set_endpoint(0, load=(3.0, 2.0, -1.0, 3600.0))
+        assert pace(script)["told"]["cache"] is None
+        script.engine.set_endpoint(0, load=(3.0, 2.0, 0.5, 0.0))
+        assert pace(script)["told"] is None
+
+
+def test_a_server_that_others_keep_busy_is_passed_over():
+    with play(endpoints=2, balance=FASTEST) as script:
+        closing = ok(extra=b"Connection: close\r\n")
+        assert {answered(script, closing) for _ in range(2)} == {0, 1}
+        script.engine.set_endpoint(0, load=(200.0, 100.0, 1.0, 3600.0))
+        assert {answered(script, closing) for _ in range(10)} == {1}
+
+
+def test_no_other_policy_measures():
+    with play() as script:
+        answered(script, ok(extra=b"Connection: close\r\n"))
+        assert pace(script) is None

@@ -1,0 +1,86 @@
+"""The key of a request, by which consistent_hash sends what belongs together to one endpoint.
+
+Law 1. Nothing is looked at for any other policy, nor where there is no choice.
+Law 2. A request whose key stands in its body waits in the in-buffer until it has been read, the
+       body has ended, or ROUTE_MAX bytes have gone by, as it does for its model (routing.pyx). What
+       is not in there is not there.
+"""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport uint64_t
+
+from zeroproxy._fast.balance_types cimport (
+    BALANCE_CONSISTENT_HASH,
+    KEY_OF_HEADER,
+    KEY_OF_USER,
+    KeyPart,
+    KeyTerms,
+)
+from zeroproxy._fast.keyed cimport (
+    KEYED_ABSENT,
+    KEYED_FOUND,
+    KEYED_MORE,
+    Keyed,
+    key_of,
+    keyed_read,
+)
+from zeroproxy._fast.metering cimport is_word
+from zeroproxy._fast.plane cimport Plane, Relay, Upstream
+from zeroproxy._fast.routing cimport ROUTE_MAX, begin_of_body, body_here, says_what, wait_for_body
+from zeroproxy._fast.types cimport Field, Head
+
+
+cdef uint64_t key_of_header(const Head *h, const KeyPart *part) noexcept nogil:
+    """0: it is not there, or empty."""
+    cdef const Field *f
+    cdef int i
+    for i in range(h.n_fields):
+        f = &h.fields[i]
+        if f.name_len == part.len and f.value_len and not f.nominated \
+                and is_word(h.base + f.name_at, f.name_len, part.name, part.len):
+            return key_of(h.base + f.value_at, f.value_len)
+    return 0
+
+
+cdef void read_body(
+    Plane *p, Relay *r, const Upstream *u, const Head *h, Keyed *k, size_t n,
+) noexcept nogil:
+    cdef const char *at = NULL
+    cdef size_t len = 0
+    cdef bint is_all
+    k.user = k.prompt = KEYED_ABSENT
+    if says_what(h):
+        is_all = begin_of_body(p, r, h, n, &at, &len)
+        keyed_read(k, at, len, is_all or n == ROUTE_MAX, u.affinity.prefix_bytes)
+
+
+cdef bint key_request(
+    Plane *p, Relay *r, const Upstream *u, const Head *h, size_t here,
+) noexcept nogil:
+    """Find r's key; it has none if nothing is found. 0: what would be it is still to come."""
+    cdef const KeyTerms *t = &u.affinity
+    cdef Keyed k
+    cdef size_t n = body_here(h, here)
+    cdef bint is_user, has_read = 0
+    cdef int i, state
+    r.affinity = 0
+    if u.balance != BALANCE_CONSISTENT_HASH or u.n_endpoints < 2:
+        return 1
+    for i in range(t.n):
+        if t.parts[i].source == KEY_OF_HEADER:
+            r.affinity = key_of_header(h, &t.parts[i])
+            if r.affinity:
+                return 1
+            continue
+        if not has_read:
+            read_body(p, r, u, h, &k, n)
+            has_read = 1
+        is_user = t.parts[i].source == KEY_OF_USER
+        state = k.user if is_user else k.prompt
+        if state == KEYED_MORE:
+            wait_for_body(p, r, h, n)
+            return 0
+        if state == KEYED_FOUND:
+            r.affinity = k.user_hash if is_user else k.prompt_hash
+            return 1
+    return 1
