@@ -1,4 +1,4 @@
-"""The command line: `zeroproxy -c FILE` runs; check, usage, sim, demo and version beside it.
+"""The command line: `zeroproxy -c FILE` runs; the other commands stand beside it.
 
 Exit status: 0 well, 1 could not start or something failed, 2 bad usage or configuration.
 Nothing heavy is imported before it is known to be needed.
@@ -20,6 +20,8 @@ examples:
   zeroproxy check -c conf/prod.toml   say what it would do, and what is wrong
   zeroproxy usage -c conf/prod.toml --by model,tenant --since 24h
                                       what was asked and counted
+  zeroproxy bench -u http://127.0.0.1:8000 --compare http://127.0.0.1:8080
+                                      measure an endpoint, or two in turns
   zeroproxy sim --listen 127.0.0.1:8000
                                       a simulated inference server to try it on
   zeroproxy demo                      both, with a few requests sent through
@@ -35,7 +37,7 @@ def add_config(parser: argparse.ArgumentParser, required: bool) -> None:
 
 
 def build_parser(argv: list[str]) -> argparse.ArgumentParser:
-    """The options; those of `sim` and `usage` only if `argv` asks for them: they import much."""
+    """The options; those of some commands only if `argv` asks for them: they import much."""
     parser = argparse.ArgumentParser(
         prog="zeroproxy",
         description="A sidecar proxy for LLM inference servers that costs almost nothing.",
@@ -53,6 +55,11 @@ def build_parser(argv: list[str]) -> argparse.ArgumentParser:
         from zeroproxy.usage import add_arguments as add_usage_arguments
 
         add_usage_arguments(usage)
+    bench = commands.add_parser("bench", help="load an endpoint, or two in turns, and measure it")
+    if "bench" in argv:
+        from zeroproxy.loadtest.options import add_arguments as add_bench_arguments
+
+        add_bench_arguments(bench)
     sim = commands.add_parser("sim", help="run a simulated inference server")
     if "sim" in argv:
         from zeroproxy.sim.command import add_arguments
@@ -103,6 +110,10 @@ def dispatch(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         from zeroproxy.usage import run as run_usage
 
         return run_usage(args)
+    if args.command == "bench":
+        from zeroproxy.loadtest.command import run as run_bench
+
+        return run_bench(args)
     if args.command == "demo":
         from zeroproxy.demo import main as run_demo
 

@@ -35,7 +35,7 @@ PYTHON = [
     ),
     (4, "policy", "metering", "sim"),
     (5, "admin"),
-    (6, "server", "embed", "check", "usage"),
+    (6, "server", "embed", "check", "usage", "loadtest"),
     (7, "demo", "cli", "__init__", "__main__"),
 ]
 
