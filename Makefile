@@ -11,7 +11,8 @@ SOURCES = $(wildcard zeroproxy/_fast/*.pyx zeroproxy/_fast/*.pxd zeroproxy/_fast
 ASAN = LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1
 
-.PHONY: run test compile debug sanitize check bench fuzz annotate clean
+.PHONY: run test compile debug sanitize check fuzz annotate clean
+.PHONY: bench bench-check bench-micro bench-peers bench-pictures
 
 run: compile
 	$(PY) -m zeroproxy demo
@@ -51,6 +52,14 @@ check: compile
 
 bench: compile
 	$(PY) bench/run.py
+
+# Instructions per event and per request against bench/baseline.json; ARGS=--ratios for times too,
+# ARGS=--update for a new baseline.
+bench-check: compile
+	$(PY) bench/check.py $(ARGS)
+
+bench-micro: compile
+	$(PY) -m pytest bench/micro -o addopts= -q -p no:cacheprovider --benchmark-quiet
 
 # Generated input against the oracles, in the sanitizer build; EXAMPLES per property.
 EXAMPLES ?= 20000

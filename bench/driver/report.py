@@ -1,6 +1,8 @@
 """From trials to a table. Medians over the repeats; differences and ratios are taken inside each
 repeat first, pair by pair, because the machine drifts between repeats more than the proxies do."""
 
+import json
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -159,3 +161,10 @@ def show(console: Console, scenario: Scenario, rows: list[dict[str, Any]]) -> No
         keys = [key.replace("_added", "") for _, key in latency_columns(scenario)]
         said = ", ".join(f"{key.removesuffix('_us')} {shown(direct[key], 0)} µs" for key in keys)
         console.print(f"  direct itself: {said}", highlight=False)
+
+
+def write(path: Path, found: dict[str, Any], console: Console) -> None:
+    """The JSON file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    console.print(f"written: {path}", highlight=False)
