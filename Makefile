@@ -58,6 +58,15 @@ bench: compile
 bench-check: compile
 	$(PY) bench/check.py $(ARGS)
 
+# The pictures of the documentation, from a run: RESULTS="A.json B.json", else the newest.
+RESULTS ?= $(lastword $(sort $(wildcard bench/results/2*.json)))
+bench-pictures: $(STAMP)
+	$(PY) bench/report.py $(RESULTS) -o docs/bench --no-page
+
+# Peers that are no Debian packages, each in a venv of its own under build/peers.
+bench-peers: $(STAMP)
+	$(PY) bench/peers.py
+
 bench-micro: compile
 	$(PY) -m pytest bench/micro -o addopts= -q -p no:cacheprovider --benchmark-quiet
 

@@ -1,7 +1,8 @@
 """The regression gate: `make bench-check`.
 
-Instructions per event and per request (callgrind, user space) against bench/baseline.json: more
-than the growth it allows fails. They hardly move with the machine or its load. With --ratios or
+Instructions of the data plane per event and per request (callgrind, user space) against
+bench/baseline.json: more than the growth it allows fails. They hardly move with the machine or its
+load; what Python does beside it (the ledger, health) is not in them. With --ratios or
 --from also CPU time over the floor's, against the bounds in the same file: that needs a quiet
 machine. Exit status: 0 within all bounds, 1 beyond one, 2 nothing could be said.
 """
@@ -25,6 +26,7 @@ from rich.table import Table
 BASELINE = BENCH / "baseline.json"
 RUN = BENCH / "run.py"
 NOTHING_SAID = 2
+WIDTH = 100
 
 
 def parse() -> argparse.Namespace:
@@ -50,7 +52,7 @@ def measured(*words: str) -> dict[str, Any]:
 
 def instructions(names: list[str]) -> dict[str, dict[str, float]]:
     """{contestant: {unit: instructions}}"""
-    rows = measured("--callgrind", "--contestants", ",".join(names))["rows"]
+    rows = measured("--callgrind", "--plane", "--contestants", ",".join(names))["rows"]
     units = ("event", "request")
     return {row["contestant"]: {unit: row[f"per_{unit}"] for unit in units} for row in rows}
 
@@ -137,9 +139,9 @@ def say_what_differs(console: Console, baseline: dict[str, Any]) -> None:
 
 def main() -> int:
     """The exit status."""
-    options, console = parse(), Console()
+    options, console = parse(), Console(width=WIDTH)
     baseline = load_baseline()
-    table = Table("", "baseline", "now", "difference", "bound", "")
+    table = Table("", "baseline", "now", "difference", "bound", "", width=WIDTH)
     beyond = 0
     if not options.no_callgrind:
         if not shutil.which("valgrind"):

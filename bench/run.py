@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from driver import contestants, counting, machine, report, scenarios
-from driver.callgrind import CALLGRIND
+from driver.callgrind import CALLGRIND, CALLGRIND_PLANE
 from driver.contestants import Contestant
 from driver.processes import raise_nofile
 from driver.programs import BENCH, compile_programs
@@ -33,11 +33,12 @@ WIDTH = None if sys.stdout.isatty() else 190
 def parse() -> argparse.Namespace:
     """The options."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0] if __doc__ else "")
-    names = ", ".join(s.name for s in scenarios.SCENARIOS)
+    curves = [row for rows in scenarios.GROUPS.values() for row in rows]
+    names = [s.name for s in scenarios.SCENARIOS if s not in curves] + list(scenarios.GROUPS)
     rivals = ", ".join(c.name for c in contestants.CONTESTANTS)
     add = parser.add_argument
     add("--quick", action="store_true", help="a small subset, one short repeat")
-    add("--only", help=f"scenarios, comma-separated, of: {names}")
+    add("--only", help=f"scenarios, comma-separated, of: {', '.join(names)}")
     add("--contestants", help=f"comma-separated, of: {rivals}")
     add("--repeats", type=int, help="default 3; 1 with --quick")
     add("--seconds", type=float, help="measured per trial: default 10; 3 with --quick")
@@ -45,6 +46,7 @@ def parse() -> argparse.Namespace:
     add("--cores", default="", help="LOAD,PROXY: the two cores; default: the first two allowed")
     add("--out", type=Path, help="JSON file; default: bench/results/DATE.json")
     add("--callgrind", action="store_true", help="instructions per unit instead of times")
+    add("--plane", action="store_true", help="with --callgrind: of zeroproxy's data plane alone")
     add("--syscalls", action="store_true", help="system calls per unit instead of times")
     return parser.parse_args()
 
@@ -63,7 +65,9 @@ def chosen_scenarios(options: argparse.Namespace) -> list[Scenario]:
     default = [s.name for s in scenarios.SCENARIOS if s.quick or not options.quick]
     if not options.quick:
         default = list(scenarios.DEFAULT)
-    found = chosen(options.only, scenarios.BY_NAME, default)
+    groups = {name: ",".join(s.name for s in rows) for name, rows in scenarios.GROUPS.items()}
+    words = [groups.get(word, word) for word in options.only.split(",")] if options.only else []
+    found = chosen(",".join(words), scenarios.BY_NAME, default)
     return [replace(s, conns=options.conns) for s in found] if options.conns else found
 
 
@@ -163,7 +167,8 @@ def main() -> int:
     os.sched_setaffinity(0, {place.load_core})  # the driver itself keeps off the proxy's core
     out = options.out or RESULTS / time.strftime("%Y%m%d-%H%M%S.json")
     if counts:
-        tool = CALLGRIND if options.callgrind else STRACE
+        valgrind = CALLGRIND_PLANE if options.plane else CALLGRIND
+        tool = valgrind if options.callgrind else STRACE
         return count(place, tool, rivals, out, console)
     facts = machine.facts(nofile)
     console.print(f"{facts['cpu']}, {facts['cores']} cores, Linux {facts['kernel']}")

@@ -19,7 +19,7 @@ from driver import processes
 from driver.contestants import Contestant
 from driver.scenarios import Scenario
 
-READY_PATIENCE = 20.0
+READY_PATIENCE = 90.0  # LiteLLM imports for long
 DISTURBED = 0.02  # share of the window; alone on its core a contestant never waits
 
 
@@ -84,9 +84,14 @@ def started(
 
 def proxy_words(place: Place, scenario: Scenario, folder: Path, upstream: str) -> dict[str, str]:
     """What commands and templates may name (contestants.py)."""
+    listen, admin = processes.free_address(), processes.free_address()
+    host, _, port = listen.rpartition(":")
     return {
-        "listen": processes.free_address(),
-        "admin": processes.free_address(),
+        "listen": listen,
+        "host": host,
+        "port": port,
+        "admin": admin,
+        "admin_port": admin.rpartition(":")[2],
         "upstream": upstream,
         "folder": str(folder),
         "conns": str(scenario.conns),
@@ -102,6 +107,7 @@ def generator_command(place: Place, scenario: Scenario, target: str) -> list[str
         "mode": scenario.mode,
         "conns": scenario.conns,
         "events": scenario.events,
+        "leave": scenario.leave,
         "body": scenario.body,
         "rate": scenario.rate,
         "seconds": place.seconds,

@@ -224,6 +224,14 @@ static void complete(struct conn *conn)
     }
 }
 
+/* What the caller did not wait for is no failure: it counts as a request. */
+static void leave(struct conn *conn)
+{
+    live.requests++;
+    conn->staggered = 1;
+    go_down(conn, 0);
+}
+
 static void receive(struct conn *conn)
 {
     ssize_t got = recv(conn->fd, block, BLOCK, 0);
@@ -244,6 +252,8 @@ static void receive(struct conn *conn)
         fail(conn, (enum failure)conn->response.failure);
     else if (verdict == RESPONSE_COMPLETE)
         complete(conn);
+    else if (options.leave && conn->response.events >= options.leave)
+        leave(conn);
 }
 
 static void on_ready(struct conn *conn, uint32_t ready)
