@@ -72,6 +72,7 @@ class Contestant:
     module: str = ""  # a Python module it needs
     version: tuple[str, ...] = ()
     settings: tuple[tuple[str, str], ...] = ()  # more words for the template
+    drops_headers: bool = False  # passes on only those it knows
 
     def missing(self) -> str:
         """Why it cannot run here; empty: it can."""
@@ -168,6 +169,7 @@ CONTESTANTS = (
         "smg",
         (peer("smg", "smg"), "launch", *ROUTER, "--worker-urls", "http://{upstream}"),
         version=pip_version("smg"),
+        drops_headers=True,
     ),
     Contestant(
         "litellm",
@@ -175,6 +177,7 @@ CONTESTANTS = (
          "--num_workers", "1"),
         template="litellm.yaml.tmpl",
         version=pip_version("litellm"),
+        drops_headers=True,
     ),
 )  # fmt: skip
 #: Not run by default: what the ledger costs, and what sinks that are down cost.

@@ -47,7 +47,7 @@ def run_load(
         Path(folder).chmod(0o777)  # nginx's worker, another user, writes its own file
         prefix = tool.prefix(Path(folder))
         with started(place, scenario, contestant, prefix, READY_PATIENCE) as run:
-            command = [*generator_command(place, scenario, run.target), "--lives", str(lives)]
+            command = [*generator_command(place, scenario, run), "--lives", str(lives)]
             said = subprocess.run(command, capture_output=True, check=True, timeout=300)
             assert run.proxy is not None
             processes.end(run.proxy, patience=60)

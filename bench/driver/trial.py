@@ -41,6 +41,7 @@ class Started:
     backend: subprocess.Popen[bytes]
     proxy: subprocess.Popen[bytes] | None
     target: str
+    is_even: bool = False  # exchanges cannot be told apart by a header
 
     def proxy_tree(self) -> list[int]:
         """The pids of the contestant; none for direct."""
@@ -63,6 +64,7 @@ def started(
         upstream = processes.free_address()
         command = [str(place.programs["backend"]), "--listen", upstream]
         command += ["--step-ms", str(scenario.step_ms), "--spread", str(scenario.spread)]
+        command += ["--events", str(scenario.events)]
         backend = processes.start(command, place.load_core, log, pipes=True)
         undo.callback(processes.end, backend)
         processes.await_listener(upstream, backend, patience)
@@ -79,7 +81,7 @@ def started(
             log.seek(0)
             said = log.read()[-2000:].decode(errors="replace")
             raise RuntimeError(f"{contestant.name}: {error}\n{said}") from error
-        yield Started(backend, proxy, words["listen"])
+        yield Started(backend, proxy, words["listen"], contestant.drops_headers)
 
 
 def proxy_words(place: Place, scenario: Scenario, folder: Path, upstream: str) -> dict[str, str]:
@@ -100,10 +102,11 @@ def proxy_words(place: Place, scenario: Scenario, folder: Path, upstream: str) -
     }
 
 
-def generator_command(place: Place, scenario: Scenario, target: str) -> list[str]:
+def generator_command(place: Place, scenario: Scenario, run: Started) -> list[str]:
     """The load, as the generator is told of it."""
     options = {
-        "target": target,
+        "target": run.target,
+        "even": int(run.is_even),
         "mode": scenario.mode,
         "conns": scenario.conns,
         "events": scenario.events,
@@ -129,7 +132,7 @@ def run_load(place: Place, scenario: Scenario, run: Started, log: Path) -> dict[
     """Generate the load, look at the proxy meanwhile; returns the generator's report and ours."""
     pids = run.proxy_tree()
     found: dict[str, Any] = {"idle_memory": processes.memory(pids)}
-    command = generator_command(place, scenario, run.target)
+    command = generator_command(place, scenario, run)
     watched = ",".join(str(pid) for pid in [*pids, run.backend.pid])
     command += ["--hold", "1", "--cpu-of", watched]
     with log.open("wb") as stderr:
@@ -221,7 +224,7 @@ def flags(
         found.append(f"{result['backend']['late_steps']} late steps")
     if load["warmup_failures"]:
         found.append(f"{load['warmup_failures']} failures in warm-up")
-    if load["not_answered"]:
+    if load["not_answered"] and scenario.warmup:
         found.append(f"{load['not_answered']} conns never answered in warm-up")
     if not same_tree:
         found.append("processes came or went: CPU incomplete")

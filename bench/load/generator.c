@@ -62,7 +62,8 @@ static void make_body(void)
 static uint32_t events_of(const struct conn *conn)
 {
     uint64_t place = (uint64_t)(conn - conns) + 1;
-    uint64_t events = conn->staggered ? options.events : options.events * place / options.conns;
+    uint64_t part = options.events * place / options.conns;
+    uint64_t events = conn->staggered || options.even ? options.events : part;
     return events ? (uint32_t)events : 1;
 }
 
