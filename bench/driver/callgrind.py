@@ -6,7 +6,7 @@ User space only: the kernel's share, most of the cost, is not in it.
 import re
 from pathlib import Path
 
-from driver.counting import Counts, Tool
+from driver.counting import LOADS_ALONE, Counts, Tool
 
 #: The one door through which the data plane runs (engine.pyx), as its compiled name is matched.
 PLANE = "__pyx_pw_*Engine_*on_ready"
@@ -33,4 +33,4 @@ def read(folder: Path) -> Counts:
 CALLGRIND = Tool("valgrind", prefix, read)
 #: Of zeroproxy only, and of it only the data plane: what its threads do by the clock (the ledger,
 #: health) would make a count move by more than the gate allows.
-CALLGRIND_PLANE = Tool("valgrind", plane_prefix, read)
+CALLGRIND_PLANE = Tool("valgrind", plane_prefix, read, LOADS_ALONE)
