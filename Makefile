@@ -11,7 +11,8 @@ SOURCES = $(wildcard zeroproxy/_fast/*.pyx zeroproxy/_fast/*.pxd zeroproxy/_fast
 ASAN = LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1
 
-.PHONY: run test compile debug sanitize check bench fuzz fuzz-replay differential soak dist annotate clean
+.PHONY: run test compile debug sanitize check fuzz fuzz-replay differential soak dist annotate clean
+.PHONY: bench bench-check bench-micro bench-peers bench-pictures
 
 run: compile
 	$(PY) -m zeroproxy demo
@@ -62,6 +63,23 @@ fuzz: $(STAMP)
 
 fuzz-replay:
 	$(PY) fuzz/run.py build/fuzz $(TARGET) $(INPUT)
+
+# Instructions per event and per request against bench/baseline.json; ARGS=--ratios for times too,
+# ARGS=--update for a new baseline.
+bench-check: compile
+	$(PY) bench/check.py $(ARGS)
+
+# The pictures of the documentation, from a run: RESULTS="A.json B.json", else the newest.
+RESULTS ?= $(lastword $(sort $(wildcard bench/results/2*.json)))
+bench-pictures: $(STAMP)
+	$(PY) bench/report.py $(RESULTS) -o docs/bench --no-page
+
+# Peers that are no Debian packages, each in a venv of its own under build/peers.
+bench-peers: $(STAMP)
+	$(PY) bench/peers.py
+
+bench-micro: compile
+	$(PY) -m pytest bench/micro -o addopts= -q -p no:cacheprovider --benchmark-quiet
 
 # Generated input against the oracles, in the sanitizer build; EXAMPLES per property.
 EXAMPLES ?= 20000

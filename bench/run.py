@@ -6,7 +6,6 @@ one each time. README.md says how to read what comes out.
 
 import argparse
 import fcntl
-import json
 import os
 import shutil
 import sys
@@ -16,11 +15,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Any
 
-from driver import callgrind, contestants, machine, report, scenarios
+from driver import contestants, counting, machine, report, scenarios
+from driver.callgrind import CALLGRIND, CALLGRIND_PLANE
 from driver.contestants import Contestant
 from driver.processes import raise_nofile
 from driver.programs import BENCH, compile_programs
 from driver.scenarios import Scenario
+from driver.syscalls import STRACE
 from driver.trial import Place, run_trial
 from rich.console import Console
 
@@ -32,11 +33,12 @@ WIDTH = None if sys.stdout.isatty() else 190
 def parse() -> argparse.Namespace:
     """The options."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0] if __doc__ else "")
-    names = ", ".join(s.name for s in scenarios.SCENARIOS)
+    curves = [row for rows in scenarios.GROUPS.values() for row in rows]
+    names = [s.name for s in scenarios.SCENARIOS if s not in curves] + list(scenarios.GROUPS)
     rivals = ", ".join(c.name for c in contestants.CONTESTANTS)
     add = parser.add_argument
     add("--quick", action="store_true", help="a small subset, one short repeat")
-    add("--only", help=f"scenarios, comma-separated, of: {names}")
+    add("--only", help=f"scenarios, comma-separated, of: {', '.join(names)}")
     add("--contestants", help=f"comma-separated, of: {rivals}")
     add("--repeats", type=int, help="default 3; 1 with --quick")
     add("--seconds", type=float, help="measured per trial: default 10; 3 with --quick")
@@ -44,6 +46,8 @@ def parse() -> argparse.Namespace:
     add("--cores", default="", help="LOAD,PROXY: the two cores; default: the first two allowed")
     add("--out", type=Path, help="JSON file; default: bench/results/DATE.json")
     add("--callgrind", action="store_true", help="instructions per unit instead of times")
+    add("--plane", action="store_true", help="with --callgrind: of zeroproxy's data plane alone")
+    add("--syscalls", action="store_true", help="system calls per unit instead of times")
     return parser.parse_args()
 
 
@@ -61,7 +65,9 @@ def chosen_scenarios(options: argparse.Namespace) -> list[Scenario]:
     default = [s.name for s in scenarios.SCENARIOS if s.quick or not options.quick]
     if not options.quick:
         default = list(scenarios.DEFAULT)
-    found = chosen(options.only, scenarios.BY_NAME, default)
+    groups = {name: ",".join(s.name for s in rows) for name, rows in scenarios.GROUPS.items()}
+    words = [groups.get(word, word) for word in options.only.split(",")] if options.only else []
+    found = chosen(",".join(words), scenarios.BY_NAME, default)
     return [replace(s, conns=options.conns) for s in found] if options.conns else found
 
 
@@ -105,17 +111,24 @@ def run_scenario(
     return trials, errors
 
 
-def run_callgrind(place: Place, rivals: list[Contestant], console: Console) -> int:
-    """Instructions per event and per request."""
-    if not shutil.which("valgrind"):
-        sys.exit("--callgrind needs valgrind")
+def count(
+    place: Place, tool: counting.Tool, rivals: list[Contestant], out: Path, console: Console
+) -> int:
+    """Instructions or system calls per event and per request."""
+    if not shutil.which(tool.program):
+        sys.exit(f"this needs {tool.program}")
+    rows = []
     for contestant in rivals:
-        if contestant.command:
-            row = callgrind.measure(place, contestant)
-            console.print(
-                f"{row['contestant']:12} {row['per_event']:>10,.0f} instructions/event "
-                f"{row['per_request']:>10,.0f} instructions/request"
-            )
+        if not contestant.command:
+            continue
+        row = counting.as_row(contestant, counting.measure(place, contestant, tool))
+        rows.append(row)
+        for unit, counts in row["by"].items():
+            parts = sorted(counts.items(), key=lambda item: -item[1])
+            said = ", ".join(f"{name} {n:,.2f}" for name, n in parts if n >= 0.005)
+            total = row[f"per_{unit}"]
+            console.print(f"{contestant.name:12} {total:>12,.2f} per {unit:8} {said}")
+    report.write(out, {"counted": tool.program, "rows": rows}, console)
     return 0
 
 
@@ -128,28 +141,35 @@ def fits(scenario: Scenario, nofile: int, console: Console) -> bool:
     return False
 
 
-def take_the_machine() -> IO[str]:
+def take_the_machine(waits: bool) -> IO[str]:
     """Two runs at once would measure each other. The lock lasts as long as the file is open."""
     lock = (Path(tempfile.gettempdir()) / "zeroproxy-bench.lock").open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        sys.exit("another run of this bench is under way on this machine: wait for its end")
+        if not waits:
+            sys.exit("another run of this bench is under way on this machine: wait for its end")
+        print("another run of this bench is under way: waiting for its end", flush=True)
+        fcntl.flock(lock, fcntl.LOCK_EX)
     return lock
 
 
 def main() -> int:
     """Returns 1 if any trial could not be run or any response was wrong."""
     options, console = parse(), Console(width=WIDTH)
-    lock = take_the_machine()
+    counts = options.callgrind or options.syscalls
+    lock = take_the_machine(waits=counts)
     nofile = raise_nofile()
     seconds = options.seconds or (3.0 if options.quick else 10.0)
     repeats = options.repeats or (1 if options.quick else 3)
     place = Place(compile_programs(), *cores(options, console), nofile, seconds)
     rivals = present(options, console)
     os.sched_setaffinity(0, {place.load_core})  # the driver itself keeps off the proxy's core
-    if options.callgrind:
-        return run_callgrind(place, rivals, console)
+    out = options.out or RESULTS / time.strftime("%Y%m%d-%H%M%S.json")
+    if counts:
+        valgrind = CALLGRIND_PLANE if options.plane else CALLGRIND
+        tool = valgrind if options.callgrind else STRACE
+        return count(place, tool, rivals, out, console)
     facts = machine.facts(nofile)
     console.print(f"{facts['cpu']}, {facts['cores']} cores, Linux {facts['kernel']}")
     if facts["load_before"] > 0.5:
@@ -168,10 +188,7 @@ def main() -> int:
         kept["scenarios"].append({"scenario": asdict(scenario), "rows": rows, "trials": trials})
         errors += [f"{scenario.name}, {r['contestant']}: failures" for r in rows if r["failures"]]
     kept["errors"] = errors
-    out = options.out or RESULTS / time.strftime("%Y%m%d-%H%M%S.json")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(kept, indent=1), encoding="utf-8")
-    console.print(f"written: {out}", highlight=False)
+    report.write(out, kept, console)
     lock.close()
     return 1 if errors else 0
 

@@ -1,4 +1,4 @@
-"""The command line: `zeroproxy -c FILE` runs; check, usage, key, sim, demo, version beside it.
+"""The command line: `zeroproxy -c FILE` runs; the other commands stand beside it.
 
 Exit status: 0 well, 1 could not start or something failed, 2 bad usage or configuration.
 Nothing heavy is imported before it is known to be needed.
@@ -21,6 +21,8 @@ examples:
   zeroproxy usage -c conf/prod.toml --by model,tenant --since 24h
                                       what was asked and counted
   zeroproxy key --name ci --rpm 60    a new API key, and the lines that let it in
+  zeroproxy bench -u http://127.0.0.1:8000 --compare http://127.0.0.1:8080
+                                      measure an endpoint, or two in turns
   zeroproxy sim --listen 127.0.0.1:8000
                                       a simulated inference server to try it on
   zeroproxy demo                      both, with a few requests sent through
@@ -54,6 +56,11 @@ def build_parser(argv: list[str]) -> argparse.ArgumentParser:
         from zeroproxy.usage import add_arguments as add_usage_arguments
 
         add_usage_arguments(usage)
+    bench = commands.add_parser("bench", help="load an endpoint, or two in turns, and measure it")
+    if "bench" in argv:
+        from zeroproxy.loadtest.options import add_arguments as add_bench_arguments
+
+        add_bench_arguments(bench)
     sim = commands.add_parser("sim", help="run a simulated inference server")
     if "sim" in argv:
         from zeroproxy.sim.command import add_arguments
@@ -113,6 +120,11 @@ def dispatch(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         from zeroproxy.new_key import run as make_key
 
         return make_key(args)
+
+    if args.command == "bench":
+        from zeroproxy.loadtest.command import run as run_bench
+
+        return run_bench(args)
     if args.command == "demo":
         from zeroproxy.demo import main as run_demo
 

@@ -1,8 +1,9 @@
 """Who is measured. A new peer is one row here and one template in bench/compare.
 
 A command is given as words with {placeholders}; a template is filled with the same names:
-listen, upstream, admin ("HOST:PORT"), folder (for its files, its own), conns (of the scenario),
-nofile (the descriptor limit), maxconn (conns that limit allows), config (the filled template).
+listen, upstream, admin ("HOST:PORT"), host, port, admin_port (parts of them), folder (its own, for
+its files), conns (of the scenario), nofile (the descriptor limit), maxconn (conns that limit
+allows), config (the filled template).
 """
 
 import functools
@@ -27,6 +28,30 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 )
 
 
+#: What pip calls the peers it has; bench/peers.py installs them.
+PEERS = {
+    "litellm": "litellm[proxy]",
+    "vllm-router": "vllm-router",
+    "smg": "smg",  # what sglang-router has become
+}
+
+
+def peer_folder(name: str) -> Path:
+    """The venv of a peer."""
+    return ROOT / "build" / "peers" / name
+
+
+def peer(name: str, program: str) -> str:
+    """A program of that venv."""
+    return str(peer_folder(name) / "bin" / program)
+
+
+def pip_version(name: str) -> tuple[str, ...]:
+    """The command that tells it."""
+    code = f"from importlib import metadata; print('{name}', metadata.version('{name}'))"
+    return (peer(name, "python"), "-c", code)
+
+
 @functools.cache
 def silent_socket() -> socket.socket:
     """A server that lets everybody in and never answers; it lives as long as the run."""
@@ -47,6 +72,7 @@ class Contestant:
     module: str = ""  # a Python module it needs
     version: tuple[str, ...] = ()
     settings: tuple[tuple[str, str], ...] = ()  # more words for the template
+    drops_headers: bool = False  # passes on only those it knows
 
     def missing(self) -> str:
         """Why it cannot run here; empty: it can."""
@@ -57,7 +83,10 @@ class Contestant:
                 found = False
             return "" if found else f"no Python module {self.module}"
         program = self.command[0] if self.command else ""
-        return "" if not program or shutil.which(program) else f"no program {program}"
+        if not program or shutil.which(program):
+            return ""
+        hint = " (make bench-peers)" if self.name in PEERS else ""
+        return f"no program {program}{hint}"
 
     def prepared(self, words: dict[str, str]) -> list[str]:
         """Write its configuration into its folder; returns the command that starts it."""
@@ -95,9 +124,17 @@ sinks = [
 ZEROPROXY_VERSION = "import zeroproxy; print(zeroproxy.__version__)"
 ZEROPROXY = (sys.executable, "-m", "zeroproxy", "-c", "{config}")
 
+LISTEN_UPSTREAM = ("--listen", "{listen}", "--upstream", "{upstream}")
+# The routers' flags have one ancestor. One worker: what a policy costs is not measured.
+ROUTER = (
+    *("--host", "{host}", "--port", "{port}", "--policy", "round_robin", "--log-level", "error"),
+    *("--prometheus-host", "{host}", "--prometheus-port", "{admin_port}"),
+    *("--request-timeout-secs", "3600"),
+)
+
 CONTESTANTS = (
     Contestant("direct"),
-    Contestant("floor", (str(BIN / "relay"), "--listen", "{listen}", "--upstream", "{upstream}")),
+    Contestant("floor", (str(BIN / "relay"), *LISTEN_UPSTREAM)),
     Contestant(
         "zeroproxy",
         ZEROPROXY,
@@ -118,7 +155,31 @@ CONTESTANTS = (
         template="haproxy.cfg.tmpl",
         version=("haproxy", "-v"),
     ),
-)
+    Contestant(
+        "aiohttp",
+        (sys.executable, str(COMPARE / "aiohttp_proxy.py"), *LISTEN_UPSTREAM),
+        version=(sys.executable, "-c", "import aiohttp; print('aiohttp', aiohttp.__version__)"),
+    ),
+    Contestant(
+        "vllm-router",
+        (peer("vllm-router", "vllm-router"), *ROUTER, "--worker-urls", "http://{upstream}"),
+        version=pip_version("vllm-router"),
+    ),
+    Contestant(
+        "smg",
+        (peer("smg", "smg"), "launch", *ROUTER, "--worker-urls", "http://{upstream}"),
+        version=pip_version("smg"),
+        drops_headers=True,
+    ),
+    Contestant(
+        "litellm",
+        (peer("litellm", "litellm"), "--config", "{config}", "--host", "{host}", "--port", "{port}",
+         "--num_workers", "1"),
+        template="litellm.yaml.tmpl",
+        version=pip_version("litellm"),
+        drops_headers=True,
+    ),
+)  # fmt: skip
 #: Not run by default: what the ledger costs, and what sinks that are down cost.
 BY_HAND = tuple(
     Contestant(

@@ -1,6 +1,8 @@
 """From trials to a table. Medians over the repeats; differences and ratios are taken inside each
 repeat first, pair by pair, because the machine drifts between repeats more than the proxies do."""
 
+import json
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -75,6 +77,7 @@ def summary(trials: Trials, contestant: str) -> dict[str, Any]:
         "pss_per_conn_kib": middle([t["pss_per_conn_kib"] for t in mine]),
         "anonymous_per_conn_kib": middle([t["anonymous_per_conn_kib"] for t in mine]),
         "descriptors": middle([t["descriptors"] for t in mine]),
+        "success_rate": success_rate(mine),
         "failures": sum(t["load"]["failures"] for t in mine),
         "failures_by_kind": kinds(mine),
         "flags": sorted({flag for t in mine for flag in t["flags"]}),
@@ -85,6 +88,13 @@ def summary(trials: Trials, contestant: str) -> dict[str, Any]:
             row[f"{key}_us"] = middle([t["load"][histogram][quantile] for t in mine])
             row[f"{key}_added_us"] = added(trials, contestant, histogram, quantile)
     return row
+
+
+def success_rate(trials: Trials) -> float | None:
+    """Of all exchanges that ended in the windows."""
+    good = sum(t["load"]["requests"] for t in trials)
+    ended = good + sum(t["load"]["failures"] for t in trials)
+    return good / ended if ended else None
 
 
 def kinds(trials: Trials) -> dict[str, int]:
@@ -120,7 +130,8 @@ def table(scenario: Scenario, rows: list[dict[str, Any]]) -> Table:
     heads = [f"{scenario.unit}s/s", f"µs CPU\n/{scenario.unit}", "range", "× floor", "core %"]
     heads.append(f"sleeps\n/{scenario.unit}")
     heads += [head for head, _ in latency]
-    heads += ["PSS idle\nMiB", "PSS full\nMiB", "PSS/conn\nKiB", "own/conn\nKiB", "fds", "failures"]
+    heads += ["PSS idle\nMiB", "PSS full\nMiB", "PSS/conn\nKiB", "own/conn\nKiB", "fds"]
+    heads += ["ok %", "failures"]
     for head in heads:
         out.add_column(head, justify="right")
     for row in rows:
@@ -144,7 +155,9 @@ def cells(row: dict[str, Any], latency: list[tuple[str, str]]) -> list[str]:
     memory = ("pss_idle_mib", "pss_full_mib", "pss_per_conn_kib", "anonymous_per_conn_kib")
     found += [shown(row[key]) if proxied else "–" for key in memory]
     failures = ", ".join(f"{count} {kind}" for kind, count in row["failures_by_kind"].items())
-    found += [shown(row["descriptors"], 0) if proxied else "–", failures or "0"]
+    rate = row["success_rate"]
+    found += [shown(row["descriptors"], 0) if proxied else "–"]
+    found += [shown(100 * rate, 2) if rate is not None else "–", failures or "0"]
     return found
 
 
@@ -159,3 +172,10 @@ def show(console: Console, scenario: Scenario, rows: list[dict[str, Any]]) -> No
         keys = [key.replace("_added", "") for _, key in latency_columns(scenario)]
         said = ", ".join(f"{key.removesuffix('_us')} {shown(direct[key], 0)} µs" for key in keys)
         console.print(f"  direct itself: {said}", highlight=False)
+
+
+def write(path: Path, found: dict[str, Any], console: Console) -> None:
+    """The JSON file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    console.print(f"written: {path}", highlight=False)

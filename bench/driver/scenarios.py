@@ -19,6 +19,7 @@ class Scenario:
     step_ms: int = 20
     spread: int = 1  # sub-steps that the exchanges are dealt out over; 1: one burst per step
     events: int = 200  # of one exchange
+    leave: int = 0  # callers hang up after so many events; 0: never
     body: int = 0  # bytes of a request body, at least
     rate: int = 0  # requests per second; 0: closed loop
     warmup: float = 5.0
@@ -29,12 +30,12 @@ class Scenario:
     @property
     def paced(self) -> bool:
         """Whether every contestant is offered the same load per second."""
-        return self.mode in ("streams", "idle") or self.rate > 0
+        return (self.mode in ("streams", "idle") or self.rate > 0) and not self.leave
 
     @property
     def nominal(self) -> float:
         """Units per second when nobody is too slow; 0: not set."""
-        if self.mode == "streams":
+        if self.mode == "streams" and not self.leave:
             return self.conns * 1000 / self.step_ms
         return float(self.rate)
 
@@ -65,3 +66,24 @@ BY_HAND = (
     "connects-tls",
 )
 DEFAULT = tuple(s.name for s in SCENARIOS if s.name not in BY_HAND)
+
+# Run by name, or by that of their group.
+SATURATION = tuple(
+    Scenario(f"saturation-{conns}", "streams", conns, warmup=4.5)
+    for conns in (128, 256, 512, 768, 1024, 1280, 1536, 2048)
+)
+# 10,000 events/s whatever the number of exchanges, so that only that number grows.
+GROWTH = tuple(
+    Scenario(f"growth-{conns}", "streams", conns, step_ms=conns // 10, events=4000 // (conns // 10),
+             warmup=6, ramp=2)
+    for conns in (250, 500, 1000, 2000, 4000, 8000)
+)  # fmt: skip
+SCENES = (
+    # What broke the proxies this project began with: 512 callers that come at the same instant.
+    Scenario("seed-512", "streams", 512, warmup=0, ramp=0),
+    Scenario("aborts", "streams", 64, unit="request", leave=3, warmup=2, ramp=0.2),
+)
+GROUPS = {"saturation": SATURATION, "growth": GROWTH}
+DEFAULT += tuple(scenario.name for scenario in SCENES)
+SCENARIOS += SCENES + SATURATION + GROWTH
+BY_NAME |= {scenario.name: scenario for scenario in SCENARIOS}

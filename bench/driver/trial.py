@@ -20,7 +20,7 @@ from driver.contestants import Contestant
 from driver.scenarios import Scenario
 from driver.secure import tls_words
 
-READY_PATIENCE = 20.0
+READY_PATIENCE = 90.0  # LiteLLM imports for long
 DISTURBED = 0.02  # share of the window; alone on its core a contestant never waits
 
 
@@ -42,6 +42,7 @@ class Started:
     backend: subprocess.Popen[bytes]
     proxy: subprocess.Popen[bytes] | None
     target: str
+    is_even: bool = False  # exchanges cannot be told apart by a header
 
     def proxy_tree(self) -> list[int]:
         """The pids of the contestant; none for direct."""
@@ -64,6 +65,7 @@ def started(
         upstream = processes.free_address()
         command = [str(place.programs["backend"]), "--listen", upstream]
         command += ["--step-ms", str(scenario.step_ms), "--spread", str(scenario.spread)]
+        command += ["--events", str(scenario.events)]
         backend = processes.start(command, place.load_core, log, pipes=True)
         undo.callback(processes.end, backend)
         processes.await_listener(upstream, backend, patience)
@@ -80,14 +82,19 @@ def started(
             log.seek(0)
             said = log.read()[-2000:].decode(errors="replace")
             raise RuntimeError(f"{contestant.name}: {error}\n{said}") from error
-        yield Started(backend, proxy, words["listen"])
+        yield Started(backend, proxy, words["listen"], contestant.drops_headers)
 
 
 def proxy_words(place: Place, scenario: Scenario, folder: Path, upstream: str) -> dict[str, str]:
     """What commands and templates may name (contestants.py)."""
+    listen, admin = processes.free_address(), processes.free_address()
+    host, _, port = listen.rpartition(":")
     return {
-        "listen": processes.free_address(),
-        "admin": processes.free_address(),
+        "listen": listen,
+        "host": host,
+        "port": port,
+        "admin": admin,
+        "admin_port": admin.rpartition(":")[2],
         "upstream": upstream,
         "folder": str(folder),
         "conns": str(scenario.conns),
@@ -97,13 +104,15 @@ def proxy_words(place: Place, scenario: Scenario, folder: Path, upstream: str) -
     }
 
 
-def generator_command(place: Place, scenario: Scenario, target: str) -> list[str]:
+def generator_command(place: Place, scenario: Scenario, run: Started) -> list[str]:
     """The load, as the generator is told of it."""
     options = {
-        "target": target,
+        "target": run.target,
+        "even": int(run.is_even),
         "mode": scenario.mode,
         "conns": scenario.conns,
         "events": scenario.events,
+        "leave": scenario.leave,
         "body": scenario.body,
         "rate": scenario.rate,
         "seconds": place.seconds,
@@ -126,7 +135,7 @@ def run_load(place: Place, scenario: Scenario, run: Started, log: Path) -> dict[
     """Generate the load, look at the proxy meanwhile; returns the generator's report and ours."""
     pids = run.proxy_tree()
     found: dict[str, Any] = {"idle_memory": processes.memory(pids)}
-    command = generator_command(place, scenario, run.target)
+    command = generator_command(place, scenario, run)
     watched = ",".join(str(pid) for pid in [*pids, run.backend.pid])
     command += ["--hold", "1", "--cpu-of", watched]
     with log.open("wb") as stderr:
@@ -218,7 +227,7 @@ def flags(
         found.append(f"{result['backend']['late_steps']} late steps")
     if load["warmup_failures"]:
         found.append(f"{load['warmup_failures']} failures in warm-up")
-    if load["not_answered"]:
+    if load["not_answered"] and scenario.warmup:
         found.append(f"{load['not_answered']} conns never answered in warm-up")
     if not same_tree:
         found.append("processes came or went: CPU incomplete")

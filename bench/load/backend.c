@@ -150,7 +150,8 @@ static int answer(struct conn *conn)
         return say(conn, sse_head()) && say_event(conn);
     }
     int closes = request->closes;
-    struct text text = json_answer(request->received, closes);
+    struct text text =
+        request->on_models ? models_answer(closes) : json_answer(request->received, closes);
     request_begin(request);
     return say(conn, text) && !closes;
 }

@@ -63,7 +63,8 @@ static void make_body(void)
 static uint32_t events_of(const struct conn *conn)
 {
     uint64_t place = (uint64_t)(conn - conns) + 1;
-    uint64_t events = conn->staggered ? options.events : options.events * place / options.conns;
+    uint64_t part = options.events * place / options.conns;
+    uint64_t events = conn->staggered || options.even ? options.events : part;
     return events ? (uint32_t)events : 1;
 }
 
@@ -228,6 +229,14 @@ static void complete(struct conn *conn)
     }
 }
 
+/* What the caller did not wait for is no failure: it counts as a request. */
+static void leave(struct conn *conn)
+{
+    live.requests++;
+    conn->staggered = 1;
+    go_down(conn, 0);
+}
+
 static void receive(struct conn *conn)
 {
     ssize_t got = wire_recv(conn->fd, conn->tls, block, BLOCK);
@@ -248,6 +257,8 @@ static void receive(struct conn *conn)
         fail(conn, (enum failure)conn->response.failure);
     else if (verdict == RESPONSE_COMPLETE)
         complete(conn);
+    else if (options.leave && conn->response.events >= options.leave)
+        leave(conn);
 }
 
 static void on_ready(struct conn *conn, uint32_t ready)

@@ -20,6 +20,8 @@ struct options {
     enum mode mode;
     uint32_t conns, events;
     double seconds, warmup, ramp, stall;
+    int even;            /* first exchanges are as long as all others */
+    uint32_t leave;      /* hang up after so many events of an exchange; 0: never */
     uint64_t rate;       /* requests per second over all conns; 0: as fast as answers come */
     uint64_t lives;      /* exchanges per conn, then the end; 0: run for `seconds` */
     size_t body;         /* bytes of the request body, at least */

@@ -16,6 +16,8 @@ static const char USAGE[] =
     "  [--lives N] [--usage 1] [--hold 1] [--stall 5] [--cpu-of PID,PID]\n"
     "  [--tls 1]\n"
     "Prints `open` and `closed` at the ends of the window, then the report as one line of JSON.\n"
+    "--even 1: no shorter first exchanges, for proxies that do not pass x-events on.\n"
+    "--leave N: callers hang up after N events of an exchange and come back on a new conn.\n"
     "--hold 1: the load goes on after the window until standard input ends.\n"
     "--lives N: no window; N exchanges per conn, at most --seconds.";
 
@@ -65,6 +67,10 @@ static int take_option(const char *name, char *value)
         options.stall = seconds_option(value);
     else if (!strcmp(name, "--events"))
         options.events = (uint32_t)number_option(value);
+    else if (!strcmp(name, "--even"))
+        options.even = (int)number_option(value);
+    else if (!strcmp(name, "--leave"))
+        options.leave = (uint32_t)number_option(value);
     else if (!strcmp(name, "--body"))
         options.body = (size_t)number_option(value);
     else if (!strcmp(name, "--rate"))

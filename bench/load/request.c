@@ -35,10 +35,12 @@ static enum request_verdict read_head(struct request *r)
     if (!path || memcmp(line_end - 8, "HTTP/1.", 7) != 0)
         return REQUEST_BAD;
     const char *mark = strstr(path, "/stream");
+    const char *models = strstr(path, "/v1/models");
     const char *length = field(r->hold, "content-length"), *events = field(r->hold, "x-events");
     const char *coding = field(r->hold, "transfer-encoding");
     const char *closes = field(r->hold, "connection");
     r->on_path = mark && mark < line_end;
+    r->on_models = models && models < line_end;
     r->closes = line_end[-1] == '0' || (closes && strncasecmp(closes, "close", 5) == 0);
     r->expects = field(r->hold, "expect") != NULL;
     r->events = events ? (uint32_t)strtoul(events, NULL, 10) : 0;

@@ -17,6 +17,7 @@ struct matcher { /* finds one JSON member, blanks after its colon allowed, in an
 
 struct request {
     uint8_t part, chunked, closes, expects, on_path;
+    uint8_t on_models;           /* asks for the list of models */
     uint8_t in_trailer;          /* the trailer line in the making has bytes */
     struct matcher stream, usage;
     uint32_t events;             /* x-events: how many the caller wants; 0: not said */

@@ -82,6 +82,24 @@ struct text sse_tail(uint32_t events, int usage)
     return (struct text){tail, len};
 }
 
+static struct text whole_answer(const char *payload, int body, int closes)
+{
+    int len = snprintf(answer, sizeof answer,
+                       "HTTP/1.1 200 OK\r\ndate: Fri, 21 Nov 2025 00:00:00 GMT\r\n"
+                       "server: uvicorn\r\ncontent-length: %d\r\n"
+                       "content-type: application/json\r\n%s\r\n%s",
+                       body, closes ? "connection: close\r\n" : "", payload);
+    return (struct text){answer, (size_t)len};
+}
+
+struct text models_answer(int closes)
+{
+    static const char payload[] =
+        "{\"object\":\"list\",\"data\":[{\"id\":\"bench/model-8b-instruct\",\"object\":\"model\","
+        "\"created\":1760000000,\"owned_by\":\"bench\",\"max_model_len\":32768}]}";
+    return whole_answer(payload, (int)sizeof payload - 1, closes);
+}
+
 struct text json_answer(uint64_t received, int closes)
 {
     char payload[1200];
@@ -94,10 +112,5 @@ struct text json_answer(uint64_t received, int closes)
         "\"usage\":{\"prompt_tokens\":128,\"total_tokens\":160,\"completion_tokens\":32},"
         "\"received\":%llu}",
         "chat.completion", (unsigned long long)received);
-    int len = snprintf(answer, sizeof answer,
-                       "HTTP/1.1 200 OK\r\ndate: Fri, 21 Nov 2025 00:00:00 GMT\r\n"
-                       "server: uvicorn\r\ncontent-length: %d\r\n"
-                       "content-type: application/json\r\n%s\r\n%s",
-                       body, closes ? "connection: close\r\n" : "", payload);
-    return (struct text){answer, (size_t)len};
+    return whole_answer(payload, body, closes);
 }

@@ -17,5 +17,6 @@ struct text sse_head(void);
 struct text sse_event(uint32_t sequence, int last, uint64_t stamp_ns); /* valid until the next */
 struct text sse_tail(uint32_t events, int usage); /* usage event if asked, [DONE], last chunk */
 struct text json_answer(uint64_t received, int closes);
+struct text models_answer(int closes); /* routers ask for it before they send anybody */
 
 #endif

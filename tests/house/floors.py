@@ -42,7 +42,7 @@ PYTHON = [
     ),
     (
         6,
-        "server", "embed", "check", "usage", "new_key",
+        "server", "embed", "check", "usage", "new_key", "loadtest",
     ),
     (
         7,

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,38 @@ def test_json_answers_are_whole_direct_and_through_the_floor(
     assert report["failures_by_kind"] == {}
     assert report["requests"] > 0
     assert report["bytes_out"] >= int(str(options.get("body", 0)))
+
+
+def test_callers_that_hang_up_are_no_failures_and_come_back(
+    target: str, load: Callable[..., Any]
+) -> None:
+    report = load(target, events=1000, leave=3)
+    assert report["failures_by_kind"] == {}
+    assert report["requests"] > 0
+    assert report["conns_made"] > 0
+    assert report["answer_us"]["count"] == 0
+
+
+def test_even_exchanges_are_all_as_long_as_each_other(
+    target: str, load: Callable[..., Any]
+) -> None:
+    report = load(target, events=16, conns=4, lives=3, seconds=30, stall=30, even=1)
+    assert (report["failures"], report["requests"], report["events"]) == (0, 12, 12 * 16)
+
+
+def test_the_list_of_models_is_one(backend: str) -> None:
+    path = backend.removeprefix("unix:")
+    for _ in range(1000):
+        with socket.socket(socket.AF_UNIX) as conn:
+            try:
+                conn.connect(path)
+            except OSError:
+                time.sleep(0.02)
+                continue
+            conn.sendall(b"GET /v1/models HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            said = b"".join(iter(lambda: conn.recv(65536), b""))
+            break
+    assert json.loads(said.partition(b"\r\n\r\n")[2])["data"][0]["object"] == "model"
 
 
 def test_idle_conns_stay_open_and_silent(target: str, load: Callable[..., Any]) -> None:

@@ -44,12 +44,22 @@ def config(tmp_path):
 def test_help_names_every_command_and_the_signals():
     done = run_cli("--help")
     assert done.returncode == 0
-    for word in ("run", "check", "usage", "sim", "demo", "version", "examples:", "SIGTERM"):
+    for word in (
+        "run",
+        "check",
+        "usage",
+        "bench",
+        "sim",
+        "demo",
+        "version",
+        "examples:",
+        "SIGTERM",
+    ):
         assert word in done.stdout
 
 
 def test_every_command_has_help():
-    for command in ("run", "check", "usage", "sim", "demo", "version"):
+    for command in ("run", "check", "usage", "bench", "sim", "demo", "version"):
         done = run_cli(command, "--help")
         assert (done.returncode, done.stderr) == (0, "")
     assert "--listen" in run_cli("sim", "--help").stdout

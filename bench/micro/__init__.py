@@ -1,0 +1,1 @@
+"""What one head, one KB, one record costs: `make bench-micro`. Not part of the tests."""
