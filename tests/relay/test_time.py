@@ -15,7 +15,7 @@ def script():
 
 
 def test_a_head_that_never_ends_is_408():
-    with play(limits={"header_timeout": 0.05}) as script:
+    with play(limits={"header_timeout": 0.25}) as script:
         d = script.downstream()
         d.send(b"GET / HT")
         script.wait()
@@ -25,7 +25,7 @@ def test_a_head_that_never_ends_is_408():
 
 
 def test_an_idle_conn_is_closed_without_a_word():
-    with play(limits={"idle_timeout": 0.05}) as script:
+    with play(limits={"idle_timeout": 0.25}) as script:
         d = script.downstream()
         script.wait()
         assert d.receive() == b""
@@ -34,7 +34,7 @@ def test_an_idle_conn_is_closed_without_a_word():
 
 
 def test_a_body_that_stops_is_408():
-    with play(limits={"body_timeout": 0.05}) as script:
+    with play(limits={"body_timeout": 0.25}) as script:
         d = script.downstream()
         d.send(post(body=b"12345")[:-2])
         u = script.upstream()
@@ -47,7 +47,7 @@ def test_a_body_that_stops_is_408():
 
 
 def test_no_first_byte_in_time_is_504():
-    with play(first_byte=0.05) as script:
+    with play(first_byte=0.25) as script:
         d = script.downstream()
         d.send(post())
         u = script.upstream()
@@ -59,7 +59,7 @@ def test_no_first_byte_in_time_is_504():
 
 
 def test_silence_in_mid_response_is_a_cut():
-    with play(stream_idle=0.05) as script:
+    with play(stream_idle=0.25) as script:
         d = script.downstream()
         d.send(post())
         u = script.upstream()

@@ -89,7 +89,7 @@ def test_backpressure_holds_in_a_tunnel(script):
 
 
 def test_an_idle_tunnel_is_closed():
-    with play(limits={"tunnel_idle_timeout": 0.05}) as script:
+    with play(limits={"tunnel_idle_timeout": 0.25}) as script:
         d, u = open_tunnel(script)
         script.wait()
         assert d.is_closed()
