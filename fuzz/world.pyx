@@ -10,6 +10,7 @@ from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memset
 
 from fuzz.pieces cimport demand
+from zeroproxy._fast.balance_types cimport KEY_OF_PROMPT, KEY_OF_USER
 
 from collections import Counter
 from types import SimpleNamespace
@@ -80,6 +81,7 @@ BREAKER = {
     "failures": 3, "error_rate": 0.0, "min_requests": 20, "half_open_probes": 1,
     "count_busy": False, "window": 10.0, "open_for": 1.0, "slow_start": 0.0,
 }
+KEY = {"on": [(KEY_OF_USER, b""), (KEY_OF_PROMPT, b"")], "prefix_bytes": 16, "load_bound": 1.25}
 ZERO = ("relays", "upstream_conns", "permits", "block_bytes", "watches", "timers", "bugs")
 
 cdef World world
@@ -87,15 +89,25 @@ memset(&world, 0, sizeof(world))
 
 
 cdef make_engine(uint8_t a, uint8_t b):
-    """Not before the clock stands."""
+    """Not before the clock stands. Several endpoints are one and the same to the script."""
     limits = {"max_connections": 1 if a & 1 else 0, "prewarm": 2 if a & 2 else 0}
-    words = {"max_inflight": 1 if a & 4 else 0}
+    words = {"max_inflight": 1 if a & 4 else 0, "balance": (b >> 2) % 5}
     if a & 8:
         words["breaker"] = BREAKER
+    if a & 16:
+        words |= {"hedge_after": 0.5, "hedge_budget": 1.0}
+    if a & 32:
+        words["ttft_target"] = 0.1
+    if b & 128:
+        words["key"] = KEY
     engine = Engine(limits=LIMITS, ring_slots=128)
-    spec = ("http://up", world.up_name[:world.up_size], b"up.test", 1, {**POOL, **limits})
-    engine.add_upstream("up", [spec], **{**UPSTREAM, **words})
-    engine.set_endpoint(0, wish=b & 3)
+    specs = [
+        (f"http://up{k}", world.up_name[:world.up_size], b"up.test", 1 + k, {**POOL, **limits})
+        for k in range(1 + (a >> 6 & 1))
+    ]
+    engine.add_upstream("up", specs, **{**UPSTREAM, **words})
+    for k, _ in enumerate(specs):
+        engine.set_endpoint(k, wish=b & 3)
     engine.listen(world.down_fd, True)
     return engine
 

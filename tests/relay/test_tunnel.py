@@ -66,14 +66,28 @@ def test_early_bytes_are_held_until_the_101(script):
 
 def test_without_a_101_what_follows_is_http_again(script):
     d = script.downstream()
-    d.send(ASK + get(b"/next"))
+    d.send(ASK)
     u = script.upstream()
     u.receive()
     u.send(ok(b"no upgrade"))
     assert d.receive().endswith(b"no upgrade")
+    d.send(get(b"/next"))
     assert u.receive().startswith(b"GET /next HTTP/1.1\r\n")
     u.send(ok())
     d.receive()
+
+
+def test_what_was_sent_ahead_of_a_declined_upgrade_is_never_looked_at(script):
+    d = script.downstream()
+    d.send(ASK + get(b"/next"))
+    u = script.upstream()
+    u.receive()
+    u.send(ok(b"no upgrade"))
+    found = d.receive()
+    assert found.endswith(b"no upgrade")
+    assert b"Connection: close\r\n" in found
+    assert d.is_closed()
+    assert b"/next" not in u.receive()
 
 
 def test_backpressure_holds_in_a_tunnel(script):
