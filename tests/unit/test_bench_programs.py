@@ -1,5 +1,6 @@
 """The programs of the bench do what its figures rest on: they serve, relay and check every byte."""
 
+import contextlib
 import json
 import shutil
 import socket
@@ -45,11 +46,22 @@ def start() -> Iterator[Start]:
         process.communicate()
 
 
+def await_listener(address: str) -> None:
+    """The relay ends a conn whose backend is not there yet; the generator calls that a failure."""
+    for _ in range(1000):
+        with socket.socket(socket.AF_UNIX) as conn, contextlib.suppress(OSError):
+            conn.connect(address.removeprefix("unix:"))
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"nobody listens at {address}")
+
+
 @pytest.fixture
 def backend(programs: Path, start: Start, tmp_path: Path) -> str:
     """Its address. A unix socket needs no free port; the generator retries until it is there."""
     address = f"unix:{tmp_path}/backend"
     start(programs / "backend", "--listen", address, "--step-ms", STEP_MS)
+    await_listener(address)
     return address
 
 
