@@ -22,9 +22,6 @@ from zeroproxy.errors import ConfigError
 from zeroproxy.presets import PRESETS, fill_in
 from zeroproxy.toml_lines import Lines
 
-#: Keys of the contract whose feature is not in this version: what they would be, and the value
-#: that asks for nothing and is therefore accepted (None: any value asks for something).
-NOT_YET: dict[str, tuple[str, Any]] = {}
 BALANCES: tuple[str, ...] = get_args(get_type_hints(Upstream)["balance"])
 Kind = TypeVar("Kind", bound=msgspec.Struct)
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -82,9 +79,7 @@ class Reader:
         return VARIABLE.sub(replace, value)
 
     def check_keys(self, value: Any, kind: Any, path: tuple[str | int, ...]) -> Any:
-        """Unknown keys, found before types are looked at, so that a typo is called a typo.
-
-        Returns `value` without the keys of NOT_YET that ask for nothing."""
+        """Unknown keys, found before types are looked at, so that a typo is called a typo."""
         structs = structs_in(kind)
         if isinstance(value, list) and structs:
             one = structs[0] if len(structs) == 1 else functools.reduce(operator.or_, structs)
@@ -110,27 +105,11 @@ class Reader:
     def check_table(
         self, table: dict[str, Any], hints: dict[str, Any], path: tuple[str | int, ...]
     ) -> dict[str, Any]:
-        """One table against the keys it may have: `hints`, and those of NOT_YET."""
-        prefix = "".join(f"{part}." for part in path if not isinstance(part, int))
-        later = keys_below(prefix)
-        kept = {}
-        for key, value in table.items():
-            here = (*path, key)
-            if key in hints:
-                kept[key] = self.check_keys(value, hints[key], here)
-            elif prefix + key in NOT_YET:
-                self.check_not_yet(value, prefix + key, here)
-            elif key in later and isinstance(value, dict):
-                self.check_table(value, {}, here)
-            else:
-                raise self.error(f"unknown key{nearest(key, [*hints, *later])}", here)
-        return kept
-
-    def check_not_yet(self, value: Any, plain: str, path: tuple[str | int, ...]) -> None:
-        what, neutral = NOT_YET[plain]
-        # By type as well: False is not 0 here.
-        if neutral is None or type(value) is not type(neutral) or value != neutral:
-            raise self.error(f"{what} are not supported by this version", path)
+        """One table against the keys it may have."""
+        for key in table:
+            if key not in hints:
+                raise self.error(f"unknown key{nearest(key, list(hints))}", (*path, key))
+        return {key: self.check_keys(table[key], hints[key], (*path, key)) for key in table}
 
     def convert(self, raw: dict[str, Any], kind: type[Kind]) -> Kind:
         try:
@@ -183,12 +162,6 @@ def dig(value: Any, path: tuple[str | int, ...]) -> Any:
     for part in path:
         value = value[part]
     return value
-
-
-def keys_below(prefix: str) -> list[str]:
-    """The next part of every key of NOT_YET that begins with `prefix`."""
-    below = [k.removeprefix(prefix) for k in NOT_YET if k.startswith(prefix)]
-    return list(dict.fromkeys(name.partition(".")[0] for name in below))
 
 
 def nearest(key: str, known: list[str]) -> str:

@@ -46,7 +46,7 @@ cdef bint is_full(const Endpoint *e) noexcept nogil:
     """At its limit, or at its cap with every conn busy."""
     if e.limit.now != 0 and e.inflight >= e.limit.now:
         return 1
-    return e.pool.max_connections != 0 and e.n_idle == 0 and e.n_conns >= e.pool.max_connections
+    return e.pool.max_connections != 0 and e.idle.n == 0 and e.n_conns >= e.pool.max_connections
 
 
 cdef inline bint is_in_rotation(const Endpoint *e, uint64_t now) noexcept nogil:

@@ -21,7 +21,7 @@ from zeroproxy._fast.keepalive cimport (
     keepalive_lower,
     keepalive_raise,
 )
-from zeroproxy._fast.plane cimport Conn, Endpoint, Plane, Upstream
+from zeroproxy._fast.plane cimport Conn, Conns, Endpoint, Plane, Upstream
 from zeroproxy._fast.pool_types cimport CLOSED_AGE, CLOSED_IDLE, CLOSED_PEER, CLOSED_SURPLUS
 from zeroproxy._fast.sock cimport (
     AF_UNIX,
@@ -66,17 +66,28 @@ cdef Conn *take_conn(Plane *p, Endpoint *e) noexcept nogil:
     return c
 
 
-cdef void unlink_idle(Endpoint *e, Conn *c) noexcept nogil:
+cdef void conns_push(Conns *l, Conn *c) noexcept nogil:
+    c.prev = NULL
+    c.next = l.head
+    if l.head != NULL:
+        l.head.prev = c
+    else:
+        l.tail = c
+    l.head = c
+    l.n += 1
+
+
+cdef void conns_remove(Conns *l, Conn *c) noexcept nogil:
     if c.prev != NULL:
         c.prev.next = c.next
     else:
-        e.idle_head = c.next
+        l.head = c.next
     if c.next != NULL:
         c.next.prev = c.prev
     else:
-        e.idle_tail = c.prev
+        l.tail = c.prev
     c.prev = c.next = NULL
-    e.n_idle -= 1
+    l.n -= 1
 
 
 cdef void endpoint_discard(Plane *p, Conn *c) noexcept nogil:
@@ -111,7 +122,7 @@ cdef void endpoint_forget(Endpoint *e) noexcept nogil:
 
 cdef void endpoint_want_warm(Plane *p, Endpoint *e) noexcept nogil:
     """The pool may lack a warm conn: looked at with the next tick, outside of the exchange."""
-    if e.n_idle + e.n_opening < e.pool.warm and e.warm_wait_ns == 0:
+    if e.idle.n + e.opening.n < e.pool.warm and e.warm_wait_ns == 0:
         timer_no_later(&p.wheel, &e.warm_timer, p.now_ns + 1)
 
 
@@ -138,9 +149,9 @@ cdef Conn *endpoint_take_idle(Plane *p, Endpoint *e) noexcept nogil:
     cdef uint64_t limit = keepalive_limit(e)
     cdef Conn *c
     e.used_ns = p.now_ns
-    while e.idle_head != NULL:
-        c = e.idle_head
-        unlink_idle(e, c)
+    while e.idle.head != NULL:
+        c = e.idle.head
+        conns_remove(&e.idle, c)
         if not is_quiet(p, c):
             endpoint_lose_idle(p, c)
         elif limit and p.now_ns - c.since_ns >= limit:
@@ -156,7 +167,7 @@ cdef Conn *endpoint_take_idle(Plane *p, Endpoint *e) noexcept nogil:
 
 
 cdef bint has_place(const Plane *p, const Endpoint *e) noexcept nogil:
-    if not e.up or e.draining or p.draining or e.n_idle >= e.pool.max_idle:
+    if not e.up or e.draining or p.draining or e.idle.n >= e.pool.max_idle:
         return 0
     # One more than the descriptors allow, or than a reload has left.
     return (
@@ -180,14 +191,7 @@ cdef void endpoint_put_idle(Plane *p, Conn *c) noexcept nogil:
     invariant(c.inbuf.cap == 0 and c.outbuf.cap == 0)
     keepalive_raise(e, p.now_ns)
     c.since_ns = p.now_ns
-    c.prev = NULL
-    c.next = e.idle_head
-    if e.idle_head != NULL:
-        e.idle_head.prev = c
-    else:
-        e.idle_tail = c
-    e.idle_head = c
-    e.n_idle += 1
+    conns_push(&e.idle, c)
     limit = keepalive_limit(e)
     if limit:
         timer_no_later(&p.wheel, &c.timer, c.since_ns + limit)
@@ -234,15 +238,15 @@ cdef Conn *endpoint_connect(Plane *p, Endpoint *e) noexcept nogil:
 
 cdef void endpoint_drop_idle(Plane *p, Endpoint *e) noexcept nogil:
     cdef Conn *c
-    while e.idle_head != NULL:
-        c = e.idle_head
-        unlink_idle(e, c)
+    while e.idle.head != NULL:
+        c = e.idle.head
+        conns_remove(&e.idle, c)
         endpoint_retire(p, c, CLOSED_SURPLUS)
 
 
 cdef void endpoint_drop_oldest(Plane *p, Endpoint *e) noexcept nogil:
     """Make room for a new conn where there is an idle one."""
-    cdef Conn *c = e.idle_tail
+    cdef Conn *c = e.idle.tail
     if c != NULL:
-        unlink_idle(e, c)
+        conns_remove(&e.idle, c)
         endpoint_retire(p, c, CLOSED_SURPLUS)

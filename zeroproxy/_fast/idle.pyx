@@ -13,6 +13,8 @@ from libc.stdint cimport uint32_t, uint64_t
 from zeroproxy._fast.clock cimport NS_PER_MS, NS_PER_S
 from zeroproxy._fast.conn cimport CONNECT_MORE, conn_finish_connect, conn_hear
 from zeroproxy._fast.endpoint cimport (
+    conns_push,
+    conns_remove,
     endpoint_connect,
     endpoint_discard,
     endpoint_forget,
@@ -21,7 +23,6 @@ from zeroproxy._fast.endpoint cimport (
     endpoint_put_idle,
     endpoint_retire,
     endpoint_want_warm,
-    unlink_idle,
 )
 from zeroproxy._fast.keepalive cimport keepalive_limit
 from zeroproxy._fast.plane cimport Conn, Endpoint, Plane
@@ -41,26 +42,6 @@ cdef bint is_wanted(const Plane *p, const Endpoint *e) noexcept nogil:
     return e.pool.warm_idle_ns == 0 or p.now_ns - e.used_ns < e.pool.warm_idle_ns
 
 
-cdef void join_opening(Endpoint *e, Conn *c) noexcept nogil:
-    c.prev = NULL
-    c.next = e.opening
-    if c.next != NULL:
-        c.next.prev = c
-    e.opening = c
-    e.n_opening += 1
-
-
-cdef void leave_opening(Endpoint *e, Conn *c) noexcept nogil:
-    if c.prev != NULL:
-        c.prev.next = c.next
-    else:
-        e.opening = c.next
-    if c.next != NULL:
-        c.next.prev = c.prev
-    c.prev = c.next = NULL
-    e.n_opening -= 1
-
-
 cdef void back_off(Plane *p, Endpoint *e) noexcept nogil:
     """A conn could not be opened, or did not live. While the wait runs this changes nothing."""
     if e.warm_wait_ns == 0 and is_wanted(p, e):
@@ -73,17 +54,17 @@ cdef void fill(Plane *p, Endpoint *e) noexcept nogil:
     cdef uint32_t most = e.pool.warm if e.pool.warm < e.pool.max_idle else e.pool.max_idle
     cdef uint64_t patience = e.upstream.connect_ns if e.upstream.connect_ns else CONNECT_NS
     cdef Conn *c
-    while e.n_idle + e.n_opening < most and endpoint_has_room(p, e):
+    while e.idle.n + e.opening.n < most and endpoint_has_room(p, e):
         c = endpoint_connect(p, e)
         if c == NULL:
             endpoint_forget(e)
             back_off(p, e)
             break
-        join_opening(e, c)
+        conns_push(&e.opening, c)
         timer_no_later(&p.wheel, &c.timer, p.now_ns + patience)
         if e.warm_wait_ns:
             break
-    if e.n_opening == 0:
+    if e.opening.n == 0:
         e.is_warm = 1
 
 
@@ -98,7 +79,7 @@ cdef void fill_due(void *plane, void *owner) noexcept nogil:
         if e.warm_wait_ns > LAST_WAIT_NS:
             e.warm_wait_ns = LAST_WAIT_NS
         # What was opened at the last try has lived through the wait: the doubt is over.
-        if e.n_idle:
+        if e.idle.n:
             e.warm_wait_ns = 0
         else:
             timer_arm(&p.wheel, &e.warm_timer, p.now_ns + e.warm_wait_ns)
@@ -124,9 +105,9 @@ cdef void idle_stop(Plane *p, Endpoint *e) noexcept nogil:
     cdef Conn *c
     timer_disarm(&p.wheel, &e.warm_timer)
     e.warm_wait_ns = 0
-    while e.opening != NULL:
-        c = e.opening
-        leave_opening(e, c)
+    while e.opening.head != NULL:
+        c = e.opening.head
+        conns_remove(&e.opening, c)
         endpoint_retire(p, c, CLOSED_SURPLUS)
 
 
@@ -135,7 +116,7 @@ cdef void idle_stop(Plane *p, Endpoint *e) noexcept nogil:
 
 cdef void end_opening(Plane *p, Conn *c, bint has_failed) noexcept nogil:
     cdef Endpoint *e = c.endpoint
-    leave_opening(e, c)
+    conns_remove(&e.opening, c)
     if has_failed:
         e.n_connect_failures += 1
         endpoint_forget(e)
@@ -145,7 +126,7 @@ cdef void end_opening(Plane *p, Conn *c, bint has_failed) noexcept nogil:
         e.n_warmed += 1
         c.since_ns = p.now_ns
         endpoint_put_idle(p, c)
-    if e.n_opening == 0:
+    if e.opening.n == 0:
         e.is_warm = 1
 
 
@@ -160,7 +141,7 @@ cdef void idle_ready(Plane *p, Conn *c) noexcept nogil:
         return
     conn_hear(c)
     if c.may_read or c.saw_fin or c.broken:
-        unlink_idle(e, c)
+        conns_remove(&e.idle, c)
         if c.served == 0 and p.now_ns - c.since_ns < FIRST_WAIT_NS:
             back_off(p, e)
         endpoint_lose_idle(p, c)
@@ -173,7 +154,7 @@ cdef void idle_due(Plane *p, Conn *c) noexcept nogil:
     if c.connecting:
         end_opening(p, c, 1)
     elif limit and p.now_ns >= c.since_ns + limit:
-        unlink_idle(e, c)
+        conns_remove(&e.idle, c)
         endpoint_retire(p, c, CLOSED_IDLE)
         endpoint_want_warm(p, e)
     elif limit:

@@ -104,6 +104,12 @@ cdef struct Conn:           # one TCP or unix connection; knows no HTTP
     Timer timer             # upstream: idle, connect of a prewarmed conn. downstream: see Relay
 
 
+cdef struct Conns:          # nobody's, the latest first
+    Conn *head
+    Conn *tail
+    uint32_t n
+
+
 cdef struct Histogram:      # counts per bucket, the last one is +Inf; sum in ns
     uint64_t counts[24]
     uint64_t sum_ns
@@ -125,11 +131,8 @@ cdef struct Endpoint:       # one address of an upstream; Python writes the word
     uint32_t authority_len
     char addr[128]          # sockaddr_storage
     char authority[264]     # Host for requests that carry none
-    Conn *idle_head         # owned; LIFO
-    Conn *idle_tail
-    Conn *opening           # owned; prewarm connects under way
-    uint32_t n_idle
-    uint32_t n_opening
+    Conns idle              # owned
+    Conns opening           # owned; prewarm connects under way
     uint32_t n_conns        # all of them: idle, opening, busy
     Pool pool
     Learned learned

@@ -68,7 +68,7 @@ cdef void make_room(Plane *p, Endpoint *e) noexcept nogil:
     if p.counters.upstream_conns < p.limits.connections:
         return
     for i in range(p.n_endpoints):
-        if p.endpoints[i].n_idle:
+        if p.endpoints[i].idle.n:
             endpoint_drop_oldest(p, p.endpoints[i])
             return
 

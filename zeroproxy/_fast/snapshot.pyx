@@ -87,7 +87,7 @@ cdef dict read_endpoint(const Endpoint *e, str url):
     return {
         "index": e.index, "url": url, "up": bool(e.up), "draining": bool(e.draining),
         "weight": e.weight, "inflight": e.inflight, "limit": e.limit.now,
-        "limit_cuts": e.limit.n_cuts, "idle": e.n_idle, "opening": e.n_opening,
+        "limit_cuts": e.limit.n_cuts, "idle": e.idle.n, "opening": e.opening.n,
         "connects": e.n_connects, "connect_failures": e.n_connect_failures,
         "reused": e.n_reused, "stale": e.n_stale, "failures": e.n_failures,
         "busy": e.n_busy, "breaker": read_breaker(&e.breaker),
@@ -226,8 +226,8 @@ cdef dict read_plane(Plane *p, Stats *stats, tuple names):
     idle = idle_tls = 0
     upstream_conns = p.counters.upstream_conns
     for i in range(p.n_endpoints):
-        idle += p.endpoints[i].n_idle
-        idle_tls += p.endpoints[i].n_idle if p.endpoints[i].tls_name[0] else 0
+        idle += p.endpoints[i].idle.n
+        idle_tls += p.endpoints[i].idle.n if p.endpoints[i].tls_name[0] else 0
     return {
         "connections": {
             "downstream": p.counters.relays, "idle": idle, "accepted": p.counters.accepted,
