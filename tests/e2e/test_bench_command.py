@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import os
-import pty
 import resource
 import signal
 import subprocess
@@ -15,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from tests.support.sim_thread import SimThread
+from tests.support.terminal import shown_by
 from zeroproxy import cli
 from zeroproxy.errors import ZeroproxyError
 from zeroproxy.loadtest.command import prepare
@@ -323,18 +322,9 @@ async def second_wish() -> None:
 
 
 def test_progress_is_drawn_on_a_terminal_and_leaves_it_clean(sim):
-    main, follower = pty.openpty()
     command = [sys.executable, "-m", "zeroproxy", "bench", "-u", sim.url, "--duration", "1.5"]
-    with os.fdopen(main, "rb", buffering=0) as screen:
-        process = subprocess.Popen(command, stdout=follower, stderr=follower)
-        os.close(follower)
-        shown = b""
-        try:
-            while part := screen.read(65536):
-                shown += part
-        except OSError:  # how a terminal says that its other side is gone
-            pass
-        assert process.wait(timeout=60) == 0
+    status, shown = shown_by(command)
+    assert status == 0
     text = shown.decode()
     assert "8 at once" in text
     assert " answered · TTFT " in text

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.script import SSE_HEAD, chunk, event, get, ok, play, post, split_head
+from tests.support.script import SSE_HEAD, chunk, event, get, ok, play, post, split_head, upload
 
 
 @pytest.fixture
@@ -91,14 +91,7 @@ def test_a_head_may_arrive_byte_by_byte(script):
 def test_an_upload_with_a_length_arrives_whole(script, size):
     body = bytes(k * 7 % 251 for k in range(size))
     d = script.downstream()
-    request = post(body=body)
-    sent = d.send_some(request)
-    u = script.upstream()
-    found = u.receive()
-    while sent < len(request):
-        sent += d.send_some(request[sent:])
-        found += u.receive()
-    found += u.receive()
+    u, found = upload(d, post(body=body))
     assert split_head(found)[1] == body
     u.send(ok())
     assert d.receive().endswith(b"ok")
@@ -107,15 +100,8 @@ def test_an_upload_with_a_length_arrives_whole(script, size):
 @pytest.mark.parametrize("size", [100, 60_000, 64_000, 200_000])
 def test_a_body_that_comes_with_its_head_is_whole_on_a_closing_conn(script, size):
     body = bytes(k * 11 % 251 for k in range(size))
-    request = post(body=body, extra=b"Connection: close\r\n")
     d = script.downstream()
-    sent = d.send_some(request)
-    u = script.upstream()
-    found = u.receive()
-    while sent < len(request):
-        sent += d.send_some(request[sent:])
-        found += u.receive()
-    found += u.receive()
+    u, found = upload(d, post(body=body, extra=b"Connection: close\r\n"))
     assert split_head(found)[1] == body
     u.send(ok())
     assert d.receive().endswith(b"ok")

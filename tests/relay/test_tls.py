@@ -7,7 +7,7 @@ import ssl
 import pytest
 
 from tests.support.certificates import certificates
-from tests.support.script import SSE_HEAD, chunk, event, get, ok, post, split_head
+from tests.support.script import SSE_HEAD, carry, chunk, event, get, ok, post, split_head, upload
 from tests.support.tls_script import down, play, tls_counters, up
 from zeroproxy._fast.tls_setup import Context
 
@@ -132,24 +132,9 @@ def test_large_bodies_arrive_whole_both_ways(small):
             for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
                 script.listener.setsockopt(socket.SOL_SOCKET, option, 4096)
         d = script.downstream()
-        request = post(body=body)
-        sent = d.send_some(request)
-        u = script.upstream()
-        found = u.receive()
-        while sent < len(request):
-            sent += d.send_some(request[sent:])
-            found += u.receive()
-        while not d.push():
-            found += u.receive()
-        found += u.receive()
+        u, found = upload(d, post(body=body))
         assert split_head(found)[1] == body
-        answer, got = ok(body), b""
-        sent = 0
-        while sent < len(answer) or not u.push():
-            sent += u.send_some(answer[sent:])
-            got += d.receive()
-        got += d.receive()
-        assert split_head(got)[1] == body
+        assert split_head(carry(u, ok(body), d))[1] == body
         assert script.outcome() == "ok"
 
 

@@ -104,14 +104,24 @@ class Peer:
         self.script.turn()
         return sent
 
+    def push(self) -> bool:
+        """Whether all that was handed over to be sent has been."""
+        return True
+
+    def read(self, n: int) -> bytes | None:
+        """None: nothing there; b"": the end."""
+        try:
+            return self.sock.recv(n)
+        except BlockingIOError:
+            return None
+
     def receive(self, limit: int = 1 << 30) -> bytes:
         """Everything that is there now."""
         self.script.turn()
         found = b""
         while len(found) < limit:
-            try:
-                data = self.sock.recv(min(65536, limit - len(found)))
-            except BlockingIOError:
+            data = self.read(min(65536, limit - len(found)))
+            if data is None:
                 return found
             if not data:
                 self.ended = True
@@ -124,9 +134,7 @@ class Peer:
         """The engine closed its side: FIN or RST, and nothing unread before it."""
         self.script.turn()
         try:
-            return self.sock.recv(1) == b""
-        except BlockingIOError:
-            return False
+            return self.read(1) == b""
         except ConnectionResetError:
             return True
 
@@ -316,3 +324,19 @@ def change(script: Script, **words: object) -> None:
     """Reload the first upstream with other words."""
     script.engine.set_upstream(0, **{**UPSTREAM, **words})
     script.turn()
+
+
+def carry(sender: Peer, data: bytes, receiver: Peer) -> bytes:
+    """Send all of `data` while the other end reads; what that has read."""
+    sent, found = 0, b""
+    while sent < len(data) or not sender.push():
+        sent += sender.send_some(data[sent:])
+        found += receiver.receive()
+    return found + receiver.receive()
+
+
+def upload(sender: Peer, request: bytes) -> tuple[Peer, bytes]:
+    """A request sent whole: the new upstream conn it went to, and what came there."""
+    sent = sender.send_some(request)
+    receiver = sender.script.upstream()
+    return receiver, carry(sender, request[sent:], receiver)

@@ -107,27 +107,6 @@ class TlsPeer(Peer):
         self.script.turn()
         return sent
 
-    def receive(self, limit: int = 1 << 30) -> bytes:
-        self.script.turn()
-        found = b""
-        while len(found) < limit:
-            data = self.read(min(65536, limit - len(found)))
-            if data is None:
-                return found
-            if not data:
-                self.ended = True
-                return found
-            found += data
-            self.script.turn()
-        return found
-
-    def is_closed(self) -> bool:
-        self.script.turn()
-        try:
-            return self.read(1) == b""
-        except ConnectionResetError:
-            return True
-
     def say_end(self) -> None:
         """close_notify; session tickets are taken before, or closing over them sends a RST."""
         with contextlib.suppress(ConnectionError):

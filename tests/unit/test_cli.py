@@ -1,8 +1,6 @@
 """The command line up to where a proxy would start; a running one is in tests/e2e."""
 
 import asyncio
-import os
-import pty
 import socket
 import subprocess
 import sys
@@ -11,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import zeroproxy
+from tests.support.terminal import shown_by
 from zeroproxy import check, cli
 from zeroproxy.config_load import parse_config
 
@@ -228,18 +227,8 @@ async def test_health_of_an_endpoint_is_told(answer, state, says):
 
 def test_brackets_in_names_are_not_taken_for_markup_on_a_terminal(config):
     path = config(OFF.replace("127.0.0.1", "[::1]") + GOOD, "a[/b]/x.toml")
-    main, follower = pty.openpty()
-    command = [sys.executable, "-m", "zeroproxy", "check", "-c", path]
-    with os.fdopen(main, "rb", buffering=0) as screen:
-        done = subprocess.run(command, stdout=follower, stderr=follower, timeout=60)
-        os.close(follower)
-        shown = b""
-        try:
-            while part := screen.read(65536):
-                shown += part
-        except OSError:  # how a terminal says that its other side is gone
-            pass
-    assert done.returncode in (0, 2)  # 2 where there is no IPv6
+    status, shown = shown_by([sys.executable, "-m", "zeroproxy", "check", "-c", path])
+    assert status in (0, 2)  # 2 where there is no IPv6
     assert b"a[/b]" in shown.replace(b"\r\n", b"")
     assert b"[::1]:0" in shown
     assert b"Traceback" not in shown

@@ -1,23 +1,17 @@
 """Probes, thresholds, wedges: policy/health.py over scripted endpoints and an engine of words."""
 
 import asyncio
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from tests.support.members import Member
 from tests.support.script_upstream import ScriptConn, ScriptRequest, ScriptUpstream
 from tests.support.until import until
 from zeroproxy.config import Upstream
 from zeroproxy.config_load import parse_config
-from zeroproxy.policy.addresses import Address, resolve
+from zeroproxy.policy.addresses import resolve
 from zeroproxy.policy.health import Health
-
-
-@dataclass
-class Member:
-    index: int
-    address: Address
 
 
 class Engine:

@@ -1,18 +1,12 @@
 """Which cold endpoints are left out of rotation: policy/health.py, law 5."""
 
-from dataclasses import dataclass
 from typing import Any
 
+from tests.support.members import Member
 from zeroproxy.config import Health as Settings
 from zeroproxy.config import Upstream
-from zeroproxy.policy.addresses import Address, resolve
+from zeroproxy.policy.addresses import resolve
 from zeroproxy.policy.health import Health, Rounds, Standing
-
-
-@dataclass
-class Member:
-    index: int
-    address: Address
 
 
 class Engine:
