@@ -77,13 +77,13 @@ def simulator(**options: float) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def proxy(upstream: str, more: str) -> Iterator[str]:
-    """HOST:PORT of a proxy that is ready; `more` are lines of its upstream."""
+def proxy(upstream: str, more: str, keys: str = "") -> Iterator[str]:
+    """HOST:PORT of a proxy that is ready; `more` are lines of its upstream, `keys` tables."""
     listen, admin = free_address(), free_address()
     with tempfile.TemporaryDirectory(prefix="scene-") as folder:
         path = Path(folder) / "proxy.toml"
         words = {"listen": listen, "admin": admin, "url": f"http://{upstream}", "more": more}
-        path.write_text(CONFIG.format(**words))
+        path.write_text(CONFIG.format(**words) + keys)
         with program("-m", "zeroproxy", "-c", str(path)):
             await_ok(f"http://{admin}/readyz")
             yield listen
@@ -112,13 +112,14 @@ class Caller(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         await loop.create_connection(lambda: self, host, int(port))
 
-    async def ask(self, tokens: int) -> Seen:
+    async def ask(self, tokens: int, key: str = "") -> Seen:
         if self.transport is None:
             await self.open()
         body = {"model": "sim-1", "max_tokens": tokens, "stream": True,
                 "messages": [{"role": "user", "content": "x"}]}  # fmt: skip
         text = json.dumps(body).encode()
         head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(text)}"
+        head += f"\r\nAuthorization: Bearer {key}" if key else ""
         self.seen, self.got = Seen(), bytearray()
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         assert self.transport is not None

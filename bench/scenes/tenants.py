@@ -13,116 +13,80 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import hashlib
 import random
-import sys
-import tempfile
 import time
-from pathlib import Path
 
-import aiohttp
 from rich.console import Console
 from rich.table import Table
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from scenes.programs import Running, free_port, quantile
+from stage import Caller, Lag, proxy, quantile, simulator
 
 TENANTS = ("one", "two", "three", "flood")
 SLOTS = 32
 QUIET = 2.0  # requests per second of each quiet tenant
 FLOOD = 200  # requests the fourth keeps in flight
-CONFIG = """
-[server]
-listen = "127.0.0.1:{port}"
-[admin]
-listen = "127.0.0.1:{admin}"
-[metering]
-ledger = ""
-[[upstream]]
-name = "sim"
-endpoints = ["{sim}"]
-admission = {{ max_inflight = {slots}, queue = 1024, tenant_share = {share} }}
-"""
-KEY = '[[auth.key]]\nsha256 = "{digest}"\ntenant = "{name}"\n'
+ADMISSION = "admission = {{ max_inflight = {}, queue = 1024, tenant_share = {} }}"
+KEY = '[[auth.key]]\nsha256 = "{}"\ntenant = "{}"\n'
 
 
-async def ask(session: aiohttp.ClientSession, url: str, tenant: str, tokens: int) -> float | None:
-    """Seconds to the first event of one streamed answer, read to its end; None: it failed."""
-    body = {
-        "model": "sim-1", "stream": True, "max_tokens": tokens,
-        "messages": [{"role": "user", "content": f"{tenant} {random.random()}"}],
-    }  # fmt: skip
-    headers = {"Authorization": f"Bearer {tenant}"}
-    began, first = time.perf_counter(), None
-    async with session.post(f"{url}/v1/chat/completions", json=body, headers=headers) as response:
-        async for _ in response.content.iter_any():
-            first = first or time.perf_counter() - began
-        return first if response.status == 200 else None
+async def ask(address: str, tenant: str, tokens: int) -> float:
+    """Seconds to the first event of one streamed answer on a new conn, read to its end."""
+    caller = Caller(address)
+    seen = await caller.ask(tokens, tenant)
+    caller.close()
+    if seen.status != 200 or not seen.is_whole:
+        raise SystemExit(f"a request of {tenant} failed: status {seen.status}")
+    return seen.first
 
 
-async def quiet(session: aiohttp.ClientSession, url: str, tenant: str, until: float) -> list[float]:
+async def quiet(address: str, tenant: str, until: float) -> list[float]:
     """An open loop: the next request is sent when it is due, whether or not the last has ended."""
     tasks = []
     while time.perf_counter() < until:
         await asyncio.sleep(random.expovariate(QUIET))
-        tasks.append(asyncio.ensure_future(ask(session, url, tenant, 20)))
-    found = await asyncio.gather(*tasks)
-    if None in found:
-        raise SystemExit(f"{found.count(None)} requests of a quiet tenant failed")
-    return [seconds for seconds in found if seconds is not None]
+        tasks.append(asyncio.ensure_future(ask(address, tenant, 20)))
+    return list(await asyncio.gather(*tasks))
 
 
-async def flood(session: aiohttp.ClientSession, url: str, until: float) -> None:
+async def flood(address: str, until: float) -> None:
     while time.perf_counter() < until:
-        await ask(session, url, "flood", 64)
+        await ask(address, "flood", 64)
 
 
-async def scene(url: str, floods: bool, seconds: float) -> list[float]:
+async def scene(address: str, floods: bool, seconds: float, lag: Lag) -> list[float]:
     """Times to the first token of the quiet tenants."""
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector) as session:
-        until = time.perf_counter() + seconds + floods
-        rest = [asyncio.ensure_future(flood(session, url, until)) for _ in range(FLOOD * floods)]
-        await asyncio.sleep(1.0 * floods)  # the flood has filled what it can
-        each = await asyncio.gather(*(quiet(session, url, t, until) for t in TENANTS[:3]))
-        await asyncio.gather(*rest)
+    watch = asyncio.ensure_future(lag.watch())
+    until = time.perf_counter() + seconds + floods
+    rest = [asyncio.ensure_future(flood(address, until)) for _ in range(FLOOD * floods)]
+    await asyncio.sleep(1.0 * floods)  # the flood has filled what it can
+    each = await asyncio.gather(*(quiet(address, t, until) for t in TENANTS[:3]))
+    await asyncio.gather(*rest)
+    watch.cancel()
     return [seconds for found in each for seconds in found]
 
 
-def config_text(sim: str, port: int, share: float) -> str:
-    keys = "".join(
-        KEY.format(digest=hashlib.sha256(name.encode()).hexdigest(), name=name) for name in TENANTS
-    )
-    admin = free_port()
-    return CONFIG.format(port=port, admin=admin, sim=sim, slots=SLOTS, share=share) + keys
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=8.0)
     args = parser.parse_args()
     found: dict[tuple[str, bool], list[float]] = {}
-    with tempfile.TemporaryDirectory() as folder, Running.simulator(SLOTS) as sim:
-        urls = {"no proxy": sim.url}
-        proxies = []
-        for name, share in (("fair queue", 1.0), ("fair queue, tenant_share 0.75", 0.75)):
-            port = free_port()
-            path = Path(folder) / f"{port}.toml"
-            path.write_text(config_text(sim.url, port, share))
-            proxies.append(Running.proxy(path, port))
-            urls[name] = proxies[-1].url
-        try:
-            for _ in range(args.turns):
-                for name, url in urls.items():
-                    for floods in (False, True):
-                        times = asyncio.run(scene(url, floods, args.seconds))
-                        found.setdefault((name, floods), []).extend(times)
-        finally:
-            for proxy in proxies:
-                proxy.close()
+    lag = Lag()
+    keys = "".join(KEY.format(hashlib.sha256(t.encode()).hexdigest(), t) for t in TENANTS)
+    with contextlib.ExitStack() as stack:
+        sim = stack.enter_context(simulator(max_running=SLOTS))
+        where = {"no proxy": sim}
+        for share in (1.0, 0.75):
+            more = ADMISSION.format(SLOTS, share)
+            where[f"tenant_share = {share:g}"] = stack.enter_context(proxy(sim, more, keys))
+        for _ in range(args.turns):
+            for name, address in where.items():
+                for floods in (False, True):
+                    times = asyncio.run(scene(address, floods, args.seconds, lag))
+                    found.setdefault((name, floods), []).extend(times)
     table = Table("", "requests", "p50 quiet", "p50 flood", "p99 quiet", "p99 flood", "p99 ×")
-    for name in urls:
+    for name in where:
         calm, wild = found[name, False], found[name, True]
         p99 = quantile(calm, 0.99), quantile(wild, 0.99)
         table.add_row(
@@ -130,7 +94,9 @@ def main() -> None:
             *(f"{1e3 * quantile(x, 0.5):.1f} ms" for x in (calm, wild)),
             *(f"{1e3 * x:.1f} ms" for x in p99), f"{p99[1] / p99[0]:.2f}",
         )  # fmt: skip
-    Console(width=120).print(table)
+    console = Console(width=120)
+    console.print(table)
+    console.print(f"tool p99 {1e3 * quantile(lag.late, 0.99):.1f} ms")
 
 
 if __name__ == "__main__":
