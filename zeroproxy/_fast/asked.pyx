@@ -21,7 +21,7 @@ from zeroproxy._fast.asked cimport (
     Edit,
 )
 from zeroproxy._fast.meter_types cimport ASKED_TEXT, Asked
-from zeroproxy._fast.scan cimport string_end
+from zeroproxy._fast.scan cimport MARK_TOKEN, is_plain_string, skip_to, string_end
 
 cdef enum AskedState:
     ASKED_PLAIN = 0
@@ -239,8 +239,10 @@ cdef bint asked_is_in_model(const Asked *a) noexcept nogil:
 cdef size_t step_string(Asked *a, const char *at, size_t k, size_t len) noexcept nogil:
     """The inside of a string from offset k; returns the offset behind it, or `len`."""
     cdef bint is_escaped = a.is_escaped
-    cdef size_t n = string_end(at + k, len - k, &is_escaped)
-    a.is_escaped = is_escaped
+    cdef size_t n
+    if is_escaped or not is_plain_string(at + k, len - k, &n):
+        n = string_end(at + k, len - k, &is_escaped)
+        a.is_escaped = is_escaped
     if a.state == ASKED_KEY or a.key == KEY_MODEL:
         keep(a, at + k, n)
     if a.state == ASKED_KEY:
@@ -339,20 +341,9 @@ cdef size_t step_plain(
     return k + 1
 
 
-cdef size_t asked_feed(Asked *a, const char *at, size_t len, Edit *due) noexcept nogil:
-    """Read up to `len` bytes; returns how many were read. due.n_add != 0: an edit belongs exactly
-    there. Whoever makes it leaves out due.skip bytes that follow; whoever does not goes on."""
-    cdef size_t k = 0
-    due.n_add = due.skip = 0
-    while k < len and not a.is_done and due.n_add == 0:
-        k = asked_step(a, at, k, len, due)
-    return k if due.n_add else len
-
-
-cdef size_t asked_step(Asked *a, const char *at, size_t k, size_t len, Edit *due) noexcept nogil:
+cdef size_t step_member(Asked *a, const char *at, size_t k, Edit *due) noexcept nogil:
+    """One byte behind a name, or of the number it names; returns the offset behind it."""
     cdef char c = at[k]
-    if a.state == ASKED_KEY or a.state == ASKED_STRING:
-        return step_string(a, at, k, len)
     if a.state == ASKED_NUMBER:
         if c'0' <= c <= c'9':
             a.n = <unsigned short>(a.n * 10 + (c - c'0') if a.n < 1000 else a.n)
@@ -364,8 +355,23 @@ cdef size_t asked_step(Asked *a, const char *at, size_t k, size_t len, Edit *due
         if c == c':':
             a.state = ASKED_VALUE
         return k + 1
-    if a.state == ASKED_VALUE:
-        if c == c' ' or c == c'\n' or c == c'\r' or c == c'\t':
-            return k + 1
-        return begin_value(a, at, k, due)
-    return step_plain(a, at, k, due, 0)
+    if c == c' ' or c == c'\n' or c == c'\r' or c == c'\t':
+        return k + 1
+    return begin_value(a, at, k, due)
+
+
+cdef size_t asked_feed(Asked *a, const char *at, size_t len, Edit *due) noexcept nogil:
+    """Read up to `len` bytes; returns how many were read. due.n_add != 0: an edit belongs exactly
+    there. Whoever makes it leaves out due.skip bytes that follow; whoever does not goes on."""
+    cdef size_t k = 0
+    due.n_add = due.skip = 0
+    while k < len and not a.is_done and due.n_add == 0:
+        if a.state == ASKED_PLAIN:
+            k = skip_to(at, k, len, MARK_TOKEN)
+            if k < len:
+                k = step_plain(a, at, k, due, 0)
+        elif a.state == ASKED_KEY or a.state == ASKED_STRING:
+            k = step_string(a, at, k, len)
+        else:
+            k = step_member(a, at, k, due)
+    return k if due.n_add else len

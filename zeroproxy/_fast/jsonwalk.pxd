@@ -1,6 +1,7 @@
 from libc.stddef cimport size_t
 
-from zeroproxy._fast.meter_types cimport Meter
+from zeroproxy._fast.meter_types cimport FACT_PROMPT, SENSE_NONE, WALK_DEPTH, Meter, Walk
+from zeroproxy._fast.scan cimport MARK_MEMBER, MARK_TOKEN, MARK_VALUE
 
 
 cdef enum WalkState:
@@ -11,3 +12,17 @@ cdef enum WalkState:
 
 cdef void walk_begin(Meter *m) noexcept nogil
 cdef void walk_feed(Meter *m, const char *at, size_t len) noexcept nogil
+
+
+cdef inline int place_now(const Walk *w) noexcept nogil:
+    """The Sense of the innermost open level."""
+    return w.here.place[w.here.depth - 1] if 0 < w.here.depth <= WALK_DEPTH else SENSE_NONE
+
+
+cdef inline unsigned int marks_now(const Walk *w) noexcept nogil:
+    """What can matter here. In a level that means nothing: its strings, and where it ends."""
+    if w.here.depth and place_now(w) == SENSE_NONE:
+        return MARK_TOKEN
+    if w.here.sense >= FACT_PROMPT and not w.here.is_key:
+        return MARK_TOKEN | MARK_MEMBER | MARK_VALUE
+    return MARK_TOKEN | MARK_MEMBER

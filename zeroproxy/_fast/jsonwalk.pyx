@@ -12,7 +12,14 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from zeroproxy._fast.fold cimport begin_root, bit, end_choice, end_root, value_of
-from zeroproxy._fast.jsonwalk cimport WALK_ESCAPE, WALK_NUMBER, WALK_PLAIN, WALK_STRING
+from zeroproxy._fast.jsonwalk cimport (
+    WALK_ESCAPE,
+    WALK_NUMBER,
+    WALK_PLAIN,
+    WALK_STRING,
+    marks_now,
+    place_now,
+)
 from zeroproxy._fast.meter_types cimport (
     FACT_CACHE_MADE,
     FACT_CHOICES,
@@ -53,7 +60,7 @@ from zeroproxy._fast.meter_types cimport (
     Meter,
     Walk,
 )
-from zeroproxy._fast.scan cimport in_number, parse_count, string_end
+from zeroproxy._fast.scan cimport in_number, is_plain_string, parse_count, skip_to, string_end
 from zeroproxy._fast.vocabulary cimport Name, has_names, name_in, type_of
 
 
@@ -61,11 +68,6 @@ cdef void walk_begin(Meter *m) noexcept nogil:
     """Before the next JSON text; what was left open is forgotten."""
     memset(&m.walk.here, 0, sizeof(m.walk.here))
     m.walk.here.sense = PLACE_ROOT
-
-
-cdef inline int place_now(const Walk *w) noexcept nogil:
-    """The Sense of the innermost open level."""
-    return w.here.place[w.here.depth - 1] if 0 < w.here.depth <= WALK_DEPTH else SENSE_NONE
 
 
 # ---------------------------------------------------------------- levels
@@ -279,7 +281,9 @@ cdef size_t step_string(Meter *m, const char *at, size_t k, size_t len) noexcept
     cdef Walk *w = &m.walk
     cdef bint is_escaped = w.here.state == WALK_ESCAPE
     cdef bint is_whole = w.text_len == 0
-    cdef size_t n = string_end(at + k, len - k, &is_escaped)
+    cdef size_t n
+    if is_escaped or not is_plain_string(at + k, len - k, &n):
+        n = string_end(at + k, len - k, &is_escaped)
     if k + n == len:
         if w.here.is_wanted:
             keep(m, at + k, n)
@@ -374,7 +378,9 @@ cdef void walk_feed(Meter *m, const char *at, size_t len) noexcept nogil:
     cdef size_t k = 0
     while k < len:
         if m.walk.here.state == WALK_PLAIN:
-            k = step_plain(m, at, k, len)
+            k = skip_to(at, k, len, marks_now(&m.walk))
+            if k < len:
+                k = step_plain(m, at, k, len)
         elif m.walk.here.state == WALK_NUMBER:
             k = step_number(m, at, k, len)
         else:

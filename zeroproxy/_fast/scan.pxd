@@ -1,6 +1,14 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t
 
+cdef extern from "marks.h" nogil:
+    unsigned int MARK_TOKEN "ZP_MARK_TOKEN"     # a string or a level begins or ends
+    unsigned int MARK_MEMBER "ZP_MARK_MEMBER"   # a colon or a comma
+    unsigned int MARK_VALUE "ZP_MARK_VALUE"     # a number, or true, begins
+    size_t skip_to "zp_skip_to"(const char *at, size_t k, size_t len, unsigned int marks)
+    bint is_plain_string "zp_is_plain_string"(const char *at, size_t len, size_t *n)
+
+
 cdef size_t string_end(const char *at, size_t len, bint *is_escaped) noexcept nogil
 cdef int64_t parse_count(const char *at, size_t len) noexcept nogil
 

@@ -224,7 +224,7 @@ cdef const Name *name_in(int place, const char *at, size_t len) noexcept nogil:
         return NULL
     i = FIRST[place][len]
     while i:
-        if memcmp(NAMES[i].text, at, len) == 0:
+        if NAMES[i].text[0] == at[0] and memcmp(NAMES[i].text, at, len) == 0:
             return &NAMES[i]
         i = NAMES[i].next
     return NULL
