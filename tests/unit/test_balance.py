@@ -4,7 +4,7 @@ import json
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from zeroproxy._fast.probe_balance import Attempt, Balancer, key, keyed
 
@@ -136,6 +136,7 @@ def test_a_retry_goes_to_the_next_in_the_order_of_the_key_always_the_same():
     st.floats(1.0, 3.0),
     st.lists(st.integers(0, 3), min_size=50, max_size=200),
 )
+@example([1, 1], 1.0000000000000002, [0] * 50)
 @settings(max_examples=60, deadline=None)
 def test_no_endpoint_gets_more_than_its_bounded_share_whatever_the_keys(weights, bound, which):
     b = Balancer(BY_KEY, urls(len(weights)), weights, bound=bound)
@@ -143,7 +144,8 @@ def test_no_endpoint_gets_more_than_its_bounded_share_whatever_the_keys(weights,
         place = b.pick(keys(4)[k])
         Attempt(b, place)
         fair = bound * total * weights[place] / sum(weights)
-        assert b.inflight()[place] < fair + 1
+        # As a real number: next to a whole one, fair + 1 rounds.
+        assert b.inflight()[place] - fair < 1 + 1e-9
 
 
 def test_one_hot_key_fills_its_home_and_flows_on_in_its_order():
