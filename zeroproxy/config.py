@@ -113,7 +113,7 @@ class Limits(Base, frozen=True):
     """What a caller may send, and how slowly. Everything is bounded."""
 
     #: Request line, bytes (RFC 9112: at least 8,000 must work); above it: 414.
-    header_line_bytes: Annotated[int, Meta(ge=512, le=32768)] = 8192
+    header_line_bytes: Annotated[int, Meta(ge=512, le=32768)] = 16384
     #: A whole head, bytes; above it: 431. Half a block at most.
     header_bytes: Annotated[int, Meta(ge=1024, le=49152)] = 32768
     #: Fields of a head (Envoy 100, HAProxy 101); above it: 431.

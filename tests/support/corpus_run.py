@@ -28,8 +28,6 @@ PATIENCE = "0.7"
 # counts requests must not be asked what it is, or whether it is well; one that answers nonsense on
 # purpose must be asked again.
 WORDS = {"health": '{ path = "" }', "breaker": "{ failures = 0 }"}
-#: Where the proxy has decided otherwise, docs/security.md says so: TRACE, and the sizes of heads.
-DECIDED = ("trace", "large-header-section")
 #: An answer whose head has gone is refused by cutting it.
 REFUSES = {"truncated": "reject"}
 METERING = "[metering]\ninject_usage = false\n"
@@ -66,12 +64,11 @@ class Play:
 
 
 def has_preference(case: dict[str, Any]) -> bool:
-    """Whether the RFC permits both, one is the strict way, and the proxy has not decided."""
+    """Whether the RFC permits both and the corpus names the better one."""
     return (
         case.get("expect") == "either"
         and case.get("prefer") in ("accept", "reject")
         and case.get("state") == "complete"
-        and case.get("code") not in DECIDED
     )
 
 
