@@ -4,7 +4,11 @@ neighbour who streams meanwhile misses nothing, and afterwards everything is as 
 The bounds are those of docs/security.md: structs and blocks per connection, times connections, and
 a constant. Times are bench/scenes/attacks.py's business."""
 
+import resource
 import socket
+import time
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -171,12 +175,34 @@ def test_a_flood_above_the_limit_is_refused_politely_and_leaves_those_inside_alo
         demand_quiet(proxy)
 
 
-def test_out_of_descriptors_running_exchanges_go_on_and_the_proxy_recovers(sim):
-    """Descriptors taken by somebody else in the process: here by callers of the admin port."""
+def test_beside_callers_of_the_admin_port_exchanges_go_on(sim):
     with ProxyProcess(upstream_toml(sim.url), nofile=128) as proxy:
         with Neighbour(proxy.port):
             memory = Memory(proxy.pid)
             with Crowd(proxy.admin_port, 70), Crowd(proxy.port, 200):
                 pass
             assert memory.risen() < bound(200, SMALL)
+        demand_quiet(proxy)
+
+
+def test_out_of_descriptors_callers_wait_and_are_served_as_soon_as_there_are_some(sim):
+    models = b"GET /v1/models HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    with ProxyProcess(upstream_toml(sim.url)) as proxy:
+        before = resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE)
+        with Neighbour(proxy.port, tokens=100):
+            began = time.monotonic()
+            taken = max(int(one.name) for one in Path(f"/proc/{proxy.pid}/fd").iterdir()) + 1
+            resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE, (taken, before[1]))
+            with Crowd(proxy.port, 100, models) as crowd:
+                time.sleep(1.0)
+                resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE, before)
+                answers = crowd.read_to_end()
+            lasted = time.monotonic() - began
+        statuses = Counter(answer[9:12] for answer in answers)
+        # 503: who was let in by one of the last descriptors, and found none for a conn upstream.
+        assert statuses.keys() <= {b"200", b"503"}
+        assert statuses[b"200"] > 50
+        starved = proxy.status()["connections"]["starved"]
+        # It pauses 100 ms after each try: neither unnoticed nor a busy loop.
+        assert 1 <= starved <= lasted / 0.1 + 1
         demand_quiet(proxy)
