@@ -127,24 +127,29 @@ def table(scenario: Scenario, rows: list[dict[str, Any]]) -> Table:
     out = Table(title=f"{scenario.name}{loop}", title_justify="left")
     latency = latency_columns(scenario)
     out.add_column("proxy", no_wrap=True)
-    heads = [f"{scenario.unit}s/s", f"µs CPU\n/{scenario.unit}", "range", "× floor", "core %"]
+    heads = [f"{scenario.unit}s/s"]
+    if scenario.mode == "streams":
+        heads += ["of them\n/caller"]
+    heads += [f"µs CPU\n/{scenario.unit}", "range", "× floor", "core %"]
     heads.append(f"sleeps\n/{scenario.unit}")
     heads += [head for head, _ in latency]
-    heads += ["PSS idle\nMiB", "PSS full\nMiB", "PSS/conn\nKiB", "own/conn\nKiB", "fds"]
+    heads += ["PSS, MiB\nidle→full", "PSS/conn\nKiB", "own/conn\nKiB", "fds"]
     heads += ["ok %", "failures"]
     for head in heads:
         out.add_column(head, justify="right")
     for row in rows:
-        out.add_row(row["contestant"], *cells(row, latency))
+        out.add_row(row["contestant"], *cells(scenario, row, latency))
     return out
 
 
-def cells(row: dict[str, Any], latency: list[tuple[str, str]]) -> list[str]:
+def cells(scenario: Scenario, row: dict[str, Any], latency: list[tuple[str, str]]) -> list[str]:
     """One row of the table."""
     proxied = row["contestant"] != "direct"
     low_high = row["cpu_us_range"]
-    found = [
-        shown(row["per_second"], 0),
+    found = [shown(row["per_second"], 0)]
+    if scenario.mode == "streams":
+        found += [shown(row["per_second"] / scenario.conns, 2)]
+    found += [
         shown(row["cpu_us_per_unit"], 2),
         f"{low_high[0]:,.1f}–{low_high[1]:,.1f}" if low_high else "–",
         shown(row["to_floor"], 2),
@@ -152,7 +157,9 @@ def cells(row: dict[str, Any], latency: list[tuple[str, str]]) -> list[str]:
         shown(row["sleeps_per_unit"], 2),
     ]
     found += [shown(row[key], 0, sign=True) if proxied else "–" for _, key in latency]
-    memory = ("pss_idle_mib", "pss_full_mib", "pss_per_conn_kib", "anonymous_per_conn_kib")
+    idle_full = f"{shown(row['pss_idle_mib'])}→{shown(row['pss_full_mib'])}"
+    found += [idle_full if proxied else "–"]
+    memory = ("pss_per_conn_kib", "anonymous_per_conn_kib")
     found += [shown(row[key]) if proxied else "–" for key in memory]
     failures = ", ".join(f"{count} {kind}" for kind, count in row["failures_by_kind"].items())
     rate = row["success_rate"]

@@ -108,7 +108,7 @@ def short(value: float) -> str:
     return f"{value:,.4g}"
 
 
-LEFT, RIGHT, ROW, BAR = 130.0, 270.0, 24.0, 14.0
+LEFT, RIGHT, ROW, BAR = 170.0, 250.0, 24.0, 14.0
 LONGEST = 3.0  # times the middle bar; what is longer is cut, or the others could not be compared
 
 
