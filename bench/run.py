@@ -27,7 +27,7 @@ from rich.console import Console
 
 RESULTS = BENCH / "results"
 # A pipe has no width; a table that wraps its figures is no use in a file.
-WIDTH = None if sys.stdout.isatty() else 190
+WIDTH = 205
 
 
 def parse() -> argparse.Namespace:
