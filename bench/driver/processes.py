@@ -111,14 +111,35 @@ def cpu_split(pids: list[int]) -> tuple[float, float]:
     return user / TICKS, system / TICKS
 
 
-def waited(pids: list[int]) -> float:
-    """Seconds they were ready to run but had to wait for the core: somebody else was on it."""
-    found = 0
+@dataclass(frozen=True)
+class Thread:
+    """Seconds since it began: on a core, and ready to run without one."""
+
+    ran: float
+    waited: float
+
+
+def threads(pids: list[int]) -> dict[int, Thread]:
+    """Every thread of these processes."""
+    found = {}
     for pid in pids:
         for schedstat in Path(f"/proc/{pid}/task").glob("*/schedstat"):
             with contextlib.suppress(OSError):
-                found += int(schedstat.read_text().split()[1])
-    return found / 1e9
+                ran, waited, _ = schedstat.read_text().split()
+                found[int(schedstat.parent.name)] = Thread(int(ran) / 1e9, int(waited) / 1e9)
+    return found
+
+
+def waited(before: dict[int, Thread], after: dict[int, Thread]) -> float:
+    """Seconds the busiest thread was kept from its core by somebody else than its siblings. At
+    least: whatever these ran is taken for time it waited for them."""
+    none = Thread(0.0, 0.0)
+    ran = {tid: one.ran - before.get(tid, none).ran for tid, one in after.items()}
+    if not ran:
+        return 0.0
+    busiest = max(ran, key=lambda tid: ran[tid])
+    kept = after[busiest].waited - before.get(busiest, none).waited
+    return max(0.0, kept - (sum(ran.values()) - ran[busiest]))
 
 
 def sleeps(pids: list[int]) -> int:

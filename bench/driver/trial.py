@@ -127,8 +127,7 @@ def generator_command(place: Place, scenario: Scenario, run: Started) -> list[st
 def look(pids: list[int]) -> dict[str, float]:
     """What the kernel has counted for the contestant so far."""
     user, system = processes.cpu_split(pids)
-    waited, sleeps = processes.waited(pids), processes.sleeps(pids)
-    return {"user": user, "system": system, "waited": waited, "sleeps": sleeps}
+    return {"user": user, "system": system, "sleeps": processes.sleeps(pids)}
 
 
 def run_load(place: Place, scenario: Scenario, run: Started, log: Path) -> dict[str, Any]:
@@ -145,8 +144,9 @@ def run_load(place: Place, scenario: Scenario, run: Started, log: Path) -> dict[
     try:
         assert generator.stdout is not None
         generator.stdout.readline()
-        before = look(pids)
+        before, threads = look(pids), processes.threads(pids)
         generator.stdout.readline()
+        found["waited"] = processes.waited(threads, processes.threads(pids))
         found["spent"] = {key: value - before[key] for key, value in look(pids).items()}
         found["memory"] = processes.memory(pids)
         found["descriptors"] = processes.descriptors(pids)
@@ -193,7 +193,7 @@ def digest(
         "cpu_us_per_unit": proxy_ns / 1e3 / units if units else None,
         "proxy_core": proxy_ns / 1e9 / seconds,
         "load_core": others_ns / 1e9 / seconds,
-        "waited": spent["waited"] / seconds,
+        "waited": found["waited"] / seconds,
         "sleeps_per_unit": spent["sleeps"] / units if units else None,
         "user_share": spent["user"] / ticked if ticked else None,
         "memory_idle_kib": vars(idle),

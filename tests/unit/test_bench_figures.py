@@ -200,3 +200,15 @@ def test_results_of_another_commit_are_not_put_together(load, tmp_path):
     other.write_text(json.dumps({**results(), "machine": {**MACHINE, "commit": "def"}}))
     with pytest.raises(SystemExit, match="another commit"):
         load("report").read([one, other])
+
+
+def test_a_contestant_is_disturbed_by_others_not_by_its_own_threads(load):
+    processes = load("driver.processes")
+    one = processes.Thread
+    before = {1: one(5.0, 1.0), 2: one(0.5, 9.0)}
+    # The loop's thread waited 0.4 s, of which its flusher ran 0.3 s; how the flusher waited is its
+    # own affair.
+    after = {1: one(9.0, 1.4), 2: one(0.7, 12.0), 3: one(0.1, 0.0)}
+    assert processes.waited(before, after) == pytest.approx(0.1)
+    assert processes.waited(before, {1: one(9.0, 1.1), 2: one(0.7, 12.0)}) == 0.0
+    assert processes.waited({}, {}) == 0.0
