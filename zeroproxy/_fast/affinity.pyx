@@ -16,6 +16,7 @@ from zeroproxy._fast.balance_types cimport (
     KeyPart,
     KeyTerms,
 )
+from zeroproxy._fast.grammar cimport Cursor, is_word
 from zeroproxy._fast.keyed cimport (
     KEYED_ABSENT,
     KEYED_FOUND,
@@ -24,7 +25,6 @@ from zeroproxy._fast.keyed cimport (
     key_of,
     keyed_read,
 )
-from zeroproxy._fast.metering cimport is_word
 from zeroproxy._fast.plane cimport Plane, Relay, Upstream
 from zeroproxy._fast.routing cimport ROUTE_MAX, begin_of_body, body_here, says_what, wait_for_body
 from zeroproxy._fast.types cimport Field, Head
@@ -36,8 +36,8 @@ cdef uint64_t key_of_header(const Head *h, const KeyPart *part) noexcept nogil:
     cdef int i
     for i in range(h.n_fields):
         f = &h.fields[i]
-        if f.name_len == part.len and f.value_len and not f.nominated \
-                and is_word(h.base + f.name_at, f.name_len, part.name, part.len):
+        if f.value_len and not f.nominated \
+                and is_word(<Cursor>h.base + f.name_at, f.name_len, part.name, part.len):
             return key_of(h.base + f.value_at, f.value_len)
     return 0
 

@@ -11,7 +11,7 @@ Law 4. What we do not understand (an escape in a key, a value of another type) i
 """
 
 from libc.stddef cimport size_t
-from libc.string cimport memchr, memcmp, memcpy, memset
+from libc.string cimport memchr, memcpy, memset
 
 from zeroproxy._fast.asked cimport (
     EDITED_RUNNING,
@@ -21,7 +21,7 @@ from zeroproxy._fast.asked cimport (
     Edit,
 )
 from zeroproxy._fast.meter_types cimport ASKED_TEXT, Asked
-from zeroproxy._fast.scan cimport MARK_TOKEN, is_plain_string, skip_to, string_end
+from zeroproxy._fast.scan cimport MARK_TOKEN, is_equal, is_plain_string, skip_to, string_end
 
 cdef enum AskedState:
     ASKED_PLAIN = 0
@@ -179,7 +179,7 @@ cdef void offer_name(Asked *a, Edit *due) noexcept nogil:
 
 
 cdef inline bint is_text(const Asked *a, const char *word, size_t n) noexcept nogil:
-    return a.text_len == n and memcmp(a.text, word, n) == 0
+    return a.text_len == n and is_equal(a.text, word, n)
 
 
 cdef int key_of(const Asked *a) noexcept nogil:

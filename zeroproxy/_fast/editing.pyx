@@ -28,8 +28,9 @@ from zeroproxy._fast.body cimport frame_chunk, frame_last
 from zeroproxy._fast.buffer cimport buffer_len
 from zeroproxy._fast.dispatch cimport feed, send_up, undo_edits
 from zeroproxy._fast.gate cimport is_bound
+from zeroproxy._fast.grammar cimport Cursor, is_word
 from zeroproxy._fast.meter_types cimport Asked
-from zeroproxy._fast.metering cimport ends_with, is_word, kind_of_type
+from zeroproxy._fast.metering cimport ends_with, kind_of_type
 from zeroproxy._fast.meter cimport KIND_JSON
 from zeroproxy._fast.plane cimport EDITS_MAX, Endpoint, Plane, Relay, Route
 from zeroproxy._fast.record cimport (
@@ -62,16 +63,16 @@ cdef const char *LAST_CHUNK = b"0\r\n\r\n"
 
 cdef bint seals_body(const Head *h, const Field *f) noexcept nogil:
     """Whether this field vouches for the exact bytes of the body."""
-    cdef const char *name = h.base + f.name_at
+    cdef Cursor name = <Cursor>h.base + f.name_at
     cdef size_t n = f.name_len
     if f.id != FIELD_OTHER:
         return f.id == FIELD_CONTENT_ENCODING
     return (
-        (n == 6 and is_word(name, n, b"digest", 6))
-        or (n == 9 and is_word(name, n, b"signature", 9))
-        or (n == 11 and is_word(name, n, b"content-md5", 11))
-        or (n == 14 and is_word(name, n, b"content-digest", 14))
-        or (n == 20 and is_word(name, n, b"x-amz-content-sha256", 20))
+        is_word(name, n, b"digest", 6)
+        or is_word(name, n, b"signature", 9)
+        or is_word(name, n, b"content-md5", 11)
+        or is_word(name, n, b"content-digest", 14)
+        or is_word(name, n, b"x-amz-content-sha256", 20)
     )
 
 

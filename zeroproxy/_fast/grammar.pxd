@@ -69,14 +69,33 @@ cdef inline unsigned char fold(unsigned char c) noexcept nogil:
     return c | 0x20 if <unsigned char>(c - 65) < 26 else c
 
 
-cdef inline bint is_word(Cursor p, size_t n, const char *word, size_t word_len) noexcept nogil:
-    cdef size_t i
-    if n != word_len:
-        return 0
-    for i in range(n):
-        if fold(p[i]) != <unsigned char>word[i]:
+cdef inline uint64_t fold_eight(uint64_t w) noexcept nogil:
+    # Eight bytes in lower case. Only bytes of ASCII are looked at, so no sum carries over.
+    cdef uint64_t ones = 0x0101010101010101
+    cdef uint64_t low = w & ones * 0x7F
+    cdef uint64_t from_a = low + ones * (128 - 65), above_z = low + ones * (127 - 90)
+    return w | ((from_a ^ above_z) & ~w & (ones << 7)) >> 2
+
+
+cdef inline bint begins_with(Cursor p, const char *word, size_t n) noexcept nogil:
+    # In any case; there are n bytes at p.
+    cdef uint64_t mine, theirs
+    cdef size_t k = 0
+    while k + 8 <= n:
+        memcpy(&mine, p + k, 8)
+        memcpy(&theirs, word + k, 8)
+        if fold_eight(mine) != theirs:
             return 0
+        k += 8
+    while k < n:
+        if fold(p[k]) != <unsigned char>word[k]:
+            return 0
+        k += 1
     return 1
+
+
+cdef inline bint is_word(Cursor p, size_t n, const char *word, size_t word_len) noexcept nogil:
+    return n == word_len and begins_with(p, word, n)
 
 
 cdef inline bint is_same(Cursor a, Cursor b, size_t n) noexcept nogil:

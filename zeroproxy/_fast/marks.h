@@ -1,4 +1,4 @@
-/* The bytes between two tokens of JSON, stepped over. */
+/* JSON by the byte: what lies between two tokens stepped over, strings and words in one look. */
 #ifndef ZEROPROXY_MARKS_H
 #define ZEROPROXY_MARKS_H
 
@@ -25,6 +25,22 @@ static inline size_t zp_skip_to(const char *at, size_t k, size_t len, unsigned m
     while (k < len && !(ZP_MARKS[(uint8_t)at[k]] & marks))
         k++;
     return k;
+}
+
+/* Of two short words. */
+static inline int zp_is_equal(const char *a, const char *b, size_t n) {
+    uint64_t x, y;
+    size_t k = 0;
+    for (; k + 8 <= n; k += 8) {
+        memcpy(&x, a + k, 8);
+        memcpy(&y, b + k, 8);
+        if (x != y)
+            return 0;
+    }
+    for (; k < n; k++)
+        if (a[k] != b[k])
+            return 0;
+    return 1;
 }
 
 /* Whether the string whose inside begins at `at` ends at the first quote, `*n` bytes on: true of

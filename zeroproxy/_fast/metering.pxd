@@ -5,7 +5,6 @@ from zeroproxy._fast.plane cimport Record, Relay
 from zeroproxy._fast.types cimport Head
 
 cdef bint ends_with(const char *at, size_t len, const char *tail, size_t n) noexcept nogil
-cdef bint is_word(const char *at, size_t len, const char *word, size_t n) noexcept nogil
 cdef int kind_of_type(const char *at, size_t len) noexcept nogil
 cdef int kind_of_path(const char *at, size_t len) noexcept nogil
 cdef void meter_path(Meter *m, const char *at, size_t len) noexcept nogil

@@ -10,6 +10,7 @@ from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcmp, memcpy
 
 from zeroproxy._fast.asked cimport asked_is_in_model
+from zeroproxy._fast.grammar cimport Cursor, begins_with, is_word
 from zeroproxy._fast.meter cimport (
     KIND_EVENTS,
     KIND_FRAMES,
@@ -39,25 +40,11 @@ cdef bint ends_with(const char *at, size_t len, const char *tail, size_t n) noex
     return len >= n and memcmp(at + len - n, tail, n) == 0
 
 
-cdef bint is_word(const char *at, size_t len, const char *word, size_t n) noexcept nogil:
-    """Whether [at, at + len) begins with the lower-case `word`, in any case."""
-    cdef size_t i
-    cdef char byte
-    if len < n:
-        return 0
-    for i in range(n):
-        byte = at[i]
-        if c'A' <= byte <= c'Z':
-            byte += 32
-        if byte != word[i]:
-            return 0
-    return 1
-
-
 cdef bint is_type(const char *at, size_t len, const char *kind, size_t n) noexcept nogil:
     """Media types end at their parameters."""
-    return is_word(at, len, kind, n) and (len == n or at[n] == c';' or at[n] == c' '
-                                          or at[n] == c'\t')
+    return len >= n and begins_with(<Cursor>at, kind, n) and (
+        len == n or at[n] == c';' or at[n] == c' ' or at[n] == c'\t'
+    )
 
 
 cdef int kind_of_type(const char *at, size_t len) noexcept nogil:
@@ -94,13 +81,13 @@ cdef int small_count(int64_t n) noexcept nogil:
 
 cdef void read_field(Meter *m, const Head *h, const Field *f) noexcept nogil:
     """Counts that stand in the head: TGI's, and vLLM's where the body is bytes."""
-    cdef const char *name = h.base + f.name_at
+    cdef Cursor name = <Cursor>h.base + f.name_at
     cdef const char *value = h.base + f.value_at
-    if f.name_len == 15 and is_word(name, 15, b"x-prompt-tokens", 15):
+    if is_word(name, f.name_len, b"x-prompt-tokens", 15):
         m.head_prompt = small_count(parse_count(value, f.value_len))
-    elif f.name_len == 18 and is_word(name, 18, b"x-generated-tokens", 18):
+    elif is_word(name, f.name_len, b"x-generated-tokens", 18):
         m.head_completion = small_count(parse_count(value, f.value_len))
-    elif f.name_len == 8 and m.kind == KIND_NONE and is_word(name, 8, b"metadata", 8):
+    elif m.kind == KIND_NONE and is_word(name, f.name_len, b"metadata", 8):
         m.kind = KIND_JSON
         m.is_single = 1
         meter_feed(m, value, f.value_len)

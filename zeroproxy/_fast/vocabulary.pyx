@@ -64,6 +64,7 @@ from zeroproxy._fast.meter_types cimport (
     TYPE_TRANSCRIPTION,
     WALK_TEXT,
 )
+from zeroproxy._fast.scan cimport is_equal
 from zeroproxy._fast.vocabulary cimport Name
 
 # A name with a family: (sense, family).
@@ -224,7 +225,7 @@ cdef const Name *name_in(int place, const char *at, size_t len) noexcept nogil:
         return NULL
     i = FIRST[place][len]
     while i:
-        if NAMES[i].text[0] == at[0] and memcmp(NAMES[i].text, at, len) == 0:
+        if is_equal(NAMES[i].text, at, len):
             return &NAMES[i]
         i = NAMES[i].next
     return NULL
