@@ -38,6 +38,11 @@ from zeroproxy._fast.sock cimport (
 from zeroproxy._fast.timer cimport timer_arm, timer_disarm, timer_init
 from zeroproxy._fast.tls cimport tls_open
 
+cdef enum:
+    # A new conn is served at once, which may cost as much as a hundred events: no more of them in
+    # a row than those who stream need not notice.
+    ACCEPTS = 16
+
 
 # ---------------------------------------------------------------- accepting
 
@@ -93,7 +98,7 @@ cdef void accept_on(Plane *p, uint32_t listener) noexcept nogil:
     cdef Listener *l = &p.listeners[listener]
     cdef sockaddr_storage from_
     cdef socklen_t size
-    cdef int fd, budget = 256
+    cdef int fd, budget = ACCEPTS
     l.pending = 0
     while not l.paused and l.fd >= 0:
         if budget == 0:
