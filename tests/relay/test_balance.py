@@ -11,6 +11,8 @@ from tests.support.script import UPSTREAM, chunk, get, ok, play, post, split_hea
 
 BY_KEY, FASTEST = 3, 4
 HEADER, USER, PROMPT = 0, 1, 2
+#: More than is held of a request: its begin goes on while its end is still to come.
+LONG = b"x" * 80_000
 ON = [(HEADER, b"x-session-id"), (USER, b""), (PROMPT, b"")]
 
 
@@ -115,19 +117,19 @@ def test_the_caller_who_waits_for_a_word_gets_it():
 def test_a_header_that_is_there_spares_the_wait_for_the_body():
     with by_key() as script:
         d = script.downstream()
-        d.send(ask(b'{"prompt":"p"}', extra=b"X-Session-Id: s\r\n")[:-5])
+        d.send(ask(b'{"prompt":"%s"}' % LONG, extra=b"X-Session-Id: s\r\n")[:-5])
         assert where(script) in range(4)
 
 
 def test_a_prompt_needs_no_more_of_the_body_than_its_prefix():
     with by_key(on=[(PROMPT, b"")]) as script:
         d = script.downstream()
-        d.send(ask(b'{"prompt":"' + b"x" * 100 + b'", "user":"u"}')[:-20])
+        d.send(ask(b'{"prompt":"' + LONG + b'", "user":"u"}')[:-20])
         assert where(script) in range(4)
 
 
 def test_a_user_beyond_the_first_32_kib_is_not_waited_for():
-    body = b'{"prompt":"' + b"x" * 40_000 + b'","user":"u"}'
+    body = b'{"prompt":"' + LONG + b'","user":"u"}'
     with by_key() as script:
         expected = home(script, ask(b'{"prompt":"' + b"x" * 70 + b'"}'))
         d = script.downstream()
@@ -164,7 +166,7 @@ def test_where_there_is_no_choice_nothing_waits_for_a_key():
     with by_key(endpoints=2, upstreams=["one", "two"]) as script:
         script.engine.set_routes([("a", 0, b""), ("b", 1, b"")], 0)
         d = script.downstream()
-        d.send(ask(b'{"model":"b","messages":["m"],"user":"u"}')[:-6])
+        d.send(ask(b'{"model":"b","messages":["%s"],"user":"u"}' % LONG)[:-6])
         assert where(script) == 1
 
 

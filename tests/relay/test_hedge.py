@@ -4,7 +4,7 @@ import select
 
 import pytest
 
-from tests.support.script import SSE_HEAD, chunk, event, get, ok, play, post
+from tests.support.script import EXPECT, SSE_HEAD, chunk, event, get, ok, play, post
 
 NOW = 1e-9
 
@@ -109,7 +109,7 @@ def test_a_lone_endpoint_is_asked_once():
 def test_a_body_that_is_still_coming_is_not_sent_twice():
     with hedged() as script:
         d = script.downstream()
-        whole = post(body=b"x" * 100)
+        whole = post(body=b"x" * 100, extra=EXPECT)
         d.send(whole[:-1])
         u = script.upstream(0)
         d.send(whole[-1:])

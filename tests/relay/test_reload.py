@@ -168,8 +168,8 @@ def test_an_upload_keeps_the_limit_it_began_under():
     with play() as script:
         d = script.downstream()
         d.send(b"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
-        u = script.upstream()
         d.send(chunk(b"x" * 100))
+        u = script.upstream()
         limit(script, body_bytes=10)
         d.send(chunk(b"#" * 100) + b"0\r\n\r\n")
         assert u.receive().count(b"#") == 100

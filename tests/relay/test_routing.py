@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.support.editing import ask, length_of, unchunk
-from tests.support.script import chunk, get, ok, play, post, split_head
+from tests.support.script import EXPECT, chunk, get, ok, play, post, split_head
 
 JSON = b"Content-Type: application/json\r\n"
 CHUNKED = (
@@ -179,7 +179,7 @@ def test_the_list_of_models_is_ours(script):
 def test_with_one_upstream_nothing_is_looked_at():
     with play() as script:
         d = script.downstream()
-        d.send(split_head(ask(b'{"model":"zzz"}'))[0])
+        d.send(split_head(ask(b'{"model":"zzz"}', extra=EXPECT))[0])
         assert script.upstream().receive().startswith(b"POST ")
 
 

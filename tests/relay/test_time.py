@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.script import SSE_HEAD, chunk, event, get, ok, play, post, split_head
+from tests.support.script import EXPECT, SSE_HEAD, chunk, event, get, ok, play, post, split_head
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_an_idle_conn_is_closed_without_a_word():
 def test_a_body_that_stops_is_408():
     with play(limits={"body_timeout": 0.25}) as script:
         d = script.downstream()
-        d.send(post(body=b"12345")[:-2])
+        d.send(post(body=b"12345", extra=EXPECT)[:-2])
         u = script.upstream()
         u.receive()
         script.wait()

@@ -1,7 +1,7 @@
 """What the engine tells policy: that a breaker has moved, and who owes whom."""
 
 from tests.support.breakers import status, terms
-from tests.support.script import SSE_HEAD, chunk, event, get, ok, play, post
+from tests.support.script import EXPECT, SSE_HEAD, chunk, event, get, ok, play, post
 from zeroproxy._fast.engine import NEWS
 
 
@@ -23,7 +23,7 @@ def test_vitals_know_who_owes_bytes():
     with play(endpoints=1) as script:
         assert script.engine.vitals(0)[0]["owed"] == 0
         slow = script.downstream()
-        slow.send(post(body=b"12345")[:-2])
+        slow.send(post(body=b"12345", extra=EXPECT)[:-2])
         script.upstream().receive()
         found = script.engine.vitals(0)[0]
         assert (found["inflight"], found["owed"], found["quiet_s"]) == (1, 0, 0.0)

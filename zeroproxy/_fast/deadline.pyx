@@ -56,7 +56,7 @@ cdef uint64_t deadline(const Plane *p, const Relay *r) noexcept nogil:
         return after(
             r.down.since_ns, p.limits.header_ns if tls_is_shaking(&r.down) else p.limits.idle_ns
         )
-    if phase == PHASE_HEAD:
+    if phase == PHASE_HEAD and not r.is_composed:
         return after(r.began_ns, p.limits.header_ns)
     if phase == PHASE_FLUSHING:
         return after(r.down.write_ns, r.terms.stall_ns)
@@ -64,7 +64,9 @@ cdef uint64_t deadline(const Plane *p, const Relay *r) noexcept nogil:
         return after(r.down.since_ns, p.limits.linger_ns)
     if phase == PHASE_TUNNEL:
         return after(r.heard_ns if r.heard_ns > r.asked_ns else r.asked_ns, r.terms.tunnel_ns)
-    if phase == PHASE_QUEUED:
+    if phase == PHASE_HEAD:
+        due = after(r.asked_ns, r.terms.body_ns)
+    elif phase == PHASE_QUEUED:
         due = after(r.queued_ns, r.terms.queue_ns)
     elif phase == PHASE_CONNECTING:
         due = after(r.attempt_ns, r.terms.queue_ns if r.waits_conn else r.terms.connect_ns)

@@ -180,6 +180,7 @@ cdef bint direct(Plane *p, Relay *r, Head *h, size_t here) noexcept nogil:
         choose_upstream(p, r, to)
         begin_editing(p, r, h, here, route)
         r.is_composed = compose_request(p, r, h)
+        r.asked_ns = p.now_ns
         if not r.is_composed:
             refuse(p, r, FAULT_HEAD_TOO_LARGE)
     return 1

@@ -5,6 +5,9 @@ Law 1. Nothing is read that has nowhere to go: while the request waits for a per
 Law 2. Bytes behind the end of a request are the next request's: kept in the conn's in-buffer, one
        block at most, and not looked at before the exchange has ended.
 Law 3. A body that is refused half-way is never completed upstream.
+Law 4. A body that has a length, or is JSON, is of no use to a server before its end. If `held` can
+       take all of it, nobody is asked for a permit or a conn before it is there: who is slow, or
+       sends nonsense, keeps neither from the others. What is longer goes on as it comes.
 """
 
 from libc.stddef cimport size_t
@@ -36,10 +39,10 @@ from zeroproxy._fast.types cimport (
     CAUSE_RESET,
     FAULT_BODY_TOO_LARGE,
     FAULT_HEAD_TOO_LARGE,
+    FRAMING_LENGTH,
     IN_GONE,
     IN_REFUSED,
     PHASE_HEAD,
-    PHASE_QUEUED,
     PHASE_RELAYING,
     PHASE_WAITING,
     READ_MAX,
@@ -53,8 +56,12 @@ from zeroproxy._fast.types cimport (
 # ---------------------------------------------------------------- bodies
 
 
+cdef inline bint reads_head(const Relay *r) noexcept nogil:
+    return r.phase <= PHASE_HEAD and not r.is_composed
+
+
 cdef bint wants_body(const Relay *r) noexcept nogil:
-    return not r.ask.done and PHASE_QUEUED <= r.phase <= PHASE_RELAYING
+    return not r.ask.done and PHASE_HEAD <= r.phase <= PHASE_RELAYING and not reads_head(r)
 
 
 cdef size_t take_body(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:
@@ -106,6 +113,21 @@ cdef size_t body_room(Plane *p, Relay *r) noexcept nogil:
     return BLOCK_LARGE - buffer_len(&r.held) - 512
 
 
+cdef bint waits_for_whole(Plane *p, Relay *r) noexcept nogil:
+    """Law 4. Who waits to be told to go on is told when there is a conn for it."""
+    cdef size_t room = body_room(p, r)
+    if r.ask.done or r.owes_continue or r.asks_upgrade or room == 0:
+        return 0
+    if r.ask.framing == FRAMING_LENGTH:
+        return r.ask.left <= room
+    return r.scans or r.ask.total == 0
+
+
+cdef void launch_whole(Plane *p, Relay *r) noexcept nogil:
+    if not waits_for_whole(p, r):
+        launch(p, r)
+
+
 # ---------------------------------------------------------------- reading
 
 
@@ -120,11 +142,11 @@ cdef void step_inbuf(Plane *p, Relay *r) noexcept nogil:
     cdef Conn *c = &r.down
     cdef char *at = p.scratch + SLACK
     cdef size_t n, used, room
-    if r.phase <= PHASE_HEAD:
+    if reads_head(r):
         used = take_head(p, r, buffer_bytes(&c.inbuf), buffer_len(&c.inbuf))
         if used and c.fd >= 0:
             buffer_consume(&c.inbuf, &p.blocks, used)
-        launch(p, r)
+        launch_whole(p, r)
         return
     room = body_room(p, r)
     n = buffer_len(&c.inbuf)
@@ -137,10 +159,11 @@ cdef void step_inbuf(Plane *p, Relay *r) noexcept nogil:
     used = take_body(p, r, at, n)
     if c.fd >= 0:
         buffer_consume(&c.inbuf, &p.blocks, used)
+    launch_whole(p, r)
 
 
 cdef bint wants_bytes(const Relay *r) noexcept nogil:
-    return r.down.fd >= 0 and (r.phase <= PHASE_HEAD or (wants_body(r) and not r.down_paused))
+    return r.down.fd >= 0 and (reads_head(r) or (wants_body(r) and not r.down_paused))
 
 
 cdef bint is_wanted_later(const Relay *r) noexcept nogil:
@@ -152,17 +175,19 @@ cdef void take_bytes(Plane *p, Relay *r, char *at, size_t n) noexcept nogil:
     """Use `n` bytes just received into the scratch block; what cannot be used yet is saved."""
     cdef size_t used
     while n and wants_bytes(r):
-        if r.phase <= PHASE_HEAD:
+        if reads_head(r):
             used = take_head(p, r, at, n)
             if r.is_composed and used < n and not r.ask.done and n - used <= body_room(p, r):
                 used += take_body(p, r, at + used, n - used)
-            launch(p, r)
+            launch_whole(p, r)
         elif n <= body_room(p, r):
             used = take_body(p, r, at, n)
+            launch_whole(p, r)
         else:
             # Framing is written in place, over the byte behind the data: all of it, or a copy.
             r.down_paused = 1
             used = 0
+            launch(p, r)
         if used == 0:
             break
         at += used
@@ -187,7 +212,7 @@ cdef void receive(Plane *p, Relay *r) noexcept nogil:
     cdef size_t room = READ_MAX
     cdef ssize_t n
     cdef Conn *c = &r.down
-    if r.phase > PHASE_HEAD:
+    if not reads_head(r):
         room = body_room(p, r)
         if room == 0:
             r.down_paused = 1
@@ -201,7 +226,7 @@ cdef void receive(Plane *p, Relay *r) noexcept nogil:
         hear_end(p, r, n)
     elif buffer_len(&c.inbuf):
         save(p, r, at, <size_t>n)
-        if r.phase <= PHASE_HEAD and may_go_on(p, r, at, <size_t>n):
+        if reads_head(r) and may_go_on(p, r, at, <size_t>n):
             r.waits_for_more = 0
     else:
         take_bytes(p, r, at, <size_t>n)
