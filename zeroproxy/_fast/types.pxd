@@ -188,7 +188,7 @@ cdef struct Tokens:         # -1: not known
 
 cdef enum Phase:            # where an exchange is
     PHASE_IDLE = 0          # nothing asked yet on this conn
-    PHASE_HEAD              # the first bytes of a request head are here
+    PHASE_HEAD              # the first bytes of a request head are here; a body may be waited for
     PHASE_QUEUED            # waits for a permit
     PHASE_CONNECTING        # waits for an upstream conn
     PHASE_WAITING           # the request is being sent or was sent; no final response head yet
