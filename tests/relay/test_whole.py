@@ -139,3 +139,11 @@ def test_who_waits_to_be_told_to_go_on_has_a_server_first(script):
     assert d.receive() == b"HTTP/1.1 100 Continue\r\n\r\n"
     d.send(b"12345")
     assert u.receive() == b"12345"
+
+
+def test_who_was_waited_for_when_the_proxy_stops_is_told(script):
+    d = script.downstream()
+    d.send(post(body=b"12345")[:-2])
+    script.engine.close_all()
+    assert d.receive().startswith(b"HTTP/1.1 503 ")
+    assert script.outcome() == "ourselves/head/drained"

@@ -286,7 +286,7 @@ cdef void relay_begin_drain(Plane *p) noexcept nogil:
 
 cdef void say_goodbye(Plane *p, Relay *r) noexcept nogil:
     """A caller who has no head yet gets a 503; a response that runs is cut in its dialect."""
-    if PHASE_QUEUED <= r.phase <= PHASE_WAITING:
+    if PHASE_QUEUED <= r.phase <= PHASE_WAITING or (r.phase == PHASE_HEAD and r.is_composed):
         end_with(p, r, IN_REFUSED, BLAME_OURSELVES, CAUSE_DRAINED)
     elif r.phase == PHASE_RELAYING:
         end_with(p, r, IN_CUT, BLAME_OURSELVES, CAUSE_DRAINED)

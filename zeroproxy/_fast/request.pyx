@@ -124,7 +124,7 @@ cdef bint waits_for_whole(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef void launch_whole(Plane *p, Relay *r) noexcept nogil:
-    if not waits_for_whole(p, r):
+    if r.phase == PHASE_HEAD and r.is_composed and not waits_for_whole(p, r):
         launch(p, r)
 
 
