@@ -21,7 +21,7 @@ from zeroproxy._fast.asked cimport (
     Edit,
 )
 from zeroproxy._fast.meter_types cimport ASKED_TEXT, Asked
-from zeroproxy._fast.scan cimport MARK_TOKEN, is_equal, is_plain_string, skip_to, string_end
+from zeroproxy._fast.scan cimport MARK_TOKEN, is_equal, skip_to, string_end
 
 cdef enum AskedState:
     ASKED_PLAIN = 0
@@ -239,10 +239,8 @@ cdef bint asked_is_in_model(const Asked *a) noexcept nogil:
 cdef size_t step_string(Asked *a, const char *at, size_t k, size_t len) noexcept nogil:
     """The inside of a string from offset k; returns the offset behind it, or `len`."""
     cdef bint is_escaped = a.is_escaped
-    cdef size_t n
-    if is_escaped or not is_plain_string(at + k, len - k, &n):
-        n = string_end(at + k, len - k, &is_escaped)
-        a.is_escaped = is_escaped
+    cdef size_t n = string_end(at + k, len - k, &is_escaped)
+    a.is_escaped = is_escaped
     if a.state == ASKED_KEY or a.key == KEY_MODEL:
         keep(a, at + k, n)
     if a.state == ASKED_KEY:

@@ -60,7 +60,7 @@ from zeroproxy._fast.meter_types cimport (
     Meter,
     Walk,
 )
-from zeroproxy._fast.scan cimport in_number, is_plain_string, parse_count, skip_to, string_end
+from zeroproxy._fast.scan cimport in_number, parse_count, skip_to, string_end
 from zeroproxy._fast.vocabulary cimport Name, has_names, name_in, type_of
 
 
@@ -281,9 +281,7 @@ cdef size_t step_string(Meter *m, const char *at, size_t k, size_t len) noexcept
     cdef Walk *w = &m.walk
     cdef bint is_escaped = w.here.state == WALK_ESCAPE
     cdef bint is_whole = w.text_len == 0
-    cdef size_t n
-    if is_escaped or not is_plain_string(at + k, len - k, &n):
-        n = string_end(at + k, len - k, &is_escaped)
+    cdef size_t n = string_end(at + k, len - k, &is_escaped)
     if k + n == len:
         if w.here.is_wanted:
             keep(m, at + k, n)

@@ -10,9 +10,18 @@ cdef extern from "marks.h" nogil:
     bint is_plain_string "zp_is_plain_string"(const char *at, size_t len, size_t *n)
 
 
-cdef size_t string_end(const char *at, size_t len, bint *is_escaped) noexcept nogil
+cdef size_t escaped_end(const char *at, size_t len, bint *is_escaped) noexcept nogil
 cdef int64_t parse_count(const char *at, size_t len) noexcept nogil
 
 
 cdef inline bint in_number(char c) noexcept nogil:
     return c'0' <= c <= c'9' or c == c'.' or c == c'e' or c == c'E' or c == c'+' or c == c'-'
+
+
+cdef inline size_t string_end(const char *at, size_t len, bint *is_escaped) noexcept nogil:
+    """Offset of the closing quote of the string whose inside begins at `at`; `len`: it is not here,
+    and `is_escaped` says whether the byte to come is."""
+    cdef size_t n
+    if not is_escaped[0] and is_plain_string(at, len, &n):
+        return n
+    return escaped_end(at, len, is_escaped)

@@ -8,9 +8,8 @@ cdef enum:
     DIGITS_MAX = 32         # longer numbers are no counts
 
 
-cdef size_t string_end(const char *at, size_t len, bint *is_escaped) noexcept nogil:
-    """Offset of the closing quote of the string whose inside begins at `at`; `len`: it is not here,
-    and `is_escaped` says whether the byte to come is."""
+cdef size_t escaped_end(const char *at, size_t len, bint *is_escaped) noexcept nogil:
+    """string_end where the first quote may not be the one."""
     cdef size_t from_ = 0, back
     cdef const char *quote
     if is_escaped[0] and len:
