@@ -32,6 +32,7 @@ MODULES = (
     "headers",
     "scan",
     "vocabulary",
+    "skeleton",
     "fold",
     "jsonwalk",
     "frames",

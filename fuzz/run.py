@@ -6,6 +6,7 @@ usage: run.py FOLDER [SCALE]            FOLDER: what build_fuzzers.py has built;
 Exit status 1: a target has found something; its input lies in FOLDER/found.
 """
 
+import base64
 import os
 import re
 import subprocess
@@ -41,6 +42,11 @@ def environment(folder: Path, target: str) -> dict[str, str]:
     }
 
 
+def words_of(target: str) -> list[str]:
+    is_json = TARGETS[target][0] == "counting"
+    return [f"-dict={Path(__file__).with_name('words.dict')}"] if is_json else []
+
+
 def run(folder: Path, target: str, scale: float) -> tuple[str, int, str]:
     """(target, exit status, what libFuzzer said)."""
     _, runs, longest = TARGETS[target]
@@ -49,8 +55,8 @@ def run(folder: Path, target: str, scale: float) -> tuple[str, int, str]:
         each.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(
         [str(folder / "fuzz" / "fuzzer"), f"-runs={int(runs * scale)}", f"-max_len={longest}",
-         "-seed=1", "-timeout=20", "-print_final_stats=1", f"-artifact_prefix={found}/{target}-",
-         str(corpus), str(folder / "seeds" / target)],
+         "-seed=1", "-timeout=20", "-print_final_stats=1", *words_of(target),
+         f"-artifact_prefix={found}/{target}-", str(corpus), str(folder / "seeds" / target)],
         env=environment(folder, target), capture_output=True, text=True, errors="replace",
         check=False,
     )  # fmt: skip
@@ -68,6 +74,16 @@ def number(text: str, pattern: str) -> int:
     return int(found[-1]) if found else 0
 
 
+def find_of(said: str, found: Path) -> str:
+    """What went wrong and the inputs themselves: where this is read, their files may be gone."""
+    begin = re.search(r"ERROR: |runtime error|deadly signal", said)
+    inputs = (
+        f"{path.name}, base64: {base64.b64encode(path.read_bytes()).decode()}"
+        for path in sorted(found.iterdir())
+    )
+    return "\n".join((said[begin.start() if begin else -3000 :][:3000], *inputs))
+
+
 def main() -> int:
     folder = Path(sys.argv[1]).resolve()
     if len(sys.argv) == 4:
@@ -82,7 +98,7 @@ def main() -> int:
             edges = number(said, r"cov: (\d+)")
             print(f"{target:14} {runs:>9,} executions, {edges:>5} edges, status {status}")
             if status:
-                print(said[-6000:])
+                print(find_of(said, folder / "found"))
     seconds = time.monotonic() - began
     print(f"{total:,} executions in {seconds:.0f} s, {failed} targets found something")
     return 1 if failed else 0

@@ -3,6 +3,7 @@
  * Every request has a tag, a byte of 0x80 or more that also stands in its path behind a mark ("~"
  * and two hex digits); every body, asked or answered, is made of that byte. So whatever arrives says
  * whose it is: nothing may reach another caller, come twice, or come from nowhere. */
+#define _GNU_SOURCE /* accept4 */
 #include "script.h"
 
 #include <errno.h>

@@ -9,8 +9,9 @@ FAST = {
     ],
     1: [
         "buffer", "grammar", "values", "fields", "rules", "startline", "http1", "body", "headers",
-        "scan", "vocabulary", "fold", "jsonwalk", "frames", "sse", "meter", "asked", "keyed",
-        "strip", "ring", "stats", "exchange", "limit", "breaker", "pace", "line", "keys", "lanes",
+        "scan", "vocabulary", "skeleton", "fold", "jsonwalk", "frames", "sse", "meter", "asked",
+        "keyed", "strip", "ring", "stats", "exchange", "limit", "breaker", "pace", "line", "keys",
+        "lanes",
     ],
     2: [
         "sock", "reactor", "timer", "libssl", "tls", "conn", "keepalive", "endpoint", "balance",

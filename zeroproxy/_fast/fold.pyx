@@ -12,7 +12,6 @@ Law 3. Where the server has not counted, every event with text holds at least on
 
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
-from zeroproxy._fast.fold cimport bit, value_of
 from zeroproxy._fast.meter_types cimport (
     FACT_CACHED,
     FACT_CACHE_MADE,
@@ -51,7 +50,10 @@ from zeroproxy._fast.meter_types cimport (
     TYPE_RESPONSE_FAILED,
     Meter,
     Slot,
+    bit,
+    value_of,
 )
+from zeroproxy._fast.skeleton cimport learn_root_begins, learn_root_ends
 from zeroproxy._fast.types cimport EXACT, LOWER_BOUND, NONE, UNTRUSTED, Tokens
 
 cdef enum:
@@ -59,6 +61,7 @@ cdef enum:
 
 
 cdef void begin_root(Meter *m) noexcept nogil:
+    learn_root_begins(m)
     m.seen = 0
     m.type = TYPE_OTHER
     m.n_choices = 0
@@ -308,6 +311,7 @@ cdef void end_root(Meter *m) noexcept nogil:
     else:
         fold_usage(m, is_stream)
     m.n_roots += 1
+    learn_root_ends(m)
 
 
 # ---------------------------------------------------------------- the end

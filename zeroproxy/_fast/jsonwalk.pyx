@@ -8,10 +8,10 @@ Law 3. Malformed text cannot hurt: depth and lengths are bounded, unknown bytes 
 """
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
-from zeroproxy._fast.fold cimport begin_root, bit, end_choice, end_root, value_of
+from zeroproxy._fast.fold cimport begin_root, end_choice, end_root
 from zeroproxy._fast.jsonwalk cimport (
     WALK_ESCAPE,
     WALK_NUMBER,
@@ -59,8 +59,10 @@ from zeroproxy._fast.meter_types cimport (
     WALK_TEXT,
     Meter,
     Walk,
+    bit,
 )
 from zeroproxy._fast.scan cimport in_number, parse_count, skip_to, string_end
+from zeroproxy._fast.skeleton cimport learn_text
 from zeroproxy._fast.vocabulary cimport Name, has_names, name_in, type_of
 
 
@@ -248,18 +250,6 @@ cdef void keep(Meter *m, const char *at, size_t len) noexcept nogil:
         w.text_len = <uint8_t>(w.text_len + len if len <= room else WALK_TEXT + 1)
 
 
-cdef void begin_content(Meter *m, size_t k) noexcept nogil:
-    """A text begins at offset k: the events to come may differ from this one in it alone."""
-    m.walk.n_contents += 1
-    m.walk.content.begin = <uint32_t>k
-    if m.is_learning == 1:
-        m.is_learning = 2
-        m.known.here = m.walk.here
-        m.known.seen = m.seen
-        m.known.index = <uint16_t>value_of(m, FACT_INDEX)
-        m.known.n_choices = m.n_choices
-
-
 cdef size_t begin_string(Meter *m, const char *at, size_t k, size_t len) noexcept nogil:
     """Behind an opening quote; returns the offset behind the closing one, or `len`."""
     cdef Walk *w = &m.walk
@@ -268,7 +258,7 @@ cdef size_t begin_string(Meter *m, const char *at, size_t k, size_t len) noexcep
     w.here.is_wanted = has_names(place_now(w)) if w.here.is_key else is_word(m, w.here.sense)
     if not w.here.is_key:
         if w.here.sense == FACT_CONTENT and k < len and at[k] != c'"':
-            begin_content(m, k)
+            learn_text(m, k)
         elif w.here.sense == FACT_META_ID:
             m.meta_id = <uint32_t>2166136261
         elif w.here.is_wanted and w.here.sense == FACT_MODEL:
@@ -293,7 +283,7 @@ cdef size_t step_string(Meter *m, const char *at, size_t k, size_t len) noexcept
     if w.here.is_wanted:
         end_word(m, at + k, n, is_whole)
     elif not w.here.is_key:
-        if w.here.sense == FACT_CONTENT:
+        if w.here.sense == FACT_CONTENT and w.content.end == 0:
             w.content.end = <uint32_t>(k + n)
         take_text(m, w.here.sense, n == 0 and is_whole)
     return k + n + 1

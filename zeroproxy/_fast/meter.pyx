@@ -3,17 +3,15 @@
 Law 1. Resumable at every byte, bounded, and never a copy of the response.
 Law 2. An edge is a blank line, in any of the three line ends SSE allows (LF, CRLF, CR).
 Law 3. What is not counted is still relayed: after [DONE], after garbage, in every other body.
-
-Most events of a response differ from the one before in a single text. Their head and tail, up to
-that text and behind it, are known by a 64-bit hash of their bytes and by their lengths; an event
-that matches is not walked again, and one whose head matches is walked from the text on.
+Law 4. An event that fits the skeleton of the one before (skeleton.pyx) is not walked again; one
+       that fits its head is walked from the text on. What is counted is the same.
 """
 
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memchr, memset
 
-from zeroproxy._fast.fold cimport bit, count_text, fold_all
+from zeroproxy._fast.fold cimport count_text, fold_all
 from zeroproxy._fast.frames cimport walk_frames
 from zeroproxy._fast.jsonwalk cimport walk_begin, walk_feed
 from zeroproxy._fast.meter cimport (
@@ -28,27 +26,18 @@ from zeroproxy._fast.meter cimport (
     KIND_NONE,
     Event,
 )
-from zeroproxy._fast.meter_types cimport (
-    FACT_CHOICES,
-    FACT_CONTENT,
-    FACT_INDEX,
-    FACT_MODEL,
-    FACT_NO_ID,
-    FACT_OBJECT,
-    FACT_PROMPT,
-    FACT_TYPE,
-    FAMILY_USAGE,
-    TYPE_OTHER,
-    TYPE_RESPONSE,
-    Meter,
+from zeroproxy._fast.meter_types cimport FACT_CHOICES, FAMILY_USAGE, Meter, bit
+from zeroproxy._fast.skeleton cimport (
+    LEARN_BEGUN,
+    LEARN_NOT,
+    fits_head,
+    fits_tail,
+    is_one_line,
+    learn_event,
+    resume,
 )
-from zeroproxy._fast.scan cimport string_end
 from zeroproxy._fast.sse cimport Lines, end_event, end_line, walk_lines
 from zeroproxy._fast.types cimport NONE, Tokens
-
-
-cdef extern from "hash.h" nogil:
-    uint64_t hash_bytes "zp_hash"(const void *at, size_t len) noexcept
 
 
 cdef void meter_begin(Meter *m, int kind) noexcept nogil:
@@ -92,55 +81,9 @@ cdef void walk_texts(Meter *m, const char *at, size_t len) noexcept nogil:
 # ---------------------------------------------------------------- whole events
 
 
-cdef bint is_plain(const Meter *m) noexcept nogil:
-    """The root just read says nothing but a text of one choice."""
-    cdef uint64_t plain = (
-        bit(FACT_CONTENT) | bit(FACT_CHOICES) | bit(FACT_MODEL) | bit(FACT_OBJECT)
-        | bit(FACT_TYPE) | bit(FACT_INDEX) | bit(FACT_NO_ID)
-    )
-    return not m.seen & ~plain and m.type in (TYPE_OTHER, TYPE_RESPONSE)
-
-
-cdef void learn(Meter *m, const char *at, size_t len, size_t data_at) noexcept nogil:
-    """Remember the event [at, at + len) that was walked as a whole, up to and behind its text."""
-    cdef size_t end = data_at + m.walk.content.end
-    if m.is_learning != 2 or m.walk.n_contents != 1 or m.known.seen & bit(FAMILY_USAGE):
-        return
-    m.known.head_len = <uint32_t>(data_at + m.walk.content.begin)
-    m.known.head_hash = hash_bytes(at, m.known.head_len)
-    if is_plain(m):
-        m.known.tail_len = <uint32_t>(len - end)
-        m.known.tail_hash = hash_bytes(at + end, m.known.tail_len)
-
-
-cdef bint fits_head(const Meter *m, const char *at, size_t len) noexcept nogil:
-    return (
-        m.known.head_len != 0 and len >= m.known.head_len + 2
-        and hash_bytes(at, m.known.head_len) == m.known.head_hash
-        and memchr(at + m.known.head_len, c'\n', len - m.known.head_len - 2) == NULL
-    )
-
-
-cdef bint fits_tail(const Meter *m, const char *at, size_t len) noexcept nogil:
-    """Whether the text that begins behind the head is followed by exactly the tail."""
-    cdef bint is_escaped = 0
-    cdef size_t end, head = m.known.head_len
-    if m.known.tail_len == 0 or len <= head + m.known.tail_len:
-        return 0
-    end = head + string_end(at + head, len - head, &is_escaped)
-    return end > head and len - end == m.known.tail_len \
-        and hash_bytes(at + end, m.known.tail_len) == m.known.tail_hash
-
-
 cdef void resume_event(Meter *m, const char *at, size_t len) noexcept nogil:
-    """Walk an event whose head is known from its text on; its data is one line."""
-    m.walk.here = m.known.here
-    m.walk.text_len = 0
-    m.walk.n_contents = 1
-    m.type = TYPE_OTHER
-    m.seen = m.known.seen
-    m.value[FACT_INDEX - FACT_PROMPT] = m.known.index
-    m.n_choices = m.known.n_choices
+    """Walk an event whose head is known from its text on; the rest of it is one line."""
+    resume(m)
     walk_feed(m, at + m.known.head_len, len - m.known.head_len - 1)
     m.has_data = 1
     end_event(m)
@@ -151,29 +94,28 @@ cdef void walk_event(Meter *m, const char *at, size_t len, size_t *base) noexcep
     cdef Lines l
     l.data_at = l.n_data = 0
     m.known.head_len = m.known.tail_len = 0
-    m.is_learning = 1
-    m.walk.n_contents = 0
-    m.n_roots = 0
+    m.learning = LEARN_BEGUN
     walk_lines(m, at, len, &l, 0)
     if l.n_data == 1:
         base[0] = l.data_at
-        if m.n_roots == 1:
-            learn(m, at, len, l.data_at)
-    m.is_learning = 0
+        learn_event(m, at, len, l.data_at)
+    m.learning = LEARN_NOT
 
 
 cdef void meter_event(Meter *m, const char *at, size_t len, Event *e) noexcept nogil:
     """One whole event, from edge to edge, its blank line (LF LF) included."""
     cdef size_t base = 0
+    cdef bint is_known
     e.usage_at = e.usage_end = e.is_usage_only = 0
     if m.is_over:
         return
     m.walk.usage.end = 0
-    if fits_head(m, at, len):
-        if fits_tail(m, at, len):
-            m.n_events += 1
-            count_text(m)
-            return
+    is_known = fits_head(m, at, len)
+    if is_known and fits_tail(m, at, len):
+        m.n_events += 1
+        count_text(m)
+        return
+    if is_known and is_one_line(at + m.known.head_len, len - m.known.head_len - 2):
         base = m.known.head_len
         resume_event(m, at, len)
     else:

@@ -95,10 +95,9 @@ cdef struct Walk:           # a resumable position inside one JSON text
     Position here
     uint8_t text_len        # of what is kept; WALK_TEXT + 1: too long to matter
     char[WALK_TEXT] text
-    Span32 content          # the one text of this feed: from behind its quote to its closing quote
+    Span32 content          # the text being learnt: from behind its quote to its closing quote
     Span32 usage            # from the comma or brace before "usage" to behind its value
     uint32_t comma          # the last comma or brace at the root's level
-    uint32_t n_contents     # texts that are not empty, in this feed
 
 
 cdef struct Counts:         # -1: not known
@@ -123,8 +122,9 @@ cdef struct Template:       # events that differ from the one before in one text
     uint32_t head_len       # 0: nothing learnt
     uint32_t tail_len       # 0: the tail has to be walked
     Position here           # inside the text
-    uint16_t index          # of the choice
-    uint8_t n_choices
+    uint16_t index          # of the choice; only in `value` if `seen` says so
+    uint8_t type            # Type, as far as the head says it
+    uint8_t is_plain        # the event said nothing but its text
 
 
 cdef struct Meter:
@@ -152,7 +152,7 @@ cdef struct Meter:
     uint8_t n_told          # closing counts that are those of a single choice
     uint8_t model_len
     uint8_t is_model_asked  # the name is the request's, until the response says one
-    uint8_t is_learning     # 1: mark where this event's text begins, 2: done
+    uint8_t learning        # skeleton.Learning
     char[14] name           # of an SSE field, or a WebSocket frame's head
     uint16_t first_index    # of the first choice of the root being read
     uint16_t n_asked        # choices per prompt, from the request
@@ -176,6 +176,16 @@ cdef struct Meter:
     int64_t[FACT_NUMBERS - FACT_PROMPT] value
     Slot[METER_SLOTS] slots
     char[64] model
+
+
+cdef inline uint64_t bit(int fact) noexcept nogil:
+    """The flag of a fact in Meter.seen."""
+    return <uint64_t>1 << (fact - FACT_PROMPT)
+
+
+cdef inline int64_t value_of(const Meter *m, int fact) noexcept nogil:
+    """-1: the root being read does not have it."""
+    return m.value[fact - FACT_PROMPT] if m.seen & bit(fact) else -1
 
 
 cdef struct Asked:          # walks a request body: the root's keys, as far as the proxy cares
