@@ -8,6 +8,7 @@ ZEROPROXY_JOBS=N       parallel compiles, default 2
 """
 
 import os
+from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
@@ -133,7 +134,7 @@ extensions = [
         define_macros=MACROS,
         extra_compile_args=FLAGS + FAULTS,
         extra_link_args=LINK,
-        depends=[f"zeroproxy/_fast/{h}.h" for h in ("invariant", "atomics", "grammar", "hash")],
+        depends=sorted(map(str, Path("zeroproxy/_fast").glob("*.h"))),
     )
     for name in MODULES
     if not (FUZZ and name.startswith("probe_"))

@@ -21,7 +21,7 @@ from zeroproxy._fast.asked cimport (
     Edit,
 )
 from zeroproxy._fast.meter_types cimport ASKED_TEXT, Asked
-from zeroproxy._fast.scan cimport MARK_TOKEN, is_equal, skip_to, string_end
+from zeroproxy._fast.scan cimport MARK_TOKEN, is_equal, skip_level, skip_to, string_end
 
 cdef enum AskedState:
     ASKED_PLAIN = 0
@@ -365,11 +365,17 @@ cdef size_t asked_feed(Asked *a, const char *at, size_t len, Edit *due) noexcept
     due.n_add = due.skip = 0
     while k < len and not a.is_done and due.n_add == 0:
         if a.state == ASKED_PLAIN:
-            k = skip_to(at, k, len, MARK_TOKEN)
+            if is_read(a) or a.depth == 0:
+                k = skip_to(at, k, len, MARK_TOKEN)
+            else:
+                k = skip_level(at, k, len, &a.depth)
             if k < len:
                 k = step_plain(a, at, k, due, 0)
         elif a.state == ASKED_KEY or a.state == ASKED_STRING:
             k = step_string(a, at, k, len)
+            if a.state == ASKED_COLON and k < len and at[k] == c':':
+                a.state = ASKED_VALUE
+                k += 1
         else:
             k = step_member(a, at, k, due)
     return k if due.n_add else len

@@ -15,7 +15,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove, memset
 
-from zeroproxy._fast.grammar cimport CLASS, IS_DIGIT, IS_HEX, IS_TOKEN, IS_VALUE
+from zeroproxy._fast.grammar cimport CLASS, CR, IS_DIGIT, IS_HEX, IS_TOKEN, IS_VALUE, LF
 from zeroproxy._fast.invariant cimport invariant
 from zeroproxy._fast.types cimport (
     FAULT_CHUNK_END,
@@ -36,6 +36,7 @@ from zeroproxy._fast.types cimport (
 
 cdef enum:
     REFUSED = 255           # not a row of GRAMMAR
+    PLAIN_DIGITS = 8        # of sizes read in one look
     SIZE_DIGITS = 16        # digits a size can need; more are leading zeros, counted as extra
 
 cdef enum Sort:             # what a framing byte can be
@@ -213,6 +214,19 @@ cdef size_t walk_lines(
     return at
 
 
+cdef inline size_t plain_size(const unsigned char *at, size_t len, uint64_t *size) noexcept nogil:
+    """Length of a size line as servers write it, a few digits and CRLF; 0: the grammar decides."""
+    cdef size_t k = 0
+    cdef uint64_t n = 0
+    while k < len and k < PLAIN_DIGITS and CLASS[at[k]] & IS_HEX:
+        n = n << 4 | ((at[k] & 15) + (at[k] >> 6) * 9)
+        k += 1
+    if n == 0 or len < k + 2 or at[k] != CR or at[k + 1] != LF:
+        return 0
+    size[0] = n
+    return k + 2
+
+
 cdef inline size_t take_data(Body *b, char *buf, size_t at, size_t len, Cut *cut) noexcept nogil:
     """As much data as is here, joined to what this call already found."""
     cdef size_t n = len - at
@@ -233,12 +247,21 @@ cdef inline size_t take_data(Body *b, char *buf, size_t at, size_t len, Cut *cut
 cdef Verdict unframe_chunks(
     Body *b, char *buf, size_t len, Cut *cut, uint32_t extra_limit,
 ) noexcept nogil:
-    cdef size_t at = 0
+    cdef size_t at = 0, n
     while at < len and not b.done and b.state != BODY_FAILED:
+        if b.state == BODY_SIZE:
+            n = plain_size(<const unsigned char *>buf + at, len - at, &b.left)
+            if n:
+                b.state = BODY_DATA
+                at += n
+                continue
         if b.state == BODY_DATA:
             at = take_data(b, buf, at, len, cut)
             if b.left == 0:
                 b.state = BODY_DATA_CR
+                if len - at >= 2 and buf[at] == CR and buf[at + 1] == LF:
+                    b.state = BODY_SIZE
+                    at += 2
         else:
             at = walk_lines(b, <const unsigned char *>buf, at, len, extra_limit)
     cut.consumed = at

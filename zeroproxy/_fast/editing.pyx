@@ -127,21 +127,26 @@ cdef void begin_editing(
             r.reserve = <int16_t>edits_needed(&r.read.asked, h.base + h.consumed, <size_t>h.length)
 
 
-cdef int edits_needed(const Asked *asked, const char *at, size_t len) noexcept nogil:
-    """How many bytes the edits of a body that is all here will add."""
+cdef int edits_needed(Asked *asked, const char *at, size_t len) noexcept nogil:
+    """How many bytes the edits of a body that is all here will add. If there are none, it has been
+    read: `asked` stands behind it."""
     cdef Asked a = asked[0]
+    cdef bint is_left_alone = 1
     cdef Edit due
     cdef size_t k
     cdef int added = 0
     while len:
         k = asked_feed(&a, at, len, &due)
         if due.n_add:
+            is_left_alone = 0
             added += due.n_add - due.skip
             k += due.skip
         if k >= len:
             break
         at += k
         len -= k
+    if is_left_alone and a.is_done:
+        asked[0] = a
     return added
 
 

@@ -4,6 +4,9 @@
 #ifndef ZEROPROXY_GRAMMAR_H
 #define ZEROPROXY_GRAMMAR_H
 
+#include <stddef.h>
+#include <stdint.h>
+
 #define ZP_TOKEN 0x01   /* method, field name, chunk extension name */
 #define ZP_TARGET 0x02  /* path and query: unreserved, sub-delims, : @ / ? */
 #define ZP_VALUE 0x04   /* field value: visible, SP, HTAB, obs-text; never CR, LF, NUL */
@@ -36,5 +39,14 @@ static const unsigned char zp_class[256] = {
     [' '] = ZP_VALUE, ['\t'] = ZP_VALUE,
     [0x80 ... 0xff] = ZP_VALUE,
 };
+
+/* Offset of the first byte of eight that is marked, or less: of marks != 0 as they were loaded. */
+static inline size_t zp_first_byte(uint64_t marks) {
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return (size_t)__builtin_ctzll(marks) >> 3;
+#else
+    return 0;
+#endif
+}
 
 #endif

@@ -13,6 +13,7 @@ ctypedef const unsigned char *Cursor
 
 cdef extern from "grammar.h" nogil:
     const unsigned char[256] CLASS "zp_class"
+    size_t first_byte "zp_first_byte"(uint64_t marks)
     enum:
         IS_TOKEN "ZP_TOKEN"
         IS_TARGET "ZP_TARGET"
@@ -40,20 +41,22 @@ cdef inline bint is_all(Cursor p, size_t n, unsigned char what) noexcept nogil:
     return skip_class(p, p + n, what) == p + n
 
 
-cdef inline bint has_control(uint64_t w) noexcept nogil:
-    # Any byte below 0x20, or 0x7f, in eight at once. HTAB counts too: the caller then looks
-    # byte by byte. Wrong only above a byte that is right, so the answer as a whole is exact.
+cdef inline uint64_t controls(uint64_t w) noexcept nogil:
+    # The high bit of any byte below 0x20, or 0x7f, in eight at once; HTAB counts too. Wrong only
+    # above a byte that is right, so the first is exact.
     cdef uint64_t ones = 0x0101010101010101
     cdef uint64_t high = ones << 7
     cdef uint64_t del_ = w ^ (ones * 0x7F)
-    return (((w - ones * 0x20) & ~w) | ((del_ - ones) & ~del_)) & high != 0
+    return (((w - ones * 0x20) & ~w) | ((del_ - ones) & ~del_)) & high
 
 
 cdef inline Cursor skip_value(Cursor p, Cursor end) noexcept nogil:
     cdef uint64_t w
     while end - p >= 8:
         memcpy(&w, p, 8)
-        if has_control(w):
+        w = controls(w)
+        if w:
+            p += first_byte(w)
             break
         p += 8
     return skip_class(p, end, IS_VALUE)
@@ -81,12 +84,17 @@ cdef inline bint begins_with(Cursor p, const char *word, size_t n) noexcept nogi
     # In any case; there are n bytes at p.
     cdef uint64_t mine, theirs
     cdef size_t k = 0
-    while k + 8 <= n:
-        memcpy(&mine, p + k, 8)
-        memcpy(&theirs, word + k, 8)
-        if fold_eight(mine) != theirs:
-            return 0
-        k += 8
+    if n >= 8:
+        while k + 8 < n:
+            memcpy(&mine, p + k, 8)
+            memcpy(&theirs, word + k, 8)
+            if fold_eight(mine) != theirs:
+                return 0
+            k += 8
+        # The last eight: they may overlap those before.
+        memcpy(&mine, p + n - 8, 8)
+        memcpy(&theirs, word + n - 8, 8)
+        return fold_eight(mine) == theirs
     while k < n:
         if fold(p[k]) != <unsigned char>word[k]:
             return 0

@@ -20,9 +20,7 @@ cdef inline int place_now(const Walk *w) noexcept nogil:
 
 
 cdef inline unsigned int marks_now(const Walk *w) noexcept nogil:
-    """What can matter here. In a level that means nothing: its strings, and where it ends."""
-    if w.here.depth and place_now(w) == SENSE_NONE:
-        return MARK_TOKEN
+    """What can matter in a level that means something, or outside of all."""
     if w.here.sense >= FACT_PROMPT and not w.here.is_key:
         return MARK_TOKEN | MARK_MEMBER | MARK_VALUE
     return MARK_TOKEN | MARK_MEMBER

@@ -61,7 +61,7 @@ from zeroproxy._fast.meter_types cimport (
     Walk,
     bit,
 )
-from zeroproxy._fast.scan cimport in_number, parse_count, skip_to, string_end
+from zeroproxy._fast.scan cimport in_number, parse_count, skip_level, skip_to, string_end
 from zeroproxy._fast.skeleton cimport learn_text
 from zeroproxy._fast.vocabulary cimport Name, has_names, name_in, type_of
 
@@ -286,7 +286,8 @@ cdef size_t step_string(Meter *m, const char *at, size_t k, size_t len) noexcept
         if w.here.sense == FACT_CONTENT and w.content.end == 0:
             w.content.end = <uint32_t>(k + n)
         take_text(m, w.here.sense, n == 0 and is_whole)
-    return k + n + 1
+    k += n + 1
+    return step_plain(m, at, k, len) if w.here.is_key and k < len and at[k] == c':' else k
 
 
 cdef void end_word(Meter *m, const char *at, size_t len, bint is_whole) noexcept nogil:
@@ -348,6 +349,7 @@ cdef size_t step_plain(Meter *m, const char *at, size_t k, size_t len) noexcept 
         open_level(m, c == c'{', <uint32_t>k)
     elif c == c'}' or c == c']':
         close_level(m, <uint32_t>k)
+        return k + 1
     else:
         sense = w.here.sense
         if sense >= FACT_PROMPT and not w.here.is_key:
@@ -357,7 +359,21 @@ cdef size_t step_plain(Meter *m, const char *at, size_t k, size_t len) noexcept 
                 return step_number(m, at, k, len)
             if sense == FACT_DONE and c == c't':
                 m.seen |= bit(FACT_DONE)
+        return k + 1
+    # What mostly follows at once.
+    if k + 1 < len and at[k + 1] == c'"':
+        return begin_string(m, at, k + 2, len)
     return k + 1
+
+
+cdef size_t leave_level(Walk *w, const char *at, size_t k, size_t len) noexcept nogil:
+    """To where a level that means nothing ends, or as far as one look goes."""
+    cdef uint32_t depth = w.here.depth
+    k = skip_level(at, k, len, &w.here.depth)
+    while depth < w.here.depth and depth < WALK_DEPTH:
+        w.here.place[depth] = SENSE_NONE
+        depth += 1
+    return k
 
 
 cdef void walk_feed(Meter *m, const char *at, size_t len) noexcept nogil:
@@ -366,7 +382,10 @@ cdef void walk_feed(Meter *m, const char *at, size_t len) noexcept nogil:
     cdef size_t k = 0
     while k < len:
         if m.walk.here.state == WALK_PLAIN:
-            k = skip_to(at, k, len, marks_now(&m.walk))
+            if m.walk.here.depth and place_now(&m.walk) == SENSE_NONE:
+                k = leave_level(&m.walk, at, k, len)
+            else:
+                k = skip_to(at, k, len, marks_now(&m.walk))
             if k < len:
                 k = step_plain(m, at, k, len)
         elif m.walk.here.state == WALK_NUMBER:

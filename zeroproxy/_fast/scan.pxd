@@ -1,11 +1,12 @@
 from libc.stddef cimport size_t
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint32_t
 
 cdef extern from "marks.h" nogil:
     unsigned int MARK_TOKEN "ZP_MARK_TOKEN"     # a string or a level begins or ends
     unsigned int MARK_MEMBER "ZP_MARK_MEMBER"   # a colon or a comma
     unsigned int MARK_VALUE "ZP_MARK_VALUE"     # a number, or true, begins
     size_t skip_to "zp_skip_to"(const char *at, size_t k, size_t len, unsigned int marks)
+    size_t skip_level "zp_skip_level"(const char *at, size_t k, size_t len, uint32_t *depth)
     bint is_equal "zp_is_equal"(const char *a, const char *b, size_t n)
     bint is_plain_string "zp_is_plain_string"(const char *at, size_t len, size_t *n)
 

@@ -1,8 +1,11 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t
 
+from zeroproxy._fast.meter_types cimport WALK_TEXT
+
+
 cdef struct Name:           # what a key means where it stands
-    const char *text
+    char[WALK_TEXT] text    # beside its length: a look-up touches one line of memory
     uint8_t len
     uint8_t sense           # Sense
     uint8_t family          # Sense of the family its number belongs to; 0: none

@@ -9,7 +9,7 @@ Law. WORDS is the whole truth; it is compiled at import into a table by place an
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t
-from libc.string cimport memcmp
+from libc.string cimport memcmp, memcpy
 
 from zeroproxy._fast.meter_types cimport (
     FACT_CACHED,
@@ -195,16 +195,17 @@ cdef int compile_words() except -1:
     for place, words in WORDS.items():
         HAS[<int>place] = 1
         for word, meaning in words.items():
+            if len(word) > WALK_TEXT:
+                raise ValueError(f"{word!r}: longer than what is kept of a key")
             n += 1
             name = &NAMES[n]
-            # The dict keeps the bytes object alive for ever.
-            name.text = word
+            memcpy(name.text, <const char *>word, len(word))
             name.len = len(word)
             name.sense, name.family = meaning if isinstance(meaning, tuple) else (meaning, 0)
             name.next = FIRST[<int>place][len(word)]
             FIRST[<int>place][len(word)] = <uint8_t>n
     for word, kind in TYPES.items():
-        TYPE_NAMES[n_types].text = word
+        memcpy(TYPE_NAMES[n_types].text, <const char *>word, len(word))
         TYPE_NAMES[n_types].len = len(word)
         TYPE_NAMES[n_types].sense = kind
         n_types += 1
