@@ -4,6 +4,7 @@
  *        edge-triggered set that another report will follow; EPOLL_CTL_MOD brings it about.
  * Law 2. Everything follows from the seed: an input that fails once fails again.
  * Law 3. Without faults_begin nothing fails, without faults_clock the clock is the machine's. */
+#define _GNU_SOURCE /* accept4 */
 #include <errno.h>
 #include <poll.h>
 #include <stdint.h>
@@ -184,6 +185,11 @@ int faulty_clock_gettime(clockid_t clock, struct timespec *now)
 void *faulty_malloc(size_t n)
 {
     return fails() ? NULL : malloc(n);
+}
+
+void *faulty_aligned_alloc(size_t line, size_t n)
+{
+    return fails() ? NULL : aligned_alloc(line, n);
 }
 
 void *faulty_calloc(size_t n, size_t size)

@@ -27,6 +27,7 @@ int faulty_timerfd_settime(int fd, int flags, const struct itimerspec *due, stru
 int faulty_clock_gettime(clockid_t clock, struct timespec *now);
 void *faulty_malloc(size_t n);
 void *faulty_calloc(size_t n, size_t size);
+void *faulty_aligned_alloc(size_t line, size_t n);
 void *faulty_realloc(void *at, size_t n);
 
 #define recv(...) faulty_recv(__VA_ARGS__)
@@ -40,6 +41,7 @@ void *faulty_realloc(void *at, size_t n);
 #define clock_gettime(...) faulty_clock_gettime(__VA_ARGS__)
 #define malloc(n) faulty_malloc(n)
 #define calloc(n, size) faulty_calloc(n, size)
+#define aligned_alloc(line, n) faulty_aligned_alloc(line, n)
 #define realloc(at, n) faulty_realloc(at, n)
 
 #endif

@@ -249,6 +249,13 @@ def test_an_open_response_fits_the_stated_memory():
     assert probe.SIZES["relay"] + probe.SIZES["conn"] <= 2048
 
 
+def test_an_event_touches_few_lines_of_memory():
+    """With many streams each line comes from far away: what an event needs lies together."""
+    of_conn, of_relay = probe.hot_lines()
+    assert of_conn == [0]
+    assert len(of_relay) <= 4
+
+
 # ---------------------------------------------------------------- how long a conn may rest
 
 

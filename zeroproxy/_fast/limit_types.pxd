@@ -39,6 +39,10 @@ cdef enum:
 
 
 cdef struct Terms:          # in force when the exchange began: a reload changes none of it
+    uint32_t extra_bytes
+    uint32_t interims
+    uint32_t attempts
+    uint8_t retry_on_busy
     uint64_t body_bytes
     uint64_t body_ns        # time limits; 0: none
     uint64_t stall_ns
@@ -49,7 +53,3 @@ cdef struct Terms:          # in force when the exchange began: a reload changes
     uint64_t stream_idle_ns
     uint64_t total_ns
     uint64_t hedge_ns
-    uint32_t extra_bytes
-    uint32_t interims
-    uint32_t attempts
-    uint8_t retry_on_busy

@@ -109,12 +109,12 @@ cdef void meter_event(Meter *m, const char *at, size_t len, Event *e) noexcept n
     e.usage_at = e.usage_end = e.is_usage_only = 0
     if m.is_over:
         return
-    m.walk.usage.end = 0
     is_known = fits_head(m, at, len)
     if is_known and fits_tail(m, at, len):
         m.n_events += 1
         count_text(m)
         return
+    m.walk.usage.end = 0
     if is_known and is_one_line(at + m.known.head_len, len - m.known.head_len - 2):
         base = m.known.head_len
         resume_event(m, at, len)

@@ -118,9 +118,9 @@ cdef struct Slot:           # the running usage of one choice, or of one of seve
 cdef struct Template:       # events that differ from the one before in one text only
     uint64_t head_hash
     uint64_t tail_hash
-    uint64_t seen           # facts that stood before the text
     uint32_t head_len       # 0: nothing learnt
     uint32_t tail_len       # 0: the tail has to be walked
+    uint64_t seen           # facts that stood before the text
     Position here           # inside the text
     uint16_t index          # of the choice; only in `value` if `seen` says so
     uint8_t type            # Type, as far as the head says it
@@ -153,13 +153,15 @@ cdef struct Meter:
     uint8_t model_len
     uint8_t is_model_asked  # the name is the request's, until the response says one
     uint8_t learning        # skeleton.Learning
+    uint32_t n_events       # events with data before [DONE], or lines
+    uint32_t n_parts        # JSON objects with text
+    uint32_t n_parts_new    # with text, since the server last counted
+    Template known
+    # -- above: what an event that is known by its skeleton touches
     char[14] name           # of an SSE field, or a WebSocket frame's head
     uint16_t first_index    # of the first choice of the root being read
     uint16_t n_asked        # choices per prompt, from the request
-    uint32_t n_events       # events with data before [DONE], or lines
     uint32_t n_roots        # JSON objects that have ended
-    uint32_t n_parts        # of them: with text
-    uint32_t n_parts_new    # with text, since the server last counted
     uint32_t n_tokens       # TGI: token events
     uint32_t n_prefill      # TGI: elements of details.prefill
     uint32_t meta_id
@@ -171,7 +173,6 @@ cdef struct Meter:
     uint64_t choices_done
     int64_t cache_made      # Anthropic
     Counts final
-    Template known
     Walk walk
     int64_t[FACT_NUMBERS - FACT_PROMPT] value
     Slot[METER_SLOTS] slots

@@ -1,6 +1,7 @@
 # The words of the socket floors: reactor, timers, conns, endpoints, relays, and the Plane that
 # holds one worker's whole data plane. No code; the laws of types.pxd hold here too.
 
+from libc.stddef cimport size_t
 from libc.stdint cimport int8_t, int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from zeroproxy._fast.admission_types cimport AdmissionTerms, Limit, Share
@@ -24,6 +25,18 @@ from zeroproxy._fast.reactor_types cimport (
 from zeroproxy._fast.record cimport Record
 from zeroproxy._fast.tls_types cimport TlsCounters, TlsNote
 from zeroproxy._fast.types cimport BlockPool, Body, Buffer, Head, HeadLimits, Tokens
+
+cdef extern from "stdlib.h" nogil:
+    void *aligned_alloc(size_t line, size_t n)
+
+
+cdef enum:
+    LINE = 64               # bytes that come from memory together; a Conn and a Relay begin one
+
+
+cdef inline size_t whole_lines(size_t n) noexcept nogil:
+    return (n + LINE - 1) // LINE * LINE
+
 
 cdef struct Route:          # requests for this model go to that upstream
     uint32_t upstream
@@ -78,6 +91,9 @@ cdef struct Queue:          # relays that wait for a permit
 
 
 cdef struct Conn:           # one TCP or unix connection; knows no HTTP
+    # -- what an event of a stream touches: one line of memory
+    void *owner             # borrowed: the Relay; NULL while idle in a pool
+    void *tls               # owned, a tls_types.Tls; NULL: in the clear
     int fd                  # owned; -1: closed
     uint32_t slot           # reactor slot
     uint8_t is_upstream
@@ -87,18 +103,17 @@ cdef struct Conn:           # one TCP or unix connection; knows no HTTP
     uint8_t saw_fin         # epoll reported RDHUP, or recv returned 0
     uint8_t broken          # epoll reported ERR or HUP, or a call failed
     uint8_t shut            # we sent our FIN
+    Buffer outbuf           # what a send could not take
+    Buffer inbuf            # received, not yet consumed (partial heads, pipelined requests)
+    # -- the rest
     int error               # errno of the failure, 0: none
     uint32_t served         # exchanges completed on it
-    Buffer inbuf            # received, not yet consumed (partial heads, pipelined requests)
-    Buffer outbuf           # what a send could not take
     uint64_t since_ns       # when it was opened, or became idle
     uint64_t opened_ns
     uint64_t write_ns       # last progress of a blocked write
-    void *owner             # borrowed: the Relay; NULL while idle in a pool
     void *reporter          # borrowed: what the reactor hands to on_ready: the Relay for a
                             # downstream conn, the Conn itself for an upstream one
     Endpoint *endpoint      # borrowed; NULL for downstream
-    void *tls               # owned, a tls_types.Tls; NULL: in the clear
     Conn *prev              # the pool's list, or the plane's free list
     Conn *next
     Timer timer             # upstream: idle, connect of a prewarmed conn. downstream: see Relay
@@ -214,9 +229,6 @@ cdef struct Rival:          # another attempt at the same time (hedge.pyx); fiel
 
 cdef struct Relay:          # one downstream conn, and the exchange it is busy with
     Conn down               # embedded
-    Conn *up                # owned while an attempt is on; NULL otherwise
-    Upstream *upstream      # borrowed
-    Endpoint *endpoint      # borrowed; of the current attempt, or of the last one
     Relay *queue_prev       # waiting for a permit, or for a conn
     Relay *queue_next
     Relay *run_next         # in the plane's run list: work that must not recurse
@@ -225,8 +237,32 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint8_t live            # 1: in use, 0: in the free list
     uint8_t peer_len
     char peer[47]           # text of the caller's address
+    Conn *up                # owned while an attempt is on; NULL otherwise
+    Upstream *upstream      # borrowed
+    Endpoint *endpoint      # borrowed; of the current attempt, or of the last one
     # -- the exchange; cleared between two requests by settle_reset, from `phase` on
+    # -- first what an event of a stream touches, in four lines of memory
     uint8_t phase           # Phase; only exchange_step writes it
+    uint8_t heard           # a byte of the response was received in this attempt
+    uint8_t is_streamed     # response is text/event-stream or NDJSON
+    uint8_t up_paused       # upstream is not read: downstream is full
+    uint8_t out_framing     # Framing of the response downstream
+    uint8_t edited          # asked.Edited: what the edits asked for
+    uint8_t strips          # the response is stripped of what was edited in
+    uint8_t scans           # the request body is JSON and is read in passing
+    uint32_t n_reads        # reads of the response that were relayed
+    uint32_t n_head         # bytes of the response head in plane.compose, not sent yet
+    uint64_t heard_ns       # last byte from upstream
+    uint64_t gap_max_ns     # longest time between two reads of a streamed response
+    uint64_t bytes_out
+    uint64_t first_ns       # first byte of the final response: of its head, or, where it comes
+                            # event by event, of its body: servers send that head before they begin
+    Buffer part             # an event of the response that goes on in the next read
+    Body reply              # walks the response body
+    Terms terms
+    uint64_t own_ns         # from the reports of a turn to our send, where a caller waits for it
+    Reading read            # begins a line
+    # -- the rest
     uint8_t blame           # Blame
     uint8_t cause           # Cause
     uint8_t ended_in        # Phase
@@ -245,25 +281,18 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint8_t waits_conn      # in its upstream's line for a conn
     uint8_t replayable      # every request byte sent so far is still in `held`
     uint8_t head_sent       # a byte of the response has gone downstream
-    uint8_t heard           # a byte of the response was received in this attempt
     uint8_t interims        # 1xx forwarded
     uint8_t keeps_upstream  # the upstream conn may be pooled after this response
-    uint8_t out_framing     # Framing of the response downstream
-    uint8_t up_paused       # upstream is not read: downstream is full
     uint8_t down_paused     # downstream is not read: upstream is full, or not there yet
     uint8_t dialect         # answer.Dialect, from the path
-    uint8_t is_streamed     # response is text/event-stream or NDJSON
     uint8_t settled         # its record was written
     uint8_t tunnel_ends     # tunnel: which sides have ended
     uint8_t is_composed     # `held` has the head; the exchange has not been asked for yet
-    uint8_t scans           # the request body is JSON and is read in passing
     uint8_t skip            # bytes of it that an edit replaces, to come
     uint8_t said_continue   # 100 was sent before the upstream was known
     uint8_t is_models       # the answer is the list of models, ours
     uint8_t n_edits
-    uint8_t edited          # asked.Edited: what the edits asked for
     uint8_t usage_by        # UsageBy
-    uint8_t strips          # the response is stripped of what was edited in
     uint8_t is_served       # the caller has all of the answer, whatever becomes of the conn
     uint8_t trace_flags     # of the traceparent
     uint8_t has_parent      # the caller sent one: parent_span is his
@@ -287,28 +316,16 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     Done[EDITS_MAX] edits
     Endpoint *refused_by    # borrowed: answered 400 or 422 to the edited request
     Buffer held             # the request as it goes upstream, kept for a retry
-    Buffer part             # an event of the response that goes on in the next read
-    Terms terms
     Body ask                # walks the request body
-    Body reply              # walks the response body
     uint64_t began_wall_ns
     uint64_t began_ns       # first byte of the head
     uint64_t queued_ns      # asked for a permit
     uint64_t admitted_ns
     uint64_t attempt_ns     # began the current attempt
     uint64_t sent_ns        # the whole request was handed to the socket
-    uint64_t first_ns       # first byte of the final response: of its head, or, where it comes
-                            # event by event, of its body: servers send that head before they begin
     uint64_t begun_ns       # first byte of its head
-    uint64_t heard_ns       # last byte from upstream
-    uint64_t gap_max_ns     # longest time between two reads of a streamed response
-    uint64_t own_ns         # from the reports of a turn to our send, where a caller waits for it
     uint64_t asked_ns       # last byte of the request from downstream
     uint64_t bytes_in       # body bytes, framing excluded
-    uint64_t bytes_out
-    uint32_t n_reads        # reads of the response that were relayed
-    uint32_t n_head         # bytes of the response head in plane.compose, not sent yet
-    Reading read
     char trace[16]          # W3C trace id
     char span[8]            # ours
     char parent[8]          # the caller's span

@@ -29,7 +29,9 @@ from zeroproxy._fast.buffer cimport (
 )
 from zeroproxy._fast.exchange cimport Attempt, exchange_step, may_retry
 from zeroproxy._fast.keepalive cimport keepalive_limit, keepalive_lower, keepalive_raise
+from zeroproxy._fast.meter_types cimport Meter
 from zeroproxy._fast.plane cimport (
+    LINE,
     Conn,
     Endpoint,
     Histogram,
@@ -69,6 +71,28 @@ N_INPUTS = INPUT_COUNT
 N_ACTIONS = ACTION_COUNT
 BUG = ACT_BUG
 SIZES = {"relay": sizeof(Relay), "conn": sizeof(Conn), "record": sizeof(Record)}
+
+
+def hot_lines():
+    """Lines of memory, counted from the beginning of each struct, that hold what an event of a
+    stream touches: (of a Conn, of a Relay beside its Conn)."""
+    cdef Relay r
+    cdef Conn *c = &r.down
+    cdef Meter *m = &r.read.meter
+    of_conn = [
+        <size_t>&c.owner, <size_t>&c.tls, <size_t>&c.fd, <size_t>&c.may_read, <size_t>&c.may_write,
+        <size_t>&c.broken, <size_t>&c.outbuf.end, <size_t>&c.inbuf.end,
+    ]
+    of_relay = [
+        <size_t>&r.up, <size_t>&r.endpoint, <size_t>&r.upstream, <size_t>&r.phase,
+        <size_t>&r.is_streamed, <size_t>&r.strips, <size_t>&r.n_reads, <size_t>&r.n_head,
+        <size_t>&r.heard_ns, <size_t>&r.gap_max_ns, <size_t>&r.bytes_out, <size_t>&r.first_ns,
+        <size_t>&r.part.end, <size_t>&r.reply.left, <size_t>&r.reply.done,
+        <size_t>&r.terms.extra_bytes, <size_t>&m.kind, <size_t>&m.is_over, <size_t>&m.n_events,
+        <size_t>&m.n_parts_new, <size_t>&m.known.head_hash, <size_t>&m.known.tail_len,
+    ]
+    begin = <size_t>&r
+    return [sorted({(at - begin) // LINE for at in each}) for each in (of_conn, of_relay)]
 
 
 def table():

@@ -275,9 +275,9 @@ cdef enum:
 
 
 cdef struct Buffer:         # bytes [at, end) of one block; empty buffers hold no block
-    char *data              # owned; from and to the BlockPool
     uint32_t at
     uint32_t end
+    char *data              # owned; from and to the BlockPool
     uint32_t cap            # 0: no block
 
 
