@@ -94,7 +94,7 @@ DURATION ?= 1800
 soak: compile
 	$(PY) -m bench.soak --seconds $(DURATION)
 
-# The sdist, built twice; the same bytes both times or it fails.
+# The sdist and the wheel, each built twice; the same bytes both times or it fails.
 dist: $(STAMP)
 	$(PY) -m pip install -q --disable-pip-version-check "build>=1.2"
 	$(PY) tools/build_twice.py dist

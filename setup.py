@@ -95,6 +95,8 @@ JOBS = int(os.environ.get("ZEROPROXY_JOBS", "2"))
 
 FLAGS = ["-g1", "-Wall", "-Wextra", "-Wno-sign-compare", "-Wno-unused-function"]
 FLAGS += ["-Wno-unused-parameter", "-Wno-cast-function-type", "-Wno-missing-field-initializers"]
+# Where the sources lay is nobody's business: the same wheel wherever it is built.
+FLAGS += [f"-ffile-prefix-map={Path.cwd()}=."]
 MACROS = [("ZP_DEBUG", "1" if DEBUG else "0"), ("CYTHON_WITHOUT_ASSERTIONS", "1")]
 LINK: list[str] = []
 if SANITIZE:

@@ -97,6 +97,12 @@ def run_scenario(
     """All trials of a scenario, interleaved; and what went wrong."""
     trials: list[dict[str, Any]] = []
     errors: list[str] = []
+    if scenario.tls:
+        for contestant in (c for c in rivals if not c.speaks_tls()):
+            console.print(f"SKIPPED {contestant.name} in {scenario.name}: no TLS", style="bold red")
+        rivals = [c for c in rivals if c.speaks_tls()]
+    if not rivals:
+        return trials, errors
     for repeat in range(repeats):
         turn = repeat % len(rivals)
         for contestant in rivals[turn:] + rivals[:turn]:

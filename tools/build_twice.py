@@ -1,7 +1,9 @@
-"""Build the sdist twice and compare: the same sources must give the same bytes.
+"""Build the sdist, and from it the wheel, twice and compare: the same sources must give the same
+bytes, wherever they lie.
 
-What setuptools packs is packed once more with what differs between machines levelled: order, owner,
-times (SOURCE_DATE_EPOCH; by default that of the last commit).
+What setuptools packs as sdist is packed once more with what differs between machines levelled:
+order, owner, times (SOURCE_DATE_EPOCH; by default that of the last commit). The wheels are compared
+as they come, built in two folders; the same compiler and Python are taken for granted.
 
 usage: build_twice.py FOLDER
 """
@@ -47,28 +49,52 @@ def pack_again(source: Path, when: int) -> bytes:
     return gzip.compress(plain.getvalue(), mtime=when)
 
 
-def build(when: int) -> tuple[str, bytes]:
-    """(name, bytes) of one build from a clean start."""
+def run_build(kind: str, source: Path, to: Path, when: int) -> Path:
+    """The one file that `python -m build` makes of `source`."""
     environ = {**os.environ, "SOURCE_DATE_EPOCH": str(when)}
+    command = [sys.executable, "-m", "build", f"--{kind}", "--outdir", str(to), "."]
+    subprocess.run(command, cwd=source, check=True, env=environ, stdout=subprocess.DEVNULL)
+    (made,) = to.iterdir()
+    return made
+
+
+def build_sdist(when: int) -> tuple[str, bytes]:
+    """(name, bytes) of one build from a clean start."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "build", "--sdist", "--outdir", folder, "."]
-        subprocess.run(command, check=True, env=environ, stdout=subprocess.DEVNULL)
-        (made,) = Path(folder).glob("*.tar.gz")
+        made = run_build("sdist", Path.cwd(), Path(folder), when)
         return made.name, pack_again(made, when)
 
 
-def main() -> int:
-    """1: the two differ."""
-    folder, when = Path(sys.argv[1]), epoch()
-    (name, first), (_, second) = build(when), build(when)
+def build_wheel(sdist: bytes, where: str, when: int) -> tuple[str, bytes]:
+    """(name, bytes) of the wheel of an sdist that is unpacked in a folder named after `where`."""
+    with tempfile.TemporaryDirectory(suffix=where) as folder:
+        with tarfile.open(fileobj=io.BytesIO(sdist)) as archive:
+            archive.extractall(Path(folder) / "source")
+        (source,) = (Path(folder) / "source").iterdir()
+        made = run_build("wheel", source, Path(folder) / "made", when)
+        return made.name, made.read_bytes()
+
+
+def keep_if_same(folder: Path, name: str, first: bytes, second: bytes) -> bool:
+    """Whether the two are the same; then it lies in `folder`."""
     digests = [hashlib.sha256(data).hexdigest() for data in (first, second)]
     if digests[0] != digests[1]:
         print(f"NOT REPRODUCIBLE: {name} is {digests[0]}, then {digests[1]}")
-        return 1
+        return False
     folder.mkdir(exist_ok=True)
     (folder / name).write_bytes(first)
     print(f"{folder / name}: sha256 {digests[0]}, twice the same")
-    return 0
+    return True
+
+
+def main() -> int:
+    """1: two builds differ."""
+    folder, when = Path(sys.argv[1]), epoch()
+    (name, sdist), (_, again) = build_sdist(when), build_sdist(when)
+    if not keep_if_same(folder, name, sdist, again):
+        return 1
+    (name, wheel), (_, again) = (build_wheel(sdist, at, when) for at in ("-a", "-elsewhere"))
+    return 0 if keep_if_same(folder, name, wheel, again) else 1
 
 
 if __name__ == "__main__":

@@ -88,6 +88,12 @@ class Contestant:
         hint = " (make bench-peers)" if self.name in PEERS else ""
         return f"no program {program}{hint}"
 
+    def speaks_tls(self) -> bool:
+        """Whether its configuration has a place for a certificate."""
+        if not self.template:
+            return False
+        return "_tls" in (COMPARE / self.template).read_text(encoding="utf-8")
+
     def prepared(self, words: dict[str, str]) -> list[str]:
         """Write its configuration into its folder; returns the command that starts it."""
         words = {**words, "silent": silent_address()}
