@@ -13,14 +13,17 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import socket
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
-from tests.support.attackers import Crowd, Memory, Neighbour, raise_nofile
+from tests.support.attackers import Crowd, Memory, Neighbour, raise_nofile, raw_endpoint
 from tests.support.proxy_process import ProxyProcess, upstream_toml
 from tests.support.stoppable_sim import StoppableSim
 
@@ -31,7 +34,7 @@ FEWEST = 50
 CAP = 6000
 SPAWN = multiprocessing.get_context("spawn")
 HEAD = b"POST /v1/completions HTTP/1.1\r\nHost: a\r\n"
-LARGE_ASK = b'{"model":"sim-1","stream":true,"max_tokens":100000,"prompt":"x"}'
+LARGE = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,8 @@ class Attack:
 ATTACKS = (
     Attack("half-open heads", 5000, b"GET / HTTP/1.1\r\nHost: a\r\nX: y"),
     Attack("slow bodies", 1000, HEAD + b"Content-Length: 100000\r\n\r\n" + b"x" * 100),
-    Attack("readers who never read", 50,
-           HEAD + b"Content-Length: %d\r\n\r\n" % len(LARGE_ASK) + LARGE_ASK, receives=4096),
+    Attack("readers who never read", 1000, b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n",
+           receives=4096),
     Attack("header bombs", 50, b"GET / HTTP/1.1\r\nX: " + b"y" * 60000, again=True),
     Attack("chunk-extension bombs", 50,
            HEAD + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"a" * 60000, again=True),
@@ -76,6 +79,32 @@ def assail(port: int, attack: Attack, begun: Event, over: Event) -> None:
             begun.set()
             if not attack.again:
                 over.wait()
+
+
+def answer_large(sock: socket.socket) -> None:
+    sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % LARGE + b"x" * LARGE)
+
+
+def serve_large(door: Connection) -> None:
+    """In a process of its own: an engine whose answers fill every buffer on the way. It says where
+    it listens, and ends when it hears something."""
+    os.nice(19)
+    raise_nofile(2 * CAP)
+    with raw_endpoint(answer_large, sends=16384) as url:
+        door.send(url)
+        door.recv()
+
+
+@contextmanager
+def large_engine() -> Iterator[str]:
+    ours, theirs = SPAWN.Pipe()
+    process = SPAWN.Process(target=serve_large, args=(theirs,), daemon=True)
+    process.start()
+    try:
+        yield ours.recv()
+    finally:
+        ours.send("end")
+        process.join()
 
 
 def recovery(proxy: ProxyProcess) -> float:
@@ -125,8 +154,10 @@ def main() -> int:
         sys.exit(f"needs ulimit -Hn {2 * CAP}")
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[0]})
-    with StoppableSim(tokens_per_second=100) as sim:
-        text = upstream_toml(sim.url) + f"[limits]\nconnections = {CAP}\nheader_timeout = 60.0\n"
+    with StoppableSim(tokens_per_second=100) as sim, large_engine() as large:
+        text = upstream_toml(sim.url, models='["sim-1"]').replace('"test"', '"sim"')
+        text += upstream_toml(large, health='{ path = "" }')
+        text += f"[limits]\nconnections = {CAP}\nheader_timeout = 60.0\n"
         with ProxyProcess(text) as proxy:
             set_apart(proxy, cores[-1])
             met = [play(proxy, attack, options) for attack in ATTACKS]

@@ -245,6 +245,16 @@ def test_trailers_are_read_and_dropped(script):
     assert d.receive().endswith(b"next")
 
 
+def test_of_a_large_answer_that_nobody_reads_little_waits_in_the_kernel(script):
+    """Loopback lets a socket hold megabytes; a thousand such callers would starve all TCP."""
+    d = script.downstream()
+    d.send(get())
+    u, answer, sent = script.upstream(), ok(b"x" * 8_000_000), 0
+    for _ in range(100):
+        sent += u.send_some(answer[sent:])
+    assert 100_000 < sent < 1_000_000
+
+
 def test_a_large_answer_flows_through_a_small_window(script):
     body = bytes(k * 31 % 251 for k in range(3_000_000))
     d = script.downstream()

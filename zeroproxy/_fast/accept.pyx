@@ -22,6 +22,7 @@ from zeroproxy._fast.sock cimport (
     SOCK_CLOEXEC,
     SOCK_NONBLOCK,
     TCP_NODELAY,
+    TCP_NOTSENT_LOWAT,
     accept4,
     close,
     errno,
@@ -42,6 +43,9 @@ cdef enum:
     # A new conn is served at once, which may cost as much as a hundred events: no more of them in
     # a row than those who stream need not notice.
     ACCEPTS = 16
+    # Bytes the kernel may hold for a caller who does not read, beyond what his window allows: its
+    # own bound is megabytes, and a thousand such callers would starve everybody's TCP.
+    UNSENT = 131072
 
 
 # ---------------------------------------------------------------- accepting
@@ -150,6 +154,7 @@ cdef int listen_on(Plane *p, int fd, bint is_unix) except -1:
     """Index of the new listener."""
     cdef size_t i = p.n_listeners
     cdef int64_t slot
+    cdef int unsent = UNSENT
     cdef Listener *l
     if i == 16:
         raise ValueError("at most 16 listeners")
@@ -162,6 +167,9 @@ cdef int listen_on(Plane *p, int fd, bint is_unix) except -1:
     slot = reactor_add(&p.reactor, fd, EPOLLIN | EPOLLET, on_listener, <void *>i)
     if slot < 0:
         raise OSError(f"cannot watch descriptor {fd}")
+    if not is_unix:
+        # The conns inherit it.
+        setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent))
     l.fd = fd
     l.slot = <uint32_t>slot
     l.is_unix = is_unix

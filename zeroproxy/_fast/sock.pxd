@@ -89,6 +89,7 @@ cdef extern from "<arpa/inet.h>" nogil:
 cdef extern from "<netinet/tcp.h>" nogil:
     enum:
         TCP_NODELAY
+        TCP_NOTSENT_LOWAT
 
 
 cdef extern from "<sys/epoll.h>" nogil:
