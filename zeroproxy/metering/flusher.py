@@ -6,7 +6,8 @@ Law 2. The ledger must succeed. Until it has a batch nothing more is taken from 
        Memory is bounded: one batch and one row of totals for each key.
 Law 3. Direct sinks (access log, traces) get each batch once, after the ledger. One that fails is
        reported once, counted, and tried again with the next batch; it never stops the thread.
-Law 4. `stop` takes all that is left before it closes. If the ledger still fails after STOP_PATIENCE
+Law 4. While callers need the whole core, it takes little of it (restraint.py).
+Law 5. `stop` takes all that is left before it closes. If the ledger still fails after STOP_PATIENCE
        the rest goes to the rescue file, which the next start takes in: SIGTERM loses nothing.
 """
 
@@ -24,7 +25,8 @@ from typing import Any, Protocol
 
 from zeroproxy.metering.ledger import Ledger
 from zeroproxy.metering.rescue import append, refused_path, rescue_path, to_lines
-from zeroproxy.metering.rows import OVERFLOW, REFUSED, Record
+from zeroproxy.metering.restraint import Restraint
+from zeroproxy.metering.rows import DEFAULTS, OVERFLOW, REFUSED, Record
 
 INTERVAL = 0.2  # seconds between two looks at the ring
 BATCH = 1024  # records per transaction
@@ -115,7 +117,7 @@ class Inlet:
 
     def _synthesize(self, key: Sequence[str], grown: Sequence[int]) -> Record:
         self._synthetic += 1
-        return {
+        return DEFAULTS | {
             "id": f"{self._boot}-o{self._synthetic}",
             "time_ns": time.time_ns(),
             "outcome": OVERFLOW,
@@ -174,24 +176,27 @@ class Flusher:
 
     def _run(self) -> None:
         yield_to_the_loop()
+        restraint = Restraint()
         wait = INTERVAL
         while not self._stop.wait(wait):
-            wait = self._look()
+            wait = self._look(restraint)
         self._drain()
 
-    def _look(self) -> float:
-        """Everything there is, if the ledger takes it; returns the seconds until the next look."""
-        taken = 0
+    def _look(self, restraint: Restraint) -> float:
+        """Everything there is, if the ledger takes it and the loop can spare the time; returns the
+        seconds until the next look."""
+        taken, rest = 0, 0.0
         while not self._stop.is_set():
             self._batch = self._batch or self._inlet.take()
             size = len(self._batch)
             if size and not self._save():
                 return self._retry
             taken += size
-            if size < BATCH:
+            rest = restraint.rest()
+            if size < BATCH or rest:
                 break
         # Sooner where much comes: about one batch should wait by then.
-        return min(self._prune(), INTERVAL * BATCH / max(taken, BATCH))
+        return max(rest, min(self._prune(), INTERVAL * BATCH / max(taken, BATCH)))
 
     def _drain(self) -> None:
         deadline = time.monotonic() + STOP_PATIENCE

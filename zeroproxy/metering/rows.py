@@ -47,8 +47,11 @@ values_of = itemgetter("count", "outcome", "ttft_ns", *PLAIN)
 def shape(batch: Sequence[Record]) -> tuple[list[Row], list[Row]]:
     """Rows for `exchange` and for `hourly`. Raises one of REFUSED, or SQLite will, if a value is
     not of its column's type: then `clean` is to go first."""
-    full = [DEFAULTS | record for record in batch]
-    return [row_of(record) for record in full], hourly_of(full)
+    try:
+        return [row_of(record) for record in batch], hourly_of(batch)
+    except KeyError:  # rare: the engine's records and the overflow's have every column
+        full = [DEFAULTS | record for record in batch]
+        return [row_of(record) for record in full], hourly_of(full)
 
 
 def hourly_of(full: Sequence[Record]) -> list[Row]:

@@ -1,0 +1,43 @@
+"""How much of a core the flusher's thread takes while callers need all of it.
+
+Law. While the other threads fill a core, this one works at most SHARE of its time; else it is
+     free. Nothing is lost by that: what the ring cannot hold meanwhile goes into the totals.
+
+A lower priority alone does not do it: the kernel still gives the thread a tenth of the core, and
+what it holds of the interpreter the loop waits for even on another core. At SHARE some 1,000
+exchanges a second keep a row each; a core is full from some ten times as many.
+"""
+
+from __future__ import annotations
+
+import time
+
+FULL = 0.85  # of a core, taken by the process's other threads: callers wait for it
+SHARE = 0.02  # of a core, for the calling thread
+LONGEST = 2.0  # seconds of rest
+
+
+def rest_after(elapsed: float, whole: float, own: float) -> float:
+    """Seconds to rest after `elapsed`, in which the process took `whole` seconds of CPU time and
+    the calling thread `own` of them."""
+    if whole - own < FULL * elapsed:
+        return 0.0
+    return min(own / SHARE - own, LONGEST)
+
+
+class Restraint:
+    """Belongs to the thread that makes it."""
+
+    def __init__(self) -> None:
+        self._before = self._read()
+
+    @staticmethod
+    def _read() -> tuple[float, float, float]:
+        return time.monotonic(), time.process_time(), time.thread_time()
+
+    def rest(self) -> float:
+        """Seconds to rest after what was done since the last call (or since it was made)."""
+        now = self._read()
+        spent = [a - b for a, b in zip(now, self._before, strict=True)]
+        self._before = now
+        return rest_after(*spent)
