@@ -107,7 +107,9 @@ if SANITIZE:
 elif DEBUG:
     FLAGS += ["-O0", "-g", "-UNDEBUG"]
 else:
-    FLAGS += ["-O3", "-fno-plt"]
+    # Most code here runs once per request, and waits to be fetched: padding in front of loops and
+    # labels costs more than it brings.
+    FLAGS += ["-O3", "-fno-plt", "-falign-loops=1", "-falign-jumps=1", "-falign-labels=1"]
 
 DIRECTIVES = {
     "language_level": 3,

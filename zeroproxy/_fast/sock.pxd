@@ -61,8 +61,6 @@ cdef extern from "<sys/socket.h>" nogil:
     int getsockopt(int fd, int level, int name, void *value, socklen_t *len)
     int setsockopt(int fd, int level, int name, const void *value, socklen_t len)
     int getpeername(int fd, sockaddr *addr, socklen_t *len)
-    ssize_t recv(int fd, void *buf, size_t len, int flags)
-    ssize_t send(int fd, const void *buf, size_t len, int flags)
     ssize_t sendmsg(int fd, const msghdr *msg, int flags)
 
 
@@ -110,7 +108,6 @@ cdef extern from "<sys/epoll.h>" nogil:
         EPOLLRDHUP
     int epoll_create1(int flags)
     int epoll_ctl(int epfd, int op, int fd, epoll_event *event)
-    int epoll_wait(int epfd, epoll_event *events, int max, int timeout)
 
 
 cdef extern from "<time.h>" nogil:
@@ -134,3 +131,9 @@ cdef extern from "<sys/timerfd.h>" nogil:
 cdef extern from "<unistd.h>" nogil:
     int close(int fd)
     ssize_t read(int fd, void *buf, size_t n)
+
+
+cdef extern from "calls.h" nogil:
+    ssize_t recv "zp_recv"(int fd, void *buf, size_t len, int flags)
+    ssize_t send "zp_send"(int fd, const void *buf, size_t len, int flags)
+    int epoll_wait "zp_epoll_wait"(int epfd, epoll_event *events, int max, int timeout)
