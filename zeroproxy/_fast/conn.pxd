@@ -22,6 +22,7 @@ cdef bint conn_is_silent(Conn *c) noexcept nogil
 cdef void conn_close(Plane *p, Conn *c) noexcept nogil
 cdef void conn_reset(Plane *p, Conn *c) noexcept nogil
 cdef int conn_watch(Plane *p, Conn *c, int fd) noexcept nogil
+cdef bint conn_is_through(Conn *c) noexcept nogil
 cdef int conn_finish_connect(Conn *c) noexcept nogil
 
 

@@ -100,7 +100,7 @@ cdef int connect_attempt(Plane *p, Relay *r) noexcept nogil:
             blame(r, BLAME_OURSELVES, CAUSE_OVERLOAD)
             return IN_REFUSED
         return attempt_lost(p, r, CAUSE_REFUSED)
-    return IN_CONNECTED if r.was_reused else NOTHING
+    return NOTHING if r.up.connecting else IN_CONNECTED
 
 
 cdef void connect_waiting(Plane *p, Relay *r) noexcept nogil:

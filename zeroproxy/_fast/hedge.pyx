@@ -67,7 +67,7 @@ cdef void hedge(Plane *p, Relay *r) noexcept nogil:
     swap_rival(r)
     if r.rival.up == NULL:
         lose_rival(p, r)
-    elif r.rival.was_reused:
+    elif not r.rival.up.connecting:
         send_rival(p, r)
 
 

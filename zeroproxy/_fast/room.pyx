@@ -10,6 +10,8 @@ from libc.stdint cimport uint32_t
 
 from zeroproxy._fast.balance cimport upstream_is_full, upstream_pick
 from zeroproxy._fast.buffer cimport buffer_len
+from zeroproxy._fast.clock cimport clock_monotonic_ns
+from zeroproxy._fast.conn cimport conn_is_through
 from zeroproxy._fast.endpoint cimport endpoint_connect, endpoint_drop_oldest, endpoint_take_idle
 from zeroproxy._fast.plane cimport Endpoint, Plane, Relay, Upstream
 from zeroproxy._fast.relays cimport blame
@@ -74,8 +76,8 @@ cdef void make_room(Plane *p, Endpoint *e) noexcept nogil:
 
 
 cdef void room_take(Plane *p, Relay *r) noexcept nogil:
-    """Give r a conn to r.endpoint: rested (`was_reused`), or new and connecting; r.up stays NULL
-    if it cannot be opened."""
+    """Give r a conn to r.endpoint: rested (`was_reused`), or new, and mostly still connecting; r.up
+    stays NULL if it cannot be opened."""
     cdef Endpoint *e = r.endpoint
     cdef bint is_new = needs_new(r)
     r.was_reused = 0
@@ -85,6 +87,9 @@ cdef void room_take(Plane *p, Relay *r) noexcept nogil:
     else:
         make_room(p, e)
         r.up = endpoint_connect(p, e)
+        if r.up != NULL and conn_is_through(r.up):
+            # What the connect took is to be told apart from the send that follows.
+            p.now_ns = clock_monotonic_ns()
     if r.up != NULL:
         r.up.owner = r
 
