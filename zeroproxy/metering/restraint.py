@@ -5,7 +5,7 @@ Law. While the other threads fill a core, this one works at most SHARE of its ti
 
 A lower priority alone does not do it: the kernel still gives the thread a tenth of the core, and
 what it holds of the interpreter the loop waits for even on another core. At SHARE some 1,000
-exchanges a second keep a row each; a core is full from some ten times as many.
+exchanges a second keep a row each; a core is full from more than ten times as many.
 """
 
 from __future__ import annotations
