@@ -45,18 +45,14 @@ values_of = itemgetter("count", "outcome", "ttft_ns", *PLAIN)
 
 
 def shape(batch: Sequence[Record]) -> tuple[list[Row], list[Row]]:
-    """Rows for `exchange` and for `hourly`. Raises one of REFUSED, or SQLite will, if a value is
-    not of its column's type: then `clean` is to go first."""
-    try:
-        return [row_of(record) for record in batch], hourly_of(batch)
-    except KeyError:  # rare: the engine's records and the overflow's have every column
-        full = [DEFAULTS | record for record in batch]
-        return [row_of(record) for record in full], hourly_of(full)
+    """Rows for `exchange` and for `hourly`. Raises one of REFUSED, or SQLite will, if a record
+    lacks a column or a value is not of its column's type: then `clean` is to go first."""
+    return [row_of(record) for record in batch], hourly_of(batch)
 
 
-def hourly_of(full: Sequence[Record]) -> list[Row]:
+def hourly_of(batch: Sequence[Record]) -> list[Row]:
     groups: dict[Row, list[Row]] = {}
-    for record in full:
+    for record in batch:
         key = (record["time_ns"] // HOUR_NS * 3600, *key_of(record))
         groups.setdefault(key, []).append(values_of(record))
     return [(*key, *map(clamp, sums_of(rows))) for key, rows in groups.items()]
