@@ -9,6 +9,20 @@ from libc.stdint cimport uint32_t
 
 from zeroproxy._fast.types cimport BlockPool, Buffer
 
+
+cdef extern from "stdlib.h" nogil:
+    void *aligned_alloc(size_t line, size_t n)
+
+
+cdef enum:
+    LINE = 64               # bytes that come from memory together
+
+
+cdef inline void *alloc_lines(size_t n) noexcept nogil:
+    """Room for `n` bytes that begins a line, for what is touched with every event. NULL: none."""
+    return aligned_alloc(LINE, (n + LINE - 1) // LINE * LINE)
+
+
 cdef void pool_init(BlockPool *pool) noexcept nogil
 cdef void pool_close(BlockPool *pool) noexcept nogil
 cdef bint buffer_reserve(Buffer *b, BlockPool *pool, size_t room) noexcept nogil

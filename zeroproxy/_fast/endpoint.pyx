@@ -11,6 +11,7 @@ Law 3. A conn that failed is closed, never pooled; FIN, not RST, so that the eng
 from libc.stdint cimport uint64_t
 from libc.string cimport memset
 
+from zeroproxy._fast.buffer cimport alloc_lines
 from zeroproxy._fast.conn cimport conn_close, conn_hear, conn_is_silent, conn_watch
 from zeroproxy._fast.invariant cimport invariant
 from zeroproxy._fast.keepalive cimport (
@@ -20,16 +21,7 @@ from zeroproxy._fast.keepalive cimport (
     keepalive_lower,
     keepalive_raise,
 )
-from zeroproxy._fast.plane cimport (
-    LINE,
-    Conn,
-    Conns,
-    Endpoint,
-    Plane,
-    Upstream,
-    aligned_alloc,
-    whole_lines,
-)
+from zeroproxy._fast.plane cimport Conn, Conns, Endpoint, Plane, Upstream
 from zeroproxy._fast.pool_types cimport CLOSED_AGE, CLOSED_IDLE, CLOSED_PEER, CLOSED_SURPLUS
 from zeroproxy._fast.sock cimport (
     AF_UNIX,
@@ -60,7 +52,7 @@ cdef Conn *take_conn(Plane *p, Endpoint *e) noexcept nogil:
     if c != NULL:
         p.free_conns = c.next
     else:
-        c = <Conn *>aligned_alloc(LINE, whole_lines(sizeof(Conn)))
+        c = <Conn *>alloc_lines(sizeof(Conn))
         if c == NULL:
             return NULL
     memset(c, 0, sizeof(Conn))

@@ -1,6 +1,5 @@
 # The words of the socket floors: reactor, timers, conns, endpoints, relays, and the Plane that
-# holds one worker's whole data plane. No code but the rounding up to
-# whole lines of memory; the laws of types.pxd hold here too.
+# holds one worker's whole data plane. No code; the laws of types.pxd hold here too.
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int8_t, int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -26,17 +25,6 @@ from zeroproxy._fast.reactor_types cimport (
 from zeroproxy._fast.record cimport Record
 from zeroproxy._fast.tls_types cimport TlsCounters, TlsNote
 from zeroproxy._fast.types cimport BlockPool, Body, Buffer, Head, HeadLimits, Tokens
-
-cdef extern from "stdlib.h" nogil:
-    void *aligned_alloc(size_t line, size_t n)
-
-
-cdef enum:
-    LINE = 64               # bytes that come from memory together; a Conn and a Relay begin one
-
-
-cdef inline size_t whole_lines(size_t n) noexcept nogil:
-    return (n + LINE - 1) // LINE * LINE
 
 
 cdef struct Route:          # requests for this model go to that upstream

@@ -19,6 +19,7 @@ from zeroproxy._fast.breaker cimport (
 )
 from zeroproxy._fast.breaker_types cimport WINDOW_SLOTS, Breaker, BreakerTerms, Trial
 from zeroproxy._fast.buffer cimport (
+    LINE,
     buffer_append,
     buffer_bytes,
     buffer_consume,
@@ -31,7 +32,6 @@ from zeroproxy._fast.exchange cimport Attempt, exchange_step, may_retry
 from zeroproxy._fast.keepalive cimport keepalive_limit, keepalive_lower, keepalive_raise
 from zeroproxy._fast.meter_types cimport Meter
 from zeroproxy._fast.plane cimport (
-    LINE,
     Conn,
     Endpoint,
     Histogram,

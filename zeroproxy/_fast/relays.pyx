@@ -6,9 +6,9 @@ Law. A relay struct goes back to the free list only from ACT_CLOSE.
 from libc.stdlib cimport free, realloc
 from libc.string cimport memset
 
-from zeroproxy._fast.buffer cimport buffer_give_back
+from zeroproxy._fast.buffer cimport alloc_lines, buffer_give_back
 from zeroproxy._fast.invariant cimport invariant
-from zeroproxy._fast.plane cimport LINE, Plane, Relay, aligned_alloc, whole_lines
+from zeroproxy._fast.plane cimport Plane, Relay
 from zeroproxy._fast.timer cimport timer_init
 from zeroproxy._fast.types cimport BLAME_NOBODY, CAUSE_DONE, PHASE_CLOSED, PHASE_IDLE
 
@@ -34,7 +34,7 @@ cdef Relay *relay_take(Plane *p) noexcept nogil:
     if r != NULL:
         p.free_relays = r.run_next
     else:
-        r = <Relay *>aligned_alloc(LINE, whole_lines(sizeof(Relay)))
+        r = <Relay *>alloc_lines(sizeof(Relay))
         if r == NULL or not remember(p, r):
             free(r)
             return NULL
