@@ -15,10 +15,29 @@ from tests.support.script import Peer, Script, ok, play, post, split_head
 ROUNDS = 250
 
 
+def keep_busy(script: Script) -> None:
+    """Reports of 40 others, so that what is reported next is not in the same group as what was
+    reported before."""
+    if not hasattr(script, "others"):
+        script.others = [script.downstream() for _ in range(40)]
+        for other in script.others:
+            other.send(b"POST /")
+    for other in script.others:
+        other.put(b"x")
+
+
 def end_before_the_report(d: Peer, u: Peer, request: bytes) -> None:
-    """The conn is dead, its report is behind that of the request: the send itself fails."""
+    """The conn is dead when the request is sent, and its report is dispatched later."""
     d.put(request)
+    keep_busy(d.script)
     u.close()
+
+
+def reset_before_the_report(d: Peer, u: Peer, request: bytes) -> None:
+    """The same, and the send itself fails."""
+    d.put(request)
+    keep_busy(d.script)
+    u.reset()
 
 
 def reset_unread(d: Peer, u: Peer, request: bytes) -> None:
@@ -45,6 +64,7 @@ def reset_after_the_head(d: Peer, u: Peer, request: bytes) -> None:
 
 RACES = [
     end_before_the_report,
+    reset_before_the_report,
     reset_unread,
     finish_unread,
     finish_after_the_head,
@@ -73,7 +93,7 @@ def race(script: Script, how) -> None:
 @pytest.mark.parametrize("attempts", [1, 2])
 @pytest.mark.parametrize("how", RACES)
 def test_no_caller_sees_the_race(how, attempts):
-    """250 rounds of each: 2,500 races."""
+    """250 rounds of each: 3,000 races."""
     with play(attempts=attempts, limits={"connections": 1000}) as script:
         race(script, how)
         records = script.records()
@@ -81,6 +101,19 @@ def test_no_caller_sees_the_race(how, attempts):
         assert [r["tried"] for r in records] == [1] + [2] * ROUNDS
         (e,) = script.engine.snapshot()["upstreams"][0]["endpoints"]
         assert e["stale_retries"] == ROUNDS
+
+
+def test_an_end_that_is_reported_beside_the_request_costs_no_attempt():
+    """Upstream's reports go first."""
+    with play(attempts=1) as script:
+        d = script.downstream()
+        d.send(post())
+        u = script.upstream()
+        serve(d, u, b"{}")
+        d.put(post(body=b"beside"))
+        u.close()
+        serve(d, script.upstream(), b"beside")
+        assert [r["tried"] for r in script.records()] == [1, 1]
 
 
 @pytest.mark.parametrize("attempts", [1, 2])
@@ -95,6 +128,7 @@ def test_a_pool_that_dies_as_a_whole_costs_one_retry(attempts):
             serve(d, u, b"{}")
         d = callers[0]
         d.put(post(body=b"racing"))
+        keep_busy(script)
         for u in ups:
             u.sock.close()
         serve(d, script.upstream(), b"racing")

@@ -5,12 +5,16 @@ Law 1. Edge-triggered: `may_read` and `may_write` remember what the kernel last 
        was reported reading goes on until recv says so itself.
 Law 2. What a send could not take is copied to the out-buffer, at most one block; whoever feeds the
        conn stops reading its source until the out-buffer is empty.
-Law 3. Everything goes out at once: TCP_NODELAY, no timer, no corking.
+Law 3. Everything goes out before the plane sleeps: TCP_NODELAY, no timer, no corking. What is sent
+       while reports are dispatched and is short is parked, that is copied, and leaves when their
+       group ends: the code that reads and the kernel's that sends then push each other out of the
+       cache once a group and not once a report. Closing, shutting and a second send push first.
 Law 4. Whoever uses a conn does not know whether it speaks TLS: one branch in each verb does.
 """
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 from zeroproxy._fast.buffer cimport (
     buffer_append,
@@ -19,9 +23,11 @@ from zeroproxy._fast.buffer cimport (
     buffer_give_back,
     buffer_len,
 )
+from zeroproxy._fast.clock cimport clock_monotonic_ns
 from zeroproxy._fast.conn cimport CONNECT_MORE, RECV_EMPTY, RECV_FAILED
 from zeroproxy._fast.plane cimport Conn, Plane
 from zeroproxy._fast.reactor cimport reactor_add, reactor_remove
+from zeroproxy._fast.reactor_types cimport PARK_BYTES, PARKED_MAX, Park, Parked
 from zeroproxy._fast.sock cimport (
     EAGAIN,
     EINTR,
@@ -69,6 +75,10 @@ from zeroproxy._fast.tls cimport (
 )
 from zeroproxy._fast.tls_types cimport Tls
 
+cdef enum:
+    PARK_MOST = 4096        # bytes of one send; what is longer is not worth a copy
+    LINE = 64
+
 
 cdef void conn_note(Conn *c, uint32_t events) noexcept nogil:
     """Remember what a report said."""
@@ -99,7 +109,8 @@ cdef int conn_watch(Plane *p, Conn *c, int fd) noexcept nogil:
 
 
 cdef ssize_t conn_recv(Conn *c, char *buf, size_t cap) noexcept nogil:
-    """Bytes read, 0 at the peer's FIN, RECV_EMPTY, or RECV_FAILED with c.error set."""
+    """Bytes read, 0 at the peer's FIN, RECV_EMPTY, or RECV_FAILED with c.error set: also where a
+    send has failed and nothing is left to be read, for the kernel tells a failure only once."""
     cdef ssize_t n
     if c.tls != NULL:
         return tls_recv(c, buf, cap)
@@ -109,13 +120,14 @@ cdef ssize_t conn_recv(Conn *c, char *buf, size_t cap) noexcept nogil:
             if <size_t>n < cap and not c.saw_fin and not c.broken:
                 c.may_read = 0
             return n
-        if n == 0:
-            c.may_read = 0
-            c.saw_fin = 1
-            return 0
-        if errno == EINTR:
+        if n < 0 and errno == EINTR:
             continue
         c.may_read = 0
+        if c.error and (n == 0 or errno == EAGAIN):
+            return RECV_FAILED
+        if n == 0:
+            c.saw_fin = 1
+            return 0
         if errno == EAGAIN:
             return RECV_EMPTY
         c.error = errno
@@ -144,8 +156,8 @@ cdef ssize_t send_some(Conn *c, const char *at, size_t n) noexcept nogil:
         return -1
 
 
-cdef bint conn_send(Plane *p, Conn *c, const char *at, size_t n) noexcept nogil:
-    """Send now; keep what does not fit. 0: the conn is broken, or (never, if the caller obeys
+cdef bint hand_over(Plane *p, Conn *c, const char *at, size_t n) noexcept nogil:
+    """To the kernel; keep what does not fit. 0: the conn is broken, or (never, if the caller obeys
     law 2) more waits than one block holds."""
     cdef ssize_t sent = 0
     if not conn_is_backed_up(c):
@@ -162,9 +174,94 @@ cdef bint conn_send(Plane *p, Conn *c, const char *at, size_t n) noexcept nogil:
     return 1
 
 
+# ---------------------------------------------------------------- parked sends
+
+
+cdef void call_off(Plane *p, Conn *c) noexcept nogil:
+    if c.parked:
+        p.park.sends[c.parked - 1].conn = NULL
+        c.parked = 0
+
+
+cdef bint push(Plane *p, Parked *it, uint64_t *now_ns) noexcept nogil:
+    """Hand one parked send over. 0: the conn is broken or backed up now. `now_ns`, 0: not read yet,
+    is read once for all."""
+    cdef Conn *c = <Conn *>it.conn
+    it.conn = NULL
+    c.parked = 0
+    cdef bint is_sent = hand_over(p, c, p.park.bytes + it.at, it.n) and not conn_is_backed_up(c)
+    if it.own != NULL:
+        if not now_ns[0]:
+            now_ns[0] = clock_monotonic_ns()
+        it.own[0] += now_ns[0] - p.now_ns
+    return is_sent
+
+
+cdef void conn_push(Plane *p, Conn *c) noexcept nogil:
+    """Whoever asks goes on with the conn and sees for himself how it stands."""
+    cdef uint64_t now_ns = 0
+    if c.parked:
+        push(p, &p.park.sends[c.parked - 1], &now_ns)
+
+
+cdef void push_all(Plane *p) noexcept nogil:
+    cdef uint32_t i
+    cdef uint64_t now_ns = 0
+    cdef void *c
+    for i in range(p.park.n):
+        c = p.park.sends[i].conn
+        if c != NULL and not push(p, &p.park.sends[i], &now_ns):
+            p.on_unsent(p, c, 0)
+    p.park.n = p.park.end = 0
+
+
+cdef void on_group_end(void *plane) noexcept nogil:
+    push_all(<Plane *>plane)
+
+
+cdef void conn_install(Plane *p) noexcept nogil:
+    p.on_group_end = on_group_end
+
+
+cdef void park(Plane *p, Conn *c, const char *at, size_t n) noexcept nogil:
+    cdef Park *park = &p.park
+    cdef Parked *it
+    if park.n == PARKED_MAX or park.end + n > PARK_BYTES:
+        push_all(p)
+    it = &park.sends[park.n]
+    park.n += 1
+    it.conn = c
+    it.own = NULL
+    it.at = park.end
+    it.n = <uint32_t>n
+    memcpy(park.bytes + it.at, at, n)
+    park.end = (it.at + it.n + LINE - 1) // LINE * LINE
+    c.parked = <uint8_t>park.n
+
+
+cdef bint conn_send(Plane *p, Conn *c, const char *at, size_t n) noexcept nogil:
+    """Send, at the latest when the group of reports ends; keep what does not fit. 0: the conn is
+    broken. Of a parked send that is heard later: whoever owns the conn gets a turn."""
+    conn_push(p, c)
+    if not p.park.is_open or n > PARK_MOST or c.tls != NULL or c.broken or conn_is_backed_up(c):
+        return hand_over(p, c, at, n)
+    park(p, c, at, n)
+    return 1
+
+
+cdef void conn_time(Plane *p, Conn *c, uint64_t *own) noexcept nogil:
+    """Add to `own` the time from the reports of this turn until what was sent last is handed over;
+    `own` must live as long as the plane."""
+    if c.parked:
+        p.park.sends[c.parked - 1].own = own
+    else:
+        own[0] += clock_monotonic_ns() - p.now_ns
+
+
 cdef bint conn_flush(Plane *p, Conn *c) noexcept nogil:
     """Send what waits. 1: nothing waits any more."""
     cdef ssize_t sent
+    conn_push(p, c)
     while conn_is_backed_up(c) and c.may_write:
         sent = send_some(c, buffer_bytes(&c.outbuf), buffer_len(&c.outbuf))
         if sent < 0:
@@ -207,8 +304,9 @@ cdef void conn_hear(Conn *c) noexcept nogil:
         tls_hear(c)
 
 
-cdef bint conn_shut(Conn *c) noexcept nogil:
+cdef bint conn_shut(Plane *p, Conn *c) noexcept nogil:
     """Send our FIN; reading goes on. 0: TLS could not say the end yet, the socket is full."""
+    conn_push(p, c)
     if not c.shut and c.fd >= 0:
         if c.tls != NULL and not tls_say_end(c):
             return 0
@@ -229,7 +327,11 @@ cdef void conn_mute(Conn *c) noexcept nogil:
 
 
 cdef void conn_close(Plane *p, Conn *c) noexcept nogil:
-    """Close with a FIN, drop the buffers, disarm the timer. Twice is harmless."""
+    """Close with a FIN, drop the buffers, disarm the timer. Twice is harmless. A request that is
+    still parked is never sent: nobody waits for its answer."""
+    if c.is_upstream:
+        call_off(p, c)
+    conn_push(p, c)
     timer_disarm(&p.wheel, &c.timer)
     if c.tls != NULL:
         if conn_is_backed_up(c):

@@ -18,7 +18,6 @@ from zeroproxy._fast.buffer cimport (
     buffer_give_back,
     buffer_len,
 )
-from zeroproxy._fast.clock cimport clock_monotonic_ns
 from zeroproxy._fast.conn cimport (
     conn_close,
     conn_flush,
@@ -28,6 +27,7 @@ from zeroproxy._fast.conn cimport (
     conn_says_end,
     conn_send,
     conn_shut,
+    conn_time,
 )
 from zeroproxy._fast.deadline cimport arm
 from zeroproxy._fast.endpoint cimport endpoint_forget
@@ -127,7 +127,7 @@ cdef int send_held(Plane *p, Relay *r) noexcept nogil:
     r.heard_ns = r.asked_ns = r.sent_ns = p.now_ns
     if not conn_send(p, r.up, buffer_bytes(&r.held), buffer_len(&r.held)):
         return attempt_lost(p, r, CAUSE_RESET)
-    r.own_ns += clock_monotonic_ns() - p.now_ns
+    conn_time(p, r.up, &r.own_ns)
     if r.down_paused:
         r.down_paused = 0
         relay_later(p, r)
@@ -233,6 +233,10 @@ cdef void cut(Plane *p, Relay *r, int why) noexcept nogil:
 
 cdef int flush(Plane *p, Relay *r) noexcept nogil:
     """Wait until downstream has everything; then the next request, or the end."""
+    if r.down.parked:
+        r.down.write_ns = p.now_ns
+        relay_later(p, r)
+        return NOTHING
     if r.down.broken or not (conn_flush(p, &r.down) or r.down.may_write == 0):
         return IN_GONE
     if conn_is_backed_up(&r.down):
@@ -299,7 +303,7 @@ cdef int linger_on(Plane *p, Relay *r) noexcept nogil:
         conn_mute(&r.down)
     if r.down.saw_fin or (is_read_up(r) and conn_says_end(&r.down)):
         return IN_DRAINED
-    conn_shut(&r.down)
+    conn_shut(p, &r.down)
     r.down.since_ns = p.now_ns
     relay_later(p, r)
     return NOTHING

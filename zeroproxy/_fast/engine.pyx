@@ -28,7 +28,7 @@ from libc.stdlib cimport calloc, free, malloc
 
 from zeroproxy._fast.accept cimport accept_pending, listen_on, stop_listening
 from zeroproxy._fast.admission cimport admit_waiting
-from zeroproxy._fast.buffer cimport pool_close, pool_init
+from zeroproxy._fast.buffer cimport alloc_lines, pool_close, pool_init
 from zeroproxy._fast.clock cimport clock_monotonic_ns
 from zeroproxy._fast.endpoint cimport endpoint_drop_idle
 from zeroproxy._fast.identity cimport identity_init
@@ -37,6 +37,7 @@ from zeroproxy._fast.invariant cimport ZP_DEBUG
 from zeroproxy._fast.keyring cimport keyring_quotas, keyring_set, keyring_set_quota
 from zeroproxy._fast.plane cimport Endpoint, Limits, Plane, Record, Upstream
 from zeroproxy._fast.reactor cimport reactor_add, reactor_close, reactor_init, reactor_poll
+from zeroproxy._fast.reactor_types cimport PARK_BYTES
 from zeroproxy._fast.relay cimport relay_begin_drain, relay_close_all, relay_install, run_later
 from zeroproxy._fast.ring cimport Ring, ring_close, ring_init, ring_len, ring_pop
 from zeroproxy._fast.roster cimport (
@@ -120,7 +121,10 @@ cdef class Engine:
         relay_install(p)
         p.scratch = <char *>malloc(BLOCK_LARGE + 2 * SLACK)
         p.compose = <char *>malloc(BLOCK_LARGE + SLACK)
-        if p.scratch == NULL or p.compose == NULL or ring_init(&self.ring, ring_slots) < 0:
+        p.park.bytes = <char *>alloc_lines(PARK_BYTES)
+        if p.scratch == NULL or p.compose == NULL or p.park.bytes == NULL:
+            raise MemoryError
+        if ring_init(&self.ring, ring_slots) < 0:
             raise MemoryError
         p.ring = &self.ring
         p.stats = self.stats
@@ -366,6 +370,7 @@ cdef class Engine:
         free(p.listeners)
         free(p.scratch)
         free(p.compose)
+        free(p.park.bytes)
         pool_close(&p.blocks)
         ring_close(&self.ring)
         free(self.stats)

@@ -16,7 +16,9 @@ from zeroproxy._fast.reactor_types cimport (
     WHEEL_SIZE,
     WHEEL_WORDS,
     OnDue,
+    OnGroup,
     OnReady,
+    Park,
     Reactor,
     Timer,
     Watch,
@@ -92,6 +94,7 @@ cdef struct Conn:           # one TCP or unix connection; knows no HTTP
     uint8_t saw_fin         # epoll reported RDHUP, or recv returned 0
     uint8_t broken          # epoll reported ERR or HUP, or a call failed
     uint8_t shut            # we sent our FIN
+    uint8_t parked          # 1 + its place in Plane.park; 0: nothing of it is there
     Buffer outbuf           # what a send could not take
     Buffer inbuf            # received, not yet consumed (partial heads, pipelined requests)
     # -- the rest
@@ -99,7 +102,7 @@ cdef struct Conn:           # one TCP or unix connection; knows no HTTP
     uint32_t served         # exchanges completed on it
     uint64_t since_ns       # when it was opened, or became idle
     uint64_t opened_ns
-    uint64_t write_ns       # last progress of a blocked write
+    uint64_t write_ns       # last progress of a blocked write, or since when all is handed over
     void *reporter          # borrowed: what the reactor hands to on_ready: the Relay for a
                             # downstream conn, the Conn itself for an upstream one
     Endpoint *endpoint      # borrowed; NULL for downstream
@@ -343,6 +346,7 @@ cdef struct Plane:
     Head reply              # scratch: the response head being handled
     char *scratch           # owned; SLACK + BLOCK_LARGE + SLACK bytes
     char *compose           # owned; a block's worth, for heads we write
+    Park park
     Keyring keys
     Route *routes           # owned; none: everything goes to the first upstream
     uint32_t n_routes
@@ -378,5 +382,7 @@ cdef struct Plane:
     void *stats             # stats.Stats, owned
     OnReady on_downstream   # set by relay.pyx: the way up, never by name
     OnReady on_upstream
+    OnReady on_unsent       # a parked send was not taken whole; its events: none
+    OnGroup on_group_end
     OnDue on_relay_due
     OnDue on_conn_due

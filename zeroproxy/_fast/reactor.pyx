@@ -5,10 +5,12 @@ is ready and we drain it in C. Every descriptor is registered once, edge-trigger
 
 Law 1. epoll data = generation << 32 | slot. A report whose generation is not the slot's is for a
        conn that was closed earlier in the same batch: dropped and counted (HAProxy's cure).
-Law 2. The reactor knows a descriptor, a function and an opaque owner, nothing else.
+Law 2. Reports are dispatched in groups, those of one function together: each finds its code in the
+       cache. Upstream goes first: what has ended makes room for what begins.
+Law 3. The reactor knows a descriptor, a function and an opaque owner, nothing else.
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 
 from zeroproxy._fast.clock cimport clock_monotonic_ns
@@ -36,6 +38,9 @@ cdef extern from *:
 
 cdef enum:
     BATCH = 256             # reports per system call; 3 KiB of stack
+    # Reports to a group: enough that the cache is filled once for many, few enough that the first
+    # of them does not wait for long (some 50 us) until what it sent leaves.
+    GROUP = 32
 
 
 cdef int reactor_init(Reactor *r) noexcept nogil:
@@ -108,27 +113,43 @@ cdef void reactor_remove(Reactor *r, uint32_t slot) noexcept nogil:
     r.n_used -= 1
 
 
+cdef void dispatch_group(Reactor *r, Plane *p, const epoll_event *events, int n) noexcept nogil:
+    """Give the owners of at most GROUP reports their turns; then what they have sent leaves."""
+    cdef uint8_t[GROUP] order
+    cdef int i, last = 0
+    cdef bint is_upstream
+    cdef uint64_t data
+    cdef Watch *w
+    for is_upstream in range(1, -1, -1):
+        for i in range(n):
+            if (r.slots[<uint32_t>events[i].data.u64].on_ready == p.on_upstream) == is_upstream:
+                order[last] = <uint8_t>i
+                last += 1
+    for i in range(n):
+        # The next owner comes from memory while this one is served; an address that is no longer
+        # good costs nothing here.
+        if i + 1 < n:
+            prefetch(r.slots[<uint32_t>events[order[i + 1]].data.u64].owner)
+        data = events[order[i]].data.u64
+        w = &r.slots[<uint32_t>data]
+        if w.generation != <uint32_t>(data >> 32):
+            r.stale += 1
+            continue
+        w.on_ready(p, w.owner, events[order[i]].events)
+    p.on_group_end(p)
+
+
 cdef int reactor_poll(Reactor *r, Plane *plane) noexcept nogil:
     """Dispatch one batch of reports without waiting; returns how many there were."""
     cdef epoll_event[BATCH] events
-    cdef uint32_t slot
-    cdef uint64_t data
-    cdef Watch *w
-    cdef int i
+    cdef int first = 0
     cdef int n = epoll_wait(r.epoll_fd, events, BATCH, 0)
     if n <= 0:
         return 0
     plane.now_ns = clock_monotonic_ns()
-    for i in range(n):
-        data = events[i].data.u64
-        slot = <uint32_t>data
-        # The next owner comes from memory while this one is served; an address that is no longer
-        # good costs nothing here.
-        if i + 1 < n:
-            prefetch(r.slots[<uint32_t>events[i + 1].data.u64].owner)
-        w = &r.slots[slot]
-        if w.generation != <uint32_t>(data >> 32):
-            r.stale += 1
-            continue
-        w.on_ready(plane, w.owner, events[i].events)
+    plane.park.is_open = 1
+    while first < n:
+        dispatch_group(r, plane, &events[first], min(n - first, <int>GROUP))
+        first += GROUP
+    plane.park.is_open = 0
     return n

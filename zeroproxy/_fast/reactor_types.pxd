@@ -1,8 +1,9 @@
 # The words of the reactor and of the timer wheel. No code; the laws of types.pxd hold here too.
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 ctypedef void (*OnReady)(void *plane, void *owner, uint32_t events) noexcept nogil
+ctypedef void (*OnGroup)(void *plane) noexcept nogil
 ctypedef void (*OnDue)(void *plane, void *owner) noexcept nogil
 
 
@@ -45,3 +46,23 @@ cdef struct Wheel:
     uint64_t armed_tick     # what the timerfd is set to; 0: off
     uint32_t n_armed
     int timer_fd            # owned
+
+
+cdef enum:
+    PARK_BYTES = 32768
+    PARKED_MAX = 32
+
+
+cdef struct Parked:         # a send that leaves at the end of the group of reports
+    void *conn              # borrowed, a Conn; NULL: called off
+    uint64_t *own           # borrowed; what the time until then is added to; NULL: not asked for
+    uint32_t at             # in Park.bytes
+    uint32_t n
+
+
+cdef struct Park:
+    uint8_t is_open         # reports are being dispatched
+    uint32_t n
+    uint32_t end            # of what lies in `bytes`
+    char *bytes             # owned; PARK_BYTES
+    Parked sends[PARKED_MAX]

@@ -13,6 +13,7 @@ from zeroproxy._fast.conn cimport (
     RECV_EMPTY,
     conn_finish_connect,
     conn_flush,
+    conn_install,
     conn_is_backed_up,
     conn_note,
     conn_recv,
@@ -74,7 +75,7 @@ cdef bint has_all(const Relay *r) noexcept nogil:
     """Whether the caller was sent the end of the answer in its dialect: many clients close at
     [DONE] and do not wait for the last chunk."""
     return r.phase == PHASE_RELAYING and r.read.meter.is_ended and not r.read.meter.has_failed \
-        and not conn_is_backed_up(&r.down)
+        and not conn_is_backed_up(&r.down) and not r.down.parked
 
 
 cdef bint caller_left(Plane *p, Relay *r) noexcept nogil:
@@ -107,7 +108,7 @@ cdef void linger(Plane *p, Relay *r) noexcept nogil:
     """Drop what still arrives until the caller has read the answer and closed."""
     cdef int budget = 16
     cdef ssize_t n
-    conn_shut(&r.down)
+    conn_shut(p, &r.down)
     while r.down.may_read:
         if budget == 0:
             relay_later(p, r)
@@ -192,6 +193,18 @@ cdef void on_upstream(void *plane, void *owner, uint32_t events) noexcept nogil:
         relay_turn(p, r)
 
 
+cdef void on_unsent(void *plane, void *owner, uint32_t events) noexcept nogil:
+    """A parked send found the conn full or broken; of a rival that is reported by epoll as well."""
+    cdef Conn *c = <Conn *>owner
+    cdef Relay *r = <Relay *>c.owner
+    if r == NULL or (c.is_upstream and c != r.up):
+        return
+    if c.is_upstream and c.broken:
+        # It may have answered before it closed.
+        c.may_read = 1
+    relay_later(<Plane *>plane, r)
+
+
 # ---------------------------------------------------------------- due
 
 
@@ -243,6 +256,8 @@ cdef void on_conn_due(void *plane, void *owner) noexcept nogil:
 
 
 cdef void relay_install(Plane *p) noexcept nogil:
+    conn_install(p)
+    p.on_unsent = on_unsent
     p.on_downstream = on_downstream
     p.on_upstream = on_upstream
     p.on_relay_due = on_relay_due

@@ -51,7 +51,7 @@ cdef Relay *relay_take(Plane *p) noexcept nogil:
 cdef void relay_release(Plane *p, Relay *r) noexcept nogil:
     """Back to the free list; everything it held must have been given back."""
     invariant(r.up == NULL and r.rival.up == NULL and r.held.cap == 0)
-    invariant(not r.holds_permit and r.down.fd < 0)
+    invariant(not r.holds_permit and r.down.fd < 0 and not r.down.parked)
     r.live = 0
     r.phase = PHASE_CLOSED
     p.counters.relays -= 1

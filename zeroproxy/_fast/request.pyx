@@ -21,7 +21,7 @@ from zeroproxy._fast.buffer cimport (
     buffer_consume,
     buffer_len,
 )
-from zeroproxy._fast.conn cimport RECV_EMPTY, RECV_FAILED, conn_is_backed_up, conn_recv
+from zeroproxy._fast.conn cimport RECV_EMPTY, RECV_FAILED, conn_recv, conn_takes
 from zeroproxy._fast.dispatch cimport end_with
 from zeroproxy._fast.editing cimport pass_body
 from zeroproxy._fast.intake cimport launch, refuse, take_head
@@ -106,7 +106,7 @@ cdef void lose_request(Plane *p, Relay *r) noexcept nogil:
 cdef size_t body_room(Plane *p, Relay *r) noexcept nogil:
     """How many bytes of body may be read now; 0 pauses downstream."""
     if r.phase == PHASE_WAITING or r.phase == PHASE_RELAYING:
-        return 0 if conn_is_backed_up(r.up) else READ_MAX
+        return READ_MAX if conn_takes(p, r.up) else 0
     if buffer_len(&r.held) + 4096 > BLOCK_LARGE:
         return 0
     # Framing and edits come on top.

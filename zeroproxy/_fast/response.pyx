@@ -20,8 +20,15 @@ from zeroproxy._fast.buffer cimport (
     buffer_give_back,
     buffer_len,
 )
-from zeroproxy._fast.clock cimport clock_monotonic_ns
-from zeroproxy._fast.conn cimport RECV_EMPTY, RECV_FAILED, conn_is_backed_up, conn_recv, conn_send
+from zeroproxy._fast.conn cimport (
+    RECV_EMPTY,
+    RECV_FAILED,
+    conn_is_backed_up,
+    conn_recv,
+    conn_send,
+    conn_takes,
+    conn_time,
+)
 from zeroproxy._fast.deadline cimport arm
 from zeroproxy._fast.dispatch cimport cut, end_with, feed, lose_attempt, try_elsewhere
 from zeroproxy._fast.editing cimport judge_edits, retry_unedited
@@ -152,7 +159,6 @@ cdef void forward_head(Plane *p, Relay *r, char *body, size_t len) noexcept nogi
     r.head_sent = 1
     r.n_head = <unsigned int>n
     feed(p, r, IN_RESPONSE)
-    r.own_ns += clock_monotonic_ns() - p.now_ns
     relay_body(p, r, body, len)
 
 
@@ -219,7 +225,10 @@ cdef bint deliver(Plane *p, Relay *r, char *at, size_t n) noexcept nogil:
     memcpy(p.compose + r.n_head, at, n)
     n += r.n_head
     r.n_head = 0
-    return conn_send(p, &r.down, p.compose, n)
+    if not conn_send(p, &r.down, p.compose, n):
+        return 0
+    conn_time(p, &r.down, &r.own_ns)
+    return 1
 
 
 cdef void relay_body(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:
@@ -327,7 +336,7 @@ cdef void read_response(Plane *p, Relay *r) noexcept nogil:
     cdef char *at
     cdef ssize_t n
     while (r.phase == PHASE_WAITING or r.phase == PHASE_RELAYING) and r.up.may_read:
-        if conn_is_backed_up(&r.down):
+        if not conn_takes(p, &r.down):
             r.up_paused = 1
             return
         if budget == 0:

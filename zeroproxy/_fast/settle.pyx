@@ -126,7 +126,7 @@ cdef void write_record(Plane *p, Relay *r) noexcept nogil:
 cdef void give_back_upstream_conn(Plane *p, Relay *r) noexcept nogil:
     if r.up == NULL:
         return
-    if r.keeps_upstream and r.reply.done and not r.up.saw_fin and not r.up.broken:
+    if r.keeps_upstream and r.reply.done and not (r.up.saw_fin or r.up.broken or r.up.parked):
         r.up.served += 1
         endpoint_put_idle(p, r.up)
     else:

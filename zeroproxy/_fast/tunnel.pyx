@@ -12,6 +12,7 @@ from zeroproxy._fast.conn cimport (
     conn_recv,
     conn_send,
     conn_shut,
+    conn_takes,
 )
 from zeroproxy._fast.dispatch cimport end_with, feed
 from zeroproxy._fast.meter cimport meter_feed
@@ -40,7 +41,7 @@ cdef int pump(Plane *p, Relay *r, Conn *source, Conn *sink, int ended) noexcept 
     cdef char *at = p.scratch + SLACK
     cdef int budget = 8
     cdef ssize_t n
-    while source.may_read and not conn_is_backed_up(sink):
+    while source.may_read and conn_takes(p, sink):
         if budget == 0:
             return MORE
         budget -= 1
@@ -61,8 +62,8 @@ cdef int pump(Plane *p, Relay *r, Conn *source, Conn *sink, int ended) noexcept 
             meter_feed(&r.read.meter, at, <size_t>n)
         if not conn_send(p, sink, at, <size_t>n):
             return FAILED
-    if r.tunnel_ends & ended and not conn_is_backed_up(sink):
-        conn_shut(sink)
+    if r.tunnel_ends & ended and conn_takes(p, sink):
+        conn_shut(p, sink)
     return QUIET
 
 
