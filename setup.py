@@ -35,6 +35,7 @@ MODULES = (
     "vocabulary",
     "skeleton",
     "fold",
+    "jsonlevel",
     "jsonwalk",
     "frames",
     "sse",

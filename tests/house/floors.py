@@ -9,8 +9,8 @@ FAST = {
     ],
     1: [
         "buffer", "grammar", "values", "fields", "rules", "startline", "http1", "body", "headers",
-        "scan", "vocabulary", "skeleton", "fold", "jsonwalk", "frames", "sse", "meter", "asked",
-        "keyed", "strip", "ring", "stats", "exchange", "limit", "breaker", "pace", "line", "keys",
+        "scan", "vocabulary", "skeleton", "fold", "jsonlevel", "jsonwalk", "frames", "sse", "meter",
+        "asked", "keyed", "strip", "ring", "stats", "exchange", "limit", "breaker", "pace", "line", "keys",
         "lanes",
     ],
     2: [

@@ -106,6 +106,24 @@ def test_what_goes_upstream_at_every_split(body, wish, expected, edited):
     assert edit([body[k : k + 1] for k in range(len(body))], wish)[0] == out
 
 
+JUNK = [b'"', b"\\", b"{", b"}", b"[", b"]", b":", b",", b" ", b"\n", b"true", b"null", b"-", b"1",
+        b"", b'"stream":true', b'"n":3', b'"model":"m"', b'"stream_options":']  # fmt: skip
+
+
+@given(st.data())
+def test_a_damaged_request_reads_the_same_whole_and_bytewise(data):
+    """Members that mean nothing are passed in one look; it must see what the steps see."""
+    body, wish, _, _ = data.draw(st.sampled_from(CASES))
+    for _ in range(data.draw(st.integers(0, 4))):
+        at = data.draw(st.integers(0, len(body)))
+        gone = data.draw(st.integers(0, 3))
+        body = body[:at] + data.draw(st.sampled_from(JUNK)) + body[at + gone :]
+    pieces = [body[k : k + 1] for k in range(len(body))]
+    (whole, one), (bytewise, other) = edit([body], wish), edit(pieces, wish)
+    assert whole == bytewise
+    assert one.seen() == other.seen()
+
+
 @pytest.mark.parametrize(("body", "wish", "expected", "edited"), CASES)
 def test_an_edit_is_never_longer_than_announced(body, wish, expected, edited):
     assert len(edit([body], wish)[0]) - len(body) <= longest_edit(wish)

@@ -96,6 +96,33 @@ def test_random_splits(data):
     assert measure(kind, parts) == expected
 
 
+PRETTY = [
+    (kind, json.dumps(json.loads(body), indent=indent, separators=between).encode())
+    for kind, body, _ in CASES
+    if kind == "json"
+    for indent, between in (
+        (None, (",", ":")),
+        (None, (", ", ": ")),
+        (1, None),
+        (None, (" ,", " :")),
+    )
+]
+JUNK = [b'"', b"\\", b"{", b"}", b"[", b"]", b":", b",", b" ", b"\n", b"t", b"true", b"null", b"-",
+        b"1", b"2e1", b".", b"x", b"", b'"usage":', b'"completion_tokens":7',
+        b'"model":"m']  # fmt: skip
+
+
+@given(st.data())
+def test_a_damaged_text_reads_the_same_whole_and_bytewise(data):
+    """Members that are all here are taken in one look; it must see what the steps see."""
+    kind, body = data.draw(st.sampled_from([(k, b) for k, b, _ in CASES] + PRETTY))
+    for _ in range(data.draw(st.integers(0, 4))):
+        at = data.draw(st.integers(0, len(body)))
+        gone = data.draw(st.integers(0, 3))
+        body = body[:at] + data.draw(st.sampled_from(JUNK)) + body[at + gone :]
+    assert measure(kind, [body]) == measure(kind, [body[k : k + 1] for k in range(len(body))])
+
+
 def test_a_cut_with_running_counts_on_every_event_is_exact():
     cut = CONTINUOUS[: CONTINUOUS.rindex(b"data:")]
     assert measure("events", [cut], is_whole=False)[:6] == (5, 2, None, None, "exact", "cut")

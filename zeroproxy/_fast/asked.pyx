@@ -11,7 +11,7 @@ Law 4. What we do not understand (an escape in a key, a value of another type) i
 """
 
 from libc.stddef cimport size_t
-from libc.string cimport memchr, memcpy, memset
+from libc.string cimport memchr, memcpy, memset, strlen
 
 from zeroproxy._fast.asked cimport (
     EDITED_RUNNING,
@@ -21,7 +21,15 @@ from zeroproxy._fast.asked cimport (
     Edit,
 )
 from zeroproxy._fast.meter_types cimport ASKED_TEXT, Asked
-from zeroproxy._fast.scan cimport MARK_TOKEN, is_equal, skip_level, skip_to, string_end
+from zeroproxy._fast.scan cimport (
+    MARK_TOKEN,
+    Member,
+    is_equal,
+    is_member,
+    skip_level,
+    skip_to,
+    string_end,
+)
 
 cdef enum AskedState:
     ASKED_PLAIN = 0
@@ -73,18 +81,11 @@ cdef void asked_rename(Asked *a, const char *name, size_t len, size_t skip) noex
     a.rename_skip = <unsigned char>skip
 
 
-cdef size_t length_of(const char *text) noexcept nogil:
-    cdef size_t n = 0
-    while text[n]:
-        n += 1
-    return n
-
-
 cdef size_t asked_longest(int wish) noexcept nogil:
     """How many bytes the edits of one request can add at most."""
     if wish == WISH_NOTHING:
         return 0
-    return length_of(OPTIONS_RUNNING if wish >= WISH_RUNNING else OPTIONS)
+    return strlen(OPTIONS_RUNNING if wish >= WISH_RUNNING else OPTIONS)
 
 
 cdef int asked_woken(const Asked *a) noexcept nogil:
@@ -109,7 +110,7 @@ cdef void edit_undo(char *at, size_t n, int was) noexcept nogil:
 
 cdef void offer(Asked *a, Edit *due, const char *add, int was, int edited) noexcept nogil:
     due.add = add
-    due.n_add = <unsigned char>length_of(add)
+    due.n_add = <unsigned char>strlen(add)
     due.was = <signed char>was
     due.skip = 5 if was == WAS_FALSE else 4 if was == WAS_NULL else 0
     due.edited = <unsigned char>edited
@@ -358,6 +359,20 @@ cdef size_t step_member(Asked *a, const char *at, size_t k, Edit *due) noexcept 
     return begin_value(a, at, k, due)
 
 
+cdef bint may_matter(const char *at, size_t len) noexcept nogil:
+    """Whether a name of the root's is one we know, or spells we do not know what."""
+    return len in (1, 5, 6, 14) or memchr(at, c'\\', len) != NULL
+
+
+cdef size_t pass_members(const char *at, size_t k, size_t len) noexcept nogil:
+    """Over members of the root that mean nothing here, from a name on, while each is all here."""
+    cdef Member it
+    while k < len and at[k] == c'"' and is_member(at, k, len, &it) \
+            and not may_matter(at + it.name, it.name_len):
+        k = it.next
+    return k
+
+
 cdef size_t asked_feed(Asked *a, const char *at, size_t len, Edit *due) noexcept nogil:
     """Read up to `len` bytes; returns how many were read. due.n_add != 0: an edit belongs exactly
     there. Whoever makes it leaves out due.skip bytes that follow; whoever does not goes on."""
@@ -367,6 +382,8 @@ cdef size_t asked_feed(Asked *a, const char *at, size_t len, Edit *due) noexcept
         if a.state == ASKED_PLAIN:
             if is_read(a) or a.depth == 0:
                 k = skip_to(at, k, len, MARK_TOKEN)
+                if a.depth == 1:
+                    k = pass_members(at, k, len)
             else:
                 k = skip_level(at, k, len, &a.depth)
             if k < len:

@@ -1,6 +1,6 @@
 from libc.stddef cimport size_t
 
-from zeroproxy._fast.meter_types cimport FACT_PROMPT, SENSE_NONE, WALK_DEPTH, Meter, Walk
+from zeroproxy._fast.meter_types cimport FACT_PROMPT, Meter, Walk
 from zeroproxy._fast.scan cimport MARK_MEMBER, MARK_TOKEN, MARK_VALUE
 
 
@@ -12,11 +12,6 @@ cdef enum WalkState:
 
 cdef void walk_begin(Meter *m) noexcept nogil
 cdef void walk_feed(Meter *m, const char *at, size_t len) noexcept nogil
-
-
-cdef inline int place_now(const Walk *w) noexcept nogil:
-    """The Sense of the innermost open level."""
-    return w.here.place[w.here.depth - 1] if 0 < w.here.depth <= WALK_DEPTH else SENSE_NONE
 
 
 cdef inline unsigned int marks_now(const Walk *w) noexcept nogil:

@@ -8,51 +8,33 @@ Law 3. Malformed text cannot hurt: depth and lengths are bounded, unknown bytes 
 """
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcmp, memcpy, memset
 
-from zeroproxy._fast.fold cimport begin_root, end_choice, end_root
+from zeroproxy._fast.jsonlevel cimport close_level, next_member, open_level, place_now
 from zeroproxy._fast.jsonwalk cimport (
     WALK_ESCAPE,
     WALK_NUMBER,
     WALK_PLAIN,
     WALK_STRING,
     marks_now,
-    place_now,
 )
 from zeroproxy._fast.meter_types cimport (
-    FACT_CACHE_MADE,
-    FACT_CHOICES,
     FACT_CONTENT,
     FACT_DONE,
-    FACT_EMBEDDING,
     FACT_ERROR,
     FACT_FINISH,
     FACT_GENERATED,
-    FACT_INDEX,
     FACT_META_ID,
     FACT_MODEL,
     FACT_NO_ID,
     FACT_NUMBERS,
     FACT_OBJECT,
     FACT_PROMPT,
-    FACT_TOKEN,
     FACT_TYPE,
-    FAMILY_META,
-    FAMILY_TGI,
-    FAMILY_USAGE,
-    PLACE_CALLS,
-    PLACE_CHOICE,
-    PLACE_CHOICES,
-    PLACE_COUNT,
     PLACE_DELTA,
-    PLACE_META,
-    PLACE_PREFILL,
     PLACE_RESPONSE,
     PLACE_ROOT,
-    PLACE_ROOTS,
-    PLACE_TGI,
-    PLACE_TOKEN,
     PLACE_USAGE,
     SENSE_NONE,
     WALK_DEPTH,
@@ -61,7 +43,15 @@ from zeroproxy._fast.meter_types cimport (
     Walk,
     bit,
 )
-from zeroproxy._fast.scan cimport in_number, parse_count, skip_level, skip_to, string_end
+from zeroproxy._fast.scan cimport (
+    Member,
+    in_number,
+    is_member,
+    parse_count,
+    skip_level,
+    skip_to,
+    string_end,
+)
 from zeroproxy._fast.skeleton cimport learn_text
 from zeroproxy._fast.vocabulary cimport Name, has_names, name_in, type_of
 
@@ -70,108 +60,6 @@ cdef void walk_begin(Meter *m) noexcept nogil:
     """Before the next JSON text; what was left open is forgotten."""
     memset(&m.walk.here, 0, sizeof(m.walk.here))
     m.walk.here.sense = PLACE_ROOT
-
-
-# ---------------------------------------------------------------- levels
-
-
-cdef int open_array(Meter *m, int sense) noexcept nogil:
-    """The Sense of an array's level."""
-    if sense == PLACE_ROOT:
-        return PLACE_ROOTS
-    if sense == PLACE_CHOICES:
-        m.seen |= bit(FACT_CHOICES)
-        return sense
-    if sense == FACT_EMBEDDING:
-        m.seen |= bit(FACT_EMBEDDING)
-    return sense if sense == PLACE_CALLS or sense == PLACE_PREFILL else SENSE_NONE
-
-
-cdef int open_object(Meter *m, int sense) noexcept nogil:
-    """The Sense of an object's level, and what its mere presence says."""
-    if sense == PLACE_ROOT:
-        begin_root(m)
-    elif sense == PLACE_USAGE:
-        # The last of two usage objects counts, as in every JSON parser these servers' clients use.
-        m.seen &= ~((<uint64_t>2 << (FACT_CACHE_MADE - FACT_PROMPT)) - 1)
-        m.seen |= bit(FAMILY_USAGE)
-    elif sense == PLACE_CHOICE:
-        m.seen &= ~(bit(FACT_INDEX) | bit(FACT_FINISH))
-    elif sense == PLACE_META:
-        m.seen |= bit(FAMILY_META)
-    elif sense == PLACE_TGI:
-        m.seen |= bit(FAMILY_TGI)
-    elif sense == PLACE_TOKEN:
-        m.seen |= bit(FACT_TOKEN)
-    elif sense == PLACE_CHOICES or sense == PLACE_CALLS or sense == PLACE_PREFILL:
-        return SENSE_NONE
-    elif sense == FACT_ERROR:
-        m.seen |= bit(FACT_ERROR)
-        return SENSE_NONE
-    elif sense == FACT_FINISH:
-        # SGLang's meta_info.finish_reason is an object.
-        m.seen |= bit(FACT_FINISH)
-    return sense if sense < PLACE_COUNT else SENSE_NONE
-
-
-cdef int sense_of_element(Meter *m, int place) noexcept nogil:
-    """What an element of the array `place` means."""
-    if place == PLACE_CHOICES:
-        return PLACE_CHOICE
-    if place == PLACE_ROOTS:
-        return PLACE_ROOT
-    return SENSE_NONE
-
-
-cdef void note_element(Meter *m, int place) noexcept nogil:
-    """An object or array begins inside the array `place`."""
-    if place == PLACE_CALLS:
-        m.seen |= bit(FACT_CONTENT)
-    elif place == PLACE_PREFILL:
-        m.n_prefill += 1
-
-
-cdef void open_level(Meter *m, bint is_object, uint32_t at) noexcept nogil:
-    cdef Walk *w = &m.walk
-    cdef int sense
-    note_element(m, place_now(w))
-    sense = open_object(m, w.here.sense) if is_object else open_array(m, w.here.sense)
-    if sense == PLACE_ROOT:
-        w.comma = at
-    if w.here.depth < WALK_DEPTH:
-        w.here.place[w.here.depth] = <uint8_t>sense
-    w.here.depth += 1
-    w.here.is_key = is_object
-    w.here.sense = SENSE_NONE if is_object else <uint8_t>sense_of_element(m, sense)
-
-
-cdef void close_level(Meter *m, uint32_t at) noexcept nogil:
-    cdef Walk *w = &m.walk
-    cdef int place = place_now(w)
-    if w.here.depth:
-        w.here.depth -= 1
-    if place == PLACE_CHOICE:
-        end_choice(m)
-    elif place == PLACE_ROOT:
-        end_root(m)
-    elif place == PLACE_USAGE and place_now(w) == PLACE_ROOT:
-        w.usage.end = at + 1
-    w.here.is_key = 0
-    w.here.sense = PLACE_ROOT if w.here.depth == 0 else SENSE_NONE
-
-
-cdef void next_member(Walk *w, uint32_t at) noexcept nogil:
-    """Behind a comma: in an array the next element means what this one did."""
-    cdef int place = place_now(w)
-    if place == PLACE_CHOICES:
-        w.here.sense = PLACE_CHOICE
-    elif place == PLACE_ROOTS:
-        w.here.sense = PLACE_ROOT
-    else:
-        w.here.is_key = 1
-        w.here.sense = SENSE_NONE
-        if place == PLACE_ROOT:
-            w.comma = at
 
 
 # ---------------------------------------------------------------- strings
@@ -331,6 +219,40 @@ cdef size_t step_number(Meter *m, const char *at, size_t k, size_t len) noexcept
     return end
 
 
+# ---------------------------------------------------------------- whole members
+
+
+cdef void take_scalar(Meter *m, const char *at, size_t len) noexcept nogil:
+    """A number, true, false or null that is all here."""
+    cdef int sense = m.walk.here.sense
+    if FACT_PROMPT <= sense < FACT_NUMBERS:
+        if c'0' <= at[0] <= c'9' or at[0] == c'-':
+            end_number(m, at, len)
+    elif sense == FACT_DONE and at[0] == c't':
+        m.seen |= bit(FACT_DONE)
+
+
+cdef size_t step_members(Meter *m, const char *at, size_t k, size_t len) noexcept nogil:
+    """From a name's opening quote on, one member after another as long as each is all here; returns
+    the offset of what was not taken. The same as byte by byte, without the steps."""
+    cdef Walk *w = &m.walk
+    cdef Member it
+    while k < len and at[k] == c'"' and is_member(at, k, len, &it):
+        learn_name(m, at + it.name, it.name_len)
+        w.here.is_key = 0
+        if at[it.value] == c'{' or at[it.value] == c'[':
+            return it.value
+        if w.here.sense != SENSE_NONE:
+            if at[it.value] == c'"':
+                begin_string(m, at, it.value + 1, len)
+            else:
+                take_scalar(m, at + it.value, it.end - it.value)
+        if at[it.end] == c',':
+            next_member(w, <uint32_t>it.end)
+        k = it.next
+    return k
+
+
 # ---------------------------------------------------------------- the walk
 
 
@@ -362,7 +284,7 @@ cdef size_t step_plain(Meter *m, const char *at, size_t k, size_t len) noexcept 
         return k + 1
     # What mostly follows at once.
     if k + 1 < len and at[k + 1] == c'"':
-        return begin_string(m, at, k + 2, len)
+        return k + 1 if w.here.is_key else begin_string(m, at, k + 2, len)
     return k + 1
 
 
@@ -386,6 +308,8 @@ cdef void walk_feed(Meter *m, const char *at, size_t len) noexcept nogil:
                 k = leave_level(&m.walk, at, k, len)
             else:
                 k = skip_to(at, k, len, marks_now(&m.walk))
+                if k < len and m.walk.here.is_key:
+                    k = step_members(m, at, k, len)
             if k < len:
                 k = step_plain(m, at, k, len)
         elif m.walk.here.state == WALK_NUMBER:

@@ -14,7 +14,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 
 from zeroproxy._fast.clock cimport clock_monotonic_ns
-from zeroproxy._fast.invariant cimport invariant
+from zeroproxy._fast.invariant cimport ZP_DEBUG, invariant
 from zeroproxy._fast.plane cimport OnReady, Plane, Reactor, Watch
 from zeroproxy._fast.sock cimport (
     EPOLL_CLOEXEC,
@@ -39,7 +39,7 @@ cdef extern from *:
 cdef enum:
     BATCH = 256             # reports per system call; 3 KiB of stack
     # Reports to a group: enough that the cache is filled once for many, few enough that the first
-    # of them does not wait for long (some 50 us) until what it sent leaves.
+    # of them does not wait for long until what it sent leaves.
     GROUP = 32
 
 
@@ -147,7 +147,8 @@ cdef int reactor_poll(Reactor *r, Plane *plane) noexcept nogil:
     if n <= 0:
         return 0
     plane.now_ns = clock_monotonic_ns()
-    plane.park.is_open = 1
+    # A report that comes alone has nobody to share the cache with. Checked builds park always.
+    plane.park.is_open = n > 1 or ZP_DEBUG
     while first < n:
         dispatch_group(r, plane, &events[first], min(n - first, <int>GROUP))
         first += GROUP

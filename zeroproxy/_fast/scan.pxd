@@ -8,6 +8,13 @@ cdef extern from "marks.h" nogil:
     size_t skip_to "zp_skip_to"(const char *at, size_t k, size_t len, unsigned int marks)
     size_t skip_level "zp_skip_level"(const char *at, size_t k, size_t len, uint32_t *depth)
     bint is_equal "zp_is_equal"(const char *a, const char *b, size_t n)
+    struct Member "zp_member":
+        size_t name
+        size_t name_len
+        size_t value
+        size_t end
+        size_t next
+    bint is_member "zp_is_member"(const char *at, size_t k, size_t len, Member *m)
     bint is_plain_string "zp_is_plain_string"(const char *at, size_t len, size_t *n)
 
 

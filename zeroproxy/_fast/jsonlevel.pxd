@@ -1,0 +1,34 @@
+from libc.stdint cimport uint32_t
+
+from zeroproxy._fast.meter_types cimport (
+    PLACE_CHOICE,
+    PLACE_CHOICES,
+    PLACE_ROOT,
+    PLACE_ROOTS,
+    SENSE_NONE,
+    WALK_DEPTH,
+    Meter,
+    Walk,
+)
+
+cdef void open_level(Meter *m, bint is_object, uint32_t at) noexcept nogil
+cdef void close_level(Meter *m, uint32_t at) noexcept nogil
+
+
+cdef inline int place_now(const Walk *w) noexcept nogil:
+    """The Sense of the innermost open level."""
+    return w.here.place[w.here.depth - 1] if 0 < w.here.depth <= WALK_DEPTH else SENSE_NONE
+
+
+cdef inline void next_member(Walk *w, uint32_t at) noexcept nogil:
+    """Behind a comma: in an array the next element means what this one did."""
+    cdef int place = place_now(w)
+    if place == PLACE_CHOICES:
+        w.here.sense = PLACE_CHOICE
+    elif place == PLACE_ROOTS:
+        w.here.sense = PLACE_ROOT
+    else:
+        w.here.is_key = 1
+        w.here.sense = SENSE_NONE
+        if place == PLACE_ROOT:
+            w.comma = at
