@@ -198,10 +198,9 @@ cdef bint push(Plane *p, Parked *it, uint64_t *now_ns) noexcept nogil:
 
 
 cdef void conn_push(Plane *p, Conn *c) noexcept nogil:
-    """Whoever asks goes on with the conn and sees for himself how it stands."""
     cdef uint64_t now_ns = 0
-    if c.parked:
-        push(p, &p.park.sends[c.parked - 1], &now_ns)
+    if c.parked and not push(p, &p.park.sends[c.parked - 1], &now_ns):
+        p.on_unsent(p, c, 0)
 
 
 cdef void push_all(Plane *p) noexcept nogil:
