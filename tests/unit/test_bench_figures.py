@@ -212,3 +212,21 @@ def test_a_contestant_is_disturbed_by_others_not_by_its_own_threads(load):
     assert processes.waited(before, after) == pytest.approx(0.1)
     assert processes.waited(before, {1: one(9.0, 1.1), 2: one(0.7, 12.0)}) == 0.0
     assert processes.waited({}, {}) == 0.0
+
+
+def test_turns_divide_inside_a_round_and_say_how_sure_the_median_is(load):
+    turns = load("turns")
+    drift = [{"floor": k, "zeroproxy": k * 1.2} for k in (10.0, 20.0, 5.0, 40.0)]
+    row = turns.summary(drift, "zeroproxy", "floor")
+    assert row["ratio"] == pytest.approx(1.2)
+    assert row["ratio_95"] == pytest.approx((1.2, 1.2))
+    noisy = [{"floor": 10.0, "zeroproxy": 10.0 + k % 5} for k in range(100)]
+    low, high = turns.summary(noisy, "zeroproxy", "floor")["ratio_95"]
+    assert 1.0 < low <= 1.2 <= high < 1.4
+
+
+def test_turns_are_for_loads_that_can_be_cut_short(load):
+    turns, scenarios = load("turns"), load("driver.scenarios")
+    assert turns.short(scenarios.BY_NAME["streams-512"]).warmup < 1
+    with pytest.raises(SystemExit, match="idle: turns are for"):
+        turns.short(scenarios.BY_NAME["idle"])
