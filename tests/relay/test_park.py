@@ -68,6 +68,29 @@ def test_a_reader_who_is_full_gets_the_rest_of_a_parked_event_later():
         assert script.records()[-1]["outcome"] == "ok"
 
 
+def test_a_long_send_lets_what_is_parked_go_first():
+    """An event and 60 KB of an upload in one group: both arrive, the event is not lost."""
+    with play() as script:
+        ((d, u),) = pairs(script, 1)
+        other = script.downstream()
+        other.send(
+            b"POST /v1/files HTTP/1.1\r\nHost: h\r\nContent-Type: text/plain\r\n"
+            b"Content-Length: 200000\r\n\r\n" + b"y" * 100_000
+        )
+        v = script.upstream()
+        received = v.receive()
+        u.put(chunk(event()))
+        other.put(b"y" * 60_000)
+        script.turn()
+        assert d.receive().count(b"data: ") == 1
+        received += v.receive()
+        other.send(b"y" * 40_000)
+        received += v.receive()
+        assert received.count(b"y") >= 200_000
+        v.send(ok())
+        assert other.receive().endswith(b"ok")
+
+
 def test_a_caller_who_resets_beside_an_event_ends_the_exchange_once():
     with play() as script:
         ((d, u),) = pairs(script, 1)

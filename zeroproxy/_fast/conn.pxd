@@ -12,6 +12,7 @@ cdef void conn_install(Plane *p) noexcept nogil
 cdef void conn_note(Conn *c, uint32_t events) noexcept nogil
 cdef ssize_t conn_recv(Conn *c, char *buf, size_t cap) noexcept nogil
 cdef bint conn_send(Plane *p, Conn *c, const char *at, size_t n) noexcept nogil
+cdef void conn_push_all(Plane *p) noexcept nogil
 cdef void conn_push(Plane *p, Conn *c) noexcept nogil
 cdef void conn_time(Plane *p, Conn *c, uint64_t *own) noexcept nogil
 cdef bint conn_flush(Plane *p, Conn *c) noexcept nogil

@@ -203,7 +203,7 @@ cdef void conn_push(Plane *p, Conn *c) noexcept nogil:
         p.on_unsent(p, c, 0)
 
 
-cdef void push_all(Plane *p) noexcept nogil:
+cdef void conn_push_all(Plane *p) noexcept nogil:
     cdef uint32_t i
     cdef uint64_t now_ns = 0
     cdef void *c
@@ -215,7 +215,7 @@ cdef void push_all(Plane *p) noexcept nogil:
 
 
 cdef void on_group_end(void *plane) noexcept nogil:
-    push_all(<Plane *>plane)
+    conn_push_all(<Plane *>plane)
 
 
 cdef void conn_install(Plane *p) noexcept nogil:
@@ -226,7 +226,7 @@ cdef void park(Plane *p, Conn *c, const char *at, size_t n) noexcept nogil:
     cdef Park *park = &p.park
     cdef Parked *it
     if park.n == PARKED_MAX or park.end + n > PARK_BYTES:
-        push_all(p)
+        conn_push_all(p)
     it = &park.sends[park.n]
     park.n += 1
     it.conn = c
@@ -240,7 +240,10 @@ cdef void park(Plane *p, Conn *c, const char *at, size_t n) noexcept nogil:
 
 cdef bint conn_send(Plane *p, Conn *c, const char *at, size_t n) noexcept nogil:
     """Send, at the latest when the group of reports ends; keep what does not fit. 0: the conn is
-    broken. Of a parked send that is heard later: whoever owns the conn gets a turn."""
+    broken. Of a parked send that is heard later: whoever owns the conn gets a turn. Nothing that
+    is parked waits for a long send."""
+    if n > PARK_MOST:
+        conn_push_all(p)
     conn_push(p, c)
     if not p.park.is_open or n > PARK_MOST or c.tls != NULL or c.broken or conn_is_backed_up(c):
         return hand_over(p, c, at, n)

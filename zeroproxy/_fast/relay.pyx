@@ -16,6 +16,7 @@ from zeroproxy._fast.conn cimport (
     conn_install,
     conn_is_backed_up,
     conn_note,
+    conn_push_all,
     conn_recv,
     conn_shut,
 )
@@ -35,7 +36,7 @@ from zeroproxy._fast.relays cimport relay_later
 from zeroproxy._fast.request cimport read_request
 from zeroproxy._fast.response cimport read_response
 from zeroproxy._fast.settle cimport wake_waiting
-from zeroproxy._fast.tls cimport tls_fault
+from zeroproxy._fast.tls cimport tls_fault, tls_is_shaking
 from zeroproxy._fast.tunnel cimport pump_tunnel
 from zeroproxy._fast.types cimport (
     BLAME_DOWNSTREAM,
@@ -158,6 +159,9 @@ cdef void relay_turn(Plane *p, Relay *r) noexcept nogil:
 
 cdef void on_downstream(void *plane, void *owner, uint32_t events) noexcept nogil:
     cdef Relay *r = <Relay *>owner
+    if tls_is_shaking(&r.down):
+        # A signature takes as long as many events.
+        conn_push_all(<Plane *>plane)
     conn_note(&r.down, events)
     relay_turn(<Plane *>plane, r)
 
