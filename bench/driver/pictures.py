@@ -53,12 +53,19 @@ def plain(results: JSON) -> list[JSON]:
     ]  # fmt: skip
 
 
+def trials(results: JSON) -> str:
+    """How many there were of each; files that are put together may differ."""
+    counts = {row.get("repeats") for one in results["scenarios"] for row in one["rows"]} - {None}
+    counts = counts or {results["repeats"]}
+    return f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
+
+
 def subtitle(results: JSON) -> str:
     machine = results["machine"]
     commit = machine["commit"] + ("+" if machine.get("changed") else "")
     return (
         f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, commit {commit}; "
-        f"median of {results['repeats']} × {results['seconds']:g} s"
+        f"median of {trials(results)} × {results['seconds']:g} s"
     )
 
 

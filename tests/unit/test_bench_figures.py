@@ -230,3 +230,11 @@ def test_turns_are_for_loads_that_can_be_cut_short(load):
     assert turns.short(scenarios.BY_NAME["streams-512"]).warmup < 1
     with pytest.raises(SystemExit, match="idle: turns are for"):
         turns.short(scenarios.BY_NAME["idle"])
+
+
+def test_files_put_together_say_how_many_trials_each_had(load):
+    found = {"machine": MACHINE, "seconds": 3.0, "repeats": 1, "scenarios": [
+        scenario("streams-512", 512, row("floor", 10.0, repeats=5)),
+        scenario("streams-4000", 4000, row("floor", 10.0, repeats=1)),
+    ]}  # fmt: skip
+    assert load("driver.pictures").subtitle(found).endswith("median of 1 to 5 × 3 s")
