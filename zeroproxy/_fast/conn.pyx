@@ -17,6 +17,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from zeroproxy._fast.buffer cimport (
+    LINE,
     buffer_append,
     buffer_bytes,
     buffer_consume,
@@ -77,7 +78,6 @@ from zeroproxy._fast.tls_types cimport Tls
 
 cdef enum:
     PARK_MOST = 4096        # bytes of one send; what is longer is not worth a copy
-    LINE = 64
 
 
 cdef void conn_note(Conn *c, uint32_t events) noexcept nogil:

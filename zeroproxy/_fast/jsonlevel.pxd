@@ -1,4 +1,4 @@
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint8_t, uint32_t
 
 from zeroproxy._fast.meter_types cimport (
     PLACE_CHOICE,
@@ -20,15 +20,18 @@ cdef inline int place_now(const Walk *w) noexcept nogil:
     return w.here.place[w.here.depth - 1] if 0 < w.here.depth <= WALK_DEPTH else SENSE_NONE
 
 
+cdef inline int sense_of_element(int place) noexcept nogil:
+    """What an element of the array `place` means."""
+    if place == PLACE_CHOICES:
+        return PLACE_CHOICE
+    return PLACE_ROOT if place == PLACE_ROOTS else SENSE_NONE
+
+
 cdef inline void next_member(Walk *w, uint32_t at) noexcept nogil:
     """Behind a comma: in an array the next element means what this one did."""
     cdef int place = place_now(w)
-    if place == PLACE_CHOICES:
-        w.here.sense = PLACE_CHOICE
-    elif place == PLACE_ROOTS:
-        w.here.sense = PLACE_ROOT
-    else:
+    w.here.sense = <uint8_t>sense_of_element(place)
+    if w.here.sense == SENSE_NONE:
         w.here.is_key = 1
-        w.here.sense = SENSE_NONE
         if place == PLACE_ROOT:
             w.comma = at

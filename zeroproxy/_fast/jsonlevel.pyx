@@ -6,7 +6,7 @@ Law. Only vocabulary.pyx gives meaning; a level that has none is counted and not
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from zeroproxy._fast.fold cimport begin_root, end_choice, end_root
-from zeroproxy._fast.jsonlevel cimport place_now
+from zeroproxy._fast.jsonlevel cimport place_now, sense_of_element
 from zeroproxy._fast.meter_types cimport (
     FACT_CACHE_MADE,
     FACT_CHOICES,
@@ -78,15 +78,6 @@ cdef int open_object(Meter *m, int sense) noexcept nogil:
     return sense if sense < PLACE_COUNT else SENSE_NONE
 
 
-cdef int sense_of_element(Meter *m, int place) noexcept nogil:
-    """What an element of the array `place` means."""
-    if place == PLACE_CHOICES:
-        return PLACE_CHOICE
-    if place == PLACE_ROOTS:
-        return PLACE_ROOT
-    return SENSE_NONE
-
-
 cdef void note_element(Meter *m, int place) noexcept nogil:
     """An object or array begins inside the array `place`."""
     if place == PLACE_CALLS:
@@ -106,7 +97,7 @@ cdef void open_level(Meter *m, bint is_object, uint32_t at) noexcept nogil:
         w.here.place[w.here.depth] = <uint8_t>sense
     w.here.depth += 1
     w.here.is_key = is_object
-    w.here.sense = SENSE_NONE if is_object else <uint8_t>sense_of_element(m, sense)
+    w.here.sense = SENSE_NONE if is_object else <uint8_t>sense_of_element(sense)
 
 
 cdef void close_level(Meter *m, uint32_t at) noexcept nogil:

@@ -45,8 +45,8 @@ from zeroproxy._fast.meter_types cimport (
 )
 from zeroproxy._fast.scan cimport (
     Member,
-    in_number,
     is_member,
+    number_end,
     parse_count,
     skip_level,
     skip_to,
@@ -207,9 +207,7 @@ cdef void end_number(Meter *m, const char *at, size_t len) noexcept nogil:
 cdef size_t step_number(Meter *m, const char *at, size_t k, size_t len) noexcept nogil:
     """Bytes of a number that counts, from offset k; returns the offset behind it."""
     cdef Walk *w = &m.walk
-    cdef size_t end = k
-    while end < len and in_number(at[end]):
-        end += 1
+    cdef size_t end = number_end(at, k, len)
     if end == len or w.text_len:
         keep(m, at + k, end - k)
         if end < len:

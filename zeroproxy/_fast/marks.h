@@ -89,14 +89,17 @@ static inline int zp_is_plain_string(const char *at, size_t len, size_t *n) {
     return 1;
 }
 
+/* Offset of the first byte from k on that is part of no number, or len. */
+static inline size_t zp_number_end(const char *at, size_t k, size_t len) {
+    while (k < len && (ZP_MARKS[(uint8_t)at[k]] & ZP_MARK_NUMBER))
+        k++;
+    return k;
+}
+
 /* Bytes of a number, or of true, false, null; 0: something else, or not all here. */
 static inline size_t zp_scalar(const char *at, size_t len) {
-    size_t n = 0;
-    if (*at == '-' || (*at >= '0' && *at <= '9')) {
-        while (n < len && (ZP_MARKS[(uint8_t)at[n]] & ZP_MARK_NUMBER))
-            n++;
-        return n;
-    }
+    if (*at == '-' || (*at >= '0' && *at <= '9'))
+        return zp_number_end(at, 0, len);
     if (len >= 5 && *at == 'f' && memcmp(at, "false", 5) == 0)
         return 5;
     return len >= 4 && (memcmp(at, "null", 4) == 0 || memcmp(at, "true", 4) == 0) ? 4 : 0;

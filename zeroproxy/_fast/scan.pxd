@@ -7,6 +7,7 @@ cdef extern from "marks.h" nogil:
     unsigned int MARK_VALUE "ZP_MARK_VALUE"     # a number, or true, begins
     size_t skip_to "zp_skip_to"(const char *at, size_t k, size_t len, unsigned int marks)
     size_t skip_level "zp_skip_level"(const char *at, size_t k, size_t len, uint32_t *depth)
+    size_t number_end "zp_number_end"(const char *at, size_t k, size_t len)
     bint is_equal "zp_is_equal"(const char *a, const char *b, size_t n)
     struct Member "zp_member":
         size_t name
@@ -20,10 +21,6 @@ cdef extern from "marks.h" nogil:
 
 cdef size_t escaped_end(const char *at, size_t len, bint *is_escaped) noexcept nogil
 cdef int64_t parse_count(const char *at, size_t len) noexcept nogil
-
-
-cdef inline bint in_number(char c) noexcept nogil:
-    return c'0' <= c <= c'9' or c == c'.' or c == c'e' or c == c'E' or c == c'+' or c == c'-'
 
 
 cdef inline size_t string_end(const char *at, size_t len, bint *is_escaped) noexcept nogil:
