@@ -11,7 +11,7 @@ SOURCES = $(wildcard zeroproxy/_fast/*.pyx zeroproxy/_fast/*.pxd zeroproxy/_fast
 ASAN = LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1
 
-.PHONY: run test compile debug sanitize check fuzz fuzz-replay differential soak dist annotate clean
+.PHONY: run test compile debug sanitize race check fuzz fuzz-replay differential soak dist annotate clean
 .PHONY: bench bench-check bench-micro bench-peers bench-pictures
 
 run: compile
@@ -33,7 +33,7 @@ $(VENV)/.compiled: $(STAMP) setup.py $(SOURCES)
 	$(PY) -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
 	touch $@
 
-# The two other builds live in folders of their own, so that they never replace the release build.
+# The other builds live in folders of their own, so that they never replace the release build.
 debug: $(STAMP)
 	$(PY) tools/build_variant.py debug build/debug
 	cd build/debug && ZEROPROXY_SHARED=$(SHARED) $(CURDIR)/$(PY) -m pytest tests/unit tests/relay tests/e2e
@@ -43,6 +43,14 @@ sanitize: $(STAMP)
 	$(PY) tools/build_variant.py sanitize build/sanitize
 	cd build/sanitize && ZEROPROXY_SHARED=$(SHARED) $(ASAN) \
 		$(CURDIR)/$(PY) -m pytest $(SANITIZED) -p no:cacheprovider
+
+# The thread of the data plane and Python's doors, under ThreadSanitizer: a race is exit status 66.
+RACED ?= tests/relay/test_thread.py tests/e2e/test_embed.py
+race: $(STAMP)
+	$(PY) tools/build_variant.py race build/race
+	cd build/race && ZEROPROXY_SHARED=$(SHARED) LD_PRELOAD="$$($(CC) -print-file-name=libtsan.so)" \
+		TSAN_OPTIONS="report_signal_unsafe=0 exitcode=66" \
+		$(CURDIR)/$(PY) -m pytest $(RACED) -p no:cacheprovider
 
 check: compile
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .

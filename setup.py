@@ -1,7 +1,8 @@
-"""The list of extensions and five switches, nothing else. Metadata: pyproject.toml.
+"""The list of extensions and six switches, nothing else. Metadata: pyproject.toml.
 
 ZEROPROXY_DEBUG=1      -O0, invariants abort and name the .pyx line
 ZEROPROXY_SANITIZE=1   AddressSanitizer and UndefinedBehaviorSanitizer (implies debug)
+ZEROPROXY_RACE=1       ThreadSanitizer (implies debug)
 ZEROPROXY_FUZZ=1       the same with coverage for libFuzzer, and the targets of fuzz/ (needs clang)
 ZEROPROXY_ANNOTATE=1   Cython's HTML annotation beside each .pyx
 ZEROPROXY_JOBS=N       parallel compiles, default 2
@@ -45,6 +46,7 @@ MODULES = (
     "strip",
     "ring",
     "stats",
+    "turn",
     "reactor",
     "timer",
     "libssl",
@@ -80,6 +82,7 @@ MODULES = (
     "terms",
     "roster",
     "snapshot",
+    "drive",
     "engine",
     "probe_http1",
     "probe_meter",
@@ -91,7 +94,8 @@ MODULES = (
 
 FUZZ = bool(os.environ.get("ZEROPROXY_FUZZ"))
 SANITIZE = FUZZ or bool(os.environ.get("ZEROPROXY_SANITIZE"))
-DEBUG = SANITIZE or bool(os.environ.get("ZEROPROXY_DEBUG"))
+RACE = bool(os.environ.get("ZEROPROXY_RACE"))
+DEBUG = SANITIZE or RACE or bool(os.environ.get("ZEROPROXY_DEBUG"))
 JOBS = int(os.environ.get("ZEROPROXY_JOBS", "2"))
 
 FLAGS = ["-g1", "-Wall", "-Wextra", "-Wno-sign-compare", "-Wno-unused-function"]
@@ -100,8 +104,9 @@ FLAGS += ["-Wno-unused-parameter", "-Wno-cast-function-type", "-Wno-missing-fiel
 FLAGS += [f"-ffile-prefix-map={Path.cwd()}=."]
 MACROS = [("ZP_DEBUG", "1" if DEBUG else "0"), ("CYTHON_WITHOUT_ASSERTIONS", "1")]
 LINK: list[str] = []
-if SANITIZE:
+if SANITIZE or RACE:
     SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+    SANITIZERS = ["-fsanitize=thread"] if RACE else SANITIZERS
     FLAGS += ["-O1", "-g", "-UNDEBUG", "-fno-omit-frame-pointer", *SANITIZERS]
     LINK += SANITIZERS
     FLAGS += ["-fsanitize=fuzzer-no-link"] if FUZZ else []

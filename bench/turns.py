@@ -34,7 +34,6 @@ DEFAULT = "streams-512,requests-64"
 DRAWS = 2000
 #: Of one turn, seconds. Streams need a moment until all of them have begun.
 BEFORE = {"streams": {"ramp": 0.3, "warmup": 0.4}, "requests": {"ramp": 0.05, "warmup": 0.1}}
-STREAM_EVENTS = 50
 
 Rounds = list[dict[str, float]]  # {contestant: microseconds of CPU per unit}
 
@@ -128,8 +127,7 @@ def short(scenario: Scenario) -> Scenario:
     """The same load with a short beginning."""
     if scenario.mode not in BEFORE:
         sys.exit(f"{scenario.name}: turns are for streams and requests")
-    events = STREAM_EVENTS if scenario.mode == "streams" else scenario.events
-    return replace(scenario, events=events, **BEFORE[scenario.mode])
+    return replace(scenario, **BEFORE[scenario.mode])
 
 
 def main() -> int:

@@ -1,7 +1,7 @@
-"""Build the debug or the sanitizer variant in a folder of its own: a copy of the sources and the
-tests, compiled in place there. The release build beside it stays what it was.
+"""Build a checked variant in a folder of its own: a copy of the sources and the tests, compiled in
+place there. The release build beside it stays what it was.
 
-usage: build_variant.py debug|sanitize FOLDER
+usage: build_variant.py debug|sanitize|race FOLDER
 """
 
 import os
@@ -10,7 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-SWITCH = {"debug": "ZEROPROXY_DEBUG", "sanitize": "ZEROPROXY_SANITIZE"}
+SWITCH = {
+    "debug": "ZEROPROXY_DEBUG",
+    "sanitize": "ZEROPROXY_SANITIZE",
+    "race": "ZEROPROXY_RACE",
+}
 PARTS = (
     "zeroproxy",
     "tests",

@@ -3,8 +3,9 @@
     async with zeroproxy.Proxy(config) as proxy:
         print(proxy.listen, proxy.admin_url)
 
-Any running loop will do, uvloop or not; several proxies may live in one process. Signals are the
-program's business; leaving the block drains.
+Any running loop will do, uvloop or not; several proxies may live in one process, each with a thread
+for its streams that needs neither the loop nor the GIL. Signals are the program's business; leaving
+the block drains.
 """
 
 from __future__ import annotations

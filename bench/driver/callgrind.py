@@ -8,8 +8,8 @@ from pathlib import Path
 
 from driver.counting import LOADS_ALONE, Counts, Tool
 
-#: The one door through which the data plane runs (engine.pyx), as its compiled name is matched.
-PLANE = "__pyx_pw_*Engine_*on_ready"
+#: What the thread of the data plane runs (drive.pyx), as its compiled name is matched.
+PLANE = "__pyx_pw_*Driven_*drive"
 
 
 def prefix(folder: Path) -> tuple[str, ...]:

@@ -4,8 +4,8 @@ order of the stairs on each floor. A file may import only what stands before it.
 FAST = {
     0: [
         "types", "reactor_types", "limit_types", "admission_types", "meter_types", "breaker_types",
-        "pool_types", "balance_types", "tls_types", "key_types", "record", "plane", "invariant",
-        "clock", "outcome",
+        "pool_types", "balance_types", "tls_types", "key_types", "turn_types", "record", "plane",
+        "invariant", "clock", "outcome",
     ],
     1: [
         "buffer", "grammar", "values", "fields", "rules", "startline", "http1", "body", "headers",
@@ -14,14 +14,14 @@ FAST = {
         "keys", "lanes",
     ],
     2: [
-        "sock", "reactor", "timer", "libssl", "tls", "conn", "keepalive", "endpoint", "balance",
-        "idle",
+        "sock", "turn", "reactor", "timer", "libssl", "tls", "conn", "keepalive", "endpoint",
+        "balance", "idle",
     ],
     3: [
         "identity", "metering", "relays", "admission", "settle", "room", "hedge", "answer",
         "deadline", "dispatch", "gate", "editing", "routing", "affinity", "intake", "request",
         "payload", "response", "tunnel", "relay", "accept", "tls_setup", "keyring", "terms",
-        "roster", "snapshot", "engine", "probe_http1", "probe_meter", "probe_core",
+        "roster", "snapshot", "drive", "engine", "probe_http1", "probe_meter", "probe_core",
         "probe_balance", "probe_keys", "probe_queue",
     ],
 }  # fmt: skip

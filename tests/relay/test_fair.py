@@ -4,7 +4,7 @@ import itertools
 import socket
 
 from tests.support.script import SSE_HEAD, chunk, event, get, play, post
-from zeroproxy._fast.engine import MORE
+from zeroproxy._fast.drive import MORE
 
 CROWD = 300
 

@@ -77,8 +77,8 @@ def has_preference(case: dict[str, Any]) -> bool:
 
 
 def is_race(case: dict[str, Any]) -> bool:
-    """Whether bytes follow a request for an upgrade. Sent one by one, some of them come before it is
-    declined and some after, which is how far a proxy may read: the answer is a matter of timing."""
+    """Whether bytes follow a request for an upgrade. Sent one by one, some of them come before it
+    is declined and some after, which is how far a proxy may read: a matter of timing."""
     raw = base64.b64decode(case["raw"])
     return "bytes-after-upgrade" in strict9112.classify_request(raw).codes()
 

@@ -1,6 +1,7 @@
 """What a reload may change, what it refuses and how it says so; the parts it is made of."""
 
 import asyncio
+import contextlib
 import re
 import threading
 
@@ -125,6 +126,8 @@ def test_a_configuration_made_by_hand_is_checked_like_a_file(limits, urls, reaso
 
 class FakeEngine:
     """Endpoints by index, as Members sees the engine."""
+
+    alone = contextlib.nullcontext()
 
     def __init__(self) -> None:
         self.urls: list[str] = []

@@ -1,4 +1,4 @@
-/* The two orderings the ring needs, and nothing else. One writer per index. */
+/* What the ring needs (one writer per index), and a counter that several write (turn.pyx). */
 #ifndef ZEROPROXY_ATOMICS_H
 #define ZEROPROXY_ATOMICS_H
 
@@ -10,6 +10,14 @@ static inline uint64_t zp_load_acquire(const uint64_t *at) {
 
 static inline void zp_store_release(uint64_t *at, uint64_t value) {
     __atomic_store_n(at, value, __ATOMIC_RELEASE);
+}
+
+static inline uint32_t zp_load_relaxed(const uint32_t *at) {
+    return __atomic_load_n(at, __ATOMIC_RELAXED);
+}
+
+static inline void zp_add_relaxed(uint32_t *at, uint32_t n) {
+    __atomic_fetch_add(at, n, __ATOMIC_RELAXED);
 }
 
 #endif

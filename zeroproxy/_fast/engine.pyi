@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 from typing import Any, NotRequired, TypedDict, Unpack
 
+from zeroproxy._fast.drive import Driven
 from zeroproxy._fast.tls_setup import Context
 
 IS_DEBUG: bool
@@ -19,9 +20,6 @@ class PoolWords(TypedDict):
 EndpointSpec = (
     tuple[str, bytes, bytes, int, PoolWords] | tuple[str, bytes, bytes, int, PoolWords, bytes]
 )
-
-MORE: int
-NEWS: int
 
 class BreakerWords(TypedDict):
     failures: int
@@ -62,7 +60,7 @@ class UpstreamWords(TypedDict):
     api_key: NotRequired[bytes]
     key: NotRequired[KeyWords]
 
-class Engine:
+class Engine(Driven):
     def __init__(
         self,
         *,
@@ -108,8 +106,6 @@ class Engine:
     def set_quota(self, index: int, quota: str, **words: float) -> None: ...
     def listen(self, fd: int, is_unix: bool = False) -> int: ...
     def stop_listening(self) -> None: ...
-    def fileno(self) -> int: ...
-    def on_ready(self) -> int: ...
     def drain(self) -> None: ...
     def close_all(self) -> None: ...
     def busy(self) -> int: ...

@@ -6,8 +6,10 @@
     set_limits(...), set_switches(...), set_upstream(i, ...), set_keys(rows)
                              what a reload writes; exchanges that have begun keep their terms
     listen(fd)               accept on a listening, non-blocking descriptor (borrowed)
-    fileno(), on_ready()     for loop.add_reader; on_ready says whether to call it again soon, and
-                             whether a breaker has moved
+    start(), news_fileno()   a thread of its own works from now on; readable: on_ready has news
+    fileno(), on_ready()     without that thread, work by hand: readable when there is some, and
+                             whether to call again soon
+    alone                    a context: several doors as one
     set_endpoint(i, ...)     the words policy writes: up, draining, weight, wish, load
     set_pool(i, ...)         how its idle conns live, and how many are kept warm
     set_tls(context, ...)    of the listeners, or of an upstream's https:// endpoints
@@ -16,29 +18,31 @@
     quotas(), set_quota(i, ...)  what keys may still take, and where that is shared
     snapshot()               counters, gauges, histograms, as plain dicts
     vitals()                 of each endpoint in force, what health looks at
-    records(n)               the ring's consumer side; the only door for another thread
+    records(n), overflow()   the ring's consumer side, and what it did not take
     close()                  give everything back
 
-Law. Adding a door is a design decision (ARCHITECTURE.md). Nothing here runs per request: `on_ready`
-     drains with the GIL released and runs no Python at all.
+Law. Adding a door is a design decision (ARCHITECTURE.md). Nothing here runs per request. Each door
+     has the plane to itself (drive.pyx) and is open to any Python thread; but the ring has one
+     consumer, who takes no turn.
 """
 
 from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free, malloc
 
-from zeroproxy._fast.accept cimport accept_pending, listen_on, stop_listening
+from zeroproxy._fast.accept cimport listen_on, stop_listening
 from zeroproxy._fast.admission cimport admit_waiting
 from zeroproxy._fast.buffer cimport alloc_lines, pool_close, pool_init
 from zeroproxy._fast.clock cimport clock_monotonic_ns
+from zeroproxy._fast.drive cimport Driven
 from zeroproxy._fast.endpoint cimport endpoint_drop_idle
 from zeroproxy._fast.identity cimport identity_init
 from zeroproxy._fast.idle cimport idle_stop
 from zeroproxy._fast.invariant cimport ZP_DEBUG
 from zeroproxy._fast.keyring cimport keyring_quotas, keyring_set, keyring_set_quota
 from zeroproxy._fast.plane cimport Endpoint, Limits, Plane, Record, Upstream
-from zeroproxy._fast.reactor cimport reactor_add, reactor_close, reactor_init, reactor_poll
+from zeroproxy._fast.reactor cimport reactor_add, reactor_close, reactor_init
 from zeroproxy._fast.reactor_types cimport PARK_BYTES
-from zeroproxy._fast.relay cimport relay_begin_drain, relay_close_all, relay_install, run_later
+from zeroproxy._fast.relay cimport relay_begin_drain, relay_close_all, relay_install
 from zeroproxy._fast.ring cimport Ring, ring_close, ring_init, ring_len, ring_pop
 from zeroproxy._fast.roster cimport (
     roster_add_endpoint,
@@ -55,52 +59,29 @@ from zeroproxy._fast.snapshot cimport read_plane, read_record, read_spills, read
 from zeroproxy._fast.sock cimport EPOLLET, EPOLLIN
 from zeroproxy._fast.stats cimport Stats
 from zeroproxy._fast.terms cimport read_limits
-from zeroproxy._fast.timer cimport wheel_close, wheel_init, wheel_run, wheel_sync
+from zeroproxy._fast.timer cimport wheel_close, wheel_init, wheel_run
 from zeroproxy._fast.tls_setup cimport Context, tls_name, tls_use
 from zeroproxy._fast.types cimport BLOCK_LARGE, SLACK
 
 IS_DEBUG = bool(ZP_DEBUG)
-MORE, NEWS = 1, 2           # on_ready
 #: Of set_endpoint; None: stays as it is.
 ENDPOINT_WORDS = dict.fromkeys(("up", "draining", "weight", "wish", "load"))
-
-cdef enum:
-    # Rounds of epoll_wait per wake-up: enough to swallow a burst, few enough that the loop's own
-    # tasks (admin, health) never wait long; what is left makes the epoll set readable again.
-    ROUNDS = 8
 
 
 cdef void on_timer(void *plane, void *owner, uint32_t events) noexcept nogil:
     wheel_run(&(<Plane *>plane).wheel, <Plane *>plane)
 
 
-cdef bint drain_plane(Plane *p) noexcept nogil:
-    """Everything that is ready now; 1: there is more, come again soon."""
-    cdef int rounds = 0, n = 1
-    cdef bint more = 0
-    while rounds < ROUNDS and (n or more):
-        rounds += 1
-        n = reactor_poll(&p.reactor, p)
-        more = accept_pending(p) | run_later(p)
-        if n < 64 and not more:
-            break
-    wheel_sync(&p.wheel)
-    return more
+cdef class Engine(Driven):
+    """One worker's data plane."""
 
-
-cdef class Engine:
-    """One worker's data plane. Use it from the loop's thread only, except `records`."""
-
-    cdef Plane *p
     cdef Ring ring
     cdef Stats *stats
     cdef tuple names        # snapshot's: upstreams, endpoints, tenants; names of keys
-    cdef bint is_open
 
     def __cinit__(self):
-        self.p = <Plane *>calloc(1, sizeof(Plane))
         self.stats = <Stats *>calloc(1, sizeof(Stats))
-        if self.p == NULL or self.stats == NULL:
+        if self.stats == NULL:
             raise MemoryError
         self.names = ([], [], [""], [])
         self.p.reactor.epoll_fd = -1
@@ -140,68 +121,76 @@ cdef class Engine:
         """New limits; an exchange that has begun keeps its own."""
         cdef Limits found
         read_limits(&found, limits)
-        self.p.limits = found
+        with self:
+            self.p.limits = found
 
     def set_switches(self, *, via, trust_forwarded):
-        self.p.adds_via = bool(via)
-        self.p.trusts_forwarded = bool(trust_forwarded)
+        with self:
+            self.p.adds_via = bool(via)
+            self.p.trusts_forwarded = bool(trust_forwarded)
 
     # ------------------------------------------------------------ upstreams
 
     def set_tracing(self, sample):
         """Make a span of every exchange. `sample`: share of the traces begun here that are sampled,
         0 to 1; a caller's own flag is kept."""
-        self.p.makes_spans = 1
-        self.p.sample_below = min(int(sample * 2 ** 64), 2 ** 64 - 1)
+        with self:
+            self.p.makes_spans = 1
+            self.p.sample_below = min(int(sample * 2 ** 64), 2 ** 64 - 1)
 
     def add_upstream(self, name, endpoints, **words):
         """`endpoints`: what add_endpoint takes, each; `words`: those of set_upstream, all of them.
         Returns the index of the upstream."""
-        cdef Upstream *u = roster_add_upstream(self.p)
-        self.names[0].append(name)
-        roster_set_upstream(u, words)
-        for spec in endpoints:
-            self.add_endpoint(u.index, spec)
-        return u.index
+        cdef Upstream *u
+        with self:
+            u = roster_add_upstream(self.p)
+            self.names[0].append(name)
+            roster_set_upstream(u, words)
+            for spec in endpoints:
+                self.add_endpoint(u.index, spec)
+            return u.index
 
     def set_routes(self, routes, default):
         """`routes`: (model, index of its upstream, what the server calls it as JSON or b"") each;
         `default`: the upstream of all others, None: they are answered 404. No routes: all to the
-        first. Call it between turns only."""
-        roster_set_routes(self.p, routes, -1 if default is None else default)
+        first."""
+        with self:
+            roster_set_routes(self.p, routes, -1 if default is None else default)
 
     def set_models(self, bytes body):
         """What GET /v1/models is answered here; None: it is passed on."""
-        roster_set_models(self.p, body)
+        with self:
+            roster_set_models(self.p, body)
 
     def set_upstream(self, index, **words):
         """balance, max_inflight (per endpoint), queue, queue_timeout, connect, first_byte,
         stream_idle, total, attempts, retry_on_busy; if need be min_inflight, ttft_target,
         tenant_share, hedge_after, hedge_budget (see config_upstream), breaker and key (dicts;
-        absent: off), api_key (bytes; absent: none); times in seconds, 0: none. Call on_ready
-        afterwards: a permit may have become free."""
-        cdef Upstream *u = self.upstream_at(index)
-        roster_set_upstream(u, words)
-        self.p.has_news = 1
-        self.p.now_ns = clock_monotonic_ns()
-        admit_waiting(self.p, u)
+        absent: off), api_key (bytes; absent: none); times in seconds, 0: none."""
+        cdef Upstream *u
+        with self:
+            u = self.upstream_at(index)
+            roster_set_upstream(u, words)
+            self.p.has_news = 1
+            admit_waiting(self.p, u)
 
     def set_tls(self, Context context, *, upstream=None, bytes server_name=b""):
         """Conns opened from now on: those accepted on TCP, or with `upstream` (an index) those to
         its https:// endpoints, whose idle conns go. None: in the clear, for listeners only."""
         cdef Upstream *u
         cdef uint32_t i
-        if upstream is None:
-            tls_use(&self.p.tls, context)
-            return
-        u = self.upstream_at(upstream)
-        if context is None:
-            raise ValueError("endpoints that are https:// cannot do without")
-        tls_name(u, server_name)
-        tls_use(&u.tls, context)
-        for i in range(u.n_endpoints):
-            if u.endpoints[i].tls_name[0]:
-                endpoint_drop_idle(self.p, u.endpoints[i])
+        with self:
+            if upstream is None:
+                tls_use(&self.p.tls, context)
+                return
+            u = self.upstream_at(upstream)
+            if context is None:
+                raise ValueError("endpoints that are https:// cannot do without")
+            tls_name(u, server_name)
+            tls_use(&u.tls, context)
+            for i in range(u.n_endpoints):
+                if u.endpoints[i].tls_name[0]:
+                    endpoint_drop_idle(self.p, u.endpoints[i])
 
     cdef Upstream *upstream_at(self, index) except NULL:
         if not 0 <= index < self.p.n_upstreams:
@@ -212,19 +201,24 @@ cdef class Engine:
         """`spec`: (url, sockaddr bytes, authority bytes, weight, words of set_pool, and for TLS its
         host as bytes). Returns its index: the one it had before if it was removed and has the same
         address."""
-        cdef Upstream *u = self.upstream_at(index)
-        if len(spec) > 5 and spec[5] and u.tls == NULL:
-            raise ValueError("set_tls comes first")
-        cdef Endpoint *e = roster_add_endpoint(self.p, u, spec, self.names[1])
-        self.set_endpoint(e.index, weight=spec[3])
-        self.set_pool(e.index, **spec[4])
-        return e.index
+        cdef Upstream *u
+        cdef Endpoint *e
+        with self:
+            u = self.upstream_at(index)
+            if len(spec) > 5 and spec[5] and u.tls == NULL:
+                raise ValueError("set_tls comes first")
+            e = roster_add_endpoint(self.p, u, spec, self.names[1])
+            self.set_endpoint(e.index, weight=spec[3])
+            self.set_pool(e.index, **spec[4])
+            return e.index
 
     def remove_endpoint(self, index):
         """Take an endpoint out for good: its idle conns go, its exchanges finish."""
-        cdef Endpoint *e = self.endpoint_at(index)
-        if not e.removed:
-            roster_remove(self.p, e)
+        cdef Endpoint *e
+        with self:
+            e = self.endpoint_at(index)
+            if not e.removed:
+                roster_remove(self.p, e)
 
     cdef Endpoint *endpoint_at(self, index) except NULL:
         if not 0 <= index < self.p.n_endpoints:
@@ -237,93 +231,82 @@ cdef class Engine:
         usage at the end, 2 with every event, 3 the same where either is said without the other.
         `load`: what it says of itself, (running, waiting, share of its cache or -1, seconds until
         that is forgotten)."""
-        cdef Endpoint *e = self.endpoint_at(index)
+        cdef Endpoint *e
         if unknown := words.keys() - ENDPOINT_WORDS:
             raise TypeError(f"no words of an endpoint: {', '.join(unknown)}")
-        if not e.removed:
-            self.p.now_ns = clock_monotonic_ns()
-            roster_set_endpoint(self.p, e, ENDPOINT_WORDS | words)
-            wheel_sync(&self.p.wheel)
+        with self:
+            e = self.endpoint_at(index)
+            if not e.removed:
+                roster_set_endpoint(self.p, e, ENDPOINT_WORDS | words)
 
     def set_pool(self, index, **words):
         """max_idle, idle_timeout, max_age, max_requests, max_connections, learns, prewarm,
-        prewarm_idle, all of them; times in seconds, 0: none. Begins to warm at once. Call
-        on_ready afterwards: whoever waited for a conn may get one."""
-        cdef Endpoint *e = self.endpoint_at(index)
-        if not e.removed:
-            self.p.now_ns = clock_monotonic_ns()
-            roster_set_pool(self.p, e, words)
-            wheel_sync(&self.p.wheel)
+        prewarm_idle, all of them; times in seconds, 0: none. Begins to warm at once."""
+        cdef Endpoint *e
+        with self:
+            e = self.endpoint_at(index)
+            if not e.removed:
+                roster_set_pool(self.p, e, words)
 
     def set_keys(self, rows, forward=False):
         """Who may ask from now on; running exchanges keep theirs. `rows`: None, everybody; or the
         KeyRows of engine.pyi: no models are all, 0 is no quota. `forward`: callers' keys go on to
         upstreams without their own. Returns the index of each row's key."""
-        return keyring_set(self.p, None if rows is None else list(rows), forward, self.names)
+        with self:
+            return keyring_set(self.p, None if rows is None else list(rows), forward, self.names)
 
     def quotas(self, used_only=False):
         """What is in each quota, as dicts; `used_only`: of keys used since the last such call."""
-        return keyring_quotas(self.p, self.names, used_only)
+        with self:
+            return keyring_quotas(self.p, self.names, used_only)
 
     def set_quota(self, index, quota, **words):
         """speed and cap: it fills by itself, this much a minute. speed, level and used: `level` was
         granted when it had used `used`, and no more comes by itself."""
-        keyring_set_quota(self.p, index, quota, words)
+        with self:
+            keyring_set_quota(self.p, index, quota, words)
 
-    # ------------------------------------------------------------ the loop
+    # ------------------------------------------------------------ work
 
     def listen(self, int fd, bint is_unix=False):
         """Accept on a listening, non-blocking descriptor. The caller keeps it open until
         `stop_listening` or `close`. Returns the listener's index."""
-        return listen_on(self.p, fd, is_unix)
+        with self:
+            return listen_on(self.p, fd, is_unix)
 
     def stop_listening(self):
         """Forget the listeners; their descriptors may be closed after that."""
-        stop_listening(self.p)
-
-    def fileno(self):
-        return self.p.reactor.epoll_fd
-
-    def on_ready(self):
-        """Do all that is ready, without the GIL. MORE: call again soon; NEWS: a breaker has moved
-        since the last call that said so; 0: neither."""
-        cdef Plane *p = self.p
-        cdef bint more = 0
-        if self.is_open:
-            with nogil:
-                more = drain_plane(p)
-        news = NEWS if p.has_news else 0
-        p.has_news = 0
-        return news | MORE if more else news
+        with self:
+            stop_listening(self.p)
 
     def drain(self):
-        """Every exchange is its conn's last from now on; idle conns are closed."""
-        self.p.now_ns = clock_monotonic_ns()
-        with nogil:
+        """Every exchange its conn's last from now on; idle conns are closed."""
+        with self:
             relay_begin_drain(self.p)
-        self.on_ready()
+        self.work_by_hand()
 
     def close_all(self):
         """Cut what still runs; each leaves its record."""
-        self.p.now_ns = clock_monotonic_ns()
-        with nogil:
+        with self:
             relay_close_all(self.p)
-        self.on_ready()
+        self.work_by_hand()
 
     def busy(self):
         """How many downstream conns are open."""
-        return self.p.counters.relays
+        with self:
+            return self.p.counters.relays
 
     # ------------------------------------------------------------ what it knows
 
     def snapshot(self):
         """Counters, gauges and histograms; the shape is admin's contract (docs/admin.md)."""
-        found = read_plane(self.p, self.stats, self.names)
-        found["auth"] = {
-            "on": bool(self.p.keys.is_on), "unknown": self.p.keys.n_unknown,
-            "quotas": self.quotas(),
-        }
-        found["ring"] = {"records": ring_len(&self.ring), "overflow": self.ring.n_overflow}
+        with self:
+            found = read_plane(self.p, self.stats, self.names)
+            found["auth"] = {
+                "on": bool(self.p.keys.is_on), "unknown": self.p.keys.n_unknown,
+                "quotas": self.quotas(),
+            }
+            found["ring"] = {"records": ring_len(&self.ring), "overflow": self.ring.n_overflow}
         return found
 
     def vitals(self, after=1.0):
@@ -331,9 +314,12 @@ cdef class Engine:
         silence shorter than `after` seconds is none."""
         cdef Endpoint *e
         cdef Plane *p = self.p
-        now = clock_monotonic_ns()
         ns = int(after * 1e9)
-        return [read_vitals(p, e, now, ns) for e in p.endpoints[:p.n_endpoints] if not e.removed]
+        with self:
+            now = p.now_ns
+            return [
+                read_vitals(p, e, now, ns) for e in p.endpoints[:p.n_endpoints] if not e.removed
+            ]
 
     def records(self, n):
         """Take up to `n` finished exchanges from the ring, as dicts. One consumer thread only."""
@@ -353,19 +339,19 @@ cdef class Engine:
         cdef uint32_t i
         if not self.is_open:
             return
-        self.close_all()
-        self.stop_listening()
-        for i in range(p.n_endpoints):
-            idle_stop(p, p.endpoints[i])
-            endpoint_drop_idle(p, p.endpoints[i])
-        self.is_open = False
-        reactor_close(&p.reactor)
-        wheel_close(&p.wheel)
+        self.halt()
+        with self:
+            self.close_all()
+            stop_listening(p)
+            for i in range(p.n_endpoints):
+                idle_stop(p, p.endpoints[i])
+                endpoint_drop_idle(p, p.endpoints[i])
+            self.is_open = False
+            reactor_close(&p.reactor)
+            wheel_close(&p.wheel)
 
     def __dealloc__(self):
         cdef Plane *p = self.p
-        if p == NULL:
-            return
         roster_free(p)
         free(p.listeners)
         free(p.scratch)
@@ -374,4 +360,3 @@ cdef class Engine:
         pool_close(&p.blocks)
         ring_close(&self.ring)
         free(self.stats)
-        free(p)

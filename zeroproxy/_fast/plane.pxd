@@ -26,6 +26,7 @@ from zeroproxy._fast.reactor_types cimport (
 )
 from zeroproxy._fast.record cimport Record
 from zeroproxy._fast.tls_types cimport TlsCounters, TlsNote
+from zeroproxy._fast.turn_types cimport Driver
 from zeroproxy._fast.types cimport BlockPool, Body, Buffer, Head, HeadLimits, Tokens
 
 
@@ -336,6 +337,7 @@ cdef struct Listener:
 
 
 cdef struct Plane:
+    Driver driver
     Reactor reactor
     Wheel wheel
     BlockPool blocks

@@ -1,7 +1,4 @@
-"""The epoll set nested in the asyncio loop.
-
-The set's own descriptor is given to `loop.add_reader`; the loop wakes us when anything in the set
-is ready and we drain it in C. Every descriptor is registered once, edge-triggered.
+"""The plane's epoll set. Every descriptor is registered once, edge-triggered.
 
 Law 1. epoll data = generation << 32 | slot. A report whose generation is not the slot's is for a
        conn that was closed earlier in the same batch: dropped and counted (HAProxy's cure).
@@ -16,6 +13,7 @@ from libc.stdlib cimport free, realloc
 from zeroproxy._fast.clock cimport clock_monotonic_ns
 from zeroproxy._fast.invariant cimport ZP_DEBUG, invariant
 from zeroproxy._fast.plane cimport OnReady, Plane, Reactor, Watch
+from zeroproxy._fast.reactor cimport BATCH
 from zeroproxy._fast.sock cimport (
     EPOLL_CLOEXEC,
     EPOLL_CTL_ADD,
@@ -26,6 +24,7 @@ from zeroproxy._fast.sock cimport (
     epoll_event,
     epoll_wait,
 )
+from zeroproxy._fast.turn cimport turn_give, turn_is_wanted, turn_resume
 
 cdef extern from *:
     """
@@ -37,7 +36,6 @@ cdef extern from *:
     void prefetch "zp_prefetch"(const void *at) nogil
 
 cdef enum:
-    BATCH = 256             # reports per system call; 3 KiB of stack
     # Reports to a group: enough that the cache is filled once for many, few enough that the first
     # of them does not wait for long until what it sent leaves.
     GROUP = 32
@@ -139,18 +137,26 @@ cdef void dispatch_group(Reactor *r, Plane *p, const epoll_event *events, int n)
     p.on_group_end(p)
 
 
-cdef int reactor_poll(Reactor *r, Plane *plane) noexcept nogil:
-    """Dispatch one batch of reports without waiting; returns how many there were."""
-    cdef epoll_event[BATCH] events
+cdef int reactor_wait(Reactor *r, epoll_event *events, int wait_ms) noexcept nogil:
+    """How many reports were put into `events`, BATCH at most; -1 ms: until there is one. Needs no
+    turn: what is done to the set meanwhile makes reports stale."""
+    cdef int n = epoll_wait(r.epoll_fd, events, BATCH, wait_ms)
+    return n if n > 0 else 0
+
+
+cdef void reactor_dispatch(
+    Reactor *r, Plane *plane, const epoll_event *events, int n
+) noexcept nogil:
+    """Give the owners of `n` reports their turns. Doors that wait go between two groups."""
     cdef int first = 0
-    cdef int n = epoll_wait(r.epoll_fd, events, BATCH, 0)
-    if n <= 0:
-        return 0
     plane.now_ns = clock_monotonic_ns()
-    # A report that comes alone has nobody to share the cache with. Checked builds park always.
-    plane.park.is_open = n > 1 or ZP_DEBUG
     while first < n:
+        # A report that comes alone has nobody to share the cache with. Checked builds park always.
+        plane.park.is_open = n > 1 or ZP_DEBUG
         dispatch_group(r, plane, &events[first], min(n - first, <int>GROUP))
+        plane.park.is_open = 0
         first += GROUP
-    plane.park.is_open = 0
-    return n
+        if first < n and turn_is_wanted(&plane.driver.turn):
+            turn_give(&plane.driver.turn)
+            turn_resume(&plane.driver.turn)
+            plane.now_ns = clock_monotonic_ns()

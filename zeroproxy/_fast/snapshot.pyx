@@ -1,7 +1,7 @@
 """The plane as plain Python values: dicts, lists, ints. Runs per scrape, never per request.
 
 Law. `names` is (upstreams, endpoints, tenants), each a list by index that only ever grows and is
-     longer than any index in a record: the flusher's thread reads it while the loop's appends.
+     longer than any index in a record: the flusher's thread reads it while a door appends.
 """
 
 from libc.stdint cimport uint32_t, uint64_t

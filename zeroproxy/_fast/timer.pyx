@@ -1,6 +1,6 @@
 """One hashed wheel for all deadlines, woken by one timerfd inside the reactor's epoll set.
 
-Law 1. A timer never fires early; it fires at most two ticks (34 ms) late, plus what the loop owes.
+Law 1. A timer never fires early; it fires at most two ticks (34 ms) late, plus the turn under way.
 Law 2. While no timer is armed the timerfd is off: idle costs no wake-up.
 Law 3. Arming and disarming are O(1); a timer beyond one turn (68.7 s) is looked at once a turn.
 

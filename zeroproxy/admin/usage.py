@@ -2,7 +2,7 @@
 
 The ledger is read and the answer written in a thread: a large one takes its time, and the loop has
 none to give. One at a time: whoever asks often waits, and leaves the other threads alone. MOST_ROWS
-at most: writing JSON does not let go of the GIL, and the data plane needs it to wake up.
+at most: writing JSON does not let go of the GIL, and health's probes wait for it.
 """
 
 from __future__ import annotations

@@ -30,8 +30,8 @@ from zeroproxy.metering.rows import DEFAULTS, OVERFLOW, REFUSED, Record
 
 INTERVAL = 0.2  # seconds between two looks at the ring
 BATCH = 1024  # records per transaction
-# Records per call into the engine, which holds the GIL: 64 take some 0.2 ms, and the loop's thread
-# may want the interpreter back.
+# Records per call into the engine, which holds the GIL: 64 take some 0.2 ms, and the loop (health,
+# admin) may want the interpreter back.
 SLICE = 64
 RETRY_FIRST, RETRY_LAST = 0.2, 5.0  # seconds between two tries of a ledger that fails
 STOP_PATIENCE = 2.0  # seconds a failing ledger gets at the end
@@ -57,8 +57,8 @@ class Sink(Protocol):
     def close(self) -> None: ...
 
 
-def yield_to_the_loop() -> None:
-    """Let the kernel prefer the loop's thread to the calling one where both want the same core."""
+def yield_the_core() -> None:
+    """Let the kernel prefer the other threads to the calling one where both want the same core."""
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
@@ -175,7 +175,7 @@ class Flusher:
     # ------------------------------------------------------------ the thread
 
     def _run(self) -> None:
-        yield_to_the_loop()
+        yield_the_core()
         restraint = Restraint()
         wait = INTERVAL
         while not self._stop.wait(wait):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from zeroproxy.errors import ZeroproxyError
-from zeroproxy.metering.flusher import say, yield_to_the_loop
+from zeroproxy.metering.flusher import say, yield_the_core
 from zeroproxy.metering.ledger import Ledger
 from zeroproxy.metering.rows import Record
 
@@ -100,7 +100,7 @@ class Feeder:
     # ------------------------------------------------------------ the thread
 
     def _run(self) -> None:
-        yield_to_the_loop()
+        yield_the_core()
         deadline = 0.0
         while True:
             is_last = self._stop.is_set()

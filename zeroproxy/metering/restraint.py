@@ -3,9 +3,9 @@
 Law. While the other threads fill a core, this one works at most SHARE of its time; else it is
      free. Nothing is lost by that: what the ring cannot hold meanwhile goes into the totals.
 
-A lower priority alone does not do it: the kernel still gives the thread a tenth of the core, and
-what it holds of the interpreter the loop waits for even on another core. At SHARE some 1,000
-exchanges a second keep a row each; a core is full from more than ten times as many.
+A lower priority alone does not do it: the kernel still gives the thread a tenth of the core where
+there is only one. At SHARE some 1,000 exchanges a second keep a row each; a core is full from more
+than ten times as many.
 """
 
 from __future__ import annotations

@@ -281,7 +281,6 @@ class Rounds:
         self._engine.set_endpoint(s.member.index, up=is_up)
         url = s.member.address.url
         self._say(f"{url} is back in rotation" if is_up else f"{url} is out: {s.reason}")
-        self._health.changed()
 
     # ------------------------------------------------------------ silence
 
@@ -327,14 +326,13 @@ class Rounds:
 
 
 class Health:
-    """All upstreams. `say` takes one line for the operator; `changed` is called when an endpoint
-    has left rotation or come back, `came_back` when one is well again. Use it on the loop."""
+    """All upstreams. `say` takes one line for the operator; `came_back` is called when an endpoint
+    is well again. Use it on the loop."""
 
     def __init__(
         self, engine: Engine, say: Callable[[str], None], kind_of: Callable[[str], str]
     ) -> None:
         self.engine, self.say, self.kind_of = engine, say, kind_of
-        self.changed: Callable[[], None] = lambda: None
         self.came_back: Callable[[int], None] = lambda index: None
         self.is_cold: Callable[[int], bool] = lambda index: False
         self._rounds: list[Rounds] = []

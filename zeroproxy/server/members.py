@@ -172,8 +172,9 @@ class Members:
         self._drained.discard(url)
         if drain and indices:
             self._drained.add(url)
-        for index in indices:
-            self._engine.set_endpoint(index, draining=drain)
+        with self._engine.alone:
+            for index in indices:
+                self._engine.set_endpoint(index, draining=drain)
         return indices
 
     def addresses(self) -> list[Address]:
@@ -207,6 +208,10 @@ class Members:
     def change(self, config: Config, addresses: Addresses) -> None:
         """From the set in force to that of `config` at `addresses`, upstream by upstream in the
         same order. Raises ReloadError, with nothing changed."""
+        with self._engine.alone:
+            self._change(config, addresses)
+
+    def _change(self, config: Config, addresses: Addresses) -> None:
         added = self._add_new(config, addresses)
         for k, upstream in enumerate(config.upstream):
             group = self._groups[k] | added[k]

@@ -79,7 +79,6 @@ class Names:
                 if found[place] != before[k][place]:
                     self._say(f"{place[0]} is at {listed(found[place])} now")
             running.watch()
-            running.look()
 
     async def _find(self, upstream: Upstream, known: Places) -> Places:
         places = [place_of(endpoint) for endpoint in upstream.all_endpoints()]

@@ -28,8 +28,8 @@ from zeroproxy.metering.flusher import Sink
 from zeroproxy.metering.jsonl import open_sink
 from zeroproxy.policy.shares import need_redis
 from zeroproxy.server.descriptors import limits_in_force
-from zeroproxy.server.members import Members, resolve_all
-from zeroproxy.server.tls import Tls, prepare
+from zeroproxy.server.members import Addresses, Members, resolve_all
+from zeroproxy.server.tls import Prepared, Tls, prepare
 
 #: Keys that may change while exchanges run, and all below them; docs/reload.md is this list.
 LIVE = (
@@ -138,10 +138,25 @@ class Running(Protocol):
     def admit_keys(self) -> None:
         """Those of the configuration may ask from now on, and nobody else."""
 
-    def look(self) -> None:
-        """Let the engine do what has become possible."""
-
     async def log_to(self, sink: Sink | None) -> None: ...
+
+
+def put_in_force(
+    running: Running, config: Config, tls: Prepared, addresses: Addresses
+) -> list[str]:
+    """What a reload changes in the engine. Returns the keys whose files have changed. Raises
+    ReloadError, with the set of endpoints untouched."""
+    assert running.engine is not None and running.members is not None
+    # First: an endpoint that is new is connected to at once.
+    renewed = running.tls.apply(tls) if running.tls is not None else []
+    running.members.change(config, addresses)
+    running.engine.set_limits(limits_in_force(config.limits))
+    running.engine.set_switches(
+        via=config.server.via, trust_forwarded=config.server.trust_forwarded
+    )
+    running.config = config
+    running.admit_keys()
+    return renewed
 
 
 class Reloader:
@@ -236,21 +251,14 @@ class Reloader:
         try:
             if running.phase != "serving":
                 raise ReloadError(f"the proxy is {running.phase}")
-            # First: an endpoint that is new is connected to at once.
-            renewed = running.tls.apply(tls) if running.tls is not None else []
-            running.members.change(config, addresses)
+            # No request meets one half of the old and one of the new.
+            with running.engine.alone:
+                renewed = put_in_force(running, config, tls, addresses)
         except BaseException:
             if sink is not None:
                 sink.close()
             raise
-        running.engine.set_limits(limits_in_force(config.limits))
-        running.engine.set_switches(
-            via=config.server.via, trust_forwarded=config.server.trust_forwarded
-        )
-        running.config = config
-        running.admit_keys()
         running.watch()
-        running.look()
         await running.log_to(sink)
         # What is in a file may have changed where the configuration has not.
         return changed + [key for key in renewed if not any(c.startswith(key) for c in changed)]

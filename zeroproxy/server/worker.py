@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from zeroproxy._fast.engine import MORE, NEWS, Engine
+from zeroproxy._fast.engine import Engine
 from zeroproxy._version import __version__
 from zeroproxy.admin.server import AdminServer
 from zeroproxy.config import Config
@@ -39,7 +39,6 @@ from zeroproxy.server.sinks import Metering
 from zeroproxy.server.tls import Tls, prepare
 
 DRAIN_POLL = 0.02  # seconds between two looks while exchanges finish
-SWITCH_INTERVAL = 0.0005  # seconds a thread may keep the interpreter while the loop wants it
 
 
 class Worker:
@@ -93,7 +92,6 @@ class Worker:
             self.admit_keys()
             self.backends = Backends(self.engine)
             self.health = Health(self.engine, say, self._kind_of)
-            self.health.changed = self.look
             self.health.is_cold = self.warmups.is_cold
             self.health.came_back = self.warmups.came_back
             self.warmups.changed = self.health.look_at_cold
@@ -103,7 +101,8 @@ class Worker:
             await asyncio.to_thread(self.metering.start)
             self.readiness = Readiness(self.members.addresses())
             await self._start_admin()
-            self._loop.add_reader(self.engine.fileno(), self.look)
+            self.engine.start()
+            self._loop.add_reader(self.engine.news_fileno(), self._hear)
             for bound in self.bound:
                 self.engine.listen(bound.sock.fileno(), bound.is_unix)
         except BaseException:
@@ -153,13 +152,10 @@ class Worker:
             )
             await self.admin.start()
 
-    def look(self) -> None:
-        """Let the engine do what is ready."""
-        if self.engine is not None and (found := self.engine.on_ready()):
-            if found & MORE and self._loop is not None:
-                self._loop.call_soon(self.look)
-            if found & NEWS and self.health is not None:
-                self.health.look()
+    def _hear(self) -> None:
+        """The engine has news."""
+        if self.engine is not None and self.engine.on_ready() and self.health is not None:
+            self.health.look()
 
     # ------------------------------------------------------------ what admin asks
 
@@ -235,7 +231,6 @@ class Worker:
             return None
         if self.health is not None:
             self.health.look_at_cold()
-        self.look()
         say(f"{url} is {'draining' if drain else 'no longer draining'}")
         inflight = sum(v["inflight"] for v in self.engine.vitals() if v["index"] in indices)
         return {"url": url, "draining": drain, "inflight": inflight}
@@ -285,8 +280,8 @@ class Worker:
         if self.shares is not None:
             await self.shares.stop()
         if self.engine is not None:
-            if self._loop is not None:
-                self._loop.remove_reader(self.engine.fileno())
+            if self._loop is not None and self.engine.news_fileno() >= 0:
+                self._loop.remove_reader(self.engine.news_fileno())
             self.engine.close()
         if self.metering is not None:
             await asyncio.to_thread(self.metering.stop)
@@ -353,9 +348,6 @@ def run(config: Config, path: str) -> int:
         factory = None
     else:
         factory = uvloop.new_event_loop
-    # The flusher runs Python beside the loop. With CPython's 5 ms a burst of records would show in
-    # the p99 of every response. Not when embedded: the interpreter is somebody else's there.
-    sys.setswitchinterval(SWITCH_INTERVAL)
     try:
         with asyncio.Runner(loop_factory=factory) as runner:
             return runner.run(serve(config, path))

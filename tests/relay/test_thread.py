@@ -1,0 +1,236 @@
+"""An engine that works in a thread of its own: nobody cranks it, and what Python does meanwhile is
+nobody's business."""
+
+import contextlib
+import ctypes
+import os
+import select
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.breakers import terms
+from tests.support.script import Script, get, ok
+from zeroproxy._fast.drive import NEWS
+
+PATIENCE = 20.0
+
+#: Both ends of 50 exchanges, in a process of its own; says when they are done.
+BOTH_ENDS = """
+import socket, sys
+port, origin_fd, told = (int(word) for word in sys.argv[1:])
+origin = socket.socket(fileno=origin_fd)
+origin.settimeout(20)
+import os
+with socket.create_connection(("127.0.0.1", port), timeout=20) as caller:
+    server = None
+    for k in range(50):
+        caller.sendall(b"GET /%d HTTP/1.1\\r\\nHost: a.test\\r\\n\\r\\n" % k)
+        if server is None:
+            server, _ = origin.accept()
+            server.settimeout(20)
+        assert b"/%d " % k in server.recv(65536)
+        server.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok")
+        assert caller.recv(65536).endswith(b"ok")
+os.write(told, b"done")
+"""
+
+
+@contextlib.contextmanager
+def started(*, endpoints: int = 1, **upstream: object) -> Iterator[Script]:
+    """A Script whose engine is not cranked; its sockets wait for what comes."""
+    script = Script({}, dict(upstream), endpoints)
+    for source in script.sources:
+        source.settimeout(PATIENCE)
+    script.engine.start()
+    try:
+        yield script
+    finally:
+        script.close()
+    script.demand_zero()
+
+
+def call(script: Script) -> socket.socket:
+    return socket.create_connection(script.listener.getsockname(), timeout=PATIENCE)
+
+
+def accepted(script: Script, endpoint: int = 0) -> socket.socket:
+    found, _ = script.sources[endpoint].accept()
+    found.settimeout(PATIENCE)
+    return found
+
+
+def read_to(sock: socket.socket, end: bytes) -> bytes:
+    found = b""
+    while not found.endswith(end):
+        part = sock.recv(65536)
+        assert part, found
+        found += part
+    return found
+
+
+def readable(fd: int, seconds: float = PATIENCE) -> bool:
+    return bool(select.select([fd], [], [], seconds)[0])
+
+
+def test_exchanges_pass_and_nobody_cranks():
+    with started() as script, call(script) as caller:
+        caller.sendall(get(b"/one"))
+        with accepted(script) as server:
+            for k in range(3):
+                assert read_to(server, b"\r\n\r\n").startswith((b"GET /one ", b"GET /more "))
+                server.sendall(ok(b"answer %d" % k))
+                assert read_to(caller, b"answer %d" % k)
+                caller.sendall(get(b"/more"))
+            read_to(server, b"\r\n\r\n")
+        # It had rested and has died without a word: a new one takes over.
+        with accepted(script) as server:
+            read_to(server, b"\r\n\r\n")
+            server.sendall(ok(b"after all"))
+            read_to(caller, b"after all")
+
+
+def test_a_thread_that_keeps_the_interpreter_delays_nobody():
+    """The interpreter's lock is held from before the first exchange until after the last: were it
+    needed for anything, this would never end well."""
+    done, told = os.pipe()
+    with started() as script:
+        origin = script.sources[0].fileno()
+        port = script.listener.getsockname()[1]
+        words = [sys.executable, "-c", BOTH_ENDS, str(port), str(origin), str(told)]
+        with subprocess.Popen(words, pass_fds=(origin, told)) as helper:
+            os.close(told)
+            said = ctypes.create_string_buffer(16)
+            # PyDLL, unlike CDLL, keeps the lock during the call.
+            n = ctypes.PyDLL(None).read(done, said, 16)
+        assert said.raw[:n] == b"done"
+        assert helper.returncode == 0
+        assert len(script.engine.records(100)) == 50
+    os.close(done)
+
+
+def test_doors_are_open_to_any_thread_while_exchanges_pass():
+    stop = threading.Event()
+    failures: list[BaseException] = []
+
+    def knock(k: int) -> None:
+        engine = script.engine
+        try:
+            while not stop.is_set():
+                assert engine.snapshot()["counters"]["bugs"] == 0
+                engine.set_endpoint(0, weight=1 + k)
+                with engine.alone:
+                    engine.set_routes([("m", 0, b"")], 0)
+                    engine.set_models(b"{}" if k else None)
+                engine.set_keys(None)
+                assert engine.vitals()[0]["index"] == 0
+                assert engine.busy() >= 0
+        except BaseException as error:
+            failures.append(error)
+
+    with started() as script:
+        threads = [threading.Thread(target=knock, args=(k,)) for k in range(3)]
+        for thread in threads:
+            thread.start()
+        with call(script) as caller:
+            caller.sendall(get(b"/0"))
+            with accepted(script) as server:
+                for k in range(300):
+                    assert read_to(server, b"\r\n\r\n").startswith(b"GET /%d " % k)
+                    server.sendall(ok(b"answer %d." % k))
+                    read_to(caller, b"answer %d." % k)
+                    caller.sendall(get(b"/%d" % (k + 1)))
+                read_to(server, b"\r\n\r\n")
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert not failures
+        assert len(script.engine.records(1000)) >= 300
+
+
+def test_alone_nothing_happens_between_two_doors():
+    with started() as script:
+        engine = script.engine
+        with engine.alone, call(script) as caller:
+            caller.sendall(get())
+            assert not readable(script.sources[0].fileno(), 0.2)
+            assert engine.busy() == 0
+        accepted(script).close()
+
+
+def test_alone_ends_with_an_exception_too():
+    with started() as script:
+        with pytest.raises(ZeroDivisionError), script.engine.alone:
+            1 / 0  # noqa: B018
+        with call(script) as caller:
+            caller.sendall(get())
+            accepted(script).close()
+
+
+def test_a_door_that_lets_somebody_in_wakes_the_thread():
+    with started(max_inflight=1) as script, call(script) as first, call(script) as second:
+        first.sendall(get())
+        server = accepted(script)
+        read_to(server, b"\r\n\r\n")
+        second.sendall(get())
+        while script.engine.snapshot()["upstreams"][0]["queued"] == 0:
+            time.sleep(0.001)
+        words = {"balance": 1, "queue": 16, "queue_timeout": 30.0, "connect": 2.0,
+                 "first_byte": 600.0, "stream_idle": 120.0, "total": 0.0, "attempts": 2,
+                 "retry_on_busy": False}  # fmt: skip
+        script.engine.set_upstream(0, max_inflight=2, **words)
+        accepted(script).close()
+        server.close()
+
+
+def test_a_breaker_that_moves_is_news_once():
+    with started(breaker=terms(failures=1, open_for=60.0)) as script, call(script) as caller:
+        news = script.engine.news_fileno()
+        script.engine.on_ready()
+        assert not readable(news, 0)
+        caller.sendall(get())
+        with accepted(script) as server:
+            read_to(server, b"\r\n\r\n")
+            server.sendall(b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n")
+            assert readable(news)
+            assert script.engine.on_ready() == NEWS
+            assert not readable(news, 0)
+            assert script.engine.on_ready() == 0
+
+
+def test_closing_cuts_what_runs_and_ends_the_thread():
+    with started() as script, call(script) as caller:
+        caller.sendall(get())
+        with accepted(script) as server:
+            read_to(server, b"\r\n\r\n")
+            script.engine.close()
+            assert "zeroproxy-plane" not in {t.name for t in threading.enumerate()}
+            assert server.recv(1) == b""
+        (record,) = script.engine.records(10)
+        assert record["outcome"]
+        script.engine.close()
+
+
+def test_draining_ends_idle_connections_at_once():
+    with started() as script, call(script) as caller:
+        caller.sendall(get())
+        with accepted(script) as server:
+            read_to(server, b"\r\n\r\n")
+            server.sendall(ok(b"there"))
+            read_to(caller, b"there")
+            script.engine.drain()
+            assert caller.recv(1) == b""
+
+
+def test_an_engine_is_started_once():
+    with started() as script:
+        with pytest.raises(RuntimeError, match="once"):
+            script.engine.start()
+        script.engine.close()
+        with pytest.raises(RuntimeError, match="once"):
+            script.engine.start()
