@@ -11,7 +11,16 @@ import threading
 
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport calloc, free
-from posix.signal cimport sigfillset, sigset_t
+from posix.signal cimport (
+    SIGABRT,
+    SIGBUS,
+    SIGFPE,
+    SIGILL,
+    SIGSEGV,
+    sigdelset,
+    sigfillset,
+    sigset_t,
+)
 
 from zeroproxy._fast.accept cimport accept_pending
 from zeroproxy._fast.clock cimport clock_monotonic_ns
@@ -110,12 +119,17 @@ cdef void tell(Driver *d) noexcept nogil:
 cdef void drive(Plane *p) noexcept nogil:
     """The thread: until `stops`."""
     cdef epoll_event[BATCH] events
-    cdef sigset_t all_signals
+    cdef sigset_t others
     cdef bint more = 0
     cdef int n
-    # They are the main thread's; ours must not be woken for them.
-    sigfillset(&all_signals)
-    pthread_sigmask(SIG_BLOCK, &all_signals, NULL)
+    # They are the main thread's; only a crash of ours is ours.
+    sigfillset(&others)
+    sigdelset(&others, SIGSEGV)
+    sigdelset(&others, SIGBUS)
+    sigdelset(&others, SIGILL)
+    sigdelset(&others, SIGFPE)
+    sigdelset(&others, SIGABRT)
+    pthread_sigmask(SIG_BLOCK, &others, NULL)
     pthread_setname_np(pthread_self(), "zeroproxy-plane")
     while True:
         n = reactor_wait(&p.reactor, events, 0 if more else -1)
