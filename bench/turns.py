@@ -1,10 +1,11 @@
 """Ratios of CPU time to a few percent, on a machine whose speed is not its own.
 
-All contestants are started once and stay. In each round each is loaded for half a second, in an
-order drawn anew, and its CPU per unit is divided by the first one's of the same round. What changes
-from minute to minute, a neighbour or a clock, hits all of them in a round alike. Printed: the
-median of the ratios, and between which values 95 of 100 medians lie that are drawn from the same
-rounds anew (percentile bootstrap, Efron 1979).
+In each round each contestant is loaded for half a second, in an order drawn anew, and its CPU per
+unit is divided by the first one's of the same round. What changes from minute to minute, a
+neighbour or a clock, hits all of them in a round alike. After some rounds all are started anew:
+where its memory comes to lie makes a process faster or slower for as long as it lives. Printed: the
+median of the ratios, and between which values 95 of 100 medians lie that are drawn anew from the
+same starts, and of each from its rounds (percentile bootstrap of clusters, Efron 1979).
 """
 
 import argparse
@@ -35,7 +36,8 @@ DRAWS = 2000
 #: Of one turn, seconds. Streams need a moment until all of them have begun.
 BEFORE = {"streams": {"ramp": 0.3, "warmup": 0.4}, "requests": {"ramp": 0.05, "warmup": 0.1}}
 
-Rounds = list[dict[str, float]]  # {contestant: microseconds of CPU per unit}
+Round = dict[str, float]  # {contestant: microseconds of CPU per unit}
+Starts = list[list[Round]]
 
 
 def parse() -> argparse.Namespace:
@@ -48,7 +50,8 @@ def parse() -> argparse.Namespace:
         default="floor,zeroproxy",
         help="the first is what the rest is held against",
     )
-    add("--rounds", type=int, default=60, help="default 60: about two minutes for two contestants")
+    add("--rounds", type=int, default=60, help="default 60: about four minutes for two contestants")
+    add("--starts", type=int, default=10, help="the rounds are dealt out over so many: default 10")
     add("--seconds", type=float, default=0.5, help="measured per turn: default 0.5")
     add("--cores", default="", help="LOAD,PROXY: the two cores; default: the first two allowed")
     add("--out", type=Path, help="JSON file; default: bench/results/turns-DATE.json")
@@ -72,9 +75,9 @@ def turn(place: Place, scenario: Scenario, run: Started) -> float:
     return sum(found["cpu_ns"].values()) / 1e3 / units
 
 
-def play(place: Place, scenario: Scenario, rivals: list[Contestant], rounds: int) -> Rounds:
-    """All rounds of a scenario."""
-    found: Rounds = []
+def play(place: Place, scenario: Scenario, rivals: list[Contestant], rounds: int) -> list[Round]:
+    """The rounds of one start."""
+    found: list[Round] = []
     with contextlib.ExitStack() as undo:
         runs = {r.name: undo.enter_context(started(place, scenario, r)) for r in rivals}
         for run in runs.values():
@@ -85,30 +88,37 @@ def play(place: Place, scenario: Scenario, rivals: list[Contestant], rounds: int
     return found
 
 
-def interval(values: list[float]) -> tuple[float, float]:
-    """Where 95 of 100 medians of values drawn from these lie."""
-    draws = sorted(median(random.choices(values, k=len(values))) for _ in range(DRAWS))
+def drawn(starts: list[list[float]]) -> float:
+    """The median of as many starts, and of each as many rounds, drawn from these."""
+    again = random.choices(starts, k=len(starts))
+    return median(ratio for one in again for ratio in random.choices(one, k=len(one)))
+
+
+def interval(starts: list[list[float]]) -> tuple[float, float]:
+    """Where 95 of 100 medians drawn from these lie."""
+    draws = sorted(drawn(starts) for _ in range(DRAWS))
     return draws[int(DRAWS * 0.025)], draws[int(DRAWS * 0.975)]
 
 
-def summary(rounds: Rounds, name: str, first: str) -> dict[str, Any]:
+def summary(starts: Starts, name: str, first: str) -> dict[str, Any]:
     """One row."""
-    ratios = [one[name] / one[first] for one in rounds]
+    ratios = [[one[name] / one[first] for one in rounds] for rounds in starts]
     low, high = interval(ratios)
-    cpu = sorted(one[name] for one in rounds)
+    cpu = sorted(one[name] for rounds in starts for one in rounds)
     quarter = len(cpu) // 4
     return {
         "contestant": name,
         "cpu_us_per_unit": median(cpu),
         "cpu_us_quartiles": [cpu[quarter], cpu[-1 - quarter]],
-        "ratio": median(ratios),
+        "ratio": median(ratio for one in ratios for ratio in one),
         "ratio_95": [low, high],
     }
 
 
-def show(console: Console, scenario: Scenario, rows: list[dict[str, Any]], rounds: int) -> None:
+def show(console: Console, scenario: Scenario, rows: list[dict[str, Any]], starts: Starts) -> None:
     """One scenario."""
-    out = Table(title=f"{scenario.name}, {rounds} rounds", title_justify="left")
+    title = f"{scenario.name}, {sum(map(len, starts))} rounds, {len(starts)} starts"
+    out = Table(title=title, title_justify="left")
     for head in ("proxy", f"µs CPU/{scenario.unit}", "middle half", "ratio", "95 % of medians"):
         out.add_column(head, justify="left" if head == "proxy" else "right")
     for row in rows:
@@ -144,10 +154,11 @@ def main() -> int:
     kept: dict[str, Any] = {"machine": machine.facts(nofile), "seconds": options.seconds}
     kept["scenarios"] = []
     for scenario in loads:
-        rounds = play(place, scenario, rivals, options.rounds)
-        rows = [summary(rounds, r.name, rivals[0].name) for r in rivals]
-        show(console, scenario, rows, len(rounds))
-        kept["scenarios"].append({"scenario": scenario.name, "rows": rows, "rounds": rounds})
+        each = max(options.rounds // options.starts, 1)
+        starts = [play(place, scenario, rivals, each) for _ in range(options.starts)]
+        rows = [summary(starts, r.name, rivals[0].name) for r in rivals]
+        show(console, scenario, rows, starts)
+        kept["scenarios"].append({"scenario": scenario.name, "rows": rows, "starts": starts})
     report.write(options.out or RESULTS / time.strftime("turns-%Y%m%d-%H%M%S.json"), kept, console)
     lock.close()
     return 0

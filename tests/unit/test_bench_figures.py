@@ -218,12 +218,23 @@ def test_a_contestant_is_disturbed_by_others_not_by_its_own_threads(load):
 def test_turns_divide_inside_a_round_and_say_how_sure_the_median_is(load):
     turns = load("turns")
     drift = [{"floor": k, "zeroproxy": k * 1.2} for k in (10.0, 20.0, 5.0, 40.0)]
-    row = turns.summary(drift, "zeroproxy", "floor")
+    row = turns.summary([drift[:2], drift[2:]], "zeroproxy", "floor")
     assert row["ratio"] == pytest.approx(1.2)
     assert row["ratio_95"] == pytest.approx((1.2, 1.2))
     noisy = [{"floor": 10.0, "zeroproxy": 10.0 + k % 5} for k in range(100)]
-    low, high = turns.summary(noisy, "zeroproxy", "floor")["ratio_95"]
+    low, high = turns.summary([noisy[:50], noisy[50:]], "zeroproxy", "floor")["ratio_95"]
     assert 1.0 < low <= 1.2 <= high < 1.4
+
+
+def test_starts_that_differ_make_a_median_less_sure_than_their_rounds_do(load):
+    turns = load("turns")
+    starts = [[{"floor": 10.0, "zeroproxy": 10.0 + k}] * 50 for k in range(6)]
+    low, high = turns.summary(starts, "zeroproxy", "floor")["ratio_95"]
+    assert high - low > 0.2
+    low, high = turns.summary([[one for rounds in starts for one in rounds]], "zeroproxy", "floor")[
+        "ratio_95"
+    ]
+    assert high - low <= 0.15
 
 
 def test_turns_are_for_loads_that_can_be_cut_short(load):

@@ -9,18 +9,10 @@ Law 4. News for Python make `news_fd` readable, once until it was heard.
 
 import threading
 
+from libc.signal cimport SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport calloc, free
-from posix.signal cimport (
-    SIGABRT,
-    SIGBUS,
-    SIGFPE,
-    SIGILL,
-    SIGSEGV,
-    sigdelset,
-    sigfillset,
-    sigset_t,
-)
+from posix.signal cimport sigdelset, sigfillset, sigset_t
 
 from zeroproxy._fast.accept cimport accept_pending
 from zeroproxy._fast.clock cimport clock_monotonic_ns
