@@ -4,6 +4,7 @@ nobody's business."""
 import contextlib
 import ctypes
 import os
+import resource
 import select
 import socket
 import subprocess
@@ -225,6 +226,25 @@ def test_draining_ends_idle_connections_at_once():
             read_to(caller, b"there")
             script.engine.drain()
             assert caller.recv(1) == b""
+
+
+def test_out_of_descriptors_it_does_not_start_and_may_be_tried_again():
+    script = Script({}, {}, 1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (script.listener.fileno(), hard))
+    try:
+        with pytest.raises(OSError, match="out of descriptors"):
+            script.engine.start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert script.engine.news_fileno() == -1
+    script.engine.start()
+    with call(script) as caller:
+        caller.sendall(get())
+        script.sources[0].settimeout(PATIENCE)
+        accepted(script).close()
+    script.close()
+    script.demand_zero()
 
 
 def test_an_engine_is_started_once():

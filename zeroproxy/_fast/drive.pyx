@@ -194,14 +194,21 @@ cdef class Driven:
         return self
 
     def start(self):
-        """Work in a thread of its own until `close`. Raises OSError: out of descriptors."""
+        """Work in a thread of its own until `close`. Raises OSError (out of descriptors) or
+        RuntimeError (no thread can be had); it may be tried again."""
         with self:
             if not self.is_open or self.thread is not None:
                 raise RuntimeError("an Engine is started once, before it is closed")
             if driver_open(self.p) < 0:
                 raise OSError("cannot make an eventfd: out of descriptors")
-        self.thread = threading.Thread(target=self.drive, name="zeroproxy-plane", daemon=True)
-        self.thread.start()
+        thread = threading.Thread(target=self.drive, name="zeroproxy-plane", daemon=True)
+        try:
+            thread.start()
+        except BaseException:
+            with self:
+                driver_close(self.p)
+            raise
+        self.thread = thread
 
     def drive(self):
         """What that thread does; `start` calls it and nobody else."""

@@ -352,6 +352,8 @@ cdef class Engine(Driven):
 
     def __dealloc__(self):
         cdef Plane *p = self.p
+        if p == NULL:
+            return
         roster_free(p)
         free(p.listeners)
         free(p.scratch)
