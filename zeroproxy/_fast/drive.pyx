@@ -1,7 +1,7 @@
 """Who makes a plane work: a thread of its own, or whoever calls `drive_by_hand`.
 
 Law 1. The thread has the turn while it works and never while it sleeps. It takes no GIL before it
-       ends: whatever Python does meanwhile, and for however long, bytes pass.
+       ends: whatever Python does meanwhile outside a door, bytes pass.
 Law 2. A door has the plane to itself (Driven) for as long as it likes; several can be one door.
 Law 3. A door that leaves work behind wakes the thread.
 Law 4. News for Python make `news_fd` readable, once until it was heard.
