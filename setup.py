@@ -44,6 +44,7 @@ MODULES = (
     "asked",
     "keyed",
     "strip",
+    "bell",
     "ring",
     "stats",
     "turn",

@@ -111,8 +111,34 @@ def test_a_thread_that_keeps_the_interpreter_delays_nobody():
             n = ctypes.PyDLL(None).read(done, said, 16)
         assert said.raw[:n] == b"done"
         assert helper.returncode == 0
+        script.engine.await_records(50, PATIENCE)
         assert len(script.engine.records(100)) == 50
     os.close(done)
+
+
+def test_whoever_awaits_records_sleeps_until_an_exchange_ends():
+    woken = threading.Event()
+
+    def consume() -> None:
+        script.engine.await_records(1, 1e6)
+        woken.set()
+
+    with started() as script, call(script) as caller:
+        consumer = threading.Thread(target=consume)
+        consumer.start()
+        caller.sendall(get(b"/"))
+        with accepted(script) as server:
+            read_to(server, b"\r\n\r\n")
+            assert not woken.wait(0.05)
+            server.sendall(ok(b"answer"))
+            assert woken.wait(PATIENCE)
+        (record,) = script.engine.records(10)
+        assert record["outcome"] == "ok"
+        consumer.join()
+        consumer = threading.Thread(target=consume)
+        consumer.start()
+        script.engine.wake_consumer()
+        consumer.join()
 
 
 def test_doors_are_open_to_any_thread_while_exchanges_pass():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,8 @@ class FakeEngine:
         self.ring: list[dict[str, Any]] = []
         self.totals: dict[str, dict[str, Any]] = {}
         self.serial = 0
+        self.bell = threading.Condition()
+        self.rung = False
 
     def finish(self, n: int = 1, model: str = "m") -> None:
         for _ in range(n):
@@ -54,10 +57,22 @@ class FakeEngine:
             total["count"] += 1
             for name in ("prompt_tokens", "completion_tokens", "bytes_in", "bytes_out"):
                 total[name] += record[name]
+        with self.bell:
+            self.bell.notify_all()
 
     def records(self, n: int) -> list[dict[str, Any]]:
         taken, self.ring = self.ring[:n], self.ring[n:]
         return taken
+
+    def await_records(self, n: int, seconds: float) -> None:
+        with self.bell:
+            self.bell.wait_for(lambda: self.rung or len(self.ring) >= n, seconds)
+            self.rung = False
+
+    def wake_consumer(self) -> None:
+        with self.bell:
+            self.rung = True
+            self.bell.notify_all()
 
     def overflow(self) -> list[dict[str, Any]]:
         return [dict(total) for total in self.totals.values()]
@@ -73,7 +88,11 @@ def query(path: Path, sql: str) -> list[tuple[Any, ...]]:
 
 def sums(path: Path) -> tuple[int, int]:
     """(exchanges, completion tokens) of the detail, after a look that `hourly` says the same."""
-    (detail,) = query(path, "SELECT total(count), total(completion_tokens) FROM exchange")
-    (hourly,) = query(path, "SELECT total(requests), total(completion_tokens) FROM hourly")
+    both = query(
+        path,  # one statement: one moment, whoever writes meanwhile
+        "SELECT total(count), total(completion_tokens) FROM exchange "
+        "UNION ALL SELECT total(requests), total(completion_tokens) FROM hourly",
+    )
+    detail, hourly = both
     assert detail == hourly
     return int(detail[0]), int(detail[1])

@@ -173,6 +173,39 @@ def test_two_threads_lose_nothing_and_keep_the_order():
     assert ring.pop() is None
 
 
+@pytest.mark.parametrize("enough", [1, 3, 100])
+def test_a_consumer_that_sleeps_is_woken_for_every_record(enough):
+    """A wake that got lost would leave it asleep for good: the producer waits for room."""
+    ring, n = probe.RingProbe(8), 30_000
+    producer = threading.Thread(target=ring.push_many, args=(1, n))
+    producer.start()
+    expected = 1
+    while expected <= n:
+        ring.wait(min(enough, n - expected + 1), 10**18)
+        while (serial := ring.pop()) is not None:
+            assert serial == expected
+            expected += 1
+    producer.join()
+
+
+def test_a_sleep_ends_when_it_is_over_or_somebody_says_so():
+    ring, ended = probe.RingProbe(8), threading.Event()
+    ring.wait(1, 1000)  # nobody comes: it returns by itself
+    ring.wake()
+    ring.wait(1, 10**18)  # it was woken before it slept
+
+    def sleep():
+        ring.wait(1, 10**18)
+        ended.set()
+
+    sleeper = threading.Thread(target=sleep)
+    sleeper.start()
+    assert not ended.wait(0.05)
+    ring.wake()
+    sleeper.join()
+    assert ended.is_set()
+
+
 # ---------------------------------------------------------------- wheel
 
 TICK = 1 << 24

@@ -1,5 +1,6 @@
 """The flusher: nothing lost and nothing doubled, whatever the ledger does."""
 
+import asyncio
 import contextlib
 import sqlite3
 import threading
@@ -122,6 +123,52 @@ def test_an_engine_without_totals_is_no_trouble():
             return []
 
     assert Inlet(Bare()).take() == []
+
+
+# ---------------------------------------------------------------- when it looks
+
+
+async def test_it_sleeps_while_nobody_calls(path, monkeypatch):
+    looks = []
+
+    class Watched(FakeEngine):
+        def records(self, n):
+            looks.append(n)
+            return super().records(n)
+
+    engine = Watched()
+    with flushing(engine, path):
+        engine.finish()
+        await until(lambda: sums(path) == total(1))
+        await until(lambda: len(looks) >= 2)  # the record, and that there is no other
+        del looks[:]
+        await asyncio.sleep(50 * module.INTERVAL)
+        assert looks == []
+    assert looks  # the end: whether something is left
+
+
+async def test_a_record_after_a_pause_is_taken_at_once_and_a_full_batch_too(path, monkeypatch):
+    monkeypatch.setattr(module, "INTERVAL", 3600.0)
+    engine = FakeEngine()
+    with flushing(engine, path):
+        engine.finish()
+        await until(lambda: sums(path) == total(1))
+        engine.finish(BATCH - 1)
+        await asyncio.sleep(0.02)
+        assert sums(path) == total(1)
+        engine.finish()
+        await until(lambda: sums(path) == total(BATCH + 1))
+    assert sums(path) == total(BATCH + 1)
+
+
+async def test_totals_that_grow_behind_the_last_look_are_found_with_the_next_pruning(
+    path, monkeypatch
+):
+    monkeypatch.setattr(module, "PRUNE_EVERY", 0.01)
+    engine = FakeEngine(slots=0)  # nothing ever comes into the ring
+    with flushing(engine, path):
+        engine.finish(3)
+        await until(lambda: sums(path) == (3, 6))
 
 
 # ---------------------------------------------------------------- into the ledger

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tests.support.otlp_receiver import Receiver, plain
+from tests.support.records import FakeEngine
 from zeroproxy._version import __version__
 from zeroproxy.config import Otel
 from zeroproxy.errors import ConfigError
@@ -180,16 +181,10 @@ def test_ten_thousand_spans_arrive_once_each(receiver):
 
 
 def test_the_flusher_takes_it_as_a_sink(receiver):
-    class Source:
-        def __init__(self):
-            self.left = [record(serial=1)]
-
-        def records(self, n):
-            taken, self.left = self.left[:n], self.left[n:]
-            return taken
-
+    engine = FakeEngine()
+    engine.ring.append(record(serial=1))
     sink = OtelSink(Otel(endpoint=receiver.url, timeout=AMPLE))
-    flusher = Flusher(Source(), None, [("otel", sink)])
+    flusher = Flusher(engine, None, [("otel", sink)])
     flusher.start()
     flusher.stop()
     assert [s.name for s in receiver.next_spans()] == ["chat qwen"]

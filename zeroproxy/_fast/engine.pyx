@@ -19,6 +19,7 @@
     snapshot()               counters, gauges, histograms, as plain dicts
     vitals()                 of each endpoint in force, what health looks at
     records(n), overflow()   the ring's consumer side, and what it did not take
+    await_records(n, s)      its sleep; wake_consumer() ends it
     close()                  give everything back
 
 Law. Adding a door is a design decision (ARCHITECTURE.md). Nothing here runs per request. Each door
@@ -26,7 +27,7 @@ Law. Adding a door is a design decision (ARCHITECTURE.md). Nothing here runs per
      consumer, who takes no turn.
 """
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 
 from zeroproxy._fast.accept cimport listen_on, stop_listening
@@ -43,7 +44,15 @@ from zeroproxy._fast.plane cimport Endpoint, Limits, Plane, Record, Upstream
 from zeroproxy._fast.reactor cimport reactor_add, reactor_close, reactor_init
 from zeroproxy._fast.reactor_types cimport PARK_BYTES
 from zeroproxy._fast.relay cimport relay_begin_drain, relay_close_all, relay_install
-from zeroproxy._fast.ring cimport Ring, ring_close, ring_init, ring_len, ring_pop
+from zeroproxy._fast.ring cimport (
+    Ring,
+    ring_await,
+    ring_close,
+    ring_init,
+    ring_len,
+    ring_pop,
+    ring_wake,
+)
 from zeroproxy._fast.roster cimport (
     roster_add_endpoint,
     roster_add_upstream,
@@ -328,6 +337,17 @@ cdef class Engine(Driven):
         while len(found) < n and ring_pop(&self.ring, &record):
             found.append(read_record(&record, self.names))
         return found
+
+    def await_records(self, n, seconds):
+        """Sleep until the ring has `n` records or is half full, somebody calls wake_consumer, or
+        `seconds` are over. It may return early. The consumer thread only."""
+        cdef uint64_t enough = n, ns = int(seconds * 1e9)
+        with nogil:
+            ring_await(&self.ring, enough, ns)
+
+    def wake_consumer(self):
+        """End its sleep; if it is awake, the next one. Any thread."""
+        ring_wake(&self.ring)
 
     def overflow(self):
         """What the ring did not take, added up since the start, as dicts. Any thread."""

@@ -41,7 +41,15 @@ from zeroproxy._fast.plane cimport (
     Timer,
     Wheel,
 )
-from zeroproxy._fast.ring cimport Ring, ring_close, ring_init, ring_pop, ring_push
+from zeroproxy._fast.ring cimport (
+    Ring,
+    ring_await,
+    ring_close,
+    ring_init,
+    ring_pop,
+    ring_push,
+    ring_wake,
+)
 from zeroproxy._fast.stats cimport BUCKETS, histogram_add, histogram_bound
 from zeroproxy._fast.timer cimport (
     timer_arm,
@@ -180,6 +188,13 @@ cdef class RingProbe:
                 r.serial = first + k
                 while not ring_push(&self.ring, &r):
                     pass
+
+    def wait(self, uint64_t n, uint64_t ns):
+        with nogil:
+            ring_await(&self.ring, n, ns)
+
+    def wake(self):
+        ring_wake(&self.ring)
 
     def overflow(self):
         return self.ring.n_overflow

@@ -5,12 +5,15 @@ Law 1. `head` is written only by the producer (the engine), `tail` only by the c
 Law 2. A slot's bytes are written before `head` is released, and read before `tail` is.
 Law 3. A full ring refuses the record and counts it. Detail is lost then, totals never: the caller
        adds the record to what was spilled (stats.pyx).
+Law 4. A consumer may sleep until there is enough: the producer wakes it, once. A wake too many can
+       happen, one too few cannot: both sides write first, then look, in one order for all.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
+from zeroproxy._fast.bell cimport bell_await, bell_ring
 from zeroproxy._fast.plane cimport Record
 from zeroproxy._fast.ring cimport Ring
 
@@ -18,6 +21,10 @@ from zeroproxy._fast.ring cimport Ring
 cdef extern from "atomics.h" nogil:
     uint64_t load_acquire "zp_load_acquire"(const uint64_t *at) noexcept
     void store_release "zp_store_release"(uint64_t *at, uint64_t value) noexcept
+    uint64_t load_ordered "zp_load_ordered"(const uint64_t *at) noexcept
+    void store_ordered "zp_store_ordered"(uint64_t *at, uint64_t value) noexcept
+
+cdef uint64_t NEVER = <uint64_t>-1
 
 
 cdef int ring_init(Ring *r, uint32_t slots) noexcept nogil:
@@ -25,6 +32,8 @@ cdef int ring_init(Ring *r, uint32_t slots) noexcept nogil:
     r.slots = <Record *>calloc(slots, sizeof(Record))
     r.mask = slots - 1
     r.head = r.tail = r.seen_head = r.seen_tail = r.n_overflow = 0
+    r.wake_at = NEVER
+    r.bell.rung = 0
     return 0 if r.slots != NULL else -1
 
 
@@ -41,7 +50,10 @@ cdef bint ring_push(Ring *r, const Record *record) noexcept nogil:
             r.n_overflow += 1
             return 0
     memcpy(&r.slots[r.head & r.mask], record, sizeof(Record))
-    store_release(&r.head, r.head + 1)
+    store_ordered(&r.head, r.head + 1)
+    if r.head >= load_ordered(&r.wake_at):
+        store_ordered(&r.wake_at, NEVER)
+        bell_ring(&r.bell)
     return 1
 
 
@@ -54,6 +66,22 @@ cdef bint ring_pop(Ring *r, Record *record) noexcept nogil:
     memcpy(record, &r.slots[r.tail & r.mask], sizeof(Record))
     store_release(&r.tail, r.tail + 1)
     return 1
+
+
+cdef void ring_await(Ring *r, uint64_t n, uint64_t ns) noexcept nogil:
+    """Consumer only: sleep until there are `n` records, somebody wakes it or `ns` are over. Half a
+    ring is always enough: the rest has room while the consumer wakes up."""
+    cdef uint64_t half = (<uint64_t>r.mask + 1) >> 1
+    cdef uint64_t enough = r.tail + (n if n < half else half)
+    store_ordered(&r.wake_at, enough)
+    if load_ordered(&r.head) < enough:
+        bell_await(&r.bell, ns)
+    store_ordered(&r.wake_at, NEVER)
+
+
+cdef void ring_wake(Ring *r) noexcept nogil:
+    """Anybody: end the consumer's sleep, or its next one."""
+    bell_ring(&r.bell)
 
 
 cdef uint64_t ring_len(const Ring *r) noexcept nogil:
