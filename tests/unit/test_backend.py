@@ -44,6 +44,7 @@ def test_what_a_server_is_asked_for(kind, metering, wish):
         (models(), ""),
         ({"data": [{"id": "a"}]}, ""),
         ({"data": [{"owned_by": 7}]}, ""),
+        ({"data": [{"owned_by": "vllm-frontend-rs"}]}, "vllm"),
         ({"data": {}}, ""),
         ([], ""),
         (None, ""),

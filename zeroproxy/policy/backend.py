@@ -33,6 +33,9 @@ WISHES = {
     "fastchat": NOTHING,
 }
 
+#: Servers that are another one by this name: vLLM's front end in Rust.
+ALIASES = {"vllm-frontend-rs": "vllm"}
+
 
 class Member(Protocol):
     """An endpoint in force; `index` is the engine's."""
@@ -71,7 +74,9 @@ def kind_in(answer: Any) -> str:
         owner = answer["data"][0]["owned_by"]
     except (KeyError, IndexError, TypeError):
         return ""
-    return owner.lower() if isinstance(owner, str) else ""
+    if not isinstance(owner, str):
+        return ""
+    return ALIASES.get(owner.lower(), owner.lower())
 
 
 async def ask(address: Address, api_key: str = "") -> Any:
