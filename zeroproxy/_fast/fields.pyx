@@ -15,12 +15,11 @@ from libc.stdint cimport uint16_t, uint32_t
 from zeroproxy._fast.grammar cimport (
     CR,
     HTAB,
-    IS_TOKEN,
     LF,
     SP,
     Cursor,
     skip_blank,
-    skip_class,
+    skip_token,
     skip_value,
 )
 from zeroproxy._fast.types cimport (
@@ -51,7 +50,7 @@ cdef Verdict parse_field(Scan *s, Head *head, Field *field) noexcept nogil:
     cdef Cursor end = s.end
     cdef Cursor name = s.at
     cdef Cursor value
-    cdef Cursor at = skip_class(name, end, IS_TOKEN)
+    cdef Cursor at = skip_token(name, end)
     cdef size_t name_len = at - name
     if at == end:
         return VERDICT_MORE

@@ -6,6 +6,10 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 #define ZP_TOKEN 0x01   /* method, field name, chunk extension name */
 #define ZP_TARGET 0x02  /* path and query: unreserved, sub-delims, : @ / ? */
@@ -40,13 +44,60 @@ static const unsigned char zp_class[256] = {
     [0x80 ... 0xff] = ZP_VALUE,
 };
 
-/* Offset of the first byte of eight that is marked, or less: of marks != 0 as they were loaded. */
-static inline size_t zp_first_byte(uint64_t marks) {
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    return (size_t)__builtin_ctzll(marks) >> 3;
-#else
-    return 0;
+/* To the first byte from p on that is not of these classes, or `end`. */
+static inline const unsigned char *zp_skip_class(const unsigned char *p, const unsigned char *end,
+                                                 unsigned char what) {
+    while (p < end && zp_class[*p] & what)
+        p++;
+    return p;
+}
+
+#if defined(__SSE2__)
+/* Of sixteen bytes, those from `first` to first + span, as 0xff. */
+static inline __m128i zp_within(__m128i v, char first, char span) {
+    __m128i above = _mm_sub_epi8(v, _mm_set1_epi8(first));
+    return _mm_cmpeq_epi8(_mm_subs_epu8(above, _mm_set1_epi8(span)), _mm_setzero_si128());
+}
 #endif
+
+/* zp_skip_class for ZP_TOKEN, at the speed of what names are made of: letters, digits, "-". */
+static inline const unsigned char *zp_skip_token(const unsigned char *p, const unsigned char *end) {
+#if defined(__SSE2__)
+    while (end - p >= 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)p);
+        __m128i letter = zp_within(_mm_or_si128(v, _mm_set1_epi8(0x20)), 'a', 25);
+        __m128i other = _mm_or_si128(zp_within(v, '0', 9), _mm_cmpeq_epi8(v, _mm_set1_epi8('-')));
+        int rest = _mm_movemask_epi8(_mm_or_si128(letter, other)) ^ 0xffff;
+        if (rest)
+            return zp_skip_class(p + __builtin_ctz((unsigned)rest), end, ZP_TOKEN);
+        p += 16;
+    }
+#endif
+    return zp_skip_class(p, end, ZP_TOKEN);
+}
+
+/* zp_skip_class for ZP_VALUE, at the speed of a value without HTAB. */
+static inline const unsigned char *zp_skip_value(const unsigned char *p, const unsigned char *end) {
+#if defined(__SSE2__)
+    while (end - p >= 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)p);
+        __m128i low = zp_within(v, 0, 0x1f), del = _mm_cmpeq_epi8(v, _mm_set1_epi8(0x7f));
+        int found = _mm_movemask_epi8(_mm_or_si128(low, del));
+        if (found)
+            return zp_skip_class(p + __builtin_ctz((unsigned)found), end, ZP_VALUE);
+        p += 16;
+    }
+#else
+    const uint64_t ones = 0x0101010101010101ULL, high = ones << 7;
+    for (; end - p >= 8; p += 8) {
+        uint64_t w, del;
+        memcpy(&w, p, 8);
+        del = w ^ (ones * 0x7f);
+        if ((((w - ones * 0x20) & ~w) | ((del - ones) & ~del)) & high)
+            break;
+    }
+#endif
+    return zp_skip_class(p, end, ZP_VALUE);
 }
 
 #endif

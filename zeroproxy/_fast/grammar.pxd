@@ -13,7 +13,9 @@ ctypedef const unsigned char *Cursor
 
 cdef extern from "grammar.h" nogil:
     const unsigned char[256] CLASS "zp_class"
-    size_t first_byte "zp_first_byte"(uint64_t marks)
+    Cursor skip_class "zp_skip_class"(Cursor p, Cursor end, unsigned char what)
+    Cursor skip_token "zp_skip_token"(Cursor p, Cursor end)
+    Cursor skip_value "zp_skip_value"(Cursor p, Cursor end)
     enum:
         IS_TOKEN "ZP_TOKEN"
         IS_TARGET "ZP_TARGET"
@@ -31,35 +33,8 @@ cdef enum:
     SP = 32
 
 
-cdef inline Cursor skip_class(Cursor p, Cursor end, unsigned char what) noexcept nogil:
-    while p < end and CLASS[p[0]] & what:
-        p += 1
-    return p
-
-
 cdef inline bint is_all(Cursor p, size_t n, unsigned char what) noexcept nogil:
     return skip_class(p, p + n, what) == p + n
-
-
-cdef inline uint64_t controls(uint64_t w) noexcept nogil:
-    # The high bit of any byte below 0x20, or 0x7f, in eight at once; HTAB counts too. Wrong only
-    # above a byte that is right, so the first is exact.
-    cdef uint64_t ones = 0x0101010101010101
-    cdef uint64_t high = ones << 7
-    cdef uint64_t del_ = w ^ (ones * 0x7F)
-    return (((w - ones * 0x20) & ~w) | ((del_ - ones) & ~del_)) & high
-
-
-cdef inline Cursor skip_value(Cursor p, Cursor end) noexcept nogil:
-    cdef uint64_t w
-    while end - p >= 8:
-        memcpy(&w, p, 8)
-        w = controls(w)
-        if w:
-            p += first_byte(w)
-            break
-        p += 8
-    return skip_class(p, end, IS_VALUE)
 
 
 cdef inline Cursor skip_blank(Cursor p, Cursor end) noexcept nogil:
