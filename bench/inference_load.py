@@ -44,7 +44,8 @@ FIGURES = (
 #: more and more of them into one, answers/s is the figure to go by.
 RATES = (("tokens/s", "tokens_per_s"), ("answers/s", "answers_per_s"))
 LEAVERS, LEAVE_AFTER, LEAVE_TOKENS = 64, 20, 512
-CALM, PATIENCE = 0.6, 20.0
+#: Seconds. What is counted may be a second on its way into the ledger.
+CALM, PATIENCE = 1.3, 20.0
 
 Counts = dict[str, int]
 

@@ -33,8 +33,8 @@ from zeroproxy.metering.rows import DEFAULTS, OVERFLOW, REFUSED, Record
 # after a pause is taken at once. Every look costs some 0.5 ms, mostly because all it needs has left
 # the caches meanwhile: hence not more of them.
 INTERVAL = 1.0
-# Records per transaction. After each the thread looks whether callers need the core (law 4): more of
-# them would take 10 ms and longer from a full one before it does.
+# Records per transaction. After each the thread looks whether callers need the core (law 4): with
+# many more it would take 10 ms and longer from a full one before it does.
 BATCH = 256
 # Records per call into the engine, which holds the GIL: 64 take some 0.2 ms, and the loop (health,
 # admin) may want the interpreter back.
