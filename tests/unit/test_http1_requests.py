@@ -133,6 +133,44 @@ def test_garbage_is_refused_at_its_first_wrong_byte(data: bytes, fault: tuple[st
     assert parse(data) == (http1.BAD, fault)
 
 
+TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+START = b"GET / HTTP/1.1\r\n" + HOST
+
+
+@pytest.mark.parametrize("at", range(34))
+def test_every_byte_at_every_place_of_a_name(at: int) -> None:
+    """Names are looked at sixteen bytes at a time where there are as many."""
+    for byte in range(256):
+        name = bytearray(b"A-Name9-of-thirty-four-letters-ab-")
+        name[at] = byte
+        found = parse(START + name + b": value\r\n\r\n")
+        if byte in TOKEN or (byte == ord(":") and at):
+            assert found[0] == http1.OK, (at, byte)
+            continue
+        folded = at == 0 and byte in b" \t"
+        what = "field_folded" if folded else "line_end" if byte == ord("\n") else "field_name"
+        if at == 0 and byte == ord("\r"):  # the empty line, were the next byte LF
+            assert found == (http1.BAD, ("line_end", len(START) + 1))
+        else:
+            assert found == (http1.BAD, (what, len(START) + at)), (at, byte)
+
+
+@pytest.mark.parametrize("at", range(34))
+def test_every_byte_at_every_place_of_a_value(at: int) -> None:
+    front = START + b"X:"
+    for byte in range(256):
+        value = bytearray(b"a value of thirty-four bytes \xc3\xa9 ab")
+        value[at] = byte
+        found = parse(front + value + b"\r\n\r\n")
+        if byte == 9 or (byte >= 0x20 and byte != 0x7F):
+            assert found[0] == http1.OK, (at, byte)
+        elif byte == ord("\r"):
+            assert found == (http1.BAD, ("line_end", len(front) + at + 1)), at
+        else:
+            what = "line_end" if byte == ord("\n") else "field_value"
+            assert found == (http1.BAD, (what, len(front) + at)), (at, byte)
+
+
 @pytest.mark.parametrize(
     ("data", "fault"),
     REFUSED_WHEN_COMPLETE.items(),
