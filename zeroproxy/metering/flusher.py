@@ -7,7 +7,7 @@ Law 2. The ledger must succeed. Until it has a batch nothing more is taken from 
 Law 3. Direct sinks (access log, traces) get each batch once, after the ledger. One that fails is
        reported once, counted, and tried again with the next batch; it never stops the thread.
 Law 4. While callers need the whole core, it takes little of it (restraint.py). While nobody
-       calls it sleeps, and the ring wakes it.
+       calls, it sleeps until the ring wakes it.
 Law 5. `stop` takes all that is left before it closes. If the ledger still fails after STOP_PATIENCE
        the rest goes to the rescue file, which the next start takes in: SIGTERM loses nothing.
 """
