@@ -239,7 +239,10 @@ def test_starts_that_differ_make_a_median_less_sure_than_their_rounds_do(load):
 
 def test_turns_are_for_loads_that_can_be_cut_short(load):
     turns, scenarios = load("turns"), load("driver.scenarios")
-    assert turns.short(scenarios.BY_NAME["streams-512"]).warmup < 1
+    for name in ("streams-512", "requests-64"):
+        whole = scenarios.BY_NAME[name]
+        assert 0 < turns.short(whole).warmup < whole.warmup
+        assert turns.short(whole).conns == whole.conns
     with pytest.raises(SystemExit, match="idle: turns are for"):
         turns.short(scenarios.BY_NAME["idle"])
 
