@@ -27,6 +27,7 @@ from urllib.parse import urlsplit
 
 from rich.console import Console
 
+from bench.driver.processes import end
 from tests.support.proxy_process import ProxyProcess
 
 PROMPT, GENERATED = "prompt_tokens", "completion_tokens"
@@ -179,12 +180,7 @@ def server(options: argparse.Namespace) -> Iterator[int]:
         await_server(options, process)
         yield process.pid
     finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process, patience=30)
 
 
 def await_server(options: argparse.Namespace, process: subprocess.Popen[bytes]) -> None:

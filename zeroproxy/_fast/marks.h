@@ -33,14 +33,6 @@ static inline size_t zp_skip_to(const char *at, size_t k, size_t len, unsigned m
     return k;
 }
 
-/* The first and the last four of 4 to 8 bytes; they may overlap. */
-static inline uint64_t zp_load_up_to_eight(const char *at, size_t n) {
-    uint32_t first, last;
-    memcpy(&first, at, 4);
-    memcpy(&last, at + n - 4, 4);
-    return (uint64_t)last << 32 | first;
-}
-
 /* Of two short words. The last eight bytes may overlap those before. */
 static inline int zp_is_equal(const char *a, const char *b, size_t n) {
     uint64_t x, y;
@@ -56,8 +48,6 @@ static inline int zp_is_equal(const char *a, const char *b, size_t n) {
         memcpy(&y, b + n - 8, 8);
         return x == y;
     }
-    if (n >= 4)
-        return zp_load_up_to_eight(a, n) == zp_load_up_to_eight(b, n);
     for (; k < n; k++)
         if (a[k] != b[k])
             return 0;
