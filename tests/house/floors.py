@@ -5,7 +5,7 @@ FAST = {
     0: [
         "types", "reactor_types", "limit_types", "admission_types", "meter_types", "breaker_types",
         "pool_types", "balance_types", "tls_types", "key_types", "turn_types", "record", "plane",
-        "invariant", "clock", "outcome",
+        "invariant", "clock", "prefetch", "outcome",
     ],
     1: [
         "buffer", "grammar", "values", "fields", "rules", "startline", "http1", "body", "headers",

@@ -6,9 +6,9 @@ Law 1. Edge-triggered: `may_read` and `may_write` remember what the kernel last 
 Law 2. What a send could not take is copied to the out-buffer, at most one block; whoever feeds the
        conn stops reading its source until the out-buffer is empty.
 Law 3. Everything goes out before the plane sleeps: TCP_NODELAY, no timer, no corking. What is sent
-       while reports are dispatched and is short is parked, that is copied, and leaves when their
-       group ends: the code that reads and the kernel's that sends then push each other out of the
-       cache once a group and not once a report. Closing, shutting and a second send push first.
+       while reports are dispatched and is short is parked, that is copied, until their group ends:
+       what reads and what sends then push each other out of the cache once a group and not once a
+       report. Closing, shutting and a second send push first.
 Law 4. Whoever uses a conn does not know whether it speaks TLS: one branch in each verb does.
 """
 
@@ -27,6 +27,7 @@ from zeroproxy._fast.buffer cimport (
 from zeroproxy._fast.clock cimport clock_monotonic_ns
 from zeroproxy._fast.conn cimport CONNECT_MORE, RECV_EMPTY, RECV_FAILED
 from zeroproxy._fast.plane cimport Conn, Plane
+from zeroproxy._fast.prefetch cimport prefetch
 from zeroproxy._fast.reactor cimport reactor_add, reactor_remove
 from zeroproxy._fast.reactor_types cimport PARK_BYTES, PARKED_MAX, Park, Parked
 from zeroproxy._fast.sock cimport (
@@ -208,6 +209,8 @@ cdef void conn_push_all(Plane *p) noexcept nogil:
     cdef uint64_t now_ns = 0
     cdef void *c
     for i in range(p.park.n):
+        if i + 1 < p.park.n:
+            prefetch(p.park.sends[i + 1].conn, 1)
         c = p.park.sends[i].conn
         if c != NULL and not push(p, &p.park.sends[i], &now_ns):
             p.on_unsent(p, c, 0)
@@ -370,8 +373,7 @@ cdef int finish_handshake(Conn *c) noexcept nogil:
 
 
 cdef bint conn_is_through(Conn *c) noexcept nogil:
-    """A new conn that needs no report: over loopback a connect is done when it returns, though it
-    says EINPROGRESS. TLS has yet to shake hands."""
+    """A new conn that needs no report: over loopback a connect ends at once. TLS goes on."""
     cdef sockaddr_storage peer
     cdef socklen_t size = sizeof(peer)
     if c.tls != NULL or getpeername(c.fd, <sockaddr *>&peer, &size) < 0:

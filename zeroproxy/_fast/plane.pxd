@@ -18,6 +18,7 @@ from zeroproxy._fast.reactor_types cimport (
     OnDue,
     OnGroup,
     OnReady,
+    OnSoon,
     Park,
     Reactor,
     Timer,
@@ -386,5 +387,6 @@ cdef struct Plane:
     OnReady on_upstream
     OnReady on_unsent       # a parked send was not taken whole; its events: none
     OnGroup on_group_end
+    OnSoon on_soon          # a conn's turn is next
     OnDue on_relay_due
     OnDue on_conn_due

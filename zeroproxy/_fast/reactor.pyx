@@ -5,6 +5,8 @@ Law 1. epoll data = generation << 32 | slot. A report whose generation is not th
 Law 2. Reports are dispatched in groups, those of one function together: each finds its code in the
        cache. Upstream goes first: what has ended makes room for what begins.
 Law 3. The reactor knows a descriptor, a function and an opaque owner, nothing else.
+Law 4. While one owner is served, the memory of the next two is on its way: waiting for it was a
+       third of our own time in a burst of events.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -13,6 +15,7 @@ from libc.stdlib cimport free, realloc
 from zeroproxy._fast.clock cimport clock_monotonic_ns
 from zeroproxy._fast.invariant cimport ZP_DEBUG, invariant
 from zeroproxy._fast.plane cimport OnReady, Plane, Reactor, Watch
+from zeroproxy._fast.prefetch cimport prefetch
 from zeroproxy._fast.reactor cimport BATCH
 from zeroproxy._fast.sock cimport (
     EPOLL_CLOEXEC,
@@ -25,15 +28,6 @@ from zeroproxy._fast.sock cimport (
     epoll_wait,
 )
 from zeroproxy._fast.turn cimport turn_give, turn_is_wanted, turn_resume
-
-cdef extern from *:
-    """
-    static inline void zp_prefetch(const void *at) {
-        __builtin_prefetch(at);
-        __builtin_prefetch((const char *)at + 64);
-    }
-    """
-    void prefetch "zp_prefetch"(const void *at) nogil
 
 cdef enum:
     # Reports to a group: enough that the cache is filled once for many, few enough that the first
@@ -111,29 +105,37 @@ cdef void reactor_remove(Reactor *r, uint32_t slot) noexcept nogil:
     r.n_used -= 1
 
 
+cdef inline void announce(Plane *p, const Watch *w) noexcept nogil:
+    """An owner that is served next; it is read here, so it must still be one."""
+    if w.owner != NULL and (w.on_ready == p.on_upstream or w.on_ready == p.on_downstream):
+        p.on_soon(p, w.owner)
+
+
+cdef inline void serve(Reactor *r, Plane *p, const epoll_event *report) noexcept nogil:
+    cdef Watch *w = &r.slots[<uint32_t>report.data.u64]
+    if w.generation != <uint32_t>(report.data.u64 >> 32):
+        r.stale += 1
+    else:
+        w.on_ready(p, w.owner, report.events)
+
+
 cdef void dispatch_group(Reactor *r, Plane *p, const epoll_event *events, int n) noexcept nogil:
     """Give the owners of at most GROUP reports their turns; then what they have sent leaves."""
     cdef uint8_t[GROUP] order
     cdef int i, last = 0
     cdef bint is_upstream
-    cdef uint64_t data
-    cdef Watch *w
     for is_upstream in range(1, -1, -1):
         for i in range(n):
             if (r.slots[<uint32_t>events[i].data.u64].on_ready == p.on_upstream) == is_upstream:
                 order[last] = <uint8_t>i
                 last += 1
-    for i in range(n):
-        # The next owner comes from memory while this one is served; an address that is no longer
-        # good costs nothing here.
-        if i + 1 < n:
-            prefetch(r.slots[<uint32_t>events[order[i + 1]].data.u64].owner)
-        data = events[order[i]].data.u64
-        w = &r.slots[<uint32_t>data]
-        if w.generation != <uint32_t>(data >> 32):
-            r.stale += 1
-            continue
-        w.on_ready(p, w.owner, events[order[i]].events)
+    for i in range(-2, n):
+        if i + 2 < n:
+            prefetch(r.slots[<uint32_t>events[order[i + 2]].data.u64].owner, 1)
+        if 0 <= i + 1 < n:
+            announce(p, &r.slots[<uint32_t>events[order[i + 1]].data.u64])
+        if i >= 0:
+            serve(r, p, &events[order[i]])
     p.on_group_end(p)
 
 

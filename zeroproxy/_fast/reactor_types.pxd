@@ -4,6 +4,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 ctypedef void (*OnReady)(void *plane, void *owner, uint32_t events) noexcept nogil
 ctypedef void (*OnGroup)(void *plane) noexcept nogil
+ctypedef void (*OnSoon)(void *plane, void *owner) noexcept nogil
 ctypedef void (*OnDue)(void *plane, void *owner) noexcept nogil
 
 

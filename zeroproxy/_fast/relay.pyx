@@ -6,6 +6,7 @@ Law 2. Writes come before reads: what a socket can take is taken from memory bef
 Law 3. A caller who leaves is noticed without reading: FIN and RST are reported by epoll.
 """
 
+from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uint64_t
 
 from zeroproxy._fast.conn cimport (
@@ -32,6 +33,7 @@ from zeroproxy._fast.dispatch cimport (
 from zeroproxy._fast.hedge cimport hedge, hedge_ready
 from zeroproxy._fast.idle cimport idle_due, idle_ready
 from zeroproxy._fast.plane cimport Conn, Plane, Relay, Upstream
+from zeroproxy._fast.prefetch cimport prefetch
 from zeroproxy._fast.relays cimport relay_later
 from zeroproxy._fast.request cimport read_request
 from zeroproxy._fast.response cimport read_response
@@ -197,6 +199,15 @@ cdef void on_upstream(void *plane, void *owner, uint32_t events) noexcept nogil:
         relay_turn(p, r)
 
 
+cdef void on_soon(void *plane, void *owner) noexcept nogil:
+    """A conn is served next: fetch what an event of a stream touches. (A relay begins with its
+    downstream conn, and owns both.)"""
+    cdef Relay *r = <Relay *>(<Conn *>owner).owner
+    if r != NULL:
+        prefetch(r, 1)
+        prefetch(&r.up, <size_t>(<char *>&r.read.meter.name - <char *>&r.up))
+
+
 cdef void on_unsent(void *plane, void *owner, uint32_t events) noexcept nogil:
     """A parked send found the conn full or broken; of a rival that is reported by epoll as well."""
     cdef Conn *c = <Conn *>owner
@@ -262,6 +273,7 @@ cdef void on_conn_due(void *plane, void *owner) noexcept nogil:
 cdef void relay_install(Plane *p) noexcept nogil:
     conn_install(p)
     p.on_unsent = on_unsent
+    p.on_soon = on_soon
     p.on_downstream = on_downstream
     p.on_upstream = on_upstream
     p.on_relay_due = on_relay_due
