@@ -22,7 +22,7 @@ from driver.processes import raise_nofile
 from driver.programs import BENCH, compile_programs
 from driver.scenarios import Scenario
 from driver.syscalls import STRACE
-from driver.trial import Place, run_trial
+from driver.trial import Place, padded, run_trial
 from rich.console import Console
 
 RESULTS = BENCH / "results"
@@ -108,12 +108,12 @@ def run_scenario(
         for contestant in rivals[turn:] + rivals[:turn]:
             console.print(f"{scenario.name} {repeat + 1}/{repeats} {contestant.name}", style="dim")
             try:
-                trial = run_trial(place, scenario, contestant)
+                trial = run_trial(padded(place, repeat), scenario, contestant)
             except (RuntimeError, OSError, ValueError) as error:
                 errors.append(f"{scenario.name}, {contestant.name}: {error}")
                 console.print(f"FAILED {errors[-1]}", style="bold red", markup=False)
             else:
-                trials.append({"repeat": repeat, **trial})
+                trials.append({"repeat": repeat, "pad": padded(place, repeat).pad, **trial})
     return trials, errors
 
 

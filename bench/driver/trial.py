@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,14 @@ class Place:
     proxy_core: int
     nofile: int
     seconds: float
+    pad: int = 0  # characters more in each event: see `padded`
+
+
+def padded(place: Place, n: int) -> Place:
+    """Of the n-th repeat, or start: events of another length, by up to 127 bytes. It decides, by
+    how receive windows are rounded, whether the kernel acknowledges from within the proxy's recv,
+    at several microseconds each, or from within the backend's send; for each proxy otherwise."""
+    return replace(place, pad=n * 79 % 128)
 
 
 @dataclass
@@ -65,7 +73,7 @@ def started(
         upstream = processes.free_address()
         command = [str(place.programs["backend"]), "--listen", upstream]
         command += ["--step-ms", str(scenario.step_ms), "--spread", str(scenario.spread)]
-        command += ["--events", str(scenario.events)]
+        command += ["--events", str(scenario.events), "--pad", str(place.pad)]
         backend = processes.start(command, place.load_core, log, pipes=True)
         undo.callback(processes.end, backend)
         processes.await_listener(upstream, backend, patience)

@@ -7,7 +7,7 @@
  * Law 2. Each event carries the clock at its own send.
  * Law 3. A step is never made up for: an engine that is late is slower, and says so (late_steps).
  *
- * usage: backend --listen ADDRESS [--step-ms 20] [--events 200] [--spread 1]
+ * usage: backend --listen ADDRESS [--step-ms 20] [--events 200] [--spread 1] [--pad BYTES]
  * SIGTERM prints what was served, as JSON, and ends. */
 #define _GNU_SOURCE
 #include "net.h"
@@ -42,7 +42,7 @@ static struct {
 } served;
 
 static struct conn *running[SPREAD_MAX];
-static unsigned spread = 1, turn, next_place;
+static unsigned spread = 1, pad, turn, next_place;
 static uint32_t default_events = 200;
 static uint64_t step_ns = 20 * MILLISECOND_NS;
 static int epoll;
@@ -286,12 +286,15 @@ static const char *read_options(int argc, char **argv)
             default_events = (uint32_t)number_option(argv[i + 1]);
         else if (!strcmp(argv[i], "--spread"))
             spread = (unsigned)number_option(argv[i + 1]);
+        else if (!strcmp(argv[i], "--pad"))
+            pad = (unsigned)number_option(argv[i + 1]);
         else
             die("unknown option: %s", argv[i]);
     }
-    int sound = step_ns && default_events && spread >= 1 && spread <= SPREAD_MAX;
+    int sound = step_ns && default_events && spread >= 1 && spread <= SPREAD_MAX && pad <= PAD_MAX;
     if (!listen || !sound || argc % 2 == 0)
-        die("usage: backend --listen ADDRESS [--step-ms 20] [--events 200] [--spread 1]");
+        die("usage: backend --listen ADDRESS [--step-ms 20] [--events 200] [--spread 1]"
+            " [--pad 0..%d]", PAD_MAX);
     return listen;
 }
 
@@ -299,7 +302,7 @@ int main(int argc, char **argv)
 {
     struct address here = parse_address(read_options(argc, argv));
     raise_nofile();
-    sse_prepare();
+    sse_prepare((int)pad);
     epoll = epoll_create1(EPOLL_CLOEXEC);
     int listener = listen_on(&here), timer = make_timer();
     watch(epoll, listener, EPOLLIN, &is_listener);

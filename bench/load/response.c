@@ -86,7 +86,7 @@ static size_t feed_head(struct response *r, const char *bytes, size_t len, enum 
 
 /* ---------------------------------------------------------------- the body */
 
-/* The content of an event is " #SEQUENCE@STAMP", both decimal, made by the backend. */
+/* The content of an event is " #SEQUENCE@STAMP", both decimal, made by the backend, and dots. */
 static enum verdict read_content(struct response *r)
 {
     char *mark = memmem(r->hold, r->held, "\" #", 3);
@@ -97,6 +97,7 @@ static enum verdict read_content(struct response *r)
     if (*end != '@')
         return bad(r, FAIL_EVENT);
     uint64_t stamp = strtoull(end + 1, &end, 10);
+    end += strspn(end, ".");
     if (*end != '"')
         return bad(r, FAIL_EVENT);
     if (sequence != r->events || r->events >= r->expect.events)

@@ -14,30 +14,31 @@ struct template {
 };
 
 static struct template middle, final;
-static char tail[2048], answer[2048];
+static char tail[2048], answer[2048], padding[PAD_MAX + 1];
 
 static size_t frame(char *out, size_t room, const char *payload)
 {
     return (size_t)snprintf(out, room, "%zx\r\n%s\r\n", strlen(payload), payload);
 }
 
-static void make_event(struct template *t, const char *finish)
+static void make_event(struct template *t, const char *finish, int pad)
 {
     char payload[900];
     snprintf(payload, sizeof payload,
-             "data: {" IDENTITY "\"choices\":[{\"index\":0,\"delta\":{\"content\":\" #%0*d@%0*d\"},"
+             "data: {" IDENTITY "\"choices\":[{\"index\":0,\"delta\":{\"content\":\" #%0*d@%0*d%.*s\"},"
              "\"logprobs\":null,\"finish_reason\":%s,\"token_ids\":null}],"
              "\"kv_transfer_params\":null}\n\n",
-             "chat.completion.chunk", SEQUENCE_DIGITS, 0, STAMP_DIGITS, 0, finish);
+             "chat.completion.chunk", SEQUENCE_DIGITS, 0, STAMP_DIGITS, 0, pad, padding, finish);
     t->len = frame(t->bytes, sizeof t->bytes, payload);
     t->sequence_at = (size_t)(strstr(t->bytes, " #") - t->bytes) + 2;
     t->stamp_at = t->sequence_at + SEQUENCE_DIGITS + 1;
 }
 
-void sse_prepare(void)
+void sse_prepare(int pad)
 {
-    make_event(&middle, "null");
-    make_event(&final, "\"stop\"");
+    memset(padding, '.', sizeof padding - 1);
+    make_event(&middle, "null", pad);
+    make_event(&final, "\"stop\"", pad);
 }
 
 static void write_digits(char *at, int width, uint64_t value)

@@ -1,6 +1,6 @@
-/* What the backend says, byte for byte: vLLM's shapes at vLLM's size (one event is ~300 bytes),
- * each in one HTTP chunk as uvicorn frames it. Event: " #SEQUENCE@STAMP", fixed width, so that
- * only digits are written per event. */
+/* What the backend says, byte for byte: vLLM's shapes at vLLM's size (one event is ~300 bytes and
+ * what it is padded with), each in one HTTP chunk as uvicorn frames it. Event: " #SEQUENCE@STAMP",
+ * fixed width, so that only digits are written per event. */
 #ifndef BENCH_SSE_H
 #define BENCH_SSE_H
 
@@ -12,7 +12,9 @@ struct text {
     size_t len;
 };
 
-void sse_prepare(void);
+enum { PAD_MAX = 256 };
+
+void sse_prepare(int pad); /* characters more of text in each event, at most PAD_MAX */
 struct text sse_head(void);
 struct text sse_event(uint32_t sequence, int last, uint64_t stamp_ns); /* valid until the next */
 struct text sse_tail(uint32_t events, int usage); /* usage event if asked, [DONE], last chunk */

@@ -247,6 +247,15 @@ def test_turns_are_for_loads_that_can_be_cut_short(load):
         turns.short(scenarios.BY_NAME["idle"])
 
 
+def test_each_start_has_events_of_another_length_the_same_ones_in_every_run(load):
+    trial = load("driver.trial")
+    place = trial.Place({}, 0, 1, 1024, 0.5)
+    pads = [trial.padded(place, n).pad for n in range(10)]
+    assert pads[0] == place.pad == 0
+    assert len(set(pads)) == 10
+    assert max(pads) < 128
+
+
 def test_files_put_together_say_how_many_trials_each_had(load):
     found = {"machine": MACHINE, "seconds": 3.0, "repeats": 1, "scenarios": [
         scenario("streams-512", 512, row("floor", 10.0, repeats=5)),

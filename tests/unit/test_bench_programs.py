@@ -147,6 +147,32 @@ def test_even_exchanges_are_all_as_long_as_each_other(
     assert (report["failures"], report["requests"], report["events"]) == (0, 12, 12 * 16)
 
 
+def bytes_of_an_exchange(address: str, events: int) -> int:
+    with socket.socket(socket.AF_UNIX) as conn:
+        conn.connect(address.removeprefix("unix:"))
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nx-events: {events}\r\n"
+        body = b'{"stream":true}'
+        conn.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+        got = b""
+        while not got.endswith(b"\r\n0\r\n\r\n"):
+            got += conn.recv(65536) or pytest.fail(f"cut: {got!r}")
+        return len(got)
+
+
+def test_padded_events_are_that_much_longer_and_still_checked(
+    programs: Path, start: Start, backend: str, load: Callable[..., Any], tmp_path: Path
+) -> None:
+    padded = f"unix:{tmp_path}/padded"
+    start(programs / "backend", "--listen", padded, "--step-ms", STEP_MS, "--pad", 100)
+    await_listener(padded)
+    assert bytes_of_an_exchange(padded, 3) == bytes_of_an_exchange(backend, 3) + 3 * 100
+    report = load(padded, events=20)
+    assert report["failures_by_kind"] == {}
+    assert report["events"] > 0
+    refused = start(programs / "backend", "--listen", padded, "--pad", 257)
+    assert refused.wait(timeout=10) != 0
+
+
 def test_the_list_of_models_is_one(backend: str) -> None:
     path = backend.removeprefix("unix:")
     for _ in range(1000):
