@@ -1,7 +1,10 @@
 """Endpoint URLs become the kernel's own addresses; listening fails with a sentence."""
 
 import os
+import resource
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -85,3 +88,32 @@ def test_the_cap_leaves_a_descriptor_for_each_side():
     assert connection_cap(1024, 100) == 100
     assert connection_cap(1024, 10**6) == (1024 - RESERVED) // 2
     assert connection_cap(64, 0) == 8
+
+
+MAKES_ROOM = """
+import os, sys
+from zeroproxy.config import Limits
+from zeroproxy.server.descriptors import limits_in_force
+
+def table():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("FDSize"))
+
+before = len(os.listdir("/proc/self/fd"))
+found = limits_in_force(Limits(connections=int(sys.argv[1])))
+print(table(), found.connections, len(os.listdir("/proc/self/fd")) - before)
+"""
+
+
+@pytest.mark.parametrize(("limit", "wanted", "room"), [(2048, 300, 696), (1024, 10**6, 1024)])
+def test_the_descriptor_table_has_room_before_conns_come_and_none_is_left_open(limit, wanted, room):
+    """It grows by waiting for all CPUs where a process has threads: 10 ms and more in an accept."""
+
+    def few() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+
+    command = [sys.executable, "-c", MAKES_ROOM, str(wanted)]
+    said = subprocess.run(command, preexec_fn=few, capture_output=True, check=True).stdout.split()
+    table, connections, left_open = map(int, said)
+    assert table >= room == min(2 * connections + RESERVED, limit)
+    assert left_open == 0

@@ -15,13 +15,15 @@ from zeroproxy.errors import ZeroproxyError, one_line
 from zeroproxy.loadtest.dialects import Ask
 from zeroproxy.loadtest.exchange import Exchange, Target, says
 from zeroproxy.loadtest.tally import Tally
+from zeroproxy.server.descriptors import widen_table
 
 SPARE = 64  # descriptors for everything that is no request
 SHOWN = 12  # models that a message lists
 
 
 def need_descriptors(concurrency: int) -> None:
-    """Raise the soft limit if need be. Raises ZeroproxyError if the hard one is too low."""
+    """Raise the soft limit if need be, and have room for all. Raises ZeroproxyError if the hard one
+    is too low."""
     need = concurrency + SPARE
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < need:
@@ -31,6 +33,7 @@ def need_descriptors(concurrency: int) -> None:
                 f"are allowed: `ulimit -Hn {need}` as root, or a lower --concurrency"
             )
         resource.setrlimit(resource.RLIMIT_NOFILE, (need, hard))
+    widen_table(need)
 
 
 def models_url(url: str) -> str:
