@@ -36,10 +36,10 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     add = parser.add_argument
     add("--update", action="store_true", help="what is measured now becomes the baseline")
-    add("--no-ratios", action="store_true", help="instructions only: two minutes instead of seven")
+    add("--no-ratios", action="store_true", help="instructions only: three minutes, not fifteen")
     add("--from", dest="results", type=Path, metavar="JSON", help="ratios that turns.py has taken")
     add("--no-callgrind", action="store_true", help="ratios only")
-    add("--rounds", type=int, default=30, help="of turns: default 30")
+    add("--rounds", type=int, default=20, help="of turns: default 20")
     return parser.parse_args()
 
 

@@ -52,7 +52,7 @@ def parse() -> argparse.Namespace:
         default="floor,zeroproxy",
         help="the first is what the rest is held against",
     )
-    add("--rounds", type=int, default=60, help="default 60: about six minutes for two contestants")
+    add("--rounds", type=int, default=60, help="default 60: eleven minutes for two of streams")
     add("--starts", type=int, default=10, help="the rounds are dealt out over so many: default 10")
     add("--seconds", type=float, default=0.5, help="measured per turn: default 0.5")
     add("--cores", default="", help="LOAD,PROXY: the two cores; default: the first two allowed")
