@@ -117,3 +117,31 @@ def test_the_descriptor_table_has_room_before_conns_come_and_none_is_left_open(l
     table, connections, left_open = map(int, said)
     assert table >= room == min(2 * connections + RESERVED, limit)
     assert left_open == 0
+
+
+HAS_NONE_LEFT = """
+import os
+from zeroproxy.server.descriptors import widen_table
+
+held = []
+try:
+    while True:
+        held.append(os.open(os.devnull, os.O_RDONLY))
+except OSError:
+    pass
+widen_table(256)
+os.close(held.pop())
+print(len(held), os.open(os.devnull, os.O_RDONLY))
+"""
+
+
+def test_a_process_without_a_free_descriptor_goes_on_with_the_table_it_has():
+    """A reload comes by here too."""
+
+    def few() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+
+    command = [sys.executable, "-c", HAS_NONE_LEFT]
+    said = subprocess.run(command, preexec_fn=few, capture_output=True, check=True).stdout.split()
+    assert int(said[0]) > 200
+    assert int(said[1]) == 255

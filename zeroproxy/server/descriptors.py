@@ -5,6 +5,7 @@ A soft limit of 1,024 is what failed 17 % of requests in the proxy this one repl
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import resource
@@ -39,13 +40,13 @@ def widen_table(n: int) -> None:
     """Have the kernel make room for `n` descriptors, TABLE_MAX at most, now and not when they come.
     It doubles the table at 64, 128, 256 ..., and while a process has threads it then waits for
     all CPUs (an RCU grace period): the data plane stood still for 10 to 15 ms in an accept."""
-    fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.close(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, min(n, TABLE_MAX) - 1))
-    except OSError:
-        pass  # beyond the limit, or no memory: then it grows when it must
-    finally:
-        os.close(fd)
+    # Out of descriptors (at a reload), beyond the limit, no memory: then it grows when it must.
+    with contextlib.suppress(OSError):
+        fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.close(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, min(n, TABLE_MAX) - 1))
+        finally:
+            os.close(fd)
 
 
 def limits_in_force(limits: Limits) -> Limits:
