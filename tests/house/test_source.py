@@ -14,9 +14,6 @@ HEADERS = sorted(Path("zeroproxy/_fast").glob("*.h"))
 FUZZ = [p for p in sorted(Path("fuzz").glob("*.*")) if p.suffix in (".c", ".h", ".pyx", ".pxd")]
 OURS = [*FAST, *PYTHON, *HEADERS, *FUZZ, *sorted(Path("bench").rglob("*.c"))]
 
-#: An oracle that was written elsewhere and is copied whole.
-EXEMPT = {Path("tests/support/strict9112.py")}
-
 CLAUSES = ("noexcept nogil", "except -1", "except NULL", "except? 0")
 SIGNATURE = re.compile(r"^[ ]*cdef (?!class|enum|struct|extern|packed)[^=\n(]*\b\w+\(", re.M)
 PYTHON_TYPES = re.compile(r"^\s*cdef (inline )?(dict|list|str|bytes|object|tuple|set) \w+\(")
@@ -24,8 +21,7 @@ PYTHON_TYPES = re.compile(r"^\s*cdef (inline )?(dict|list|str|bytes|object|tuple
 
 @pytest.mark.parametrize("path", [*OURS, *TESTS], ids=str)
 def test_files_fit_on_400_lines(path):
-    if path not in EXEMPT:
-        assert len(path.read_text().splitlines()) <= 400
+    assert len(path.read_text().splitlines()) <= 400
 
 
 def python_functions(path: Path) -> list[tuple[str, int]]:
@@ -59,7 +55,7 @@ def cython_functions(path: Path) -> list[tuple[str, int]]:
     return found
 
 
-@pytest.mark.parametrize("path", [p for p in PYTHON if p not in EXEMPT], ids=str)
+@pytest.mark.parametrize("path", PYTHON, ids=str)
 def test_python_functions_fit_on_40_lines(path):
     assert [f for f in python_functions(path) if f[1] > 40] == []
 
