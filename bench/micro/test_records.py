@@ -13,7 +13,7 @@ from tests.support.ledgers import record
 from tests.support.script import get, ok, play
 from zeroproxy.metering.jsonl import to_line
 from zeroproxy.metering.ledger import Ledger
-from zeroproxy.metering.rows import shape
+from zeroproxy.metering.rows import DEFAULTS, shape
 
 SLOTS = 1024
 FEW = 64
@@ -26,7 +26,7 @@ def drain(ring: RingProbe) -> None:
 
 
 def batch(n: int) -> list[dict[str, Any]]:
-    return [record(T0, tokens=(512, 128, 0, 0), ttft_ns=10**7) for _ in range(n)]
+    return [DEFAULTS | record(T0, tokens=(512, 128, 0, 0), ttft_ns=10**7) for _ in range(n)]
 
 
 def test_pushes(cost: Callable[..., None]) -> None:
