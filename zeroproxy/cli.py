@@ -1,18 +1,22 @@
 """The command line: `zeroproxy -c FILE` runs; the other commands stand beside it.
 
-Exit status: 0 well, 1 could not start or something failed, 2 bad usage or configuration.
+Exit status: 0 well, 1 could not start or something failed, 2 bad usage or configuration. Output
+that cannot be written is a failure; a pipe whose reader has left is none.
 Nothing heavy is imported before it is known to be needed.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import platform
 import sys
 from importlib import metadata
+from typing import Any
 
 from zeroproxy._version import __version__
-from zeroproxy.errors import ConfigError, ZeroproxyError
+from zeroproxy.errors import ConfigError, UsageError, ZeroproxyError
+from zeroproxy.stdio import OutputError, install
 
 EXAMPLES = """\
 examples:
@@ -33,8 +37,13 @@ documentation: README.md; every key of the configuration: conf/reference.toml
 """
 
 
-def add_config(parser: argparse.ArgumentParser, required: bool) -> None:
-    parser.add_argument("-c", "--config", metavar="FILE", required=required, help="TOML file")
+#: Commands that read a configuration; `-c FILE` may stand before or behind them.
+WITH_CONFIG = (None, "run", "check", "usage")
+
+
+def add_config(parser: argparse.ArgumentParser, default: Any = argparse.SUPPRESS) -> None:
+    """Behind a command it has no default: what stood before the command stays."""
+    parser.add_argument("-c", "--config", metavar="FILE", default=default, help="TOML file")
 
 
 def build_parser(argv: list[str]) -> argparse.ArgumentParser:
@@ -45,12 +54,12 @@ def build_parser(argv: list[str]) -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_config(parser, required=False)
+    add_config(parser, default=None)
     parser.add_argument("--version", action="version", version=f"zeroproxy {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    add_config(commands.add_parser("run", help="run the proxy (the default)"), required=True)
+    add_config(commands.add_parser("run", help="run the proxy (the default)"))
     check = commands.add_parser("check", help="validate a configuration and what it needs")
-    add_config(check, required=True)
+    add_config(check)
     usage = commands.add_parser("usage", help="what the ledger counted: requests and tokens")
     if "usage" in argv:
         from zeroproxy.usage import add_arguments as add_usage_arguments
@@ -106,6 +115,8 @@ def run_proxy(path: str) -> int:
 
 
 def dispatch(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    if args.config and args.command not in WITH_CONFIG:
+        parser.error(f"-c FILE is not for {args.command}")
     if args.command == "version":
         return print_version()
     if args.command == "sim":
@@ -139,16 +150,17 @@ def dispatch(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
 
 def complain(message: object) -> None:
-    print(f"zeroproxy: {message}", file=sys.stderr)
+    # Where stderr is closed or full, the exit status has to do.
+    with contextlib.suppress(OSError):
+        print(f"zeroproxy: {message}", file=sys.stderr, flush=True)
 
 
-def main(argv: list[str] | None = None) -> int:
-    argv = sys.argv[1:] if argv is None else argv
+def execute(argv: list[str]) -> int:
     parser = build_parser(argv)
     args = parser.parse_args(argv)
     try:
         return dispatch(args, parser)
-    except ConfigError as error:
+    except (ConfigError, UsageError) as error:
         complain(error)
         return 2
     except ZeroproxyError as error:
@@ -161,3 +173,18 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def main(argv: list[str] | None = None) -> int:
+    """`argv` is given by tests; a process of its own has its standard streams put in order."""
+    if argv is not None:
+        return execute(argv)
+    install()
+    try:
+        try:
+            return execute(sys.argv[1:])
+        finally:
+            sys.stdout.flush()
+    except OutputError as error:
+        complain(error)
+        return 1

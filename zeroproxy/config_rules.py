@@ -70,22 +70,36 @@ def is_host(host: str) -> bool:
     return True
 
 
-def check_address(address: str, path: Path, wrong: Wrong) -> None:
-    """An address of server.listen."""
-    if address.startswith("unix:"):
-        return check_unix(address, path, wrong)
-    if re.fullmatch(r"fd:[0-9]{1,9}", address):
-        return None
+def is_host_port(address: str) -> bool:
+    """HOST:PORT, [IPV6]:PORT or :PORT, which is 0.0.0.0:PORT."""
     host, colon, port = address.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     bare = host[1:-1] if bracketed else host
     good_port = re.fullmatch(r"[0-9]{1,5}", port) and int(port) <= 65535
-    # An empty host means every interface, as elsewhere.
     good_host = not host or (is_host(bare) and bracketed == (":" in bare))
-    if not (colon and good_port and good_host):
-        message = f'"{address}" is no address: HOST:PORT, [IPV6]:PORT, unix:/path or fd:N'
-        raise wrong(message, path)
-    return None
+    return bool(colon and good_port and good_host)
+
+
+def check_address(address: str, path: Path, wrong: Wrong) -> None:
+    """An address of server.listen."""
+    if address.startswith("unix:"):
+        return check_unix(address, path, wrong)
+    if re.fullmatch(r"fd:[0-9]{1,9}", address) or is_host_port(address):
+        return None
+    message = f'"{address}" is no address: HOST:PORT, [IPV6]:PORT, unix:/path or fd:N'
+    if re.fullmatch(r"[0-9]{1,5}", address):
+        message += f'; did you mean "127.0.0.1:{address}" or ":{address}"?'
+    raise wrong(message, path)
+
+
+def check_redis(url: str, path: Path, wrong: Wrong) -> None:
+    """A URL of Redis. It may hold a password and is not quoted."""
+    if not url.startswith(REDIS_URLS):
+        raise wrong(f"expected a URL: {', '.join(REDIS_URLS)}", path)
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        raise wrong("its port is no number from 0 to 65535", path) from None
 
 
 def split_endpoint(url: str) -> SplitResult | None:
@@ -263,8 +277,8 @@ def check_metering(metering: Metering, wrong: Wrong) -> None:
         names.add(name)
         if isinstance(sink, ToRedis):
             check_one_of(sink, "url", here, wrong)
-            if sink.url and not sink.url.startswith(REDIS_URLS):
-                raise wrong(f"expected a URL: {', '.join(REDIS_URLS)}", (*here, "url"))
+            if sink.url:
+                check_redis(sink.url, (*here, "url"), wrong)
         if isinstance(sink, ToPostgres):
             check_one_of(sink, "dsn", here, wrong)
 
@@ -323,8 +337,8 @@ def check_auth(auth: Auth, wrong: Wrong) -> None:
     check_keys(auth.key, ("auth", "key"), wrong)
     here: Path = ("auth", "shared")
     check_secret(auth.shared, "url", here, wrong)
-    if auth.shared.url and not auth.shared.url.startswith(REDIS_URLS):
-        raise wrong(f"expected a URL: {', '.join(REDIS_URLS)}", (*here, "url"))
+    if auth.shared.url:
+        check_redis(auth.shared.url, (*here, "url"), wrong)
     if auth.shared.patience < 2 * auth.shared.interval:
         raise wrong("is shorter than two intervals", (*here, "patience"))
 

@@ -28,6 +28,10 @@ class ConfigError(ZeroproxyError):
         super().__init__(one_line(": ".join(part for part in (where, key, message) if part)))
 
 
+class UsageError(ZeroproxyError):
+    """Options of a command that make no sense."""
+
+
 class ListenError(ZeroproxyError):
     """An address that cannot be listened on."""
 

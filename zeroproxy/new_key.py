@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import re
 import secrets
+from typing import Any
 
-from zeroproxy.errors import ZeroproxyError
+import msgspec
+
+from zeroproxy.config_auth import Key
+from zeroproxy.errors import UsageError
 
 PREFIX = "zp-"
 BYTES = 32  # of chance: nobody guesses it, so a plain SHA-256 may be kept
@@ -24,23 +27,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--in-file", action="store_true", help="for auth.keys_file, not for the configuration")
 
 
-def lines_for(key: str, args: argparse.Namespace) -> list[str]:
+#: What the rules of a key say, by its name in the configuration.
+RULES = {
+    "name": '--name: letters, digits, ".", "_" and "-", at most 64',
+    "tenant": '--tenant: letters, digits, ".", "_" and "-", at most 64',
+    "requests_per_minute": "--rpm: 0 (no limit) or more",
+    "tokens_per_minute": "--tpm: 0 (no limit) or more",
+}
+
+
+def words_of(key: str, args: argparse.Namespace) -> dict[str, Any]:
+    """The table of `key`. Raises UsageError for what no configuration would take."""
     words = {
         "name": args.name, "sha256": hashlib.sha256(key.encode()).hexdigest(),
         "tenant": args.tenant, "models": args.model,
         "requests_per_minute": args.rpm, "tokens_per_minute": args.tpm,
     }  # fmt: skip
-    header = "[[key]]" if args.in_file else "[[auth.key]]"
-    return [header] + [f"{name} = {json.dumps(value)}" for name, value in words.items() if value]
+    for name, value in words.items():
+        try:
+            msgspec.convert({"sha256": words["sha256"], name: value}, Key)
+        except msgspec.ValidationError as error:
+            says = str(error).partition(" - at ")[0]
+            raise UsageError(RULES.get(name, f"--model: {says[:1].lower()}{says[1:]}")) from None
+    return {name: value for name, value in words.items() if value}
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises ZeroproxyError."""
-    for what, value in (("--name", args.name), ("--tenant", args.tenant)):
-        if not re.fullmatch(r"[A-Za-z0-9._-]{0,64}", value):
-            raise ZeroproxyError(f'{what}: letters, digits, ".", "_" and "-", at most 64')
-    if args.rpm < 0 or args.tpm < 0:
-        raise ZeroproxyError("--rpm and --tpm cannot be negative")
+    """Raises UsageError."""
     key = PREFIX + secrets.token_urlsafe(BYTES)
-    print(f"the key, shown this once: {key}\n\n" + "\n".join(lines_for(key, args)))
+    words = words_of(key, args)
+    lines = ["[[key]]" if args.in_file else "[[auth.key]]"]
+    lines += [f"{name} = {json.dumps(value)}" for name, value in words.items()]
+    print(f"the key, shown this once: {key}\n\n" + "\n".join(lines))
     return 0

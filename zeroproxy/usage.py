@@ -243,9 +243,5 @@ def run(args: argparse.Namespace) -> int:
     except QueryError as error:
         print(f"zeroproxy: --{error}", file=sys.stderr)
         return 2
-    try:
-        show(report, args, now)
-    except BrokenPipeError:
-        # `usage | head`. What Python flushes at its end must not fail once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    show(report, args, now)
     return 0

@@ -43,7 +43,7 @@ PYTHON = [
     ),
     (
         6,
-        "server", "embed", "check", "usage", "new_key", "loadtest",
+        "server", "embed", "check", "usage", "new_key", "loadtest", "stdio",
     ),
     (
         7,

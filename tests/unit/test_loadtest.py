@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zeroproxy.errors import ZeroproxyError
+from zeroproxy.errors import UsageError, ZeroproxyError
 from zeroproxy.loadtest import options, show
 from zeroproxy.loadtest.dialects import DIALECTS, Ask, Events, Reading, dialect_of, error_text
 from zeroproxy.loadtest.histogram import Histogram
-from zeroproxy.loadtest.options import UsageError, read_settings
+from zeroproxy.loadtest.options import read_settings
 from zeroproxy.loadtest.preflight import models_url
 from zeroproxy.loadtest.results import compared
 from zeroproxy.loadtest.runs import share_of, turns

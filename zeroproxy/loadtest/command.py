@@ -14,11 +14,11 @@ from typing import Any
 
 from rich.console import Console
 
-from zeroproxy.errors import ZeroproxyError
+from zeroproxy.errors import UsageError, ZeroproxyError
 from zeroproxy.loadtest import results, show
 from zeroproxy.loadtest.dialects import Ask
 from zeroproxy.loadtest.loop import Stop
-from zeroproxy.loadtest.options import Settings, UsageError, read_settings
+from zeroproxy.loadtest.options import Settings, read_settings
 from zeroproxy.loadtest.preflight import check, need_descriptors
 from zeroproxy.loadtest.runs import Run, measure, open_session, turns
 

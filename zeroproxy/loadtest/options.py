@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from zeroproxy.errors import ZeroproxyError
+from zeroproxy.errors import UsageError
 from zeroproxy.loadtest.dialects import DIALECTS, dialect_of
 from zeroproxy.loadtest.exchange import Target
 
@@ -30,10 +30,6 @@ times. It says so when it comes near (`own core`). docs/bench.md has what each f
 exit status: 0 all answered, 1 something failed, 2 bad usage, 130 interrupted
 """
 LIMIT = "20,000"
-
-
-class UsageError(ZeroproxyError):
-    """Options that make no sense."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +73,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("-u", "--url", required=True, help="http(s)://HOST:PORT, with or without /v1; unix:PATH")
     add("--compare", metavar="URL", help="a second one, asked in turns with the first")
-    add("--concurrency", default="8", metavar="N[,N...]", help="requests at once (default 8)")
-    add("--duration", type=float, default=10.0, metavar="S",
+    add("-c", "--concurrency", default="8", metavar="N[,N...]",
+        help="requests at once (default 8)")  # fmt: skip
+    add("-d", "--duration", type=float, default=10.0, metavar="S",
         help="seconds per concurrency and URL (default 10)")  # fmt: skip
-    add("--requests", type=int, default=0, metavar="N",
+    add("-n", "--requests", type=int, default=0, metavar="N",
         help="end after so many per concurrency and URL, if the time is not up before")  # fmt: skip
     add("--model", default="", help="default: the first that the server lists")
     prompts = parser.add_mutually_exclusive_group()

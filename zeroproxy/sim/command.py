@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
+
+from zeroproxy.config_rules import is_host_port
 
 #: Options that carry straight over to SimOptions: name, type, help. A bool is a switch.
 OPTIONS: tuple[tuple[str, type, str], ...] = (
@@ -48,11 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def address_of(listen: str) -> dict[str, object]:
     """host and port, or unix, as SimOptions wants them. Raises ValueError."""
-    if listen.startswith("unix:"):
+    if listen.startswith("unix:") and len(listen) > len("unix:"):
         return {"unix": listen.removeprefix("unix:")}
+    if not is_host_port(listen):
+        raise ValueError(f"--listen {listen}: want HOST:PORT (port 0 to 65535) or unix:PATH")
     host, _, port = listen.rpartition(":")
-    if not port.isdecimal():
-        raise ValueError(f"--listen {listen}: want HOST:PORT or unix:PATH")
     return {"host": host.strip("[]"), "port": int(port)}
 
 
@@ -88,7 +91,9 @@ def run(args: argparse.Namespace) -> int:
         with asyncio.Runner(loop_factory=factory) as runner:
             return runner.run(serve(args))
     except OSError as error:
-        print(f"zeroproxy sim: cannot listen on {args.listen}: {error}", file=sys.stderr)
+        # asyncio's own text says the address and the error twice.
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error
+        print(f"zeroproxy sim: cannot listen on {args.listen}: {why}", file=sys.stderr)
         return 1
     except ValueError as error:
         print(f"zeroproxy sim: {error}", file=sys.stderr)

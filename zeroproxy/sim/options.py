@@ -32,6 +32,8 @@ class SimOptions:
     def __post_init__(self) -> None:
         if not self.tokens_per_second > 0:
             raise ValueError("tokens_per_second must be more than 0")
+        if not 0 <= self.port <= 65535:
+            raise ValueError("port must be 0 to 65535")
         if self.max_running < 1:
             raise ValueError("max_running must be at least 1")
         if not 1 <= self.min_length <= self.max_length:
