@@ -5,6 +5,7 @@ Law. Whatever is wrong is said in one line: file, line, key, what, and the neare
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import operator
@@ -40,7 +41,7 @@ class Reader:
     """One text being read; every complaint knows where it stands."""
 
     def __init__(self, text: str, name: str) -> None:
-        self.text, self.name = text, name
+        self.text, self.name = text.removeprefix("\ufeff"), name  # editors' byte order mark
 
     def error(self, message: str, path: tuple[str | int, ...]) -> ConfigError:
         line = Lines(self.text).find(path)
@@ -59,7 +60,8 @@ class Reader:
             else:
                 line = self.text.count("\n") + 1
                 column = len(self.text) - (self.text.rfind("\n") + 1) + 1
-            message = lower_first(message[: found.start()] if found else message)
+            message = explain_syntax(message[: found.start()] if found else message,
+                                     self.text.split("\n")[line - 1])  # fmt: skip
             raise ConfigError(message, file=self.name, line=line, column=column) from None
 
     def expand(self, value: Any, path: tuple[str | int, ...]) -> Any:
@@ -76,6 +78,8 @@ class Reader:
                 raise self.error(f"the environment has no {found[1]}", path)
             return os.environ[found[1]]
 
+        if "\0" in value:
+            raise self.error("holds a NUL", path)
         return VARIABLE.sub(replace, value)
 
     def check_keys(self, value: Any, kind: Any, path: tuple[str | int, ...]) -> Any:
@@ -124,6 +128,20 @@ class Reader:
             raise self.error(explain(message, path, raw), path) from None
 
 
+def explain_syntax(message: str, line: str) -> str:
+    """tomllib's sentence in words for people; `line` is the text it stands on."""
+    key = re.match(r"\s*([A-Za-z0-9_.\"'-]+)\s*=", line)
+    table = re.match(r"\s*(\[+[^\]]*\]+)", line)
+    if message == "Cannot overwrite a value" and key:
+        return f"{key[1]} is there twice"
+    if re.fullmatch(r"Cannot (declare .* twice|overwrite a value|mutate immutable namespace .*)",
+                    message) and table:  # fmt: skip
+        return f"{table[1]} is there twice"
+    if message in (r"Illegal character '\n'", "Unterminated string", 'Expected "\'"'):
+        return "the string is not closed"
+    return lower_first(message)
+
+
 def explain(message: str, path: tuple[str | int, ...], raw: dict[str, Any]) -> str:
     """msgspec's sentence in the words of TOML; a pattern is told as what it stands for."""
     if path and path[-1] == "balance" and "enum" in message:
@@ -137,8 +155,48 @@ def explain(message: str, path: tuple[str | int, ...], raw: dict[str, Any]) -> s
         return f"expected {PATTERNS['sha256']}"  # what is there may be the key itself
     if " matching regex " in message:
         return f'expected {PATTERNS[path[-1]]}, got "{dig(raw, path)}"'
+    # A key of a free table (otel.headers) is not told by msgspec: nothing is known of its value.
+    with contextlib.suppress(LookupError, TypeError):
+        if path and (better := explain_value(message, dig(raw, path), path)):
+            return better
     return lower_first(message).replace("`str | object`", "`str` or table").replace(
         "`object`", "table").replace("`array`", "array")  # fmt: skip
+
+
+def explain_value(message: str, value: Any, path: tuple[str | int, ...]) -> str:
+    """What people mean by some values of the wrong type or range; empty: nothing is known."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(value, dict) and message == "Expected `array`, got `object`":
+        inside = ".".join(str(part) for part in path)
+        return f"expected an array of tables: write [[{inside}]] (two brackets)"
+    if path == ("server", "listen") and is_number:
+        return f'expected text, got {value}; did you mean "127.0.0.1:{value}" or ":{value}"?'
+    if found := re.fullmatch(r"Expected `(float|int)`, got `str`", message):
+        return explain_unit(found[1], value)
+    if found := re.fullmatch(r"Expected `(?:float|int)` (<=|>=|<|>) [0-9.e+]+", message):
+        if found[0].endswith(("`float` <= 1.0", "`float` <= 1")):
+            hint = f" ({value:g} % is {value / 100:g})" if 2 <= value <= 100 else ""
+            return f"expected a share up to 1, got {value}{hint}"
+        return f"{lower_first(message)}, got {value}"
+    return ""
+
+
+#: Units as other proxies write them, in seconds and in bytes.
+SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+BYTES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+def explain_unit(kind: str, text: str) -> str:
+    """A number that was written as text, perhaps with a unit."""
+    said = f'"{text}"' if len(text) <= 32 else "a text"
+    found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]+)?) ?([a-z]*)", text.lower())
+    what = "a number" if kind == "float" else "a whole number"
+    if found and kind == "float" and found[2] in SECONDS:
+        return f"expected seconds as a number ({float(found[1]) * SECONDS[found[2]]:g}), got {said}"
+    unit = re.fullmatch("([kmg]?)(i?b)?", found[2]) if found else None
+    if found and unit and kind == "int":
+        return f"expected {what} ({float(found[1]) * BYTES[unit[1]]:.0f}), got {said}"
+    return f"expected {what}, got {said}"
 
 
 def lower_first(text: str) -> str:

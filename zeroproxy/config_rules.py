@@ -1,16 +1,15 @@
-"""What no type can say: addresses, URLs, and keys that only make sense together.
+"""What no type can say: values that make no sense, and keys that only make sense together.
 
 Every check ends well or raises what `wrong(message, path)` makes; it knows no file and no line.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from zeroproxy.config import (
     Admission,
@@ -27,19 +26,20 @@ from zeroproxy.config import (
     UpstreamTls,
     kind_of,
 )
-from zeroproxy.errors import ConfigError
+from zeroproxy.config_addresses import (
+    Path,
+    Wrong,
+    check_listeners,
+    check_loops,
+    check_url,
+    is_host,
+    split_endpoint,
+)
 
-Path = tuple[str | int, ...]
-Wrong = Callable[[str, Path], ConfigError]
-
-# struct sockaddr_un holds 108 bytes, one of them the final NUL.
-UNIX_PATH_MAX = 107
 # What the data plane compares.
 MODEL_MAX = 64
 # What it holds of a server's own name, as JSON.
 REAL_MAX = 200
-# RFC 1035 2.3.4; also what keeps an authority inside the data plane's field.
-HOST_MAX = 253
 REDIS_URLS = ("redis://", "rediss://", "unix://")
 # RFC 9110 5.6.2 and 5.5; never more than printable ASCII.
 FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -47,112 +47,6 @@ FIELD_VALUE = re.compile(r"[!-~]([\t -~]*[!-~])?")
 # What a key is made of, beside header fields; the data plane compares 64 bytes of a name.
 KEY_SOURCES = ("user", "prompt")
 KEY_HEADER = re.compile(r"header:[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
-# Names as resolvers and container networks have them: with underscores, in spite of RFC 952.
-HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_.])?")
-
-
-def check_unix(address: str, path: Path, wrong: Wrong) -> None:
-    name = address.removeprefix("unix:")
-    if not name.startswith("/") or "\0" in name:
-        raise wrong(f'"{address}": unix: needs an absolute path', path)
-    if len(name.encode()) > UNIX_PATH_MAX:
-        raise wrong(f'"{address}": the path is longer than {UNIX_PATH_MAX} bytes', path)
-
-
-def is_host(host: str) -> bool:
-    """A name, an IPv4 address, or an IPv6 address without its brackets."""
-    if ":" not in host:
-        return len(host) <= HOST_MAX and bool(HOST.fullmatch(host))
-    try:
-        ipaddress.IPv6Address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def is_host_port(address: str) -> bool:
-    """HOST:PORT, [IPV6]:PORT or :PORT, which is 0.0.0.0:PORT."""
-    host, colon, port = address.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    bare = host[1:-1] if bracketed else host
-    good_port = re.fullmatch(r"[0-9]{1,5}", port) and int(port) <= 65535
-    good_host = not host or (is_host(bare) and bracketed == (":" in bare))
-    return bool(colon and good_port and good_host)
-
-
-def check_address(address: str, path: Path, wrong: Wrong) -> None:
-    """An address of server.listen."""
-    if address.startswith("unix:"):
-        return check_unix(address, path, wrong)
-    if re.fullmatch(r"fd:[0-9]{1,9}", address) or is_host_port(address):
-        return None
-    message = f'"{address}" is no address: HOST:PORT, [IPV6]:PORT, unix:/path or fd:N'
-    if re.fullmatch(r"[0-9]{1,5}", address):
-        message += f'; did you mean "127.0.0.1:{address}" or ":{address}"?'
-    raise wrong(message, path)
-
-
-def check_redis(url: str, path: Path, wrong: Wrong) -> None:
-    """A URL of Redis. It may hold a password and is not quoted."""
-    if not url.startswith(REDIS_URLS):
-        raise wrong(f"expected a URL: {', '.join(REDIS_URLS)}", path)
-    try:
-        _ = urlsplit(url).port
-    except ValueError:
-        raise wrong("its port is no number from 0 to 65535", path) from None
-
-
-def split_endpoint(url: str) -> SplitResult | None:
-    """The parts of http://HOST:PORT or https://HOST:PORT; None: it is not one."""
-    # Before urlsplit, which drops line ends and tabs without a word.
-    if not re.fullmatch(r"[!-~]+", url):
-        return None
-    try:
-        parts = urlsplit(url)
-        good = (
-            parts.scheme in ("http", "https") and parts.port != 0 and is_host(parts.hostname or "")
-        )
-    except ValueError:
-        return None
-    return parts if good else None
-
-
-def check_url(url: str, path: Path, wrong: Wrong) -> None:
-    """The URL of an endpoint."""
-    if url.startswith("unix:"):
-        return check_unix(url, path, wrong)
-    parts = split_endpoint(url)
-    if parts is None:
-        raise wrong(
-            f'"{url}" is no endpoint: http://HOST:PORT, https://HOST:PORT or unix:/path', path
-        )
-    if parts.username is not None:
-        raise wrong("an endpoint has no user in its URL", path)
-    if parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise wrong(f'"{url}": an endpoint has no path; paths are passed through', path)
-    return None
-
-
-def check_listeners(config: Config, wrong: Wrong) -> None:
-    addresses = config.listens()
-    key: Path = ("server", "listen")
-    if not addresses:
-        raise wrong("at least one address is needed", key)
-    for k, address in enumerate(addresses):
-        where = key if isinstance(config.server.listen, str) else (*key, k)
-        check_address(address, where, wrong)
-        if address in addresses[:k] and not address.endswith(":0"):
-            raise wrong(f"{address} is there twice", where)
-    admin = config.admin.listen
-    if not admin:
-        return
-    if admin.startswith("fd:"):
-        raise wrong("fd:N is for server.listen; give HOST:PORT or unix:/path",
-                    ("admin", "listen"))  # fmt: skip
-    check_address(admin, ("admin", "listen"), wrong)
-    if admin in addresses and not admin.endswith(":0"):
-        raise wrong(f"{admin} is also in server.listen; admin needs an address of its own",
-                    ("admin", "listen"))  # fmt: skip
 
 
 def check_upstream(upstream: Upstream, path: Path, wrong: Wrong) -> None:
@@ -226,6 +120,16 @@ def check_tls(config: Config, wrong: Wrong) -> None:
                         (*here, "verify"))  # fmt: skip
         if tls.server_name and not is_host(tls.server_name):
             raise wrong("is no name of a host", (*here, "server_name"))
+
+
+def check_redis(url: str, path: Path, wrong: Wrong) -> None:
+    """A URL of Redis. It may hold a password and is not quoted."""
+    if not url.startswith(REDIS_URLS):
+        raise wrong(f"expected a URL: {', '.join(REDIS_URLS)}", path)
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        raise wrong("its port is no number from 0 to 65535", path) from None
 
 
 def check_one_of(sink: AnySink, key: str, path: Path, wrong: Wrong) -> None:
@@ -354,6 +258,7 @@ def check_together(config: Config, wrong: Wrong) -> None:
     for k, upstream in enumerate(config.upstream):
         check_upstream(upstream, ("upstream", k), wrong)
         check_secret(upstream, "api_key", ("upstream", k), wrong)
+    check_loops(config, wrong)
     check_tls(config, wrong)
     check_routes(config.upstream, wrong)
     check_secret(config.admin, "token", ("admin",), wrong)

@@ -39,11 +39,43 @@ def test_the_least_that_works():
          'x.toml:4: upstream[0].timeouts.first_bite: unknown key; did you mean "first_byte"?'),
         (GOOD + "[sever]\n", 'x.toml:4: sever: unknown key; did you mean "server"?'),
         (GOOD + '[limits]\nheader_count = "many"\n',
-         "x.toml:5: limits.header_count: expected `int`, got `str`"),
+         'x.toml:5: limits.header_count: expected a whole number, got "many"'),
+        (GOOD + 'timeouts = { connect = "5s" }\n',
+         'x.toml:4: upstream[0].timeouts.connect: expected seconds as a number (5), got "5s"'),
+        (GOOD + 'timeouts = { connect = "500 ms" }\n', "seconds as a number (0.5), got"),
+        (GOOD + 'timeouts = { connect = "" }\n', 'connect: expected a number, got ""'),
+        (GOOD + '[limits]\nbody_bytes = "10MB"\n',
+         'x.toml:5: limits.body_bytes: expected a whole number (10485760), got "10MB"'),
+        (GOOD + '[limits]\nbody_bytes = "' + "9" * 40 + '"\n',
+         "x.toml:5: limits.body_bytes: expected a whole number, got a text"),
+        (GOOD + "[server]\nlisten = 8080\n",
+         'x.toml:5: server.listen: expected text, got 8080; did you mean "127.0.0.1:8080" or'),
+        (GOOD + "breaker = { error_rate = 50 }\n",
+         "upstream[0].breaker.error_rate: expected a share up to 1, got 50 (50 % is 0.5)"),
+        (GOOD + "breaker = { error_rate = 1.5 }\n", "expected a share up to 1, got 1.5"),
+        (GOOD + "breaker = { failures = -1 }\n", "failures: expected `int` >= 0, got -1"),
+        (GOOD + '[server]\nlisten = ":1"\nlisten = ":2"\n', "x.toml:6:14: listen is there twice"),
+        (GOOD + "[server]\nvia = true\n[server]\n", "x.toml:6:8: [server] is there twice"),
+        (GOOD + "[[server]]\n[server]\n", "x.toml:5:8: [server] is there twice"),
+        (GOOD + "x = \"\"\"unclosed\n", "the string is not closed"),
+        (GOOD + "x = 'unclosed\n", "x.toml:5:1: the string is not closed"),
+        (GOOD + '[metering]\nledger = "a\\u0000b"\n', "x.toml:5: metering.ledger: holds a NUL"),
+        ("[auth.key]\nsha256 = '1'\n" + GOOD,
+         "x.toml:1: auth.key: expected an array of tables: write [[auth.key]] (two brackets)"),
+        (GOOD + '[server]\nlisten = "127.0.0.1:8000"\n',
+         "x.toml:3: upstream[0].endpoints[0]: http://127.0.0.1:8000 is this proxy's own listener"),
+        (GOOD + '[server]\nlisten = ["127.0.0.1:1", ":8000"]\n', "is this proxy's own listener"),
+        (GOOD + '[server]\nlisten = "[::1]:8000"\n', "is this proxy's own listener"),
+        (GOOD.replace("127.0.0.1", "localhost") + '[server]\nlisten = "0.0.0.0:8000"\n',
+         "http://localhost:8000 is this proxy's own listener"),
+        (GOOD.replace("127.0.0.1", "Box") + '[server]\nlisten = "box:8000"\n', "own listener"),
+        (EACH.format('"unix:/run/a"') + '[server]\nlisten = "unix:/run/a"\n', "own listener"),
+        (GOOD + '[admin]\nlisten = "127.0.0.1:8000"\n', "is this proxy's own admin listener"),
+        (EACH.format('"http://127.0.0.1"') + '[server]\nlisten = ":80"\n', "own listener"),
         (GOOD + "[limits]\nheader_count = 1000\n",
          "x.toml:5: limits.header_count: expected `int` <= 256"),
         (GOOD + "[limits]\nheader_timeout = -1.0\n",
-         "x.toml:5: limits.header_timeout: expected `float` >= 0"),
+         "x.toml:5: limits.header_timeout: expected `float` >= 0.0, got -1.0"),
         (GOOD + 'balance = "fasted"\n',
          'x.toml:4: upstream[0].balance: "fasted" is none of least_inflight, round_robin, '
          'power_of_two, consistent_hash, fastest; did you mean "fastest"?'),
@@ -63,7 +95,7 @@ def test_the_least_that_works():
         (GOOD + '[server]\nlisten = ["127.0.0.1:1", "::1:80"]\n',
          'x.toml:5: server.listen[1]: "::1:80" is no address'),
         (GOOD + "[server]\nlisten = [\n", "x.toml:"),
-        (GOOD + 'x = "unclosed\n', "x.toml:4:14: "),
+        (GOOD + 'x = "unclosed\n', "x.toml:4:14: the string is not closed"),
         (GOOD + "x = = 1\n", "x.toml:4:5: invalid value"),
         ("[server]\nworkers = 1\n", "x.toml: upstream: is missing"),
         ("upstream = []\n", "x.toml:1: upstream: at least one [[upstream]] is needed"),
@@ -97,7 +129,8 @@ def test_the_least_that_works():
          'x.toml:5: log.access: expected "", "jsonl:stdout" or "jsonl:/path", got "[server]\\n"'),
         (GOOD.replace('"a"', '"a b"'), 'x.toml:2: upstream[0].name: expected letters, digits,'),
         ("limits = 3\n" + GOOD, "x.toml:1: limits: expected table, got `int`"),
-        ("[upstream]\n", "x.toml:1: upstream: expected array, got table"),
+        ("[upstream]\n", "x.toml:1: upstream: expected an array of tables: write [[upstream]]"),
+        (GOOD + "[metering]\nsinks = {}\n", "metering.sinks"),
         (EACH.format('"http://a:1",\n7'),
          "x.toml:5: upstream[0].endpoints[1]: expected `str` or table, got `int`"),
         (EACH.format('"http://a:1",\n{ url = "http://b:1", weight = 0 }'),
@@ -169,6 +202,25 @@ def test_the_least_that_works():
 )  # fmt: skip
 def test_what_is_wrong_is_said_where_it_is(text, says):
     assert complaint(text).startswith(says) or says in complaint(text)
+
+
+@pytest.mark.parametrize(
+    ("listen", "endpoint"),
+    [
+        ("127.0.0.1:8001", "http://127.0.0.1:8000"),
+        ("127.0.0.1:8000", "http://10.0.0.1:8000"),
+        ("0.0.0.0:8000", "http://engine:8000"),
+        ("127.0.0.1:0", "http://127.0.0.1:8000"),
+        ("unix:/run/a", "unix:/run/b"),
+    ],
+)
+def test_an_endpoint_that_is_no_listener_is_none(listen, endpoint):
+    parse_config(EACH.format(f'"{endpoint}"') + f'[server]\nlisten = "{listen}"\n')
+
+
+def test_a_byte_order_mark_is_skipped(tmp_path):
+    (tmp_path / "x.toml").write_bytes(b"\xef\xbb\xbf" + GOOD.encode())
+    assert load_config(tmp_path / "x.toml") == parse_config(GOOD)
 
 
 def test_the_environment_fills_strings(monkeypatch):

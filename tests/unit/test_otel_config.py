@@ -42,7 +42,7 @@ def test_urls_of_collectors_pass(url):
         ('headers = { a = "" }', "is no value of a header field"),
         ("headers = { a = 1 }", "expected `str`"),
         ("timeout = 0", "expected `float` > 0"),
-        ("sample = 1.5", "expected `float` <= 1"),
+        ("sample = 1.5", "expected a share up to 1, got 1.5"),
         ('service_name = ""', "length >= 1"),
         ('end_point = ""', 'did you mean "endpoint"'),
     ],

@@ -9,6 +9,7 @@ Law 3. No key, and nothing of what is in a file, is ever shown.
 from __future__ import annotations
 
 import hashlib
+import re
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -51,12 +52,42 @@ def mark_of(settings: ServerTls | UpstreamTls, files: Iterable[str]) -> bytes:
     return found.digest()
 
 
+#: What a file of PEM has to hold, by the key that names it.
+PEM = {
+    "cert": (re.compile(rb"-----BEGIN (X509 |TRUSTED )?CERTIFICATE-----"), "certificate"),
+    "key": (re.compile(rb"-----BEGIN ([A-Z0-9]+ )?PRIVATE KEY-----"), "private key"),
+}
+LOCKED = re.compile(rb"-----BEGIN ENCRYPTED PRIVATE KEY-----|Proc-Type: 4,ENCRYPTED")
+
+
+def need_pem(tls: ServerTls | UpstreamTls) -> None:
+    """What OpenSSL has no words of its own for. Raises TlsError with the key that is wrong."""
+    for key in ("cert", "key", "client_ca", "ca"):
+        path = getattr(tls, key, "")
+        if not path:
+            continue
+        try:
+            data = Path(path).read_bytes()
+        except OSError as error:
+            raise TlsError(f"{key}: {path}: cannot be read: {error.strerror}") from None
+        pattern, what = PEM.get(key, PEM["cert"])
+        if not pattern.search(data):
+            raise TlsError(f"{key}: {path}: is no PEM {what}")
+        if key == "key" and LOCKED.search(data):
+            raise TlsError(
+                f"{key}: {path}: is protected by a password; keys have to be without one "
+                "(openssl pkey -in KEY -out PLAIN)"
+            )
+
+
 def prepare_server(tls: ServerTls) -> Half:
+    need_pem(tls)
     context = Context.server(cert=tls.cert, key=tls.key, client_ca=tls.client_ca)
     return Half(context, None, "", mark_of(tls, (tls.cert, tls.key, tls.client_ca)))
 
 
 def prepare_upstream(tls: UpstreamTls) -> Half:
+    need_pem(tls)
     context = Context.client(ca=tls.ca, cert=tls.cert, key=tls.key, verify=tls.verify)
     mark = mark_of(tls, (tls.ca, tls.cert, tls.key))
     return Half(context, context_for(tls), tls.server_name, mark)
