@@ -1,7 +1,9 @@
 """`zeroproxy check`: everything that can be known before the first request.
 
 An error is what would keep the proxy from starting; a warning is what would keep it from being
-useful right now (an endpoint that does not answer may be up by Friday evening).
+useful right now (an endpoint that does not answer may be up by Friday evening), or what is as it
+should be where the proxy runs already (a port in use). With `--offline` no port, name, endpoint or
+server is tried: a machine that builds has none of them.
 """
 
 from __future__ import annotations
@@ -11,14 +13,16 @@ import ipaddress
 import os
 import sys
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
+from zeroproxy.check_report import Findings, describe, print_coloured, print_plain
 from zeroproxy.config import AnySink, Config, Upstream
 from zeroproxy.config_files import resolve as resolve_files
 from zeroproxy.config_load import load_config
 from zeroproxy.errors import ConfigError, ListenError, TlsError, ZeroproxyError
 from zeroproxy.metering.ledger import Ledger
+from zeroproxy.metering.otel import need_otel
 from zeroproxy.metering.outbox import without
 from zeroproxy.policy.addresses import Secure, resolve
 from zeroproxy.policy.probe import get_status, why
@@ -35,30 +39,20 @@ FEW_CONNECTIONS = 1024
 FEW_DAYS = 14
 
 
-@dataclass
-class Findings:
-    rows: list[tuple[str, str, str]] = field(default_factory=list)
-    errors: int = 0
-
-    def ok(self, what: str, says: str) -> None:
-        self.rows.append((what, "ok", says))
-
-    def warn(self, what: str, says: str) -> None:
-        self.rows.append((what, "warning", says))
-
-    def fail(self, what: str, says: str) -> None:
-        self.rows.append((what, "error", says))
-        self.errors += 1
-
-
 # ---------------------------------------------------------------- what is looked at
 
 
 def check_listen(found: Findings, key: str, address: str) -> None:
+    if address.startswith("fd:"):
+        found.ok(key, f"{address} is looked at when the proxy starts: only it is given the socket")
+        return
     try:
         bind(address).close()
     except ListenError as error:
-        found.fail(key, str(error))
+        if error.is_in_use:
+            found.warn(key, f"{error}; as it should be if this proxy runs already")
+        else:
+            found.fail(key, str(error))
     else:
         found.ok(key, f"{address} can be listened on")
 
@@ -113,12 +107,25 @@ def check_ledger(found: Findings, where: str) -> None:
     found.ok(key, f"{where} is a ledger of {rows} rows")
 
 
-def check_sink(found: Findings, config: AnySink) -> None:
+def check_otel(found: Findings) -> None:
+    try:
+        need_otel()
+    except ConfigError as error:
+        found.fail(error.key, error.message)
+    else:
+        found.ok("otel.endpoint", "spans can be made; the collector was not asked")
+
+
+def check_sink(found: Findings, config: AnySink, is_offline: bool) -> None:
     key = f"sink {name_of(config)}"
     try:
         sink = make_sink(config)
     except ZeroproxyError as error:
         found.fail(key, str(error))
+        return
+    if is_offline:
+        sink.close()
+        found.ok(key, "can be made")
         return
     try:
         sink.probe()
@@ -187,13 +194,13 @@ async def check_endpoint(
             found.warn(key, f"{url}: GET {path} {said}")
 
 
-async def check_upstream(found: Findings, upstream: Upstream) -> None:
+async def check_upstream(found: Findings, upstream: Upstream, is_offline: bool) -> None:
     """All endpoints at once, reported in the order of the configuration."""
     each = [Findings() for _ in upstream.endpoints]
     key = f"upstream {upstream.name}"
     path = upstream.health.path or "/health"
     secure = secure_for(found, upstream) if upstream.is_secure() else None
-    if upstream.is_secure() and secure is None:
+    if is_offline or (upstream.is_secure() and secure is None):
         return
     await asyncio.gather(
         *(
@@ -243,12 +250,17 @@ def check_doors(found: Findings, config: Config) -> None:
             found.fail("auth.shared", str(error))
 
 
-async def examine(config: Config) -> Findings:
-    found = Findings()
+def check_listeners(found: Findings, config: Config) -> None:
     for address in config.listens():
         check_listen(found, "server.listen", address)
     if config.admin.listen:
         check_listen(found, "admin.listen", config.admin.listen)
+
+
+async def examine(config: Config, is_offline: bool = False) -> Findings:
+    found = Findings()
+    if not is_offline:
+        check_listeners(found, config)
     check_doors(found, config)
     if config.server.tls.cert:
         check_certificate(found, config)
@@ -258,70 +270,21 @@ async def examine(config: Config) -> Findings:
     if config.metering.ledger:
         check_ledger(found, config.metering.ledger)
     for sink in config.metering.sinks:
-        await asyncio.to_thread(check_sink, found, sink)
+        await asyncio.to_thread(check_sink, found, sink, is_offline)
+    if config.otel.endpoint:
+        check_otel(found)
     for upstream in config.upstream:
-        await check_upstream(found, upstream)
+        await check_upstream(found, upstream, is_offline)
     return found
 
 
-# ---------------------------------------------------------------- what is said
-
-
-def describe(config: Config) -> list[str]:
-    lines = [
-        f"would listen on {', '.join(config.listens())}"
-        + (f", admin on {config.admin.listen}" if config.admin.listen else ", no admin")
-    ]
-    for upstream in config.upstream:
-        t, admission = upstream.timeouts, upstream.admission
-        queue = "no limit in flight"
-        if admission.max_inflight or admission.ttft_target:
-            queue = f"at most {admission.max_inflight or 'as many as answer in time'} in flight "
-            queue += f"at each, {admission.queue} may wait"
-        lines += [
-            f'would send everything to "{upstream.name}": {len(upstream.endpoints)} endpoint(s), '
-            f"{upstream.balance}, {queue}",
-            f"would wait {seconds(t.connect)} for a connection, {seconds(t.first_byte)} for the "
-            f"first byte, {seconds(t.stream_idle)} between two, and try "
-            f"{upstream.retry.attempts} time(s)",
-        ]
-    m = config.metering
-    if m.ledger:
-        kept = f"for {m.retention_days} days" if m.retention_days else "for ever"
-        on = f" and on to {', '.join(map(name_of, m.sinks))}" if m.sinks else ""
-        lines.append(f"would write usage to {m.ledger}, kept {kept}{on}")
-    return lines
-
-
-def seconds(value: float) -> str:
-    return f"{value:g} s" if value else "without limit"
-
-
-def print_plain(found: Findings) -> None:
-    widths = [max(len(row[k]) for row in found.rows) for k in (0, 1)]
-    for what, state, says in found.rows:
-        print(f"{what:<{widths[0]}}  {state:<{widths[1]}}  {says}")
-
-
-def print_coloured(found: Findings) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, show_header=False, pad_edge=False)
-    colours = {"ok": "green", "warning": "yellow", "error": "red"}
-    for what, state, says in found.rows:
-        # Text, because "[::1]" and paths are not markup.
-        table.add_row(Text(what), Text(state, colours[state]), Text(says))
-    Console(highlight=False).print(table)
-
-
-def check(path: str) -> int:
+def check(path: str, is_offline: bool = False) -> int:
     """Print what was found. 0: it would start; 2: it would not. Raises ConfigError."""
     config = load_config(path)
-    found = asyncio.run(examine(config))
-    print(f"{path}: the configuration is valid")
-    sys.stdout.flush()
+    found = asyncio.run(examine(config, is_offline))
     (print_coloured if sys.stdout.isatty() else print_plain)(found)
     print("\n".join(describe(config)))
+    if is_offline:
+        print("no port, name, endpoint or server was tried (--offline)")
+    print(found.verdict(path))
     return 2 if found.errors else 0

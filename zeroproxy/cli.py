@@ -22,6 +22,8 @@ EXAMPLES = """\
 examples:
   zeroproxy -c conf/prod.toml         run the proxy
   zeroproxy check -c conf/prod.toml   say what it would do, and what is wrong
+  zeroproxy check --offline -c conf/prod.toml
+                                      the same where there is no port, name or endpoint to try
   zeroproxy usage -c conf/prod.toml --by model,tenant --since 24h
                                       what was asked and counted
   zeroproxy key --name ci --rpm 60    a new API key, and the lines that let it in
@@ -60,6 +62,9 @@ def build_parser(argv: list[str]) -> argparse.ArgumentParser:
     add_config(commands.add_parser("run", help="run the proxy (the default)"))
     check = commands.add_parser("check", help="validate a configuration and what it needs")
     add_config(check)
+    check.add_argument(
+        "--offline", action="store_true", help="try no port, name, endpoint or server"
+    )
     usage = commands.add_parser("usage", help="what the ledger counted: requests and tokens")
     if "usage" in argv:
         from zeroproxy.usage import add_arguments as add_usage_arguments
@@ -145,7 +150,7 @@ def dispatch(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if args.command == "check":
         from zeroproxy.check import check
 
-        return check(args.config)
+        return check(args.config, args.offline)
     return run_proxy(args.config)
 
 

@@ -49,7 +49,7 @@ class Key(Base, frozen=True):
 
 
 class Shared(Base, frozen=True):
-    """Quotas that several proxies share through Redis (extra: zeroproxy[redis])."""
+    """Quotas that several proxies share through Redis (package redis)."""
 
     #: redis://, rediss:// or unix://; or the file that holds it. Neither: each proxy for itself.
     url: str = ""

@@ -14,7 +14,7 @@ Days = Annotated[int, Meta(ge=0, le=36500)]
 
 
 class ToRedis(Base, frozen=True, tag_field="kind", tag="redis"):
-    """A Redis stream (extra: zeroproxy[redis])."""
+    """A Redis stream (package redis)."""
 
     name: SinkName = ""
     #: redis://, rediss:// or unix://; or the file that holds it. Exactly one of the two.
@@ -27,7 +27,7 @@ class ToRedis(Base, frozen=True, tag_field="kind", tag="redis"):
 
 
 class ToPostgres(Base, frozen=True, tag_field="kind", tag="postgres"):
-    """A PostgreSQL table, made if it is not there (extra: zeroproxy[postgres])."""
+    """A PostgreSQL table, made if it is not there (package psycopg)."""
 
     name: SinkName = ""
     #: A libpq connection string or URL; or the file that holds it. Exactly one of the two.
@@ -75,7 +75,8 @@ class Metering(Base, frozen=True):
 
 
 class Otel(Base, frozen=True):
-    """Spans for an OpenTelemetry collector (OTLP over HTTP); needs the extra zeroproxy[otel]."""
+    """Spans for an OpenTelemetry collector (OTLP over HTTP); docs/tracing.md
+    names the packages."""
 
     #: The whole URL, "http://HOST:4318/v1/traces"; "" switches it off.
     endpoint: str = ""

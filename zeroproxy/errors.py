@@ -8,6 +8,19 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+#: What optional features need that is not installed with zeroproxy: pip's own words. The extras of
+#: pyproject.toml, which no package index knows by our name.
+PACKAGES = {
+    "otel": ("opentelemetry-exporter-otlp-proto-http>=1.37", "opentelemetry-sdk>=1.37"),
+    "postgres": ("psycopg[binary]>=3.2",),
+    "redis": ("redis>=5",),
+}
+
+
+def how_to_install(extra: str) -> str:
+    return "pip install " + " ".join(f"'{package}'" for package in PACKAGES[extra])
+
+
 class ZeroproxyError(Exception):
     """Everything this package raises on purpose; str() is a sentence for people."""
 
@@ -33,7 +46,11 @@ class UsageError(ZeroproxyError):
 
 
 class ListenError(ZeroproxyError):
-    """An address that cannot be listened on."""
+    """An address that cannot be listened on. `is_in_use`: because somebody listens there."""
+
+    def __init__(self, message: str, *, is_in_use: bool = False) -> None:
+        self.is_in_use = is_in_use
+        super().__init__(message)
 
 
 class ReloadError(ZeroproxyError):

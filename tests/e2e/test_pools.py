@@ -163,7 +163,7 @@ class Uvicorn(ServerProcess):
 
 @pytest.fixture
 def uvicorn() -> Iterator[Uvicorn]:
-    pytest.importorskip("uvicorn", reason="NO UVICORN: pip install zeroproxy[test]")
+    pytest.importorskip("uvicorn", reason="NO UVICORN: pip install uvicorn")
     with Uvicorn() as server:
         yield server
 

@@ -43,7 +43,7 @@ PYTHON = [
     ),
     (
         6,
-        "server", "embed", "check", "usage", "new_key", "loadtest", "stdio",
+        "server", "embed", "check_report", "check", "usage", "new_key", "loadtest", "stdio",
     ),
     (
         7,

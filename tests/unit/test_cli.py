@@ -4,14 +4,16 @@ import asyncio
 import socket
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 import zeroproxy
 from tests.support.terminal import shown_by
-from zeroproxy import check, cli
+from zeroproxy import check, check_report, cli
 from zeroproxy.config_load import parse_config
+from zeroproxy.errors import PACKAGES
 
 GOOD = '[[upstream]]\nname = "a"\nendpoints = ["http://127.0.0.1:1"]\n'
 OFF = '[server]\nlisten = "127.0.0.1:0"\n[admin]\nlisten = ""\n'
@@ -154,7 +156,7 @@ def test_check_says_what_it_would_do(config, capsys):
     out = capsys.readouterr().out
     assert f"{path}: the configuration is valid" in out
     assert "would listen on 127.0.0.1:0, no admin" in out
-    assert 'would send everything to "a": 1 endpoint(s), least_inflight' in out
+    assert 'would send everything to "a"\n"a": 1 endpoint(s), least_inflight' in out
     assert all(line == line.rstrip() for line in out.splitlines())
 
 
@@ -163,11 +165,99 @@ def test_an_endpoint_that_is_down_is_a_warning(config, capsys):
     assert cli.main(["check", "-c", config(OFF + GOOD)]) == 0
 
 
-def test_a_taken_port_is_an_error_and_exit_2(config, capsys):
+def test_a_port_in_use_is_a_warning_for_the_proxy_itself_may_run_there(config, capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         text = OFF.replace(":0", f":{taken.getsockname()[1]}") + GOOD
-        assert cli.main(["check", "-c", config(text)]) == 2
-    assert "Address already in use" in capsys.readouterr().out
+        assert cli.main(["check", "-c", config(text)]) == 0
+    out = capsys.readouterr().out
+    assert "Address already in use; as it should be if this proxy runs already" in out
+    assert out.endswith(": the configuration is valid; 2 warnings\n")
+
+
+def test_a_unix_socket_in_use_is_a_warning_too_and_one_of_another_kind_no(tmp_path):
+    text = OFF.replace("127.0.0.1:0", f"unix:{tmp_path}/x") + GOOD
+    with socket.socket(socket.AF_UNIX) as taken:
+        taken.bind(f"{tmp_path}/x")
+        taken.listen()
+        state, says = said(text, "server.listen")
+    assert (state, "another process listens there" in says) == ("warning", True)
+    (tmp_path / "x").unlink()
+    (tmp_path / "x").write_text("")
+    assert said(text, "server.listen")[0] == "error"
+    assert said(OFF.replace("127.0.0.1:0", "fd:3") + GOOD, "server.listen")[0] == "ok"
+
+
+def test_errors_and_warnings_are_counted_in_the_closing_line(config, capsys, tmp_path):
+    path = config(OFF + GOOD + f'[log]\naccess = "jsonl:{tmp_path}/no/x"\n'
+                  f'[metering]\nledger = "{tmp_path}/no/u.sqlite"\n')  # fmt: skip
+    assert cli.main(["check", "-c", path]) == 2
+    out = capsys.readouterr().out
+    assert out.endswith(f"{path}: 2 errors, 1 warning: it would not start\n")
+    assert "valid" not in out
+
+
+def test_offline_tries_no_port_no_name_no_endpoint_and_no_server(config, capsys, monkeypatch):
+    def no(*_: object, **__: object) -> None:
+        raise AssertionError("it must not try")
+
+    monkeypatch.setattr(socket.socket, "bind", no)
+    monkeypatch.setattr(socket.socket, "connect", no)
+    monkeypatch.setattr(socket, "getaddrinfo", no)
+    text = OFF + GOOD.replace("http://127.0.0.1:1", "http://no.such.test:1")
+    text += '[metering]\nsinks = [{ kind = "redis", url = "redis://no.such.test" }]\n'
+    assert cli.main(["check", "--offline", "-c", config(text)]) == 0
+    out = capsys.readouterr().out
+    assert "server.listen" not in out
+    assert "upstream" not in out
+    assert "no port, name, endpoint or server was tried (--offline)\n" in out
+
+
+def test_offline_still_reads_the_configuration_and_its_files(config, capsys):
+    assert cli.main(["check", "--offline", "-c", config(OFF + GOOD + "[sever]\n")]) == 2
+    text = OFF.replace('[admin]\nlisten = ""', '[admin]\ntoken_file = "/no/t"') + GOOD
+    assert cli.main(["check", "--offline", "-c", config(text)]) == 2
+
+
+def test_spans_without_their_packages_are_an_error(monkeypatch):
+    text = OFF + GOOD + '[otel]\nendpoint = "http://127.0.0.1:4318/v1/traces"\n'
+    assert said(text, "otel.endpoint")[0] == "ok"
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    for name in [
+        n for n in sys.modules if n.startswith(("opentelemetry.", "zeroproxy.metering.otel_"))
+    ]:
+        monkeypatch.delitem(sys.modules, name)
+    state, says = said(text, "otel.endpoint")
+    assert (state, "pip install 'opentelemetry-" in says) == ("error", True)
+
+
+ROUTED = GOOD.replace('"a"', '"b"') + 'models = ["b", { name = "x", serves = "Y" }]\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (GOOD, 'would send everything to "a"'),
+        (GOOD + ROUTED, 'would send models b, x (as Y) to "b", all else to "a"'),
+        (ROUTED, 'would send models b, x (as Y) to "b", no other model'),
+        (GOOD + f"models = {[str(k) for k in range(10)]}\n",
+         'would send models 0, 1, 2, 3, 4, 5, 6, 7 and 2 more to "a", no other model'),
+    ],
+)  # fmt: skip
+def test_check_says_which_upstream_gets_what(text, says):
+    assert check_report.describe(parse_config(OFF + text))[1] == says
+
+
+def test_what_is_to_be_installed_is_what_the_project_names():
+    """No index has a package zeroproxy of ours: an extra of it would be a stranger's."""
+    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    assert {e: tuple(extras[e]) for e in ("otel", "postgres", "redis")} == PACKAGES
+    for path in [
+        *Path("zeroproxy").rglob("*.py"),
+        *Path("docs").glob("*.md"),
+        *Path("conf").iterdir(),
+    ]:
+        assert "zeroproxy[" not in path.read_text(), path
 
 
 def test_a_unix_socket_needs_its_folder_and_leaves_nothing_behind(tmp_path):
@@ -236,4 +326,6 @@ def test_brackets_in_names_are_not_taken_for_markup_on_a_terminal(config):
 
 def test_the_samples_describe_themselves():
     for path in sorted(Path("conf").glob("*.toml")):
-        assert check.describe(parse_config(path.read_text()))[0].startswith("would listen on ")
+        assert check_report.describe(parse_config(path.read_text()))[0].startswith(
+            "would listen on "
+        )

@@ -287,9 +287,9 @@ def test_it_opens_where_an_endpoint_is_set(receiver):
     sink.close()
 
 
-def test_without_the_packages_the_extra_is_named(monkeypatch):
+def test_without_the_packages_they_are_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace.export", None)
-    with pytest.raises(ConfigError, match=r"otel\.endpoint: .*pip install 'zeroproxy\[otel\]'"):
+    with pytest.raises(ConfigError, match=r"otel\.endpoint: .*pip install 'opentelemetry-exporter"):
         open_otel(Otel(endpoint="http://127.0.0.1:4318/v1/traces"))
 
 

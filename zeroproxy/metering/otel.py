@@ -1,4 +1,5 @@
-"""Records as OpenTelemetry spans, sent as OTLP over HTTP. An extra: zeroproxy[otel].
+"""Records as OpenTelemetry spans, sent as OTLP over HTTP. Needs the packages
+of the extra otel.
 
 Law 1. `write` never waits for the collector. A bounded queue and a thread of its own stand between;
        what does not fit is dropped and counted, the newest first.
@@ -10,12 +11,13 @@ Law 4. Nothing of OpenTelemetry is imported unless otel.endpoint is set.
 
 from __future__ import annotations
 
+import importlib
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
 from zeroproxy.config import Otel
-from zeroproxy.errors import ConfigError
+from zeroproxy.errors import ConfigError, how_to_install
 
 if TYPE_CHECKING:
     from zeroproxy.metering.otel_export import Exporter, SpanMaker
@@ -105,14 +107,25 @@ def complain(text: str) -> None:
     print(f"zeroproxy: otel: {text}", file=sys.stderr, flush=True)
 
 
+def missing(error: ModuleNotFoundError) -> ConfigError:
+    return ConfigError(
+        f"{error.name} is not installed: {how_to_install('otel')}", key="otel.endpoint"
+    )
+
+
+def need_otel() -> None:
+    """Raises ConfigError: packages that [otel] needs are not installed."""
+    try:
+        importlib.import_module("zeroproxy.metering.otel_export")
+    except ModuleNotFoundError as error:
+        raise missing(error) from None
+
+
 def open_otel(config: Otel) -> OtelSink | None:
-    """The sink of [otel]; None: it is switched off. ConfigError: the extra is not installed."""
+    """The sink of [otel]; None: it is switched off. Raises ConfigError, as need_otel."""
     if not config.endpoint:
         return None
     try:
         return OtelSink(config)
     except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"needs the extra: pip install 'zeroproxy[otel]' ({error.name} is not installed)",
-            key="otel.endpoint",
-        ) from None
+        raise missing(error) from None

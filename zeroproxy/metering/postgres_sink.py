@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from zeroproxy.errors import ZeroproxyError
+from zeroproxy.errors import ZeroproxyError, how_to_install
 from zeroproxy.metering.rows import TEXTS, TOKENS, Record
 from zeroproxy.metering.schema import EXCHANGE_COLUMNS
 
@@ -48,7 +48,7 @@ class PostgresSink:
             from psycopg import conninfo, sql
         except ImportError:
             raise ZeroproxyError(
-                'a postgres sink needs the package psycopg: pip install "zeroproxy[postgres]"'
+                f"a postgres sink needs the package psycopg: {how_to_install('postgres')}"
             ) from None
         try:
             given = conninfo.conninfo_to_dict(dsn)

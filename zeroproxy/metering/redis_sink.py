@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from zeroproxy.errors import ZeroproxyError
+from zeroproxy.errors import ZeroproxyError, how_to_install
 from zeroproxy.metering.rows import Record
 from zeroproxy.metering.schema import EXCHANGE_COLUMNS
 
@@ -60,7 +60,7 @@ class RedisSink:
             from redis.retry import Retry
         except ImportError:
             raise ZeroproxyError(
-                'a redis sink needs the package redis: pip install "zeroproxy[redis]"'
+                f"a redis sink needs the package redis: {how_to_install('redis')}"
             ) from None
         try:
             self._client = redis.Redis.from_url(

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from zeroproxy.config import Auth, Shared
-from zeroproxy.errors import ZeroproxyError
+from zeroproxy.errors import ZeroproxyError, how_to_install
 
 REST = 60.0  # seconds without a request after which a key is at rest
 LIVE = 5.0  # seconds a proxy counts after its last sign of life
@@ -85,7 +85,7 @@ def need_redis() -> None:
         importlib.import_module("redis.asyncio")
     except ImportError:
         raise ZeroproxyError(
-            'auth.shared needs the package redis: pip install "zeroproxy[redis]"'
+            f"auth.shared needs the package redis: {how_to_install('redis')}"
         ) from None
 
 

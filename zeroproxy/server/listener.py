@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import stat
@@ -38,6 +39,13 @@ def split_host_port(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def refusal(address: str, error: OSError) -> ListenError:
+    return ListenError(
+        f"cannot listen on {address}: {error.strerror or error}",
+        is_in_use=error.errno == errno.EADDRINUSE,
+    )
+
+
 def bind_tcp(address: str) -> Bound:
     host, port = split_host_port(address)
     try:
@@ -56,7 +64,7 @@ def bind_tcp(address: str) -> Bound:
         sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
-        raise ListenError(f"cannot listen on {address}: {error.strerror or error}") from None
+        raise refusal(address, error) from None
     sock.setblocking(False)
     name = sock.getsockname()
     shown = f"[{name[0]}]" if family == socket.AF_INET6 else name[0]
@@ -76,7 +84,9 @@ def remove_stale(path: Path) -> None:
         except OSError:
             path.unlink()
             return
-    raise ListenError(f"cannot listen on unix:{path}: another process listens there")
+    raise ListenError(
+        f"cannot listen on unix:{path}: another process listens there", is_in_use=True
+    )
 
 
 def bind_unix(path: str) -> Bound:
@@ -87,7 +97,7 @@ def bind_unix(path: str) -> Bound:
         sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
-        raise ListenError(f"cannot listen on unix:{path}: {error.strerror or error}") from None
+        raise refusal(f"unix:{path}", error) from None
     sock.setblocking(False)
     return Bound(sock, f"unix:{path}", path)
 
