@@ -1,0 +1,87 @@
+"""deploy/ fits conf/ and the code: what it promises to make, to protect and to wait for."""
+
+import configparser
+import re
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from zeroproxy.check import check_doors
+from zeroproxy.check_report import Findings
+from zeroproxy.config_load import load_config, parse_config
+
+UNIT = Path("deploy/systemd/zeroproxy.service")
+YAML = Path("deploy/kubernetes/sidecar.yaml")
+
+
+@pytest.fixture(scope="module")
+def unit():
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str
+    parser.read(UNIT)
+    return parser
+
+
+def paths_of(text: str) -> set[str]:
+    """Files that a configuration has made, in what is in force and what is commented out."""
+    return set(re.findall(r"/(?:run|var)/(?!secrets/)[^\"\s,\]]+", text))
+
+
+def test_the_unit_makes_every_folder_that_prod_toml_writes_to(unit):
+    service = unit["Service"]
+    folders = (
+        f"/run/{service['RuntimeDirectory']}/",
+        f"/var/lib/{service['StateDirectory']}/",
+        f"/var/log/{service['LogsDirectory']}/",
+    )
+    found = paths_of("\n".join(Path("conf/prod.toml").read_text().splitlines()[2:]))
+    assert len(found) >= 2
+    for path in found:
+        assert path.startswith(folders), path
+
+
+def test_the_unit_waits_for_the_drain_and_tries_again_but_not_a_wrong_file(unit):
+    service = unit["Service"]
+    drain = load_config("conf/prod.toml").server.drain_timeout
+    assert float(service["TimeoutStopSec"]) > drain
+    assert service["RestartPreventExitStatus"] == "2"  # what cli.py returns for a ConfigError
+    assert float(service["RestartSec"]) >= 1
+    assert unit["Unit"]["StartLimitIntervalSec"] == "0"
+    assert "ExecStartPre" not in service  # it would be tried again for ever, and has no sockets
+
+
+@pytest.fixture(scope="module")
+def manifest():
+    return YAML.read_text()
+
+
+@pytest.fixture
+def sidecar(manifest, tmp_path):
+    """The configuration inside of the manifest, with its secret."""
+    found = re.search(r"zeroproxy\.toml: \|\n((?:    .*\n)+)", manifest)
+    (tmp_path / "token").write_text("x" * 64)
+    text = textwrap.dedent(found[1])
+    return parse_config(text.replace("/run/secrets/zeroproxy/admin-token", f"{tmp_path}/token"))
+
+
+def test_the_sidecar_asks_who_reaches_its_admin_for_a_token(sidecar):
+    found = Findings()
+    check_doors(found, sidecar)
+    states = {what: state for what, state, _ in found.rows}
+    assert (states["admin.token"], found.errors) == ("ok", 0)
+
+
+def test_the_sidecar_is_given_time_to_drain_and_its_engine_outlives_it(sidecar, manifest):
+    grace = int(re.search(r"terminationGracePeriodSeconds: (\d+)", manifest)[1])
+    sleep = int(re.search(r"sleep: \{ seconds: (\d+) \}", manifest)[1])
+    assert grace > sleep + sidecar.server.drain_timeout
+    sidecars, containers = manifest.split("\n  containers:\n")
+    assert "initContainers:\n    - name: vllm\n      restartPolicy: Always" in sidecars
+    assert "- name: zeroproxy" in containers
+
+
+def test_what_the_sidecar_mounts_is_what_its_configuration_names(manifest):
+    mounts = re.findall(r"mountPath: ([^ ,}]+)", manifest)
+    for path in [*re.findall(r"= \"(/[^\"]+)\"", manifest), "/etc/zeroproxy/zeroproxy.toml"]:
+        assert str(Path(path).parent) in mounts, path
