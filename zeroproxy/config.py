@@ -148,17 +148,27 @@ class Log(Base, frozen=True):
     access: Annotated[str, Meta(pattern=r"^(|jsonl:.+)$")] = ""
 
 
+def no_admin() -> Admin:
+    return Admin(listen="")
+
+
+def no_ledger() -> Metering:
+    return Metering(ledger="")
+
+
 class Config(Base, frozen=True):
-    """Everything. At least one upstream is needed."""
+    """Everything. At least one upstream is needed. Made in a program it opens no admin port and
+    writes no file that was not asked for; a file that leaves [admin] or [metering] out has their
+    defaults."""
 
     upstream: tuple[Upstream, ...]
     server: Server = field(default_factory=Server)
-    admin: Admin = field(default_factory=Admin)
+    admin: Admin = field(default_factory=no_admin)
     limits: Limits = field(default_factory=Limits)
     log: Log = field(default_factory=Log)
     #: Absent: no key is asked for.
     auth: Auth | None = None
-    metering: Metering = field(default_factory=Metering)
+    metering: Metering = field(default_factory=no_ledger)
     otel: Otel = field(default_factory=Otel)
 
     def listens(self) -> tuple[str, ...]:

@@ -12,12 +12,14 @@ import operator
 import os
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
 
-from zeroproxy.config import Config, Upstream
+from zeroproxy.config import Config, Health, Pool, Upstream
+from zeroproxy.config_addresses import Wrong
 from zeroproxy.config_rules import check_together
 from zeroproxy.errors import ConfigError
 from zeroproxy.presets import PRESETS, fill_in
@@ -234,6 +236,66 @@ def structs_in(kind: Any) -> list[type[msgspec.Struct]]:
     return [s for argument in get_args(kind) for s in structs_in(argument)]
 
 
+# ---------------------------------------------------------------- made in a program
+
+
+def raw_of(value: Any, path: tuple[str | int, ...], wrong: Wrong) -> Any:
+    """`value` as TOML would hold it: tables, lists, text and numbers. Raises what `wrong` makes."""
+    if isinstance(value, msgspec.Struct):
+        tag = value.__struct_config__.tag
+        table = {name: getattr(value, name) for name in value.__struct_fields__}
+        return raw_of(table if tag is None else {"kind": tag, **table}, path, wrong)
+    if isinstance(value, Mapping):
+        return {key: raw_of(one, (*path, str(key)), wrong) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [raw_of(one, (*path, k), wrong) for k, one in enumerate(value)]
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if isinstance(value, str):
+        if "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
+            raise wrong("holds a NUL or half a surrogate pair", path)
+        return value
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    raise wrong(f"a {type(value).__name__} is no value of a configuration", path)
+
+
+def with_preset(upstream: dict[str, Any]) -> dict[str, Any]:
+    """fill_in for an upstream with every key: what has its default counts as not written."""
+    bare = dict(upstream)
+    for table, kind in (("health", Health), ("pool", Pool)):
+        if isinstance(given := upstream.get(table), dict):
+            usual = {f.name: f.default for f in msgspec.structs.fields(kind)}
+            bare[table] = {k: v for k, v in given.items() if k not in usual or v != usual[k]}
+    return fill_in(bare)
+
+
+def complete(config: Config) -> Config:
+    """`config`, however it was made, by the rules of a file: types, ranges, what keys say together,
+    presets. Lists may stand for tuples, and paths for text. Raises ConfigError with the key."""
+    reader = Reader("", "")
+    raw = raw_of(config, (), reader.error)
+    if isinstance(raw["upstream"], list):
+        raw["upstream"] = [
+            with_preset(table) if isinstance(table, dict) and not is_filled(one) else table
+            for one, table in zip(config.upstream, raw["upstream"], strict=True)
+        ]
+    return finish(reader, reader.check_keys(raw, Config, ()))
+
+
+def is_filled(upstream: object) -> bool:
+    """Whether its preset has been filled in, so that a default there is what was written."""
+    return isinstance(upstream, Upstream) and bool(vars(upstream).get("is_filled"))
+
+
+def finish(reader: Reader, raw: dict[str, Any]) -> Config:
+    config = reader.convert(raw, Config)
+    check_together(config, reader.error)
+    for upstream in config.upstream:
+        vars(upstream)["is_filled"] = True
+    return config
+
+
 # ---------------------------------------------------------------- doors
 
 
@@ -246,9 +308,8 @@ def parse_config(text: str, name: str = "<text>") -> Config:
         expanded["upstream"] = [
             fill_in(one) if isinstance(one, dict) else one for one in expanded["upstream"]
         ]
-    config = reader.convert(expanded, Config)
-    check_together(config, reader.error)
-    return config
+    # A file has the defaults of a program of its own; those of Config are for who embeds it.
+    return finish(reader, {"admin": {}, "metering": {}, **expanded})
 
 
 def read_text(path: str | Path, key: str = "") -> str:

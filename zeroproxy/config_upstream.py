@@ -192,7 +192,7 @@ class Alias(Base, frozen=True):
     serves: Annotated[str, Meta(min_length=1, max_length=150)]
 
 
-class Upstream(Base, frozen=True):
+class Upstream(Base, frozen=True, dict=True):
     """A named group of endpoints that serve the same models."""
 
     name: Name

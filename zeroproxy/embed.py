@@ -10,30 +10,112 @@ the block drains.
 
 from __future__ import annotations
 
+import asyncio
+import os
+import weakref
 from types import TracebackType
 from typing import Any
 
 from zeroproxy.config import Config
+from zeroproxy.config_load import complete
 from zeroproxy.server.worker import Worker
+
+#: Those that run in this process.
+RUNNING: weakref.WeakSet[Worker] = weakref.WeakSet()
+
+
+def leave_to_parent() -> None:
+    """In a child of fork(): give up the listeners, which else would be open until the child ends.
+    Nothing more: the loop and the thread of the data plane are the parent's."""
+    for worker in RUNNING:
+        for bound in worker.listeners():
+            bound.sock.close()
+    RUNNING.clear()
+
+
+os.register_at_fork(after_in_child=leave_to_parent)
 
 
 class Proxy:
-    """One proxy on the running loop.
+    """One proxy on the running loop. It is started once.
 
-    Raises ConfigError (an endpoint cannot be resolved) or ListenError (an address is taken) on
-    entry; nothing is left open then.
+    Raises ConfigError at once if `config` cannot be used. On entry: ConfigError (an endpoint cannot
+    be resolved) or ListenError (an address is taken); nothing is left open then.
     """
 
     def __init__(self, config: Config) -> None:
-        self._worker = Worker(config)
+        if not isinstance(config, Config):
+            raise TypeError(f"Proxy takes a Config, not a {type(config).__name__}; load_config("
+                            "path) reads one")  # fmt: skip
+        self._worker = Worker(complete(config))
+        self._process = 0
+        self._cut = 0
+        self._stopping: asyncio.Task[int] | None = None
+        self._obeying: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        await self._worker.start()
+        """Raises RuntimeError if it was started before."""
+        if self._process:
+            raise RuntimeError("start() was called before: a Proxy is started once")
+        self._process = os.getpid()
+        try:
+            await self._worker.start()
+        except BaseException:
+            self._process = 0
+            raise
+        RUNNING.add(self._worker)
+        self._obeying = asyncio.create_task(self._obey_drain())
 
     async def stop(self, timeout: float | None = None) -> int:
         """Drain for `timeout` seconds (default: server.drain_timeout), then cut. Returns how many
-        connections were cut."""
-        return await self._worker.stop(timeout)
+        connections were cut. Called again it waits for the same stop, `timeout` seconds at most
+        before it cuts; a call that is cancelled leaves the stop to end by itself."""
+        if not self._process:
+            return 0
+        self._need_own_process()
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(self._stop(timeout))
+        elif timeout is not None:
+            await self._hurry(self._stopping, timeout)
+        cut = await asyncio.shield(self._stopping)
+        if self._obeying is not None and asyncio.current_task() is not self._obeying:
+            await asyncio.wait({self._obeying})
+        return max(self._cut, cut)
+
+    async def wait_stopped(self) -> int:
+        """Until it has stopped, whoever asked for it: stop(), or POST /-/drain of its admin.
+        Returns what stop() does."""
+        self._need_started()
+        assert self._obeying is not None
+        await asyncio.shield(self._obeying)
+        return await self.stop()
+
+    async def _obey_drain(self) -> None:
+        await self._worker.drain_asked.wait()
+        await self.stop()
+
+    async def _stop(self, timeout: float | None) -> int:
+        try:
+            return await self._worker.stop(timeout)
+        finally:
+            RUNNING.discard(self._worker)
+            self._worker.drain_asked.set()  # whoever waits for the end need wait no more
+
+    async def _hurry(self, stopping: asyncio.Task[int], timeout: float) -> None:
+        await asyncio.wait({stopping}, timeout=timeout)
+        if not stopping.done() and self._worker.phase == "draining":
+            assert self._worker.engine is not None
+            self._cut = max(self._cut, int(self._worker.engine.busy()))
+            self._worker.engine.close_all()
+
+    def _need_started(self) -> None:
+        if not self._process:
+            raise RuntimeError("the proxy is not running: start() comes first")
+        self._need_own_process()
+
+    def _need_own_process(self) -> None:
+        if self._process not in (0, os.getpid()):
+            raise RuntimeError("the proxy runs in the process that started it, not in its fork")
 
     async def __aenter__(self) -> Proxy:
         await self.start()
@@ -50,6 +132,7 @@ class Proxy:
     async def reload(self, config: Config) -> list[str]:
         """Put another configuration in force while exchanges run; returns the keys that changed.
         Raises ReloadError, with the old one untouched (docs/reload.md)."""
+        self._need_started()
         return await self._worker.reloader.reload(config)
 
     @property
@@ -64,8 +147,10 @@ class Proxy:
 
     def ready(self) -> tuple[bool, list[str]]:
         """Whether an endpoint accepts connections, and if not, why."""
+        self._need_own_process()
         return self._worker.ready()
 
     def snapshot(self) -> dict[str, Any]:
         """Counters, gauges and histograms as plain values; the shape is that of GET /status."""
+        self._need_started()
         return self._worker.snapshot()

@@ -15,14 +15,13 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from msgspec import Struct, ValidationError, convert, to_builtins
+from msgspec import Struct
 from msgspec.structs import replace
 
 from zeroproxy._fast.engine import Engine
 from zeroproxy.config import Config
 from zeroproxy.config_files import resolve
-from zeroproxy.config_load import show
-from zeroproxy.config_rules import check_together
+from zeroproxy.config_load import complete
 from zeroproxy.errors import ConfigError, ReloadError, ZeroproxyError, one_line
 from zeroproxy.metering.flusher import Sink
 from zeroproxy.metering.jsonl import open_sink
@@ -96,17 +95,12 @@ def is_live(key: str) -> bool:
     return any(plain == live or plain.startswith(live + ".") for live in LIVE)
 
 
-def check(config: Config) -> None:
-    """Types, ranges and what only several keys together can say: whoever embeds the proxy may have
-    made `config` by hand. Raises ReloadError."""
-
-    def wrong(message: str, path: tuple[str | int, ...]) -> ConfigError:
-        return ConfigError(message, key=show(path))
-
+def check(config: Config) -> Config:
+    """`config` complete (config_load.py): whoever embeds the proxy may have made it by hand. Raises
+    ReloadError."""
     try:
-        convert(to_builtins(config), Config)
-        check_together(config, wrong)
-    except (ValidationError, ConfigError) as error:
+        return complete(config)
+    except ConfigError as error:
         raise ReloadError(one_line(str(error))) from None
 
 
@@ -232,7 +226,7 @@ class Reloader:
 
     async def _reload(self, config: Config) -> list[str]:
         running = self._running
-        check(config)
+        config = check(config)
         try:
             config = await asyncio.to_thread(resolve, config)
             if config.auth is not None and config.auth.shared.url:

@@ -169,6 +169,10 @@ class Worker:
         """The ledger's file; empty: there is none."""
         return self.config.metering.ledger
 
+    def listeners(self) -> list[Bound]:
+        """Every socket that is listened on."""
+        return [*self.bound]
+
     @property
     def admin_url(self) -> str:
         return self.admin.url if self.admin is not None else ""
@@ -251,6 +255,14 @@ class Worker:
         server.drain_timeout), cut the rest. Returns how many conns were cut."""
         if self.engine is None:
             return 0
+        try:
+            return await self._drain(timeout)
+        finally:
+            await self._release()
+            self.phase = "stopped"
+
+    async def _drain(self, timeout: float | None) -> int:
+        assert self.engine is not None
         cut = 0
         if self.phase == "serving":
             self.phase = "draining"
@@ -264,8 +276,6 @@ class Worker:
             while self.engine.busy() and time.monotonic() < deadline:  # noqa: ASYNC110
                 await asyncio.sleep(DRAIN_POLL)
             cut = int(self.engine.busy())
-        await self._release()
-        self.phase = "stopped"
         return cut
 
     async def _release(self) -> None:
