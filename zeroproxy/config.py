@@ -105,9 +105,17 @@ class Admin(Base, frozen=True):
     #: file that holds it. Neither: nothing is asked for.
     token: str = ""
     token_file: str = ""
+    #: Names that Host may have, beside loopback names, addresses and the host of `listen`: any
+    #: other is 421, for a web page can have its own name lead here. With the token: any name.
+    hosts: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return shown(self, "token")
+
+    def names(self) -> frozenset[str]:
+        """What Host may be beside loopback names and addresses."""
+        host = "" if self.listen.startswith("unix:") else self.listen.rpartition(":")[0]
+        return frozenset(name.lower() for name in (host, *self.hosts) if name)
 
 
 class Limits(Base, frozen=True):

@@ -262,6 +262,9 @@ def check_together(config: Config, wrong: Wrong) -> None:
     check_tls(config, wrong)
     check_routes(config.upstream, wrong)
     check_secret(config.admin, "token", ("admin",), wrong)
+    for k, name in enumerate(config.admin.hosts):
+        if not is_host(name):
+            raise wrong(f'"{name}" is no name of a host: no scheme, no port', ("admin", "hosts", k))
     if config.auth is not None:
         check_auth(config.auth, wrong)
     check_metering(config.metering, wrong)

@@ -147,7 +147,7 @@ def test_a_loop_that_ends_in_the_midst_of_a_stop_leaves_no_thread(tmp_path):
     assert [t for t in set(threading.enumerate()) - before if "zeroproxy" in t.name] == []
 
 
-FORK = """
+FORK = r"""
 import asyncio, os, socket, sys
 import zeroproxy
 from zeroproxy.config import Admin, Config, Server, Upstream
@@ -174,13 +174,14 @@ async def main():
             try:
                 ask()
             except RuntimeError as error:
-                os.write(say, (str(error) + "\\n").encode())
+                os.write(say, (str(error) + "\n").encode())
         os.read(done, 1)
         os._exit(0)
     os.close(say)
-    while len(words := os.read(said, 1000).splitlines()) < 2:
-        pass
-    print(*map(bytes.decode, words), sep="\\n")
+    words = b""
+    while words.count(b"\n") < 2:
+        words += os.read(said, 1000)
+    print(words.decode(), end="")
     print([is_open(url) for url in urls])
     await proxy.stop()
     print([is_open(url) for url in urls])
@@ -192,7 +193,7 @@ asyncio.run(main())
 
 
 def test_a_forked_child_gives_up_the_listeners_and_says_that_the_proxy_is_not_its_own():
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", FORK.replace("\\\\n", "\\n")],
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", FORK],
                           capture_output=True, text=True, timeout=60)  # fmt: skip
     assert done.returncode == 0, done.stderr
     says = "the proxy runs in the process that started it, not in its fork"

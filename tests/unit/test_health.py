@@ -1,6 +1,7 @@
 """Probes, thresholds, wedges: policy/health.py over scripted endpoints and an engine of words."""
 
 import asyncio
+import errno
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from tests.support.script_upstream import ScriptConn, ScriptRequest, ScriptUpstr
 from tests.support.until import until
 from zeroproxy.config import Upstream
 from zeroproxy.config_load import parse_config
+from zeroproxy.policy import probe, readiness
 from zeroproxy.policy.addresses import resolve
 from zeroproxy.policy.health import Health
 
@@ -104,6 +106,26 @@ class Ward:
 
 
 # ---------------------------------------------------------------- thresholds
+
+
+async def test_what_the_proxy_itself_lacks_is_no_evidence_against_an_endpoint(monkeypatch):
+    async with Ward() as ward:
+        ward.watch()
+        await ward.rounds(1)
+        tried = []
+
+        async def out_of_descriptors(*_: Any) -> None:
+            tried.append(1)
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        monkeypatch.setattr(probe, "connect", out_of_descriptors)
+        await until(lambda: len(tried) > 5)
+        assert (ward.seen()["up"], ward.seen()["bad_in_a_row"]) == (True, 0)
+        assert ward.lines == ["the proxy itself cannot probe: Too many open files"]
+        monkeypatch.setattr(readiness, "connect", out_of_descriptors)
+        assert await readiness.can_connect(ward.member.address) == (
+            f"{ward.script.url}: the proxy itself cannot probe: Too many open files"
+        )
 
 
 async def test_three_bad_answers_take_it_out_and_two_good_ones_bring_it_back():

@@ -11,25 +11,29 @@ POST /-/reload read the configuration again; 400: it is wrong, 422: it needs a r
 
 With admin.token every path but /healthz and /readyz asks for it.
 
-Law. Loopback is no wall against a browser: any page may post to it. What changes something is
-therefore refused to whoever sends Origin or Sec-Fetch-Site, which browsers do and tools do not.
+Law 1. Loopback is no wall against a browser: any page may post to it. What changes something is
+       therefore refused to whoever sends Origin or Sec-Fetch-Site, which browsers do and tools do
+       not. What only tells something wants a Host that no page can choose (hosts.py), or the token.
+Law 2. Whoever leaves ends his request; a reload goes on, for it is whole or not at all.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Protocol
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from zeroproxy.admin.hosts import is_known
 from zeroproxy.admin.metrics import SnapshotCollector
 from zeroproxy.admin.replies import as_error, as_json
 from zeroproxy.admin.usage import usage_handler
-from zeroproxy.errors import ConfigError, ZeroproxyError
+from zeroproxy.errors import ConfigError, ZeroproxyError, one_line
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -53,6 +57,7 @@ OPEN = ("/healthz", "/readyz")
 LOG = logging.getLogger(__name__)
 SOURCE = web.AppKey("source", AdminSource)
 TOKEN: web.AppKey[Callable[[], str]] = web.AppKey("token")
+NAMES: web.AppKey[Callable[[], Collection[str]] | None] = web.AppKey("names")
 REGISTRY = web.AppKey("registry", CollectorRegistry)
 
 INDEX = """<!doctype html><html lang="en"><meta charset="utf-8"><title>zeroproxy</title>
@@ -69,17 +74,31 @@ INDEX = """<!doctype html><html lang="en"><meta charset="utf-8"><title>zeroproxy
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 
 
-def may_ask(request: web.Request) -> bool:
+def shows_token(request: web.Request) -> bool:
+    """Whether there is a token and the request has it."""
     token = request.app[TOKEN]()
     scheme, _, shown = request.headers.get("Authorization", "").partition(" ")
     # As bytes: compare_digest takes no text beyond ASCII.
-    is_known = hmac.compare_digest(shown.strip().encode(errors="replace"), token.encode())
-    return not token or request.path in OPEN or (is_known and scheme.lower() == "bearer")
+    is_same = hmac.compare_digest(shown.strip().encode(errors="replace"), token.encode())
+    return bool(token) and is_same and scheme.lower() == "bearer"
+
+
+def refuse_host(request: web.Request) -> web.Response | None:
+    """None: its Host is known, or need not be."""
+    names, host = request.app[NAMES], request.headers.get("Host", "")
+    if names is None or is_known(host, names()) or shows_token(request):
+        return None
+    return as_error(
+        f'Host "{one_line(host[:100])}" is not known here: a loopback name, an address, the host '
+        "of admin.listen, or one of admin.hosts", 421,
+    )  # fmt: skip
 
 
 async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     """What the handler says, or its failure as JSON."""
-    if not may_ask(request):
+    if refusal := refuse_host(request):
+        return refusal
+    if request.app[TOKEN]() and request.path not in OPEN and not shows_token(request):
         response = as_error("admin.token is asked for: Authorization: Bearer TOKEN", 401)
         response.headers["WWW-Authenticate"] = "Bearer"
         return response
@@ -150,7 +169,7 @@ async def drain_endpoint(request: web.Request) -> web.Response:
 
 async def reload(request: web.Request) -> web.Response:
     try:
-        changed = await request.app[SOURCE].reload_file()
+        changed = await asyncio.shield(request.app[SOURCE].reload_file())
     except ConfigError as error:
         return as_error(str(error), 400)
     except ZeroproxyError as error:
@@ -162,12 +181,18 @@ async def index(_: web.Request) -> web.Response:
     return web.Response(text=INDEX, content_type="text/html")
 
 
-def create_app(source: AdminSource, token: Callable[[], str] = lambda: "") -> web.Application:
+def create_app(
+    source: AdminSource,
+    token: Callable[[], str] = lambda: "",
+    names: Callable[[], Collection[str]] | None = tuple,
+) -> web.Application:
     """The admin application over `source`; start it with AdminServer or any aiohttp runner. `token`
-    says what callers must show; "": nothing."""
+    says what callers must show; "": nothing. `names`: what Host may be beside addresses and
+    loopback names; None: anything."""
     app = web.Application(middlewares=[guard])
     app[SOURCE] = source
     app[TOKEN] = token
+    app[NAMES] = names
     app[REGISTRY] = CollectorRegistry(auto_describe=False)
     app[REGISTRY].register(SnapshotCollector(source.snapshot))
     app.router.add_get("/", index)

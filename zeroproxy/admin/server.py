@@ -2,46 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import socket
+from collections.abc import Callable, Collection
+from typing import Protocol
 
 from aiohttp import web
 
 from zeroproxy.admin.app import AdminSource, create_app
-from zeroproxy.errors import ListenError
+from zeroproxy.admin.door import BACKLOG, MOST, Door
+
+
+class BoundSocket(Protocol):
+    """A socket that listens, and where it is reached."""
+
+    sock: socket.socket
+    url: str
+
+    def close(self) -> None: ...
 
 
 class AdminServer:
-    """`start` binds and serves; `stop` closes. Raises ListenError with a sentence."""
+    """`start` serves on `bound`, which is its own from then on; `stop` closes it. At most `most`
+    connections at once. `token` and `names` are asked for every request."""
 
     def __init__(
-        self, source: AdminSource, address: str, token: Callable[[], str] = lambda: ""
+        self,
+        source: AdminSource,
+        bound: BoundSocket,
+        *,
+        token: Callable[[], str] = lambda: "",
+        names: Callable[[], Collection[str]] = tuple,
+        most: int = MOST,
     ) -> None:
-        self._address = address
-        app = create_app(source, token)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-        self.url = ""
-
-    def _site(self) -> web.BaseSite:
-        if self._address.startswith("unix:"):
-            return web.UnixSite(self._runner, self._address.removeprefix("unix:"))
-        host, _, port = self._address.rpartition(":")
-        return web.TCPSite(self._runner, host.strip("[]") or None, int(port))
+        self.bound, self.url = bound, bound.url
+        self._door = Door(most)
+        # No browser gets to a unix socket, whatever Host it is told.
+        app = create_app(source, token, None if bound.url.startswith("unix:") else names)
+        app.middlewares.insert(0, self._door.guard)
+        # Handlers end when their caller leaves: a report that nobody waits for is no work.
+        self._runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=1.0, handler_cancellation=True
+        )
+        self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
         await self._runner.setup()
-        try:
-            await self._site().start()
-        except OSError as error:
-            await self._runner.cleanup()
-            raise ListenError(
-                f"cannot listen on {self._address} (admin): {error.strerror or error}"
-            ) from None
-        where = self._runner.addresses[0]
-        if isinstance(where, str):
-            self.url = f"unix:{where}"
-        else:
-            host = f"[{where[0]}]" if ":" in where[0] else where[0]
-            self.url = f"http://{host}:{where[1]}"
+        server = self._runner.server
+        assert server is not None
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: self._door.protocol(server), sock=self.bound.sock, backlog=BACKLOG
+        )
 
     async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
         await self._runner.cleanup()
+        self.bound.close()

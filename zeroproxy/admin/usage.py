@@ -1,14 +1,19 @@
 """GET /usage: the report of `zeroproxy usage`, as JSON or CSV.
 
 The ledger is read and the answer written in a thread: a large one takes its time, and the loop has
-none to give. One at a time: whoever asks often waits, and leaves the other threads alone. MOST_ROWS
-at most: writing JSON does not let go of the GIL, and health's probes wait for it.
+none to give. MOST_ROWS at most: writing JSON does not let go of the GIL, and health's probes wait
+for it.
+
+Law. One report at a time and MOST_WAITING more, beyond that 503; who leaves is no longer read for.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
+import sqlite3
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,13 +24,14 @@ from aiohttp import web
 from zeroproxy.admin.replies import as_error, as_json
 from zeroproxy.errors import ZeroproxyError
 from zeroproxy.metering.query import FILTERS, Query, QueryError, parse_query
-from zeroproxy.metering.report import usage
+from zeroproxy.metering.report import opened, usage
 from zeroproxy.metering.report_forms import as_csv, as_object
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 PARAMETERS = ("by", "since", "until", *FILTERS, "format")
 MOST_ROWS = 10_000
+MOST_WAITING = 4
 FORMATS = ("json", "csv")
 
 # A query turns "+" into a space, and a "+01:00" that nobody escaped into " 01:00".
@@ -62,20 +68,69 @@ def as_bad_query(error: QueryError) -> web.Response:
     return as_json({"error": parts}, 400)
 
 
-def report(path: str, query: Query, form: str, now: datetime) -> web.Response:
-    """Raises ZeroproxyError."""
-    found = usage(path, query)
-    if form == "csv":
-        return web.Response(text=as_csv(found), content_type="text/csv", charset="utf-8")
-    return as_json(as_object(found, now))
+class Reading:
+    """One report in its thread; `leave` ends it from the loop."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._is_left = False
+
+    def report(self, path: str, query: Query, form: str, now: datetime) -> web.Response:
+        """Raises ZeroproxyError."""
+        with opened(path) as connection:
+            self._set(connection)
+            try:
+                found = usage(connection, query)
+            finally:
+                self._set(None)
+        if self._is_left:
+            raise ZeroproxyError("nobody waits for it")
+        if form == "csv":
+            return web.Response(text=as_csv(found), content_type="text/csv", charset="utf-8")
+        return as_json(as_object(found, now))
+
+    def _set(self, connection: sqlite3.Connection | None) -> None:
+        with self._lock:
+            self._connection = connection
+            if connection is not None and self._is_left:
+                raise ZeroproxyError("nobody waits for it")
+
+    def leave(self) -> None:
+        with self._lock:
+            self._is_left = True
+            if self._connection is not None:
+                self._connection.interrupt()
+
+
+async def read(path: str, query: Query, form: str, now: datetime) -> web.Response:
+    """A report; whoever is cancelled here returns when the thread has ended. Raises
+    ZeroproxyError."""
+    reading = Reading()
+    work = asyncio.ensure_future(asyncio.to_thread(reading.report, path, query, form, now))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        reading.leave()
+        with contextlib.suppress(ZeroproxyError):
+            await work
+        raise
+
+
+def as_busy() -> web.Response:
+    response = as_error("other reports are being made; ask again in a moment", 503)
+    response.headers["Retry-After"] = "2"
+    return response
 
 
 def usage_handler(source: object) -> Handler:
     """The handler over a source, which keeps a ledger if it is a LedgerSource."""
 
     turn = asyncio.Lock()
+    asked = 0
 
     async def answer_usage(request: web.Request) -> web.StreamResponse:
+        nonlocal asked
         path = source.ledger_path() if isinstance(source, LedgerSource) else ""
         if not path:
             return as_error("no ledger is kept here; metering.ledger turns it on", 404)
@@ -83,11 +138,19 @@ def usage_handler(source: object) -> Handler:
         try:
             words = words_of(request)
             query = replace(parse_query(words, now), most_rows=MOST_ROWS)
+        except QueryError as error:
+            return as_bad_query(error)
+        if asked > MOST_WAITING:
+            return as_busy()
+        asked += 1
+        try:
             async with turn:
-                return await asyncio.to_thread(report, path, query, words["format"], now)
+                return await read(path, query, words["format"], now)
         except QueryError as error:
             return as_bad_query(error)
         except ZeroproxyError as error:
             return as_error(str(error), 503)
+        finally:
+            asked -= 1
 
     return answer_usage

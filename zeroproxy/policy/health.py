@@ -25,7 +25,7 @@ from zeroproxy.config import Health as Settings
 from zeroproxy.config import Upstream
 from zeroproxy.policy.addresses import Address
 from zeroproxy.policy.load import read_load
-from zeroproxy.policy.probe import generate_one, get_status, why
+from zeroproxy.policy.probe import Lack, generate_one, get_status, why
 from zeroproxy.policy.wedge import Silence, read_counters
 from zeroproxy.presets import PRESETS, Preset
 
@@ -119,6 +119,7 @@ class Rounds:
         self._settings = Settings()
         self._preset = self._api_key = ""
         self._wants_load = False
+        self._lack = Lack(self._say)
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.standings: dict[int, Standing] = {}
@@ -192,8 +193,9 @@ class Rounds:
         vitals = {v["index"]: v for v in self._engine.vitals()}
         for standing, wrong in zip(due, answers, strict=True):
             seen = vitals.get(standing.member.index)
-            if seen is None or self.standings.get(standing.member.index) is not standing:
-                continue  # removed meanwhile
+            is_gone = seen is None or self.standings.get(standing.member.index) is not standing
+            if is_gone or seen is None or self._lack.is_it(wrong):
+                continue  # removed meanwhile, or no evidence
             if wrong == LATE.format(settings.timeout) and seen["heard_s"] > began:
                 wrong = ""
             self._note(standing, wrong, began)

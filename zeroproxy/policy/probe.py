@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
+import ssl
+import time
+from collections.abc import Callable
 from typing import Any
 
 import aiohttp
@@ -39,7 +43,31 @@ async def get_status(address: Address, path: str) -> int:
             await writer.wait_closed()
 
 
+#: What we ourselves lack. It says nothing of an endpoint.
+OUR_LACKS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+OUR_LACK = "the proxy itself cannot probe: "
+LACK_EVERY = 60.0
+
+
+class Lack:
+    """Tells the operator, once in LACK_EVERY seconds, that probes fail for what we lack."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say, self._told = say, -LACK_EVERY
+
+    def is_it(self, wrong: str) -> bool:
+        """Whether `wrong`, of why(), is no fault of the endpoint."""
+        if not wrong.startswith(OUR_LACK):
+            return False
+        if time.monotonic() - self._told >= LACK_EVERY:
+            self._told = time.monotonic()
+            self._say(wrong)
+        return True
+
+
 def why(error: OSError) -> str:
+    if error.errno in OUR_LACKS and not isinstance(error, ssl.SSLError):
+        return f"{OUR_LACK}{os.strerror(error.errno)}"
     # An SSLError has an errno too, which means nothing.
     return reason(error) or (os.strerror(error.errno) if error.errno else str(error))
 

@@ -11,7 +11,8 @@ import contextlib
 import time
 
 from zeroproxy.policy.addresses import Address
-from zeroproxy.policy.secure import connect, reason
+from zeroproxy.policy.probe import why
+from zeroproxy.policy.secure import connect
 
 MAX_AGE = 1.0  # seconds a probe's answer is good for
 TIMEOUT = 1.0  # seconds one probe may take
@@ -26,7 +27,7 @@ async def can_connect(address: Address) -> str:
     except TimeoutError:
         return f"{address.url}: no connection within {TIMEOUT:g} s"
     except OSError as error:
-        return f"{address.url}: {reason(error) or error.strerror or error}"
+        return f"{address.url}: {why(error)}"
     writer.close()
     with contextlib.suppress(OSError):
         await writer.wait_closed()

@@ -12,9 +12,10 @@ import resource
 
 from msgspec.structs import replace
 
+from zeroproxy.admin.door import BACKLOG, MOST
 from zeroproxy.config import Limits
 
-RESERVED = 96  # interpreter, loop, listeners, admin scrapes, sinks, DNS
+RESERVED = 96  # interpreter, loop, listeners, ledger, sinks, probes, DNS
 TABLE_MAX = 1 << 16  # descriptors that room is made for in advance: 8 bytes each, the kernel's
 
 
@@ -30,9 +31,19 @@ def raise_limit() -> int:
     return 1 << 20 if soft == resource.RLIM_INFINITY else min(soft, 1 << 20)
 
 
+def admin_cap(limit: int) -> int:
+    """Connections of the admin listener allowed: an eighth of all, MOST at most."""
+    return max(min(MOST, limit // 8), 4)
+
+
+def reserved(limit: int) -> int:
+    """Descriptors that no conn of the data plane gets, whatever the admin listener is sent."""
+    return RESERVED + admin_cap(limit) + BACKLOG
+
+
 def connection_cap(limit: int, wanted: int) -> int:
     """Downstream conns allowed: each may need an upstream one too. `wanted` 0: as many as fit."""
-    fits = max((limit - RESERVED) // 2, 8)
+    fits = max((limit - reserved(limit)) // 2, 8)
     return min(wanted, fits) if wanted else fits
 
 
@@ -53,5 +64,5 @@ def limits_in_force(limits: Limits) -> Limits:
     """`limits` with `connections` as the descriptors allow, and room made for these."""
     limit = raise_limit()
     found = replace(limits, connections=connection_cap(limit, limits.connections))
-    widen_table(min(2 * found.connections + RESERVED, limit))
+    widen_table(min(2 * found.connections + reserved(limit), limit))
     return found

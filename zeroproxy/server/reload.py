@@ -32,6 +32,7 @@ from zeroproxy.server.tls import Prepared, Tls, prepare
 
 #: Keys that may change while exchanges run, and all below them; docs/reload.md is this list.
 LIVE = (
+    "admin.hosts",
     "admin.token",
     "admin.token_file",
     "auth.forward",

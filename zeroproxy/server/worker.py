@@ -18,7 +18,7 @@ from typing import Any
 
 from zeroproxy._fast.engine import Engine
 from zeroproxy._version import __version__
-from zeroproxy.admin.server import AdminServer
+from zeroproxy.admin.server import AdminServer, BoundSocket
 from zeroproxy.config import Config
 from zeroproxy.config_files import resolve
 from zeroproxy.config_load import load_config
@@ -29,9 +29,9 @@ from zeroproxy.policy.health import Health
 from zeroproxy.policy.readiness import Readiness
 from zeroproxy.policy.shares import Shares, need_redis
 from zeroproxy.policy.warmup import Warmups
-from zeroproxy.server.descriptors import limits_in_force
+from zeroproxy.server.descriptors import admin_cap, limits_in_force, raise_limit
 from zeroproxy.server.keys import put_in_force
-from zeroproxy.server.listener import Bound, bind_all
+from zeroproxy.server.listener import Bound, bind, bind_all
 from zeroproxy.server.members import Members, resolve_all
 from zeroproxy.server.names import Names
 from zeroproxy.server.reload import Reloader
@@ -148,8 +148,9 @@ class Worker:
     async def _start_admin(self) -> None:
         if self.config.admin.listen:
             self.admin = AdminServer(
-                self, self.config.admin.listen, lambda: self.config.admin.token
-            )
+                self, bind(self.config.admin.listen), token=lambda: self.config.admin.token,
+                names=lambda: self.config.admin.names(), most=admin_cap(raise_limit()),
+            )  # fmt: skip
             await self.admin.start()
 
     def _hear(self) -> None:
@@ -169,9 +170,9 @@ class Worker:
         """The ledger's file; empty: there is none."""
         return self.config.metering.ledger
 
-    def listeners(self) -> list[Bound]:
+    def listeners(self) -> list[BoundSocket]:
         """Every socket that is listened on."""
-        return [*self.bound]
+        return [*self.bound, *([self.admin.bound] if self.admin is not None else [])]
 
     @property
     def admin_url(self) -> str:
