@@ -5,7 +5,10 @@ PYTHON ?= python3
 VENV ?= .venv
 PY = $(VENV)/bin/python
 JOBS ?= 2
+# What it takes to run and to build; then what tests and lint take as well.
+RUN = $(VENV)/.run
 STAMP = $(VENV)/.installed
+PIP = $(PY) -m pip install -q --disable-pip-version-check
 SHARED ?= $(abspath ../shared)
 SOURCES = $(wildcard zeroproxy/_fast/*.pyx zeroproxy/_fast/*.pxd zeroproxy/_fast/*.h)
 ASAN = LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
@@ -14,24 +17,33 @@ ASAN = LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-na
 .PHONY: run test compile debug sanitize race check fuzz fuzz-replay differential soak dist annotate clean
 .PHONY: bench bench-check bench-micro bench-peers bench-pictures
 
-run: compile
+run: $(VENV)/.compiled
 	$(PY) -m zeroproxy demo
 
 test: compile
 	$(PY) -m pytest tests
 
-compile: $(VENV)/.compiled
+compile: $(STAMP) $(VENV)/.compiled
 
-$(STAMP): pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install -q --disable-pip-version-check -U pip "setuptools>=77" "cython>=3.3.1,<3.4"
-	$(PY) tools/requirements.py | xargs -d '\n' $(PY) -m pip install -q --disable-pip-version-check
-	touch $@
+# The package itself is installed as a pointer to this checkout, with nothing compiled: that is done
+# once, in place, and a change compiles what it concerns.
+$(RUN): pyproject.toml
+	@echo "zeroproxy: making $(VENV), installing what the proxy runs on"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) -U pip "setuptools>=77" "cython>=3.3.1,<3.4"
+	@$(PY) tools/requirements.py | xargs -d '\n' $(PIP)
+	@ZEROPROXY_PURE=1 $(PIP) --no-build-isolation --no-deps -e .
+	@touch $@
 
-$(VENV)/.compiled: $(STAMP) setup.py $(SOURCES)
-	ZEROPROXY_JOBS=$(JOBS) $(PY) setup.py -q build_ext --inplace
-	$(PY) -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
-	touch $@
+$(STAMP): $(RUN)
+	@echo "zeroproxy: installing what tests and lint need"
+	@$(PY) tools/requirements.py otel redis postgres test check | xargs -d '\n' $(PIP)
+	@touch $@
+
+$(VENV)/.compiled: $(RUN) setup.py $(SOURCES)
+	@echo "zeroproxy: compiling the data plane, about two minutes the first time"
+	@ZEROPROXY_JOBS=$(JOBS) ZEROPROXY_PROGRESS=1 $(PY) setup.py -q build_ext --inplace
+	@touch $@
 
 # The other builds live in folders of their own, so that they never replace the release build.
 debug: $(STAMP)

@@ -1,14 +1,17 @@
-"""The list of extensions and six switches, nothing else. Metadata: pyproject.toml.
+"""The list of extensions and eight switches, nothing else. Metadata: pyproject.toml.
 
 ZEROPROXY_DEBUG=1      -O0, invariants abort and name the .pyx line
 ZEROPROXY_SANITIZE=1   AddressSanitizer and UndefinedBehaviorSanitizer (implies debug)
 ZEROPROXY_RACE=1       ThreadSanitizer (implies debug)
 ZEROPROXY_FUZZ=1       the same with coverage for libFuzzer, and the targets of fuzz/ (needs clang)
 ZEROPROXY_ANNOTATE=1   Cython's HTML annotation beside each .pyx
+ZEROPROXY_PURE=1       no extension at all: `pip install -e .` where they are built in place
+ZEROPROXY_PROGRESS=1   a line now and then
 ZEROPROXY_JOBS=N       parallel compiles, default 2
 """
 
 import os
+import time
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -97,6 +100,8 @@ FUZZ = bool(os.environ.get("ZEROPROXY_FUZZ"))
 SANITIZE = FUZZ or bool(os.environ.get("ZEROPROXY_SANITIZE"))
 RACE = bool(os.environ.get("ZEROPROXY_RACE"))
 DEBUG = SANITIZE or RACE or bool(os.environ.get("ZEROPROXY_DEBUG"))
+PURE = bool(os.environ.get("ZEROPROXY_PURE"))
+PROGRESS = bool(os.environ.get("ZEROPROXY_PROGRESS"))
 JOBS = int(os.environ.get("ZEROPROXY_JOBS", "2"))
 
 FLAGS = ["-g1", "-Wall", "-Wextra", "-Wno-sign-compare", "-Wno-unused-function"]
@@ -132,6 +137,17 @@ class ParallelBuild(build_ext):
     def finalize_options(self):
         super().finalize_options()
         self.parallel = JOBS
+        self.n_compiled = 0
+
+    def build_extension(self, ext):
+        begun = time.monotonic()
+        super().build_extension(ext)
+        # What is up to date takes no time.
+        if not PROGRESS or time.monotonic() - begun < 0.1:
+            return
+        self.n_compiled += 1
+        if self.n_compiled % 10 == 0:
+            print(f"zeroproxy: compiled {self.n_compiled} of {len(self.extensions)}", flush=True)
 
 
 #: Included in front of each module of the data plane: its system calls may fail by choice.
@@ -147,7 +163,7 @@ extensions = [
         extra_link_args=LINK,
         depends=sorted(map(str, Path("zeroproxy/_fast").glob("*.h"))),
     )
-    for name in MODULES
+    for name in (() if PURE else MODULES)
     if not (FUZZ and name.startswith("probe_"))
 ]
 if FUZZ:

@@ -1,11 +1,12 @@
-"""Print every dependency pyproject.toml names, extras included, one a line: for a plain pip install
-that does not build the project itself."""
+"""Print what pyproject.toml says the package needs, and the extras given as arguments, one a line:
+for a plain pip install that does not build the project itself."""
 
+import sys
 import tomllib
 from pathlib import Path
 
 project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
 for line in project["dependencies"]:
     print(line)
-for extra in ("otel", "redis", "postgres", "test", "check"):
+for extra in sys.argv[1:]:
     print("\n".join(project["optional-dependencies"][extra]))
