@@ -198,3 +198,11 @@ def test_a_forked_child_gives_up_the_listeners_and_says_that_the_proxy_is_not_it
     assert done.returncode == 0, done.stderr
     says = "the proxy runs in the process that started it, not in its fork"
     assert done.stdout.splitlines() == [says, says, "[True, True]", "[False, False]"]
+
+
+async def test_after_the_stop_a_reload_is_refused_and_the_last_figures_can_be_read():
+    async with zeroproxy.Proxy(config()) as proxy:
+        pass
+    with pytest.raises(zeroproxy.ReloadError, match="the proxy is stopped"):
+        await proxy.reload(config())
+    assert proxy.snapshot()["phase"] == "stopped"

@@ -1,6 +1,7 @@
 """The command line up to where a proxy would start; a running one is in tests/e2e."""
 
 import asyncio
+import errno
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from tests.support.terminal import shown_by
 from zeroproxy import check, check_report, cli
 from zeroproxy.config_load import parse_config
 from zeroproxy.errors import PACKAGES
+from zeroproxy.server.listener import refusal
 
 GOOD = '[[upstream]]\nname = "a"\nendpoints = ["http://127.0.0.1:1"]\n'
 OFF = '[server]\nlisten = "127.0.0.1:0"\n[admin]\nlisten = ""\n'
@@ -329,3 +331,12 @@ def test_the_samples_describe_themselves():
         assert check_report.describe(parse_config(path.read_text()))[0].startswith(
             "would listen on "
         )
+
+
+def test_a_port_that_is_not_allowed_names_the_capability():
+    error = PermissionError(errno.EACCES, "Permission denied")
+    assert str(refusal("0.0.0.0:443", error)) == (
+        "cannot listen on 0.0.0.0:443: Permission denied "
+        "(a port below 1024 needs CAP_NET_BIND_SERVICE)"
+    )
+    assert str(refusal("unix:/run/x", error)).endswith(": Permission denied")

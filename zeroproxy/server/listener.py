@@ -40,8 +40,11 @@ def split_host_port(address: str) -> tuple[str, int]:
 
 
 def refusal(address: str, error: OSError) -> ListenError:
+    hint = ""
+    if error.errno == errno.EACCES and not address.startswith("unix:"):
+        hint = " (a port below 1024 needs CAP_NET_BIND_SERVICE)"
     return ListenError(
-        f"cannot listen on {address}: {error.strerror or error}",
+        f"cannot listen on {address}: {error.strerror or error}{hint}",
         is_in_use=error.errno == errno.EADDRINUSE,
     )
 
