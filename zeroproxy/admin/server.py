@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 
 from aiohttp import web
@@ -11,17 +12,24 @@ from zeroproxy.errors import ListenError
 
 
 class AdminServer:
-    """`start` binds and serves; `stop` closes. Raises ListenError with a sentence."""
+    """`start` binds and serves; `stop` closes. Raises ListenError with a sentence. `sock`: one that
+    is bound to `address` already; whoever brings it closes it."""
 
     def __init__(
-        self, source: AdminSource, address: str, token: Callable[[], str] = lambda: ""
+        self,
+        source: AdminSource,
+        address: str,
+        token: Callable[[], str] = lambda: "",
+        sock: socket.socket | None = None,
     ) -> None:
-        self._address = address
+        self._address, self._sock = address, sock
         app = create_app(source, token)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         self.url = ""
 
     def _site(self) -> web.BaseSite:
+        if self._sock is not None:
+            return web.SockSite(self._runner, self._sock)
         if self._address.startswith("unix:"):
             return web.UnixSite(self._runner, self._address.removeprefix("unix:"))
         host, _, port = self._address.rpartition(":")
