@@ -224,6 +224,21 @@ class Ledger:
         self._note_bounds()
         return len(missing)
 
+    def write_apart(self, batch: Sequence[Record]) -> tuple[int, list[Record]]:
+        """Those of `batch` that are not there yet, in ever smaller parts where the file refuses a
+        whole: (how many, those that it refuses each by itself). Raises sqlite3.Error; some may be
+        there then, and may be given again."""
+        if not batch:
+            return 0, []
+        try:
+            return self.write_missing(batch), []
+        except REFUSED:
+            if len(batch) == 1:
+                return 0, list(batch)
+        half = len(batch) // 2
+        parts = [self.write_apart(part) for part in (batch[:half], batch[half:])]
+        return sum(n for n, _ in parts), [record for _, bad in parts for record in bad]
+
     def prune(self, now: float | None = None) -> int:
         """One bounded step of forgetting, oldest first; returns how many rows went."""
         now_ns = int((time.time() if now is None else now) * 1e9)

@@ -10,12 +10,12 @@ Law 4. Nothing of OpenTelemetry is imported unless otel.endpoint is set.
 
 from __future__ import annotations
 
-import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
 from zeroproxy.config import Otel
 from zeroproxy.errors import ConfigError
+from zeroproxy.log import log
 
 if TYPE_CHECKING:
     from zeroproxy.metering.otel_export import Exporter, SpanMaker
@@ -102,7 +102,7 @@ class OtelSink:
 
 
 def complain(text: str) -> None:
-    print(f"zeroproxy: otel: {text}", file=sys.stderr, flush=True)
+    log.warning(f"otel: {text}")
 
 
 def open_otel(config: Otel) -> OtelSink | None:

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from zeroproxy.errors import ZeroproxyError
-from zeroproxy.metering.flusher import say, yield_the_core
+from zeroproxy.log import log
+from zeroproxy.metering.core import yield_the_core
 from zeroproxy.metering.ledger import Ledger
 from zeroproxy.metering.rows import Record
 
@@ -146,9 +147,9 @@ class Feeder:
     def _succeeded(self, after: int, reached: int, rows: Sequence[Record]) -> None:
         self._delivered += sum(after < row["seq"] <= reached for row in rows)
         if reached < after:
-            say(f"{self.name} has lost what it had; it gets it again as far as it is kept")
+            log.warning(f"{self.name} has lost what it had; it gets it again as far as it is kept")
         if self._streak:
-            say(f"{self.name} works again")
+            log.info(f"{self.name} works again")
         self._streak, self._error = 0, ""
 
     def _failed(self, error: Exception) -> None:
@@ -157,7 +158,7 @@ class Feeder:
         self._streak += 1
         self._error = text
         if self._streak == 1:
-            say(f"{self.name} fails: {text}; what it misses waits in the ledger")
+            log.warning(f"{self.name} fails: {text}; what it misses waits in the ledger")
 
     def _backoff(self) -> float:
         """Doubling, with jitter, so that many proxies do not return in step."""
@@ -178,4 +179,4 @@ def stop_all(feeders: Sequence[Feeder]) -> None:
     deadline = time.monotonic() + STOP_PATIENCE
     for feeder in feeders:
         if not feeder.join(deadline - time.monotonic()):
-            say(f"{feeder.name} does not answer; what it misses waits in the ledger")
+            log.warning(f"{feeder.name} does not answer; what it misses waits in the ledger")
