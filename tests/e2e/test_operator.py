@@ -66,7 +66,7 @@ def test_an_unread_stderr_holds_up_nothing(sim):
         proxy = ProxyProcess(upstream_toml(sim.url))
         proxy.stderr = stderr
         with proxy:
-            for k in range(1, 81):  # a line each, of more than 50 bytes
+            for k in range(1, 201):  # a line each, of 26 bytes and more
                 os.kill(proxy.pid, signal.SIGHUP)
                 proxy.until(lambda s, k=k: s["reloads"]["ok"] == k)
             assert proxy.fetch("/healthz")

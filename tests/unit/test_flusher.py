@@ -239,7 +239,7 @@ class HalfWay:
 
     def __init__(self, path):
         self.real, self.lies = Ledger(path), 3
-        self.path = self.real.path
+        self.path, self.replaced = self.real.path, 0
 
     def write(self, batch):
         self.real.write(batch)
@@ -295,6 +295,35 @@ def test_what_cannot_be_saved_at_all_is_counted_aloud(path, caplog, monkeypatch)
         flusher.start()
         flusher.stop()
     assert "30 records of 30 requests ARE LOST" in caplog.text
+
+
+def test_a_write_that_hangs_in_the_kernel_does_not_hold_up_the_stop(path, caplog, monkeypatch):
+    monkeypatch.setattr(module, "HANG_PATIENCE", 0.05)
+    go_on = threading.Event()
+
+    class Hung(HalfWay):
+        def write(self, batch):
+            go_on.wait(30)
+
+    engine, sink = FakeEngine(), ListSink()
+    engine.finish(3)
+    flusher = Flusher(engine, Hung(path), [("log", sink)])
+    flusher.start()
+    flusher.stop()
+    assert "3 records of 3 requests and what is in the ring ARE LOST" in caplog.text
+    assert sink.closed
+    go_on.set()
+
+
+async def test_a_batch_that_waits_for_the_ledger_is_shown(path):
+    engine = FakeEngine()
+    with flushing(engine, path) as flusher:
+        assert flusher.state()["stalled_seconds"] == 0
+        with locked(path):
+            engine.finish(3)
+            await until(lambda: flusher.state()["stalled_seconds"] > 0.05)
+        await until(lambda: not flusher.state()["failing"])
+        await until(lambda: flusher.state()["stalled_seconds"] == 0)
 
 
 # ---------------------------------------------------------------- direct sinks

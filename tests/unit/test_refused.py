@@ -55,6 +55,7 @@ class Picky:
     def __init__(self, path):
         self.real = Ledger(path)
         self.path, self.close, self.prune = self.real.path, self.real.close, lambda: 0
+        self.replaced = 0
         self.failures = 0  # of the disk, while it writes records apart
 
     def check(self, batch):

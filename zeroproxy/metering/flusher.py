@@ -91,7 +91,7 @@ class Flusher:
         self._failures = {name: 0 for name, _ in sinks}
         self._failing: set[str] = set()
         self._error = ""
-        self._refused = 0
+        self._refused = self._replaced = 0
         self._retry = 0.0
         self._prune_due = time.monotonic() + PRUNE_EVERY
         if ledger is not None:
@@ -190,6 +190,7 @@ class Flusher:
                 return False
             self._worked("ledger")
             self._retry = 0.0
+            self._tell_replaced(self._ledger)
         self._on_written()
         self._done()
         return True
@@ -209,6 +210,12 @@ class Flusher:
             self._note_refused(refused, refused_path(ledger.path))
         self._apart = []
         return None
+
+    def _tell_replaced(self, ledger: Ledger) -> None:
+        if (n := ledger.replaced) != self._replaced:
+            self._replaced = n
+            log.error(f"the ledger {ledger.path} was deleted or replaced while it was open; what "
+                      f"comes now is in the file of that name, what was before is not")  # fmt: skip
 
     def _note_refused(self, refused: list[Record], path: Path) -> None:
         is_first = not self._refused
@@ -253,6 +260,7 @@ class Flusher:
             if self._ledger is not None:
                 with contextlib.suppress(Exception):  # locked or full: the next write will say so
                     gone = self._ledger.prune()
+                self._tell_replaced(self._ledger)
                 self._take_in(self._ledger)
             # A whole step gone: more is waiting.
             self._prune_due = time.monotonic() + (0.0 if gone else PRUNE_EVERY)

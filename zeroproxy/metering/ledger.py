@@ -4,7 +4,8 @@ Law 1. A batch is in the file whole or not at all, and once: writing it again ch
 Law 2. Detail is pruned only when it is old and every sink of this configuration has got past it.
 Law 3. Every error is a sentence that names the file. One Ledger belongs to one thread at a time.
 
-The file may be shared: several processes write in turn (WAL, busy timeout), anybody may read.
+The file may be shared: several processes write in turn (WAL, busy timeout), anybody may read. It
+may be deleted or replaced while it is open: each write looks where it goes.
 """
 
 from __future__ import annotations
@@ -67,6 +68,19 @@ def statements(script: str) -> Iterator[str]:
             pending = ""
 
 
+Inode = tuple[int, int]
+SUFFIXES = ("", "-wal", "-shm")
+
+
+def inode_of(path: str) -> Inode:
+    """(0, 0): there is no such file."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return 0, 0
+    return found.st_dev, found.st_ino
+
+
 class Ledger:
     """The file at `path`, made if it is not there. Raises ZeroproxyError if it cannot be used.
 
@@ -86,20 +100,53 @@ class Ledger:
         self._hourly_retention_ns = int(hourly_retention_days * DAY_NS)
         self.last_seq = self.first_seq = 0
         self.ledger_id = ""
+        self.replaced = 0  # times the path was found to name another file, or none
+        self._inodes: dict[str, Inode] = {}  # of the open files, by suffix; empty: not open
         with OPENING:
-            try:
-                self._db = self._connect()
-            except (OSError, sqlite3.Error) as error:
-                said = getattr(error, "strerror", None) or error
-                raise self._wrong(f"cannot be opened: {said}") from None
-            try:
-                self._open()
-            except sqlite3.Error as error:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Open what is at the path, or make it. OPENING is held."""
+        try:
+            self._db = self._connect()
+        except (OSError, sqlite3.Error) as error:
+            said = getattr(error, "strerror", None) or error
+            raise self._wrong(f"cannot be opened: {said}") from None
+        try:
+            self._open()
+        except sqlite3.Error as error:
+            self.close()
+            raise self._wrong(why(error)) from None
+        except BaseException:
+            self.close()
+            raise
+        self._inodes = {suffix: inode_of(f"{self.path}{suffix}") for suffix in SUFFIXES}
+
+    def is_in_place(self) -> bool:
+        """Whether the path still names the file that is open."""
+        return bool(self._inodes) and inode_of(str(self.path)) == self._inodes[""]
+
+    def follow(self) -> None:
+        """If somebody has deleted or replaced the file: leave it whole wherever it is, and go on
+        with what is at the path, made if nothing is. Raises ZeroproxyError; it may be called again
+        then."""
+        if self.is_in_place():
+            return
+        with OPENING:
+            if self._inodes:
+                self.replaced += 1
+                # SQLite does not do it itself when it closes a file that has moved.
+                with contextlib.suppress(sqlite3.Error):
+                    self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 self.close()
-                raise self._wrong(why(error)) from None
-            except BaseException:
-                self.close()
-                raise
+                # Names that the new file would share with the old one, whose connections, here and
+                # in other processes, go on with them: two databases over one -shm are none.
+                for suffix in SUFFIXES[1:]:
+                    with contextlib.suppress(OSError):
+                        if inode_of(f"{self.path}{suffix}") == self._inodes[suffix]:
+                            Path(f"{self.path}{suffix}").unlink()
+                self._inodes = {}
+            self._begin()
 
     def _connect(self) -> sqlite3.Connection:
         try:
@@ -200,6 +247,7 @@ class Ledger:
         """All of `batch`, each with an `id`; nothing if its first id is there already.
         Raises sqlite3.Error; the file is then as it was before."""
         if batch:
+            self.follow()
             try:
                 self._write(batch)
             except REFUSED:
@@ -215,6 +263,7 @@ class Ledger:
 
     def write_missing(self, batch: Sequence[Record]) -> int:
         """Those of `batch` that are not there yet; returns how many."""
+        self.follow()
         with self.transaction():
             unique = {str(record["id"]): record for record in batch}
             missing = [clean(record) for name, record in unique.items() if not self.has(name)]
@@ -241,6 +290,7 @@ class Ledger:
 
     def prune(self, now: float | None = None) -> int:
         """One bounded step of forgetting, oldest first; returns how many rows went."""
+        self.follow()
         now_ns = int((time.time() if now is None else now) * 1e9)
         passed = min((self.cursor(sink) for sink in self.sinks), default=self.last_seq)
         gone = 0
@@ -285,7 +335,7 @@ class Ledger:
             with contextlib.suppress(OSError):
                 size += Path(f"{self.path}{suffix}").stat().st_size
         rows = max(0, self.last_seq - self.first_seq + 1)
-        return {"path": str(self.path), "rows": rows, "bytes": size}
+        return {"path": str(self.path), "rows": rows, "bytes": size, "replaced": self.replaced}
 
     def close(self) -> None:
         with contextlib.suppress(sqlite3.Error):

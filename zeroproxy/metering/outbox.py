@@ -131,7 +131,10 @@ class Feeder:
         rows = self._ledger.read_after(after, BATCH)
         if not rows:
             self._oldest_ns, self._caught_up_ns = 0, time.time_ns()
-            return False
+            if self._ledger.is_in_place():
+                return False
+            self._ledger.follow()  # only now: what was in the old file is delivered
+            return True
         self._oldest_ns = rows[0]["time_ns"] + rows[0]["total_ns"]
         reached = self._sink.deliver(self._ledger.ledger_id, after, rows)
         if reached > rows[-1]["seq"] and reached > self._ledger.newest():
