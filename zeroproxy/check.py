@@ -19,6 +19,7 @@ from zeroproxy.config_files import resolve as resolve_files
 from zeroproxy.config_load import load_config
 from zeroproxy.errors import ConfigError, ListenError, TlsError, ZeroproxyError
 from zeroproxy.metering.ledger import Ledger
+from zeroproxy.metering.ledger_errors import LedgerDamaged, LedgerUnavailable
 from zeroproxy.metering.outbox import without
 from zeroproxy.policy.addresses import Secure, resolve
 from zeroproxy.policy.probe import get_status, why
@@ -97,7 +98,7 @@ def check_log(found: Findings, spec: str) -> None:
         check_file(found, "log.access", where)
 
 
-def check_ledger(found: Findings, where: str) -> None:
+def check_ledger(found: Findings, where: str, required: bool) -> None:
     """Whether the ledger is one, without making it."""
     key = "metering.ledger"
     if not Path(where).is_file():
@@ -105,6 +106,10 @@ def check_ledger(found: Findings, where: str) -> None:
         return
     try:
         ledger = Ledger(where)
+    except (LedgerDamaged, LedgerUnavailable) as error:
+        tell = found.fail if required else found.warn
+        tell(key, str(error))
+        return
     except ZeroproxyError as error:
         found.fail(key, str(error))
         return
@@ -256,7 +261,7 @@ async def examine(config: Config) -> Findings:
     if config.log.access:
         check_log(found, config.log.access)
     if config.metering.ledger:
-        check_ledger(found, config.metering.ledger)
+        check_ledger(found, config.metering.ledger, config.metering.required)
     for sink in config.metering.sinks:
         await asyncio.to_thread(check_sink, found, sink)
     for upstream in config.upstream:

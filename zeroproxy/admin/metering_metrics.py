@@ -50,6 +50,14 @@ def sinks(state: dict[str, Any]) -> Iterator[Metric]:
 
 
 def of_ledger(ledger: dict[str, Any]) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "zeroproxy_ledger_ok", "1: the ledger takes records", int(ledger.get("ok", True))
+    )
+    yield CounterMetricFamily(
+        "zeroproxy_ledger_damaged",
+        "Damaged ledgers that were put aside for a new one",
+        ledger.get("damaged", 0),
+    )
     yield GaugeMetricFamily("zeroproxy_ledger_bytes", "Size of the ledger's files", ledger["bytes"])
     yield GaugeMetricFamily(
         "zeroproxy_ledger_refused_records",

@@ -29,6 +29,7 @@ from zeroproxy.log import log
 from zeroproxy.metering.core import yield_the_core
 from zeroproxy.metering.inlet import BATCH, Inlet, Source
 from zeroproxy.metering.ledger import Ledger
+from zeroproxy.metering.ledger_errors import is_damage
 from zeroproxy.metering.rescue import (
     append,
     has_rescued,
@@ -91,7 +92,7 @@ class Flusher:
         self._failures = {name: 0 for name, _ in sinks}
         self._failing: set[str] = set()
         self._error = ""
-        self._refused = self._replaced = 0
+        self._refused = self._replaced = self._damaged = 0
         self._retry = 0.0
         self._prune_due = time.monotonic() + PRUNE_EVERY
         if ledger is not None:
@@ -127,6 +128,7 @@ class Flusher:
             "failing": sorted(self._failing),
             "last_error": self._error,
             "refused": self._refused,
+            "damaged": self._damaged,
         }
 
     # ------------------------------------------------------------ the thread
@@ -186,6 +188,8 @@ class Flusher:
                 self._into(self._ledger)
             except Exception as error:  # a full disk, a lock, a damaged file
                 self._failed("ledger", error)
+                if is_damage(error):
+                    self._put_damaged_aside(self._ledger)
                 self._retry = min(max(2 * self._retry, RETRY_FIRST), RETRY_LAST)
                 return False
             self._worked("ledger")
@@ -210,6 +214,16 @@ class Flusher:
             self._note_refused(refused, refused_path(ledger.path))
         self._apart = []
         return None
+
+    def _put_damaged_aside(self, ledger: Ledger) -> None:
+        """Begin a new one with the next try."""
+        try:
+            aside = ledger.put_aside()
+        except OSError as error:
+            log.error(f"the ledger {ledger.path} cannot be put aside: {error.strerror}")
+        else:
+            self._damaged += 1
+            log.error(f"the damaged ledger is kept as {aside}; a new one is begun")
 
     def _tell_replaced(self, ledger: Ledger) -> None:
         if (n := ledger.replaced) != self._replaced:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from zeroproxy.errors import ZeroproxyError
+from zeroproxy.metering.ledger_errors import kind_of, why
 from zeroproxy.metering.rows import REFUSED, Record, clean, shape
 from zeroproxy.metering.schema import EXCHANGE_COLUMNS, HOURLY_KEY, HOURLY_SUMS, TABLES, VERSION
 
@@ -84,7 +85,8 @@ def inode_of(path: str) -> Inode:
 class Ledger:
     """The file at `path`, made if it is not there. Raises ZeroproxyError if it cannot be used.
 
-    `sinks`: names of the outbox's sinks; retention in days, 0: for ever."""
+    `sinks`: names of the outbox's sinks; retention in days, 0: for ever. `is_open` False: it is
+    opened by the first `follow`, which each write begins with."""
 
     def __init__(
         self,
@@ -93,6 +95,7 @@ class Ledger:
         sinks: Sequence[str] = (),
         retention_days: float = 0,
         hourly_retention_days: float = 0,
+        is_open: bool = True,
     ) -> None:
         self.path = Path(path)
         self.sinks = tuple(sinks)
@@ -102,25 +105,30 @@ class Ledger:
         self.ledger_id = ""
         self.replaced = 0  # times the path was found to name another file, or none
         self._inodes: dict[str, Inode] = {}  # of the open files, by suffix; empty: not open
-        with OPENING:
-            self._begin()
+        self._tried: Inode = (0, 0)  # of the file that was opened last, or could not be
+        self._db = sqlite3.connect(":memory:")
+        self._db.close()
+        if is_open:
+            self.follow()
 
     def _begin(self) -> None:
         """Open what is at the path, or make it. OPENING is held."""
+        self._tried = inode_of(str(self.path))
         try:
             self._db = self._connect()
         except (OSError, sqlite3.Error) as error:
             said = getattr(error, "strerror", None) or error
-            raise self._wrong(f"cannot be opened: {said}") from None
+            raise self._wrong(f"cannot be opened: {said}", kind_of(error)) from None
         try:
             self._open()
         except sqlite3.Error as error:
             self.close()
-            raise self._wrong(why(error)) from None
+            raise self._wrong(why(error), kind_of(error)) from None
         except BaseException:
             self.close()
             raise
         self._inodes = {suffix: inode_of(f"{self.path}{suffix}") for suffix in SUFFIXES}
+        self._tried = self._inodes[""]
 
     def is_in_place(self) -> bool:
         """Whether the path still names the file that is open."""
@@ -164,8 +172,22 @@ class Ledger:
             self.path, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_MS / 1000
         )
 
-    def _wrong(self, message: str) -> ZeroproxyError:
-        return ZeroproxyError(f"the ledger {self.path} {message}")
+    def put_aside(self) -> Path:
+        """Give a damaged file another name, so that a new one can be begun; which. Nothing in it is
+        changed. Raises OSError."""
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        aside = self.path.with_name(f"{self.path.name}.damaged-{stamp}-{secrets.token_hex(2)}")
+        # Another process that shares it may have done so already.
+        if inode_of(str(self.path)) == self._tried:
+            for suffix in SUFFIXES:
+                with contextlib.suppress(FileNotFoundError):
+                    Path(f"{self.path}{suffix}").rename(f"{aside}{suffix}")
+        self.close()  # behind the renaming: SQLite writes nothing to a file that has moved
+        self._inodes = {}
+        return aside
+
+    def _wrong(self, message: str, kind: type[ZeroproxyError] = ZeroproxyError) -> ZeroproxyError:
+        return kind(f"the ledger {self.path} {message}")
 
     def _open(self) -> None:
         if self._version() > VERSION:
@@ -335,18 +357,14 @@ class Ledger:
             with contextlib.suppress(OSError):
                 size += Path(f"{self.path}{suffix}").stat().st_size
         rows = max(0, self.last_seq - self.first_seq + 1)
-        return {"path": str(self.path), "rows": rows, "bytes": size, "replaced": self.replaced}
+        return {
+            "path": str(self.path),
+            "rows": rows,
+            "bytes": size,
+            "replaced": self.replaced,
+            "is_open": bool(self._inodes),
+        }
 
     def close(self) -> None:
         with contextlib.suppress(sqlite3.Error):
             self._db.close()
-
-
-def why(error: sqlite3.Error) -> str:
-    """SQLite's words as the end of a sentence that begins with the file."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_NOTADB:
-        return "is no SQLite database"
-    if code == sqlite3.SQLITE_CORRUPT:
-        return f"is damaged ({error}); keep a copy, then repair it with sqlite3 .recover"
-    return f"cannot be used: {error}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import sqlite3
 import threading
 import time
 from collections.abc import Sequence
@@ -63,7 +64,7 @@ class Feeder:
         self._ledger: Ledger | None = None
         self._stop, self._wake = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"zeroproxy-{name}", daemon=True)
-        self._cursor = source.cursor(name)
+        self._cursor = source.cursor(name) if source.is_in_place() else 0
         self._oldest_ns = 0  # end of the oldest exchange that is known to wait; 0: none is
         self._caught_up_ns = time.time_ns()
         self._delivered = self._failures = self._streak = 0
@@ -112,6 +113,8 @@ class Feeder:
                 moved = self._step()
             except Exception as error:  # a client library may raise anything
                 self._failed(error)
+                if isinstance(error, sqlite3.Error):
+                    self._let_go()
                 if is_last:
                     break
                 self._stop.wait(self._backoff())
@@ -167,6 +170,12 @@ class Feeder:
         """Doubling, with jitter, so that many proxies do not return in step."""
         longest = min(RETRY_LAST, RETRY_FIRST * 2.0 ** min(self._streak - 1, 16))
         return max(RETRY_FIRST / 2, longest * random.uniform(0.5, 1.0))
+
+    def _let_go(self) -> None:
+        """The ledger failed: what is at its path next time, perhaps a new one."""
+        if self._ledger is not None and not self._ledger.is_in_place():
+            self._ledger.close()
+            self._ledger = None
 
     def _close(self) -> None:
         with contextlib.suppress(Exception):

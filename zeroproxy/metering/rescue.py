@@ -24,7 +24,8 @@ from pathlib import Path
 import orjson
 
 from zeroproxy.errors import ZeroproxyError
-from zeroproxy.metering.ledger import Ledger, why
+from zeroproxy.metering.ledger import Ledger
+from zeroproxy.metering.ledger_errors import why
 from zeroproxy.metering.rows import Record
 
 CHUNK = 1000  # lines per transaction

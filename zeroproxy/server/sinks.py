@@ -18,6 +18,7 @@ from zeroproxy.metering.flusher import Flusher, Sink
 from zeroproxy.metering.jsonl import LogFile, open_sink
 from zeroproxy.metering.jsonl_sink import JsonlOutbox
 from zeroproxy.metering.ledger import Ledger
+from zeroproxy.metering.ledger_errors import LedgerDamaged, LedgerUnavailable
 from zeroproxy.metering.otel import OtelSink, open_otel
 from zeroproxy.metering.outbox import Feeder, OutboxSink, stop_all
 from zeroproxy.metering.postgres_sink import PostgresSink
@@ -53,6 +54,28 @@ def make_sink(sink: AnySink) -> OutboxSink:
     return JsonlOutbox(sink.path)
 
 
+def open_anyhow(ledger: Ledger) -> int:
+    """Open it, with a new one in place of one that is damaged (how many were). One that cannot be
+    used now is left to the flusher, which tries again. Raises ZeroproxyError: it is no ledger, or
+    nobody may write it."""
+    damaged = 0
+    while True:
+        try:
+            ledger.follow()
+        except LedgerUnavailable as error:
+            log.error(f"{error}; requests are served, counts are kept in memory, and it is tried "
+                      f"again")  # fmt: skip
+        except LedgerDamaged as error:
+            try:
+                aside = ledger.put_aside()
+            except OSError as why:
+                raise ZeroproxyError(f"{error}; it cannot be put aside: {why.strerror}") from None
+            log.error(f"{error}. The damaged ledger is kept as {aside}; a new one is begun")
+            damaged += 1
+            continue
+        return damaged
+
+
 class Metering:
     """What becomes of the records of one engine. `stop` is safe at any time, also after a `start`
     that raised; it blocks."""
@@ -64,6 +87,7 @@ class Metering:
         self._feeders: list[Feeder] = []
         self._access = AccessLog(None)
         self._otel: OtelSink | None = None
+        self._damaged = 0  # ledgers that were put aside
         self._refused = 0  # records that the ledger refused before and at this start
 
     def start(self) -> None:
@@ -110,9 +134,12 @@ class Metering:
             sinks=[name for name, _, _ in sinks],
             retention_days=metering.retention_days,
             hourly_retention_days=metering.hourly_retention_days,
+            is_open=metering.required,
         )
         try:
-            self._take_in(ledger)
+            self._damaged = open_anyhow(ledger)
+            if ledger.is_in_place():
+                self._take_in(ledger)
             self._feeders = [Feeder(name, kind, sink, ledger) for name, kind, sink in sinks]
         except BaseException:
             ledger.close()
@@ -149,6 +176,8 @@ class Metering:
                 flusher["failing"] = sorted({*flusher["failing"], "access_log"})
         if ledger is not None and flusher is not None:
             ledger["refused"] = self._refused + flusher.pop("refused")
+            ledger["damaged"] = self._damaged + flusher.pop("damaged")
+            ledger["ok"] = ledger.pop("is_open") and "ledger" not in flusher["failing"]
         return {
             "ledger": ledger,
             "flusher": flusher,
