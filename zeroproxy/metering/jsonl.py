@@ -7,6 +7,7 @@ import errno
 import os
 import stat
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -79,7 +80,8 @@ def open_sink(spec: str) -> LogFile:
         # A pipe without a reader is an error, not an endless wait.
         fd = os.open(where, flags | os.O_NONBLOCK, MODE)
     except OSError as error:
-        why = "no process reads it" if error.errno == errno.ENXIO else error.strerror
+        unread = error.errno == errno.ENXIO and Path(where).is_fifo()
+        why = "no process reads it" if unread else error.strerror
         raise ZeroproxyError(f"log.access: cannot write {where}: {why}") from None
     os.set_blocking(fd, True)
     return LogFile(fd, owned=True, torn=is_torn(where, fd))
