@@ -22,6 +22,7 @@ from zeroproxy.config_files import resolve as resolve_files
 from zeroproxy.config_load import load_config
 from zeroproxy.errors import ConfigError, ListenError, TlsError, ZeroproxyError
 from zeroproxy.metering.ledger import Ledger
+from zeroproxy.metering.ledger_errors import LedgerDamaged, LedgerUnavailable
 from zeroproxy.metering.otel import need_otel
 from zeroproxy.metering.outbox import without
 from zeroproxy.policy.addresses import Secure, resolve
@@ -91,7 +92,7 @@ def check_log(found: Findings, spec: str) -> None:
         check_file(found, "log.access", where)
 
 
-def check_ledger(found: Findings, where: str) -> None:
+def check_ledger(found: Findings, where: str, required: bool) -> None:
     """Whether the ledger is one, without making it."""
     key = "metering.ledger"
     if not Path(where).is_file():
@@ -99,6 +100,10 @@ def check_ledger(found: Findings, where: str) -> None:
         return
     try:
         ledger = Ledger(where)
+    except (LedgerDamaged, LedgerUnavailable) as error:
+        tell = found.fail if required else found.warn
+        tell(key, str(error))
+        return
     except ZeroproxyError as error:
         found.fail(key, str(error))
         return
@@ -268,7 +273,7 @@ async def examine(config: Config, is_offline: bool = False) -> Findings:
     if config.log.access:
         check_log(found, config.log.access)
     if config.metering.ledger:
-        check_ledger(found, config.metering.ledger)
+        check_ledger(found, config.metering.ledger, config.metering.required)
     for sink in config.metering.sinks:
         await asyncio.to_thread(check_sink, found, sink, is_offline)
     if config.otel.endpoint:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import platform
+import signal
 import sys
 from importlib import metadata
 from typing import Any
@@ -34,7 +36,7 @@ examples:
   zeroproxy demo                      both, with a few requests sent through
 
 signals: SIGTERM or SIGINT drains (server.drain_timeout), a second one cuts; SIGHUP reads the
-         configuration again.
+         configuration again; SIGUSR1 reopens the access log.
 documentation: README.md; every key of the configuration: conf/reference.toml
 """
 
@@ -110,13 +112,30 @@ def print_version() -> int:
     return 0
 
 
+def open_standard() -> None:
+    """Whoever starts the proxy may have closed descriptors 0 to 2: without this the next files and
+    sockets would get their numbers."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+
+
 def run_proxy(path: str) -> int:
-    from zeroproxy.config_load import load_config
+    open_standard()
+    # Their default is to end the process; server/process.py lets them in when it handles them.
+    early = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, early)
+    try:
+        from zeroproxy.config_load import load_config
 
-    config = load_config(path)
-    from zeroproxy.server.worker import run
+        config = load_config(path)
+        from zeroproxy.server.process import run
 
-    return run(config, path)
+        return run(config, path)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def dispatch(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:

@@ -66,6 +66,9 @@ class Metering(Base, frozen=True):
     ring: Annotated[int, Meta(ge=2, le=1 << 20)] = 4096
     #: SQLite file, relative to the working directory; "" switches it off.
     ledger: str = "usage.sqlite"
+    #: Do not start without the ledger: one that is damaged or cannot be used now ends the start.
+    #: Otherwise a damaged one is put aside and a new one begun, and callers are served.
+    required: bool = False
     #: How long single exchanges are kept; 0: for ever. What a sink still lacks stays.
     retention_days: Days = 7
     #: How long the hourly sums are kept, from which bills are made; 0: for ever.

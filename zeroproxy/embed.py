@@ -49,7 +49,6 @@ class Proxy:
                             "path) reads one")  # fmt: skip
         self._worker = Worker(complete(config))
         self._process = 0
-        self._cut = 0
         self._stopping: asyncio.Task[int] | None = None
         self._obeying: asyncio.Task[None] | None = None
 
@@ -80,7 +79,7 @@ class Proxy:
         cut = await asyncio.shield(self._stopping)
         if self._obeying is not None and asyncio.current_task() is not self._obeying:
             await asyncio.wait({self._obeying})
-        return max(self._cut, cut)
+        return cut
 
     async def wait_stopped(self) -> int:
         """Until it has stopped, whoever asked for it: stop(), or POST /-/drain of its admin.
@@ -103,10 +102,8 @@ class Proxy:
 
     async def _hurry(self, stopping: asyncio.Task[int], timeout: float) -> None:
         await asyncio.wait({stopping}, timeout=timeout)
-        if not stopping.done() and self._worker.phase == "draining":
-            assert self._worker.engine is not None
-            self._cut = max(self._cut, int(self._worker.engine.busy()))
-            self._worker.engine.close_all()
+        if not stopping.done():
+            self._worker.hurry()
 
     def _need_started(self) -> None:
         if not self._process:

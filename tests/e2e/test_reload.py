@@ -197,7 +197,9 @@ def test_a_broken_file_keeps_the_old_configuration_in_force(sim):
         assert gauge(proxy, "zeroproxy_config_last_reload_success") == {"": 0}
         assert gauge(proxy, "zeroproxy_reloads_total") == {"ok": 0, "failed": 2}
         said = proxy.errors.read_text().splitlines()
-        assert said[1:] == [f"zeroproxy: not reloaded: {message}"] * 2
+        assert [line.partition("Z ")[2] for line in said[1:]] == [
+            f"ERROR not reloaded: {message}"
+        ] * 2
         served = load.served
         proxy.until(lambda _: load.served > served or load.failures)
         proxy.path.unlink()

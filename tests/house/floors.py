@@ -29,7 +29,7 @@ FAST = {
 PYTHON = [
     (
         0,
-        "_version", "errors", "presets", "config_base", "config_tls", "config_auth",
+        "_version", "errors", "log", "presets", "config_base", "config_tls", "config_auth",
         "config_upstream", "config_metering", "config", "toml_lines",
         "config_addresses", "config_rules", "config_load", "config_files",
     ),

@@ -39,6 +39,10 @@ def upstream_toml(*urls: str, **more: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+NOWHERE = subprocess.DEVNULL
+CLOSED = NOWHERE - 1
+
+
 class ProxyProcess:
     """`python -m zeroproxy -c FILE`: started, waited for, and at the end stopped by SIGTERM with
     exit status 0 demanded. `text` is TOML without [server] and [admin]."""
@@ -58,6 +62,8 @@ class ProxyProcess:
         self.wait_ready = wait_ready
         self.nofile = nofile
         self.process: subprocess.Popen[bytes] | None = None
+        #: Descriptors of its own instead of nothing and the file `errors`; or CLOSED.
+        self.stdin = self.stdout = self.stderr = NOWHERE
 
     @property
     def url(self) -> str:
@@ -72,21 +78,30 @@ class ProxyProcess:
         assert self.process is not None
         return self.process.pid
 
-    def _limit(self) -> None:
+    def _prepare(self) -> None:
+        for number, fd in enumerate((self.stdin, self.stdout, self.stderr)):
+            if fd == CLOSED:
+                os.close(number)
         if self.nofile:
             import resource
 
             resource.setrlimit(resource.RLIMIT_NOFILE, (self.nofile, self.nofile))
 
-    def start(self) -> None:
+    def launch(self) -> None:
+        """Begin it, and wait for nothing."""
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "zeroproxy", "-c", str(self.path)],
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
+                stdin=max(self.stdin, NOWHERE),
+                stdout=max(self.stdout, NOWHERE),
+                stderr=errors if self.stderr < 0 else self.stderr,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
-                preexec_fn=self._limit,
+                preexec_fn=self._prepare,
             )
+
+    def start(self) -> None:
+        self.launch()
+        assert self.process is not None
         deadline = time.monotonic() + 20
         path = "/readyz" if self.wait_ready else "/healthz"
         while time.monotonic() < deadline:

@@ -88,9 +88,11 @@ async def test_metrics_tell_how_far_the_sinks_are():
         def snapshot(self):
             sink = {"name": "pg", "lag_seconds": 1.5, "waiting": 7, "failures": 2}
             return super().snapshot() | {"metering": {
-                "ledger": {"path": "x", "rows": 9, "bytes": 4096},
-                "flusher": {"failures": {"ledger": 1, "access_log": 0}}, "sinks": [sink],
-            }}  # fmt: skip
+                "ledger": {"path": "x", "rows": 9, "bytes": 4096, "ok": False, "refused": 3,
+                           "replaced": 1, "damaged": 2},
+                "flusher": {"failures": {"ledger": 1, "access_log": 0}, "stalled_seconds": 7.5},
+                "access_log": {"dropped": 12}, "sinks": [sink],
+            }, "log": {"dropped": 5}}  # fmt: skip
 
     client = await client_over(Metered())
     async with client.get("/metrics") as response:
@@ -99,6 +101,10 @@ async def test_metrics_tell_how_far_the_sinks_are():
         'zeroproxy_sink_lag_seconds{sink="pg"} 1.5', 'zeroproxy_sink_waiting{sink="pg"} 7.0',
         'zeroproxy_sink_failures_total{sink="pg"} 2.0',
         'zeroproxy_sink_failures_total{sink="ledger"} 1.0', "zeroproxy_ledger_bytes 4096.0",
+        "zeroproxy_ledger_ok 0.0", "zeroproxy_ledger_refused_records 3.0",
+        "zeroproxy_ledger_replaced_total 1.0", "zeroproxy_ledger_damaged_total 2.0",
+        "zeroproxy_flusher_stalled_seconds 7.5", "zeroproxy_access_log_dropped_total 12.0",
+        "zeroproxy_log_lines_dropped_total 5.0",
     ):  # fmt: skip
         assert line in lines
     await client.close()

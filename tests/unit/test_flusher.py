@@ -171,6 +171,20 @@ async def test_totals_that_grow_behind_the_last_look_are_found_with_the_next_pru
         await until(lambda: sums(path) == (3, 6))
 
 
+async def test_a_stop_that_finds_it_asleep_ends_that_sleep_and_begins_no_other(path, monkeypatch):
+    monkeypatch.setattr(module, "INTERVAL", 3600.0)
+    sleeps = []
+
+    class Watched(FakeEngine):
+        def await_records(self, n, seconds):
+            sleeps.append(n)
+            super().await_records(n, seconds if n == 1 else 0.0)
+
+    with flushing(Watched(), path):
+        await until(lambda: sleeps == [1])
+    assert sleeps == [1]
+
+
 # ---------------------------------------------------------------- into the ledger
 
 
@@ -186,7 +200,7 @@ async def test_records_arrive_while_it_runs_and_the_last_ones_at_the_end(path):
     assert sink.closed
 
 
-async def test_a_locked_ledger_loses_and_doubles_nothing(path, capsys):
+async def test_a_locked_ledger_loses_and_doubles_nothing(path, caplog):
     engine, sink = FakeEngine(slots=64), ListSink()
     with flushing(engine, path, [("log", sink)]) as flusher:
         with locked(path):
@@ -201,7 +215,7 @@ async def test_a_locked_ledger_loses_and_doubles_nothing(path, capsys):
     assert sums(path) == total(510)
     assert query(path, "SELECT sum(count) FROM exchange WHERE outcome = 'overflow'") == [(436,)]
     assert len(set(sink.ids)) == len(sink.ids)
-    said = capsys.readouterr().err
+    said = caplog.text
     assert said.count("ledger fails: database is locked") == 1
     assert said.count("ledger works again") == 1
 
@@ -225,7 +239,7 @@ class HalfWay:
 
     def __init__(self, path):
         self.real, self.lies = Ledger(path), 3
-        self.path = self.real.path
+        self.path, self.replaced = self.real.path, 0
 
     def write(self, batch):
         self.real.write(batch)
@@ -249,7 +263,7 @@ def test_a_commit_that_was_reported_as_failed_is_not_doubled(path):
     assert sums(path) == total(20)
 
 
-def test_rescued_records_are_all_there_after_the_next_start(path, capsys):
+def test_rescued_records_are_all_there_after_the_next_start(path, caplog):
     engine, sink = FakeEngine(slots=3000), ListSink()
     ledger = Ledger(path)
     ledger._db.execute("PRAGMA busy_timeout = 1")
@@ -259,7 +273,7 @@ def test_rescued_records_are_all_there_after_the_next_start(path, capsys):
         flusher.start()
         flusher.stop()
     assert sums(path) == (0, 0)
-    assert f"records are in {rescue.rescue_path(path)}" in capsys.readouterr().err
+    assert f"3001 records of 5000 requests are in {rescue.rescue_path(path)}" in caplog.text
     assert len(set(sink.ids)) == len(sink.ids) == 3001
     ledger = Ledger(path)
     assert rescue.take_in(ledger) == (3001, 0)
@@ -267,7 +281,7 @@ def test_rescued_records_are_all_there_after_the_next_start(path, capsys):
     assert sums(path) == total(5000)
 
 
-def test_what_cannot_be_saved_at_all_is_counted_aloud(path, capsys, monkeypatch):
+def test_what_cannot_be_saved_at_all_is_counted_aloud(path, caplog, monkeypatch):
     def refuse(*_):
         raise OSError(28, "No space left on device")
 
@@ -280,39 +294,48 @@ def test_what_cannot_be_saved_at_all_is_counted_aloud(path, capsys, monkeypatch)
     with locked(path):
         flusher.start()
         flusher.stop()
-    assert "30 records ARE LOST" in capsys.readouterr().err
+    assert "30 records of 30 requests ARE LOST" in caplog.text
 
 
-def test_a_batch_the_ledger_can_never_take_is_put_aside_and_the_rest_goes_on(path, capsys):
-    class Picky(HalfWay):
-        lies = 0
+def test_a_write_that_hangs_in_the_kernel_does_not_hold_up_the_stop(path, caplog, monkeypatch):
+    monkeypatch.setattr(module, "HANG_PATIENCE", 0.05)
+    go_on = threading.Event()
 
+    class Hung(HalfWay):
         def write(self, batch):
-            if any(r.get("model") == "poison" for r in batch):
-                raise sqlite3.IntegrityError("datatype mismatch")
-            self.real.write(batch)
+            go_on.wait(30)
 
-    engine = FakeEngine()
-    flusher = Flusher(engine, Picky(path), [])
-    engine.finish(BATCH, model="poison")
-    engine.finish(5)
+    engine, sink = FakeEngine(), ListSink()
+    engine.finish(3)
+    flusher = Flusher(engine, Hung(path), [("log", sink)])
     flusher.start()
     flusher.stop()
-    assert sums(path)[0] == 5
-    lines = rescue.refused_path(path).read_bytes().split(b"\n")
-    assert len([line for line in lines if line]) == BATCH
+    assert "3 records of 3 requests and what is in the ring ARE LOST" in caplog.text
+    assert sink.closed
+    go_on.set()
+
+
+async def test_a_batch_that_waits_for_the_ledger_is_shown(path):
+    engine = FakeEngine()
+    with flushing(engine, path) as flusher:
+        assert flusher.state()["stalled_seconds"] == 0
+        with locked(path):
+            engine.finish(3)
+            await until(lambda: flusher.state()["stalled_seconds"] > 0.05)
+        await until(lambda: not flusher.state()["failing"])
+        await until(lambda: flusher.state()["stalled_seconds"] == 0)
 
 
 # ---------------------------------------------------------------- direct sinks
 
 
-def test_a_direct_sink_that_fails_is_named_once_counted_and_holds_up_nobody(path, capsys):
+def test_a_direct_sink_that_fails_is_named_once_counted_and_holds_up_nobody(path, caplog):
     engine, bad, good = FakeEngine(), ListSink(fails=True), ListSink()
     engine.finish(3 * BATCH)
     with flushing(engine, path, [("bad", bad), ("good", good)]) as flusher:
         pass
     assert flusher.state()["failures"] == {"ledger": 0, "bad": 3, "good": 0}
-    assert capsys.readouterr().err.count("bad fails: no") == 1
+    assert caplog.text.count("bad fails: no") == 1
     assert len(good.ids) == 3 * BATCH
     assert bad.closed
 

@@ -235,7 +235,7 @@ def test_what_finds_no_room_is_counted_while_the_collector_is_silent(receiver):
 
 
 @pytest.mark.parametrize("status", [400, 404, 500, 503])
-def test_a_collector_that_refuses_is_reported_once(receiver, capfd, status):
+def test_a_collector_that_refuses_is_reported_once(receiver, caplog, status):
     receiver.status = status
     sink = OtelSink(Otel(endpoint=receiver.url, timeout=SHORT), queue_max=4)
     sink.write([record()] * 4)
@@ -244,10 +244,10 @@ def test_a_collector_that_refuses_is_reported_once(receiver, capfd, status):
     sink.close()
     state = sink.state()
     assert (state["sent"], state["dropped"], state["failing"]) == (0, 6, True)
-    assert capfd.readouterr().err.count("takes no spans") == 1
+    assert caplog.text.count("takes no spans") == 1
 
 
-def test_a_collector_that_comes_back_is_served_again(receiver, capfd):
+def test_a_collector_that_comes_back_is_served_again(receiver, caplog):
     receiver.status = 400
     sink = OtelSink(Otel(endpoint=receiver.url, timeout=AMPLE), queue_max=2)
     sink.write([record()] * 2)
@@ -256,10 +256,10 @@ def test_a_collector_that_comes_back_is_served_again(receiver, capfd):
     sink.write([record()] * 2)
     sink.close()
     assert (sink.state()["sent"], sink.state()["undelivered"]) == (2, 2)
-    assert "takes spans again" in capfd.readouterr().err
+    assert "takes spans again" in caplog.text
 
 
-def test_a_collector_that_is_down_raises_nothing_and_tells_no_secret(dead_url, capfd):
+def test_a_collector_that_is_down_raises_nothing_and_tells_no_secret(dead_url, caplog):
     config = Otel(endpoint=dead_url, timeout=SHORT, headers={"authorization": SECRET})
     sink = OtelSink(config)
     sink.write([record()] * 3)
@@ -268,7 +268,7 @@ def test_a_collector_that_is_down_raises_nothing_and_tells_no_secret(dead_url, c
     sink.write([record()])
     state = sink.state()
     assert (state["sent"], state["undelivered"], state["no_room"]) == (0, 3, 1)
-    said = capfd.readouterr().err
+    said = caplog.text
     assert dead_url in said
     assert "3 spans were dropped" in said
     assert SECRET not in said + repr(config)

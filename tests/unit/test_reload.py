@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import re
-import threading
 
 import msgspec
 import pytest
@@ -12,7 +11,6 @@ from tests.support.until import until
 from zeroproxy.config import Config, Limits, Upstream
 from zeroproxy.config_load import parse_config
 from zeroproxy.errors import ConfigError, ReloadError
-from zeroproxy.metering.access import AccessLog
 from zeroproxy.policy.addresses import resolve
 from zeroproxy.policy.readiness import Readiness
 from zeroproxy.server.members import Members, resolve_all
@@ -225,61 +223,3 @@ async def test_readiness_probes_the_new_set():
         await readiness.stop()
         server.close()
         await server.wait_closed()
-
-
-# ---------------------------------------------------------------- the access log
-
-
-class ListSink:
-    def __init__(self) -> None:
-        self.lines: list[object] = []
-        self.closed = 0
-
-    def write(self, batch):
-        assert not self.closed
-        self.lines += batch
-
-    def close(self):
-        self.closed += 1
-
-
-def test_the_log_goes_to_the_new_sink_and_the_old_one_is_closed():
-    old, new = ListSink(), ListSink()
-    log = AccessLog(old)
-    log.write([{"a": 1}])
-    log.switch(new)
-    log.write([{"a": 2}])
-    log.switch(None)
-    log.write([{"a": 3}])
-    assert (old.lines, new.lines) == ([{"a": 1}], [{"a": 2}])
-    assert (old.closed, new.closed) == (1, 1)
-
-
-def test_a_sink_that_comes_after_the_end_is_closed_at_once():
-    log, late = AccessLog(None), ListSink()
-    log.close()
-    log.switch(late)
-    assert late.closed == 1
-
-
-def test_a_batch_under_way_ends_before_its_file_is_closed():
-    entered, go_on = threading.Event(), threading.Event()
-
-    class Slow(ListSink):
-        def write(self, batch):
-            entered.set()
-            assert go_on.wait(10)
-            super().write(batch)
-
-    old = Slow()
-    log = AccessLog(old)
-    writing = threading.Thread(target=log.write, args=([{"a": 1}],))
-    writing.start()
-    assert entered.wait(10)
-    switching = threading.Thread(target=log.switch, args=(ListSink(),))
-    switching.start()
-    assert not old.closed
-    go_on.set()
-    writing.join()
-    switching.join()
-    assert (old.lines, old.closed) == ([{"a": 1}], 1)

@@ -43,6 +43,8 @@ cdef enum:
     # A new conn is served at once, which may cost as much as a hundred events: no more of them in
     # a row than those who stream need not notice.
     ACCEPTS = 16
+    # As many as may wait (server/listener.py).
+    BACKLOG = 4096
     # Bytes the kernel may hold for a caller who does not read, beyond what his window allows: its
     # own bound is megabytes, and a thousand such callers would starve everybody's TCP.
     UNSENT = 131072
@@ -145,6 +147,18 @@ cdef bint accept_pending(Plane *p) noexcept nogil:
             accept_on(p, i)
             more |= p.listeners[i].pending
     return more
+
+
+cdef void accept_rest(Plane *p) noexcept nogil:
+    """All that wait, before listening ends: the kernel has accepted them and would reset them."""
+    cdef uint32_t i
+    cdef int rounds
+    for i in range(p.n_listeners):
+        rounds = BACKLOG // ACCEPTS
+        accept_on(p, i)
+        while p.listeners[i].pending and rounds:
+            rounds -= 1
+            accept_on(p, i)
 
 
 # ---------------------------------------------------------------- listening

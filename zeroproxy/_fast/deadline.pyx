@@ -25,6 +25,10 @@ from zeroproxy._fast.types cimport (
     PHASE_WAITING,
 )
 
+cdef enum:
+    # While the proxy drains, a caller who has just connected gets so long to begin his request.
+    FRESH_NS = 1000000000
+
 
 cdef inline uint64_t after(uint64_t since_ns, uint64_t limit_ns) noexcept nogil:
     return since_ns + limit_ns if limit_ns else 0
@@ -52,6 +56,8 @@ cdef uint64_t deadline(const Plane *p, const Relay *r) noexcept nogil:
     """Monotonic ns; 0: none."""
     cdef uint64_t due = 0
     cdef int phase = r.phase
+    if phase == PHASE_IDLE and p.draining:
+        return after(r.down.since_ns, FRESH_NS)
     if phase == PHASE_IDLE:
         return after(
             r.down.since_ns, p.limits.header_ns if tls_is_shaking(&r.down) else p.limits.idle_ns

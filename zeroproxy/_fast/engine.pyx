@@ -30,7 +30,7 @@ Law. Adding a door is a design decision (ARCHITECTURE.md). Nothing here runs per
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 
-from zeroproxy._fast.accept cimport listen_on, stop_listening
+from zeroproxy._fast.accept cimport accept_rest, listen_on, stop_listening
 from zeroproxy._fast.admission cimport admit_waiting
 from zeroproxy._fast.buffer cimport alloc_lines, pool_close, pool_init
 from zeroproxy._fast.clock cimport clock_monotonic_ns
@@ -284,12 +284,15 @@ cdef class Engine(Driven):
             return listen_on(self.p, fd, is_unix)
 
     def stop_listening(self):
-        """Forget the listeners; their descriptors may be closed after that."""
+        """Accept who waits, then forget the listeners; their descriptors may be closed after
+        that."""
         with self:
+            accept_rest(self.p)
             stop_listening(self.p)
 
     def drain(self):
-        """Every exchange its conn's last from now on; idle conns are closed."""
+        """Every exchange its conn's last from now on; idle conns are closed, those on which
+        nothing was asked yet after a second."""
         with self:
             relay_begin_drain(self.p)
         self.work_by_hand()

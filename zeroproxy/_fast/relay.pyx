@@ -307,12 +307,20 @@ cdef bint run_later(Plane *p) noexcept nogil:
 
 
 cdef void relay_begin_drain(Plane *p) noexcept nogil:
-    """From now on every exchange is its conn's last; conns without one are closed."""
+    """From now on every exchange is its conn's last; conns that wait for another are closed. A
+    caller who has not asked yet is waited for (deadline): nobody told him not to."""
+    cdef Relay *r
     cdef uint32_t i
     p.draining = 1
     for i in range(p.n_relays):
-        if p.relays[i].live and p.relays[i].phase == PHASE_IDLE:
-            feed(p, p.relays[i], IN_GONE)
+        r = p.relays[i]
+        if not r.live or r.phase != PHASE_IDLE:
+            continue
+        if r.down.served:
+            feed(p, r, IN_GONE)
+        else:
+            r.down.since_ns = p.now_ns
+            arm(p, r)
 
 
 cdef void say_goodbye(Plane *p, Relay *r) noexcept nogil:

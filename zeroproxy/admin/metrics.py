@@ -21,6 +21,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from zeroproxy.admin.metering_metrics import metering
+
 Snapshot = dict[str, Any]
 
 HISTOGRAMS = (
@@ -295,31 +297,6 @@ def reloads(snapshot: Snapshot) -> Iterator[Metric]:
         "1: what was read last is in force",
         int(found["last"] == "ok"),
     )
-
-
-def metering(snapshot: Snapshot) -> Iterator[Metric]:
-    state = snapshot.get("metering") or {}
-    lag = GaugeMetricFamily(
-        "zeroproxy_sink_lag_seconds", "Age of the oldest row the sink lacks", labels=("sink",)
-    )
-    waiting = GaugeMetricFamily(
-        "zeroproxy_sink_waiting", "Rows of the ledger the sink lacks", labels=("sink",)
-    )
-    failures = CounterMetricFamily(
-        "zeroproxy_sink_failures", "Batches that had to be tried again or given up",
-        labels=("sink",),
-    )  # fmt: skip
-    for sink in state.get("sinks", ()):
-        lag.add_metric((sink["name"],), sink["lag_seconds"])
-        waiting.add_metric((sink["name"],), sink["waiting"])
-        failures.add_metric((sink["name"],), sink["failures"])
-    for name, n in ((state.get("flusher") or {}).get("failures") or {}).items():
-        failures.add_metric((name,), n)
-    yield from (lag, waiting, failures)
-    if state.get("ledger"):
-        yield GaugeMetricFamily(
-            "zeroproxy_ledger_bytes", "Size of the ledger's files", state["ledger"]["bytes"]
-        )
 
 
 def secure(snapshot: Snapshot) -> Iterator[Metric]:

@@ -4,137 +4,66 @@ Law 1. The loop never waits for a sink: the thread does.
 Law 2. The ledger must succeed. Until it has a batch nothing more is taken from the ring; what the
        ring cannot hold meanwhile is counted in C (`overflow`) and becomes synthetic records later.
        Memory is bounded: one batch and one row of totals for each key.
-Law 3. Direct sinks (access log, traces) get each batch once, after the ledger. One that fails is
-       reported once, counted, and tried again with the next batch; it never stops the thread.
-Law 4. While callers need the whole core, it takes little of it (restraint.py). While nobody
+Law 3. A record that the ledger refuses takes no other along: it is kept in a file of its own, which
+       the next start tries again, and it is shown.
+Law 4. Direct sinks (access log, traces) get each batch once, after the ledger, and only queue it.
+       One that fails is reported once, counted, and tried again with the next batch.
+Law 5. While callers need the whole core, it takes little of it (restraint.py). While nobody
        calls, it sleeps until the ring wakes it.
-Law 5. `stop` takes all that is left before it closes. If the ledger still fails after STOP_PATIENCE
-       the rest goes to the rescue file, which the next start takes in: SIGTERM loses nothing.
+Law 6. `stop` takes all that is left before it closes. If the ledger still fails after STOP_PATIENCE
+       the rest goes to the rescue file, which the next start takes in: SIGTERM loses nothing. Only
+       a write that hangs in the kernel for HANG_PATIENCE is left behind.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import secrets
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from zeroproxy.errors import ZeroproxyError
+from zeroproxy.log import log
+from zeroproxy.metering.core import yield_the_core
+from zeroproxy.metering.inlet import BATCH, Inlet, Source
 from zeroproxy.metering.ledger import Ledger
-from zeroproxy.metering.rescue import append, refused_path, rescue_path, to_lines
+from zeroproxy.metering.ledger_errors import is_damage
+from zeroproxy.metering.rescue import (
+    append,
+    has_rescued,
+    refused_path,
+    rescue_path,
+    take_in,
+    to_lines,
+)
 from zeroproxy.metering.restraint import Restraint
-from zeroproxy.metering.rows import DEFAULTS, OVERFLOW, REFUSED, Record
+from zeroproxy.metering.rows import REFUSED, Record
 
 # Seconds between two looks at the ring while records come, and what kill -9 loses at most. A record
 # after a pause is taken at once. Every look costs some 0.5 ms, mostly because all it needs has left
 # the caches meanwhile: hence not more of them.
 INTERVAL = 1.0
-# Records per transaction. After each the thread looks whether callers need the core (law 4): with
-# many more it would take 10 ms and longer from a full one before it does.
-BATCH = 256
-# Records per call into the engine, which holds the GIL: 64 take some 0.2 ms, and the loop (health,
-# admin) may want the interpreter back.
-SLICE = 64
 RETRY_FIRST, RETRY_LAST = 0.2, 5.0  # seconds between two tries of a ledger that fails
 STOP_PATIENCE = 2.0  # seconds a failing ledger gets at the end
+HANG_PATIENCE = 10.0  # seconds one write may take at the end
 PRUNE_EVERY = 60.0  # seconds
 PRUNE_PAUSE = 0.2  # seconds between two steps of one pruning
 
-OVERFLOW_KEY = ("upstream", "endpoint", "model", "tenant", "exactness")
-OVERFLOW_SUMS = ("count", "prompt_tokens", "completion_tokens", "cached_tokens",
-                 "reasoning_tokens", "bytes_in", "bytes_out")  # fmt: skip
-
-
-class Source(Protocol):
-    """The engine, as this thread sees it; it may also have `overflow() -> list[Record]`, totals
-    since its start by OVERFLOW_KEY of what the ring could not hold."""
-
-    def records(self, n: int) -> list[Record]: ...
-
-    def await_records(self, n: int, seconds: float) -> None: ...
-
-    def wake_consumer(self) -> None: ...
-
 
 class Sink(Protocol):
-    """Where records go directly. `write` gets a non-empty batch, oldest first."""
+    """Where records go directly. `write` gets a non-empty batch, oldest first, and waits for
+    nobody; `close` takes a few seconds at most."""
 
     def write(self, batch: list[Record]) -> None: ...
 
     def close(self) -> None: ...
 
 
-def yield_the_core() -> None:
-    """Let the kernel prefer the other threads to the calling one where both want the same core."""
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
-
-
-def say(line: str) -> None:
-    print(f"zeroproxy: {line}", file=sys.stderr, flush=True)
-
-
-class Inlet:
-    """Records of one process, each with its `id` and `count`, and the overflow as records."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        # An engine that keeps no such totals has none to add.
-        self._totals: Callable[[], list[Record]] = getattr(source, "overflow", list)
-        self._boot = secrets.token_hex(8)
-        self._seen: dict[tuple[str, ...], tuple[int, ...]] = {}
-        self._synthetic = 0
-
-    def take(self) -> list[Record]:
-        """The next batch; empty: there is nothing. What it returns is not returned again."""
-        batch: list[Record] = []
-        while len(batch) < BATCH:
-            part = self._source.records(min(SLICE, BATCH - len(batch)))
-            if not part:
-                break
-            batch += part
-        for record in batch:
-            record["id"] = f"{self._boot}-{record['serial']}"
-            record["count"] = 1
-        return batch + self._overflowed()
-
-    def _overflowed(self) -> list[Record]:
-        """What the totals have grown by since the last call, a record for each key."""
-        found = []
-        for key, now in self._summed().items():
-            before = self._seen.get(key, (0,) * len(now))
-            if now == before:
-                continue
-            self._seen[key] = now
-            grown = [a - b for a, b in zip(now, before, strict=True)]
-            found.append(self._synthesize(key, grown))
-        return found
-
-    def _summed(self) -> dict[tuple[str, ...], tuple[int, ...]]:
-        """The totals by their names. The engine keeps rows apart that have the same names: an
-        endpoint that came back at another address, bytes of a model that are no UTF-8."""
-        sums: dict[tuple[str, ...], tuple[int, ...]] = {}
-        for total in self._totals():
-            key = tuple(str(total[name]) for name in OVERFLOW_KEY)
-            now = tuple(int(total[name]) for name in OVERFLOW_SUMS)
-            if key in sums:
-                now = tuple(a + b for a, b in zip(sums[key], now, strict=True))
-            sums[key] = now
-        return sums
-
-    def _synthesize(self, key: Sequence[str], grown: Sequence[int]) -> Record:
-        self._synthetic += 1
-        return DEFAULTS | {
-            "id": f"{self._boot}-o{self._synthetic}",
-            "time_ns": time.time_ns(),
-            "outcome": OVERFLOW,
-            **dict(zip(OVERFLOW_KEY, key, strict=True)),
-            **dict(zip(OVERFLOW_SUMS, grown, strict=True)),
-        }
+def amount(batch: Sequence[Record]) -> int:
+    """Requests that `batch` stands for."""
+    return sum(int(record["count"]) for record in batch)
 
 
 class Flusher:
@@ -154,10 +83,16 @@ class Flusher:
         self._on_written = on_written
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="zeroproxy-flusher", daemon=True)
-        self._batch: list[Record] = []  # taken from the ring, not yet in the ledger
+        self._batch: list[Record] = []  # taken from the ring, not yet everywhere
+        # What the ledger refused of it as a whole and still has to get record by record.
+        self._apart: list[Record] = []
+        self._reason = ""  # why
+        self._since = 0.0  # when that batch was taken
+        self._beat = time.monotonic()  # when the last step began
         self._failures = {name: 0 for name, _ in sinks}
         self._failing: set[str] = set()
         self._error = ""
+        self._refused = self._replaced = self._damaged = 0
         self._retry = 0.0
         self._prune_due = time.monotonic() + PRUNE_EVERY
         if ledger is not None:
@@ -170,19 +105,30 @@ class Flusher:
         """Save what is left and close everything. Blocks; call it from a thread."""
         self._stop.set()
         self._source.wake_consumer()
-        self._thread.join()
+        self._beat = time.monotonic()
+        while self._thread.is_alive():
+            self._thread.join(0.1)
+            if time.monotonic() - self._beat > HANG_PATIENCE:
+                n, requests = len(self._batch), amount(self._batch)
+                log.error(f"the ledger hangs; {n} records of {requests} requests and what is in "
+                          f"the ring ARE LOST")  # fmt: skip
+                break
         for _, sink in self._sinks:
             with contextlib.suppress(Exception):
                 sink.close()
-        if self._ledger is not None:
+        if self._ledger is not None and not self._thread.is_alive():
             self._ledger.close()
 
     def state(self) -> dict[str, Any]:
+        since = self._since
         return {
             "pending": len(self._batch),
+            "stalled_seconds": round(time.monotonic() - since, 3) if since else 0.0,
             "failures": dict(self._failures),
             "failing": sorted(self._failing),
             "last_error": self._error,
+            "refused": self._refused,
+            "damaged": self._damaged,
         }
 
     # ------------------------------------------------------------ the thread
@@ -198,17 +144,24 @@ class Flusher:
             rest = self._look(restraint)
             if rest:
                 self._stop.wait(rest)
-            else:
+            elif not self._stop.is_set():
                 self._source.await_records(BATCH, min(INTERVAL, self._until_prune() + PRUNE_PAUSE))
         self._drain()
+
+    def _take(self) -> list[Record]:
+        """The batch that waits, or the next one."""
+        self._beat = time.monotonic()
+        if not self._batch:
+            self._batch = self._inlet.take()
+            self._since = self._beat if self._batch else 0.0
+        return self._batch
 
     def _look(self, restraint: Restraint) -> float:
         """Everything there is, if the ledger takes it and the loop can spare the time; returns the
         seconds to keep away from the ring."""
         rest = 0.0
         while not self._stop.is_set():
-            self._batch = self._batch or self._inlet.take()
-            size = len(self._batch)
+            size = len(self._take())
             if size and not self._save():
                 return self._retry
             rest = restraint.rest()
@@ -219,8 +172,7 @@ class Flusher:
 
     def _drain(self) -> None:
         deadline = time.monotonic() + STOP_PATIENCE
-        while batch := self._batch or self._inlet.take():
-            self._batch = batch
+        while self._take():
             if self._save():
                 continue
             left = deadline - time.monotonic()
@@ -233,30 +185,71 @@ class Flusher:
         """The waiting batch into the ledger, then to the direct sinks."""
         if self._ledger is not None:
             try:
-                self._ledger.write(self._batch)
-            except REFUSED as error:
-                self._failed("ledger", error)
-                self._put_aside(refused_path(self._ledger.path), self._batch)
+                self._into(self._ledger)
             except Exception as error:  # a full disk, a lock, a damaged file
                 self._failed("ledger", error)
+                if is_damage(error):
+                    self._put_damaged_aside(self._ledger)
                 self._retry = min(max(2 * self._retry, RETRY_FIRST), RETRY_LAST)
                 return False
-            else:
-                self._worked("ledger")
+            self._worked("ledger")
             self._retry = 0.0
-        batch, self._batch = self._batch, []
+            self._tell_replaced(self._ledger)
         self._on_written()
-        for name, sink in self._sinks:
-            self._write(name, sink, batch)
+        self._done()
         return True
 
-    def _write(self, name: str, sink: Sink, batch: list[Record]) -> None:
+    def _into(self, ledger: Ledger) -> None:
+        """Raises, with the batch to be tried again, if the ledger or the file of what it refuses
+        fails. What is there already is not written twice."""
+        if not self._apart:
+            try:
+                return ledger.write(self._batch)
+            except REFUSED as found:
+                self._apart, self._reason = self._batch, str(found)
+        _, refused = ledger.write_apart(self._apart)
+        if refused:
+            self._apart = refused  # the others are in
+            append(refused_path(ledger.path), to_lines(refused))
+            self._note_refused(refused, refused_path(ledger.path))
+        self._apart = []
+        return None
+
+    def _put_damaged_aside(self, ledger: Ledger) -> None:
+        """Begin a new one with the next try."""
         try:
-            sink.write(batch)
-        except Exception as error:  # a sink's library may raise anything
-            self._failed(name, error)
+            aside = ledger.put_aside()
+        except OSError as error:
+            log.error(f"the ledger {ledger.path} cannot be put aside: {error.strerror}")
         else:
-            self._worked(name)
+            self._damaged += 1
+            log.error(f"the damaged ledger is kept as {aside}; a new one is begun")
+
+    def _tell_replaced(self, ledger: Ledger) -> None:
+        if (n := ledger.replaced) != self._replaced:
+            self._replaced = n
+            log.error(f"the ledger {ledger.path} was deleted or replaced while it was open; what "
+                      f"comes now is in the file of that name, what was before is not")  # fmt: skip
+
+    def _note_refused(self, refused: list[Record], path: Path) -> None:
+        is_first = not self._refused
+        self._refused += len(refused)
+        self._failures["ledger"] += 1
+        self._error = f"ledger: refused: {self._reason}"
+        if is_first:
+            log.error(f"the ledger refuses {len(refused)} records ({self._reason}); such records "
+                      f"are kept in {path}, and the next start tries them again")  # fmt: skip
+
+    def _done(self) -> None:
+        """The ledger or the rescue file has the batch."""
+        batch, self._batch, self._apart, self._since = self._batch, [], [], 0.0
+        for name, sink in self._sinks:
+            try:
+                sink.write(batch)
+            except Exception as error:  # a sink's library may raise anything
+                self._failed(name, error)
+            else:
+                self._worked(name)
 
     def _failed(self, name: str, error: Exception) -> None:
         self._failures[name] += 1
@@ -264,25 +257,35 @@ class Flusher:
         if name not in self._failing:
             self._failing.add(name)
             kept = "; records are kept and it is tried again" if name == "ledger" else ""
-            say(f"{name} fails: {error}{kept}")
+            log.warning(f"{name} fails: {error}{kept}")
 
     def _worked(self, name: str) -> None:
         if name in self._failing:
             self._failing.discard(name)
-            say(f"{name} works again")
+            log.info(f"{name} works again")
 
     def _until_prune(self) -> float:
         return max(0.0, self._prune_due - time.monotonic())
 
     def _prune(self) -> None:
-        """Forget what is old, when it is time."""
+        """Forget what is old, and take in what was rescued, when it is time."""
         if time.monotonic() >= self._prune_due:
             gone = 0
             if self._ledger is not None:
                 with contextlib.suppress(Exception):  # locked or full: the next write will say so
                     gone = self._ledger.prune()
+                self._tell_replaced(self._ledger)
+                self._take_in(self._ledger)
             # A whole step gone: more is waiting.
             self._prune_due = time.monotonic() + (0.0 if gone else PRUNE_EVERY)
+
+    def _take_in(self, ledger: Ledger) -> None:
+        """What another process that shares the ledger, or an earlier start, had to leave aside."""
+        if has_rescued(ledger.path):
+            with contextlib.suppress(ZeroproxyError, OSError):  # later then; the file is kept
+                taken, refused = take_in(ledger)
+                self._refused += refused
+                log.info(f"the ledger took in {taken} rescued records")
 
     # ------------------------------------------------------------ the last resort
 
@@ -290,24 +293,24 @@ class Flusher:
         """The ledger does not take it and the process ends."""
         assert self._ledger is not None
         path = rescue_path(self._ledger.path)
-        n = lost = 0
-        while batch := self._batch or self._inlet.take():
-            self._batch = []
-            if self._put_aside(path, batch):
-                n += len(batch)
-            else:
-                lost += len(batch)
-            for name, sink in self._sinks:
-                self._write(name, sink, batch)
-        if n:
-            say(f"the ledger fails; {n} records are in {path}, the next start takes them in")
-        if lost:
-            say(f"the ledger fails and {path} cannot be written: {lost} records ARE LOST")
+        kept, lost = [0, 0], [0, 0]
+        while self._take():
+            batch = self._apart or self._batch
+            told = kept if self._put_aside(path, batch) else lost
+            told[0] += len(batch)
+            told[1] += amount(batch)
+            self._done()
+        if kept[0]:
+            log.warning(f"the ledger fails; {kept[0]} records of {kept[1]} requests are in {path}, "
+                        f"the next start takes them in")  # fmt: skip
+        if lost[0]:
+            log.error(f"the ledger fails and {path} cannot be written: {lost[0]} records of "
+                      f"{lost[1]} requests ARE LOST")  # fmt: skip
 
     def _put_aside(self, path: Path, batch: list[Record]) -> bool:
         try:
             append(path, to_lines(batch))
         except OSError as error:
-            say(f"{path} cannot be written: {error.strerror}")
+            log.error(f"{path} cannot be written: {error.strerror}")
             return False
         return True

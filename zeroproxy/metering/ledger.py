@@ -4,7 +4,8 @@ Law 1. A batch is in the file whole or not at all, and once: writing it again ch
 Law 2. Detail is pruned only when it is old and every sink of this configuration has got past it.
 Law 3. Every error is a sentence that names the file. One Ledger belongs to one thread at a time.
 
-The file may be shared: several processes write in turn (WAL, busy timeout), anybody may read.
+The file may be shared: several processes write in turn (WAL, busy timeout), anybody may read. It
+may be deleted or replaced while it is open: each write looks where it goes.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from zeroproxy.errors import ZeroproxyError
+from zeroproxy.metering.ledger_errors import kind_of, why
 from zeroproxy.metering.rows import REFUSED, Record, clean, shape
 from zeroproxy.metering.schema import EXCHANGE_COLUMNS, HOURLY_KEY, HOURLY_SUMS, TABLES, VERSION
 
@@ -67,10 +69,24 @@ def statements(script: str) -> Iterator[str]:
             pending = ""
 
 
+Inode = tuple[int, int]
+SUFFIXES = ("", "-wal", "-shm")
+
+
+def inode_of(path: str) -> Inode:
+    """(0, 0): there is no such file."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return 0, 0
+    return found.st_dev, found.st_ino
+
+
 class Ledger:
     """The file at `path`, made if it is not there. Raises ZeroproxyError if it cannot be used.
 
-    `sinks`: names of the outbox's sinks; retention in days, 0: for ever."""
+    `sinks`: names of the outbox's sinks; retention in days, 0: for ever. `is_open` False: it is
+    opened by the first `follow`, which each write begins with."""
 
     def __init__(
         self,
@@ -79,6 +95,7 @@ class Ledger:
         sinks: Sequence[str] = (),
         retention_days: float = 0,
         hourly_retention_days: float = 0,
+        is_open: bool = True,
     ) -> None:
         self.path = Path(path)
         self.sinks = tuple(sinks)
@@ -86,20 +103,58 @@ class Ledger:
         self._hourly_retention_ns = int(hourly_retention_days * DAY_NS)
         self.last_seq = self.first_seq = 0
         self.ledger_id = ""
+        self.replaced = 0  # times the path was found to name another file, or none
+        self._inodes: dict[str, Inode] = {}  # of the open files, by suffix; empty: not open
+        self._tried: Inode = (0, 0)  # of the file that was opened last, or could not be
+        self._db = sqlite3.connect(":memory:")
+        self._db.close()
+        if is_open:
+            self.follow()
+
+    def _begin(self) -> None:
+        """Open what is at the path, or make it. OPENING is held."""
+        self._tried = inode_of(str(self.path))
+        try:
+            self._db = self._connect()
+        except (OSError, sqlite3.Error) as error:
+            said = getattr(error, "strerror", None) or error
+            raise self._wrong(f"cannot be opened: {said}", kind_of(error)) from None
+        try:
+            self._open()
+        except sqlite3.Error as error:
+            self.close()
+            raise self._wrong(why(error), kind_of(error)) from None
+        except BaseException:
+            self.close()
+            raise
+        self._inodes = {suffix: inode_of(f"{self.path}{suffix}") for suffix in SUFFIXES}
+        self._tried = self._inodes[""]
+
+    def is_in_place(self) -> bool:
+        """Whether the path still names the file that is open."""
+        return bool(self._inodes) and inode_of(str(self.path)) == self._inodes[""]
+
+    def follow(self) -> None:
+        """If somebody has deleted or replaced the file: leave it whole wherever it is, and go on
+        with what is at the path, made if nothing is. Raises ZeroproxyError; it may be called again
+        then."""
+        if self.is_in_place():
+            return
         with OPENING:
-            try:
-                self._db = self._connect()
-            except (OSError, sqlite3.Error) as error:
-                said = getattr(error, "strerror", None) or error
-                raise self._wrong(f"cannot be opened: {said}") from None
-            try:
-                self._open()
-            except sqlite3.Error as error:
+            if self._inodes:
+                self.replaced += 1
+                # SQLite does not do it itself when it closes a file that has moved.
+                with contextlib.suppress(sqlite3.Error):
+                    self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 self.close()
-                raise self._wrong(why(error)) from None
-            except BaseException:
-                self.close()
-                raise
+                # Names that the new file would share with the old one, whose connections, here and
+                # in other processes, go on with them: two databases over one -shm are none.
+                for suffix in SUFFIXES[1:]:
+                    with contextlib.suppress(OSError):
+                        if inode_of(f"{self.path}{suffix}") == self._inodes[suffix]:
+                            Path(f"{self.path}{suffix}").unlink()
+                self._inodes = {}
+            self._begin()
 
     def _connect(self) -> sqlite3.Connection:
         try:
@@ -117,8 +172,22 @@ class Ledger:
             self.path, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_MS / 1000
         )
 
-    def _wrong(self, message: str) -> ZeroproxyError:
-        return ZeroproxyError(f"the ledger {self.path} {message}")
+    def put_aside(self) -> Path:
+        """Give a damaged file another name, so that a new one can be begun; which. Nothing in it is
+        changed. Raises OSError."""
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        aside = self.path.with_name(f"{self.path.name}.damaged-{stamp}-{secrets.token_hex(2)}")
+        # Another process that shares it may have done so already.
+        if inode_of(str(self.path)) == self._tried:
+            for suffix in SUFFIXES:
+                with contextlib.suppress(FileNotFoundError):
+                    Path(f"{self.path}{suffix}").rename(f"{aside}{suffix}")
+        self.close()  # behind the renaming: SQLite writes nothing to a file that has moved
+        self._inodes = {}
+        return aside
+
+    def _wrong(self, message: str, kind: type[ZeroproxyError] = ZeroproxyError) -> ZeroproxyError:
+        return kind(f"the ledger {self.path} {message}")
 
     def _open(self) -> None:
         if self._version() > VERSION:
@@ -200,6 +269,7 @@ class Ledger:
         """All of `batch`, each with an `id`; nothing if its first id is there already.
         Raises sqlite3.Error; the file is then as it was before."""
         if batch:
+            self.follow()
             try:
                 self._write(batch)
             except REFUSED:
@@ -215,6 +285,7 @@ class Ledger:
 
     def write_missing(self, batch: Sequence[Record]) -> int:
         """Those of `batch` that are not there yet; returns how many."""
+        self.follow()
         with self.transaction():
             unique = {str(record["id"]): record for record in batch}
             missing = [clean(record) for name, record in unique.items() if not self.has(name)]
@@ -224,8 +295,24 @@ class Ledger:
         self._note_bounds()
         return len(missing)
 
+    def write_apart(self, batch: Sequence[Record]) -> tuple[int, list[Record]]:
+        """Those of `batch` that are not there yet, in ever smaller parts where the file refuses a
+        whole: (how many, those that it refuses each by itself). Raises sqlite3.Error; some may be
+        there then, and may be given again."""
+        if not batch:
+            return 0, []
+        try:
+            return self.write_missing(batch), []
+        except REFUSED:
+            if len(batch) == 1:
+                return 0, list(batch)
+        half = len(batch) // 2
+        parts = [self.write_apart(part) for part in (batch[:half], batch[half:])]
+        return sum(n for n, _ in parts), [record for _, bad in parts for record in bad]
+
     def prune(self, now: float | None = None) -> int:
         """One bounded step of forgetting, oldest first; returns how many rows went."""
+        self.follow()
         now_ns = int((time.time() if now is None else now) * 1e9)
         passed = min((self.cursor(sink) for sink in self.sinks), default=self.last_seq)
         gone = 0
@@ -270,18 +357,14 @@ class Ledger:
             with contextlib.suppress(OSError):
                 size += Path(f"{self.path}{suffix}").stat().st_size
         rows = max(0, self.last_seq - self.first_seq + 1)
-        return {"path": str(self.path), "rows": rows, "bytes": size}
+        return {
+            "path": str(self.path),
+            "rows": rows,
+            "bytes": size,
+            "replaced": self.replaced,
+            "is_open": bool(self._inodes),
+        }
 
     def close(self) -> None:
         with contextlib.suppress(sqlite3.Error):
             self._db.close()
-
-
-def why(error: sqlite3.Error) -> str:
-    """SQLite's words as the end of a sentence that begins with the file."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_NOTADB:
-        return "is no SQLite database"
-    if code == sqlite3.SQLITE_CORRUPT:
-        return f"is damaged ({error}); keep a copy, then repair it with sqlite3 .recover"
-    return f"cannot be used: {error}"

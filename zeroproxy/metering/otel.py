@@ -12,12 +12,12 @@ Law 4. Nothing of OpenTelemetry is imported unless otel.endpoint is set.
 from __future__ import annotations
 
 import importlib
-import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
 from zeroproxy.config import Otel
 from zeroproxy.errors import ConfigError, how_to_install
+from zeroproxy.log import log
 
 if TYPE_CHECKING:
     from zeroproxy.metering.otel_export import Exporter, SpanMaker
@@ -104,7 +104,7 @@ class OtelSink:
 
 
 def complain(text: str) -> None:
-    print(f"zeroproxy: otel: {text}", file=sys.stderr, flush=True)
+    log.warning(f"otel: {text}")
 
 
 def missing(error: ModuleNotFoundError) -> ConfigError:

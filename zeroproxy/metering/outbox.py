@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import sqlite3
 import threading
 import time
 from collections.abc import Sequence
@@ -17,7 +18,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from zeroproxy.errors import ZeroproxyError
-from zeroproxy.metering.flusher import say, yield_the_core
+from zeroproxy.log import log
+from zeroproxy.metering.core import yield_the_core
 from zeroproxy.metering.ledger import Ledger
 from zeroproxy.metering.rows import Record
 
@@ -62,7 +64,7 @@ class Feeder:
         self._ledger: Ledger | None = None
         self._stop, self._wake = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"zeroproxy-{name}", daemon=True)
-        self._cursor = source.cursor(name)
+        self._cursor = source.cursor(name) if source.is_in_place() else 0
         self._oldest_ns = 0  # end of the oldest exchange that is known to wait; 0: none is
         self._caught_up_ns = time.time_ns()
         self._delivered = self._failures = self._streak = 0
@@ -111,6 +113,8 @@ class Feeder:
                 moved = self._step()
             except Exception as error:  # a client library may raise anything
                 self._failed(error)
+                if isinstance(error, sqlite3.Error):
+                    self._let_go()
                 if is_last:
                     break
                 self._stop.wait(self._backoff())
@@ -130,7 +134,10 @@ class Feeder:
         rows = self._ledger.read_after(after, BATCH)
         if not rows:
             self._oldest_ns, self._caught_up_ns = 0, time.time_ns()
-            return False
+            if self._ledger.is_in_place():
+                return False
+            self._ledger.follow()  # only now: what was in the old file is delivered
+            return True
         self._oldest_ns = rows[0]["time_ns"] + rows[0]["total_ns"]
         reached = self._sink.deliver(self._ledger.ledger_id, after, rows)
         if reached > rows[-1]["seq"] and reached > self._ledger.newest():
@@ -146,9 +153,9 @@ class Feeder:
     def _succeeded(self, after: int, reached: int, rows: Sequence[Record]) -> None:
         self._delivered += sum(after < row["seq"] <= reached for row in rows)
         if reached < after:
-            say(f"{self.name} has lost what it had; it gets it again as far as it is kept")
+            log.warning(f"{self.name} has lost what it had; it gets it again as far as it is kept")
         if self._streak:
-            say(f"{self.name} works again")
+            log.info(f"{self.name} works again")
         self._streak, self._error = 0, ""
 
     def _failed(self, error: Exception) -> None:
@@ -157,12 +164,18 @@ class Feeder:
         self._streak += 1
         self._error = text
         if self._streak == 1:
-            say(f"{self.name} fails: {text}; what it misses waits in the ledger")
+            log.warning(f"{self.name} fails: {text}; what it misses waits in the ledger")
 
     def _backoff(self) -> float:
         """Doubling, with jitter, so that many proxies do not return in step."""
         longest = min(RETRY_LAST, RETRY_FIRST * 2.0 ** min(self._streak - 1, 16))
         return max(RETRY_FIRST / 2, longest * random.uniform(0.5, 1.0))
+
+    def _let_go(self) -> None:
+        """The ledger failed: what is at its path next time, perhaps a new one."""
+        if self._ledger is not None and not self._ledger.is_in_place():
+            self._ledger.close()
+            self._ledger = None
 
     def _close(self) -> None:
         with contextlib.suppress(Exception):
@@ -178,4 +191,4 @@ def stop_all(feeders: Sequence[Feeder]) -> None:
     deadline = time.monotonic() + STOP_PATIENCE
     for feeder in feeders:
         if not feeder.join(deadline - time.monotonic()):
-            say(f"{feeder.name} does not answer; what it misses waits in the ledger")
+            log.warning(f"{feeder.name} does not answer; what it misses waits in the ledger")

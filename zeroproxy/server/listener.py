@@ -27,11 +27,26 @@ class Bound:
     def is_unix(self) -> bool:
         return self.sock.family == socket.AF_UNIX
 
+    def unlink(self) -> None:
+        """Take the name of a unix socket away, if it is still this one's: a process that was
+        started meanwhile may have bound it anew. Only while the socket is open: until then the
+        kernel gives its inode to nobody else."""
+        path, self.path = self.path, ""
+        with contextlib.suppress(OSError):
+            if path and inode_of(path) == self.inode:
+                Path(path).unlink()
+
     def close(self) -> None:
+        self.unlink()
         self.sock.close()
-        if self.path:
-            with contextlib.suppress(OSError):
-                Path(self.path).unlink()
+
+    def __post_init__(self) -> None:
+        self.inode = inode_of(self.path) if self.path else (0, 0)
+
+
+def inode_of(path: str) -> tuple[int, int]:
+    found = Path(path).stat()
+    return found.st_dev, found.st_ino
 
 
 def split_host_port(address: str) -> tuple[str, int]:

@@ -23,8 +23,8 @@ from zeroproxy.config import Config
 from zeroproxy.config_files import resolve
 from zeroproxy.config_load import complete
 from zeroproxy.errors import ConfigError, ReloadError, ZeroproxyError, one_line
-from zeroproxy.metering.flusher import Sink
-from zeroproxy.metering.jsonl import open_sink
+from zeroproxy.log import log
+from zeroproxy.metering.jsonl import LogFile, open_sink
 from zeroproxy.policy.shares import need_redis
 from zeroproxy.server.descriptors import limits_in_force
 from zeroproxy.server.members import Addresses, Members, resolve_all
@@ -133,7 +133,7 @@ class Running(Protocol):
     def admit_keys(self) -> None:
         """Those of the configuration may ask from now on, and nobody else."""
 
-    async def log_to(self, sink: Sink | None) -> None: ...
+    async def log_to(self, sink: LogFile | None) -> None: ...
 
 
 def put_in_force(
@@ -156,12 +156,10 @@ def put_in_force(
 
 class Reloader:
     """`read` gives the configuration anew; None: there is no file, and whoever embeds the proxy
-    brings the next one. `say` takes one line for the operator."""
+    brings the next one."""
 
-    def __init__(
-        self, running: Running, read: Callable[[], Config] | None, say: Callable[[str], None]
-    ) -> None:
-        self._running, self._read, self._say = running, read, say
+    def __init__(self, running: Running, read: Callable[[], Config] | None) -> None:
+        self._running, self._read = running, read
         #: One at a time; held while the worker starts.
         self.lock = asyncio.Lock()
         self._done = {"ok": 0, "failed": 0}
@@ -183,9 +181,9 @@ class Reloader:
         try:
             changed = await self._count(self._read)
         except ZeroproxyError as error:
-            self._say(f"zeroproxy: not reloaded: {error}")
+            log.error(f"not reloaded: {error}")
             raise
-        self._say(f"reloaded: {', '.join(changed) or 'nothing'} changed")
+        log.info(f"reloaded: {', '.join(changed) or 'nothing'} changed")
         return changed
 
     def ask(self) -> None:

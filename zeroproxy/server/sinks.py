@@ -12,16 +12,18 @@ from typing import Any
 
 from zeroproxy.config import AnySink, Config, ToPostgres, ToRedis, kind_of
 from zeroproxy.errors import ZeroproxyError
+from zeroproxy.log import log
 from zeroproxy.metering.access import AccessLog
-from zeroproxy.metering.flusher import Flusher, Sink, say
-from zeroproxy.metering.jsonl import open_sink
+from zeroproxy.metering.flusher import Flusher, Sink
+from zeroproxy.metering.jsonl import LogFile, open_sink
 from zeroproxy.metering.jsonl_sink import JsonlOutbox
 from zeroproxy.metering.ledger import Ledger
+from zeroproxy.metering.ledger_errors import LedgerDamaged, LedgerUnavailable
 from zeroproxy.metering.otel import OtelSink, open_otel
 from zeroproxy.metering.outbox import Feeder, OutboxSink, stop_all
 from zeroproxy.metering.postgres_sink import PostgresSink
 from zeroproxy.metering.redis_sink import RedisSink
-from zeroproxy.metering.rescue import take_in
+from zeroproxy.metering.rescue import refused_path, take_in
 
 
 def name_of(sink: AnySink) -> str:
@@ -52,6 +54,28 @@ def make_sink(sink: AnySink) -> OutboxSink:
     return JsonlOutbox(sink.path)
 
 
+def open_anyhow(ledger: Ledger) -> int:
+    """Open it, with a new one in place of one that is damaged (how many were). One that cannot be
+    used now is left to the flusher, which tries again. Raises ZeroproxyError: it is no ledger, or
+    nobody may write it."""
+    damaged = 0
+    while True:
+        try:
+            ledger.follow()
+        except LedgerUnavailable as error:
+            log.error(f"{error}; requests are served, counts are kept in memory, and it is tried "
+                      f"again")  # fmt: skip
+        except LedgerDamaged as error:
+            try:
+                aside = ledger.put_aside()
+            except OSError as why:
+                raise ZeroproxyError(f"{error}; it cannot be put aside: {why.strerror}") from None
+            log.error(f"{error}. The damaged ledger is kept as {aside}; a new one is begun")
+            damaged += 1
+            continue
+        return damaged
+
+
 class Metering:
     """What becomes of the records of one engine. `stop` is safe at any time, also after a `start`
     that raised; it blocks."""
@@ -63,6 +87,8 @@ class Metering:
         self._feeders: list[Feeder] = []
         self._access = AccessLog(None)
         self._otel: OtelSink | None = None
+        self._damaged = 0  # ledgers that were put aside
+        self._refused = 0  # records that the ledger refused before and at this start
 
     def start(self) -> None:
         direct = self._open_direct()
@@ -91,7 +117,7 @@ class Metering:
             return [("access_log", self._access), *spans]
         return []
 
-    def log_to(self, sink: Sink | None) -> None:
+    def log_to(self, sink: LogFile | None) -> None:
         """The access log goes to `sink` from now on; None: nowhere. Blocks."""
         if self._flusher is None and sink is not None:
             self._flusher = Flusher(self._engine, None, [("access_log", self._access)], self._wake)
@@ -108,16 +134,31 @@ class Metering:
             sinks=[name for name, _, _ in sinks],
             retention_days=metering.retention_days,
             hourly_retention_days=metering.hourly_retention_days,
+            is_open=metering.required,
         )
         try:
-            taken, refused = take_in(ledger)
+            self._damaged = open_anyhow(ledger)
+            if ledger.is_in_place():
+                self._take_in(ledger)
             self._feeders = [Feeder(name, kind, sink, ledger) for name, kind, sink in sinks]
         except BaseException:
             ledger.close()
             raise
-        if taken or refused:
-            say(f"the ledger took in {taken} rescued records, {refused} could not be read")
         self._ledger = ledger
+
+    def _take_in(self, ledger: Ledger) -> None:
+        """What earlier processes had to leave aside. A ledger that is locked now is no reason not
+        to start: the flusher tries again."""
+        try:
+            taken, self._refused = take_in(ledger, refused_too=True)
+        except ZeroproxyError as error:
+            log.warning(f"{error}; it is tried again later")
+            return
+        if taken:
+            log.info(f"the ledger took in {taken} rescued records")
+        if self._refused:
+            log.error(f"{self._refused} records that the ledger refuses, or that cannot be read, "
+                      f"wait in {refused_path(ledger.path)}")  # fmt: skip
 
     def _wake(self) -> None:
         for feeder in self._feeders:
@@ -125,9 +166,22 @@ class Metering:
 
     def state(self) -> dict[str, Any]:
         """For /status and /metrics. From memory: no lock and no server is waited for."""
+        ledger = None if self._ledger is None else self._ledger.state()
+        flusher = None if self._flusher is None else self._flusher.state()
+        access = self._access.state()
+        if flusher is not None and "access_log" in flusher["failures"]:
+            # The flusher only queues its lines: whether they are written the log itself knows.
+            flusher["failures"]["access_log"] += access["failures"]
+            if access["last_error"]:
+                flusher["failing"] = sorted({*flusher["failing"], "access_log"})
+        if ledger is not None and flusher is not None:
+            ledger["refused"] = self._refused + flusher.pop("refused")
+            ledger["damaged"] = self._damaged + flusher.pop("damaged")
+            ledger["ok"] = ledger.pop("is_open") and "ledger" not in flusher["failing"]
         return {
-            "ledger": None if self._ledger is None else self._ledger.state(),
-            "flusher": None if self._flusher is None else self._flusher.state(),
+            "ledger": ledger,
+            "flusher": flusher,
+            "access_log": access,
             "otel": None if self._otel is None else self._otel.state(),
             "sinks": [feeder.state() for feeder in self._feeders],
         }

@@ -1,17 +1,12 @@
 """The composition root: one engine, its listeners, policy, sinks and admin on one asyncio loop.
 
 Only this file knows everybody; everybody else gets what it needs through its constructor. The CLI
-and the embedding API are both built on Worker.
+(process.py) and the embedding API are both built on Worker.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import functools
-import gc
-import signal
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -21,9 +16,9 @@ from zeroproxy._version import __version__
 from zeroproxy.admin.server import AdminServer, BoundSocket
 from zeroproxy.config import Config
 from zeroproxy.config_files import resolve
-from zeroproxy.config_load import load_config
-from zeroproxy.errors import ZeroproxyError
-from zeroproxy.metering.flusher import Sink
+from zeroproxy.errors import ListenError, ZeroproxyError
+from zeroproxy.log import StderrHandler, log
+from zeroproxy.metering.jsonl import LogFile, open_sink
 from zeroproxy.policy.backend import Backends
 from zeroproxy.policy.health import Health
 from zeroproxy.policy.readiness import Readiness
@@ -53,19 +48,21 @@ class Worker:
         self.phase = "starting"
         self.bound: list[Bound] = []
         self.admin: AdminServer | None = None
+        self.stderr: StderrHandler | None = None  # of a process that is the proxy
         self.engine: Engine | None = None
         self.members: Members | None = None
         self.tls: Tls | None = None
         self.readiness = Readiness([])
-        self.reloader = Reloader(self, read, say)
-        self.names = Names(self, self.reloader.lock, say)
+        self.reloader = Reloader(self, read)
+        self.names = Names(self, self.reloader.lock, log.info)
         self.metering: Metering | None = None
         self.backends: Backends | None = None
         self.health: Health | None = None
         self.shares: Shares | None = None
-        self.warmups = Warmups(say)
+        self.warmups = Warmups(log.info)
         self.drain_asked = asyncio.Event()
         self._was_warm = False
+        self._cut = 0  # conns that a hurried stop has cut
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started = time.monotonic()
 
@@ -85,13 +82,13 @@ class Worker:
             addresses = await resolve_all(self.config)
             self.bound = bind_all(self.config.listens())
             self.engine = self._make_engine()
-            self.shares = Shares(self.engine, say)
+            self.shares = Shares(self.engine, log.info)
             self.tls = Tls(self.engine, tls)
             self.members = Members(self.engine, self.tls)
             self.members.fill(self.config, addresses)
             self.admit_keys()
             self.backends = Backends(self.engine)
-            self.health = Health(self.engine, say, self._kind_of)
+            self.health = Health(self.engine, log.info, self._kind_of)
             self.health.is_cold = self.warmups.is_cold
             self.health.came_back = self.warmups.came_back
             self.warmups.changed = self.health.look_at_cold
@@ -140,18 +137,38 @@ class Worker:
             ring_slots=self.config.metering.ring,
         )
 
-    async def log_to(self, sink: Sink | None) -> None:
+    async def log_to(self, sink: LogFile | None) -> None:
         """The access log goes to `sink` from now on; None: nowhere."""
         assert self.metering is not None
         await asyncio.to_thread(self.metering.log_to, sink)
 
+    async def reopen_log(self) -> None:
+        """Open the access log anew under its name, after a rotation. The operator is told."""
+        async with self.reloader.lock:
+            access = self.config.log.access
+            if self.phase != "serving" or not access:
+                return
+            try:
+                out = await asyncio.to_thread(open_sink, access)
+            except ZeroproxyError as error:
+                log.error(f"not reopened: {error}")
+                return
+            await self.log_to(out)
+            log.info("the access log is reopened")
+
     async def _start_admin(self) -> None:
-        if self.config.admin.listen:
-            self.admin = AdminServer(
-                self, bind(self.config.admin.listen), token=lambda: self.config.admin.token,
-                names=lambda: self.config.admin.names(), most=admin_cap(raise_limit()),
-            )  # fmt: skip
-            await self.admin.start()
+        address = self.config.admin.listen
+        if not address:
+            return
+        try:
+            bound = bind(address)
+        except ListenError as error:
+            raise ListenError(str(error).replace(address, f"{address} (admin)", 1)) from None
+        self.admin = AdminServer(
+            self, bound, token=lambda: self.config.admin.token,
+            names=lambda: self.config.admin.names(), most=admin_cap(raise_limit()),
+        )  # fmt: skip
+        await self.admin.start()
 
     def _hear(self) -> None:
         """The engine has news."""
@@ -186,6 +203,7 @@ class Worker:
             "phase": self.phase,
             "listen": self.listen,
             "reloads": self.reloader.snapshot(),
+            "log": {"dropped": 0 if self.stderr is None else self.stderr.dropped},
         }
         found.update(self.engine.snapshot())
         if self.tls is not None:
@@ -236,7 +254,7 @@ class Worker:
             return None
         if self.health is not None:
             self.health.look_at_cold()
-        say(f"{url} is {'draining' if drain else 'no longer draining'}")
+        log.info(f"{url} is {'draining' if drain else 'no longer draining'}")
         inflight = sum(v["inflight"] for v in self.engine.vitals() if v["index"] in indices)
         return {"url": url, "draining": drain, "inflight": inflight}
 
@@ -257,27 +275,36 @@ class Worker:
         if self.engine is None:
             return 0
         try:
-            return await self._drain(timeout)
+            await self._drain(timeout)
         finally:
             await self._release()
             self.phase = "stopped"
+        return self._cut
 
-    async def _drain(self, timeout: float | None) -> int:
+    async def _drain(self, timeout: float | None) -> None:
         assert self.engine is not None
-        cut = 0
         if self.phase == "serving":
             self.phase = "draining"
+            for bound in self.bound:
+                bound.unlink()
             self.engine.stop_listening()
             for bound in self.bound:
                 bound.close()
             limit = self.config.server.drain_timeout if timeout is None else timeout
             deadline = time.monotonic() + limit
             self.engine.drain()
+            log.info(f"draining: {self.engine.busy()} connections are in use, for {limit:g} s at "
+                     f"most")  # fmt: skip
             # The data plane ends exchanges without telling Python: a look every 20 ms will do.
             while self.engine.busy() and time.monotonic() < deadline:  # noqa: ASYNC110
                 await asyncio.sleep(DRAIN_POLL)
-            cut = int(self.engine.busy())
-        return cut
+            self._cut += int(self.engine.busy())
+
+    def hurry(self) -> None:
+        """Cut what a `stop` that runs still waits for."""
+        if self.engine is not None and self.phase == "draining":
+            self._cut += int(self.engine.busy())
+            self.engine.close_all()
 
     async def _release(self) -> None:
         await self.reloader.stop()
@@ -301,67 +328,3 @@ class Worker:
             self.admin = None
         for bound in self.bound:
             bound.close()
-
-
-# ---------------------------------------------------------------- as a process
-
-
-async def serve(config: Config, path: str) -> int:
-    """Run until SIGTERM or SIGINT (or POST /-/drain); a second signal cuts what still runs.
-    SIGHUP reads `path` again."""
-    loop = asyncio.get_running_loop()
-    worker = Worker(config, functools.partial(load_config, path))
-    hurry = asyncio.Event()
-
-    def on_signal() -> None:
-        if worker.drain_asked.is_set():
-            hurry.set()
-        worker.drain_asked.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
-    loop.add_signal_handler(signal.SIGHUP, worker.reloader.ask)
-    await worker.start()
-    say(f"zeroproxy {__version__} listens on {', '.join(worker.listen)}"
-        + (f", admin on {worker.admin_url}" if worker.admin_url else ""))  # fmt: skip
-    # What lives now lives for ever: keep the collector from walking it again.
-    gc.collect()
-    gc.freeze()
-    await worker.drain_asked.wait()
-    say("draining")
-    stopping = asyncio.ensure_future(worker.stop())
-    hurrying = asyncio.ensure_future(hurry.wait())
-    await asyncio.wait({stopping, hurrying}, return_when=asyncio.FIRST_COMPLETED)
-    if not stopping.done() and worker.engine is not None:
-        worker.engine.close_all()
-    cut = await stopping
-    hurrying.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await hurrying
-    # From here the process only exits; one more polite signal must not turn that into a death.
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        loop.remove_signal_handler(number)
-        signal.signal(number, signal.SIG_IGN)
-    say(f"stopped; {cut} connections were cut" if cut else "stopped")
-    return 0
-
-
-def say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def run(config: Config, path: str) -> int:
-    """What `zeroproxy -c FILE` does; `path` is that file. Exit status: 0 after a drain, 1
-    if it could not start."""
-    try:
-        import uvloop
-    except ImportError:
-        factory = None
-    else:
-        factory = uvloop.new_event_loop
-    try:
-        with asyncio.Runner(loop_factory=factory) as runner:
-            return runner.run(serve(config, path))
-    except (ZeroproxyError, OSError) as error:
-        say(f"zeroproxy: {error}")
-        return 1

@@ -1,0 +1,98 @@
+"""The proxy as a process: signals, standard descriptors, the last lines.
+
+SIGTERM and SIGINT drain, a second one cuts; SIGHUP reads the configuration again; SIGUSR1 reopens
+the access log; SIGUSR2 is ignored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import gc
+import signal
+import sys
+
+from zeroproxy._version import __version__
+from zeroproxy.config import Config
+from zeroproxy.config_load import load_config
+from zeroproxy.errors import ZeroproxyError
+from zeroproxy.log import StderrHandler, log, on_stderr
+from zeroproxy.server.worker import Worker
+
+STOPPING = (signal.SIGTERM, signal.SIGINT)
+#: Whose default action would end the process; they wait until somebody handles them.
+EARLY = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+
+async def serve(config: Config, path: str, stderr: StderrHandler) -> int:
+    """Run until SIGTERM or SIGINT (or POST /-/drain). `path` is the file a reload reads."""
+    worker = Worker(config, functools.partial(load_config, path))
+    worker.stderr = stderr
+    hurry = asyncio.Event()
+    handle_signals(worker, hurry)
+    await worker.start()
+    log.info(f"zeroproxy {__version__} listens on {', '.join(worker.listen)}"
+             + (f", admin on {worker.admin_url}" if worker.admin_url else ""))  # fmt: skip
+    # What lives now lives for ever: keep the collector from walking it again.
+    gc.collect()
+    gc.freeze()
+    await worker.drain_asked.wait()
+    stopping = asyncio.ensure_future(worker.stop())
+    hurrying = asyncio.ensure_future(hurry.wait())
+    await asyncio.wait({stopping, hurrying}, return_when=asyncio.FIRST_COMPLETED)
+    if not stopping.done():
+        worker.hurry()
+    cut = await stopping
+    hurrying.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await hurrying
+    # From here the process only exits; one more polite signal must not turn that into a death.
+    for number in (*STOPPING, *EARLY):
+        asyncio.get_running_loop().remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
+    log.info(f"stopped; {cut} connections were cut" if cut else "stopped")
+    return 0
+
+
+def handle_signals(worker: Worker, hurry: asyncio.Event) -> None:
+    """`hurry` is set by a second signal to stop."""
+    loop = asyncio.get_running_loop()
+    tasks: set[asyncio.Future[None]] = set()
+
+    def on_stop() -> None:
+        if worker.drain_asked.is_set():
+            hurry.set()
+        worker.drain_asked.set()
+
+    def on_usr1() -> None:
+        task = asyncio.ensure_future(worker.reopen_log())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    def on_usr2() -> None:
+        log.warning("SIGUSR2 is ignored")
+
+    for number in STOPPING:
+        loop.add_signal_handler(number, on_stop)
+    loop.add_signal_handler(signal.SIGHUP, worker.reloader.ask)
+    loop.add_signal_handler(signal.SIGUSR1, on_usr1)
+    loop.add_signal_handler(signal.SIGUSR2, on_usr2)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, EARLY)
+
+
+def run(config: Config, path: str) -> int:
+    """What `zeroproxy -c FILE` does; `path` is that file. Exit status: 0 after a drain, 1
+    if it could not start."""
+    try:
+        import uvloop
+    except ImportError:
+        factory = None
+    else:
+        factory = uvloop.new_event_loop
+    try:
+        with on_stderr() as stderr, asyncio.Runner(loop_factory=factory) as runner:
+            return runner.run(serve(config, path, stderr))
+    except (ZeroproxyError, OSError) as error:
+        print(f"zeroproxy: {error}", file=sys.stderr, flush=True)
+        return 1
