@@ -67,6 +67,7 @@ MODULES = (
     "hedge",
     "answer",
     "dispatch",
+    "silence",
     "gate",
     "editing",
     "routing",

@@ -171,8 +171,7 @@ async def check_endpoint(
         found.fail(key, str(error))
         return
     try:
-        async with asyncio.timeout(TIMEOUT):
-            status = await get_status(address, path)
+        status = await get_status(address, path, TIMEOUT)
     except TimeoutError:
         found.warn(key, f"{url}: no answer to GET {path} within {TIMEOUT:g} s")
     except OSError as error:

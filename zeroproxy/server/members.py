@@ -177,6 +177,10 @@ class Members:
                 self._engine.set_endpoint(index, draining=drain)
         return indices
 
+    def drained(self) -> set[int]:
+        """Where those are that are to get nothing new."""
+        return {m.index for m in self.all() if m.place[0] in self._drained}
+
     def addresses(self) -> list[Address]:
         return [member.address for member in self.all()]
 

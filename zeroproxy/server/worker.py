@@ -93,6 +93,7 @@ class Worker:
             self.backends = Backends(self.engine)
             self.health = Health(self.engine, say, self._kind_of)
             self.health.is_cold = self.warmups.is_cold
+            self.health.drained = self.members.drained
             self.health.came_back = self.warmups.came_back
             self.warmups.changed = self.health.look_at_cold
             if self.config.otel.endpoint:
