@@ -14,13 +14,16 @@ import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from aiohttp import ClientError
+
 from zeroproxy.config import AnySink, Config, Upstream
 from zeroproxy.config_files import resolve as resolve_files
 from zeroproxy.config_load import load_config
 from zeroproxy.errors import ConfigError, ListenError, TlsError, ZeroproxyError
 from zeroproxy.metering.ledger import Ledger
 from zeroproxy.metering.outbox import without
-from zeroproxy.policy.addresses import Secure, resolve
+from zeroproxy.policy.addresses import Address, Secure, resolve
+from zeroproxy.policy.backend import COST, NO_SERVER, NotYet, look_at, misses_usage
 from zeroproxy.policy.probe import get_status, why
 from zeroproxy.policy.readiness import TIMEOUT
 from zeroproxy.policy.shares import need_redis
@@ -162,9 +165,25 @@ def secure_for(found: Findings, upstream: Upstream) -> Secure | None:
     return Secure(half.asks, half.name)
 
 
+async def check_kind(found: Findings, config: Config, upstream: Upstream, address: Address) -> None:
+    """Whether it is known what server answers, where that decides what is counted."""
+    if upstream.preset not in NO_SERVER or not misses_usage(config.metering):
+        return
+    try:
+        look = await look_at(address, upstream.api_key)
+    except (OSError, TimeoutError, ClientError, NotYet):
+        return  # that it does not answer is said elsewhere
+    if not look.kind:
+        found.warn(
+            f"upstream {upstream.name}",
+            f"{address.url}: what server it is is not known, {look.why}: {COST}",
+        )
+
+
 async def check_endpoint(
-    found: Findings, key: str, url: str, path: str, secure: Secure | None
+    found: Findings, config: Config, upstream: Upstream, url: str, secure: Secure | None
 ) -> None:
+    key, path = f"upstream {upstream.name}", upstream.health.path or "/health"
     try:
         address = replace(await resolve(url), secure=secure)
     except ConfigError as error:
@@ -179,24 +198,24 @@ async def check_endpoint(
     else:
         if status == 404:
             found.ok(key, f"{url} answers; it has no {path}")
+            await check_kind(found, config, upstream, address)
         elif 200 <= status < 300:
             found.ok(key, f"{url} answers; GET {path} says {status}")
+            await check_kind(found, config, upstream, address)
         else:
             said = f"says {status}" if status else "is not answered in HTTP"
             found.warn(key, f"{url}: GET {path} {said}")
 
 
-async def check_upstream(found: Findings, upstream: Upstream) -> None:
+async def check_upstream(found: Findings, config: Config, upstream: Upstream) -> None:
     """All endpoints at once, reported in the order of the configuration."""
     each = [Findings() for _ in upstream.endpoints]
-    key = f"upstream {upstream.name}"
-    path = upstream.health.path or "/health"
     secure = secure_for(found, upstream) if upstream.is_secure() else None
     if upstream.is_secure() and secure is None:
         return
     await asyncio.gather(
         *(
-            check_endpoint(one, key, endpoint.url, path, secure)
+            check_endpoint(one, config, upstream, endpoint.url, secure)
             for one, endpoint in zip(each, upstream.all_endpoints(), strict=True)
         )
     )
@@ -258,9 +277,17 @@ async def examine(config: Config) -> Findings:
         check_ledger(found, config.metering.ledger)
     for sink in config.metering.sinks:
         await asyncio.to_thread(check_sink, found, sink)
-    for upstream in config.upstream:
-        await check_upstream(found, upstream)
+    for upstream in with_files(config).upstream:
+        await check_upstream(found, config, upstream)
     return found
+
+
+def with_files(config: Config) -> Config:
+    """With the keys of the files it names; what is wrong with those is said elsewhere."""
+    try:
+        return resolve_files(config)
+    except ConfigError:
+        return config
 
 
 # ---------------------------------------------------------------- what is said

@@ -13,8 +13,9 @@ import pytest
 
 from tests.support.certificates import Authority
 from tests.support.members import Member
+from tests.support.script_upstream import ScriptUpstream
 from tests.support.until import until
-from tests.unit.test_health import Engine, ScriptUpstream, Server, upstream
+from tests.support.ward import Engine, Server, upstream
 from zeroproxy.config import Config, Upstream
 from zeroproxy.policy.addresses import Address, Secure, resolve
 from zeroproxy.policy.backend import Backends
@@ -129,12 +130,9 @@ async def test_a_list_of_models_is_taken_as_well(tmp_path):
 
         def set_models(self, body: bytes | None) -> None: ...
 
-    class Placed(Member):
-        place = ("", False)
-
     with StuckTls(tmp_path, answer=head + body) as stuck:
-        backends = Backends(Words())
-        member = Placed(0, await stuck.address())
-        backends.watch([member], Config(upstream=(Upstream(name="u", endpoints=(stuck.url,)),)))
+        backends = Backends(Words(), lambda _: None)
+        u = Upstream(name="u", endpoints=(stuck.url,))
+        backends.watch([(u, [Member(0, await stuck.address())])], Config(upstream=(u,)))
         await until(lambda: backends.kinds == {stuck.url: "vllm"})
         await backends.stop()

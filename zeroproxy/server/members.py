@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -141,8 +141,15 @@ def own_name(alias: Alias) -> bytes:
 
 
 class Members:
-    def __init__(self, engine: Engine, tls: Tls | None = None) -> None:
-        self._engine, self._tls = engine, tls
+    """`wish_of`: what an endpoint may be asked for from its first request on."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        tls: Tls | None = None,
+        wish_of: Callable[[Upstream, str], int] | None = None,
+    ) -> None:
+        self._engine, self._tls, self._wish_of = engine, tls, wish_of
         self._groups: list[dict[str, Member]] = []
         self._drained: set[str] = set()  # by the URL of the configuration
 
@@ -250,7 +257,10 @@ class Members:
     def _add(self, k: int, upstream: Upstream, endpoint: Endpoint, address: Address) -> Member:
         spec = (address.url, address.sockaddr, address.authority, endpoint.weight,
                 pool_words(upstream.pool), address.host.encode())  # fmt: skip
-        index = self._engine.add_endpoint(k, spec)
+        with self._engine.alone:
+            index = self._engine.add_endpoint(k, spec)
+            if self._wish_of is not None:
+                self._engine.set_endpoint(index, wish=self._wish_of(upstream, address.url))
         if endpoint.url in self._drained:
             self._engine.set_endpoint(index, draining=True)
         if self._tls is not None:

@@ -39,6 +39,9 @@ from zeroproxy.server.sinks import Metering
 from zeroproxy.server.tls import Tls, prepare
 
 DRAIN_POLL = 0.02  # seconds between two looks while exchanges finish
+#: For so long the first callers wait, in the listeners' backlogs, until it is known what servers
+#: the endpoints are: what a request is asked for depends on it. One that is down holds nobody up.
+FIRST_LOOK = 2.0
 
 
 class Worker:
@@ -87,14 +90,14 @@ class Worker:
             self.engine = self._make_engine()
             self.shares = Shares(self.engine, say)
             self.tls = Tls(self.engine, tls)
-            self.members = Members(self.engine, self.tls)
+            self.backends = Backends(self.engine, say)
+            self.members = Members(self.engine, self.tls, self.backends.wish_of)
             self.members.fill(self.config, addresses)
             self.admit_keys()
-            self.backends = Backends(self.engine)
             self.health = Health(self.engine, say, self._kind_of)
             self.health.is_cold = self.warmups.is_cold
             self.health.drained = self.members.drained
-            self.health.came_back = self.warmups.came_back
+            self.health.came_back = self._came_back
             self.warmups.changed = self.health.look_at_cold
             if self.config.otel.endpoint:
                 self.engine.set_tracing(self.config.otel.sample)
@@ -102,6 +105,8 @@ class Worker:
             await asyncio.to_thread(self.metering.start)
             self.readiness = Readiness(self.members.addresses())
             await self._start_admin()
+            self.watch()
+            await self.backends.first_look(FIRST_LOOK)
             self.engine.start()
             self._loop.add_reader(self.engine.news_fileno(), self._hear)
             for bound in self.bound:
@@ -110,17 +115,18 @@ class Worker:
             await self._release()
             raise
         self.phase = "serving"
-        self.watch()
         self.readiness.probe_until_ready()
 
     def watch(self) -> None:
         """The set of endpoints, or what is asked of them, has changed."""
-        if self.members is not None and self.backends is not None:
-            self.readiness.watch(self.members.addresses())
-            self.backends.watch(self.members.all(), self.config)
-            self.names.watch(self.config)
-        if self.members is not None and self.health is not None:
-            groups = [(u, self.members.group(k)) for k, u in enumerate(self.config.upstream)]
+        if self.members is None:
+            return
+        groups = [(u, self.members.group(k)) for k, u in enumerate(self.config.upstream)]
+        self.readiness.watch(self.members.addresses())
+        self.names.watch(self.config)
+        if self.backends is not None:
+            self.backends.watch(groups, self.config)
+        if self.health is not None:
             self.warmups.watch(groups)  # first: health asks which of them are cold
             self.health.watch(groups)
 
@@ -131,7 +137,13 @@ class Worker:
 
     def _kind_of(self, url: str) -> str:
         """What server it is, as far as it has said."""
-        return self.backends.kinds.get(url, "") if self.backends is not None else ""
+        return self.backends.kind_at(url) if self.backends is not None else ""
+
+    def _came_back(self, index: int) -> None:
+        """An endpoint is well again: it may have been started anew, or be another."""
+        self.warmups.came_back(index)
+        if self.backends is not None:
+            self.backends.came_back(index)
 
     def _make_engine(self) -> Engine:
         return Engine(
@@ -194,7 +206,8 @@ class Worker:
         if self.metering is not None:
             found["metering"] = self.metering.state()
         if self.backends is not None:
-            found["backends"] = dict(self.backends.kinds)
+            found["backends"] = self.backends.kinds
+            found["unknown_backends"] = self.backends.unknown()
         if self.shares is not None:
             found["auth"]["shared"] = self.shares.state()
         return found
