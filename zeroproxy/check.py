@@ -7,28 +7,38 @@ useful right now (an endpoint that does not answer may be up by Friday evening).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import os
+import socket
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from aiohttp import ClientError
 
 from zeroproxy.config import AnySink, Config, Upstream
 from zeroproxy.config_files import resolve as resolve_files
 from zeroproxy.config_load import load_config
-from zeroproxy.errors import ConfigError, ListenError, TlsError, ZeroproxyError
+from zeroproxy.errors import (
+    ConfigError,
+    ListenError,
+    TlsError,
+    UnresolvedError,
+    ZeroproxyError,
+)
 from zeroproxy.metering.ledger import Ledger
 from zeroproxy.metering.outbox import without
-from zeroproxy.policy.addresses import Address, Secure, resolve
+from zeroproxy.policy.addresses import Address, Secure, is_name, resolve
 from zeroproxy.policy.backend import COST, NO_SERVER, NotYet, look_at, misses_usage
 from zeroproxy.policy.probe import get_status, why
 from zeroproxy.policy.readiness import TIMEOUT
 from zeroproxy.policy.shares import need_redis
 from zeroproxy.server.descriptors import connection_cap, raise_limit
-from zeroproxy.server.listener import bind
+from zeroproxy.server.listener import bind, leads_to, split_host_port
 from zeroproxy.server.sinks import make_sink, name_of
 from zeroproxy.server.tls import prepare_server, prepare_upstream
 
@@ -186,8 +196,17 @@ async def check_endpoint(
     key, path = f"upstream {upstream.name}", upstream.health.path or "/health"
     try:
         address = replace(await resolve(url), secure=secure)
+    except UnresolvedError as error:
+        if not upstream.dns_ttl or not is_name(url):
+            found.fail(key, str(error))
+        else:
+            found.warn(key, f"{error}; it would be out of rotation until it can be")
+        return
     except ConfigError as error:
         found.fail(key, str(error))
+        return
+    if any(leads_to(name, address) for name in names_of(config.listens())):
+        found.fail(key, f"{url}: {address.where} is this proxy's own listener")
         return
     try:
         status = await get_status(address, path, TIMEOUT)
@@ -222,6 +241,21 @@ async def check_upstream(found: Findings, config: Config, upstream: Upstream) ->
     for one in each:
         found.rows += one.rows
         found.errors += one.errors
+
+
+def names_of(listens: Iterable[str]) -> list[Any]:
+    """What these listeners would be bound to; those that cannot be are reported elsewhere."""
+    found: list[Any] = []
+    for listen in listens:
+        if listen.startswith("unix:"):
+            found.append(listen.removeprefix("unix:"))
+        elif not listen.startswith("fd:"):
+            host, port = split_host_port(listen)
+            with contextlib.suppress(OSError):
+                found.append(socket.getaddrinfo(
+                    host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+                )[0][4])  # fmt: skip
+    return found
 
 
 def is_loopback(address: str) -> bool:

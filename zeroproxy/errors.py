@@ -28,6 +28,10 @@ class ConfigError(ZeroproxyError):
         super().__init__(one_line(": ".join(part for part in (where, key, message) if part)))
 
 
+class UnresolvedError(ConfigError):
+    """A name that has no address now; it may have one later."""
+
+
 class ListenError(ZeroproxyError):
     """An address that cannot be listened on."""
 

@@ -67,7 +67,9 @@ class Rounds:
         self.standings: dict[int, Standing] = {}
 
     def watch(self, upstream: Upstream, members: Iterable[Member]) -> None:
-        """These are in force, and are to be asked like this."""
+        """These are in force, and are to be asked like this. Those known already keep their turn,
+        unless the question has changed: a name that moved is no reason to ask hundreds at once."""
+        is_new = upstream.health != self._settings
         self._settings, self._preset = upstream.health, upstream.preset
         self._api_key = upstream.api_key
         self._wants_load = upstream.balance == "fastest"
@@ -76,7 +78,8 @@ class Rounds:
         for index in set(known) - set(self.standings):
             known[index].end()
         for standing in self.standings.values():
-            standing.due = 0.0
+            if is_new:
+                standing.due = 0.0
             if not self._settings.path:
                 standing.is_sick = False
                 self._vouch(standing, False)

@@ -31,7 +31,7 @@ from zeroproxy.policy.shares import Shares, need_redis
 from zeroproxy.policy.warmup import Warmups
 from zeroproxy.server.descriptors import limits_in_force
 from zeroproxy.server.keys import put_in_force
-from zeroproxy.server.listener import Bound, bind_all
+from zeroproxy.server.listener import Bound, bind_all, is_own
 from zeroproxy.server.members import Members, resolve_all
 from zeroproxy.server.names import Names
 from zeroproxy.server.reload import Reloader
@@ -85,13 +85,15 @@ class Worker:
             if self.config.auth is not None and self.config.auth.shared.url:
                 await asyncio.to_thread(need_redis)
             tls = await asyncio.to_thread(prepare, self.config)
-            addresses = await resolve_all(self.config)
+            addresses = await resolve_all(self.config, say=say)
             self.bound = bind_all(self.config.listens())
             self.engine = self._make_engine()
             self.shares = Shares(self.engine, say)
             self.tls = Tls(self.engine, tls)
             self.backends = Backends(self.engine, say)
-            self.members = Members(self.engine, self.tls, self.backends.wish_of)
+            self.members = Members(
+                self.engine, self.tls, self.backends.wish_of, lambda at: is_own(self.bound, at)
+            )
             self.members.fill(self.config, addresses)
             self.admit_keys()
             self.health = Health(self.engine, say, self._kind_of)
@@ -203,6 +205,7 @@ class Worker:
                 for endpoint in upstream["endpoints"]:
                     endpoint["health"] = self.health.snapshot(endpoint["index"])
                     endpoint["warmup"] = self.warmups.snapshot(endpoint["index"])
+        found["unresolved"] = self._nowhere()
         if self.metering is not None:
             found["metering"] = self.metering.state()
         if self.backends is not None:
@@ -219,11 +222,16 @@ class Worker:
         if self.health is not None and (reasons := self.health.reasons()):
             return False, reasons
         is_ready, reasons = self.readiness.state()
+        if not is_ready:
+            reasons = reasons + [f"{url}: its name cannot be resolved" for url in self._nowhere()]
         if is_ready and not self._was_warm:
             cold = self._cold() + self.warmups.reasons()
             self._was_warm = not cold
             return not cold, cold
         return is_ready, reasons
+
+    def _nowhere(self) -> list[str]:
+        return self.members.unresolved(self.config) if self.members is not None else []
 
     def _cold(self) -> list[str]:
         """Endpoints whose first connections are still being opened."""
