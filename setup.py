@@ -70,6 +70,7 @@ MODULES = (
     "hedge",
     "answer",
     "dispatch",
+    "silence",
     "gate",
     "editing",
     "routing",

@@ -9,28 +9,41 @@ server is tried: a machine that builds has none of them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import os
+import socket
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+from aiohttp import ClientError
 
 from zeroproxy.check_report import Findings, describe, print_coloured, print_plain
 from zeroproxy.config import AnySink, Config, Upstream
 from zeroproxy.config_files import resolve as resolve_files
 from zeroproxy.config_load import load_config
-from zeroproxy.errors import ConfigError, ListenError, TlsError, ZeroproxyError
+from zeroproxy.errors import (
+    ConfigError,
+    ListenError,
+    TlsError,
+    UnresolvedError,
+    ZeroproxyError,
+)
 from zeroproxy.metering.ledger import Ledger
 from zeroproxy.metering.ledger_errors import LedgerDamaged, LedgerUnavailable
 from zeroproxy.metering.otel import need_otel
 from zeroproxy.metering.outbox import without
-from zeroproxy.policy.addresses import Secure, resolve
+from zeroproxy.policy.addresses import Address, Secure, is_name, resolve
+from zeroproxy.policy.backend import COST, NO_SERVER, NotYet, look_at, misses_usage
 from zeroproxy.policy.probe import get_status, why
 from zeroproxy.policy.readiness import TIMEOUT
 from zeroproxy.policy.shares import need_redis
 from zeroproxy.server.descriptors import connection_cap, raise_limit
-from zeroproxy.server.listener import bind
+from zeroproxy.server.listener import bind, leads_to, split_host_port
 from zeroproxy.server.sinks import make_sink, name_of
 from zeroproxy.server.tls import prepare_server, prepare_upstream
 
@@ -174,17 +187,41 @@ def secure_for(found: Findings, upstream: Upstream) -> Secure | None:
     return Secure(half.asks, half.name)
 
 
+async def check_kind(found: Findings, config: Config, upstream: Upstream, address: Address) -> None:
+    """Whether it is known what server answers, where that decides what is counted."""
+    if upstream.preset not in NO_SERVER or not misses_usage(config.metering):
+        return
+    try:
+        look = await look_at(address, upstream.api_key)
+    except (OSError, TimeoutError, ClientError, NotYet):
+        return  # that it does not answer is said elsewhere
+    if not look.kind:
+        found.warn(
+            f"upstream {upstream.name}",
+            f"{address.url}: what server it is is not known, {look.why}: {COST}",
+        )
+
+
 async def check_endpoint(
-    found: Findings, key: str, url: str, path: str, secure: Secure | None
+    found: Findings, config: Config, upstream: Upstream, url: str, secure: Secure | None
 ) -> None:
+    key, path = f"upstream {upstream.name}", upstream.health.path or "/health"
     try:
         address = replace(await resolve(url), secure=secure)
+    except UnresolvedError as error:
+        if not upstream.dns_ttl or not is_name(url):
+            found.fail(key, str(error))
+        else:
+            found.warn(key, f"{error}; it would be out of rotation until it can be")
+        return
     except ConfigError as error:
         found.fail(key, str(error))
         return
+    if any(leads_to(name, address) for name in names_of(config.listens())):
+        found.fail(key, f"{url}: {address.where} is this proxy's own listener")
+        return
     try:
-        async with asyncio.timeout(TIMEOUT):
-            status = await get_status(address, path)
+        status = await get_status(address, path, TIMEOUT)
     except TimeoutError:
         found.warn(key, f"{url}: no answer to GET {path} within {TIMEOUT:g} s")
     except OSError as error:
@@ -192,30 +229,47 @@ async def check_endpoint(
     else:
         if status == 404:
             found.ok(key, f"{url} answers; it has no {path}")
+            await check_kind(found, config, upstream, address)
         elif 200 <= status < 300:
             found.ok(key, f"{url} answers; GET {path} says {status}")
+            await check_kind(found, config, upstream, address)
         else:
             said = f"says {status}" if status else "is not answered in HTTP"
             found.warn(key, f"{url}: GET {path} {said}")
 
 
-async def check_upstream(found: Findings, upstream: Upstream, is_offline: bool) -> None:
+async def check_upstream(
+    found: Findings, config: Config, upstream: Upstream, is_offline: bool
+) -> None:
     """All endpoints at once, reported in the order of the configuration."""
     each = [Findings() for _ in upstream.endpoints]
-    key = f"upstream {upstream.name}"
-    path = upstream.health.path or "/health"
     secure = secure_for(found, upstream) if upstream.is_secure() else None
     if is_offline or (upstream.is_secure() and secure is None):
         return
     await asyncio.gather(
         *(
-            check_endpoint(one, key, endpoint.url, path, secure)
+            check_endpoint(one, config, upstream, endpoint.url, secure)
             for one, endpoint in zip(each, upstream.all_endpoints(), strict=True)
         )
     )
     for one in each:
         found.rows += one.rows
         found.errors += one.errors
+
+
+def names_of(listens: Iterable[str]) -> list[Any]:
+    """What these listeners would be bound to; those that cannot be are reported elsewhere."""
+    found: list[Any] = []
+    for listen in listens:
+        if listen.startswith("unix:"):
+            found.append(listen.removeprefix("unix:"))
+        elif not listen.startswith("fd:"):
+            host, port = split_host_port(listen)
+            with contextlib.suppress(OSError):
+                found.append(socket.getaddrinfo(
+                    host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+                )[0][4])  # fmt: skip
+    return found
 
 
 def is_loopback(address: str) -> bool:
@@ -278,9 +332,17 @@ async def examine(config: Config, is_offline: bool = False) -> Findings:
         await asyncio.to_thread(check_sink, found, sink, is_offline)
     if config.otel.endpoint:
         check_otel(found)
-    for upstream in config.upstream:
-        await check_upstream(found, upstream, is_offline)
+    for upstream in with_files(config).upstream:
+        await check_upstream(found, config, upstream, is_offline)
     return found
+
+
+def with_files(config: Config) -> Config:
+    """With the keys of the files it names; what is wrong with those is said elsewhere."""
+    try:
+        return resolve_files(config)
+    except ConfigError:
+        return config
 
 
 def check(path: str, is_offline: bool = False) -> int:

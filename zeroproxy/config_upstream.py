@@ -139,7 +139,8 @@ class Health(Base, frozen=True):
     expect: Annotated[int, Meta(ge=200, le=599)] = 200
     #: An endpoint that answers but has sent no byte of any running exchange for so long, and whose
     #: own counters stand still, is wedged and taken out; 0: never, else at least 1. Longer than
-    #: your longest prefill where the server has no page of counters.
+    #: your longest prefill where the server has no page of counters. One that answers no probe
+    #: either is gone: what it has owed a byte for so long is ended.
     wedge_after: Seconds = 30.0
 
 
@@ -158,8 +159,9 @@ class Warmup(Base, frozen=True):
 
 
 class Breaker(Base, frozen=True):
-    """A circuit breaker per endpoint. Connect failures, resets, cuts, timeouts and 5xx count; 4xx
-    never does. failures = 0 and error_rate = 0 switch it off."""
+    """A circuit breaker per endpoint. Connect failures, resets, cuts and timeouts count, a whole
+    5xx only without a good health probe; 4xx and 501 never do. It never shuts the last endpoint of
+    an upstream. failures = 0 and error_rate = 0 switch it off."""
 
     #: Failures in a row that open it; 0: not counted (Envoy consecutive_5xx 5).
     failures: Annotated[int, Meta(ge=0, le=100000)] = 5

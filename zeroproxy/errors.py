@@ -45,6 +45,10 @@ class UsageError(ZeroproxyError):
     """Options of a command that make no sense."""
 
 
+class UnresolvedError(ConfigError):
+    """A name that has no address now; it may have one later."""
+
+
 class ListenError(ZeroproxyError):
     """An address that cannot be listened on. `is_in_use`: because somebody listens there."""
 

@@ -11,6 +11,7 @@ from threading import Semaphore
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.leaving_server import LeavingServer
 from tests.support.outages import (
     answered,
     ask,
@@ -18,6 +19,7 @@ from tests.support.outages import (
     endpoint,
     lines,
     post,
+    see,
     until_in_flight,
     until_up,
 )
@@ -122,6 +124,69 @@ def test_a_server_that_hangs_but_says_it_is_well_is_out_until_it_answers(sims):
 def samples(proxy: ProxyProcess, name: str) -> dict[str, float]:
     families = text_string_to_metric_families(proxy.fetch("/metrics").decode())
     return {s.labels["endpoint"]: s.value for f in families for s in f.samples if s.name == name}
+
+
+# ---------------------------------------------------------------- gone
+
+#: A caller who was left to wait would give up after `first_byte` and `stream_idle`: 600 and 120 s.
+SOON = "{ interval = 0.2, timeout = 0.15, wedge_after = 1.0 }"
+
+
+def test_a_server_that_refuses_connections_and_is_silent_leaves_no_caller_hanging():
+    with (
+        LeavingServer() as server,
+        ThreadPoolExecutor(4) as pool,
+        ProxyProcess(upstream_toml(server.url, health=SOON)) as proxy,
+    ):
+        begun = Semaphore(0)
+        streams = [pool.submit(ask, proxy, 50, "", begun) for _ in range(3)]
+        for _ in streams:
+            assert begun.acquire(timeout=20)
+        waiting = pool.submit(see, proxy, chat(2), {}, None, "/v1/other")
+        until_in_flight(proxy, server, 4)
+        server.leave()
+        assert [s.result(timeout=40) for s in streams] == ["cut"] * 3
+        assert waiting.result(timeout=40) == "504"
+        assert answered(proxy, server) == {"upstream/relaying/timeout": 3,
+                                           "upstream/waiting/timeout": 1}  # fmt: skip
+        assert endpoint(proxy.status(), server)["health"]["ended"] == 4
+        assert f"{server.url}: 4 exchanges ended: Connection refused, and no byte for 1 s" \
+            in lines(proxy, server)  # fmt: skip
+
+
+def test_a_mute_server_leaves_no_caller_hanging_and_comes_back(sims):
+    mute, _ = sims
+    text = upstream_toml(mute.url, health=SOON)
+    with ProxyProcess(text) as proxy, ThreadPoolExecutor(2) as pool:
+        begun = Semaphore(0)
+        stream = pool.submit(ask, proxy, 4000, "", begun)
+        assert begun.acquire(timeout=20)
+        waiting = pool.submit(ask, proxy, 2, "slow-head=60")
+        until_in_flight(proxy, mute, 2)
+        # It still accepts connections, which is the kernel's work.
+        mute.send(signal.SIGSTOP)
+        assert sorted([stream.result(timeout=40), waiting.result(timeout=40)]) == ["504", "cut"]
+        assert not endpoint(proxy.status(), mute)["up"]
+        mute.send(signal.SIGCONT)
+        until_up(proxy, mute, True)
+        assert ask(proxy) == "done"
+
+
+# ---------------------------------------------------------------- the callers' fault
+
+
+def test_the_requests_of_one_do_not_take_the_only_endpoint_from_the_others(sims):
+    sim, _ = sims
+    with ProxyProcess(upstream_toml(sim.url)) as proxy:
+        proxy.until(lambda s: endpoint(s, sim)["health"]["asked"] > 0)
+        for code in (500, 501, 500, 502, 500, 500, 500, 500, 501, 500):
+            assert ask(proxy, fault=f"status={code}") == str(code)
+            assert ask(proxy) == "done"
+        for _ in range(20):
+            assert ask(proxy, fault="status=500") == "500"
+        assert ask(proxy) == "done"
+        assert proxy.fetch("/readyz")
+        assert endpoint(proxy.status(), sim)["breaker"]["to"]["open"] == 0
 
 
 # ---------------------------------------------------------------- none is left

@@ -26,12 +26,16 @@ def chat(tokens: int, **more: Any) -> bytes:
 
 
 def see(
-    proxy: ProxyProcess, body: bytes, headers: dict[str, str], begun: Semaphore | None = None
+    proxy: ProxyProcess,
+    body: bytes,
+    headers: dict[str, str],
+    begun: Semaphore | None = None,
+    path: str = "/v1/chat/completions",
 ) -> str:
     """What a caller sees: done, cut, or the status of an error. `begun` is told of a head."""
     conn = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=60)
     try:
-        conn.request("POST", "/v1/chat/completions", body, headers)
+        conn.request("POST", path, body, headers)
         response = conn.getresponse()
         if begun is not None:
             begun.release()

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from tests.support.until import until
 from zeroproxy.config import Alias, Config, Metering, Upstream
+from zeroproxy.policy import backend
 from zeroproxy.policy.addresses import resolve
 from zeroproxy.policy.backend import Backends, ask, kind_in, merged, models_in, wish_for
 
@@ -84,34 +85,47 @@ def test_a_merged_list_of_silent_servers_is_what_is_configured():
 async def test_a_list_that_comes_in_many_parts_is_read_to_its_end():
     names = [f"model-{k}" for k in range(20000)]
     async with server(models(*names)) as url:
-        assert list(models_in(await ask(await resolve(url)))) == names
+        status, answer = await ask(await resolve(url))
+        assert (status, list(models_in(answer))) == (200, names)
 
 
 class FakeEngine:
     def __init__(self):
         self.wishes = {}
         self.models = b""
+        self.lists = 0
+        self.said = []
 
     def set_endpoint(self, index, *, wish=None):
         self.wishes[index] = wish
 
     def set_models(self, body):
         self.models = body
+        self.lists += 1
 
 
 class Member:
-    def __init__(self, index, address, place=None):
+    def __init__(self, index, address):
         self.index, self.address = index, address
-        self.place = place or (address.url, False)
 
 
 @asynccontextmanager
-async def server(answer, status=200, port=0):
-    async def reply(_):
-        return web.json_response(answer, status=status)
+async def server(answer, status=200, port=0, page=None, asked=None):
+    """`answer` and `status` may be callables; `page`: its counters; `asked`: grows with each."""
+
+    async def reply(request):
+        if asked is not None:
+            asked.append(request)
+        said = answer() if callable(answer) else answer
+        return web.json_response(said, status=status() if callable(status) else status)
+
+    async def counters(_):
+        return web.Response(text=page)
 
     app = web.Application()
     app.router.add_get("/v1/models", reply)
+    if page is not None:
+        app.router.add_get("/metrics", counters)
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port)
@@ -122,15 +136,13 @@ async def server(answer, status=200, port=0):
         await runner.cleanup()
 
 
-async def asked(*urls, metering=None, upstreams=None):
+async def asked(*urls, metering=None, upstreams=None, **more):
     engine = FakeEngine()
-    backends = Backends(engine)
-    members = [Member(k, await resolve(url)) for k, url in enumerate(urls)]
-    config = Config(
-        upstream=upstreams or (Upstream(name="u", endpoints=urls),),
-        metering=metering or Metering(),
-    )
-    backends.watch(members, config)
+    backends = Backends(engine, engine.said.append)
+    upstreams = upstreams or (Upstream(name="u", endpoints=urls, **more),)
+    members = {url: Member(k, await resolve(url)) for k, url in enumerate(urls)}
+    groups = [(u, [members[url] for url in u.endpoints]) for u in upstreams]
+    backends.watch(groups, Config(upstream=upstreams, metering=metering or Metering()))
     return engine, backends
 
 
@@ -167,8 +179,7 @@ async def test_several_upstreams_make_up_one_list():
             Upstream(name="two", endpoints=(two,)),
         )
         engine, backends = await asked(one, two, upstreams=upstreams)
-        await until(lambda: len(backends.kinds) == 2)
-        assert ids(engine.models) == ["a", "b", "c"]
+        await until(lambda: ids(engine.models) == ["a", "b", "c"])
         await backends.stop()
 
 
@@ -178,13 +189,15 @@ async def test_a_name_that_is_several_endpoints_lists_what_all_of_them_have():
         name = Upstream(name="u", endpoints=("http://name:1",), models=("a", "c"))
         rest = Upstream(name="v", endpoints=("http://other:1",))
         engine = FakeEngine()
-        backends = Backends(engine)
-        members = [Member(k, at, ("http://name:1", True)) for k, at in enumerate(found)]
-        backends.watch(members, Config(upstream=(name, rest)))
+        backends = Backends(engine, engine.said.append)
+        members = [Member(k, at) for k, at in enumerate(found)]
+        config = Config(upstream=(name, rest))
+        backends.watch([(name, members), (rest, [])], config)
         await until(lambda: len(backends.kinds) == 2)
+        await until(lambda: engine.lists == 2)
         listed = json.loads(engine.models)["data"]
         assert [(m["id"], m["owned_by"]) for m in listed] == [("a", "vllm"), ("c", "vllm")]
-        backends.watch(members[:1], Config(upstream=(name, rest)))
+        backends.watch([(name, members[:1]), (rest, [])], config)
         assert json.loads(engine.models)["data"][1]["owned_by"] == "zeroproxy"
         await backends.stop()
 
@@ -196,4 +209,122 @@ async def test_a_server_that_comes_up_later_is_asked_again(unused_tcp_port):
     assert backends.kinds == {}
     async with server(models("m", owner="llamacpp"), port=unused_tcp_port):
         await until(lambda: backends.kinds == {url: "llamacpp"})
+        await backends.stop()
+
+
+# ---------------------------------------------------------------- behind a key
+
+REFUSED = {"error": "Unauthorized"}
+LACK = (
+    "GET /v1/models says 401: running usage is not asked for, so a stream that is cut counts only "
+    "what was seen of it; set preset, or api_key where the server wants one"
+)
+
+
+async def test_a_preset_is_believed_at_once_and_nobody_asks():
+    asks = []
+    async with server(REFUSED, 401, asked=asks) as url:
+        engine, backends = await asked(url, preset="vllm")
+        assert engine.wishes == {0: 2}
+        assert backends.kinds == {url: "vllm"}
+        await backends.first_look(5)
+        await backends.stop()
+        assert (asks, engine.said, backends.unknown()) == ([], [], {})
+
+
+async def test_a_preset_that_names_no_server_says_nothing():
+    async with server(models("m")) as url:
+        engine, backends = await asked(url, preset="openai")
+        await backends.first_look(5)
+        assert engine.wishes == {0: 2}
+        await backends.stop()
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "wish"),
+    [
+        ('vllm:generation_tokens_total{model_name="a"} 0.0', "vllm", 2),
+        ("sglang:num_running_reqs 0.0", "sglang", 3),
+        ("llamacpp:prompt_tokens_total 0", "llamacpp", 0),
+        ("process_cpu_seconds_total 1.0", "", 1),
+    ],
+)
+async def test_the_page_of_counters_tells_what_the_list_keeps_for_itself(line, kind, wish):
+    async with server(REFUSED, 401, page=f"# HELP x\n{line}\n") as url:
+        engine, backends = await asked(url)
+        await backends.first_look(5)
+        assert backends.kinds == {url: kind}
+        assert engine.wishes == {0: wish}
+        await backends.stop()
+
+
+async def test_what_is_not_known_is_said_once_with_what_it_costs():
+    async with server(REFUSED, 401) as url:
+        engine, backends = await asked(url)
+        await backends.first_look(5)
+        assert engine.said == [f"{url}: what server it is is not known, {LACK}"]
+        assert backends.unknown() == {url: LACK}
+        backends.came_back(0)
+        await until(lambda: all(task.done() for task in backends._tasks.values()))
+        assert len(engine.said) == 1
+        await backends.stop()
+
+
+@pytest.mark.parametrize("metering", [Metering(continuous_usage="always"),
+                                      Metering(continuous_usage="never")])  # fmt: skip
+async def test_who_decides_himself_is_told_nothing(metering):
+    async with server(REFUSED, 401) as url:
+        engine, backends = await asked(url, metering=metering)
+        await backends.first_look(5)
+        assert (engine.said, backends.unknown()) == ([], {})
+        await backends.stop()
+
+
+@pytest.mark.parametrize("status", [503, 429, 500])
+async def test_a_server_that_still_loads_is_asked_again(status):
+    codes = iter([status])
+    async with server(models("m"), lambda: next(codes, 200)) as url:
+        engine, backends = await asked(url)
+        await until(lambda: backends.kinds == {url: "vllm"})
+        assert engine.wishes == {0: 2}
+        await backends.stop()
+
+
+async def test_one_that_was_out_is_asked_again_for_it_may_be_another():
+    owners = iter(["vllm", "llamacpp"])
+    async with server(lambda: models("m", owner=next(owners))) as url:
+        engine, backends = await asked(url)
+        await backends.first_look(5)
+        assert engine.wishes == {0: 2}
+        backends.came_back(0)
+        await until(lambda: backends.kinds == {url: "llamacpp"})
+        assert engine.wishes == {0: 0}
+        await backends.stop()
+
+
+# ---------------------------------------------------------------- many
+
+
+async def test_the_list_of_models_is_made_once_for_many_answers(monkeypatch):
+    monkeypatch.setattr(backend, "LIST_EVERY", 3600.0)
+    async with server(models("m")) as url:
+        upstreams = [Upstream(name=f"u{k}", endpoints=(url,), models=(f"m{k}",)) for k in range(30)]
+        engine = FakeEngine()
+        backends = Backends(engine, engine.said.append)
+        at = await resolve(url)
+        groups = [(u, [Member(2 * k, at), Member(2 * k + 1, at)]) for k, u in enumerate(upstreams)]
+        backends.watch(groups, Config(upstream=tuple(upstreams)))
+        assert engine.lists == 1
+        await backends.first_look(60)
+        assert len(engine.wishes) == 60
+        assert engine.lists == 2, "one for all sixty answers"
+        await backends.stop()
+
+
+async def test_a_first_look_waits_for_all_but_for_nobody_who_is_down(unused_tcp_port):
+    async with server(models("m")) as url:
+        engine, backends = await asked(url, f"http://127.0.0.1:{unused_tcp_port}")
+        await backends.first_look(3600)
+        assert backends.kinds == {url: "vllm"}
+        assert engine.wishes == {0: 2, 1: 1}
         await backends.stop()

@@ -11,17 +11,17 @@ from zeroproxy._fast import probe_core as probe
 from zeroproxy._fast.engine import IS_DEBUG
 
 CLOSED, HALF_OPEN, OPEN = range(3)
-WELL, FAILED, TOO_MUCH, DUE, PROVEN, OFF = range(6)
+WELL, FAILED, TOO_MUCH, DUE, PROVEN, OFF, ALONE = range(7)
 NO_SIGN, SIGN_WELL, SIGN_BUSY, SIGN_FAILED = range(4)
 S = 1_000_000_000
 START = 1000 * S
 
 EXPECTED = {
     (CLOSED, WELL): CLOSED, (CLOSED, FAILED): CLOSED, (CLOSED, TOO_MUCH): OPEN,
-    (CLOSED, OFF): CLOSED,
-    (OPEN, DUE): HALF_OPEN, (OPEN, OFF): CLOSED,
+    (CLOSED, OFF): CLOSED, (CLOSED, ALONE): CLOSED,
+    (OPEN, DUE): HALF_OPEN, (OPEN, OFF): CLOSED, (OPEN, ALONE): CLOSED,
     (HALF_OPEN, WELL): HALF_OPEN, (HALF_OPEN, PROVEN): CLOSED, (HALF_OPEN, TOO_MUCH): OPEN,
-    (HALF_OPEN, OFF): CLOSED,
+    (HALF_OPEN, OFF): CLOSED, (HALF_OPEN, ALONE): CLOSED,
 }  # fmt: skip
 
 
@@ -178,6 +178,26 @@ def test_off_closes_it_from_every_state():
         assert b.state()["trips"] == 0
 
 
+def test_the_last_one_stays_closed_however_often_it_fails():
+    b = make()
+    for _ in range(9):
+        b.end(b.begin(START), SIGN_FAILED, START, is_last=True)
+    assert (b.state()["state"], b.state()["moves"]) == (CLOSED, [0, 0, 0])
+    fail(b, 1)
+    assert b.state()["state"] == OPEN, "another endpoint is there again"
+
+
+def test_one_that_is_released_is_on_trial():
+    b = make()
+    fail(b, 3)
+    b.release()
+    assert b.state()["state"] == CLOSED
+    b.end(b.begin(START), SIGN_FAILED, START, is_last=True)
+    assert b.state()["state"] == CLOSED
+    fail(b, 1)
+    assert b.state()["state"] == OPEN
+
+
 # ---------------------------------------------------------------- a slow model
 
 
@@ -218,7 +238,12 @@ class Model:
         self.state, self.on_trial, self.ended, self.row = CLOSED, True, [], 0
         return True
 
-    def end(self, k, sign, now):
+    def release(self):
+        if self.state != CLOSED:
+            self.state, self.proven, self.on_trial = CLOSED, 0, True
+            self.ended, self.row = [], 0
+
+    def end(self, k, sign, now, is_last=False):
         a = self.attempts.pop(k)
         if a["epoch"] != self.epoch or not (self.failures or self.rate):
             return
@@ -229,7 +254,7 @@ class Model:
             self.ended.append((now, False))
             self.row += 1
             if self.state == HALF_OPEN or self.on_trial or self.is_too_much(now):
-                self.open(now)
+                self.release() if is_last else self.open(now)
 
     def is_too_much(self, now):
         width = self.window // probe.SLOTS
@@ -287,12 +312,18 @@ class Machine(RuleBasedStateMachine):
             k = sorted(self.model.attempts)[which % len(self.model.attempts)]
             assert self.real.prove(k) == self.model.prove(k)
 
-    @rule(which=st.integers(0, 99), sign=st.sampled_from([*range(4), SIGN_FAILED, SIGN_FAILED]))
-    def an_attempt_ends(self, which, sign):
+    @rule(which=st.integers(0, 99), sign=st.sampled_from([*range(4), SIGN_FAILED, SIGN_FAILED]),
+          is_last=st.sampled_from([False, False, True]))  # fmt: skip
+    def an_attempt_ends(self, which, sign, is_last):
         if self.model.attempts:
             k = sorted(self.model.attempts)[which % len(self.model.attempts)]
-            self.real.end(k, sign, self.now)
-            self.model.end(k, sign, self.now)
+            self.real.end(k, sign, self.now, is_last)
+            self.model.end(k, sign, self.now, is_last)
+
+    @rule()
+    def the_others_go(self):
+        self.real.release()
+        self.model.release()
 
     @rule(seconds=st.floats(0.01, 30))
     def time_passes(self, seconds):

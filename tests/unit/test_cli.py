@@ -313,7 +313,10 @@ async def test_health_of_an_endpoint_is_told(answer, state, says):
     async with server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         found = await check.examine(parse_config(OFF + GOOD.replace("http://127.0.0.1:1", url)))
-    assert found.rows[-1] == ("upstream a", state, says.format(url))
+    told = [row for row in found.rows if row[0] == "upstream a"]
+    assert told[0] == ("upstream a", state, says.format(url))
+    unknown = "what server it is is not known, GET /v1/models says"
+    assert [unknown in row[2] for row in told[1:]] == [True] * (state == "ok")
     assert asked[0].startswith(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1:")
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.until import until
-from tests.unit.test_health import Ward
+from tests.support.ward import Ward
 from zeroproxy.policy.load import load_in
 from zeroproxy.presets import PRESETS
 

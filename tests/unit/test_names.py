@@ -24,15 +24,17 @@ class Resolver:
 
     def __init__(self) -> None:
         self.answers: list[str] | OSError = ["10.0.0.1"]
+        self.known: dict[str, list[str]] = {}
         self.asked = 0
 
     async def look_up(self, host: str, port: int) -> list[tuple[int, tuple[Any, ...]]]:
         self.asked += 1
-        if isinstance(self.answers, OSError):
-            raise self.answers
+        answers = self.known.get(host, self.answers)
+        if isinstance(answers, OSError):
+            raise answers
         return [
             (socket.AF_INET6, (ip, port, 0, 0)) if ":" in ip else (socket.AF_INET, (ip, port))
-            for ip in self.answers
+            for ip in answers
         ]
 
 
@@ -217,10 +219,68 @@ async def test_expand_that_is_switched_on_is_looked_up(resolver):
     assert len(shown(running)) == 2
 
 
-async def test_at_the_start_a_name_that_fails_is_an_error(resolver):
+async def test_without_a_ttl_a_name_that_fails_at_the_start_is_an_error(resolver):
     resolver.answers = OSError(-2, "no")
     with pytest.raises(ConfigError, match=r"cannot resolve vllm\.example"):
-        await resolve_all(config_of(f'"{URL}"'))
+        await resolve_all(config_of(f'"{URL}"', ttl=0.0))
+
+
+# ---------------------------------------------------------------- nowhere
+
+
+def run_of(config, members) -> Running:
+    return Running(config=config, members=members, phase="serving", watched=0)
+
+
+@pytest.mark.parametrize("expand", [False, True])
+async def test_a_name_that_fails_starts_out_of_rotation_and_comes_when_it_is_found(
+    resolver, expand
+):
+    resolver.answers, told, said = OSError(-2, "no"), [], []
+    name = f'{{ url = "{URL}", expand = {str(expand).lower()} }}'
+    config = config_of(name, '"http://10.9.9.9:1"')
+    resolver.known = {"10.9.9.9": ["10.9.9.9"]}
+    members = Members(Engine())  # type: ignore[arg-type]
+    members.fill(config, await resolve_all(config, (), told.append))
+    assert told == [f"zeroproxy: {URL}: cannot resolve vllm.example: no; it is out of rotation "
+                    "and looked up again every 30 s"]  # fmt: skip
+    running = run_of(config, members)
+    names = Names(running, asyncio.Lock(), said.append)  # type: ignore[arg-type]
+    assert shown(running) == [("http://10.9.9.9:1", "10.9.9.9")]
+    assert members.unresolved(config) == [URL]
+    await names.look_again(0)
+    assert (said, running.watched) == ([], 0), "nothing has changed"
+    resolver.answers = ["10.0.0.1"]
+    await names.look_again(0)
+    assert said == [f"{URL} is at 10.0.0.1 now"]
+    assert shown(running)[0] == (f"{URL}#10.0.0.1" if expand else URL, "10.0.0.1")
+    assert members.unresolved(config) == []
+
+
+async def test_of_several_upstreams_one_may_be_nowhere_while_another_moves(resolver):
+    config = parse_config(
+        f'[[upstream]]\nname = "a"\nendpoints = ["{URL}"]\nmodels = ["m"]\n'
+        '[[upstream]]\nname = "b"\nendpoints = ["http://other.example:1"]\n'
+    )
+    resolver.answers, said = OSError(-2, "no"), []
+    members = Members(Engine())  # type: ignore[arg-type]
+    members.fill(config, await resolve_all(config))
+    running = run_of(config, members)
+    resolver.answers = ["10.0.0.2"]
+    await Names(running, asyncio.Lock(), said.append).look_again(1)  # type: ignore[arg-type]
+    assert shown(running) == [("http://other.example:1", "10.0.0.2")]
+    assert members.unresolved(config) == [URL]
+
+
+async def test_a_name_that_comes_to_mean_the_proxy_itself_is_not_followed(resolver):
+    config, said = config_of(f'"{URL}"'), []
+    members = Members(Engine(), is_own=lambda at: at.where == "10.0.0.2")  # type: ignore[arg-type]
+    members.fill(config, await resolve_all(config))
+    running = run_of(config, members)
+    resolver.answers = ["10.0.0.2"]
+    await Names(running, asyncio.Lock(), said.append).look_again(0)  # type: ignore[arg-type]
+    assert shown(running) == [(URL, "10.0.0.1")]
+    assert "10.0.0.2 is this proxy's own listener" in said[0]
 
 
 # ---------------------------------------------------------------- when

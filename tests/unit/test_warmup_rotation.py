@@ -6,7 +6,8 @@ from tests.support.members import Member
 from zeroproxy.config import Health as Settings
 from zeroproxy.config import Upstream
 from zeroproxy.policy.addresses import resolve
-from zeroproxy.policy.health import Health, Rounds, Standing
+from zeroproxy.policy.health import Health, Rounds
+from zeroproxy.policy.standing import Standing
 
 
 class Engine:
@@ -17,11 +18,14 @@ class Engine:
         self.draining: set[int] = set()
         self.open: set[int] = set()
 
-    def set_endpoint(self, index: int, *, up: bool | None = None) -> None:
+    def set_endpoint(self, index: int, *, up: bool | None = None, **words: Any) -> None:
         assert up is not None
         self.up[index] = up
 
-    def vitals(self) -> list[dict[str, Any]]:
+    def end_silent(self, index: int, seconds: float) -> int:
+        raise AssertionError("nobody asks them")
+
+    def vitals(self, *, only: int | None = None) -> list[dict[str, Any]]:
         return [{"index": k, "draining": k in self.draining, "due_s": 1.0,
                  "breaker": {"state": "open" if k in self.open else "closed",
                              "to": {"open": int(k in self.open)}}} for k in self.up]  # fmt: skip

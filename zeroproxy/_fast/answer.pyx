@@ -9,7 +9,7 @@ Law 3. A cut response ends with an error event in its own dialect only if the la
 """
 
 from libc.stddef cimport size_t
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcmp
 
@@ -19,13 +19,11 @@ from zeroproxy._fast.answer cimport (
     DIALECT_OPENAI,
     DIALECT_TGI,
 )
-from zeroproxy._fast.balance cimport upstream_wait
-from zeroproxy._fast.clock cimport NS_PER_S
 from zeroproxy._fast.conn cimport conn_send
 from zeroproxy._fast.http1 cimport fault_status, fault_text
 from zeroproxy._fast.keys cimport key_wait
 from zeroproxy._fast.outcome cimport outcome_status
-from zeroproxy._fast.plane cimport Plane, Relay
+from zeroproxy._fast.plane cimport Plane, Relay, Upstream
 from zeroproxy._fast.sock cimport MSG_DONTWAIT, MSG_NOSIGNAL, MSG_TRUNC, recv, send
 from zeroproxy._fast.types cimport (
     BLAME_DOWNSTREAM,
@@ -118,10 +116,21 @@ cdef const char *upstream_text(const Relay *r) noexcept nogil:
     return b"the inference server failed"
 
 
+cdef const char *absent_text(const Upstream *u) noexcept nogil:
+    """Why no endpoint is in rotation. Breakers alone never are the reason (breaker.pyx, law 5)."""
+    cdef uint32_t i
+    if u == NULL or u.n_endpoints == 0:
+        return b"no inference server is available: its name cannot be resolved"
+    for i in range(u.n_endpoints):
+        if not u.endpoints[i].draining:
+            return b"no inference server is available: it fails its health check"
+    return b"no inference server is available: it is being drained"
+
+
 cdef const char *answer_text(const Relay *r) noexcept nogil:
     """The sentence a caller reads. Chosen by what happened, never built from what was sent."""
     if r.cause == CAUSE_NO_ENDPOINT:
-        return b"no inference server is available"
+        return absent_text(r.upstream)
     if r.cause == CAUSE_OVERLOAD:
         if r.ended_in == PHASE_QUEUED or (r.ended_in == PHASE_CONNECTING and not r.tried):
             return b"too many requests are waiting; try again later"
@@ -190,14 +199,11 @@ cdef int write_error_json(const Relay *r, int status, char *out, size_t cap) noe
     )
 
 
-cdef int retry_after(const Plane *p, const Relay *r) noexcept nogil:
-    """Seconds: until the quota or the first breaker lets somebody through, at least 1."""
-    cdef uint64_t wait = 0
+cdef int retry_after(const Relay *r) noexcept nogil:
+    """Seconds until the quota lets somebody through; elsewhere nobody knows better than 1."""
     if r.fault == FAULT_QUOTA_REQUESTS or r.fault == FAULT_QUOTA_TOKENS:
         return key_wait(r.key, r.fault - FAULT_QUOTA_REQUESTS)
-    if r.cause == CAUSE_NO_ENDPOINT and r.upstream != NULL:
-        wait = upstream_wait(r.upstream, p.now_ns)
-    return <int>((wait + NS_PER_S - 1) // NS_PER_S) if wait else 1
+    return 1
 
 
 cdef bint send_models(Plane *p, Relay *r) noexcept nogil:
@@ -237,7 +243,7 @@ cdef bint send_answer(Plane *p, Relay *r) noexcept nogil:
     r.status = <unsigned short>status
     later[0] = 0
     if status == 503 or status == 429:
-        snprintf(later, sizeof(later), b"Retry-After: %d\r\n", retry_after(p, r))
+        snprintf(later, sizeof(later), b"Retry-After: %d\r\n", retry_after(r))
     n = snprintf(
         p.compose, BLOCK_LARGE,
         b"HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"

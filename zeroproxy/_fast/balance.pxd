@@ -8,4 +8,3 @@ cdef int64_t upstream_room(const Upstream *u, uint64_t now, int64_t *total) noex
 cdef Endpoint *upstream_pick(
     Upstream *u, const Endpoint *avoid, uint64_t key, uint64_t now,
 ) noexcept nogil
-cdef uint64_t upstream_wait(const Upstream *u, uint64_t now) noexcept nogil

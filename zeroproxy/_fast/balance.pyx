@@ -20,7 +20,7 @@ from zeroproxy._fast.balance_types cimport (
     BALANCE_ROUND_ROBIN,
     Pace,
 )
-from zeroproxy._fast.breaker cimport BREAKER_OPEN, breaker_admits, ramp_share, ramp_takes
+from zeroproxy._fast.breaker cimport breaker_admits, ramp_share, ramp_takes
 from zeroproxy._fast.pace cimport pace_is_due, pace_is_known, pace_load, pace_time
 from zeroproxy._fast.plane cimport Endpoint, Upstream
 
@@ -312,18 +312,3 @@ cdef Endpoint *upstream_pick(
     c.avoid = e
     other = pick(u, &c)
     return other if other != NULL else e
-
-
-cdef uint64_t upstream_wait(const Upstream *u, uint64_t now) noexcept nogil:
-    """How long until the first breaker half opens, ns; 0: nobody waits for one."""
-    cdef uint64_t least = 0, wait
-    cdef const Endpoint *e
-    cdef uint32_t i
-    for i in range(u.n_endpoints):
-        e = u.endpoints[i]
-        if not e.up or e.draining or e.breaker.state != BREAKER_OPEN or e.breaker.due_ns <= now:
-            continue
-        wait = e.breaker.due_ns - now
-        if least == 0 or wait < least:
-            least = wait
-    return least

@@ -1,7 +1,7 @@
 from libc.stdint cimport uint64_t
 
 from zeroproxy._fast.breaker_types cimport Breaker, BreakerTerms, Trial
-from zeroproxy._fast.plane cimport Endpoint, Plane, Relay
+from zeroproxy._fast.plane cimport Endpoint, Plane, Relay, Upstream
 
 
 cdef enum BreakerState:     # as zeroproxy_breaker_state shows it
@@ -18,11 +18,12 @@ cdef enum BreakerInput:
     BREAKER_DUE             # it was open long enough
     BREAKER_PROVEN          # enough probes were answered
     BREAKER_OFF             # switched off, or the endpoint is another one's now
+    BREAKER_ALONE           # no other endpoint of its upstream is in rotation
     BREAKER_INPUTS
 
 
 cdef enum Sign:             # what is known of an attempt; the last one said stands
-    SIGN_NONE = 0           # nothing: the caller left, 4xx, a stale conn
+    SIGN_NONE = 0           # nothing: the caller left, 4xx, 501, a stale conn
     SIGN_WELL               # a good head; it counts if its body comes to its end
     SIGN_BUSY               # 429, 503
     SIGN_FAILED
@@ -38,14 +39,16 @@ cdef void breaker_begin(
 ) noexcept nogil
 cdef bint breaker_prove(Breaker *b, const BreakerTerms *t, Trial *attempt) noexcept nogil
 cdef void breaker_end(
-    Breaker *b, const BreakerTerms *t, Trial *attempt, uint64_t now,
+    Breaker *b, const BreakerTerms *t, Trial *attempt, bint is_last, uint64_t now,
 ) noexcept nogil
+cdef void breaker_release(Breaker *b) noexcept nogil
 cdef void breaker_off(Breaker *b) noexcept nogil
 
 cdef void attempt_begins(Plane *p, Relay *r) noexcept nogil
 cdef void attempt_speaks(Plane *p, Relay *r) noexcept nogil
 cdef void attempt_ends(Plane *p, Relay *r) noexcept nogil
 cdef void note_status(Relay *r, int status) noexcept nogil
+cdef bint upstream_release(Plane *p, Upstream *u) noexcept nogil
 
 cdef uint64_t ramp_share(const Endpoint *e, uint64_t now) noexcept nogil
 cdef bint ramp_takes(Endpoint *e, uint64_t now) noexcept nogil

@@ -8,13 +8,17 @@ Law 3. Half open, at most `probes` attempts are under way or proven. A probe pro
        one endpoint would wait for it. Until an attempt has ended well the breaker is on trial: one
        failure opens it again, for twice as long.
 Law 4. 4xx is the caller's fault and no sign; 429 and 503 give the probe's turn back, and count as
-       failures only if the terms say so.
+       failures only if the terms say so. A whole 5xx is no sign while the health probe is good:
+       servers answer it to what is the caller's fault, too. 501 never is one.
+Law 5. No breaker shuts the last endpoint of an upstream: to try it costs a caller less than to
+       refuse him. One that is open when the others go is closed again.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from zeroproxy._fast.breaker cimport (
+    BREAKER_ALONE,
     BREAKER_CLOSED,
     BREAKER_DUE,
     BREAKER_FAILED,
@@ -39,21 +43,24 @@ from zeroproxy._fast.breaker_types cimport WINDOW_SLOTS, Breaker, BreakerTerms, 
 from zeroproxy._fast.clock cimport NS_PER_MS, NS_PER_S
 from zeroproxy._fast.invariant cimport invariant
 from zeroproxy._fast.limit cimport limit_busy
-from zeroproxy._fast.plane cimport Endpoint, Plane, Relay
+from zeroproxy._fast.plane cimport Endpoint, Plane, Relay, Upstream
 
 MOVES = {
     (BREAKER_CLOSED, BREAKER_WELL): BREAKER_CLOSED,
     (BREAKER_CLOSED, BREAKER_FAILED): BREAKER_CLOSED,
     (BREAKER_CLOSED, BREAKER_TOO_MUCH): BREAKER_OPEN,
     (BREAKER_CLOSED, BREAKER_OFF): BREAKER_CLOSED,
+    (BREAKER_CLOSED, BREAKER_ALONE): BREAKER_CLOSED,
 
     (BREAKER_OPEN, BREAKER_DUE): BREAKER_HALF_OPEN,
     (BREAKER_OPEN, BREAKER_OFF): BREAKER_CLOSED,
+    (BREAKER_OPEN, BREAKER_ALONE): BREAKER_CLOSED,
 
     (BREAKER_HALF_OPEN, BREAKER_WELL): BREAKER_HALF_OPEN,
     (BREAKER_HALF_OPEN, BREAKER_PROVEN): BREAKER_CLOSED,
     (BREAKER_HALF_OPEN, BREAKER_TOO_MUCH): BREAKER_OPEN,
     (BREAKER_HALF_OPEN, BREAKER_OFF): BREAKER_CLOSED,
+    (BREAKER_HALF_OPEN, BREAKER_ALONE): BREAKER_CLOSED,
 }
 
 cdef enum:
@@ -200,19 +207,31 @@ cdef void count_well(Breaker *b, const BreakerTerms *t, uint64_t now) noexcept n
     move(b, BREAKER_WELL)
 
 
-cdef void count_failed(Breaker *b, const BreakerTerms *t, uint64_t now) noexcept nogil:
+cdef void breaker_release(Breaker *b) noexcept nogil:
+    """Closed without proof: the next failure opens it again, if another endpoint is there then."""
+    if b.state != BREAKER_CLOSED:
+        b.on_trial = 1
+        forget_window(b)
+    move(b, BREAKER_ALONE)
+
+
+cdef void count_failed(
+    Breaker *b, const BreakerTerms *t, bint is_last, uint64_t now,
+) noexcept nogil:
     b.failed[roll_window(b, t, now)] += 1
     b.in_a_row += 1
-    if is_too_much(b, t):
-        open_it(b, t, now)
-    else:
+    if not is_too_much(b, t):
         move(b, BREAKER_FAILED)
+    elif is_last:
+        breaker_release(b)
+    else:
+        open_it(b, t, now)
 
 
 cdef void breaker_end(
-    Breaker *b, const BreakerTerms *t, Trial *attempt, uint64_t now,
+    Breaker *b, const BreakerTerms *t, Trial *attempt, bint is_last, uint64_t now,
 ) noexcept nogil:
-    """The attempt is over; `attempt.sign` is final."""
+    """The attempt is over; `attempt.sign` is final. `is_last`: no other endpoint could be tried."""
     if attempt.epoch != b.epoch or is_off(t):
         return
     if attempt.is_probe and b.state == BREAKER_HALF_OPEN:
@@ -221,7 +240,7 @@ cdef void breaker_end(
     if attempt.sign == SIGN_WELL:
         count_well(b, t, now)
     elif attempt.sign == SIGN_FAILED or (attempt.sign == SIGN_BUSY and t.counts_busy):
-        count_failed(b, t, now)
+        count_failed(b, t, is_last, now)
 
 
 cdef void breaker_off(Breaker *b) noexcept nogil:
@@ -274,13 +293,39 @@ cdef void attempt_begins(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef void note_status(Relay *r, int status) noexcept nogil:
-    """The final head of the attempt."""
+    """The final head of the attempt. If its body is cut, dispatch.cut has the last word."""
     if status == 429 or status == 503:
         r.trial.sign = SIGN_BUSY
     elif status >= 500:
-        r.trial.sign = SIGN_FAILED
+        r.trial.sign = SIGN_NONE if status == 501 or r.endpoint.probe_ok else SIGN_FAILED
     else:
         r.trial.sign = SIGN_WELL if status < 400 else SIGN_NONE
+
+
+cdef bint is_last(const Endpoint *e) noexcept nogil:
+    """Its upstream has no other endpoint in rotation."""
+    cdef const Endpoint *other
+    cdef uint32_t i
+    for i in range(e.upstream.n_endpoints):
+        other = e.upstream.endpoints[i]
+        if other != e and other.up and not other.draining \
+                and other.breaker.state == BREAKER_CLOSED:
+            return 0
+    return 1
+
+
+cdef bint upstream_release(Plane *p, Upstream *u) noexcept nogil:
+    """No endpoint is in rotation: those that only their breakers keep out come back. 0: none."""
+    cdef Endpoint *e
+    cdef uint32_t i
+    cdef bint found = 0
+    for i in range(u.n_endpoints):
+        e = u.endpoints[i]
+        if e.up and not e.draining and e.breaker.state != BREAKER_CLOSED:
+            breaker_release(&e.breaker)
+            found = 1
+    p.has_news |= found
+    return found
 
 
 cdef void prove(Plane *p, Relay *r) noexcept nogil:
@@ -312,5 +357,9 @@ cdef void attempt_ends(Plane *p, Relay *r) noexcept nogil:
             prove(p, r)
         else:
             r.trial.sign = SIGN_NONE
-    breaker_end(&e.breaker, &e.upstream.breaker, &r.trial, p.now_ns)
+    # Who else there is matters only to a failure.
+    breaker_end(
+        &e.breaker, &e.upstream.breaker, &r.trial, r.trial.sign >= SIGN_BUSY and is_last(e),
+        p.now_ns,
+    )
     p.has_news |= was != e.breaker.state

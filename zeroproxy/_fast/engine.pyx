@@ -10,7 +10,7 @@
     fileno(), on_ready()     without that thread, work by hand: readable when there is some, and
                              whether to call again soon
     alone                    a context: several doors as one
-    set_endpoint(i, ...)     the words policy writes: up, draining, weight, wish, load
+    set_endpoint(i, ...)     the words policy writes: up, draining, weight, wish, load, probe_ok
     set_pool(i, ...)         how its idle conns live, and how many are kept warm
     set_tls(context, ...)    of the listeners, or of an upstream's https:// endpoints
     drain(), close_all()     every exchange its conn's last; then cut what still runs
@@ -18,6 +18,7 @@
     quotas(), set_quota(i, ...)  what keys may still take, and where that is shared
     snapshot()               counters, gauges, histograms, as plain dicts
     vitals()                 of each endpoint in force, what health looks at
+    end_silent(i, s)         end what an endpoint that is gone has owed a byte for so long
     records(n), overflow()   the ring's consumer side, and what it did not take
     await_records(n, s)      its sleep; wake_consumer() ends it
     close()                  give everything back
@@ -64,6 +65,7 @@ from zeroproxy._fast.roster cimport (
     roster_set_routes,
     roster_set_upstream,
 )
+from zeroproxy._fast.silence cimport end_silent
 from zeroproxy._fast.snapshot cimport read_plane, read_record, read_spills, read_vitals
 from zeroproxy._fast.sock cimport EPOLLET, EPOLLIN
 from zeroproxy._fast.stats cimport Stats
@@ -74,7 +76,7 @@ from zeroproxy._fast.types cimport BLOCK_LARGE, SLACK
 
 IS_DEBUG = bool(ZP_DEBUG)
 #: Of set_endpoint; None: stays as it is.
-ENDPOINT_WORDS = dict.fromkeys(("up", "draining", "weight", "wish", "load"))
+ENDPOINT_WORDS = dict.fromkeys(("up", "draining", "weight", "wish", "load", "probe_ok"))
 
 
 cdef void on_timer(void *plane, void *owner, uint32_t events) noexcept nogil:
@@ -239,7 +241,7 @@ cdef class Engine(Driven):
         removed endpoint obeys no word. `wish`: what to ask for on a caller's behalf, 0 nothing, 1
         usage at the end, 2 with every event, 3 the same where either is said without the other.
         `load`: what it says of itself, (running, waiting, share of its cache or -1, seconds until
-        that is forgotten)."""
+        that is forgotten). `probe_ok`: its last health probe was answered well."""
         cdef Endpoint *e
         if unknown := words.keys() - ENDPOINT_WORDS:
             raise TypeError(f"no words of an endpoint: {', '.join(unknown)}")
@@ -321,17 +323,16 @@ cdef class Engine(Driven):
             found["ring"] = {"records": ring_len(&self.ring), "overflow": self.ring.n_overflow}
         return found
 
-    def vitals(self, after=1.0):
-        """In flight, silence and breaker of each endpoint in force: cheap, unlike a snapshot. A
-        silence shorter than `after` seconds is none."""
-        cdef Endpoint *e
-        cdef Plane *p = self.p
-        ns = int(after * 1e9)
+    def vitals(self, after=1.0, only=None):
+        """In flight, silence and breaker of each endpoint in force, or of the one at `only`: cheap,
+        unlike a snapshot. A silence shorter than `after` seconds is none."""
         with self:
-            now = p.now_ns
-            return [
-                read_vitals(p, e, now, ns) for e in p.endpoints[:p.n_endpoints] if not e.removed
-            ]
+            return read_vitals(self.p, int(after * 1e9), only)
+
+    def end_silent(self, index, seconds):
+        """End the exchanges this endpoint has owed a byte for so long; returns how many."""
+        with self:
+            return end_silent(self.p, self.endpoint_at(index), int(seconds * 1e9))
 
     def records(self, n):
         """Take up to `n` finished exchanges from the ring, as dicts. One consumer thread only."""

@@ -134,6 +134,7 @@ cdef struct Endpoint:       # one address of an upstream; Python writes the word
     uint8_t takes_usage     # a request that was edited to ask for usage was answered well
     uint8_t refuses_usage   # it was refused, and the same request without the edit was not
     uint8_t removed         # 1: not its upstream's any more; the slot waits for its address
+    uint8_t probe_ok        # its last health probe was answered well; 0: or nobody asks
     uint32_t weight
     uint32_t inflight
     uint32_t addr_len

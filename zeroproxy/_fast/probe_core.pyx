@@ -15,6 +15,7 @@ from zeroproxy._fast.breaker cimport (
     breaker_end,
     breaker_off,
     breaker_prove,
+    breaker_release,
     breaker_step,
 )
 from zeroproxy._fast.breaker_types cimport WINDOW_SLOTS, Breaker, BreakerTerms, Trial
@@ -300,12 +301,15 @@ cdef class BreakerProbe:
     def prove(self, int k):
         return bool(breaker_prove(&self.b, &self.t, &self.trials[k % 256]))
 
-    def end(self, int k, int sign, uint64_t now):
+    def end(self, int k, int sign, uint64_t now, bint is_last=False):
         self.trials[k % 256].sign = sign
-        breaker_end(&self.b, &self.t, &self.trials[k % 256], now)
+        breaker_end(&self.b, &self.t, &self.trials[k % 256], is_last, now)
 
     def off(self):
         breaker_off(&self.b)
+
+    def release(self):
+        breaker_release(&self.b)
 
     def state(self):
         return {"state": self.b.state, "probing": self.b.n_probing, "proven": self.b.n_proven,

@@ -9,6 +9,7 @@ Law 2. A rested conn may be dead by the time it is used. So what could not be se
 from libc.stdint cimport uint32_t
 
 from zeroproxy._fast.balance cimport upstream_is_full, upstream_pick
+from zeroproxy._fast.breaker cimport upstream_release
 from zeroproxy._fast.buffer cimport buffer_len
 from zeroproxy._fast.clock cimport clock_monotonic_ns
 from zeroproxy._fast.conn cimport conn_is_through
@@ -46,6 +47,8 @@ cdef Endpoint *room_for(Plane *p, Relay *r) noexcept nogil:
     cdef Endpoint *e = NULL
     if u.waiting.head == NULL or u.waiting.head == r:
         e = upstream_pick(u, r.endpoint, r.affinity, p.now_ns)
+        if e == NULL and not upstream_is_full(u, p.now_ns) and upstream_release(p, u):
+            e = upstream_pick(u, r.endpoint, r.affinity, p.now_ns)
         if e == NULL and not upstream_is_full(u, p.now_ns):
             stop_waiting(p, r)
             blame(r, BLAME_UPSTREAM, CAUSE_NO_ENDPOINT)

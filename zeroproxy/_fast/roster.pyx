@@ -151,6 +151,7 @@ cdef int join(Upstream *u, Endpoint *e) except -1:
     e.removed = 0
     e.up = 1
     e.draining = 0
+    e.probe_ok = 0
     e.busy_until_ns = e.ramp_ns = 0
     breaker_off(&e.breaker)
     limit_begin(e)
@@ -254,6 +255,8 @@ cdef int roster_set_endpoint(Plane *p, Endpoint *e, dict words) except -1:
         e.weight = max(int(weight), 1)
     if words["wish"] is not None:
         e.wish = words["wish"]
+    if words["probe_ok"] is not None:
+        e.probe_ok = bool(words["probe_ok"])
     if words["load"] is not None:
         tell_load(p, e, words["load"])
     if words["up"] is not None:

@@ -14,6 +14,7 @@ from zeroproxy._fast.keepalive cimport keepalive_limit
 from zeroproxy._fast.outcome cimport exactness_name
 from zeroproxy._fast.plane cimport Endpoint, Histogram, Plane, Queue, Record, Relay, Upstream
 from zeroproxy._fast.pool_types cimport CLOSED_COUNT
+from zeroproxy._fast.silence cimport is_owed
 from zeroproxy._fast.stats cimport (
     ALL_OTHERS,
     BUCKETS,
@@ -28,7 +29,6 @@ from zeroproxy._fast.stats cimport (
     stats_spills,
 )
 from zeroproxy._fast.tls_setup cimport read_note, read_tls
-from zeroproxy._fast.types cimport PHASE_RELAYING, PHASE_WAITING
 
 from zeroproxy._fast.outcome import outcome_label
 
@@ -51,15 +51,7 @@ cdef dict read_breaker(const Breaker *b):
     }
 
 
-cdef bint is_owed(const Relay *r, const Endpoint *e) noexcept nogil:
-    """It is the endpoint's turn to speak: the request is sent, and the caller takes the answer."""
-    return (
-        r.live and r.on_endpoint and r.endpoint == e and r.ask.done and not r.up_paused
-        and (r.phase == PHASE_WAITING or r.phase == PHASE_RELAYING)
-    )
-
-
-cdef dict read_vitals(const Plane *p, const Endpoint *e, uint64_t now, uint64_t after):
+cdef dict vitals_of(const Plane *p, const Endpoint *e, uint64_t now, uint64_t after):
     """What health looks at. `quiet_s`: for so long no body byte has come although one was owed.
     Relays are walked, which costs a cache miss each, only after a silence of `after` ns."""
     cdef uint64_t since = now, asked
@@ -81,6 +73,13 @@ cdef dict read_vitals(const Plane *p, const Endpoint *e, uint64_t now, uint64_t 
         "breaker": read_breaker(&e.breaker),
         "due_s": (e.breaker.due_ns - now) / 1e9 if e.breaker.due_ns > now else 0.0,
     }
+
+
+cdef list read_vitals(Plane *p, uint64_t after, only):
+    """Of each endpoint in force, or of the one whose index is `only`."""
+    which = range(p.n_endpoints) if only is None else range(only, min(only + 1, p.n_endpoints))
+    return [vitals_of(p, p.endpoints[i], p.now_ns, after) for i in which
+            if not p.endpoints[i].removed]
 
 
 cdef dict read_endpoint(const Endpoint *e, str url):

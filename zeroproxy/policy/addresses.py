@@ -6,8 +6,6 @@ resolving. Host names are resolved here: when an endpoint is added, and again fo
 
 from __future__ import annotations
 
-import asyncio
-import ipaddress
 import socket
 import ssl
 import struct
@@ -15,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from zeroproxy.errors import ConfigError
+from zeroproxy.errors import ConfigError, UnresolvedError
+from zeroproxy.policy.resolver import is_address, look_up
 
 
 @dataclass
@@ -111,18 +110,7 @@ def is_name(url: str) -> bool:
     if url.startswith("unix:"):
         return False
     host, _ = split_url(url)
-    try:
-        ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return host != "localhost" and not host.endswith(".localhost")
-    return False
-
-
-async def look_up(host: str, port: int) -> list[tuple[int, tuple[Any, ...]]]:
-    """Families and addresses of a name, through the loop's resolver. Raises OSError."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [(int(family), where) for family, _, _, _, where in found]
+    return not is_address(host) and host != "localhost" and not host.endswith(".localhost")
 
 
 def inet_address(url: str, family: int, where: tuple[Any, ...]) -> Address:
@@ -136,7 +124,8 @@ def inet_address(url: str, family: int, where: tuple[Any, ...]) -> Address:
 
 
 async def resolve_each(url: str) -> tuple[Address, ...]:
-    """Every address of `url`, once, IPv4 before IPv6. Raises ConfigError if there is none."""
+    """Every address of `url`, once, IPv4 before IPv6. Raises ConfigError; UnresolvedError if there
+    is none now and may be one later."""
     if url.startswith("unix:"):
         path = url.removeprefix("unix:")
         return (Address(url, pack_unix(path), b"localhost", socket.AF_UNIX, path),)
@@ -144,13 +133,13 @@ async def resolve_each(url: str) -> tuple[Address, ...]:
     try:
         found = await look_up(host, port)
     except OSError as error:
-        raise ConfigError(f"{url}: cannot resolve {host}: {error.strerror or error}") from None
+        raise UnresolvedError(f"{url}: cannot resolve {host}: {error.strerror or error}") from None
     except UnicodeError:
         raise ConfigError(f"{url}: {host} is no name") from None
     found.sort(key=lambda entry: entry[0] != socket.AF_INET)
     each = {one.sockaddr: one for one in (inet_address(url, *entry) for entry in found)}
     if not each:
-        raise ConfigError(f"{url}: {host} has no address")
+        raise UnresolvedError(f"{url}: {host} has no address")
     return tuple(each.values())
 
 

@@ -1,10 +1,13 @@
 """Whether endpoints are well: they are asked, and taken out of rotation and put back.
 
-Law 1. One task per upstream asks; those that are due are asked together, each over a connection of
-       its own. An endpoint in doubt is asked twice as often, so that it is out within three
-       intervals; one whose breaker has opened is asked at once.
-Law 2. Health writes the word `up` and no other; an operator's drain is not its business.
-Law 3. Being out of rotation cuts nothing: what runs there goes on.
+Law 1. One task per upstream knows who is due; each probe is a task of its own, over a connection of
+       its own, and none waits for another's. An endpoint in doubt is asked twice as often, so that
+       it is out within three intervals; one whose breaker has opened is asked at once.
+Law 2. Health writes the words `up` and `probe_ok` and no other; an operator's drain is not its
+       business.
+Law 3. Being out of rotation cuts nothing: what runs there goes on, as long as there is somebody to
+       go on. Where no probe is answered any more and no byte has come for `wedge_after`, there is
+       not: what is owed there is ended, and the operator told how much that was.
 Law 4. An engine under load may miss a probe. As long as bytes of its answers come, a probe that
        times out is no bad answer.
 Law 5. A cold endpoint (warmup.py) is out as long as a warm one of its upstream takes requests.
@@ -17,38 +20,22 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any, Protocol
 
 from zeroproxy.config import Health as Settings
 from zeroproxy.config import Upstream
-from zeroproxy.policy.addresses import Address
 from zeroproxy.policy.load import read_load
-from zeroproxy.policy.probe import Lack, generate_one, get_status, why
-from zeroproxy.policy.wedge import Silence, read_counters
+from zeroproxy.policy.probe import Lack, generate_one
+from zeroproxy.policy.standing import LATE, Answer, Member, Standing, ask
+from zeroproxy.policy.wedge import read_counters
 from zeroproxy.presets import PRESETS, Preset
 
 TRIAL_EVERY = 5  # rounds between two requests to a wedged endpoint
 TRIAL_TIMEOUT = 5.0  # seconds
-LATE = "no answer within {:g} s"
 COLD = "it is being warmed up"
-#: It is there and wants to know who asks.
-WANTS_A_KEY = (401, 403)
-#: What a server without that page says. It is well; only a preset knows better.
-NO_SUCH_PAGE = (404, 405, 501)
 
 Vitals = Mapping[str, Any]
-
-
-class Member(Protocol):
-    """An endpoint in force; `index` is the engine's."""
-
-    @property
-    def index(self) -> int: ...
-
-    @property
-    def address(self) -> Address: ...
 
 
 class Engine(Protocol):
@@ -58,60 +45,16 @@ class Engine(Protocol):
         *,
         up: bool | None = None,
         load: tuple[float, float, float, float] | None = None,
+        probe_ok: bool | None = None,
     ) -> None: ...
 
-    def vitals(self) -> list[dict[str, Any]]: ...
+    def vitals(self, *, only: int | None = None) -> list[dict[str, Any]]: ...
 
-
-@dataclass
-class Standing:
-    """What is known of one endpoint."""
-
-    member: Member
-    is_up: bool = True
-    was_well: bool = True
-    is_sick: bool = False
-    reason: str = ""  # why it is out, or was last in doubt
-    bad: int = 0  # answers in a row
-    well: int = 0
-    asked: int = 0
-    changes: int = 0
-    due: float = 0.0
-    last_well: float = 0.0
-    out_after: float = 0.0  # seconds from the last good answer until it was taken out
-    silence: Silence = field(default_factory=Silence)
-    trial: asyncio.Task[None] | None = None
-
-    @property
-    def is_well(self) -> bool:
-        return not self.is_sick and not self.silence.is_wedged
-
-    def snapshot(self) -> dict[str, Any]:
-        return {
-            "up": self.is_up, "reason": self.reason, "wedged": self.silence.is_wedged,
-            "bad_in_a_row": self.bad, "well_in_a_row": self.well, "asked": self.asked,
-            "changes": self.changes, "out_after_s": round(self.out_after, 3),
-        }  # fmt: skip
-
-
-async def ask(address: Address, settings: Settings, is_guess: bool) -> str:
-    """ "" for a good answer, else what was wrong. `is_guess`: nobody knows that the path exists."""
-    try:
-        async with asyncio.timeout(settings.timeout):
-            status = await get_status(address, settings.path)
-    except TimeoutError:
-        return LATE.format(settings.timeout)
-    except OSError as error:
-        return why(error)
-    if status == settings.expect or status in WANTS_A_KEY:
-        return ""
-    if is_guess and status in NO_SUCH_PAGE:
-        return ""
-    return f"GET {settings.path} says {status}" if status else "the answer is no HTTP"
+    def end_silent(self, index: int, seconds: float) -> int: ...
 
 
 class Rounds:
-    """The endpoints of one upstream, and the task that asks them."""
+    """The endpoints of one upstream, and the task that knows who is due."""
 
     def __init__(self, health: Health) -> None:
         self._health = health
@@ -125,18 +68,22 @@ class Rounds:
         self.standings: dict[int, Standing] = {}
 
     def watch(self, upstream: Upstream, members: Iterable[Member]) -> None:
-        """These are in force, and are to be asked like this."""
+        """These are in force, and are to be asked like this. Those known already keep their turn,
+        unless the question has changed: a name that moved is no reason to ask hundreds at once."""
+        is_new = upstream.health != self._settings
         self._settings, self._preset = upstream.health, upstream.preset
         self._api_key = upstream.api_key
         self._wants_load = upstream.balance == "fastest"
         known = self.standings
         self.standings = {m.index: known.get(m.index) or Standing(m) for m in members}
         for index in set(known) - set(self.standings):
-            self._end_trial(known[index])
+            known[index].end()
         for standing in self.standings.values():
-            standing.due = 0.0
+            if is_new:
+                standing.due = 0.0
             if not self._settings.path:
                 standing.is_sick = False
+                self._vouch(standing, False)
             if not self._settings.path or not self._settings.wedge_after:
                 standing.silence.broken()
             self._settle(standing, standing.reason if standing.is_sick else "")
@@ -151,12 +98,13 @@ class Rounds:
             self._wake.set()
 
     async def stop(self) -> None:
-        tasks = [s.trial for s in self.standings.values()] + [self._task]
+        tasks = [task for s in self.standings.values() for task in s.end()]
+        if self._task is not None:
+            self._task.cancel()
+            tasks.append(self._task)
         for task in tasks:
-            if task is not None:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
         self._task = None
 
     # ------------------------------------------------------------ rounds
@@ -164,43 +112,68 @@ class Rounds:
     async def _run(self) -> None:
         while True:
             self._wake.clear()
-            now = time.monotonic()
-            due = [s for s in self.standings.values() if s.due <= now]
-            if due and self._settings.path:
-                try:
-                    await self._round(due)
-                except Exception as error:  # nobody else would ask from then on
-                    self._say(f"zeroproxy: health: {type(error).__name__}: {error}")
+            if self._settings.path:
+                now = time.monotonic()
+                for standing in self.standings.values():
+                    if standing.due <= now and not standing.is_asked:
+                        standing.due = now + self._pause()
+                        standing.look = asyncio.ensure_future(self._look(standing))
+                        # It may be due sooner then.
+                        standing.look.add_done_callback(lambda _: self._wake.set())
             await self._rest()
 
     async def _rest(self) -> None:
         wait: float | None = None
-        if self._settings.path and self.standings:
-            wait = min(s.due for s in self.standings.values()) - time.monotonic()
+        due = [s.due for s in self.standings.values() if not s.is_asked]
+        if self._settings.path and due:
+            wait = max(min(due) - time.monotonic(), 0)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), None if wait is None else max(wait, 0))
+            async with asyncio.timeout(wait):
+                await self._wake.wait()
 
-    async def _round(self, due: Sequence[Standing]) -> None:
-        settings = self._settings
+    async def _look(self, s: Standing) -> None:
+        """One probe of one endpoint, and what follows from its answer."""
         began = time.monotonic()
-        for standing in due:
-            standing.due = began + self._pause()
-        guess = not self._preset
-        answers, _ = await asyncio.gather(
-            asyncio.gather(*(ask(s.member.address, settings, guess) for s in due)),
-            asyncio.gather(*(self._read_load(s) for s in due)),
-        )
-        vitals = {v["index"]: v for v in self._engine.vitals()}
-        for standing, wrong in zip(due, answers, strict=True):
-            seen = vitals.get(standing.member.index)
-            is_gone = seen is None or self.standings.get(standing.member.index) is not standing
-            if is_gone or seen is None or self._lack.is_it(wrong):
-                continue  # removed meanwhile, or no evidence
-            if wrong == LATE.format(settings.timeout) and seen["heard_s"] > began:
-                wrong = ""
-            self._note(standing, wrong, began)
-            if not wrong and settings.wedge_after:
-                await self._listen(standing, seen)
+        try:
+            answer, _ = await asyncio.gather(
+                ask(s.member.address, self._settings, not self._preset), self._read_load(s)
+            )
+            if not self._lack.is_it(answer.wrong):
+                await self._judge(s, answer, began)
+        except Exception as error:  # nobody else would ask from then on
+            self._say(f"health: {type(error).__name__}: {error}")
+
+    async def _judge(self, s: Standing, answer: Answer, began: float) -> None:
+        index, settings = s.member.index, self._settings
+        seen = next(iter(self._engine.vitals(only=index)), None)
+        if seen is None or self.standings.get(index) is not s or not settings.path:
+            return  # removed meanwhile, or switched off
+        if answer.wrong == LATE.format(settings.timeout) and seen["heard_s"] > began:
+            answer = Answer()
+        s.note(answer, settings, began, time.monotonic())
+        self._vouch(s, not answer.wrong)
+        self._settle(s, answer.wrong)
+        if not settings.wedge_after:
+            return
+        if not answer.wrong:
+            await self._listen(s, seen)
+        elif answer.is_none and s.is_sick and seen["quiet_s"] >= settings.wedge_after:
+            self._end_silent(s)
+
+    def _end_silent(self, s: Standing) -> None:
+        """It is gone: what it owes will not come."""
+        after = self._settings.wedge_after
+        n = self._engine.end_silent(s.member.index, after)
+        s.ended += n
+        if n:
+            self._say(f"{s.member.address.url}: {n} exchanges ended: {s.reason}, "
+                      f"and no byte for {after:g} s")  # fmt: skip
+
+    def _vouch(self, s: Standing, probe_ok: bool) -> None:
+        """Let the engine know whether a 5xx is to be held against it (breaker.pyx, law 4)."""
+        if probe_ok != s.probe_ok:
+            s.probe_ok = probe_ok
+            self._engine.set_endpoint(s.member.index, probe_ok=probe_ok)
 
     async def _read_load(self, s: Standing) -> None:
         """Let the engine know what the server says of its load."""
@@ -216,24 +189,6 @@ class Rounds:
     def _pause(self) -> float:
         spread = self._settings.jitter
         return self._settings.interval * random.uniform(1 - spread, 1 + spread)
-
-    def _note(self, s: Standing, wrong: str, began: float) -> None:
-        now = time.monotonic()
-        s.asked += 1
-        if wrong:
-            s.bad, s.well = s.bad + 1, 0
-            if s.bad >= self._settings.unhealthy_after:
-                if not s.is_sick and s.last_well:
-                    s.out_after = now - s.last_well
-                s.is_sick = True
-        else:
-            s.bad, s.well = 0, s.well + 1
-            s.last_well = now
-            if s.well >= self._settings.healthy_after:
-                s.is_sick = False
-        if (s.bad and not s.is_sick) or (s.well and s.is_sick):
-            s.due = min(s.due, began + self._settings.interval / 2)
-        self._settle(s, wrong)
 
     def _settle(self, s: Standing, wrong: str) -> None:
         """Let the engine know, and the operator once, if that changes anything."""
@@ -337,7 +292,9 @@ class Health:
         self.engine, self.say, self.kind_of = engine, say, kind_of
         self.came_back: Callable[[int], None] = lambda index: None
         self.is_cold: Callable[[int], bool] = lambda index: False
+        self.drained: Callable[[], Set[int]] = frozenset
         self._rounds: list[Rounds] = []
+        self._by_index: dict[int, Rounds] = {}
         self._moves: dict[int, dict[str, int]] = {}
 
     def watch(self, groups: Sequence[tuple[Upstream, Sequence[Member]]]) -> None:
@@ -345,6 +302,7 @@ class Health:
             self._rounds.append(Rounds(self))
         for rounds, (upstream, members) in zip(self._rounds, groups, strict=True):
             rounds.watch(upstream, members)
+        self._by_index = {i: rounds for rounds in self._rounds for i in rounds.standings}
 
     def look(self) -> None:
         """A breaker has moved: say so, and ask those that have opened."""
@@ -355,9 +313,8 @@ class Health:
             if breaker["to"] == before:
                 continue
             self._tell(index, breaker, before, vitals["due_s"])
-            if breaker["to"]["open"] != before["open"]:
-                for rounds in self._rounds:
-                    rounds.hurry(index)
+            if breaker["to"]["open"] != before["open"] and index in self._by_index:
+                self._by_index[index].hurry(index)
         self.look_at_cold()
 
     def look_at_cold(self) -> None:
@@ -377,22 +334,26 @@ class Health:
         self.say(f"{self._url(index)}: breaker {moves}, now {breaker['state']}{later}")
 
     def _url(self, index: int) -> str:
-        found = [r.standings[index] for r in self._rounds if index in r.standings]
-        return found[0].member.address.url if found else f"endpoint {index}"
+        rounds = self._by_index.get(index)
+        return rounds.standings[index].member.address.url if rounds else f"endpoint {index}"
 
     def snapshot(self, index: int) -> dict[str, Any] | None:
         """What is known of one endpoint; None: it is not watched."""
-        for rounds in self._rounds:
-            if index in rounds.standings:
-                return rounds.standings[index].snapshot()
-        return None
+        rounds = self._by_index.get(index)
+        return rounds.standings[index].snapshot() if rounds else None
 
     def reasons(self) -> list[str]:
-        """Why no endpoint is in rotation; empty: one is."""
+        """Why no endpoint is in rotation; empty: one is. A breaker alone keeps none out of it where
+        there is no other (breaker.pyx, law 5)."""
         standings = [s for rounds in self._rounds for s in rounds.standings.values()]
-        if any(s.is_up for s in standings):
+        drained = self.drained()
+        if any(s.is_up and s.member.index not in drained for s in standings):
             return []
-        return [f"{s.member.address.url}: {s.reason}" for s in standings]
+        return [
+            f"{s.member.address.url}: "
+            + ("it is being drained" if s.member.index in drained else s.reason)
+            for s in standings
+        ]
 
     async def stop(self) -> None:
         for rounds in self._rounds:

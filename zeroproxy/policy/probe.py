@@ -7,13 +7,13 @@ endpoint that has stopped holds the old ones open.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import os
 import ssl
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 import aiohttp
 import orjson
@@ -23,9 +23,46 @@ from zeroproxy.policy.secure import connect, reason
 
 PAGE_MAX = 4 << 20  # bytes of an answer that are read
 
+T = TypeVar("T")
 
-async def get_status(address: Address, path: str) -> int:
-    """Status of GET `path`; 0: something answered that is not HTTP. Raises OSError."""
+
+async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
+    """What `work` gives, or TimeoutError after `seconds`. What it does to clean up is not waited
+    for: closing a TLS connection whose other end is stuck takes half a minute."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({task}, timeout=seconds)
+    except asyncio.CancelledError:
+        abandon(task)
+        raise
+    if not task.done():
+        abandon(task)
+        raise TimeoutError
+    return task.result()
+
+
+#: Tasks that were cancelled and still clean up: the loop itself keeps no reference.
+_abandoned: set[asyncio.Task[Any]] = set()
+
+
+def abandon(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    _abandoned.add(task)
+    task.add_done_callback(forget)
+
+
+def forget(task: asyncio.Task[Any]) -> None:
+    _abandoned.discard(task)
+    if not task.cancelled():
+        task.exception()  # else it would be logged as never retrieved
+
+
+async def get_status(address: Address, path: str, timeout: float) -> int:
+    """Status of GET `path`; 0: what answered is no HTTP. Raises OSError, TimeoutError."""
+    return await within(timeout, ask_status(address, path))
+
+
+async def ask_status(address: Address, path: str) -> int:
     reader, writer = await connect(address)
     try:
         writer.write(
@@ -38,9 +75,8 @@ async def get_status(address: Address, path: str) -> int:
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
         return 0
     finally:
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
+        # Not close(): that waits for the other end's half of the TLS goodbye.
+        writer.transport.abort()
 
 
 #: What we ourselves lack. It says nothing of an endpoint.
@@ -83,17 +119,25 @@ def headers_for(address: Address, api_key: str = "") -> dict[str, str]:
     return {"Host": address.authority.decode("latin-1"), **bearer}
 
 
-def session_for(
+@asynccontextmanager
+async def session_for(
     address: Address, timeout: float | None, api_key: str = ""
-) -> aiohttp.ClientSession:
+) -> AsyncIterator[aiohttp.ClientSession]:
     """`timeout` of each question; None: whoever asks has one of its own."""
-    return aiohttp.ClientSession(
+    connector = connector_for(address)
+    session = aiohttp.ClientSession(
         address.base,
         headers=headers_for(address, api_key),
-        connector=connector_for(address),
+        connector=connector,
         timeout=aiohttp.ClientTimeout(total=timeout),
         trust_env=False,
     )
+    try:
+        yield session
+    finally:
+        # Without waiting for the other end's half of the TLS goodbye.
+        await connector.close(abort_ssl=True)
+        session.detach()
 
 
 async def read_page(response: aiohttp.ClientResponse) -> bytes:
@@ -107,17 +151,17 @@ async def read_page(response: aiohttp.ClientResponse) -> bytes:
 async def get_page(address: Address, path: str, timeout: float) -> bytes | None:
     """The body of a 200; None: there is none to be had."""
     try:
-        async with (
-            session_for(address, timeout) as session,
-            session.get(
-                path, allow_redirects=False, server_hostname=address.server_name
-            ) as response,
-        ):
-            if response.status != 200:
-                return None
-            return await read_page(response)
+        return await within(timeout, read_ok(address, path))
     except (OSError, TimeoutError, aiohttp.ClientError):
         return None
+
+
+async def read_ok(address: Address, path: str) -> bytes | None:
+    async with (
+        session_for(address, None) as session,
+        session.get(path, allow_redirects=False, server_hostname=address.server_name) as response,
+    ):
+        return await read_page(response) if response.status == 200 else None
 
 
 async def first_model(session: aiohttp.ClientSession, server_name: str | None) -> str:
@@ -134,16 +178,20 @@ async def first_model(session: aiohttp.ClientSession, server_name: str | None) -
 async def generate_one(address: Address, timeout: float, api_key: str = "") -> int:
     """Status of a request for a single token of the first model; 0: no answer in time."""
     try:
-        async with session_for(address, timeout, api_key) as session:
-            asked: dict[str, Any] = {
-                "model": await first_model(session, address.server_name),
-                "messages": [{"role": "user", "content": "1"}],
-                "max_tokens": 1,
-            }
-            async with session.post(
-                "/v1/chat/completions", json=asked, server_hostname=address.server_name
-            ) as response:
-                await read_page(response)
-                return response.status
+        return await within(timeout, post_one(address, api_key))
     except (OSError, TimeoutError, aiohttp.ClientError):
         return 0
+
+
+async def post_one(address: Address, api_key: str) -> int:
+    async with session_for(address, None, api_key) as session:
+        asked: dict[str, Any] = {
+            "model": await first_model(session, address.server_name),
+            "messages": [{"role": "user", "content": "1"}],
+            "max_tokens": 1,
+        }
+        async with session.post(
+            "/v1/chat/completions", json=asked, server_hostname=address.server_name
+        ) as response:
+            await read_page(response)
+            return response.status

@@ -7,10 +7,13 @@ import errno
 import os
 import socket
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from zeroproxy.errors import ListenError
+from zeroproxy.policy.addresses import Address
 
 BACKLOG = 4096  # the kernel caps it at net.core.somaxconn
 
@@ -131,6 +134,34 @@ def adopt_fd(number: str) -> Bound:
         raise ListenError(f"cannot listen on fd:{number}: {error.strerror or error}") from None
     sock.setblocking(False)
     return Bound(sock, f"fd:{number}")
+
+
+def is_local(family: int, ip: str) -> bool:
+    """Whether `ip` is an address of this machine: only those can be bound."""
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((ip, 0))
+        except OSError:
+            return False
+    return True
+
+
+def leads_to(name: Any, address: Address) -> bool:
+    """Whether who connects to `address` meets the listener that is bound to `name`."""
+    if isinstance(name, str) or isinstance(address.target, str):
+        return (
+            isinstance(name, str) and isinstance(address.target, str)
+            and Path(name).resolve() == Path(address.target).resolve()
+        )  # fmt: skip
+    ip, port = address.target
+    if port != name[1] or (":" in ip) != (":" in name[0]):
+        return False
+    return ip == name[0] or (name[0] in ("0.0.0.0", "::") and is_local(address.family, ip))
+
+
+def is_own(bound: Iterable[Bound], address: Address) -> bool:
+    """Whether `address` is one of these listeners: every request would go round."""
+    return any(leads_to(one.sock.getsockname(), address) for one in bound)
 
 
 def bind(address: str) -> Bound:

@@ -3,20 +3,21 @@
 Law 1. An endpoint of the configuration is one member, or with `expand` one per address, called
        URL#ADDRESS. One that stays at its address keeps its slot and its idle connections; only a
        new one is resolved.
-Law 2. `change` adds before it removes, and what can fail is the adding: it is undone then.
+Law 2. An endpoint whose name has no address is no member until names.py finds one.
+Law 3. `change` adds before it removes, and what can fail is the adding: it is undone then.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from zeroproxy._fast.engine import Engine
 from zeroproxy.config import Alias, Breaker, Config, Endpoint, Hash, Pool, Upstream
-from zeroproxy.errors import ReloadError
+from zeroproxy.errors import ConfigError, ReloadError, UnresolvedError
 from zeroproxy.policy.addresses import Address, apart, is_name, resolve_each
 from zeroproxy.server.tls import Tls
 
@@ -56,19 +57,37 @@ async def find(place: Place) -> tuple[Address, ...]:
     return apart(found) if expands else found
 
 
-async def resolve_all(config: Config, known: Addresses = ()) -> list[Places]:
-    """The address of every endpoint of `config`; those of `known` are not asked for again.
-    Raises ConfigError."""
-    return [
-        await resolve_group(upstream, known[k] if k < len(known) else {})
-        for k, upstream in enumerate(config.upstream)
-    ]
+async def resolve_all(
+    config: Config, known: Addresses = (), say: Callable[[str], None] = lambda _: None
+) -> list[Places]:
+    """The address of every endpoint of `config`; those of `known` are not asked for again. A name
+    that has none and will be looked up again has no address, and `say` is told. Raises
+    ConfigError."""
+    return await asyncio.gather(
+        *(
+            resolve_group(upstream, known[k] if k < len(known) else {}, say)
+            for k, upstream in enumerate(config.upstream)
+        )
+    )
 
 
-async def resolve_group(upstream: Upstream, known: Places) -> Places:
+async def find_now(
+    upstream: Upstream, place: Place, say: Callable[[str], None]
+) -> tuple[Address, ...]:
+    try:
+        return await find(place)
+    except UnresolvedError as error:
+        if not upstream.dns_ttl or not is_name(place[0]):
+            raise
+        say(f"{error}; it is out of rotation and looked up again every "
+            f"{upstream.dns_ttl:g} s")  # fmt: skip
+        return ()
+
+
+async def resolve_group(upstream: Upstream, known: Places, say: Callable[[str], None]) -> Places:
     places = [place_of(endpoint) for endpoint in upstream.all_endpoints()]
     new = [place for place in places if place not in known]
-    each = await asyncio.gather(*map(find, new))
+    each = await asyncio.gather(*(find_now(upstream, place, say) for place in new))
     found = {
         place: all_of if place[1] else all_of[:1] for place, all_of in zip(new, each, strict=True)
     }
@@ -141,8 +160,17 @@ def own_name(alias: Alias) -> bytes:
 
 
 class Members:
-    def __init__(self, engine: Engine, tls: Tls | None = None) -> None:
-        self._engine, self._tls = engine, tls
+    """`wish_of`: what an endpoint may be asked for from its first request on; `is_own`: whether an
+    address is the proxy's own."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        tls: Tls | None = None,
+        wish_of: Callable[[Upstream, str], int] | None = None,
+        is_own: Callable[[Address], bool] = lambda _: False,
+    ) -> None:
+        self._engine, self._tls, self._wish_of, self._is_own = engine, tls, wish_of, is_own
         self._groups: list[dict[str, Member]] = []
         self._drained: set[str] = set()  # by the URL of the configuration
 
@@ -176,6 +204,16 @@ class Members:
             for index in indices:
                 self._engine.set_endpoint(index, draining=drain)
         return indices
+
+    def unresolved(self, config: Config) -> list[str]:
+        """Endpoints of `config`, in force, that are nowhere: their names have no address."""
+        placed = {member.place for member in self.all()}
+        return [e.url for u in config.upstream for e in u.all_endpoints()
+                if place_of(e) not in placed]  # fmt: skip
+
+    def drained(self) -> set[int]:
+        """Where those are that are to get nothing new."""
+        return {m.index for m in self.all() if m.place[0] in self._drained}
 
     def addresses(self) -> list[Address]:
         return [member.address for member in self.all()]
@@ -236,7 +274,7 @@ class Members:
                     old = self._groups[k].get(address.url)
                     if old is None or old.address != address:
                         added[k][address.url] = self._add(k, upstream, endpoint, address)
-        except (ValueError, MemoryError) as error:
+        except (ValueError, MemoryError, ConfigError) as error:
             for group in added:
                 for member in group.values():
                     self._engine.remove_endpoint(member.index)
@@ -244,9 +282,14 @@ class Members:
         return added
 
     def _add(self, k: int, upstream: Upstream, endpoint: Endpoint, address: Address) -> Member:
+        if self._is_own(address):
+            raise ConfigError(f"{address.url}: {address.where} is this proxy's own listener")
         spec = (address.url, address.sockaddr, address.authority, endpoint.weight,
                 pool_words(upstream.pool), address.host.encode())  # fmt: skip
-        index = self._engine.add_endpoint(k, spec)
+        with self._engine.alone:
+            index = self._engine.add_endpoint(k, spec)
+            if self._wish_of is not None:
+                self._engine.set_endpoint(index, wish=self._wish_of(upstream, address.url))
         if endpoint.url in self._drained:
             self._engine.set_endpoint(index, draining=True)
         if self._tls is not None:
@@ -256,4 +299,6 @@ class Members:
 
 def each_of(upstream: Upstream, found: Places) -> list[tuple[Endpoint, Address]]:
     """Every address that counts, with the endpoint it belongs to, in the order of `upstream`."""
-    return [(e, address) for e in upstream.all_endpoints() for address in found[place_of(e)]]
+    return [
+        (e, address) for e in upstream.all_endpoints() for address in found.get(place_of(e), ())
+    ]

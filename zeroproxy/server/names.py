@@ -3,7 +3,8 @@
 Law 1. An address that is still among the answers is kept, in whatever order they come: a resolver
        that rotates moves nobody. One that is not is left: new connections go to the new address,
        exchanges on the old one finish.
-Law 2. A name that cannot be resolved keeps its addresses. That is said once, and its end once.
+Law 2. A name that cannot be resolved keeps its addresses; one that never could has none. That is
+       said once, and its end once.
 Law 3. Without names, or with dns_ttl = 0, no timer runs.
 """
 
@@ -68,21 +69,24 @@ class Names:
             # A reload meanwhile has looked at the names itself.
             if running.config is not config or running.phase != "serving":
                 return
-            if members.known() != before or found == before[k]:
+            was = {place: before[k].get(place, ()) for place in found}
+            if members.known() != before or found == was:
                 return
             try:
                 members.change(config, [*before[:k], found, *before[k + 1 :]])
             except ReloadError as error:
-                self._say(f"zeroproxy: {error}")
+                self._say(f"{error}")
                 return
             for place in found:
-                if found[place] != before[k][place]:
+                if found[place] != was[place]:
                     self._say(f"{place[0]} is at {listed(found[place])} now")
             running.watch()
 
     async def _find(self, upstream: Upstream, known: Places) -> Places:
         places = [place_of(endpoint) for endpoint in upstream.all_endpoints()]
-        each = await asyncio.gather(*(self._find_one(place, known[place]) for place in places))
+        each = await asyncio.gather(
+            *(self._find_one(place, known.get(place, ())) for place in places)
+        )
         return dict(zip(places, each, strict=True))
 
     async def _find_one(self, place: Place, old: tuple[Address, ...]) -> tuple[Address, ...]:
@@ -92,9 +96,10 @@ class Names:
         try:
             new = await find(place)
         except ConfigError as error:
-            if url not in self._failing:
-                self._say(f"zeroproxy: {error}; it is taken to be where it was")
-            self._failing.add(url)
+            # Of one that never was anywhere the start or the reload has told.
+            if old and url not in self._failing:
+                self._say(f"{error}; it is taken to be where it was")
+                self._failing.add(url)
             return old
         if url in self._failing:
             self._failing.discard(url)

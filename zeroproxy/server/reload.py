@@ -236,7 +236,7 @@ class Reloader:
         assert running.engine is not None and running.members is not None
         try:
             tls = await asyncio.to_thread(prepare, config)
-            addresses = await resolve_all(config, running.members.known())
+            addresses = await resolve_all(config, running.members.known(), log.info)
             access = config.log.access
             sink = await asyncio.to_thread(open_sink, access) if access else None
         except ZeroproxyError as error:

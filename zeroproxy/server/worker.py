@@ -26,7 +26,7 @@ from zeroproxy.policy.shares import Shares, need_redis
 from zeroproxy.policy.warmup import Warmups
 from zeroproxy.server.descriptors import admin_cap, limits_in_force, raise_limit
 from zeroproxy.server.keys import put_in_force
-from zeroproxy.server.listener import Bound, bind, bind_all
+from zeroproxy.server.listener import Bound, bind, bind_all, is_own
 from zeroproxy.server.members import Members, resolve_all
 from zeroproxy.server.names import Names
 from zeroproxy.server.reload import Reloader
@@ -34,6 +34,9 @@ from zeroproxy.server.sinks import Metering
 from zeroproxy.server.tls import Tls, prepare
 
 DRAIN_POLL = 0.02  # seconds between two looks while exchanges finish
+#: For so long the first callers wait, in the listeners' backlogs, until it is known what servers
+#: the endpoints are: what a request is asked for depends on it. One that is down holds nobody up.
+FIRST_LOOK = 2.0
 
 
 class Worker:
@@ -79,18 +82,21 @@ class Worker:
             if self.config.auth is not None and self.config.auth.shared.url:
                 await asyncio.to_thread(need_redis)
             tls = await asyncio.to_thread(prepare, self.config)
-            addresses = await resolve_all(self.config)
+            addresses = await resolve_all(self.config, say=log.warning)
             self.bound = bind_all(self.config.listens())
             self.engine = self._make_engine()
             self.shares = Shares(self.engine, log.info)
             self.tls = Tls(self.engine, tls)
-            self.members = Members(self.engine, self.tls)
+            self.backends = Backends(self.engine, log.info)
+            self.members = Members(
+                self.engine, self.tls, self.backends.wish_of, lambda at: is_own(self.bound, at)
+            )
             self.members.fill(self.config, addresses)
             self.admit_keys()
-            self.backends = Backends(self.engine)
             self.health = Health(self.engine, log.info, self._kind_of)
             self.health.is_cold = self.warmups.is_cold
-            self.health.came_back = self.warmups.came_back
+            self.health.drained = self.members.drained
+            self.health.came_back = self._came_back
             self.warmups.changed = self.health.look_at_cold
             if self.config.otel.endpoint:
                 self.engine.set_tracing(self.config.otel.sample)
@@ -98,6 +104,8 @@ class Worker:
             await asyncio.to_thread(self.metering.start)
             self.readiness = Readiness(self.members.addresses())
             await self._start_admin()
+            self.watch()
+            await self.backends.first_look(FIRST_LOOK)
             self.engine.start()
             self._loop.add_reader(self.engine.news_fileno(), self._hear)
             for bound in self.bound:
@@ -106,17 +114,18 @@ class Worker:
             await self._release()
             raise
         self.phase = "serving"
-        self.watch()
         self.readiness.probe_until_ready()
 
     def watch(self) -> None:
         """The set of endpoints, or what is asked of them, has changed."""
-        if self.members is not None and self.backends is not None:
-            self.readiness.watch(self.members.addresses())
-            self.backends.watch(self.members.all(), self.config)
-            self.names.watch(self.config)
-        if self.members is not None and self.health is not None:
-            groups = [(u, self.members.group(k)) for k, u in enumerate(self.config.upstream)]
+        if self.members is None:
+            return
+        groups = [(u, self.members.group(k)) for k, u in enumerate(self.config.upstream)]
+        self.readiness.watch(self.members.addresses())
+        self.names.watch(self.config)
+        if self.backends is not None:
+            self.backends.watch(groups, self.config)
+        if self.health is not None:
             self.warmups.watch(groups)  # first: health asks which of them are cold
             self.health.watch(groups)
 
@@ -127,7 +136,13 @@ class Worker:
 
     def _kind_of(self, url: str) -> str:
         """What server it is, as far as it has said."""
-        return self.backends.kinds.get(url, "") if self.backends is not None else ""
+        return self.backends.kind_at(url) if self.backends is not None else ""
+
+    def _came_back(self, index: int) -> None:
+        """An endpoint is well again: it may have been started anew, or be another."""
+        self.warmups.came_back(index)
+        if self.backends is not None:
+            self.backends.came_back(index)
 
     def _make_engine(self) -> Engine:
         return Engine(
@@ -213,10 +228,12 @@ class Worker:
                 for endpoint in upstream["endpoints"]:
                     endpoint["health"] = self.health.snapshot(endpoint["index"])
                     endpoint["warmup"] = self.warmups.snapshot(endpoint["index"])
+        found["unresolved"] = self._nowhere()
         if self.metering is not None:
             found["metering"] = self.metering.state()
         if self.backends is not None:
-            found["backends"] = dict(self.backends.kinds)
+            found["backends"] = self.backends.kinds
+            found["unknown_backends"] = self.backends.unknown()
         if self.shares is not None:
             found["auth"]["shared"] = self.shares.state()
         return found
@@ -228,11 +245,16 @@ class Worker:
         if self.health is not None and (reasons := self.health.reasons()):
             return False, reasons
         is_ready, reasons = self.readiness.state()
+        if not is_ready:
+            reasons = reasons + [f"{url}: its name cannot be resolved" for url in self._nowhere()]
         if is_ready and not self._was_warm:
             cold = self._cold() + self.warmups.reasons()
             self._was_warm = not cold
             return not cold, cold
         return is_ready, reasons
+
+    def _nowhere(self) -> list[str]:
+        return self.members.unresolved(self.config) if self.members is not None else []
 
     def _cold(self) -> list[str]:
         """Endpoints whose first connections are still being opened."""

@@ -1,0 +1,67 @@
+"""An endpoint that is the proxy's own listener is refused: every request would go round."""
+
+import asyncio
+
+import pytest
+
+from tests.support.proxy_process import free_port
+from zeroproxy import check
+from zeroproxy.config_load import parse_config
+from zeroproxy.errors import ConfigError, ReloadError
+from zeroproxy.policy.addresses import resolve
+from zeroproxy.server.listener import bind_all, is_own
+from zeroproxy.server.worker import Worker
+
+
+def config(listen: str, *endpoints: str):
+    listed = ", ".join(f'"{e}"' for e in endpoints)
+    return parse_config(
+        f'[server]\nlisten = "{listen}"\n[metering]\nledger = ""\n'
+        f'[[upstream]]\nname = "u"\nendpoints = [{listed}]\nhealth = {{ path = "" }}\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("listen", "endpoint", "own"),
+    [
+        ("127.0.0.1:{}", "http://127.0.0.1:{}", True),
+        ("127.0.0.1:{}", "https://127.0.0.1:{}", True),
+        ("0.0.0.0:{}", "http://127.0.0.1:{}", True),
+        ("0.0.0.0:{}", "http://localhost:{}", True),
+        ("0.0.0.0:{}", "http://127.1.2.3:{}", True),
+        ("127.0.0.1:{}", "http://127.0.0.2:{}", False),
+        ("0.0.0.0:{}", "http://192.0.2.1:{}", False),
+        ("127.0.0.1:{}", "http://127.0.0.1:1", False),
+        ("unix:{tmp}/a", "unix:{tmp}/../{name}/a", True),
+        ("unix:{tmp}/a", "unix:{tmp}/b", False),
+    ],
+)
+async def test_what_is_its_own(tmp_path, listen, endpoint, own):
+    port = free_port()
+    listen, endpoint = (
+        text.format(port, tmp=tmp_path, name=tmp_path.name) for text in (listen, endpoint)
+    )
+    bound = bind_all([listen])
+    try:
+        assert is_own(bound, await resolve(endpoint)) is own
+    finally:
+        for one in bound:
+            one.close()
+    found = await check.examine(config(listen, endpoint))
+    says = [row for row in found.rows if "is this proxy's own listener" in row[2]]
+    assert [row[1] for row in says] == ["error"] * own
+
+
+async def test_a_start_is_refused_and_a_reload_too():
+    port = free_port()
+    worker = Worker(config(f"0.0.0.0:{port}", f"http://127.0.0.1:{port}"))
+    with pytest.raises(ConfigError, match=r"127\.0\.0\.1 is this proxy's own listener"):
+        await worker.start()
+    worker = Worker(config(f"127.0.0.1:{port}", "http://127.0.0.1:1"))
+    await worker.start()
+    with pytest.raises(ReloadError, match="own listener"):
+        await worker.reloader.reload(
+            config(f"127.0.0.1:{port}", "http://127.0.0.1:1", f"http://127.0.0.1:{port}")
+        )
+    assert len(worker.snapshot()["upstreams"][0]["endpoints"]) == 1
+    await asyncio.wait_for(worker.stop(0), 30)
