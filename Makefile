@@ -32,7 +32,7 @@ $(RUN): pyproject.toml
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) -U pip "setuptools>=77" "cython>=3.3.1,<3.4"
 	@$(PY) tools/requirements.py | xargs -d '\n' $(PIP)
-	@ZEROPROXY_PURE=1 $(PIP) --no-build-isolation --no-deps -e .
+	@ZEROPROXY_PURE=1 PYTHONWARNINGS=ignore $(PIP) --no-build-isolation --no-deps -e .
 	@touch $@
 
 $(STAMP): $(RUN)
