@@ -242,7 +242,8 @@ def test_what_cannot_be_prepared_is_refused_as_a_whole(sim, tmp_path):
     log = f'[log]\naccess = "jsonl:{tmp_path}/none/x.jsonl"\n'
     with ProxyProcess(good) as proxy:
         for text, reason in (
-            (upstream_toml("http://no.invalid:1"), "cannot resolve no.invalid"),
+            (upstream_toml("http://no.invalid:1", dns_ttl="0.0"), "cannot resolve no.invalid"),
+            (upstream_toml(proxy.url), "127.0.0.1 is this proxy's own listener"),
             (upstream_toml("http://127.0.0.1:1") + log, "log.access: cannot write"),
         ):
             replace_upstream(proxy, "[limits]\nbody_bytes = 1\n" + text)
@@ -251,6 +252,19 @@ def test_what_cannot_be_prepared_is_refused_as_a_whole(sim, tmp_path):
             assert reason in message
         assert [e["url"] for e in proxy.status()["upstreams"][0]["endpoints"]] == [sim.url]
         conn = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=30)
+        ask(conn)
+        conn.close()
+
+
+def test_a_name_that_is_not_known_yet_takes_nobody_else_along(sim):
+    text = upstream_toml("http://no.invalid:1", sim.url)
+    with ProxyProcess(text) as proxy:
+        assert proxy.status()["unresolved"] == ["http://no.invalid:1"]
+        conn = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=30)
+        ask(conn)
+        replace_upstream(proxy, upstream_toml("http://none.invalid:1", sim.url))
+        assert post_reload(proxy)["changed"] == ["upstream[0].endpoints"]
+        assert proxy.status()["unresolved"] == ["http://none.invalid:1"]
         ask(conn)
         conn.close()
 

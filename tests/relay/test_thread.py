@@ -216,7 +216,8 @@ def test_a_door_that_lets_somebody_in_wakes_the_thread():
 
 
 def test_a_breaker_that_moves_is_news_once():
-    with started(breaker=terms(failures=1, open_for=60.0)) as script, call(script) as caller:
+    words = {"endpoints": 2, "balance": 0, "breaker": terms(failures=1, open_for=60.0)}
+    with started(**words) as script, call(script) as caller:
         news = script.engine.news_fileno()
         script.engine.on_ready()
         assert not readable(news, 0)

@@ -124,7 +124,8 @@ def test_the_breaker_counts_a_refused_certificate():
                 script.upstream()
             assert d.receive().startswith(b"HTTP/1.1 502 ")
         (vital,) = script.engine.vitals()
-        assert vital["breaker"]["state"] == "open"
+        assert vital["breaker"]["in_a_row"] == 2
+        assert vital["breaker"]["state"] == "closed", "it is the only one"
 
 
 def test_an_endpoint_that_speaks_no_tls_is_a_failed_handshake():
