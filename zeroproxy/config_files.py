@@ -13,7 +13,10 @@ from zeroproxy.config import Config, Upstream
 from zeroproxy.config_auth import Auth, Key, KeysFile
 from zeroproxy.config_load import Reader, read_text
 from zeroproxy.config_rules import FIELD_VALUE, check_keys
+from zeroproxy.config_upstream import API_KEY_MAX
 from zeroproxy.errors import ConfigError
+
+TENANTS_MAX = 65534  # the data plane tells them apart by 16 bits, of which one value is none
 
 
 def secret_in(file: str, key: str) -> str:
@@ -38,6 +41,7 @@ def keys_in(file: str) -> tuple[Key, ...]:
 def all_keys(auth: Auth) -> tuple[Key, ...]:
     """Those of the configuration, then those of the file. Raises ConfigError."""
     if not auth.keys_file:
+        check_tenants(auth.key, "auth.key", "")
         return auth.key
     known = {key.sha256.lower() for key in auth.key}
     added = keys_in(auth.keys_file)
@@ -45,13 +49,22 @@ def all_keys(auth: Auth) -> tuple[Key, ...]:
         if key.sha256.lower() in known:
             raise ConfigError("is in the configuration too", file=auth.keys_file,
                               key=f"key[{k}].sha256")  # fmt: skip
+    check_tenants(auth.key + added, "auth.keys_file", auth.keys_file)
     return auth.key + added
+
+
+def check_tenants(keys: tuple[Key, ...], key: str, file: str) -> None:
+    if (n := len({k.owner() for k in keys})) > TENANTS_MAX:
+        raise ConfigError(f"{n} tenants, and {TENANTS_MAX} are the most", file=file, key=key)
 
 
 def resolve_upstream(upstream: Upstream) -> Upstream:
     if not upstream.api_key_file:
         return upstream
     key = secret_in(upstream.api_key_file, f"upstream {upstream.name}: api_key_file")
+    if len(key) > API_KEY_MAX:
+        raise ConfigError(f"holds more than {API_KEY_MAX} bytes", file=upstream.api_key_file,
+                          key=f"upstream {upstream.name}: api_key_file")  # fmt: skip
     return replace(upstream, api_key=key, api_key_file="")
 
 

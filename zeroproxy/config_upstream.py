@@ -194,6 +194,11 @@ class Alias(Base, frozen=True):
     serves: Annotated[str, Meta(min_length=1, max_length=150)]
 
 
+#: With "Bearer " in front of it in a header field; servers refuse heads of more than 8 to 64 KiB.
+API_KEY_MAX = 4096
+ApiKey = Annotated[str, Meta(max_length=API_KEY_MAX)]
+
+
 class Upstream(Base, frozen=True, dict=True):
     """A named group of endpoints that serve the same models."""
 
@@ -215,7 +220,7 @@ class Upstream(Base, frozen=True, dict=True):
     preset: PresetName = ""
     #: Sent to these endpoints as "Authorization: Bearer", instead of a caller's; or the file that
     #: holds it. Neither: what callers send, unless [auth] keeps it here.
-    api_key: str = ""
+    api_key: ApiKey = ""
     api_key_file: str = ""
     health: Health = field(default_factory=Health)
     warmup: Warmup = field(default_factory=Warmup)

@@ -5,12 +5,12 @@ FAST = {
     0: [
         "types", "reactor_types", "limit_types", "admission_types", "meter_types", "breaker_types",
         "pool_types", "balance_types", "tls_types", "key_types", "turn_types", "record", "plane",
-        "invariant", "clock", "prefetch", "outcome",
+        "change_types", "invariant", "clock", "prefetch", "outcome",
     ],
     1: [
         "buffer", "grammar", "values", "fields", "rules", "startline", "http1", "body", "headers",
         "scan", "vocabulary", "skeleton", "fold", "jsonlevel", "jsonwalk", "frames", "sse", "meter",
-        "asked", "keyed", "strip", "bell", "ring", "stats", "exchange", "limit", "breaker", "pace",
+        "asked", "keyed", "strip", "bell", "ring", "spill", "stats", "exchange", "limit", "breaker", "pace",
         "line", "keys", "lanes",
     ],
     2: [
@@ -20,9 +20,10 @@ FAST = {
     3: [
         "identity", "metering", "relays", "admission", "settle", "room", "hedge", "answer",
         "deadline", "dispatch", "silence", "gate", "editing", "routing", "affinity", "intake",
-        "request", "payload", "response", "tunnel", "relay", "accept", "tls_setup", "keyring",
-        "terms", "roster", "snapshot", "drive", "engine", "probe_http1", "probe_meter",
-        "probe_core", "probe_balance", "probe_keys", "probe_queue",
+        "request", "payload", "response", "tunnel", "relay", "accept", "tls_setup", "drive",
+        "terms", "settings", "tenants", "keyring", "roster", "change", "reading", "vitals",
+        "snapshot", "engine", "probe_http1", "probe_meter", "probe_core", "probe_balance",
+        "probe_keys", "probe_queue",
     ],
 }  # fmt: skip
 

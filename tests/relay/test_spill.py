@@ -2,9 +2,12 @@
 
 from collections import Counter
 
+from tests.support.keys import row as row_of_key
+from tests.support.keys import shows
 from tests.support.script import get, play, post, split_head
 
 JSON = b"Content-Type: application/json\r\n"
+NAMED = 1024  # spill.SPILL_NAMED
 USAGE = b'{"usage":{"prompt_tokens":3,"completion_tokens":5}}'
 
 
@@ -13,9 +16,9 @@ def answer(body=USAGE, status=b"200 OK"):
     return head + body
 
 
-def serve(script, conns, model, said):
+def serve(script, conns, model, said, extra=b""):
     down, up = conns
-    down.send(post(body=b'{"model":"%s"}' % model, extra=JSON))
+    down.send(post(body=b'{"model":"%s"}' % model, extra=JSON + extra))
     if up is None:
         up = conns[1] = script.upstream()
     assert split_head(up.receive())[1]
@@ -26,24 +29,46 @@ def serve(script, conns, model, said):
 def test_behind_the_last_row_of_their_own_exact_counts_stay_exact():
     with play(ring_slots=2) as script:
         conns = [script.downstream(), None]
-        for k in range(300):
+        for k in range(1200):
             # Each model is answered for once, and then not: a name nobody answers for is no label.
             said = answer(b"{}", b"404 No") if k % 2 else answer()
             serve(script, conns, b"m%d" % (k // 2), said)
         rows = script.engine.overflow()
         keys = [(row["upstream"], row["endpoint"], row["model"], row["exactness"]) for row in rows]
-        assert len(set(keys)) == len(rows) == 256
+        assert len(set(keys)) == len(rows) == NAMED + 2
         sums = Counter()
         for row in rows:
             sums[row["exactness"], "count"] += row["count"]
             sums[row["exactness"], "tokens"] += row["completion_tokens"]
         assert sums == {
-            ("exact", "count"): 149, ("exact", "tokens"): 149 * 5,
-            ("none", "count"): 149, ("none", "tokens"): 0,
-            ("lower_bound", "count"): 0, ("lower_bound", "tokens"): 0,
-            ("untrusted", "count"): 0, ("untrusted", "tokens"): 0,
+            ("exact", "count"): 599, ("exact", "tokens"): 599 * 5,
+            ("none", "count"): 599, ("none", "tokens"): 0,
         }  # fmt: skip
-        assert {row["count"] for row in rows if row["model"] == "other"} == {0, 23}
+
+
+def test_a_tenants_bill_is_never_anothers():
+    """A3: 252 kinds of endpoint, model, tenant and exactness were told apart; the rest, of whatever
+    tenant, was billed to "other"."""
+    tenants, models = 40, 60
+    with play(ring_slots=2) as script:
+        script.engine.set_keys([row_of_key(f"k{t}", tenant=f"t{t}") for t in range(tenants)])
+        conns = [script.downstream(), None]
+        for t in range(tenants):
+            for m in range(models):
+                serve(script, conns, b"m%d" % m, answer(), shows(f"k{t}"))
+        rows = script.engine.overflow()
+        bills = Counter()
+        for row in rows:
+            bills[row["tenant"]] += row["completion_tokens"]
+        assert len(rows) <= NAMED + 4 * tenants
+        # Two records are in the ring.
+        assert bills == {f"t{t}": 5 * (models - 2 * (t == 0)) for t in range(tenants)}
+        # The same from the consumer's side: each growth once.
+        taken = Counter()
+        for row in script.engine.take_overflow():
+            taken[row["tenant"]] += row["completion_tokens"]
+        assert taken == bills
+        assert script.engine.take_overflow() == []
 
 
 def test_a_caller_that_left_in_its_head_is_no_other_model():

@@ -16,7 +16,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.breakers import terms
-from tests.support.script import Script, get, ok
+from tests.support.keys import row
+from tests.support.script import POOL, Script, get, ok
 from zeroproxy._fast.drive import NEWS
 
 PATIENCE = 20.0
@@ -281,3 +282,65 @@ def test_an_engine_is_started_once():
         script.engine.close()
         with pytest.raises(RuntimeError, match="once"):
             script.engine.start()
+
+
+def exchange(caller, server):
+    caller.sendall(get())
+    assert server.recv(65536)
+    server.sendall(ok())
+    assert caller.recv(65536).endswith(b"ok")
+
+
+@contextlib.contextmanager
+def one_exchange_ended(**upstream):
+    with started(**upstream) as script, call(script) as caller:
+        caller.settimeout(5)
+        caller.sendall(get())
+        server, _ = script.sources[0].accept()
+        with server:
+            server.settimeout(5)
+            assert server.recv(65536)
+            server.sendall(ok())
+            assert caller.recv(65536).endswith(b"ok")
+            yield script, caller, server
+
+
+def test_bytes_pass_while_a_snapshot_is_made_python(monkeypatch):
+    """A12: /status with 1,000 endpoints held up every stream for up to 311 ms."""
+    passed = []
+    with one_exchange_ended() as (script, caller, server):
+
+        def label(*args):
+            exchange(caller, server)
+            passed.append(args)
+            return "done"
+
+        with monkeypatch.context() as patch:
+            patch.setattr("zeroproxy._fast.snapshot.outcome_label", label)
+            assert script.engine.snapshot()["requests"][0]["outcome"] == "done"
+        assert len(passed) == 1
+
+
+def test_bytes_pass_while_a_change_is_prepared():
+    """E2: 10,000 tenants stopped every stream for 1.9 s."""
+    with one_exchange_ended() as (script, caller, server):
+        with script.engine.change() as change:
+            change.set_keys([])
+            exchange(caller, server)
+        caller.sendall(get())
+        assert caller.recv(65536).startswith(b"HTTP/1.1 401 ")
+
+
+def test_a_snapshot_of_many_endpoints_and_tenants_is_whole():
+    """It is made of many slices: each endpoint and each share once."""
+    with one_exchange_ended() as (script, caller, server):
+        addr = script._sockaddr(script.sources[0])
+        for k in range(100):
+            script.engine.add_endpoint(0, (f"http://h:{k}", addr, b"h", 1, POOL))
+        script.engine.set_keys([row(f"k{k}", tenant=f"t{k}", tokens=9) for k in range(2000)])
+        found = script.engine.snapshot()
+        urls = [e["url"] for e in found["upstreams"][0]["endpoints"]]
+        assert urls == ["http://up0", *(f"http://h:{k}" for k in range(100))]
+        assert [v["index"] for v in script.engine.vitals()] == list(range(101))
+        quotas = {q["tenant"] for q in found["auth"]["quotas"]}
+        assert quotas == {f"t{k}" for k in range(2000)}

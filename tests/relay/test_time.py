@@ -1,5 +1,7 @@
 """Deadlines of every phase, drains, and the connection cap."""
 
+import time
+
 import pytest
 
 from tests.support.script import EXPECT, SSE_HEAD, chunk, event, get, ok, play, post, split_head
@@ -44,6 +46,51 @@ def test_a_body_that_stops_is_408():
         assert u.is_closed()
         d.close()
         assert script.outcome() == "downstream/waiting/timeout"
+
+
+def trickle(script, d, n):
+    """A byte at a time, each in time, until there is an answer."""
+    for k in range(n):
+        time.sleep(0.01)
+        d.send(b"x")
+        if found := d.receive():
+            return found, k
+    return b"", n
+
+
+def test_a_body_below_the_least_rate_is_408_and_gives_its_permit_back():
+    """A5: 8 uploads of 4 bytes a minute held all permits for ever."""
+    with play(limits={"body_timeout": 0.25, "body_min_rate": 1000}, max_inflight=1) as script:
+        d = script.downstream()
+        d.send(post(body=b"x" * 1000, extra=EXPECT)[:-990])
+        u = script.upstream()
+        other = script.downstream()
+        other.send(get())
+        assert not script.has_connected()
+        found, sent = trickle(script, d, 900)
+        assert found.startswith(b"HTTP/1.1 408 ")
+        assert sent > 1
+        u.receive()
+        assert u.is_closed()
+        u = script.upstream()
+        u.receive()
+        u.send(ok())
+        assert other.receive().startswith(b"HTTP/1.1 200 ")
+        d.close()
+        outcomes = [r["outcome"] for r in script.records()]
+        assert outcomes == ["downstream/waiting/timeout", "ok"]
+
+
+@pytest.mark.parametrize("rate", [0, 20])
+def test_a_slow_body_above_the_least_rate_goes_on(rate):
+    with play(limits={"body_timeout": 0.1, "body_min_rate": rate}) as script:
+        d = script.downstream()
+        d.send(post(body=b"x" * 60, extra=EXPECT)[:-50])
+        u = script.upstream()
+        assert trickle(script, d, 50)[0] == b""
+        assert u.receive().endswith(b"x" * 60)
+        u.send(ok())
+        assert d.receive().startswith(b"HTTP/1.1 200 ")
 
 
 def test_no_first_byte_in_time_is_504():

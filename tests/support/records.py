@@ -74,8 +74,9 @@ class FakeEngine:
             self.rung = True
             self.bell.notify_all()
 
-    def overflow(self) -> list[dict[str, Any]]:
-        return [dict(total) for total in self.totals.values()]
+    def take_overflow(self) -> list[dict[str, Any]]:
+        grown, self.totals = self.totals, {}
+        return list(grown.values())
 
 
 def query(path: Path, sql: str) -> list[tuple[Any, ...]]:

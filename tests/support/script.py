@@ -38,6 +38,7 @@ LIMITS: dict[str, Any] = {
     "chunk_extra_bytes": 16384,
     "header_timeout": 10.0,
     "body_timeout": 30.0,
+    "body_min_rate": 0,
     "idle_timeout": 75.0,
     "write_stall_timeout": 60.0,
     "linger_timeout": 2.0,

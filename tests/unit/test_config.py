@@ -2,6 +2,8 @@
 
 import pytest
 
+from zeroproxy.config_auth import Auth, Key
+from zeroproxy.config_files import all_keys, resolve
 from zeroproxy.config_load import load_config, parse_config
 from zeroproxy.errors import ConfigError
 
@@ -37,6 +39,7 @@ def test_the_least_that_works():
          "x.toml:5: upstream[0].pool.prewarn: unknown key"),
         (GOOD + 'timeouts = { connect = 2.0, first_bite = 1.0 }\n',
          'x.toml:4: upstream[0].timeouts.first_bite: unknown key; did you mean "first_byte"?'),
+        (GOOD + f'api_key = "{"k" * 4097}"\n', "x.toml:4: upstream[0].api_key: expected"),
         (GOOD + "[sever]\n", 'x.toml:4: sever: unknown key; did you mean "server"?'),
         (GOOD + '[limits]\nheader_count = "many"\n',
          'x.toml:5: limits.header_count: expected a whole number, got "many"'),
@@ -316,3 +319,18 @@ def test_sinks_are_read_by_their_kind(monkeypatch):
         "redis://:hunter2@h", "zeroproxy:usage", 0,
     )  # fmt: skip
     assert (one.path, two.name) == ("x", "second")
+
+
+def test_a_key_that_is_too_long_for_a_head_is_named(tmp_path):
+    """P1: 70,000 bytes passed the check, and a reload stopped half-way at them."""
+    (tmp_path / "key").write_text("k" * 5000)
+    config = parse_config(GOOD + f'api_key_file = "{tmp_path / "key"}"\n')
+    with pytest.raises(ConfigError, match="api_key_file: holds more than 4096 bytes"):
+        resolve(config)
+
+
+def test_more_tenants_than_the_data_plane_can_tell_apart_are_refused():
+    keys = tuple(Key(sha256=f"{k:064x}", tenant=f"t{k}") for k in range(65535))
+    with pytest.raises(ConfigError, match="65535 tenants, and 65534 are the most"):
+        all_keys(Auth(key=keys))
+    assert all_keys(Auth(key=keys[1:])) == keys[1:]

@@ -68,6 +68,55 @@ def test_tokens_are_a_debt_that_is_paid_before_anybody_is_let_in():
     assert k.take(160.1) is None
 
 
+def test_requests_that_run_reserve_what_they_will_cost():
+    """A8: 300 at once used 3,000,000 tokens of 1,000 a minute."""
+    k = key(tokens=1000)
+    assert (
+        sum(k.take(100.0) is None for _ in range(300)) == 4
+    )  # 256 each, as long as none has ended
+    k.charge(10_000, 100.0)
+    for _ in range(3):
+        k.charge(10_000, 100.0)
+    # From now on it is known what they cost: one at a time.
+    assert k.level(TOKENS, 100.0) == -10_000.0
+    assert k.take(698.5) == ("tokens", 2)
+    assert k.take(701.0) is None
+    assert k.take(701.0)[0] == "tokens"
+
+
+def test_a_debt_is_ten_minutes_worth_at_most():
+    """A8: it was 50 hours."""
+    k = key(tokens=1000)
+    k.charge(3_000_000, 100.0)
+    assert k.take(100.0) == ("tokens", 601)
+    assert k.take(701.0) is None
+
+
+def test_one_at_a_time_is_always_let_in_however_large_it_is():
+    k = key(tokens=1000)
+    assert k.take(100.0, 10**9) is None
+    assert k.take(100.0)[0] == "tokens"
+    k.charge(900, 100.0)
+    assert k.take(100.0) is None
+
+
+def test_what_is_reserved_is_free_when_nothing_was_used():
+    k = key(tokens=1000)
+    for _ in range(100):
+        assert k.take(100.0) is None
+        k.charge(0, 100.0)
+    assert k.level(TOKENS, 100.0) == 1000.0
+
+
+def test_a_grant_does_not_forget_what_is_reserved():
+    k = key(tokens=1000)
+    assert k.take(100.0, 40_000) is None
+    k.grant(TOKENS, 1000, 500, 0)
+    assert k.take(100.0)[0] == "tokens"
+    k.charge(0, 100.0)
+    assert k.take(100.0) is None
+
+
 def test_a_refused_request_costs_nothing():
     k = key(requests=1, tokens=10)
     k.take(100.0)

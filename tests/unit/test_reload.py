@@ -126,13 +126,20 @@ def test_a_configuration_made_by_hand_is_checked_like_a_file(limits, urls, reaso
 class FakeEngine:
     """Endpoints by index, as Members sees the engine."""
 
-    alone = contextlib.nullcontext()
-
     def __init__(self) -> None:
         self.urls: list[str] = []
         self.live: set[int] = set()
         self.weights: dict[int, int] = {}
         self.room = 99
+
+    @contextlib.contextmanager
+    def change(self):
+        was = set(self.live), dict(self.weights)
+        try:
+            yield self
+        except BaseException:
+            self.live, self.weights = was
+            raise
 
     def add_upstream(self, name, endpoints, **words):
         return 0
@@ -150,10 +157,12 @@ class FakeEngine:
             self.urls.append(spec[0])
         at = self.urls.index(spec[0])
         self.live.add(at)
+        self.weights[at] = spec[3]
         return at
 
     def remove_endpoint(self, index):
         self.live.discard(index)
+        del self.weights[index]
 
     def set_pool(self, index, **words):
         assert index in self.live

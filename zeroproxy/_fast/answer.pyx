@@ -11,7 +11,6 @@ Law 3. A cut response ends with an error event in its own dialect only if the la
 from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t
 from libc.stdio cimport snprintf
-from libc.string cimport memcmp
 
 from zeroproxy._fast.answer cimport (
     DIALECT_ANTHROPIC,
@@ -22,6 +21,7 @@ from zeroproxy._fast.answer cimport (
 from zeroproxy._fast.conn cimport conn_send
 from zeroproxy._fast.http1 cimport fault_status, fault_text
 from zeroproxy._fast.keys cimport key_wait
+from zeroproxy._fast.metering cimport ends_with
 from zeroproxy._fast.outcome cimport outcome_status
 from zeroproxy._fast.plane cimport Plane, Relay, Upstream
 from zeroproxy._fast.sock cimport MSG_DONTWAIT, MSG_NOSIGNAL, MSG_TRUNC, recv, send
@@ -45,10 +45,6 @@ from zeroproxy._fast.types cimport (
     PHASE_CONNECTING,
     PHASE_QUEUED,
 )
-
-
-cdef bint ends_with(const char *at, size_t len, const char *tail, size_t n) noexcept nogil:
-    return len >= n and memcmp(at + len - n, tail, n) == 0
 
 
 cdef int dialect_of(const char *path, size_t len) noexcept nogil:

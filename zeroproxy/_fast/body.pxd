@@ -32,6 +32,14 @@ cdef enum BodyState:        # what the next byte is
     BODY_DATA = BODY_LINE_STATES
     BODY_FAILED
 
+cdef enum:
+    LAST_CHUNK = 5          # bytes of last_chunk
+
+
+cdef inline const char *last_chunk() noexcept nogil:
+    """The end of a chunked body without trailers."""
+    return b"0\r\n\r\n"
+
 cdef void body_begin(Body *b, int framing, uint64_t length) noexcept nogil
 cdef Verdict body_unframe(
     Body *b, char *buf, size_t len, Cut *cut, uint32_t extra_limit,

@@ -15,6 +15,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove, memset
 
+from zeroproxy._fast.body cimport LAST_CHUNK, last_chunk
 from zeroproxy._fast.grammar cimport CLASS, CR, IS_DIGIT, IS_HEX, IS_TOKEN, IS_VALUE, LF
 from zeroproxy._fast.invariant cimport invariant
 from zeroproxy._fast.types cimport (
@@ -306,5 +307,5 @@ cdef size_t frame_chunk(char *data, size_t len) noexcept nogil:
 
 
 cdef size_t frame_last(char *at) noexcept nogil:
-    memcpy(at, b"0\r\n\r\n", 5)
-    return 5
+    memcpy(at, last_chunk(), LAST_CHUNK)
+    return LAST_CHUNK

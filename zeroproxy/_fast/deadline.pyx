@@ -9,6 +9,7 @@ Law 3. Once its head has begun, an exchange is measured by its own terms, whatev
 
 from libc.stdint cimport uint64_t
 
+from zeroproxy._fast.clock cimport NS_PER_S
 from zeroproxy._fast.conn cimport conn_is_backed_up
 from zeroproxy._fast.plane cimport Plane, Relay
 from zeroproxy._fast.timer cimport timer_no_later
@@ -30,6 +31,10 @@ cdef enum:
     FRESH_NS = 1000000000
 
 
+#: What a body may take beyond its least rate, where limits.body_timeout is off.
+cdef uint64_t GRACE_NS = 10 * <uint64_t>NS_PER_S
+
+
 cdef inline uint64_t after(uint64_t since_ns, uint64_t limit_ns) noexcept nogil:
     return since_ns + limit_ns if limit_ns else 0
 
@@ -38,11 +43,23 @@ cdef inline uint64_t earlier(uint64_t a, uint64_t b) noexcept nogil:
     return b if a == 0 else a if b == 0 or a < b else b
 
 
+cdef uint64_t body_deadline(const Relay *r) noexcept nogil:
+    """Of a body that goes on as it comes, and holds a permit: the next byte, and the least rate
+    over all that came since the caller could send."""
+    cdef uint64_t due = after(r.asked_ns, r.terms.body_ns), earned, came
+    if r.terms.body_rate == 0:
+        return due
+    came = r.ask.total - r.rate_at
+    earned = came // r.terms.body_rate * NS_PER_S
+    earned += came % r.terms.body_rate * NS_PER_S // r.terms.body_rate
+    return earlier(due, r.rate_ns + (r.terms.body_ns if due else GRACE_NS) + earned)
+
+
 cdef uint64_t waiting_deadline(const Relay *r) noexcept nogil:
     if conn_is_backed_up(r.up):
         return after(r.up.write_ns, r.terms.stall_ns)
     if not r.ask.done:
-        return after(r.asked_ns, r.terms.body_ns)
+        return body_deadline(r)
     return after(r.asked_ns, r.terms.first_byte_ns)
 
 

@@ -2,6 +2,7 @@ from libc.stddef cimport size_t
 
 from zeroproxy._fast.plane cimport Plane, Relay
 
+cdef void send_continue(Plane *p, Relay *r) noexcept nogil
 cdef void feed(Plane *p, Relay *r, int what) noexcept nogil
 cdef void connect_waiting(Plane *p, Relay *r) noexcept nogil
 cdef void flush_more(Plane *p, Relay *r) noexcept nogil

@@ -37,7 +37,7 @@ from zeroproxy._fast.keepalive cimport keepalive_lower
 from zeroproxy._fast.pace cimport pace_begins
 from zeroproxy._fast.plane cimport Endpoint, Plane, Relay
 from zeroproxy._fast.record cimport USAGE_REFUSED
-from zeroproxy._fast.relays cimport blame, relay_later, relay_release, relay_reset
+from zeroproxy._fast.relays cimport blame, rate_begin, relay_later, relay_release, relay_reset
 from zeroproxy._fast.room cimport room_for, room_is_ours_to_blame, room_take
 from zeroproxy._fast.settle cimport give_back_all, give_back_attempt, write_record
 from zeroproxy._fast.types cimport (
@@ -117,14 +117,20 @@ cdef void undo_edits(Relay *r) noexcept nogil:
     r.usage_by = USAGE_REFUSED
 
 
+cdef void send_continue(Plane *p, Relay *r) noexcept nogil:
+    """The caller waits for a word before it sends the body."""
+    conn_send(p, &r.down, b"HTTP/1.1 100 Continue\r\n\r\n", 25)
+
+
 cdef int send_held(Plane *p, Relay *r) noexcept nogil:
     """The upstream conn is ready: send the request, let the body flow."""
     if r.edited and r.endpoint.refuses_usage and r.replayable:
         undo_edits(r)
     if r.owes_continue and r.ask.total == 0 and not r.ask.done:
-        conn_send(p, &r.down, b"HTTP/1.1 100 Continue\r\n\r\n", 25)
+        send_continue(p, r)
     r.owes_continue = 0
     r.heard_ns = r.asked_ns = r.sent_ns = p.now_ns
+    rate_begin(p, r)
     if not conn_send(p, r.up, buffer_bytes(&r.held), buffer_len(&r.held)):
         return attempt_lost(p, r, CAUSE_RESET)
     conn_time(p, r.up, &r.own_ns)

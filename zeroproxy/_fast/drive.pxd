@@ -7,5 +7,7 @@ cdef class Driven:
     cdef int depth          # of contexts
     cdef object thread      # that drives the plane; None: it is driven by hand
     cdef bint is_open
+    cdef void begin_turn(self) noexcept nogil
+    cdef void end_turn(self) noexcept nogil
     cdef int halt(self) except -1
     cdef bint work_by_hand(self) except -1

@@ -4,7 +4,9 @@ Law 1. The thread has the turn while it works and never while it sleeps. It take
        ends: whatever Python does meanwhile outside a door, bytes pass.
 Law 2. A door has the plane to itself (Driven) for as long as it likes; several can be one door.
 Law 3. A door that leaves work behind wakes the thread.
-Law 4. News for Python make `news_fd` readable, once until it was heard.
+Law 4. A door that only reads copies structs without the GIL and makes Python values of them when
+       it has given the turn back; one that copies much does it in pieces, a turn each.
+Law 5. News for Python make `news_fd` readable, once until it was heard.
 """
 
 import threading
@@ -171,12 +173,21 @@ cdef class Driven:
         # Between Python's threads first, without the GIL: whoever waits for the turn behind that
         # waits for the driver alone, which ends its turn without the GIL.
         self.lock.acquire()
+        self.begin_turn()
+
+    def __exit__(self, *_):
+        self.end_turn()
+        self.lock.release()
+
+    cdef void begin_turn(self) noexcept nogil:
+        """For a door that has the lock, and runs without the GIL between this and `end_turn`: what
+        Python does meanwhile cannot make the plane wait."""
         if self.depth == 0:
             turn_take(&self.p.driver.turn)
             self.p.now_ns = clock_monotonic_ns()
         self.depth += 1
 
-    def __exit__(self, *_):
+    cdef void end_turn(self) noexcept nogil:
         cdef Plane *p = self.p
         self.depth -= 1
         if self.depth == 0:
@@ -186,7 +197,6 @@ cdef class Driven:
             if p.driver.is_on and p.has_news:
                 tell(&p.driver)
             turn_give(&p.driver.turn)
-        self.lock.release()
 
     @property
     def alone(self):

@@ -24,7 +24,7 @@ from zeroproxy._fast.asked cimport (
     asked_rename,
     asked_woken,
 )
-from zeroproxy._fast.body cimport frame_chunk, frame_last
+from zeroproxy._fast.body cimport LAST_CHUNK, frame_chunk, frame_last, last_chunk
 from zeroproxy._fast.buffer cimport buffer_len
 from zeroproxy._fast.dispatch cimport feed, send_up, undo_edits
 from zeroproxy._fast.gate cimport is_bound
@@ -55,7 +55,6 @@ from zeroproxy._fast.types cimport (
     Head,
 )
 
-cdef const char *LAST_CHUNK = b"0\r\n\r\n"
 
 
 # ---------------------------------------------------------------- heads
@@ -165,8 +164,8 @@ cdef bint pass_plain(Plane *p, Relay *r, char *data, size_t n, bint is_last) noe
                 n += frame_last(data - before + n)
         elif is_last:
             # What follows in memory may already be the next request: never write over it.
-            data = <char *>LAST_CHUNK
-            n = 5
+            data = <char *>last_chunk()
+            n = LAST_CHUNK
     return n == 0 or send_up(p, r, data - before, n)
 
 
@@ -221,7 +220,7 @@ cdef bint make_edit(Plane *p, Relay *r, const Edit *due) noexcept nogil:
 cdef bint pass_end(Plane *p, Relay *r) noexcept nogil:
     """Behind the last byte of an edited body: what its announced length still owes."""
     if r.ask.framing == FRAMING_CHUNKED:
-        return send_up(p, r, LAST_CHUNK, 5)
+        return send_up(p, r, last_chunk(), LAST_CHUNK)
     if r.ask.framing == FRAMING_LENGTH and r.reserve > r.added:
         memset(p.compose, c' ', <size_t>(r.reserve - r.added))
         return send_up(p, r, p.compose, <size_t>(r.reserve - r.added))

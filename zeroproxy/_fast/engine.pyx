@@ -1,6 +1,7 @@
 """A worker's data plane, and the doors Python has to it.
 
     Engine(...)              limits and switches; no descriptor of the outside world yet
+    change()                 a context: several of the doors below made whole, or not at all
     add_upstream(...)        a group of endpoints; returns its index
     add_endpoint(i, spec)    one more for upstream i; remove_endpoint(i) takes it out again
     set_limits(...), set_switches(...), set_upstream(i, ...), set_keys(rows)
@@ -9,7 +10,7 @@
     start(), news_fileno()   a thread of its own works from now on; readable: on_ready has news
     fileno(), on_ready()     without that thread, work by hand: readable when there is some, and
                              whether to call again soon
-    alone                    a context: several doors as one
+    alone                    a context: the plane does nothing meanwhile
     set_endpoint(i, ...)     the words policy writes: up, draining, weight, wish, load, probe_ok
     set_pool(i, ...)         how its idle conns live, and how many are kept warm
     set_tls(context, ...)    of the listeners, or of an upstream's https:// endpoints
@@ -32,51 +33,42 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 
 from zeroproxy._fast.accept cimport accept_rest, listen_on, stop_listening
-from zeroproxy._fast.admission cimport admit_waiting
 from zeroproxy._fast.buffer cimport alloc_lines, pool_close, pool_init
+from zeroproxy._fast.change cimport Change
 from zeroproxy._fast.clock cimport clock_monotonic_ns
 from zeroproxy._fast.drive cimport Driven
 from zeroproxy._fast.endpoint cimport endpoint_drop_idle
 from zeroproxy._fast.identity cimport identity_init
 from zeroproxy._fast.idle cimport idle_stop
 from zeroproxy._fast.invariant cimport ZP_DEBUG
-from zeroproxy._fast.keyring cimport keyring_quotas, keyring_set, keyring_set_quota
-from zeroproxy._fast.plane cimport Endpoint, Limits, Plane, Record, Upstream
+from zeroproxy._fast.keyring cimport keyring_quotas, keyring_set_quota
+from zeroproxy._fast.plane cimport Plane, Record
 from zeroproxy._fast.reactor cimport reactor_add, reactor_close, reactor_init
 from zeroproxy._fast.reactor_types cimport PARK_BYTES
 from zeroproxy._fast.relay cimport relay_begin_drain, relay_close_all, relay_install
+from zeroproxy._fast.reading cimport read_record, read_spills, take_spills
 from zeroproxy._fast.ring cimport (
     Ring,
     ring_await,
     ring_close,
+    ring_finish,
     ring_init,
     ring_len,
     ring_pop,
     ring_wake,
 )
-from zeroproxy._fast.roster cimport (
-    roster_add_endpoint,
-    roster_add_upstream,
-    roster_free,
-    roster_remove,
-    roster_set_endpoint,
-    roster_set_models,
-    roster_set_pool,
-    roster_set_routes,
-    roster_set_upstream,
-)
+from zeroproxy._fast.roster cimport roster_free, roster_set_models
 from zeroproxy._fast.silence cimport end_silent
-from zeroproxy._fast.snapshot cimport read_plane, read_record, read_spills, read_vitals
+from zeroproxy._fast.snapshot cimport read_plane
 from zeroproxy._fast.sock cimport EPOLLET, EPOLLIN
-from zeroproxy._fast.stats cimport Stats
+from zeroproxy._fast.stats cimport Stats, stats_close, stats_init
+from zeroproxy._fast.tenants cimport Tenants
 from zeroproxy._fast.terms cimport read_limits
 from zeroproxy._fast.timer cimport wheel_close, wheel_init, wheel_run
-from zeroproxy._fast.tls_setup cimport Context, tls_name, tls_use
 from zeroproxy._fast.types cimport BLOCK_LARGE, SLACK
+from zeroproxy._fast.vitals cimport read_vitals
 
 IS_DEBUG = bool(ZP_DEBUG)
-#: Of set_endpoint; None: stays as it is.
-ENDPOINT_WORDS = dict.fromkeys(("up", "draining", "weight", "wish", "load", "probe_ok"))
 
 
 cdef void on_timer(void *plane, void *owner, uint32_t events) noexcept nogil:
@@ -88,13 +80,15 @@ cdef class Engine(Driven):
 
     cdef Ring ring
     cdef Stats *stats
+    cdef Tenants tenants
     cdef tuple names        # snapshot's: upstreams, endpoints, tenants; names of keys
 
     def __cinit__(self):
         self.stats = <Stats *>calloc(1, sizeof(Stats))
-        if self.stats == NULL:
+        if self.stats == NULL or stats_init(self.stats) < 0:
             raise MemoryError
-        self.names = ([], [], [""], [])
+        self.tenants = Tenants()
+        self.names = ([], [], self.tenants.names, [])
         self.p.reactor.epoll_fd = -1
         self.p.wheel.timer_fd = -1
 
@@ -119,6 +113,7 @@ cdef class Engine(Driven):
         if ring_init(&self.ring, ring_slots) < 0:
             raise MemoryError
         p.ring = &self.ring
+        p.keys.n_tenants = 1
         p.stats = self.stats
         if reactor_init(&p.reactor) < 0 or wheel_init(&p.wheel, p.now_ns) < 0:
             raise OSError("cannot make an epoll set and a timer: out of descriptors")
@@ -128,45 +123,42 @@ cdef class Engine(Driven):
             raise OSError("cannot seed request ids or watch the timer")
         self.is_open = True
 
+    def change(self):
+        """A context in which what is set is prepared, and which puts all of it in force at its end;
+        after an error, nothing."""
+        return Change(self, self.names, self.tenants)
+
     def set_limits(self, limits):
         """New limits; an exchange that has begun keeps its own."""
-        cdef Limits found
-        read_limits(&found, limits)
-        with self:
-            self.p.limits = found
+        with self.change() as change:
+            change.set_limits(limits)
 
     def set_switches(self, *, via, trust_forwarded):
-        with self:
-            self.p.adds_via = bool(via)
-            self.p.trusts_forwarded = bool(trust_forwarded)
-
-    # ------------------------------------------------------------ upstreams
+        with self.change() as change:
+            change.set_switches(via=via, trust_forwarded=trust_forwarded)
 
     def set_tracing(self, sample):
         """Make a span of every exchange. `sample`: share of the traces begun here that are sampled,
         0 to 1; a caller's own flag is kept."""
+        cdef uint64_t below = min(int(sample * 2 ** 64), 2 ** 64 - 1)
         with self:
             self.p.makes_spans = 1
-            self.p.sample_below = min(int(sample * 2 ** 64), 2 ** 64 - 1)
+            self.p.sample_below = below
+
+    # ------------------------------------------------------------ upstreams
 
     def add_upstream(self, name, endpoints, **words):
         """`endpoints`: what add_endpoint takes, each; `words`: those of set_upstream, all of them.
         Returns the index of the upstream."""
-        cdef Upstream *u
-        with self:
-            u = roster_add_upstream(self.p)
-            self.names[0].append(name)
-            roster_set_upstream(u, words)
-            for spec in endpoints:
-                self.add_endpoint(u.index, spec)
-            return u.index
+        with self.change() as change:
+            return change.add_upstream(name, endpoints, **words)
 
     def set_routes(self, routes, default):
         """`routes`: (model, index of its upstream, what the server calls it as JSON or b"") each;
         `default`: the upstream of all others, None: they are answered 404. No routes: all to the
         first."""
-        with self:
-            roster_set_routes(self.p, routes, -1 if default is None else default)
+        with self.change() as change:
+            change.set_routes(routes, default)
 
     def set_models(self, bytes body):
         """What GET /v1/models is answered here; None: it is passed on."""
@@ -178,63 +170,26 @@ cdef class Engine(Driven):
         stream_idle, total, attempts, retry_on_busy; if need be min_inflight, ttft_target,
         tenant_share, hedge_after, hedge_budget (see config_upstream), breaker and key (dicts;
         absent: off), api_key (bytes; absent: none); times in seconds, 0: none."""
-        cdef Upstream *u
-        with self:
-            u = self.upstream_at(index)
-            roster_set_upstream(u, words)
-            self.p.has_news = 1
-            admit_waiting(self.p, u)
+        with self.change() as change:
+            change.set_upstream(index, **words)
 
-    def set_tls(self, Context context, *, upstream=None, bytes server_name=b""):
+    def set_tls(self, context, *, upstream=None, bytes server_name=b""):
         """Conns opened from now on: those accepted on TCP, or with `upstream` (an index) those to
         its https:// endpoints, whose idle conns go. None: in the clear, for listeners only."""
-        cdef Upstream *u
-        cdef uint32_t i
-        with self:
-            if upstream is None:
-                tls_use(&self.p.tls, context)
-                return
-            u = self.upstream_at(upstream)
-            if context is None:
-                raise ValueError("endpoints that are https:// cannot do without")
-            tls_name(u, server_name)
-            tls_use(&u.tls, context)
-            for i in range(u.n_endpoints):
-                if u.endpoints[i].tls_name[0]:
-                    endpoint_drop_idle(self.p, u.endpoints[i])
-
-    cdef Upstream *upstream_at(self, index) except NULL:
-        if not 0 <= index < self.p.n_upstreams:
-            raise IndexError(f"no upstream {index}")
-        return self.p.upstreams[index]
+        with self.change() as change:
+            change.set_tls(context, upstream=upstream, server_name=server_name)
 
     def add_endpoint(self, index, spec):
         """`spec`: (url, sockaddr bytes, authority bytes, weight, words of set_pool, and for TLS its
         host as bytes). Returns its index: the one it had before if it was removed and has the same
         address."""
-        cdef Upstream *u
-        cdef Endpoint *e
-        with self:
-            u = self.upstream_at(index)
-            if len(spec) > 5 and spec[5] and u.tls == NULL:
-                raise ValueError("set_tls comes first")
-            e = roster_add_endpoint(self.p, u, spec, self.names[1])
-            self.set_endpoint(e.index, weight=spec[3])
-            self.set_pool(e.index, **spec[4])
-            return e.index
+        with self.change() as change:
+            return change.add_endpoint(index, spec)
 
     def remove_endpoint(self, index):
         """Take an endpoint out for good: its idle conns go, its exchanges finish."""
-        cdef Endpoint *e
-        with self:
-            e = self.endpoint_at(index)
-            if not e.removed:
-                roster_remove(self.p, e)
-
-    cdef Endpoint *endpoint_at(self, index) except NULL:
-        if not 0 <= index < self.p.n_endpoints:
-            raise IndexError(f"no endpoint {index}")
-        return self.p.endpoints[index]
+        with self.change() as change:
+            change.remove_endpoint(index)
 
     def set_endpoint(self, index, **words):
         """Write the words of one endpoint; one that leaves rotation loses its idle conns. A
@@ -242,34 +197,26 @@ cdef class Engine(Driven):
         usage at the end, 2 with every event, 3 the same where either is said without the other.
         `load`: what it says of itself, (running, waiting, share of its cache or -1, seconds until
         that is forgotten). `probe_ok`: its last health probe was answered well."""
-        cdef Endpoint *e
-        if unknown := words.keys() - ENDPOINT_WORDS:
-            raise TypeError(f"no words of an endpoint: {', '.join(unknown)}")
-        with self:
-            e = self.endpoint_at(index)
-            if not e.removed:
-                roster_set_endpoint(self.p, e, ENDPOINT_WORDS | words)
+        with self.change() as change:
+            change.set_endpoint(index, **words)
 
     def set_pool(self, index, **words):
         """max_idle, idle_timeout, max_age, max_requests, max_connections, learns, prewarm,
         prewarm_idle, all of them; times in seconds, 0: none. Begins to warm at once."""
-        cdef Endpoint *e
-        with self:
-            e = self.endpoint_at(index)
-            if not e.removed:
-                roster_set_pool(self.p, e, words)
+        with self.change() as change:
+            change.set_pool(index, **words)
 
     def set_keys(self, rows, forward=False):
         """Who may ask from now on; running exchanges keep theirs. `rows`: None, everybody; or the
         KeyRows of engine.pyi: no models are all, 0 is no quota. `forward`: callers' keys go on to
         upstreams without their own. Returns the index of each row's key."""
-        with self:
-            return keyring_set(self.p, None if rows is None else list(rows), forward, self.names)
+        with self.change() as change:
+            return change.set_keys(rows, forward)
 
     def quotas(self, used_only=False):
         """What is in each quota, as dicts; `used_only`: of keys used since the last such call."""
-        with self:
-            return keyring_quotas(self.p, self.names, used_only)
+        with self.lock:
+            return keyring_quotas(self, self.names, used_only)
 
     def set_quota(self, index, quota, **words):
         """speed and cap: it fills by itself, this much a minute. speed, level and used: `level` was
@@ -314,8 +261,8 @@ cdef class Engine(Driven):
 
     def snapshot(self):
         """Counters, gauges and histograms; the shape is admin's contract (docs/admin.md)."""
-        with self:
-            found = read_plane(self.p, self.stats, self.names)
+        with self.lock:
+            found = read_plane(self, self.stats, self.names)
             found["auth"] = {
                 "on": bool(self.p.keys.is_on), "unknown": self.p.keys.n_unknown,
                 "quotas": self.quotas(),
@@ -326,8 +273,8 @@ cdef class Engine(Driven):
     def vitals(self, after=1.0, only=None):
         """In flight, silence and breaker of each endpoint in force, or of the one at `only`: cheap,
         unlike a snapshot. A silence shorter than `after` seconds is none."""
-        with self:
-            return read_vitals(self.p, int(after * 1e9), only)
+        with self.lock:
+            return read_vitals(self, int(after * 1e9), only)
 
     def end_silent(self, index, seconds):
         """End the exchanges this endpoint has owed a byte for so long; returns how many."""
@@ -340,6 +287,7 @@ cdef class Engine(Driven):
         found = []
         while len(found) < n and ring_pop(&self.ring, &record):
             found.append(read_record(&record, self.names))
+        ring_finish(&self.ring)
         return found
 
     def await_records(self, n, seconds):
@@ -354,8 +302,13 @@ cdef class Engine(Driven):
         ring_wake(&self.ring)
 
     def overflow(self):
-        """What the ring did not take, added up since the start, as dicts. Any thread."""
-        return read_spills(self.stats, self.names)
+        """What the ring did not take, added up since the start, as dicts."""
+        with self:
+            return read_spills(self.stats, self.names)
+
+    def take_overflow(self):
+        """What that has grown by since the last such call. The consumer thread only."""
+        return take_spills(self.stats, self.names)
 
     def close(self):
         """Give everything back. Open exchanges are cut. Twice is harmless."""
@@ -385,4 +338,6 @@ cdef class Engine(Driven):
         free(p.park.bytes)
         pool_close(&p.blocks)
         ring_close(&self.ring)
+        if self.stats != NULL:
+            stats_close(self.stats)
         free(self.stats)

@@ -22,6 +22,7 @@ from zeroproxy._fast.types cimport (
     FIELD_API_KEY,
     FIELD_AUTHORIZATION,
     FIELD_X_API_KEY,
+    FRAMING_LENGTH,
     Field,
     Head,
     Span,
@@ -82,7 +83,9 @@ cdef int judge_key(Plane *p, Relay *r, const Head *h) noexcept nogil:
     r.key = key
     r.tenant = key.tenant
     r.priority = key.priority
-    which = key_take(key, p.now_ns)
+    which = key_take(
+        &p.keys, key, h.length if h.framing == FRAMING_LENGTH else 0, p.now_ns, &r.reserved
+    )
     if which == QUOTA_COUNT:
         return FAULT_NONE
     return FAULT_QUOTA_REQUESTS if which == QUOTA_REQUESTS else FAULT_QUOTA_TOKENS

@@ -124,6 +124,7 @@ cdef bint compose_request(Plane *p, Relay *r, Head *h) noexcept nogil:
 cdef void agree_on_terms(const Plane *p, Relay *r) noexcept nogil:
     r.terms.body_bytes = p.limits.body_bytes
     r.terms.body_ns = p.limits.body_ns
+    r.terms.body_rate = p.limits.body_rate
     r.terms.stall_ns = p.limits.stall_ns
     r.terms.tunnel_ns = p.limits.tunnel_ns
     r.terms.extra_bytes = p.limits.extra_bytes

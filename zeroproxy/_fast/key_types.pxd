@@ -18,6 +18,7 @@ cdef struct Quota:          # a bucket; what is in it may be asked for, a debt i
     double speed            # what flows in per minute: rate, or a share of it
     double cap              # what the bucket holds at most
     double level
+    double reserved         # of tokens: what exchanges that run may cost
     uint64_t filled_ns
     uint64_t used           # taken since the start
     uint64_t n_refused
@@ -32,6 +33,7 @@ cdef struct AllowedModel:
 cdef struct ApiKey:         # a slot means one digest for ever; never moved, freed with the plane
     uint8_t[DIGEST] digest
     uint32_t index          # in Keyring.all
+    uint32_t mean           # tokens of one of its exchanges, smoothed; 0: none has ended
     uint16_t tenant
     uint8_t priority
     uint8_t in_force
@@ -48,4 +50,6 @@ cdef struct Keyring:
     ApiKey **table          # owned: those in force, from the place their digest begins with
     ApiKey **all            # owned, and what it points to: all there ever were
     uint32_t n_all
+    uint32_t n_tenants      # indices in use lie below; the tables by tenant are as long
+    uint32_t mean           # ApiKey.mean of them all
     uint64_t n_unknown      # requests without a key that is in force

@@ -3,8 +3,9 @@
 Law 1. A key is known by its SHA-256 alone. Where the search begins is read from the digest, which
        nobody can choose; each comparison takes the same time for any two digests.
 Law 2. A quota is a bucket: it begins full, holds a minute's worth and fills evenly. A request takes
-       one at its head. Tokens are known at the end and taken then: the level may fall below zero,
-       and nobody is let in before it has risen above.
+       one at its head. Of tokens it reserves what its key's requests usually cost, and takes at the
+       end what it did cost. Nobody is let in while what is reserved exhausts the level. The level
+       may fall below zero, but not by more than DEBT_MINUTES' worth: nobody is shut out for hours.
 Law 3. A leased quota does not fill by itself: its level is what was granted, less what was taken
        since that was worked out.
 """
@@ -32,6 +33,10 @@ cdef extern from "sha256.h" nogil:
 
 cdef enum:
     WAIT_MAX = 86400        # seconds: what Retry-After says at most
+    DEBT_MINUTES = 10       # of a quota: what a debt is at most (also in policy/shares.py)
+    COST_FIRST = 256        # tokens of an answer, as long as none has ended
+    BYTES_PER_TOKEN = 4     # of a request
+    COST_MOST = 1 << 30
 
 
 cdef void sha256(const char *at, size_t len, uint8_t *out) noexcept nogil:
@@ -108,11 +113,29 @@ cdef void quota_grant(Quota *q, double speed, double level, uint64_t used) noexc
     """`level` was granted when `used` was all that had been taken."""
     q.is_leased = 1
     q.speed = speed
-    q.level = level - <double>(q.used - used)
+    q.level = max(level - <double>(q.used - used), -DEBT_MINUTES * q.rate)
 
 
-cdef int key_take(ApiKey *k, uint64_t now_ns) noexcept nogil:
-    """Let one request in: QUOTA_COUNT, or the quota that is exhausted."""
+cdef inline uint32_t smooth(uint32_t mean, int64_t cost) noexcept nogil:
+    return <uint32_t>(mean + (cost - mean) // 8 if mean else cost)
+
+
+cdef uint32_t expected(const Keyring *ring, const ApiKey *k, uint64_t bytes) noexcept nogil:
+    """Tokens the next request of this key will cost, never more than a minute's worth: one at a
+    time is always let in."""
+    cdef uint64_t cost = k.mean if k.mean else ring.mean
+    cdef double most = k.quotas[<int>QUOTA_TOKENS].rate
+    if cost == 0:
+        cost = COST_FIRST + min(bytes // BYTES_PER_TOKEN, <uint64_t>COST_MOST)
+    return <uint32_t>cost if cost < most else <uint32_t>most
+
+
+cdef int key_take(
+    const Keyring *ring, ApiKey *k, uint64_t bytes, uint64_t now_ns, uint32_t *reserved
+) noexcept nogil:
+    """Let one request with a body of `bytes` in: QUOTA_COUNT, or the quota that is exhausted.
+    `reserved`: what key_charge is to be told at the end."""
+    reserved[0] = 0
     cdef Quota *requests = &k.quotas[<int>QUOTA_REQUESTS]
     cdef Quota *tokens = &k.quotas[<int>QUOTA_TOKENS]
     k.was_used = 1
@@ -121,31 +144,39 @@ cdef int key_take(ApiKey *k, uint64_t now_ns) noexcept nogil:
     if requests.rate and requests.level < 1:
         requests.n_refused += 1
         return QUOTA_REQUESTS
-    if tokens.rate and tokens.level <= 0:
+    if tokens.rate and tokens.level - tokens.reserved <= 0:
         tokens.n_refused += 1
         return QUOTA_TOKENS
     requests.used += 1
     if requests.rate:
         requests.level -= 1
+    if tokens.rate:
+        reserved[0] = expected(ring, k, bytes)
+        tokens.reserved += reserved[0]
     return QUOTA_COUNT
 
 
-cdef void key_charge(ApiKey *k, int64_t tokens, uint64_t now_ns) noexcept nogil:
-    """What an exchange has cost in the end."""
+cdef void key_charge(
+    Keyring *ring, ApiKey *k, uint32_t reserved, int64_t tokens, uint64_t now_ns
+) noexcept nogil:
+    """What an exchange has cost in the end; what it had reserved is free again."""
     cdef Quota *q = &k.quotas[<int>QUOTA_TOKENS]
+    q.reserved -= reserved
     if tokens <= 0:
         return
     k.was_used = 1
+    k.mean = smooth(k.mean, min(tokens, <int64_t>COST_MOST))
+    ring.mean = smooth(ring.mean, min(tokens, <int64_t>COST_MOST))
     quota_fill(q, now_ns)
     q.used += <uint64_t>tokens
     if q.rate:
-        q.level -= <double>tokens
+        q.level = max(q.level - <double>tokens, -DEBT_MINUTES * q.rate)
 
 
 cdef int key_wait(const ApiKey *k, int which) noexcept nogil:
     """Whole seconds until this quota lets somebody in, if nobody else takes from it."""
     cdef const Quota *q = &k.quotas[which]
-    cdef double lacks = (1.0 if which == QUOTA_REQUESTS else 0.0) - q.level
+    cdef double lacks = (1.0 if which == QUOTA_REQUESTS else q.reserved) - q.level
     cdef double seconds
     if lacks < 0 or q.speed <= 0:
         return 1

@@ -14,8 +14,8 @@ Law 4. A full queue makes room for who has less in it: of the lowest priority th
 """
 
 from libc.stdint cimport int64_t, uint16_t, uint32_t
-from libc.stdlib cimport realloc
-from libc.string cimport memset
+from libc.stdlib cimport calloc, realloc
+from libc.string cimport memcpy, memset
 
 from zeroproxy._fast.line cimport line_join, line_leave
 from zeroproxy._fast.plane cimport Lane, Queue, Record, Relay, Share
@@ -31,19 +31,23 @@ cdef enum:
 
 
 cdef Share *share_of(Queue *q, uint16_t tenant) noexcept nogil:
-    """Without memory for one of its own a tenant shares with those who have none."""
-    cdef Share *grown
-    cdef uint32_t n = tenant + 1
-    if tenant == 0:
-        return &q.common
-    if n > q.n_shares:
-        grown = <Share *>realloc(q.shares, n * sizeof(Share))
-        if grown == NULL:
-            return &q.common
-        memset(grown + q.n_shares, 0, (n - q.n_shares) * sizeof(Share))
-        q.shares = grown
-        q.n_shares = n
-    return &q.shares[tenant]
+    """The control plane makes room for every tenant before it admits the first request."""
+    return &q.shares[tenant] if tenant and tenant < q.n_shares else &q.common
+
+
+cdef Share *shares_stage(const Queue *q, uint32_t n) noexcept nogil:
+    """Shares of `n` tenants, for shares_use. NULL: no memory."""
+    return <Share *>calloc(max(n, q.n_shares, 1), sizeof(Share))
+
+
+cdef Share *shares_use(Queue *q, Share *grown, uint32_t n) noexcept nogil:
+    """Returns those it replaces."""
+    cdef Share *was = q.shares
+    if was != NULL:
+        memcpy(grown, was, q.n_shares * sizeof(Share))
+    q.shares = grown
+    q.n_shares = max(n, q.n_shares)
+    return was
 
 
 cdef void lift(const Queue *q, Share *s) noexcept nogil:

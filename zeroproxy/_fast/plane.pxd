@@ -175,6 +175,7 @@ cdef struct Upstream:       # a named group of endpoints that serve the same mod
     uint32_t index
     uint32_t n_endpoints
     Endpoint **endpoints    # owned array of owned endpoints
+    uint32_t cap_endpoints  # places in it
     uint8_t balance         # balance_types.Balance
     uint32_t cursor         # round robin
     uint64_t chance         # state of its random numbers, never 0
@@ -298,6 +299,7 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint8_t priority        # of its key; lower is served earlier
     uint16_t tenant         # whose key it came with; 0: nobody's
     uint32_t charged        # tokens its tenant was charged in advance
+    uint32_t reserved       # tokens of its key's quota that it may cost (keys.pyx, law 2)
     ApiKey *key             # borrowed; what it came with; NULL: none is asked for
     uint32_t routes_at      # bytes of the in-buffer at which the model is looked for again
     uint64_t affinity       # consistent_hash: of the request; 0: it has no key
@@ -320,6 +322,8 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint64_t sent_ns        # the whole request was handed to the socket
     uint64_t begun_ns       # first byte of its head
     uint64_t asked_ns       # last byte of the request from downstream
+    uint64_t rate_ns        # since when its body has a least rate: the caller can send, or again
+    uint64_t rate_at        # body bytes that were here then
     uint64_t bytes_in       # body bytes, framing excluded
     char trace[16]          # W3C trace id
     char span[8]            # ours

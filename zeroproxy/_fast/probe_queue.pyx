@@ -13,10 +13,15 @@ from zeroproxy._fast.lanes cimport (
     share_return,
     share_settle,
     share_take,
+    shares_stage,
+    shares_use,
 )
 from zeroproxy._fast.limit cimport limit_begin, limit_busy, limit_hear
 from zeroproxy._fast.plane cimport Endpoint, Queue, Record, Relay, Upstream
 from zeroproxy._fast.types cimport EXACT, NONE
+
+cdef enum:
+    TENANTS = 4096
 
 
 cdef class Lanes:
@@ -27,6 +32,10 @@ cdef class Lanes:
 
     def __cinit__(self):
         memset(&self.q, 0, sizeof(Queue))
+        shares = shares_stage(&self.q, TENANTS)
+        if shares == NULL:
+            raise MemoryError
+        shares_use(&self.q, shares, TENANTS)
         self.relays = []
 
     cdef Relay *at(self, int k) except NULL:

@@ -21,13 +21,18 @@ from zeroproxy._fast.sock cimport (
     EPOLL_CLOEXEC,
     EPOLL_CTL_ADD,
     EPOLL_CTL_DEL,
+    EINTR,
     close,
     epoll_create1,
     epoll_ctl,
     epoll_event,
     epoll_wait,
+    errno,
 )
 from zeroproxy._fast.turn cimport turn_give, turn_is_wanted, turn_resume
+
+cdef extern from "fatal.h" nogil:
+    void fatal "zp_fatal"(const char *what, int error) noexcept
 
 cdef enum:
     # Reports to a group: enough that the cache is filled once for many, few enough that the first
@@ -141,9 +146,14 @@ cdef void dispatch_group(Reactor *r, Plane *p, const epoll_event *events, int n)
 
 cdef int reactor_wait(Reactor *r, epoll_event *events, int wait_ms) noexcept nogil:
     """How many reports were put into `events`, BATCH at most; -1 ms: until there is one. Needs no
-    turn: what is done to the set meanwhile makes reports stale."""
+    turn: what is done to the set meanwhile makes reports stale. If the kernel refuses to report,
+    the process ends: somebody closed descriptors that are not his, and nobody can be served."""
     cdef int n = epoll_wait(r.epoll_fd, events, BATCH, wait_ms)
-    return n if n > 0 else 0
+    if n < 0:
+        if errno != EINTR:
+            fatal(b"the data plane cannot wait for its connections", errno)
+        return 0
+    return n
 
 
 cdef void reactor_dispatch(

@@ -34,7 +34,7 @@ from zeroproxy._fast.hedge cimport hedge, hedge_ready
 from zeroproxy._fast.idle cimport idle_due, idle_ready
 from zeroproxy._fast.plane cimport Conn, Plane, Relay, Upstream
 from zeroproxy._fast.prefetch cimport prefetch
-from zeroproxy._fast.relays cimport relay_later
+from zeroproxy._fast.relays cimport rate_begin, relay_later
 from zeroproxy._fast.request cimport read_request
 from zeroproxy._fast.response cimport read_response
 from zeroproxy._fast.settle cimport wake_waiting
@@ -105,6 +105,7 @@ cdef void write_both(Plane *p, Relay *r) noexcept nogil:
     if r.up != NULL and conn_is_backed_up(r.up) and conn_flush(p, r.up):
         r.down_paused = 0
         r.asked_ns = p.now_ns
+        rate_begin(p, r)
 
 
 cdef void linger(Plane *p, Relay *r) noexcept nogil:

@@ -87,6 +87,12 @@ cdef void relay_later(Plane *p, Relay *r) noexcept nogil:
     p.run_tail = r
 
 
+cdef void rate_begin(const Plane *p, Relay *r) noexcept nogil:
+    """The caller can send its body from now on: there is a conn for it, or upstream reads again."""
+    r.rate_ns = p.now_ns
+    r.rate_at = r.ask.total
+
+
 cdef void blame(Relay *r, int who, int why) noexcept nogil:
     """Note why the exchange ends. The first cause stands: what follows is its consequence."""
     if r.cause == CAUSE_DONE and r.blame == BLAME_NOBODY:

@@ -11,7 +11,15 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
 from libc.string cimport memchr, memcpy
 
-from zeroproxy._fast.body cimport Cut, body_begin, body_unframe, frame_chunk, frame_last
+from zeroproxy._fast.body cimport (
+    LAST_CHUNK,
+    Cut,
+    body_begin,
+    body_unframe,
+    frame_chunk,
+    frame_last,
+    last_chunk,
+)
 from zeroproxy._fast.breaker cimport note_status
 from zeroproxy._fast.buffer cimport (
     buffer_append,
@@ -70,7 +78,6 @@ from zeroproxy._fast.types cimport (
     Verdict,
 )
 
-cdef const char *LAST_CHUNK = b"0\r\n\r\n"
 
 
 # ---------------------------------------------------------------- heads
@@ -248,8 +255,8 @@ cdef void relay_body(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:
             if v == VERDICT_OK:
                 n += frame_last(data - before + n)
         elif v == VERDICT_OK:
-            data = <char *>LAST_CHUNK
-            n = 5
+            data = <char *>last_chunk()
+            n = LAST_CHUNK
     if not deliver(p, r, data - before, n):
         end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_RESET)
         return

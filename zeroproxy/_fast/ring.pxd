@@ -16,6 +16,7 @@ cdef struct Ring:
     char[64] _pad1
     uint64_t tail           # written by the consumer
     uint64_t seen_head      # the consumer's copy of head
+    uint64_t done           # records it has turned into its own
     char[64] _pad2
 
 cdef int ring_init(Ring *r, uint32_t slots) noexcept nogil
@@ -24,4 +25,7 @@ cdef bint ring_push(Ring *r, const Record *record) noexcept nogil
 cdef bint ring_pop(Ring *r, Record *record) noexcept nogil
 cdef void ring_await(Ring *r, uint64_t n, uint64_t ns) noexcept nogil
 cdef void ring_wake(Ring *r) noexcept nogil
+cdef uint64_t ring_head(const Ring *r) noexcept nogil
+cdef void ring_finish(Ring *r) noexcept nogil
+cdef uint64_t ring_done(const Ring *r) noexcept nogil
 cdef uint64_t ring_len(const Ring *r) noexcept nogil

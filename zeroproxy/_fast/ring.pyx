@@ -31,7 +31,7 @@ cdef int ring_init(Ring *r, uint32_t slots) noexcept nogil:
     """`slots` must be a power of two. -1: no memory."""
     r.slots = <Record *>calloc(slots, sizeof(Record))
     r.mask = slots - 1
-    r.head = r.tail = r.seen_head = r.seen_tail = r.n_overflow = 0
+    r.head = r.tail = r.seen_head = r.seen_tail = r.n_overflow = r.done = 0
     r.wake_at = NEVER
     r.bell.rung = 0
     return 0 if r.slots != NULL else -1
@@ -82,6 +82,21 @@ cdef void ring_await(Ring *r, uint64_t n, uint64_t ns) noexcept nogil:
 cdef void ring_wake(Ring *r) noexcept nogil:
     """Anybody: end the consumer's sleep, or its next one."""
     bell_ring(&r.bell)
+
+
+cdef uint64_t ring_head(const Ring *r) noexcept nogil:
+    """How many records there have been. Any thread."""
+    return load_acquire(&r.head)
+
+
+cdef void ring_finish(Ring *r) noexcept nogil:
+    """Consumer only: it holds no index of what it has taken any more."""
+    store_release(&r.done, r.tail)
+
+
+cdef uint64_t ring_done(const Ring *r) noexcept nogil:
+    """Of how many records the consumer says so. Any thread."""
+    return load_acquire(&r.done)
 
 
 cdef uint64_t ring_len(const Ring *r) noexcept nogil:

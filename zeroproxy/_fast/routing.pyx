@@ -14,7 +14,7 @@ from libc.string cimport memcmp, memcpy
 
 from zeroproxy._fast.asked cimport WISH_NOTHING, Edit, asked_begin, asked_feed
 from zeroproxy._fast.body cimport Cut, body_begin, body_unframe
-from zeroproxy._fast.conn cimport conn_send
+from zeroproxy._fast.dispatch cimport send_continue
 from zeroproxy._fast.gate cimport is_bound, is_plain_json, may_ask_for
 from zeroproxy._fast.meter cimport KIND_JSON
 from zeroproxy._fast.meter_types cimport Asked
@@ -103,7 +103,7 @@ cdef void ask_for_body(Plane *p, Relay *r, const Head *h) noexcept nogil:
     """The caller waits for a word before it sends what we need."""
     if h.asks_continue and not r.said_continue:
         r.said_continue = 1
-        conn_send(p, &r.down, b"HTTP/1.1 100 Continue\r\n\r\n", 25)
+        send_continue(p, r)
 
 
 cdef void wait_for_body(Plane *p, Relay *r, const Head *h, size_t n) noexcept nogil:

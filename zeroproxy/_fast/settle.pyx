@@ -20,13 +20,13 @@ from zeroproxy._fast.plane cimport Plane, Record, Relay, Rival, Upstream
 from zeroproxy._fast.pool_types cimport CLOSED_EXCHANGE
 from zeroproxy._fast.relays cimport relay_later
 from zeroproxy._fast.ring cimport Ring, ring_push
+from zeroproxy._fast.spill cimport spill_add
 from zeroproxy._fast.stats cimport (
     ALL_OTHERS,
     Stats,
     histogram_add,
     stats_count,
     stats_knows,
-    stats_spill,
 )
 from zeroproxy._fast.types cimport NONE, Tokens
 
@@ -74,7 +74,9 @@ cdef void charge(Plane *p, Relay *r, const Record *record) noexcept nogil:
     """To the quota of its key, and to its tenant's share of the upstream."""
     cdef const Tokens *t = &record.tokens
     if r.key != NULL:
-        key_charge(r.key, max(t.prompt, 0) + max(t.completion, 0), p.now_ns)
+        key_charge(
+            &p.keys, r.key, r.reserved, max(t.prompt, 0) + max(t.completion, 0), p.now_ns
+        )
     if r.charged:
         share_settle(&r.upstream.queue, r, record)
 
@@ -117,7 +119,7 @@ cdef void write_record(Plane *p, Relay *r) noexcept nogil:
     charge(p, r, &record)
     stats_count(<Stats *>p.stats, &record)
     if not ring_push(<Ring *>p.ring, &record):
-        stats_spill(<Stats *>p.stats, &record)
+        spill_add(&(<Stats *>p.stats).spills, &record)
 
 
 # ---------------------------------------------------------------- giving back

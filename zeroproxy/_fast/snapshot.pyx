@@ -1,85 +1,70 @@
 """The plane as plain Python values: dicts, lists, ints. Runs per scrape, never per request.
 
-Law. `names` is (upstreams, endpoints, tenants), each a list by index that only ever grows and is
-     longer than any index in a record: the flusher's thread reads it while a door appends.
+Law. What may be long is copied in slices, each in a turn of its own and without the GIL. Tables and
+     lists stay where they are meanwhile: whoever could move them needs the engine's lock.
 """
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+from posix.unistd cimport usleep
 
 from zeroproxy._fast.admission_types cimport Share
 from zeroproxy._fast.balance_types cimport BALANCE_FASTEST, Fit, Pace
-from zeroproxy._fast.breaker_types cimport Breaker
 from zeroproxy._fast.clock cimport clock_monotonic_ns
+from zeroproxy._fast.drive cimport Driven
 from zeroproxy._fast.keepalive cimport keepalive_limit
-from zeroproxy._fast.outcome cimport exactness_name
-from zeroproxy._fast.plane cimport Endpoint, Histogram, Plane, Queue, Record, Relay, Upstream
+from zeroproxy._fast.limit_types cimport Counters
+from zeroproxy._fast.plane cimport Endpoint, Histogram, Plane, Queue, Upstream
 from zeroproxy._fast.pool_types cimport CLOSED_COUNT
-from zeroproxy._fast.silence cimport is_owed
+from zeroproxy._fast.reading cimport endpoint_url, tenant_name, upstream_name
 from zeroproxy._fast.stats cimport (
-    ALL_OTHERS,
     BUCKETS,
-    SERIES_SIZE,
-    SPILL_NAMED,
     Series,
-    Spill,
+    SeriesTable,
     Stats,
+    TenantTotals,
     TokenSeries,
+    TokenSums,
+    TokenTable,
     histogram_bound,
-    stats_read_spill,
-    stats_spills,
 )
 from zeroproxy._fast.tls_setup cimport read_note, read_tls
+from zeroproxy._fast.tls_types cimport TlsCounters
+from zeroproxy._fast.vitals cimport read_breaker
 
 from zeroproxy._fast.outcome import outcome_label
 
-FINISHES = ("", "done", "error", "cut")
-USAGE_BY = ("", "caller", "proxy", "refused", "unasked")
-BREAKER_STATES = ("closed", "half_open", "open")
 #: In the order of pool_types.Closed.
 CLOSED = ("endpoint", "idle", "age", "surplus", "exchange")
-METHODS = ("OTHER", "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
+
+
+cdef enum:
+    SLICE = 16              # endpoints copied in one turn
+    SLOTS = 256             # slots looked at in one
+    BYTES = 16384           # of a table copied in one
+
+
+cdef void *copy_rows(Driven engine, const void *at, size_t n, size_t size) except NULL:
+    """`n` rows of `size` bytes each; to be freed."""
+    cdef char *copy = <char *>malloc(max(n * size, 1))
+    cdef size_t done = 0, some = BYTES // size * size
+    if copy == NULL:
+        raise MemoryError
+    with nogil:
+        while done < n * size:
+            some = min(some, n * size - done)
+            engine.begin_turn()
+            memcpy(copy + done, <const char *>at + done, some)
+            engine.end_turn()
+            done += some
+            if engine.p.driver.is_on and done < n * size:
+                usleep(1)   # a mutex is not fair: let the driver have it
+    return copy
 
 
 cdef dict read_histogram(const Histogram *h):
     return {"counts": [h.counts[i] for i in range(BUCKETS)], "sum_ns": h.sum_ns, "n": h.n}
-
-
-cdef dict read_breaker(const Breaker *b):
-    return {
-        "state": BREAKER_STATES[b.state], "in_a_row": b.in_a_row, "trips": b.n_trips,
-        "to": {name: b.moves[k] for k, name in enumerate(BREAKER_STATES)},
-    }
-
-
-cdef dict vitals_of(const Plane *p, const Endpoint *e, uint64_t now, uint64_t after):
-    """What health looks at. `quiet_s`: for so long no body byte has come although one was owed.
-    Relays are walked, which costs a cache miss each, only after a silence of `after` ns."""
-    cdef uint64_t since = now, asked
-    cdef uint32_t i, owed = 0, begun = 0
-    cdef uint32_t n = p.n_relays if e.inflight and now - e.last_heard_ns >= after else 0
-    cdef const Relay *r
-    for i in range(n):
-        r = p.relays[i]
-        if is_owed(r, e):
-            owed += 1
-            begun += r.is_streamed and r.first_ns != 0
-            asked = max(r.asked_ns, r.sent_ns)
-            since = min(since, asked)
-    since = max(since, e.last_heard_ns)
-    return {
-        "index": e.index, "inflight": e.inflight, "owed": owed, "begun": begun,
-        "quiet_s": (now - since) / 1e9 if owed and now > since else 0.0,
-        "heard_s": e.last_heard_ns / 1e9, "draining": bool(e.draining),
-        "breaker": read_breaker(&e.breaker),
-        "due_s": (e.breaker.due_ns - now) / 1e9 if e.breaker.due_ns > now else 0.0,
-    }
-
-
-cdef list read_vitals(Plane *p, uint64_t after, only):
-    """Of each endpoint in force, or of the one whose index is `only`."""
-    which = range(p.n_endpoints) if only is None else range(only, min(only + 1, p.n_endpoints))
-    return [vitals_of(p, p.endpoints[i], p.now_ns, after) for i in which
-            if not p.endpoints[i].removed]
 
 
 cdef dict read_endpoint(const Endpoint *e, str url):
@@ -132,22 +117,45 @@ cdef dict read_share(const Share *s, str tenant):
             "mean": s.mean}
 
 
-cdef list read_shares(const Queue *q, tuple names):
+cdef list read_shares(Driven engine, const Queue *q, tuple names):
     """Of those that have ever been let in, or wait."""
     cdef uint32_t k
+    cdef Share *shares = <Share *>copy_rows(engine, q.shares, q.n_shares, sizeof(Share))
     found = [read_share(&q.common, "")]
     for k in range(1, q.n_shares):
-        if q.shares[k].mean or q.shares[k].inflight or q.shares[k].queued:
-            found.append(read_share(&q.shares[k], tenant_name(k, names)))
+        if shares[k].mean or shares[k].inflight or shares[k].queued:
+            found.append(read_share(&shares[k], tenant_name(k, names)))
+    free(shares)
     return found
 
 
-cdef dict read_upstream(const Upstream *u, tuple names):
-    cdef list urls = names[1]
+cdef list read_endpoints(Driven engine, const Upstream *u, list urls):
+    cdef Endpoint[SLICE] some
+    cdef uint32_t at = 0, n, i
+    found = []
+    while at < u.n_endpoints:
+        with nogil:
+            n = min(<uint32_t>SLICE, u.n_endpoints - at)
+            engine.begin_turn()
+            for i in range(n):
+                some[i] = u.endpoints[at + i][0]
+            engine.end_turn()
+        at += n
+        found += [read_endpoint(&some[i], urls[some[i].index]) for i in range(n)]
+    return found
+
+
+cdef dict read_upstream(Driven engine, const Upstream *from_, tuple names):
+    cdef Upstream copy
+    cdef Upstream *u = &copy
+    with nogil:
+        engine.begin_turn()
+        copy = from_[0]
+        engine.end_turn()
     return {
         "name": names[0][u.index], "inflight": u.inflight, "queued": u.queue.n,
         "displaced": u.queue.n_displaced, "max_inflight": u.admission.max_inflight,
-        "tenants": read_shares(&u.queue, names),
+        "tenants": read_shares(engine, &u.queue, names),
         "waiting": u.waiting.n, "waited": u.n_waited,
         "hedges": u.n_hedges, "hedges_won": u.n_hedges_won,
         "histograms": {
@@ -155,41 +163,18 @@ cdef dict read_upstream(const Upstream *u, tuple names):
             "queue_wait": read_histogram(&u.queue_wait), "gap": read_histogram(&u.gap),
             "overhead": read_histogram(&u.overhead),
         },
-        "endpoints": [read_endpoint(u.endpoints[i], urls[u.endpoints[i].index])
-                      for i in range(u.n_endpoints)],
+        "endpoints": read_endpoints(engine, u, names[1]),
     }
 
 
-cdef str upstream_name(int index, tuple names):
-    return names[0][index] if index < len(names[0]) else ""
-
-
-cdef str endpoint_url(int index, tuple names):
-    return names[1][index] if index < len(names[1]) else ""
-
-
-cdef str tenant_name(int index, tuple names):
-    return names[2][index] if index < len(names[2]) else ""
-
-
-cdef str others(tuple names):
-    """The tenant of a row that stands for many."""
-    return "other" if len(names[2]) > 1 else ""
-
-
-cdef list read_leaving(Plane *p, list urls):
-    """Endpoints that were removed and still have exchanges to finish."""
-    cdef uint32_t i
-    return [{"url": urls[i], "inflight": p.endpoints[i].inflight} for i in range(p.n_endpoints)
-            if p.endpoints[i].removed and p.endpoints[i].inflight]
-
-
-cdef list read_requests(Stats *stats, tuple names):
+cdef list read_requests(Driven engine, const Stats *stats, tuple names):
     cdef uint32_t i
     cdef Series *s
+    cdef const SeriesTable *t = &stats.series
+    cdef Series *table = <Series *>copy_rows(engine, t.at, t.mask + 1, sizeof(Series))
     found = []
-    for i in range(SERIES_SIZE):
-        s = &stats.series[i]
+    for i in range(t.mask + 1):
+        s = &table[i]
         if s.count:
             found.append({
                 "upstream": upstream_name(s.upstream, names),
@@ -197,102 +182,146 @@ cdef list read_requests(Stats *stats, tuple names):
                 "status": s.status, "outcome": outcome_label(s.blame, s.phase, s.cause),
                 "count": s.count,
             })
+    free(table)
     if stats.n_overflow:
         found.append({"upstream": "other", "endpoint": "other", "status": 0, "outcome": "other",
                       "count": stats.n_overflow})
     return found
 
 
-cdef list read_tokens(Stats *stats, tuple names):
-    cdef uint32_t i
-    cdef TokenSeries *t
-    found = []
-    for i in range(stats.n_tokens):
-        t = &stats.tokens[i]
-        is_rest = t.upstream == ALL_OTHERS
-        found.append({
-            "upstream": "other" if is_rest else upstream_name(t.upstream, names),
-            "model": "other" if is_rest else t.model[:t.model_len].decode("utf-8", "replace"),
-            "tenant": others(names) if is_rest else tenant_name(t.tenant, names),
-            "prompt": t.prompt, "completion": t.completion, "cached": t.cached,
-            "reasoning": t.reasoning,
-        })
-    return found
-
-
-cdef dict read_plane(Plane *p, Stats *stats, tuple names):
-    cdef uint32_t i
-    idle = idle_tls = 0
-    upstream_conns = p.counters.upstream_conns
-    for i in range(p.n_endpoints):
-        idle += p.endpoints[i].idle.n
-        idle_tls += p.endpoints[i].idle.n if p.endpoints[i].tls_name[0] else 0
+cdef dict read_sums(const TokenSums *s, str upstream, str model, str tenant):
     return {
-        "connections": {
-            "downstream": p.counters.relays, "idle": idle, "accepted": p.counters.accepted,
-            "refused": p.counters.refused, "starved": p.counters.starved,
-            "limit": p.limits.connections,
-        },
-        "fds": {"downstream": p.counters.relays, "upstream": upstream_conns,
-                "listener": p.n_listeners},
-        "upstreams": [read_upstream(p.upstreams[i], names) for i in range(p.n_upstreams)],
-        "tls": read_tls(&p.tls_counters),
-        "leaving": read_leaving(p, names[1]),
-        "requests": read_requests(stats, names),
-        "tokens": read_tokens(stats, names),
-        "counters": {
-            "relays": p.counters.relays, "upstream_conns": upstream_conns - idle,
-            "permits": p.counters.permits, "block_bytes": p.blocks.bytes_out,
-            "watches": p.reactor.n_used, "timers": p.wheel.n_armed,
-            "exchanges": p.counters.exchanges, "stale_reports": p.reactor.stale,
-            "bugs": p.counters.bugs, "tls": p.tls_counters.open - idle_tls,
-        },
-        "bounds_ns": [histogram_bound(k) for k in range(BUCKETS - 1)],
+        "upstream": upstream, "model": model, "tenant": tenant, "prompt": s.prompt,
+        "completion": s.completion, "cached": s.cached, "reasoning": s.reasoning,
     }
 
 
-cdef list read_spills(Stats *stats, tuple names):
-    """What the ring did not take, cumulative. Any thread."""
-    cdef Spill s
-    found = []
-    for row in range(stats_spills(stats)):
-        stats_read_spill(stats, row, &s)
-        found.append({
-            "upstream": upstream_name(s.upstream, names),
-            "endpoint": endpoint_url(s.endpoint, names),
-            "model": "other" if row >= SPILL_NAMED
-            else s.model[:s.model_len].decode("utf-8", "replace"),
-            "tenant": others(names) if row >= SPILL_NAMED else tenant_name(s.tenant, names),
-            "exactness": exactness_name(s.exactness).decode(), "count": s.count,
-            "prompt_tokens": s.prompt, "completion_tokens": s.completion,
-            "cached_tokens": s.cached, "reasoning_tokens": s.reasoning,
-            "bytes_in": s.bytes_in, "bytes_out": s.bytes_out,
-        })
+cdef list read_tokens(Driven engine, const Stats *stats, tuple names):
+    """What a tenant has beyond the rows of its models comes under "other"."""
+    cdef uint32_t i, n = stats.tokens.n
+    cdef TokenSeries *t = <TokenSeries *>copy_rows(
+        engine, stats.tokens.rows, n, sizeof(TokenSeries)
+    )
+    found = [
+        read_sums(&t[i].sums, upstream_name(t[i].upstream, names),
+                  t[i].model[:t[i].model_len].decode("utf-8", "replace"),
+                  tenant_name(t[i].tenant, names))
+        for i in range(n)
+    ]
+    free(t)
+    return found + read_rests(engine, &stats.tokens, names)
+
+
+cdef list read_rests(Driven engine, const TokenTable *table, tuple names):
+    cdef uint32_t i, n = table.n_tenants
+    cdef TenantTotals *t = <TenantTotals *>copy_rows(
+        engine, table.tenants, n, sizeof(TenantTotals)
+    )
+    found = [
+        read_sums(&t[i].sums, "other", "other", tenant_name(i, names))
+        for i in range(n) if t[i].sums.prompt or t[i].sums.completion
+    ]
+    free(t)
     return found
 
 
-cdef object known(value):
-    return value if value >= 0 else None
+cdef struct Leaving:
+    uint32_t index
+    uint32_t inflight
 
 
-cdef dict read_record(const Record *r, tuple names):
+cdef struct Slots:          # of endpoints: sums, and those that leave
+    int64_t idle
+    int64_t idle_tls
+    uint32_t n
+    Leaving[SLOTS] leaving
+
+
+cdef void look_at_slots(const Plane *p, uint32_t first, Slots *s) noexcept nogil:
+    cdef uint32_t i
+    cdef const Endpoint *e
+    s.n = 0
+    for i in range(first, min(first + SLOTS, p.n_endpoints)):
+        e = p.endpoints[i]
+        s.idle += e.idle.n
+        s.idle_tls += e.idle.n if e.tls_name[0] else 0
+        if e.removed and e.inflight:
+            s.leaving[s.n].index = i
+            s.leaving[s.n].inflight = e.inflight
+            s.n += 1
+
+
+cdef list read_slots(Driven engine, Slots *s, list urls):
+    """Endpoints that were removed and still have exchanges to finish; sums in `s`."""
+    cdef Plane *p = engine.p
+    cdef uint32_t at = 0, i
+    found = []
+    s.idle = s.idle_tls = 0
+    while at < p.n_endpoints:
+        with nogil:
+            engine.begin_turn()
+            look_at_slots(p, at, s)
+            engine.end_turn()
+        at += SLOTS
+        found += [{"url": urls[s.leaving[i].index], "inflight": s.leaving[i].inflight}
+                  for i in range(s.n)]
+    return found
+
+
+cdef struct Gauges:
+    Counters counters
+    TlsCounters tls
+    uint64_t block_bytes
+    uint64_t stale
+    uint32_t n_watches
+    uint32_t n_timers
+    uint32_t n_listeners
+    uint32_t limit
+
+
+cdef Gauges gauges_of(Driven engine) noexcept nogil:
+    cdef const Plane *p = engine.p
+    cdef Gauges g
+    engine.begin_turn()
+    g.counters = p.counters
+    g.tls = p.tls_counters
+    g.block_bytes = p.blocks.bytes_out
+    g.stale = p.reactor.stale
+    g.n_watches = p.reactor.n_used
+    g.n_timers = p.wheel.n_armed
+    g.n_listeners = p.n_listeners
+    g.limit = p.limits.connections
+    engine.end_turn()
+    return g
+
+
+cdef dict read_plane(Driven engine, const Stats *stats, tuple names):
+    """With the engine's lock, without the turn: each table in turns of its own."""
+    cdef Plane *p = engine.p
+    cdef Gauges g
+    cdef Slots slots
+    cdef uint32_t i
+    with nogil:
+        g = gauges_of(engine)
+    leaving = read_slots(engine, &slots, names[1])
     return {
-        "serial": r.serial, "time_ns": r.began_wall_ns, "queue_ns": r.queue_ns,
-        "connect_ns": r.connect_ns, "ttft_ns": r.ttft_ns, "total_ns": r.total_ns,
-        "gap_mean_ns": r.gap_mean_ns, "gap_max_ns": r.gap_max_ns,
-        "streamed": bool(r.is_streamed), "finish": FINISHES[r.finish],
-        "usage_by": USAGE_BY[r.usage_by], "tenant": tenant_name(r.tenant, names),
-        "trace_id": r.trace[:16].hex(), "span_id": r.span[:8].hex(),
-        "parent_span_id": r.parent[:8].hex() if r.has_parent else "",
-        "trace_sampled": bool(r.trace_flags & 1),
-        "bytes_in": r.bytes_in, "bytes_out": r.bytes_out, "events": r.n_events,
-        "status": r.status, "upstream": upstream_name(r.upstream, names),
-        "endpoint": endpoint_url(r.endpoint, names),
-        "outcome": outcome_label(r.blame, r.phase, r.cause), "method": METHODS[r.method],
-        "tried": r.tried, "exactness": exactness_name(r.exactness).decode(),
-        "prompt_tokens": known(r.tokens.prompt), "completion_tokens": known(r.tokens.completion),
-        "cached_tokens": known(r.tokens.cached), "reasoning_tokens": known(r.tokens.reasoning),
-        "request_id": r.request_id[:r.id_len].decode("latin-1"),
-        "path": r.path[:r.path_len].decode("latin-1"),
-        "model": r.model[:r.model_len].decode("utf-8", "replace"),
+        "connections": {
+            "downstream": g.counters.relays, "idle": slots.idle, "accepted": g.counters.accepted,
+            "refused": g.counters.refused, "starved": g.counters.starved, "limit": g.limit,
+        },
+        "fds": {"downstream": g.counters.relays, "upstream": g.counters.upstream_conns,
+                "listener": g.n_listeners},
+        "upstreams": [read_upstream(engine, p.upstreams[i], names) for i in range(p.n_upstreams)],
+        "tls": read_tls(&g.tls),
+        "leaving": leaving,
+        "requests": read_requests(engine, stats, names),
+        "tokens": read_tokens(engine, stats, names),
+        "counters": {
+            "relays": g.counters.relays, "upstream_conns": g.counters.upstream_conns - slots.idle,
+            "permits": g.counters.permits, "block_bytes": g.block_bytes,
+            "watches": g.n_watches, "timers": g.n_timers,
+            "exchanges": g.counters.exchanges, "stale_reports": g.stale,
+            "bugs": g.counters.bugs, "tls": g.tls.open - slots.idle_tls,
+        },
+        "bounds_ns": [histogram_bound(k) for k in range(BUCKETS - 1)],
     }

@@ -33,6 +33,7 @@ cdef int read_limits(Limits *l, limits) except -1:
     l.extra_bytes = limits.chunk_extra_bytes
     l.header_ns = ns(limits.header_timeout)
     l.body_ns = ns(limits.body_timeout)
+    l.body_rate = limits.body_min_rate
     l.idle_ns = ns(limits.idle_timeout)
     l.stall_ns = ns(limits.write_stall_timeout)
     l.linger_ns = ns(limits.linger_timeout)

@@ -1,4 +1,4 @@
-from zeroproxy._fast.plane cimport Endpoint, Plane, Upstream
+from zeroproxy._fast.plane cimport Endpoint, Plane
 from zeroproxy._fast.tls_types cimport TlsCounters, TlsNote
 
 
@@ -6,8 +6,7 @@ cdef class Context:
     cdef void *ctx          # owned, an SSL_CTX
     cdef int begin(self, bint is_server) except -1
 
-cdef int tls_use(void **place, Context context) except -1
-cdef int tls_name(Upstream *u, bytes name) except -1
+cdef void tls_adopt(void **place, Context context)
 cdef void tls_drop(void **place) noexcept nogil
 cdef dict read_tls(const TlsCounters *counters)
 cdef str read_note(const TlsNote *note)

@@ -198,24 +198,11 @@ cdef void tls_drop(void **place) noexcept nogil:
     place[0] = NULL
 
 
-cdef int tls_use(void **place, Context context) except -1:
-    """New conns are opened with `context`; None: in the clear. Those that are open keep theirs."""
+cdef void tls_adopt(void **place, Context context):
+    """A reference to `context`, to be given back with tls_drop; None: none."""
     if context is not None:
         libssl().SSL_CTX_up_ref(context.ctx)
-    tls_drop(place)
-    if context is not None:
         place[0] = context.ctx
-    return 0
-
-
-cdef int tls_name(Upstream *u, bytes name) except -1:
-    """Whom the certificates of its endpoints have to name; empty: each its own host."""
-    cdef size_t n = len(name)
-    if n >= sizeof(u.tls_name):
-        raise ValueError("the name of a server is too long")
-    memset(u.tls_name, 0, sizeof(u.tls_name))
-    memcpy(u.tls_name, <const char *>name, n)
-    return 0
 
 
 # ---------------------------------------------------------------- what is told

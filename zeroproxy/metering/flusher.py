@@ -3,7 +3,7 @@
 Law 1. The loop never waits for a sink: the thread does.
 Law 2. The ledger must succeed. Until it has a batch nothing more is taken from the ring; what the
        ring cannot hold meanwhile is counted in C (`overflow`) and becomes synthetic records later.
-       Memory is bounded: one batch and one row of totals for each key.
+       Memory is bounded: one batch.
 Law 3. A record that the ledger refuses takes no other along: it is kept in a file of its own, which
        the next start tries again, and it is shown.
 Law 4. Direct sinks (access log, traces) get each batch once, after the ledger, and only queue it.

@@ -22,8 +22,8 @@ OVERFLOW_SUMS = ("count", "prompt_tokens", "completion_tokens", "cached_tokens",
 
 
 class Source(Protocol):
-    """The engine, as this thread sees it; it may also have `overflow() -> list[Record]`, totals
-    since its start by OVERFLOW_KEY of what the ring could not hold."""
+    """The engine, as this thread sees it; it may also have `take_overflow() -> list[Record]`: what
+    the ring could not hold since the last call, in rows named by OVERFLOW_KEY."""
 
     def records(self, n: int) -> list[Record]: ...
 
@@ -38,9 +38,8 @@ class Inlet:
     def __init__(self, source: Source) -> None:
         self._source = source
         # An engine that keeps no such totals has none to add.
-        self._totals: Callable[[], list[Record]] = getattr(source, "overflow", list)
+        self._overflow: Callable[[], list[Record]] = getattr(source, "take_overflow", list)
         self._boot = secrets.token_hex(8)
-        self._seen: dict[tuple[str, ...], tuple[int, ...]] = {}
         self._synthetic = 0
 
     def take(self) -> list[Record]:
@@ -57,28 +56,16 @@ class Inlet:
         return batch + self._overflowed()
 
     def _overflowed(self) -> list[Record]:
-        """What the totals have grown by since the last call, a record for each key."""
-        found = []
-        for key, now in self._summed().items():
-            before = self._seen.get(key, (0,) * len(now))
-            if now == before:
-                continue
-            self._seen[key] = now
-            grown = [a - b for a, b in zip(now, before, strict=True)]
-            found.append(self._synthesize(key, grown))
-        return found
-
-    def _summed(self) -> dict[tuple[str, ...], tuple[int, ...]]:
-        """The totals by their names. The engine keeps rows apart that have the same names: an
-        endpoint that came back at another address, bytes of a model that are no UTF-8."""
-        sums: dict[tuple[str, ...], tuple[int, ...]] = {}
-        for total in self._totals():
-            key = tuple(str(total[name]) for name in OVERFLOW_KEY)
-            now = tuple(int(total[name]) for name in OVERFLOW_SUMS)
+        """A record for each key. The engine keeps rows apart that have the same names: an endpoint
+        that came back at another address, bytes of a model that are no UTF-8."""
+        sums: dict[tuple[str, ...], Sequence[int]] = {}
+        for row in self._overflow():
+            key = tuple(str(row[name]) for name in OVERFLOW_KEY)
+            grown = [int(row[name]) for name in OVERFLOW_SUMS]
             if key in sums:
-                now = tuple(a + b for a, b in zip(sums[key], now, strict=True))
-            sums[key] = now
-        return sums
+                grown = [a + b for a, b in zip(sums[key], grown, strict=True)]
+            sums[key] = grown
+        return [self._synthesize(key, grown) for key, grown in sums.items()]
 
     def _synthesize(self, key: Sequence[str], grown: Sequence[int]) -> Record:
         self._synthetic += 1

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from zeroproxy.config_addresses import UNIX_PATH_MAX
 from zeroproxy.errors import ConfigError, UnresolvedError
 from zeroproxy.policy.resolver import is_address, look_up
 
@@ -90,10 +91,10 @@ def pack_inet6(host: str, port: int, scope: int = 0) -> bytes:
 
 
 def pack_unix(path: str) -> bytes:
-    """struct sockaddr_un, NUL-terminated; the kernel takes at most 107 bytes of path."""
+    """struct sockaddr_un, NUL-terminated; the kernel takes no longer path."""
     raw = path.encode()
-    if len(raw) > 107:
-        raise ConfigError(f"unix:{path}: the path is longer than 107 bytes")
+    if len(raw) > UNIX_PATH_MAX:
+        raise ConfigError(f"unix:{path}: the path is longer than {UNIX_PATH_MAX} bytes")
     return struct.pack("=H", socket.AF_UNIX) + raw + b"\0"
 
 

@@ -40,6 +40,7 @@ redis.call('EXPIRE', KEYS[1], 60)
 return redis.call('ZCARD', KEYS[1])
 """
 
+# A debt is ten minutes' worth at most, as in keys.pyx.
 # KEYS: the bucket. ARGV: this proxy, how many there are, seconds to keep it; then for each quota:
 # name, rate, used since this proxy began, and since the last answer. Returns a level for each.
 SETTLE = """
@@ -56,6 +57,7 @@ for i = 4, #ARGV, 4 do
     level = math.min(cap, tonumber(was[1]) + math.max(0, now - tonumber(was[2])) * rate / 60)
   end
   level = level - (was[3] and used - tonumber(was[3]) or tonumber(ARGV[i + 3]))
+  level = math.max(level, -10 * cap)
   redis.call('HSET', KEYS[1], quota, string.format('%.6f', level),
     quota .. ':at', string.format('%.6f', now), quota .. ':' .. ARGV[1], ARGV[i + 2])
   shares[#shares + 1] = string.format('%.6f', level / n)

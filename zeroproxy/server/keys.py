@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zeroproxy._fast.engine import Engine
+from zeroproxy._fast.change import Change
 from zeroproxy.config import Auth, Key
 
 if TYPE_CHECKING:
@@ -18,10 +18,11 @@ def row_of(key: Key) -> KeyRow:
     )  # fmt: skip
 
 
-def put_in_force(engine: Engine, auth: Auth | None) -> dict[str, int]:
-    """From now on these may ask; returns where the engine has each, by digest. None: everybody."""
+def stage_keys(change: Change, auth: Auth | None) -> dict[str, int]:
+    """These may ask, and nobody else; returns where the engine has each, by digest. None:
+    everybody."""
     if auth is None:
-        engine.set_keys(None)
+        change.set_keys(None)
         return {}
-    indices = engine.set_keys([row_of(key) for key in auth.key], auth.forward)
+    indices = change.set_keys([row_of(key) for key in auth.key], auth.forward)
     return {key.sha256: k for key, k in zip(auth.key, indices, strict=True)}

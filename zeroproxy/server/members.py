@@ -4,17 +4,19 @@ Law 1. An endpoint of the configuration is one member, or with `expand` one per 
        URL#ADDRESS. One that stays at its address keeps its slot and its idle connections; only a
        new one is resolved.
 Law 2. An endpoint whose name has no address is no member until names.py finds one.
-Law 3. `change` adds before it removes, and what can fail is the adding: it is undone then.
+Law 3. What can fail is preparing (`stage`), which changes nothing here.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from zeroproxy._fast.change import Change
 from zeroproxy._fast.engine import Engine
 from zeroproxy.config import Alias, Breaker, Config, Endpoint, Hash, Pool, Upstream
 from zeroproxy.errors import ConfigError, ReloadError, UnresolvedError
@@ -44,6 +46,10 @@ class Member:
     index: int
     address: Address
     place: Place
+
+
+#: By upstream, by URL.
+Groups = list[dict[str, Member]]
 
 
 def place_of(endpoint: Endpoint) -> Place:
@@ -171,7 +177,7 @@ class Members:
         is_own: Callable[[Address], bool] = lambda _: False,
     ) -> None:
         self._engine, self._tls, self._wish_of, self._is_own = engine, tls, wish_of, is_own
-        self._groups: list[dict[str, Member]] = []
+        self._groups: Groups = []
         self._drained: set[str] = set()  # by the URL of the configuration
 
     def known(self) -> list[Places]:
@@ -200,9 +206,9 @@ class Members:
         self._drained.discard(url)
         if drain and indices:
             self._drained.add(url)
-        with self._engine.alone:
+        with self._engine.change() as change:
             for index in indices:
-                self._engine.set_endpoint(index, draining=drain)
+                change.set_endpoint(index, draining=drain)
         return indices
 
     def unresolved(self, config: Config) -> list[str]:
@@ -222,15 +228,17 @@ class Members:
         """The first set, into an engine that has none."""
         for upstream, found in zip(config.upstream, addresses, strict=True):
             k = self._engine.add_upstream(upstream.name, [], **words(upstream))
-            if self._tls is not None:
-                self._tls.join(k)
-            self._groups.append({
-                address.url: self._add(k, upstream, endpoint, address)
-                for endpoint, address in each_of(upstream, found)
-            })  # fmt: skip
-        self._route(config)
+            with self._engine.change() as change:
+                if self._tls is not None:
+                    self._tls.join(k, change)
+                self._groups.append({
+                    address.url: self._add(change, k, upstream, endpoint, address)
+                    for endpoint, address in each_of(upstream, found)
+                })  # fmt: skip
+        with self._engine.change() as change:
+            self._route(change, config)
 
-    def _route(self, config: Config) -> None:
+    def _route(self, change: Change, config: Config) -> None:
         """Several upstreams are told apart by model; to a single one everything goes."""
         routes = [
             (alias.name, k, own_name(alias))
@@ -241,60 +249,67 @@ class Members:
         rest = next((k for k, u in enumerate(config.upstream) if not u.models), None)
         # A single upstream takes what nobody lists too; its list is for the names.
         rest = 0 if len(config.upstream) == 1 else rest
-        self._engine.set_routes(routes if several else [], rest)
+        change.set_routes(routes if several else [], rest)
 
     def change(self, config: Config, addresses: Addresses) -> None:
         """From the set in force to that of `config` at `addresses`, upstream by upstream in the
         same order. Raises ReloadError, with nothing changed."""
-        with self._engine.alone:
-            self._change(config, addresses)
+        with refusing(), self._engine.change() as change:
+            groups = self.stage(change, config, addresses)
+        self.adopt(config, groups)
 
-    def _change(self, config: Config, addresses: Addresses) -> None:
-        added = self._add_new(config, addresses)
+    def stage(self, change: Change, config: Config, addresses: Addresses) -> Groups:
+        """Prepare it; `adopt` is told when it is in force."""
+        groups: Groups = []
         for k, upstream in enumerate(config.upstream):
-            group = self._groups[k] | added[k]
-            wanted = {address.url: e for e, address in each_of(upstream, addresses[k])}
-            for url, member in self._groups[k].items():
-                if group.get(url) is not member or url not in wanted:
-                    self._engine.remove_endpoint(member.index)
-            self._groups[k] = {url: group[url] for url in wanted}
-            for url, endpoint in wanted.items():
-                self._engine.set_endpoint(group[url].index, weight=endpoint.weight)
-                self._engine.set_pool(group[url].index, **pool_words(upstream.pool))
-            self._engine.set_upstream(k, **words(upstream))
+            old, group = self._groups[k], dict[str, Member]()
+            pool = pool_words(upstream.pool)
+            for endpoint, address in each_of(upstream, addresses[k]):
+                member = old.get(address.url)
+                if member is None or member.address != address:
+                    member = self._add(change, k, upstream, endpoint, address)
+                else:
+                    change.set_endpoint(member.index, weight=endpoint.weight)
+                    change.set_pool(member.index, **pool)
+                group[address.url] = member
+            for url, member in old.items():
+                if group.get(url) is not member:
+                    change.remove_endpoint(member.index)
+            change.set_upstream(k, **words(upstream))
+            groups.append(group)
+        self._route(change, config)
+        return groups
+
+    def adopt(self, config: Config, groups: Groups) -> None:
+        """What `stage` has prepared is in force."""
+        self._groups = groups
         self._drained &= {e.url for u in config.upstream for e in u.all_endpoints()}
-        self._route(config)
 
-    def _add_new(self, config: Config, addresses: Addresses) -> list[dict[str, Member]]:
-        added: list[dict[str, Member]] = []
-        try:
-            for k, upstream in enumerate(config.upstream):
-                added.append({})
-                for endpoint, address in each_of(upstream, addresses[k]):
-                    old = self._groups[k].get(address.url)
-                    if old is None or old.address != address:
-                        added[k][address.url] = self._add(k, upstream, endpoint, address)
-        except (ValueError, MemoryError, ConfigError) as error:
-            for group in added:
-                for member in group.values():
-                    self._engine.remove_endpoint(member.index)
-            raise ReloadError(f"an endpoint cannot be added: {error}") from error
-        return added
-
-    def _add(self, k: int, upstream: Upstream, endpoint: Endpoint, address: Address) -> Member:
+    def _add(
+        self, change: Change, k: int, upstream: Upstream, endpoint: Endpoint, address: Address
+    ) -> Member:
         if self._is_own(address):
             raise ConfigError(f"{address.url}: {address.where} is this proxy's own listener")
         spec = (address.url, address.sockaddr, address.authority, endpoint.weight,
                 pool_words(upstream.pool), address.host.encode())  # fmt: skip
-        with self._engine.alone:
-            index = self._engine.add_endpoint(k, spec)
-            if self._wish_of is not None:
-                self._engine.set_endpoint(index, wish=self._wish_of(upstream, address.url))
+        index = change.add_endpoint(k, spec)
+        if self._wish_of is not None:
+            change.set_endpoint(index, wish=self._wish_of(upstream, address.url))
         if endpoint.url in self._drained:
-            self._engine.set_endpoint(index, draining=True)
+            change.set_endpoint(index, draining=True)
         if self._tls is not None:
             address = replace(address, secure=self._tls.secure(k))
         return Member(index, address, place_of(endpoint))
+
+
+@contextlib.contextmanager
+def refusing() -> Iterator[None]:
+    """What the engine cannot take is a reload that is refused."""
+    try:
+        yield
+    except (ValueError, OverflowError, MemoryError, ConfigError) as error:
+        reason = str(error) or "out of memory"
+        raise ReloadError(f"it cannot be put in force: {reason}") from error
 
 
 def each_of(upstream: Upstream, found: Places) -> list[tuple[Endpoint, Address]]:

@@ -1,7 +1,7 @@
 """Another configuration for a proxy that runs: compared, prepared, then applied in one step.
 
-Law 1. Whole or not at all. What can fail (reading, names, certificates, the log) is done first;
-       from the first change on there is nothing that can fail, and no await before the last one.
+Law 1. Whole or not at all. What can fail (reading, names, certificates, the log) is done first; then
+       the engine prepares all of its part, and puts it in force in one turn (`Engine.change`).
 Law 2. No exchange is cut: one that has begun keeps the terms it began under (plane.Terms).
 Law 3. A key that is not in LIVE cannot change: the reload is refused and the key named. So a new
        key needs a restart until somebody makes it live.
@@ -27,7 +27,8 @@ from zeroproxy.log import log
 from zeroproxy.metering.jsonl import LogFile, open_sink
 from zeroproxy.policy.shares import need_redis
 from zeroproxy.server.descriptors import limits_in_force
-from zeroproxy.server.members import Addresses, Members, resolve_all
+from zeroproxy.server.keys import stage_keys
+from zeroproxy.server.members import Addresses, Members, refusing, resolve_all
 from zeroproxy.server.tls import Prepared, Tls, prepare
 
 #: Keys that may change while exchanges run, and all below them; docs/reload.md is this list.
@@ -130,8 +131,8 @@ class Running(Protocol):
     def watch(self) -> None:
         """The set of endpoints, or what is asked of them, has changed."""
 
-    def admit_keys(self) -> None:
-        """Those of the configuration may ask from now on, and nobody else."""
+    def share_keys(self, indices: dict[str, int]) -> None:
+        """These keys are in force; `indices`: where the engine has each, by digest."""
 
     async def log_to(self, sink: LogFile | None) -> None: ...
 
@@ -140,17 +141,21 @@ def put_in_force(
     running: Running, config: Config, tls: Prepared, addresses: Addresses
 ) -> list[str]:
     """What a reload changes in the engine. Returns the keys whose files have changed. Raises
-    ReloadError, with the set of endpoints untouched."""
+    ReloadError, with nothing changed."""
     assert running.engine is not None and running.members is not None
-    # First: an endpoint that is new is connected to at once.
-    renewed = running.tls.apply(tls) if running.tls is not None else []
-    running.members.change(config, addresses)
-    running.engine.set_limits(limits_in_force(config.limits))
-    running.engine.set_switches(
-        via=config.server.via, trust_forwarded=config.server.trust_forwarded
-    )
+    limits = limits_in_force(config.limits)
+    with refusing(), running.engine.change() as change:
+        # First: an endpoint that is new is connected to at once.
+        renewed = running.tls.stage(change, tls) if running.tls is not None else []
+        groups = running.members.stage(change, config, addresses)
+        change.set_limits(limits)
+        change.set_switches(via=config.server.via, trust_forwarded=config.server.trust_forwarded)
+        keys = stage_keys(change, config.auth)
+    if running.tls is not None:
+        running.tls.adopt(tls)
+    running.members.adopt(config, groups)
     running.config = config
-    running.admit_keys()
+    running.share_keys(keys)
     return renewed
 
 
@@ -244,9 +249,7 @@ class Reloader:
         try:
             if running.phase != "serving":
                 raise ReloadError(f"the proxy is {running.phase}")
-            # No request meets one half of the old and one of the new.
-            with running.engine.alone:
-                renewed = put_in_force(running, config, tls, addresses)
+            renewed = put_in_force(running, config, tls, addresses)
         except BaseException:
             if sink is not None:
                 sink.close()

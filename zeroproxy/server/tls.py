@@ -1,6 +1,6 @@
 """Certificates and keys in force: read, turned into contexts, handed to whoever opens connections.
 
-Law 1. What can fail is done by `prepare`, which changes nothing; `apply` cannot fail.
+Law 1. What can fail is done by `prepare` and `stage`, which change nothing; `adopt` cannot fail.
 Law 2. A file is compared by what is in it: a reload that finds it changed puts it in force though
        the configuration says the same. Connections that are open keep what they began with.
 Law 3. No key, and nothing of what is in a file, is ever shown.
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zeroproxy._fast.change import Change
 from zeroproxy._fast.engine import Engine
 from zeroproxy._fast.tls_setup import Context
 from zeroproxy.config import Config, ServerTls, UpstreamTls
@@ -113,39 +114,49 @@ class Tls:
     """What is in force in one engine."""
 
     def __init__(self, engine: Engine, prepared: Prepared) -> None:
-        self._engine = engine
         self._now = Prepared(None, ())
         self._secures: dict[int, Secure] = {}
         self._now = prepared
         if prepared.server is not None:
             engine.set_tls(prepared.server.context)
 
-    def join(self, k: int) -> None:
+    def join(self, k: int, change: Change) -> None:
         """Upstream `k` has come into being; before its endpoints."""
         half = self._now.upstreams[k]
-        if half is None or half.asks is None:
-            return
-        secure = self._secures.setdefault(k, Secure(half.asks))
-        secure.context, secure.name = half.asks, half.name
-        self._engine.set_tls(half.context, upstream=k, server_name=half.name.encode())
+        if half is not None and half.asks is not None:
+            change.set_tls(half.context, upstream=k, server_name=half.name.encode())
+            self._ask(k, half.asks, half.name)
+
+    def _ask(self, k: int, context: ssl.SSLContext, name: str) -> None:
+        secure = self._secures.setdefault(k, Secure(context))
+        secure.context, secure.name = context, name
 
     def secure(self, k: int) -> Secure | None:
         """How Python asks the endpoints of upstream `k`; None: they are in the clear."""
         return self._secures.get(k)
 
-    def apply(self, new: Prepared) -> list[str]:
-        """Put in force what differs; returns the keys, whether it was they that changed or what
-        is in their files."""
+    def stage(self, change: Change, new: Prepared) -> list[str]:
+        """Prepare what differs; returns the keys, whether it was they that changed or what is in
+        their files. `adopt` is told when it is in force."""
         changed = []
         if mark(self._now.server) != mark(new.server):
-            self._engine.set_tls(new.server.context if new.server is not None else None)
+            change.set_tls(new.server.context if new.server is not None else None)
             changed.append("server.tls")
-        old, self._now = self._now, new
         for k, half in enumerate(new.upstreams):
-            if half is not None and mark(old.upstreams[k]) != half.mark:
-                self.join(k)
+            if half is not None and mark(self._now.upstreams[k]) != half.mark:
+                change.set_tls(half.context, upstream=k, server_name=half.name.encode())
+                if half.asks is not None:
+                    # What its new endpoints are given: it is the same object later.
+                    self._secures.setdefault(k, Secure(half.asks, half.name))
                 changed.append(f"upstream[{k}].tls")
         return changed
+
+    def adopt(self, new: Prepared) -> None:
+        """What `stage` has prepared is in force."""
+        self._now = new
+        for k, half in enumerate(new.upstreams):
+            if half is not None and half.asks is not None:
+                self._ask(k, half.asks, half.name)
 
     def snapshot(self) -> dict[str, Any]:
         """When the listeners' certificate ends, in seconds of the wall clock; None: no TLS."""

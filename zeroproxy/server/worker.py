@@ -25,7 +25,7 @@ from zeroproxy.policy.readiness import Readiness
 from zeroproxy.policy.shares import Shares, need_redis
 from zeroproxy.policy.warmup import Warmups
 from zeroproxy.server.descriptors import admin_cap, limits_in_force, raise_limit
-from zeroproxy.server.keys import put_in_force
+from zeroproxy.server.keys import stage_keys
 from zeroproxy.server.listener import Bound, bind, bind_all, is_own
 from zeroproxy.server.members import Members, resolve_all
 from zeroproxy.server.names import Names
@@ -92,7 +92,9 @@ class Worker:
                 self.engine, self.tls, self.backends.wish_of, lambda at: is_own(self.bound, at)
             )
             self.members.fill(self.config, addresses)
-            self.admit_keys()
+            with self.engine.change() as change:
+                keys = stage_keys(change, self.config.auth)
+            self.share_keys(keys)
             self.health = Health(self.engine, log.info, self._kind_of)
             self.health.is_cold = self.warmups.is_cold
             self.health.drained = self.members.drained
@@ -129,10 +131,10 @@ class Worker:
             self.warmups.watch(groups)  # first: health asks which of them are cold
             self.health.watch(groups)
 
-    def admit_keys(self) -> None:
-        """Those of the configuration may ask from now on, and nobody else."""
-        assert self.engine is not None and self.shares is not None
-        self.shares.watch(self.config.auth, put_in_force(self.engine, self.config.auth))
+    def share_keys(self, indices: dict[str, int]) -> None:
+        """These keys are in force; `indices`: where the engine has each, by digest."""
+        assert self.shares is not None
+        self.shares.watch(self.config.auth, indices)
 
     def _kind_of(self, url: str) -> str:
         """What server it is, as far as it has said."""

@@ -1,0 +1,172 @@
+"""Run in a process of its own with failing_malloc.c preloaded: every allocation of a change fails
+once, and what was in force stays in force, whole."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import gc
+import sys
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from tests.support.keys import row
+from tests.support.script import LIMITS, POOL, UPSTREAM
+from zeroproxy._fast.engine import Engine
+from zeroproxy.config_load import parse_config
+from zeroproxy.errors import ReloadError
+from zeroproxy.server.keys import stage_keys
+from zeroproxy.server.members import Members, resolve_all
+from zeroproxy.server.reload import put_in_force
+from zeroproxy.server.tls import Prepared, Tls
+
+shim = ctypes.CDLL(None)
+MOST = 400  # allocations of one change
+
+
+def spec(n: int) -> tuple[str, bytes, bytes, int, Any]:
+    addr = bytes((2, 0, 0, n, 127, 0, 0, 1)) + bytes(8)
+    return (f"http://127.0.0.1:{n}", addr, b"127.0.0.1:%d" % n, 1, POOL)
+
+
+def make_engine() -> Engine:
+    engine = Engine(limits=SimpleNamespace(**LIMITS))
+    engine.add_upstream("u", [spec(1), spec(2)], **UPSTREAM, api_key=b"old")
+    engine.set_routes([("old", 0, b'"real"')], None)
+    engine.set_keys([row(f"k{k}", tenant=f"t{k}", models=("old",), tokens=9) for k in range(9)])
+    return engine
+
+
+def in_force(engine: Engine) -> Any:
+    found = engine.snapshot()
+    found.pop("bounds_ns")
+    return found
+
+
+CHANGES: dict[str, Callable[[Engine], Any]] = {
+    "add_upstream": lambda e: e.add_upstream("v", [spec(7), spec(8)], **UPSTREAM, api_key=b"k"),
+    "set_upstream": lambda e: e.set_upstream(0, **UPSTREAM, api_key=b"new"),
+    "set_routes": lambda e: e.set_routes([("new", 0, b""), ("other", 0, b"")], 0),
+    "set_models": lambda e: e.set_models(b"[]"),
+    "add_endpoint": lambda e: e.add_endpoint(0, spec(3)),
+    "remove_endpoint": lambda e: e.remove_endpoint(0),
+    "set_endpoint": lambda e: e.set_endpoint(0, weight=5, draining=True),
+    "set_pool": lambda e: e.set_pool(0, **{**POOL, "max_idle": 1}),
+    "set_limits": lambda e: e.set_limits(SimpleNamespace(**{**LIMITS, "connections": 7})),
+    "set_switches": lambda e: e.set_switches(via=False, trust_forwarded=True),
+    "set_keys": lambda e: e.set_keys(
+        [row(f"n{k}", tenant=f"n{k}", models=("a", "b")) for k in range(40)]
+    ),
+}  # fmt: skip
+
+
+def try_door(name: str, n: int, goes_on: int) -> bool:
+    """Whether the n-th allocation was one."""
+    engine, change = make_engine(), CHANGES[name]
+    before = in_force(engine)
+    shim.fail_at(ctypes.c_long(n), goes_on)
+    try:
+        change(engine)
+        failed = False
+    except MemoryError:
+        failed = True
+    calls = shim.fail_no_more()
+    if failed:
+        assert in_force(engine) == before, (name, n)
+        change(engine)
+    engine.close()
+    return calls > n
+
+
+OLD = """
+[limits]
+connections = 5
+[[upstream]]
+name = "u"
+endpoints = ["http://127.0.0.1:1", "http://127.0.0.1:2"]
+api_key = "old"
+[[auth.key]]
+sha256 = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+tenant = "a"
+"""
+NEW = """
+[limits]
+connections = 7
+[server]
+via = false
+[[upstream]]
+name = "u"
+endpoints = ["http://127.0.0.1:2", "http://127.0.0.1:3", "http://127.0.0.1:4"]
+api_key = "new"
+models = [{ name = "mine", serves = "theirs" }]
+balance = "fastest"
+[[auth.key]]
+sha256 = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+tenant = "b"
+models = ["mine"]
+[[auth.key]]
+sha256 = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+tenant = "c"
+"""
+
+
+class Running(SimpleNamespace):
+    def share_keys(self, indices: dict[str, int]) -> None:
+        self.keys = indices
+
+
+def start() -> tuple[Running, Any, Any]:
+    config, new = parse_config(OLD), parse_config(NEW)
+    engine = Engine(limits=SimpleNamespace(**LIMITS))
+    members = Members(engine, Tls(engine, Prepared(None, (None,))))
+    members.fill(config, asyncio.run(resolve_all(config)))
+    with engine.change() as change:
+        keys = stage_keys(change, config.auth)
+    running = Running(engine=engine, members=members, tls=None, config=config, keys=keys)
+    return running, new, asyncio.run(resolve_all(new, members.known()))
+
+
+def try_reload(n: int, goes_on: int) -> bool:
+    running, new, addresses = start()
+    before = in_force(running.engine), running.config, running.keys, running.members.addresses()
+    shim.fail_at(ctypes.c_long(n), goes_on)
+    try:
+        put_in_force(running, new, Prepared(None, (None,)), addresses)
+        failed = False
+    except ReloadError:
+        failed = True
+    calls = shim.fail_no_more()
+    now = in_force(running.engine), running.config, running.keys, running.members.addresses()
+    if failed:
+        assert now == before, n
+        put_in_force(running, new, Prepared(None, (None,)), addresses)
+    found = in_force(running.engine)
+    (upstream,) = found["upstreams"]
+    assert [e["url"][-1] for e in upstream["endpoints"]] == ["2", "3", "4"]
+    assert found["connections"]["limit"] == 7
+    assert running.config is new
+    running.engine.close()
+    return calls > n
+
+
+def all_of(attempt: Callable[[int, int], bool]) -> int:
+    """How many allocations there are; each fails alone, and with all that follow."""
+    for n in range(MOST):
+        if not (attempt(n, 0) | attempt(n, 1)):
+            return n
+    raise AssertionError("it never ends")
+
+
+def main(name: str) -> None:
+    attempt = try_reload if name == "reload" else lambda n, on: try_door(name, n, on)
+    all_of(attempt)
+    gc.collect()
+    before = shim.blocks_live()
+    found = all_of(attempt)
+    gc.collect()
+    print(found, shim.blocks_live() - before)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,11 @@
+from zeroproxy._fast.change_types cimport Step
+from zeroproxy._fast.plane cimport Endpoint, Plane, Upstream
+from zeroproxy._fast.tls_setup cimport Context
+
+cdef int stage_limits(Step *s, limits) except -1
+cdef int stage_switches(Step *s, bint via, bint trust_forwarded) except -1
+cdef int stage_upstream(Step *s, Upstream *u, dict words) except -1
+cdef int stage_endpoint(Step *s, Endpoint *e, dict words) except -1
+cdef int stage_pool(Step *s, Endpoint *e, dict words) except -1
+cdef int stage_tls(Step *s, void **place, Upstream *u, Context context, bytes name) except -1
+cdef int stage_routes(Step *s, Plane *p, routes, int rest) except -1
