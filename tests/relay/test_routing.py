@@ -5,9 +5,11 @@ import json
 import pytest
 
 from tests.support.editing import ask, length_of, unchunk
+from tests.support.keys import row, shows
 from tests.support.script import EXPECT, chunk, get, ok, play, post, split_head
 
 JSON = b"Content-Type: application/json\r\n"
+BY_KEY, HASH = 3, {"on": [(1, b"")], "prefix_bytes": 64, "load_bound": 1000.0}
 CHUNKED = (
     b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n" + JSON + b"\r\n"
 )
@@ -72,6 +74,50 @@ def test_the_model_is_found_in_any_split_and_nothing_is_sent_before():
             d.send(request[k:])
             _, sent = split_head(script.upstream(1).receive())
             assert sent == whole
+
+
+def by_model():
+    script = play(endpoints=2, upstreams=["one", "two"])
+    return script, lambda s: s.engine.set_routes([("a", 0, b""), ("b", 1, b"")], None)
+
+
+def by_user():
+    return play(endpoints=2, balance=BY_KEY, key=HASH), lambda s: None
+
+
+def by_key():
+    return play(), lambda s: s.engine.set_keys([row("k", models=("b",))])
+
+
+def closing(body, kind):
+    """A request behind which the conn ends."""
+    head = b"POST /v1/completions HTTP/1.%d\r\nHost: a\r\n%s%sContent-Length: %d\r\n%s\r\n"
+    minor, line = (0, b"") if kind == "1.0" else (1, b"Connection: close\r\n")
+    return head % (minor, line, JSON, len(body), shows("k")) + body
+
+
+@pytest.mark.parametrize("kind", ["close", "1.0"])
+@pytest.mark.parametrize("mode", [by_model, by_user, by_key])
+@pytest.mark.parametrize("at", [-1, 0, 1, 20, 3000])
+def test_a_conn_that_ends_with_the_request_waits_for_the_rest_of_it(mode, kind, at):
+    """The head stands in the in-buffer while what is waited for is still to come."""
+    body = b'{"messages":["%s"],"model":"b","user":"u"}' % (b"x" * 5000)
+    request = closing(body, kind)
+    cut = len(request) - len(body) + at
+    play_, begin = mode()
+    with play_ as script:
+        begin(script)
+        d = script.downstream()
+        d.send(request[:cut])
+        d.send(request[cut:])
+        (k,) = [k for k in range(len(script.sources)) if script.has_connected(k)]
+        u = script.upstream(k)
+        assert split_head(u.receive())[1] == body
+        u.send(ok(b"fine"))
+        got = d.receive()
+        assert got.startswith(b"HTTP/1.1 200 ")
+        assert got.endswith(b"fine")
+        assert d.is_closed()
 
 
 def test_single_bytes_are_enough(script):
