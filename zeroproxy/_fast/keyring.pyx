@@ -21,6 +21,7 @@ from zeroproxy._fast.key_types cimport (
     Quota,
 )
 from zeroproxy._fast.keys cimport key_place, quota_begin, quota_fill, quota_grant, quota_share
+from zeroproxy._fast.model_types cimport MODEL_MAX
 from zeroproxy._fast.plane cimport Plane, Upstream
 from zeroproxy._fast.stats cimport ALL_OTHERS
 
@@ -55,7 +56,7 @@ cdef int set_models(ApiKey *k, models) except -1:
             raise MemoryError
     for model in models:
         name = model.encode()
-        table[n].len = <unsigned char>len(name)
+        table[n].len = <uint16_t>len(name)
         memcpy(table[n].name, <const char *>name, len(name))
         n += 1
     free(k.models)
@@ -73,7 +74,7 @@ cdef int check_rows(rows, tuple names) except -1:
     for digest, _, _, priority, models, requests, tokens in rows:
         if len(digest) != DIGEST or not 0 <= priority <= 255 or requests < 0 or tokens < 0:
             raise ValueError("a key's digest, priority or quota is not one")
-        if any(not 0 < len(model.encode()) <= 64 for model in models):
+        if any(not 0 < len(model.encode()) <= MODEL_MAX for model in models):
             raise ValueError("the name of a model is empty or too long")
     return 0
 

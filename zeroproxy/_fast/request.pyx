@@ -227,6 +227,7 @@ cdef void receive(Plane *p, Relay *r) noexcept nogil:
         hear_end(p, r, n)
     elif buffer_len(&c.inbuf):
         save(p, r, at, <size_t>n)
+        r.asked_ns = p.now_ns
         if reads_head(r) and may_go_on(p, r, at, <size_t>n):
             r.waits_for_more = 0
     else:

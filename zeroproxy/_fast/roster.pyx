@@ -8,7 +8,9 @@ Law 2. `upstream.endpoints` are those in force, in no promised order; `plane.end
 Law 3. What can fail fails before the first word is written.
 """
 
-from libc.stdint cimport uint32_t, uint64_t
+import json
+
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
@@ -73,6 +75,7 @@ cdef int roster_set_upstream(Upstream *u, dict words) except -1:
     new.total_ns = ns(words["total"])
     new.attempts = words["attempts"]
     new.retry_on_busy = words["retry_on_busy"]
+    new.passes_cookies = bool(words.get("cookies", False))
     new.hedge_ns = ns(words.get("hedge_after", 0.0))
     new.hedge_share = <uint32_t>(words.get("hedge_budget", 0.0) * HEDGE_ONE)
     new.breaker.failures = new.breaker.rate = 0
@@ -276,23 +279,27 @@ cdef int roster_set_endpoint(Plane *p, Endpoint *e, dict words) except -1:
 
 
 cdef int roster_set_routes(Plane *p, routes, int rest) except -1:
-    """Models of at most 64 bytes, servers' names for them of at most 200."""
+    """Models of at most MODEL_MAX bytes, servers' names for them of at most REAL_MAX as JSON."""
     cdef Route *table = <Route *>calloc(max(len(routes), 1), sizeof(Route))
     cdef Route *row = table
-    cdef bytes name, real
+    cdef bytes name, real, plain
     cdef void *grown
     if table == NULL:
         raise MemoryError
     for model, index, real in routes:
         name = model.encode()
-        if not 0 < len(name) <= sizeof(row.model) or len(real) > sizeof(row.real):
+        plain = json.loads(real).encode() if real else b""
+        if not 0 < len(name) <= sizeof(row.model) or len(real) > sizeof(row.real) \
+                or len(plain) > sizeof(row.plain):
             free(table)
             raise ValueError(f"the name of the model {model!r} is too long")
         row.upstream = index
-        row.len = <unsigned char>len(name)
+        row.len = <uint16_t>len(name)
         memcpy(row.model, <const char *>name, len(name))
-        row.real_len = <unsigned char>len(real)
+        row.real_len = <uint16_t>len(real)
         memcpy(row.real, <const char *>real, len(real))
+        row.plain_len = <uint16_t>len(plain)
+        memcpy(row.plain, <const char *>plain, len(plain))
         row += 1
     p.default_upstream = rest
     if p.n_routes == len(routes) and memcmp(p.routes, table, len(routes) * sizeof(Route)) == 0:

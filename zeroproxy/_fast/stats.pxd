@@ -1,5 +1,6 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
+from zeroproxy._fast.model_types cimport MODEL_MAX
 from zeroproxy._fast.plane cimport Histogram, Record
 from zeroproxy._fast.types cimport EXACTNESS_COUNT
 
@@ -26,8 +27,8 @@ cdef struct Series:         # requests_total
 cdef struct TokenSeries:    # tokens_total
     uint16_t upstream
     uint16_t tenant
-    uint8_t model_len
-    char model[64]
+    uint16_t model_len
+    char model[MODEL_MAX]
     uint64_t prompt
     uint64_t completion
     uint64_t cached
@@ -46,8 +47,8 @@ cdef struct Spill:          # what did not fit the ring, of one kind; only ever 
     uint16_t endpoint
     uint16_t tenant
     uint8_t exactness
-    uint8_t model_len
-    char[64] model
+    uint16_t model_len
+    char[MODEL_MAX] model
 
 
 cdef struct Stats:

@@ -137,7 +137,7 @@ def pool_words(pool: Pool) -> PoolWords:
 
 def own_name(alias: Alias) -> bytes:
     """What the server calls it, as JSON; empty: the same."""
-    return b"" if alias.serves == alias.name else json.dumps(alias.serves).encode()
+    return b"" if alias.serves == alias.name else json.dumps(alias.serves, ensure_ascii=False).encode()
 
 
 class Members:
