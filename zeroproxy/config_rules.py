@@ -34,10 +34,9 @@ Wrong = Callable[[str, Path], ConfigError]
 
 # struct sockaddr_un holds 108 bytes, one of them the final NUL.
 UNIX_PATH_MAX = 107
-# What the data plane compares.
-MODEL_MAX = 64
-# What it holds of a server's own name, as JSON.
-REAL_MAX = 200
+# Bytes of a model's name in the data plane, and of a server's own name as JSON.
+MODEL_MAX = 256
+REAL_MAX = 2 * MODEL_MAX + 2
 # RFC 1035 2.3.4; also what keeps an authority inside the data plane's field.
 HOST_MAX = 253
 REDIS_URLS = ("redis://", "rediss://", "unix://")
@@ -240,8 +239,9 @@ def check_routes(upstreams: Sequence[Upstream], wrong: Wrong) -> None:
         for j, model in enumerate(upstream.all_models()):
             if len(model.name.encode()) > MODEL_MAX:
                 raise wrong(f"is longer than {MODEL_MAX} bytes", (*here, "models", j))
-            if len(json.dumps(model.serves)) > REAL_MAX:
-                raise wrong("serves a name that is too long", (*here, "models", j))
+            as_json = json.dumps(model.serves, ensure_ascii=False).encode()
+            if len(model.serves.encode()) > MODEL_MAX or len(as_json) > REAL_MAX:
+                raise wrong(f"serves a name longer than {MODEL_MAX} bytes", (*here, "models", j))
             if model.name in homes:
                 raise wrong(f"{model.name} already goes to {homes[model.name]}",
                             (*here, "models", j))  # fmt: skip

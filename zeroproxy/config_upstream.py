@@ -179,8 +179,8 @@ class Breaker(Base, frozen=True):
     slow_start: Seconds = 10.0
 
 
-#: As requests spell it; the data plane compares 64 bytes.
-ModelName = Annotated[str, Meta(min_length=1, max_length=64)]
+#: As requests name it; the data plane keeps 256 bytes.
+ModelName = Annotated[str, Meta(min_length=1, max_length=256)]
 
 
 class Alias(Base, frozen=True):
@@ -189,7 +189,7 @@ class Alias(Base, frozen=True):
     #: What callers ask for.
     name: ModelName
     #: What the server calls it.
-    serves: Annotated[str, Meta(min_length=1, max_length=150)]
+    serves: ModelName
 
 
 class Upstream(Base, frozen=True):
@@ -215,6 +215,8 @@ class Upstream(Base, frozen=True):
     #: holds it. Neither: what callers send, unless [auth] keeps it here.
     api_key: str = ""
     api_key_file: str = ""
+    #: Pass a caller's Cookie on. Inference servers need none, and a browser's session is a secret.
+    cookies: bool = False
     health: Health = field(default_factory=Health)
     warmup: Warmup = field(default_factory=Warmup)
     breaker: Breaker = field(default_factory=Breaker)

@@ -4,14 +4,14 @@ order of the stairs on each floor. A file may import only what stands before it.
 FAST = {
     0: [
         "types", "model_types", "reactor_types", "limit_types", "admission_types", "meter_types",
-        "breaker_types", "pool_types", "balance_types", "tls_types", "key_types", "turn_types", "record", "plane",
-        "invariant", "clock", "prefetch", "outcome",
+        "breaker_types", "pool_types", "balance_types", "tls_types", "key_types", "turn_types",
+        "record", "plane", "invariant", "clock", "prefetch", "outcome",
     ],
     1: [
         "buffer", "grammar", "values", "fields", "rules", "startline", "http1", "body", "headers",
         "scan", "json_text", "vocabulary", "skeleton", "fold", "jsonlevel", "jsonwalk", "frames",
-        "sse", "meter", "edits", "asked", "keyed", "form", "query", "strip", "bell", "ring", "stats",
-        "exchange", "limit", "breaker", "pace", "line", "keys", "lanes",
+        "sse", "meter", "edits", "asked", "keyed", "form", "query", "strip", "bell", "ring",
+        "stats", "exchange", "limit", "breaker", "pace", "line", "keys", "lanes",
     ],
     2: [
         "sock", "turn", "reactor", "timer", "libssl", "tls", "conn", "keepalive", "endpoint",

@@ -115,8 +115,10 @@ cdef void end_key(Asked *a) noexcept nogil:
         a.has_options = 1
     elif a.key == KEY_STREAM:
         a.is_stream = 0
-    elif a.key == KEY_MODEL and a.name != NULL:
-        name_clear(a.name)
+    elif a.key == KEY_MODEL:
+        a.raw_len = 0
+        if a.name != NULL:
+            name_clear(a.name)
     elif a.key == KEY_OTHER and is_word(<Cursor>a.text, a.text_len, b"model", 5):
         # Some parsers do not look at the case.
         a.is_veiled = 1
@@ -243,7 +245,6 @@ cdef size_t begin_value(Asked *a, const char *at, size_t k, Edit *due) noexcept 
         offer_name(a, due)
         return k
     a.is_frozen |= a.key == KEY_OPTIONS
-    a.raw_len = 0
     if a.key != KEY_MODEL or c != c'"':
         a.key = KEY_OTHER
     return step_plain(a, at, k, due, 1)

@@ -1,8 +1,9 @@
 """Request bodies on their way upstream, read in passing, and edited where usage is asked for on the
 caller's behalf.
 
-Law 1. A body is never waited for. Where its length was announced before it was seen, the length
-       leaves room for the longest edit, and blanks behind the JSON text fill what was not used.
+Law 1. A body is never waited for, but for a first byte that says whether it is JSON (intake.pyx).
+       Where its length was announced before it was seen, the length leaves room for the longest
+       edit, and blanks behind the JSON text fill what was not used.
 Law 2. An edit is made only if it can be taken back (the request is still held) or the endpoint has
        shown that it takes the question. An endpoint that refuses an edited request is asked once
        more without the edit; if that is answered well it is never asked so again.

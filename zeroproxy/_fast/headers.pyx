@@ -26,7 +26,6 @@ from zeroproxy._fast.grammar cimport (
 )
 from zeroproxy._fast.types cimport (
     FIELD_API_KEY,
-    FIELD_COOKIE,
     FIELD_AUTHORIZATION,
     FIELD_CONNECTION,
     FIELD_CONTENT_LENGTH,
@@ -76,7 +75,6 @@ cdef uint64_t NOT_COPIED = ONE_HOP | (
 )
 cdef uint64_t KEYS = 1ULL << <int>FIELD_AUTHORIZATION | 1ULL << <int>FIELD_X_API_KEY \
     | 1ULL << <int>FIELD_API_KEY
-cdef uint64_t COOKIES = 1ULL << <int>FIELD_COOKIE
 
 
 cdef struct Out:
@@ -332,9 +330,7 @@ cdef size_t write_request_head(
     o.full = 0
     put_request_line(&o, h)
     put_line(&o, b"Host: ", host if host.len else clean(hop.authority))
-    put_kept(
-        &o, h, NOT_COPIED | KEYS * hop.drops_keys | COOKIES * hop.drops_cookies, trace.len != 0,
-    )
+    put_kept(&o, h, NOT_COPIED | KEYS if hop.drops_keys else NOT_COPIED, trace.len != 0)
     put_optional(&o, b"Authorization: ", clean(hop.bearer))
     put_framing(&o, hop.framing, hop.length)
     if h.asks_upgrade and put_upgrade(&o, h):

@@ -52,6 +52,7 @@ from zeroproxy._fast.types cimport (
     FAULT_QUOTA_REQUESTS,
     FAULT_QUOTA_TOKENS,
     FAULT_TOO_MANY_FIELDS,
+    FIELD_COOKIE,
     FRAMING_LENGTH,
     IN_BYTES,
     IN_REFUSED,
@@ -107,6 +108,13 @@ cdef void adopt_head(Plane *p, Relay *r, const Head *h) noexcept nogil:
     body_begin(&r.ask, h.framing, h.length)
 
 
+cdef void drop_cookies(Head *h) noexcept nogil:
+    cdef int i
+    for i in range(h.n_fields):
+        if h.fields[i].id == FIELD_COOKIE:
+            h.fields[i].nominated = 1
+
+
 cdef bint compose_request(Plane *p, Relay *r, Head *h) noexcept nogil:
     """Write the head as it travels on into `held`. 0: it does not fit, or no memory."""
     cdef Hop hop
@@ -125,11 +133,12 @@ cdef bint compose_request(Plane *p, Relay *r, Head *h) noexcept nogil:
     hop.bearer.at = r.upstream.bearer
     hop.bearer.len = r.upstream.bearer_len
     hop.drops_keys = r.upstream.bearer != NULL or (p.keys.is_on and not p.keys.forwards)
-    hop.drops_cookies = not r.upstream.passes_cookies
     hop.adds_via = p.adds_via
     hop.trusts_forwarded = p.trusts_forwarded
     hop.framing = h.framing
     hop.length = h.length + r.reserve
+    if not r.upstream.passes_cookies:
+        drop_cookies(h)
     n = write_request_head(h, &hop, p.compose, BLOCK_LARGE)
     return n != 0 and buffer_append(&r.held, &p.blocks, p.compose, n)
 
