@@ -145,6 +145,20 @@ def test_a_model_in_a_query_that_nobody_serves_is_answered_here(script):
     assert d.receive().startswith(b"HTTP/1.1 404 ")
 
 
+def test_a_body_that_stops_before_its_model_is_measured_as_bodies_are():
+    """The head was there in time: what is late is the body."""
+    with play(upstreams=["one"], limits={"header_timeout": 0.1, "body_timeout": 0.4}) as script:
+        script.engine.set_routes([("a", 0, b"")], None)
+        d = script.downstream()
+        d.send(post(body=b'{"x":1,"model":"a"}', extra=JSON)[:-9])
+        script.wait()
+        assert d.receive().startswith(b"HTTP/1.1 408 ")
+        d.close()
+        (record,) = script.records()
+        assert record["outcome"] == "downstream/head/timeout"
+        assert record["total_ns"] > 0.4e9
+
+
 def test_cookies_stay_here_unless_the_upstream_is_to_have_them():
     request = post(extra=b"Cookie: session=1\r\nX-Stays: 1\r\ncookie: b=2\r\n")
     for passes in (False, True):

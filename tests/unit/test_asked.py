@@ -196,12 +196,14 @@ def name_of(body, at=0):
         ("\u6a21\u578b".encode(), "\u6a21\u578b"),
         (b"a\\ud83d\\ude00b", "a\U0001f600b"),
         (b"\\uD83D\\uDE00", "\U0001f600"),
-        (b'\\"\\\\\\b\\f\\n\\r\\t', '"\\\b\f\n\r\t'),
-        (b"\\u00e9\\u0000\\u07ff\\u0800", "\xe9\0\u07ff\u0800"),
+        (b"\\u00e9\\u07ff\\u0800", "\xe9\u07ff\u0800"),
+        # what a terminal would obey is not written as it is
+        (b'\\"\\\\\\b\\f\\n\\r\\t', '"\\?????'),
+        (b"\\u0000\\u001b[2J\\u009b\x7f", "??[2J???"),
         # half a pair, and escapes that JSON does not have
         (b"\\ud83d", "\ufffd"),
         (b"\\ud83dx", "\ufffdx"),
-        (b"\\ud83d\\n", "\ufffd\n"),
+        (b"\\ud83d\\\"", "\ufffd\""),
         (b"\\ud83d\\ud83d\\ude00", "\ufffd\U0001f600"),
         (b"\\ude00\\ud83d", "\ufffd\ufffd"),
         (b"a\\x", "a\ufffd"),

@@ -6,7 +6,6 @@ Law 2. A request whose key stands in its body waits in the in-buffer until it ha
        is not in there is not there.
 """
 
-from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
 
 from zeroproxy._fast.balance_types cimport (

@@ -59,8 +59,8 @@ cdef Word[FAULT_COUNT] FAULT_NAMES = [
     b"length", b"coding", b"coding_unknown", b"length_and_coding", b"connection", b"expect",
     b"upgrade", b"line_too_long", b"head_too_large", b"too_many_fields", b"body_too_large",
     b"chunk_size", b"chunk_ext", b"chunk_end", b"trailer", b"model",
-    b"duplicate", b"key", b"key_model", b"quota_requests", b"quota_tokens", b"key_unread", b"model_late",
-    b"model_none", b"body_code",
+    b"duplicate", b"key", b"key_model", b"quota_requests", b"quota_tokens", b"key_unread",
+    b"model_late", b"model_none", b"body_code",
 ]
 cdef Word[FAULT_COUNT] FAULT_TEXTS = [
     b"No fault.",

@@ -217,9 +217,21 @@ cdef bint name_is(const ModelName *m, const char *at, size_t len) noexcept nogil
     return len == here or memcmp(m.more, at + here, len - here) == 0
 
 
+cdef void hide_controls(char *at, size_t n) noexcept nogil:
+    """C0, DEL and, in UTF-8, C1: a terminal would obey them."""
+    cdef size_t k
+    cdef unsigned char c
+    for k in range(n):
+        c = <unsigned char>at[k]
+        if c < 0x20 or c == 0x7F:
+            at[k] = c'?'
+        elif c == 0xC2 and k + 1 < n and <unsigned char>at[k + 1] < 0xA0:
+            at[k] = at[k + 1] = c'?'
+
+
 cdef size_t name_write(const ModelName *m, char *out) noexcept nogil:
-    """Copy it to `out`, MODEL_MAX bytes at most; returns how many. The end of a cut one is a hash
-    of what it replaces and of all that follows."""
+    """Copy it to `out` as text, MODEL_MAX bytes at most; returns how many. The end of a cut one is
+    a hash of what it replaces and of all that follows."""
     cdef char[TAIL + 1] tail
     cdef size_t len = m.len if m.len <= MODEL_MAX else <size_t>MODEL_MAX
     cdef size_t here = len if len < MODEL_HEAD else <size_t>MODEL_HEAD
@@ -229,6 +241,7 @@ cdef size_t name_write(const ModelName *m, char *out) noexcept nogil:
     if m.len > MODEL_MAX:
         snprintf(tail, sizeof(tail), b"~%016llx", <unsigned long long>m.rest_hash)
         memcpy(out + MODEL_MAX - TAIL, tail, TAIL)
+    hide_controls(out, len)
     return len
 
 

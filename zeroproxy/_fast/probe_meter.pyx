@@ -195,7 +195,6 @@ cdef class AskedProbe:
             bool(self.a.has_usage), bool(self.a.is_done),
         )
 
-
     def doubts(self):
         """(models that were named, is_veiled, is_wide, is_guess)"""
         return (

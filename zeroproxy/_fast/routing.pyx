@@ -49,7 +49,6 @@ from zeroproxy._fast.types cimport (
     FIELD_CONTENT_TYPE,
     FRAMING_CHUNKED,
     FRAMING_LENGTH,
-    FRAMING_NONE,
     METHOD_POST,
     Body,
     Field,
