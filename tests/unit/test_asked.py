@@ -203,7 +203,7 @@ def name_of(body, at=0):
         # half a pair, and escapes that JSON does not have
         (b"\\ud83d", "\ufffd"),
         (b"\\ud83dx", "\ufffdx"),
-        (b"\\ud83d\\\"", "\ufffd\""),
+        (b'\\ud83d\\"', '\ufffd"'),
         (b"\\ud83d\\ud83d\\ude00", "\ufffd\U0001f600"),
         (b"\\ude00\\ud83d", "\ufffd\ufffd"),
         (b"a\\x", "a\ufffd"),
