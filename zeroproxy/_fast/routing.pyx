@@ -106,16 +106,15 @@ cdef int kind_by_type(const Head *h) noexcept nogil:
 
 cdef int kind_by_byte(const Head *h, const Begin *b) noexcept nogil:
     cdef const Field *f = content_type(h)
+    cdef bint is_unsaid = f == NULL or f.value_len == 0
     cdef size_t k = 0
     cdef unsigned char c
     while k < b.len:
         c = <unsigned char>b.at[k]
-        # A byte order mark is three bytes; Python's json takes UTF-16 and UTF-32 unasked.
         if c == c'{' or (c == 0xEF and (k + 3 >= b.len or b.at[k + 3] == c'{')):
             return BODY_JSON
-        if c != c' ' and c != c'\t' and c != c'\r' and c != c'\n':
-            if (c == 0 or c >= 0xFE) and (f == NULL or f.value_len == 0):
-                return BODY_JSON
+        # Python's json takes a brace in UTF-16 or UTF-32, and servers in Python what is unsaid.
+        if c not in (c' ', c'\t', c'\r', c'\n') and not (is_unsaid and (c == 0 or c >= 0xFE)):
             return BODY_OTHER
         k += 1
     return BODY_OTHER if b.is_all or b.is_full else <int>BODY_MORE
