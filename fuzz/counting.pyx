@@ -9,7 +9,10 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
 from fuzz.pieces cimport copy_of, demand, next_piece, seed_of
-from zeroproxy._fast.asked cimport Edit, asked_begin, asked_feed, asked_longest, edit_undo
+from zeroproxy._fast.asked cimport asked_begin, asked_feed
+from zeroproxy._fast.edits cimport Edit, asked_longest, edit_undo
+from zeroproxy._fast.json_text cimport name_free, name_write
+from zeroproxy._fast.model_types cimport MODEL_MAX, ModelName
 from zeroproxy._fast.meter cimport (
     KIND_EVENTS,
     KIND_FRAMES,
@@ -40,6 +43,13 @@ cdef void feed_in_pieces(Meter *m, const char *at, size_t n, uint64_t seed) noex
         n -= k
 
 
+cdef void demand_same_name(const ModelName *a, const ModelName *b) noexcept nogil:
+    cdef char[MODEL_MAX] x
+    cdef char[MODEL_MAX] y
+    cdef size_t n = name_write(a, x)
+    demand(n == name_write(b, y) and memcmp(x, y, n) == 0)
+
+
 cdef void demand_same(Meter *a, Meter *b, bint is_whole, int status) noexcept nogil:
     """Two meters of one body end alike."""
     cdef Tokens s
@@ -49,24 +59,30 @@ cdef void demand_same(Meter *a, Meter *b, bint is_whole, int status) noexcept no
     demand(s.cached == t.cached and s.reasoning == t.reasoning)
     demand(a.n_events == b.n_events and a.at_edge == b.at_edge)
     demand(meter_finish_of(a, is_whole, status) == meter_finish_of(b, is_whole, status))
-    demand(a.model_len == b.model_len and memcmp(a.model, b.model, a.model_len) == 0)
+    demand_same_name(a.model, b.model)
 
 
 cdef int meter(const uint8_t *data, size_t size) noexcept nogil:
     cdef Meter whole
     cdef Meter parts
+    cdef ModelName[2] names
     cdef const char *at = <const char *>data + CHOICES
     cdef size_t n = size - CHOICES
     cdef char *copy
     if size <= CHOICES:
         return -1
+    memset(names, 0, sizeof(names))
     meter_begin(&whole, KIND_EVENTS + data[0] % KIND_FRAMES)
     whole.n_asked = data[0] >> 4
     parts = whole
+    whole.model = &names[0]
+    parts.model = &names[1]
     copy = copy_of(at, n)
     meter_feed(&whole, copy, n)
     feed_in_pieces(&parts, at, n, seed_of(data[1]))
     demand_same(&whole, &parts, data[2] & 1, 500 if data[2] & 2 else 200)
+    name_free(&names[0])
+    name_free(&names[1])
     free(copy)
     return 0
 
@@ -112,14 +128,17 @@ cdef int asked(const uint8_t *data, size_t size) noexcept nogil:
     cdef Passed whole
     cdef Passed parts
     cdef uint64_t seed
+    cdef ModelName[2] names
     cdef const char *at = <const char *>data + CHOICES
     cdef size_t n = size - CHOICES, done = 0, k
     cdef char *piece
     if size <= CHOICES:
         return -1
     memset(&whole, 0, sizeof(whole))
-    asked_begin(&whole.asked, data[0] % WISHES)
+    memset(names, 0, sizeof(names))
+    asked_begin(&whole.asked, data[0] % WISHES, &names[0])
     parts = whole
+    parts.asked.name = &names[1]
     whole.out = <char *>malloc(n + LONGEST_EDITS)
     parts.out = <char *>malloc(n + LONGEST_EDITS)
     piece = copy_of(at, n)
@@ -135,7 +154,9 @@ cdef int asked(const uint8_t *data, size_t size) noexcept nogil:
     demand(whole.n == parts.n and memcmp(whole.out, parts.out, whole.n) == 0)
     demand(whole.n == n + whole.added - whole.left_out)
     demand(whole.added <= asked_longest(data[0] % WISHES) + whole.left_out)
-    demand(whole.asked.model_len == parts.asked.model_len)
+    demand_same_name(&names[0], &names[1])
+    name_free(&names[0])
+    name_free(&names[1])
     demand(whole.asked.n == parts.asked.n and whole.asked.is_stream == parts.asked.is_stream)
     free(whole.out)
     free(parts.out)

@@ -8,8 +8,8 @@ from msgspec import Meta, Struct, field
 
 from zeroproxy.config_base import Base, Count
 
-#: As requests spell it; the data plane compares 64 bytes.
-Model = Annotated[str, Meta(min_length=1, max_length=64)]
+#: As requests name it; the data plane keeps 256 bytes.
+Model = Annotated[str, Meta(min_length=1, max_length=256)]
 OptionalName = Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9._-]*$")]
 
 

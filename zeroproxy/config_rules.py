@@ -36,10 +36,9 @@ from zeroproxy.config_addresses import (
     split_endpoint,
 )
 
-# What the data plane compares.
-MODEL_MAX = 64
-# What it holds of a server's own name, as JSON.
-REAL_MAX = 200
+# Bytes of a model's name in the data plane, and of a server's own name as JSON.
+MODEL_MAX = 256
+REAL_MAX = 2 * MODEL_MAX + 2
 REDIS_URLS = ("redis://", "rediss://", "unix://")
 # RFC 9110 5.6.2 and 5.5; never more than printable ASCII.
 FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -158,8 +157,9 @@ def check_routes(upstreams: Sequence[Upstream], wrong: Wrong) -> None:
         for j, model in enumerate(upstream.all_models()):
             if len(model.name.encode()) > MODEL_MAX:
                 raise wrong(f"is longer than {MODEL_MAX} bytes", (*here, "models", j))
-            if len(json.dumps(model.serves)) > REAL_MAX:
-                raise wrong("serves a name that is too long", (*here, "models", j))
+            as_json = json.dumps(model.serves, ensure_ascii=False).encode()
+            if len(model.serves.encode()) > MODEL_MAX or len(as_json) > REAL_MAX:
+                raise wrong(f"serves a name longer than {MODEL_MAX} bytes", (*here, "models", j))
             if model.name in homes:
                 raise wrong(f"{model.name} already goes to {homes[model.name]}",
                             (*here, "models", j))  # fmt: skip

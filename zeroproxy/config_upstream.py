@@ -181,8 +181,8 @@ class Breaker(Base, frozen=True):
     slow_start: Seconds = 10.0
 
 
-#: As requests spell it; the data plane compares 64 bytes.
-ModelName = Annotated[str, Meta(min_length=1, max_length=64)]
+#: As requests name it; the data plane keeps 256 bytes.
+ModelName = Annotated[str, Meta(min_length=1, max_length=256)]
 
 
 class Alias(Base, frozen=True):
@@ -191,7 +191,7 @@ class Alias(Base, frozen=True):
     #: What callers ask for.
     name: ModelName
     #: What the server calls it.
-    serves: Annotated[str, Meta(min_length=1, max_length=150)]
+    serves: ModelName
 
 
 #: With "Bearer " in front of it in a header field; servers refuse heads of more than 8 to 64 KiB.
@@ -222,6 +222,8 @@ class Upstream(Base, frozen=True, dict=True):
     #: holds it. Neither: what callers send, unless [auth] keeps it here.
     api_key: ApiKey = ""
     api_key_file: str = ""
+    #: Pass a caller's Cookie on. Inference servers need none, and a browser's session is a secret.
+    cookies: bool = False
     health: Health = field(default_factory=Health)
     warmup: Warmup = field(default_factory=Warmup)
     breaker: Breaker = field(default_factory=Breaker)

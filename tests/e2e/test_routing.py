@@ -1,8 +1,12 @@
 """Two upstreams behind one port, with the official client."""
 
+import json
+import urllib.request
+
 import openai
 import pytest
 
+from tests.support.nginx_server import NginxServer
 from tests.support.proxy_process import ProxyProcess
 from tests.support.sim_thread import SimThread
 
@@ -57,3 +61,18 @@ def test_each_model_is_answered_by_its_own_server(proxy):
 def test_one_list_has_the_models_of_all(proxy):
     with client_of(proxy) as client:
         assert [model.id for model in client.models.list()] == ["first", "gpt-4o", "second"]
+
+
+def test_behind_a_stock_nginx_every_model_is_found(proxy):
+    """HTTP/1.0 with a conn per request, and bodies that come in several packets, model last."""
+    body = {"messages": [{"role": "user", "content": "x" * 30_000}], "max_tokens": 1}
+    with NginxServer(proxy.url) as nginx:
+        for k in range(60):
+            model = ("first", "second")[k % 2]
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{nginx.port}/v1/chat/completions",
+                json.dumps({**body, "model": model}).encode(),
+                {"Content-Type": "application/json"},
+            )
+            with urllib.request.urlopen(request, timeout=20) as response:
+                assert json.load(response)["model"] == model

@@ -3,15 +3,15 @@ order of the stairs on each floor. A file may import only what stands before it.
 
 FAST = {
     0: [
-        "types", "reactor_types", "limit_types", "admission_types", "meter_types", "breaker_types",
-        "pool_types", "balance_types", "tls_types", "key_types", "turn_types", "record", "plane",
-        "change_types", "invariant", "clock", "prefetch", "outcome",
+        "types", "model_types", "reactor_types", "limit_types", "admission_types", "meter_types",
+        "breaker_types", "pool_types", "balance_types", "tls_types", "key_types", "turn_types",
+        "record", "plane", "change_types", "invariant", "clock", "prefetch", "outcome",
     ],
     1: [
         "buffer", "grammar", "values", "fields", "rules", "startline", "http1", "body", "headers",
-        "scan", "vocabulary", "skeleton", "fold", "jsonlevel", "jsonwalk", "frames", "sse", "meter",
-        "asked", "keyed", "strip", "bell", "ring", "spill", "stats", "exchange", "limit", "breaker", "pace",
-        "line", "keys", "lanes",
+        "scan", "json_text", "vocabulary", "skeleton", "fold", "jsonlevel", "jsonwalk", "frames",
+        "sse", "meter", "edits", "asked", "keyed", "form", "query", "strip", "bell", "ring",
+        "spill", "stats", "exchange", "limit", "breaker", "pace", "line", "keys", "lanes",
     ],
     2: [
         "sock", "turn", "reactor", "timer", "libssl", "tls", "conn", "keepalive", "endpoint",
@@ -19,7 +19,7 @@ FAST = {
     ],
     3: [
         "identity", "metering", "relays", "admission", "settle", "room", "hedge", "answer",
-        "deadline", "dispatch", "silence", "gate", "editing", "routing", "affinity", "intake",
+        "deadline", "dispatch", "silence", "gate", "routing", "editing", "affinity", "intake",
         "request", "payload", "response", "tunnel", "relay", "accept", "tls_setup", "drive",
         "terms", "settings", "tenants", "keyring", "roster", "change", "reading", "vitals",
         "snapshot", "engine", "probe_http1", "probe_meter", "probe_core", "probe_balance",

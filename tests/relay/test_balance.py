@@ -128,12 +128,12 @@ def test_a_prompt_needs_no_more_of_the_body_than_its_prefix():
         assert where(script) in range(4)
 
 
-def test_a_user_beyond_the_first_32_kib_is_not_waited_for():
+def test_a_user_beyond_the_first_64_kib_is_not_waited_for():
     body = b'{"prompt":"' + LONG + b'","user":"u"}'
     with by_key() as script:
         expected = home(script, ask(b'{"prompt":"' + b"x" * 70 + b'"}'))
         d = script.downstream()
-        d.send(ask(body)[:36_000])
+        d.send(ask(body)[:68_000])
         assert where(script) == expected
 
 

@@ -10,12 +10,15 @@ from tests.support.editing import (
     BOTH,
     CHUNKED,
     EITHER_ALONE,
+    JSON,
     LAST,
+    REFUSAL,
     RUNNING,
     TEXT,
     USAGE,
     answer,
     ask,
+    form,
     length_of,
     unchunk,
 )
@@ -94,8 +97,9 @@ def test_a_pipelined_request_behind_an_edited_one_is_not_touched():
         ask(extra=b"Content-Digest: sha-256=:x:\r\n"),
         ask(extra=b"Signature: x\r\n"),
         ask(extra=b"Content-MD5: x\r\n"),
-        post(body=ASKS, extra=b"Content-Type: text/plain\r\n"),
-        post(body=ASKS),
+        form(b"m"),
+        post(body=b"stream=true"),
+        post(body=b'"stream"', extra=b"Content-Type: text/plain\r\n"),
         ask(
             b'{"stream":true,"stream_options":{"include_usage":true,"continuous_usage_stats":true}}'
         ),
@@ -107,6 +111,89 @@ def test_what_must_not_be_edited_is_passed_as_it_is(request_):
         head, body = split_head(script.upstream().receive())
         assert body == split_head(request_)[1]
         assert length_of(head) == len(body)
+
+
+TYPES = [
+    b"",
+    b"Content-Type:\r\n",
+    b"Content-Type: text/json\r\n",
+    b"Content-Type: application/vnd.api+json; charset=utf-8\r\n",
+    b"Content-Type: application/x-www-form-urlencoded\r\n",
+    b"Content-Type: text/plain\r\n",
+    JSON + b"Content-Encoding: identity\r\n",
+]
+
+
+@pytest.mark.parametrize("extra", TYPES)
+@pytest.mark.parametrize("path", [b"/v1/chat/completions", b"/v1/completions", b"/invocations"])
+@pytest.mark.parametrize("later", [0, 1])
+def test_json_is_edited_whatever_it_is_called(extra, path, later):
+    request = post(path, b" \r\n" + ASKS, extra)
+    at = len(request) - len(ASKS) - 2 if later else len(request)
+    with play(wish=USAGE) as script:
+        d = script.downstream()
+        d.send(request[:at])
+        assert not (later and script.has_connected())
+        d.send(request[at:])
+        head, body = split_head(script.upstream().receive())
+        assert json.loads(body)["stream_options"] == {"include_usage": True}
+        assert length_of(head) == len(body)
+
+
+@pytest.mark.parametrize(
+    "said", [b'"stream":1', b'"stream":"true"', b'"stream":"on"', b'"\\u0073tream":true']
+)
+def test_usage_is_asked_for_in_every_spelling_of_stream(said):
+    with play(wish=USAGE) as script:
+        d = script.downstream()
+        d.send(ask(b'{"model":"m",%s}' % said))
+        u = script.upstream()
+        _, body = split_head(u.receive())
+        assert json.loads(body)["stream_options"] == {"include_usage": True}
+        answer(u, TEXT % b"", LAST, b"[DONE]")
+        assert b"usage" not in d.receive()
+        (record,) = script.records()
+        assert (record["prompt_tokens"], record["completion_tokens"]) == (3, 9)
+        assert (record["exactness"], record["usage_by"]) == ("exact", "proxy")
+
+
+def test_an_odd_spelling_teaches_nothing_about_the_endpoint():
+    """One that takes 1 for no stream refuses the question; it would not refuse it of a stream."""
+    with play(wish=USAGE) as script:
+        d = script.downstream()
+        d.send(ask(b'{"stream":1}'))
+        u = script.upstream()
+        u.receive()
+        u.send(REFUSAL)
+        u = script.upstream()
+        assert json.loads(split_head(u.receive())[1]) == {"stream": 1}
+        u.send(ok(b"{}", extra=JSON + b"Connection: close\r\n"))
+        assert d.receive().startswith(b"HTTP/1.1 200 ")
+        d.send(ask())
+        assert b"include_usage" in script.upstream().receive()
+
+
+@pytest.mark.parametrize("code", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("extra", [b"", JSON])
+def test_json_in_another_code_is_refused(code, extra):
+    with play(wish=USAGE) as script:
+        d = script.downstream()
+        d.send(post(body='{"stream":true}'.encode(code), extra=extra))
+        got = d.receive()
+        assert got.startswith(b"HTTP/1.1 400 ")
+        assert b"UTF-8" in got
+        assert not script.has_connected()
+
+
+def test_a_body_under_a_seal_is_marked_as_one_that_was_not_asked_for_usage():
+    with play(wish=USAGE) as script:
+        d = script.downstream()
+        d.send(ask(extra=b"Digest: x\r\n"))
+        u = script.upstream()
+        u.receive()
+        answer(u, TEXT % b"", b"[DONE]")
+        d.receive()
+        assert script.records()[0]["usage_by"] == "unasked"
 
 
 def test_the_answer_must_come_uncompressed():

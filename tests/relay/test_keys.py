@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from tests.relay.test_editing import ask, unchunk
+from tests.support.editing import ask
 from tests.support.keys import FORMS, row, shows
-from tests.support.script import chunk, get, ok, play, post, split_head
+from tests.support.script import SSE_HEAD, chunk, event, get, ok, play, post, split_head
 
 JSON = b"Content-Type: application/json\r\n"
 
@@ -147,104 +147,6 @@ def test_the_upstreams_key_goes_before_the_callers_even_then():
         assert b"Bearer own\r\n" in got and b"Bearer k\r\n" not in got
 
 
-# ---------------------------------------------------------------- models
-
-
-@pytest.fixture
-def bound():
-    with play() as s:
-        s.engine.set_keys([row("k", models=("small", "tiny"))])
-        yield s
-
-
-@pytest.mark.parametrize("model", [b"small", b"tiny"])
-def test_a_model_on_the_list_is_served(bound, model):
-    body = b'{"messages":[],"model":"%s"}' % model
-    assert split_head(passes(bound, ask(body, extra=shows("k"))))[1] == body
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b'{"model":"large"}',
-        b'{"model":"smal"}',
-        b'{"model":"small2"}',
-        b'{"model":"small","model":"large"}',
-        b'{"model":"large","model":"small"}',
-        b'{"model":"small","mod\\u0065l":"large"}',
-        b'{"model":"sm\\u0061ll"}',
-        b'{"x":{"model":"small"}}',
-        b"{}",
-        b"[]",
-        b"",
-        '{"model":"small"}'.encode("utf-16"),
-        '{"model":"small"}'.encode("utf-16-le"),
-        b'{"\0":"","model":"small"}',
-        b'{"p":"%s","model":"small"}' % (b"x" * 40_000),
-    ],
-)
-def test_what_is_not_surely_allowed_is_refused(bound, body):
-    _, answer = refused(bound, ask(body, extra=shows("k")), 403)
-    assert answer["error"]["code"] == "model_not_allowed"
-
-
-@pytest.mark.parametrize(
-    "request_",
-    [
-        post(body=b'{"model":"small"}', extra=shows("k")),
-        ask(b'{"model":"small"}', extra=shows("k") + b"Content-Encoding: gzip\r\n"),
-        get(b"/v1/realtime", extra=shows("k") + b"Connection: upgrade\r\nUpgrade: websocket\r\n"),
-    ],
-)
-def test_a_request_whose_model_cannot_be_read_is_refused(bound, request_):
-    refused(bound, request_, 403)
-
-
-def test_a_request_without_a_body_passes(bound):
-    passes(bound, get(b"/v1/models", extra=shows("k")))
-
-
-@pytest.mark.parametrize("second", [b'"model":"large"', b'"mod\\u0065l":"large"'])
-@pytest.mark.parametrize("chunked", [False, True])
-def test_a_second_model_further_on_never_reaches_the_server_whole(bound, second, chunked):
-    begin = b'{"model":"small","prompt":"%s",' % (b"p" * 70_000)
-    whole = begin + second + b"}"
-    if chunked:
-        head = b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
-        pieces = [head + JSON + shows("k") + b"\r\n" + chunk(begin), chunk(second + b"}")]
-        pieces[1] += b"0\r\n\r\n"
-    else:
-        request = ask(whole, extra=shows("k"))
-        pieces = [request[: -len(second) - 1], request[-len(second) - 1 :]]
-    d = bound.downstream()
-    d.send(pieces[0])
-    u = bound.upstream()
-    got = u.receive()
-    d.send(pieces[1])
-    got += u.receive()
-    assert b"large" not in got
-    assert u.is_closed()
-    assert answered(d)[0] == 403
-    if chunked:
-        assert not unchunk(split_head(got)[1]).endswith(b"}")
-
-
-def test_a_model_of_another_upstream_is_refused_before_it_is_looked_for():
-    with play(endpoints=2, upstreams=["one", "two"]) as script:
-        script.engine.set_routes([("a", 0, b""), ("b", 1, b"")], None)
-        script.engine.set_keys([row("k", models=("a",))])
-        refused(script, ask(b'{"model":"b"}', extra=shows("k")), 403)
-        passes(script, ask(b'{"model":"a"}', extra=shows("k")))
-
-
-def test_the_model_is_found_in_any_split(bound):
-    request = ask(b'{"prompt":"hello","model":"tiny"}', extra=shows("k"))
-    d = bound.downstream()
-    d.send_bytewise(request)
-    assert split_head(bound.upstream().receive())[1] == split_head(request)[1]
-    assert bound.engine.snapshot()["auth"]["unknown"] == 0
-
-
 # ---------------------------------------------------------------- quotas
 
 
@@ -296,6 +198,45 @@ def test_tokens_are_charged_when_the_answer_has_ended():
         assert status == 429
         assert body["error"]["type"] == "tokens"
         assert "tokens per minute" in body["error"]["message"]
+
+
+PATH = b"/v1/chat/completions"
+
+
+@pytest.mark.parametrize("path", [PATH, b"/invocations", b"/completion"])
+@pytest.mark.parametrize("text", [b"word " * 240, b""])
+def test_what_no_server_counted_is_charged_by_an_estimate(path, text):
+    """Three events with much text, or many without any: no usage, so the record has what was seen.
+    The quota is charged for what went by."""
+    with play() as script:
+        script.engine.set_keys([row("k", tokens=100)])
+        d = script.downstream()
+        d.send(ask(b'{"p":"%s"}' % (b"p" * 400), path, shows("k")))
+        u = script.upstream()
+        u.receive()
+        payload = b'{"choices":[{"index":0,"delta":{"content":"%s"}}]}' % text
+        events = [event(payload)] * (3 if text else 320) + [event(b"[DONE]")]
+        u.send(SSE_HEAD + chunk(b"".join(events)) + b"0\r\n\r\n")
+        d.receive()
+        (record,) = script.records()
+        assert record["prompt_tokens"] is None
+        assert record["exactness"] != "exact"
+        (quota,) = script.engine.quotas()
+        assert 300 <= quota["used"] <= 1500
+        assert quota["level"] < 0
+
+
+def test_other_answers_without_usage_cost_nothing():
+    with play() as script:
+        script.engine.set_keys([row("k", tokens=100)])
+        d = script.downstream()
+        for path in (b"/tokenize", b"/v1/audio/speech", b"/v1/embeddings"):
+            d.send(ask(b'{"p":"x"}', path, shows("k")))
+            u = script.upstream()
+            u.receive()
+            u.send(ok(b"[%s1]" % (b"1," * 5000), extra=JSON + b"Connection: close\r\n"))
+            d.receive()
+        assert script.engine.quotas()[0]["used"] == 0
 
 
 def test_anthropic_callers_get_their_kind_of_limit():

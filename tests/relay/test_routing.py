@@ -5,9 +5,11 @@ import json
 import pytest
 
 from tests.support.editing import ask, length_of, unchunk
+from tests.support.keys import row, shows
 from tests.support.script import EXPECT, chunk, get, ok, play, post, split_head
 
 JSON = b"Content-Type: application/json\r\n"
+BY_KEY, HASH = 3, {"on": [(1, b"")], "prefix_bytes": 64, "load_bound": 1000.0}
 CHUNKED = (
     b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n" + JSON + b"\r\n"
 )
@@ -24,7 +26,7 @@ def script():
 def goes_to(script, request):
     d = script.downstream()
     d.send(request)
-    (k,) = [k for k in range(3) if script.has_connected(k)]
+    (k,) = [k for k in range(len(script.sources)) if script.has_connected(k)]
     u = script.upstream(k)
     got = u.receive()
     u.send(ok(extra=b"Connection: close\r\n"))
@@ -74,6 +76,50 @@ def test_the_model_is_found_in_any_split_and_nothing_is_sent_before():
             assert sent == whole
 
 
+def by_model():
+    script = play(endpoints=2, upstreams=["one", "two"])
+    return script, lambda s: s.engine.set_routes([("a", 0, b""), ("b", 1, b"")], None)
+
+
+def by_user():
+    return play(endpoints=2, balance=BY_KEY, key=HASH), lambda s: None
+
+
+def by_key():
+    return play(), lambda s: s.engine.set_keys([row("k", models=("b",))])
+
+
+def closing(body, kind):
+    """A request behind which the conn ends."""
+    head = b"POST /v1/completions HTTP/1.%d\r\nHost: a\r\n%s%sContent-Length: %d\r\n%s\r\n"
+    minor, line = (0, b"") if kind == "1.0" else (1, b"Connection: close\r\n")
+    return head % (minor, line, JSON, len(body), shows("k")) + body
+
+
+@pytest.mark.parametrize("kind", ["close", "1.0"])
+@pytest.mark.parametrize("mode", [by_model, by_user, by_key])
+@pytest.mark.parametrize("at", [-1, 0, 1, 20, 3000])
+def test_a_conn_that_ends_with_the_request_waits_for_the_rest_of_it(mode, kind, at):
+    """The head stands in the in-buffer while what is waited for is still to come."""
+    body = b'{"messages":["%s"],"model":"b","user":"u"}' % (b"x" * 5000)
+    request = closing(body, kind)
+    cut = len(request) - len(body) + at
+    play_, begin = mode()
+    with play_ as script:
+        begin(script)
+        d = script.downstream()
+        d.send(request[:cut])
+        d.send(request[cut:])
+        (k,) = [k for k in range(len(script.sources)) if script.has_connected(k)]
+        u = script.upstream(k)
+        assert split_head(u.receive())[1] == body
+        u.send(ok(b"fine"))
+        got = d.receive()
+        assert got.startswith(b"HTTP/1.1 200 ")
+        assert got.endswith(b"fine")
+        assert d.is_closed()
+
+
 def test_single_bytes_are_enough(script):
     d = script.downstream()
     d.send_bytewise(ask(b'{"prompt":"hello","model":"b"}'))
@@ -102,18 +148,96 @@ def test_a_caller_who_waits_for_a_word_gets_it_once(script):
     assert d.receive().startswith(b"HTTP/1.1 200 ")
 
 
-def test_a_body_that_does_not_say_it_in_its_first_32_kib_goes_with_the_rest(script):
-    whole = b'{"prompt":"%s","model":"a"}' % (b"p" * 40_000)
-    k, got = goes_to(script, ask(whole))
-    assert k == 2
-    assert split_head(got)[1] == whole
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("n", [40_000, 60_000])
+def test_a_model_behind_long_messages_is_found(script, n, chunked):
+    whole = b'{"messages":"%s","model":"a"}' % (b"p" * n)
+    request = CHUNKED + chunk(whole) + b"0\r\n\r\n" if chunked else ask(whole)
+    k, got = goes_to(script, request)
+    sent = split_head(got)[1]
+    assert k == 0
+    assert (unchunk(sent) if chunked else sent) == whole
+
+
+@pytest.mark.parametrize("default", [2, None])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_model_that_comes_too_late_is_refused_with_the_reason(script, default, chunked):
+    script.engine.set_routes([("a", 0, b""), ("b", 1, b"")], default)
+    whole = b'{"messages":"%s","model":"a"}' % (b"p" * 90_000)
+    d = script.downstream()
+    d.send_some(CHUNKED + chunk(whole) + b"0\r\n\r\n" if chunked else ask(whole))
+    head, body = split_head(d.receive())
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert "first 64 KiB" in json.loads(body)["error"]["message"]
+    assert not any(script.has_connected(k) for k in range(3))
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"model":null}', b"[]", b"no json"])
+def test_a_body_without_a_model_goes_nowhere_if_nobody_takes_it(script, body):
+    script.engine.set_routes([("a", 0, b""), ("b", 1, b"")], None)
+    d = script.downstream()
+    d.send(post(body=body))
+    head, text = split_head(d.receive())
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert "names no model" in json.loads(text)["error"]["message"]
+
+
+NAME = "org/\u6a21\u578b"
+SPELLINGS = [b'"org\\/\\u6a21\\u578b"', b'"\\u006frg/\\u6A21\\u578B"', f'"{NAME}"'.encode()]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("real", [b"", b'"real"', b'"%s"' % (b"r" * 250)])
+@pytest.mark.parametrize("later", [0, 4])
+def test_a_name_is_one_name_in_every_spelling(spelling, real, later):
+    with play(endpoints=2, upstreams=["one", "two"]) as script:
+        script.engine.set_routes([("a", 0, b""), (NAME, 1, real)], None)
+        body = b'{"x":1,"model": %s,"y":2}' % spelling
+        request = ask(body)
+        d = script.downstream()
+        d.send(request[: len(request) - later])
+        d.send(request[len(request) - later :])
+        u = script.upstream(1)
+        head, sent = split_head(u.receive())
+        assert length_of(head) == len(sent)
+        assert json.loads(sent)["model"] == (json.loads(real) if real else NAME)
+        u.send(ok(b'{"model":%s,"usage":{"prompt_tokens":1,"completion_tokens":1}}' % spelling,
+                  extra=JSON))  # fmt: skip
+        d.receive()
+        assert script.records()[0]["model"] == NAME
+
+
+def test_long_names_are_told_apart():
+    """79 and 81 bytes, up to 256, and beyond: in routes, in records and in what is counted."""
+    names = ["m" * n for n in (64, 65, 79, 81, 256)]
+    with play(endpoints=5, upstreams=list("abcde")) as script:
+        script.engine.set_routes([(name, k, b"") for k, name in enumerate(names)], None)
+        for k, name in enumerate(names):
+            assert goes_to(script, ask(b'{"model":"%s"}' % name.encode()))[0] == k
+        d = script.downstream()
+        d.send(ask(b'{"model":"%s"}' % (b"m" * 257)))
+        assert d.receive().startswith(b"HTTP/1.1 404 ")
+        script.records()
+        for name in [*names, "m" * 257, "m" * 258]:
+            d = script.downstream()
+            d.send(ask(b'{"model":"%s"}' % names[0].encode()))
+            u = script.upstream()
+            u.receive()
+            text = json.dumps({"model": name, "usage": {"prompt_tokens": 1, "total_tokens": 1}})
+            u.send(ok(text.encode(), extra=JSON + b"Connection: close\r\n"))
+            d.receive()
+        found = [record["model"] for record in script.records()]
+        assert found[:5] == names
+        assert len(set(found)) == 7
+        assert sorted(row["model"] for row in script.engine.snapshot()["tokens"]) == sorted(found)
 
 
 @pytest.mark.parametrize(
     "request_",
     [
         get(),
-        post(body=b'{"model":"a"}'),
+        post(body=b"model=a"),
+        post(body=b""),
         ask(b'{"model":"a"}', extra=b"Content-Encoding: gzip\r\n"),
     ],
 )

@@ -21,6 +21,25 @@ def ask(body=ASKS, path=b"/v1/chat/completions", extra=b""):
     return post(path, body, JSON + extra)
 
 
+def parts(*fields):
+    """multipart/form-data: (name, value, more of its header) each."""
+    return (
+        b"".join(
+            b'--xYz\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\n%s\r\n'
+            % (name, more, value)
+            for name, value, more in fields
+        )
+        + b"--xYz--\r\n"
+    )
+
+
+def form(model, path=b"/v1/audio/transcriptions", extra=b"", sound=b"RIFF"):
+    """An upload of a sound, and the model behind it."""
+    file = (b"file", sound, b'; filename="model"\r\nContent-Type: audio/wav')
+    body = parts(file, (b"model", model, b""), (b"language", b"en", b""))
+    return post(path, body, b"Content-Type: multipart/form-data; boundary=xYz\r\n" + extra)
+
+
 def length_of(head):
     return int(re.search(rb"Content-Length: (\d+)", head)[1])
 

@@ -74,10 +74,33 @@ CASES = [
     (b'{"stream":true,"stream_options":"x"}', RUNNING, None, 0),
     (b'{"stream":true,"stream_options":[]}', RUNNING, None, 0),
     (b'{"stream":true,"stream_options":true}', RUNNING, None, 0),
-    (b'{"stream":true,"stream_options":{"include_usage":1}}', RUNNING, None, 0),
-    (b'{"stream":1}', RUNNING, None, 0),
-    (b'{"stream":"true"}', RUNNING, None, 0),
-    (b'{"str\\u0065am":true,"stream":true}', RUNNING, None, 0),
+    # a member that occurs twice: which one counts is the server's choice
+    (b'{"stream_options":{"include_usage":true,"include_usage":false},"stream":true}', USAGE,
+     None, 0),
+    (b'{"stream_options":{"include_usage":true},"stream_options":{},"stream":true}', USAGE,
+     None, 0),
+    # what servers take for a boolean is one
+    (b'{"stream":1}', USAGE, {"stream": 1, "stream_options": {"include_usage": True}}, 1),
+    (b'{"stream":1.0,"a":0}', USAGE,
+     {"stream": 1.0, "a": 0, "stream_options": {"include_usage": True}}, 1),
+    (b'{"stream":10E-1}', USAGE, {"stream": 1.0, "stream_options": {"include_usage": True}}, 1),
+    (b'{"stream":"yEs"}', USAGE, {"stream": "yEs", "stream_options": {"include_usage": True}}, 1),
+    (b'{"stream":"o\\u006e"}', USAGE, {"stream": "on", "stream_options": {"include_usage": True}},
+     1),
+    (b'{"stream":0}', USAGE, None, 0),
+    (b'{"stream":-0.0e7}', USAGE, None, 0),
+    (b'{"stream":"off"}', USAGE, None, 0),
+    (b'{"stream":"truee"}', USAGE, None, 0),
+    (b'{"stream":true,"stream_options":{"include_usage":1}}', USAGE, None, 0),
+    (b'{"stream":true,"stream_options":{"include_usage":"y","continuous_usage_stats":"1"}}',
+     RUNNING, None, 0),
+    # names are compared decoded
+    (b'{"str\\u0065am":true}', USAGE,
+     {"stream": True, "stream_options": {"include_usage": True}}, 1),
+    (b'{"stream":true,"stream\\u005foptions":{"include\\u005Fusage":false}}', USAGE,
+     {"stream": True, "stream_options": {"include_usage": True}}, 1),
+    (b'\xef\xbb\xbf{"stream":true}', USAGE,
+     {"stream": True, "stream_options": {"include_usage": True}}, 1),
     (b'[{"stream":true}]', RUNNING, None, 0),
     (b'"stream"', RUNNING, None, 0),
     (b"17", RUNNING, None, 0),
@@ -141,7 +164,11 @@ def test_what_was_edited_can_be_taken_back_at_the_same_length(body, wish, expect
     ("body", "seen"),
     [
         (b'{"model":"m-1","stream":true,"n":12}', (b"m-1", True, 12, False, True)),
-        (b'{"n":99999999,"model":"' + b"x" * 100 + b'"}', (b"x" * 64, False, 9999, False, True)),
+        (b'{"n":99999999,"model":"' + b"x" * 256 + b'"}', (b"x" * 256, False, 9999, False, True)),
+        (
+            b'{"mod\\u0065l":"org\\/\\u6a21\\u578B"}',
+            ("org/\u6a21\u578b".encode(), False, 0, False, True),
+        ),
         (b'{"model":"a","model":"b"}', (b"b", False, 0, False, True)),
         (b'{"model":{"model":"c"},"n":null}', (b"", False, 0, False, True)),
         (b'{"stream_options":{"include_usage":true}', (b"", False, 0, True, False)),
@@ -154,6 +181,84 @@ def test_what_a_request_says_of_itself(body, seen):
     assert probe.seen()[1] == seen[1]
     assert probe.seen()[3:] == seen[3:]
     assert edit([body[k : k + 1] for k in range(len(body))], NOTHING)[1].seen() == probe.seen()
+
+
+def name_of(body, at=0):
+    _, probe = edit([body[:at], body[at:]], NOTHING)
+    return probe.seen()[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (b"org\\/model", "org/model"),
+        (b"\\u6a21\\u578b", "\u6a21\u578b"),
+        ("\u6a21\u578b".encode(), "\u6a21\u578b"),
+        (b"a\\ud83d\\ude00b", "a\U0001f600b"),
+        (b"\\uD83D\\uDE00", "\U0001f600"),
+        (b"\\u00e9\\u07ff\\u0800", "\xe9\u07ff\u0800"),
+        # what a terminal would obey is not written as it is
+        (b'\\"\\\\\\b\\f\\n\\r\\t', '"\\?????'),
+        (b"\\u0000\\u001b[2J\\u009b\x7f", "??[2J???"),
+        # half a pair, and escapes that JSON does not have
+        (b"\\ud83d", "\ufffd"),
+        (b"\\ud83dx", "\ufffdx"),
+        (b'\\ud83d\\"', '\ufffd"'),
+        (b"\\ud83d\\ud83d\\ude00", "\ufffd\U0001f600"),
+        (b"\\ude00\\ud83d", "\ufffd\ufffd"),
+        (b"a\\x", "a\ufffd"),
+        (b"a\\u12zb", "a\ufffdb"),
+        (b"x" * 63 + b"\\u6a21" + b"y" * 190, "x" * 63 + "\u6a21" + "y" * 190),
+    ],
+)
+def test_a_name_is_the_same_in_every_spelling_and_split(text, name):
+    body = b'{"model":"' + text + b'"}'
+    for at in range(len(body)):
+        assert name_of(body, at) == name.encode(), at
+
+
+def test_names_that_are_cut_are_still_told_apart_and_equal_no_whole_one():
+    long = [b"x" * 256 + tail for tail in (b"a", b"b", b"ab", b"a" * 3000)]
+    names = [name_of(b'{"model":"%s"}' % name) for name in long]
+    assert {len(name) for name in names} == {256}
+    assert len({*names, b"x" * 256}) == 5
+    for name, cut in zip(long, names, strict=True):
+        assert cut.startswith(b"x" * 239 + b"~")
+        assert all(name_of(b'{"model":"%s"}' % name, at) == cut for at in (200, 264, 267, 269))
+
+
+@pytest.mark.parametrize(
+    ("body", "models", "is_veiled"),
+    [
+        (b'{"model":"a"}', 1, False),
+        (b' {"model" : "a", "x": [1.5e-3, true, null, {"y\\"": "/*"}]}', 1, False),
+        (b'{"model":"a","Model":"b"}', 1, True),
+        (b'{"model":"a","\\u004dODEL":"b"}', 1, True),
+        (b'{"model":"a","mod\\u0065l":"b"}', 2, False),
+        (b'\xef\xbb\xbf{"model":"a"}', 1, True),
+        (b'/*{*/{"model":"a"}', 0, True),
+        (b'{/*"*/"model":"a"}', 0, True),
+        (b'{"model":"a",//"\n"x":1}', 1, True),
+        (b'{"model":"a","x":[/*"]*/1]}', 1, True),
+        (b'{"model":"a","x":\'"\'}', 1, True),
+        (b'{"model":"a",#"\n"x":1}', 1, True),
+    ],
+)
+def test_what_other_parsers_may_read_in_another_way_is_veiled(body, models, is_veiled):
+    for at in range(len(body)):
+        probe = AskedProbe(NOTHING, is_strict=True)
+        probe.feed(body[:at])
+        probe.feed(body[at:])
+        assert probe.doubts()[:2] == (models, is_veiled), at
+
+
+@pytest.mark.parametrize("code", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le"])
+def test_a_text_in_another_code_is_noticed(code):
+    body = '{"stream":true}'.encode(code)
+    for at in range(len(body)):
+        probe = AskedProbe(USAGE)
+        assert probe.feed(body[:at]) + probe.feed(body[at:]) == body
+        assert probe.doubts()[2]
 
 
 def test_n_is_bounded():

@@ -2,11 +2,10 @@
 
 Law 1. Nothing is looked at for any other policy, nor where there is no choice.
 Law 2. A request whose key stands in its body waits in the in-buffer until it has been read, the
-       body has ended, or ROUTE_MAX bytes have gone by, as it does for its model (routing.pyx). What
+       body has ended, or LOOK_MAX bytes have gone by, as it does for its model (routing.pyx). What
        is not in there is not there.
 """
 
-from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
 
 from zeroproxy._fast.balance_types cimport (
@@ -26,7 +25,7 @@ from zeroproxy._fast.keyed cimport (
     keyed_read,
 )
 from zeroproxy._fast.plane cimport Plane, Relay, Upstream
-from zeroproxy._fast.routing cimport ROUTE_MAX, begin_of_body, body_here, says_what, wait_for_body
+from zeroproxy._fast.routing cimport BODY_JSON, BODY_MORE, Begin, open_body, wait_for_body
 from zeroproxy._fast.types cimport Field, Head
 
 
@@ -43,24 +42,20 @@ cdef uint64_t key_of_header(const Head *h, const KeyPart *part) noexcept nogil:
 
 
 cdef void read_body(
-    Plane *p, Relay *r, const Upstream *u, const Head *h, Keyed *k, size_t n,
+    Plane *p, Relay *r, const Upstream *u, const Head *h, Keyed *k, Begin *b,
 ) noexcept nogil:
-    cdef const char *at = NULL
-    cdef size_t len = 0
-    cdef bint is_all
-    k.user = k.prompt = KEYED_ABSENT
-    if says_what(h):
-        is_all = begin_of_body(p, r, h, n, &at, &len)
-        keyed_read(k, at, len, is_all or n == ROUTE_MAX, u.affinity.prefix_bytes)
+    k.user = k.prompt = KEYED_MORE if b.kind == BODY_MORE else <int>KEYED_ABSENT
+    if b.kind == BODY_JSON:
+        open_body(p, r, h, b)
+        keyed_read(k, b.at, b.len, b.is_all or b.is_full, u.affinity.prefix_bytes)
 
 
 cdef bint key_request(
-    Plane *p, Relay *r, const Upstream *u, const Head *h, size_t here,
+    Plane *p, Relay *r, const Upstream *u, const Head *h, Begin *b,
 ) noexcept nogil:
     """Find r's key; it has none if nothing is found. 0: what would be it is still to come."""
     cdef const KeyTerms *t = &u.affinity
     cdef Keyed k
-    cdef size_t n = body_here(h, here)
     cdef bint is_user, has_read = 0
     cdef int i, state
     r.affinity = 0
@@ -73,12 +68,12 @@ cdef bint key_request(
                 return 1
             continue
         if not has_read:
-            read_body(p, r, u, h, &k, n)
+            read_body(p, r, u, h, &k, b)
             has_read = 1
         is_user = t.parts[i].source == KEY_OF_USER
         state = k.user if is_user else k.prompt
         if state == KEYED_MORE:
-            wait_for_body(p, r, h, n)
+            wait_for_body(p, r, h, b)
             return 0
         if state == KEYED_FOUND:
             r.affinity = k.user_hash if is_user else k.prompt_hash

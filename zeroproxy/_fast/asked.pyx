@@ -1,30 +1,52 @@
 """What a request asks for, read in passing: the root's `model`, `stream`, `n`, `stream_options`.
 
 Law 1. Resumable at every byte, and no object is built: keys deeper than the root are stepped over,
-       strings by memchr.
-Law 2. An edit asks for usage on the caller's behalf, and only where that is legal: `stream` is
-       true, and no key ends up twice. It is offered between two bytes; the caller decides and
-       writes it.
-Law 3. Every edit can be taken back in place, at the same length: blanks are as good as nothing
-       between two tokens of JSON, and behind the text.
-Law 4. What we do not understand (an escape in a key, a value of another type) is left alone.
+       strings by memchr. Names of members, and the model's, are compared decoded.
+Law 2. An edit asks for usage on the caller's behalf, and only where `stream` is true, in any of
+       the spellings that servers take for it. It is offered between two bytes; the caller decides
+       and writes it.
+Law 3. What is no object is read no further. `stream_options` of another type, or a member of it
+       that occurs twice, is left alone.
+Law 4. With is_strict, what another parser might read in another way is veiled: bytes between
+       strings that JSON does not have (comments), a byte order mark, MODEL in other cases.
 """
 
 from libc.stddef cimport size_t
-from libc.string cimport memchr, memcpy, memset, strlen
+from libc.stdint cimport uint16_t, uint32_t
+from libc.string cimport memchr, memcpy, memset
 
-from zeroproxy._fast.asked cimport (
+from zeroproxy._fast.edits cimport (
     EDITED_RUNNING,
     EDITED_USAGE,
-    WISH_NOTHING,
-    WISH_RUNNING,
+    KEY_MODEL,
+    KEY_N,
+    KEY_OPTIONS,
+    KEY_OTHER,
+    KEY_RUNNING,
+    KEY_STREAM,
+    KEY_USAGE,
     Edit,
+    key_of,
+    offer_at_end,
+    offer_for_value,
+    offer_in_options,
+    offer_name,
+)
+from zeroproxy._fast.grammar cimport Cursor, is_word
+from zeroproxy._fast.json_text cimport (
+    is_plain,
+    is_true,
+    name_clear,
+    name_end,
+    name_feed,
+    unescape,
+    unescape_end,
 )
 from zeroproxy._fast.meter_types cimport ASKED_TEXT, Asked
+from zeroproxy._fast.model_types cimport ModelName, Unescape
 from zeroproxy._fast.scan cimport (
     MARK_TOKEN,
     Member,
-    is_equal,
     is_member,
     skip_level,
     skip_to,
@@ -35,166 +57,38 @@ cdef enum AskedState:
     ASKED_PLAIN = 0
     ASKED_KEY
     ASKED_STRING
-    ASKED_NUMBER            # of "n"
+    ASKED_NUMBER            # that counts
     ASKED_COLON             # a key was read
     ASKED_VALUE             # behind its colon
+    ASKED_FIRST             # nothing but blanks yet
+    ASKED_SECOND            # behind the brace
+    ASKED_FORM              # of another kind of body: `until` bytes up to the model's name
 
 
-cdef enum Key:
-    KEY_OTHER = 0
-    KEY_MODEL
-    KEY_STREAM
-    KEY_N
-    KEY_OPTIONS
-    KEY_USAGE
-    KEY_RUNNING
-
-
-cdef enum Was:              # what an edit replaced
-    WAS_RENAMED = -1        # another name of the model: it stays
-    WAS_NOTHING = 0
-    WAS_FALSE
-    WAS_NULL
-
-cdef const char *OPTIONS = b',"stream_options":{"include_usage":true}'
-cdef const char *OPTIONS_RUNNING = (
-    b',"stream_options":{"include_usage":true,"continuous_usage_stats":true}'
-)
-cdef const char *OBJECT = b'{"include_usage":true}'
-cdef const char *OBJECT_RUNNING = b'{"include_usage":true,"continuous_usage_stats":true}'
-cdef const char *USAGE = b',"include_usage":true'
-cdef const char *RUNNING = b',"continuous_usage_stats":true'
-cdef const char *BOTH = b',"include_usage":true,"continuous_usage_stats":true'
-cdef const char *TRUE_FOR_FALSE = b"true "
-cdef const char *TRUE_FOR_NULL = b"true"
-
-
-cdef void asked_begin(Asked *a, int wish) noexcept nogil:
+cdef void asked_begin(Asked *a, int wish, ModelName *name) noexcept nogil:
+    """`name`: where the model's goes, borrowed."""
     memset(a, 0, sizeof(Asked))
     a.wish = <unsigned char>wish
+    a.state = ASKED_FIRST
+    a.name = name
+    if name != NULL:
+        name_clear(name)
 
 
 cdef void asked_rename(Asked *a, const char *name, size_t len, size_t skip) noexcept nogil:
-    """Offer `name` (borrowed, as JSON) for the `skip` bytes of the model's, quotes included."""
+    """Offer `name` (borrowed, as the body spells names) for the `skip` bytes of the model's."""
     a.rename = name
-    a.rename_len = <unsigned char>len
-    a.rename_skip = <unsigned char>skip
+    a.rename_len = <uint16_t>len
+    a.rename_skip = <uint16_t>skip
 
 
-cdef size_t asked_longest(int wish) noexcept nogil:
-    """How many bytes the edits of one request can add at most."""
-    if wish == WISH_NOTHING:
-        return 0
-    return strlen(OPTIONS_RUNNING if wish >= WISH_RUNNING else OPTIONS)
-
-
-cdef int asked_woken(const Asked *a) noexcept nogil:
-    """What the edit of EDITED_USAGE has made the server say although the caller's own words ask
-    for it too: they alone would not have moved it. As Edited."""
-    return EDITED_RUNNING if a.asks_running and a.wish == WISH_RUNNING else 0
-
-
-cdef void edit_undo(char *at, size_t n, int was) noexcept nogil:
-    """Take back an edit of `n` bytes that begins at `at`; `was`: Edit.was."""
-    if was == WAS_RENAMED:
-        return
-    memset(at, c' ', n)
-    if was == WAS_FALSE:
-        memcpy(at, b"false", 5)
-    elif was == WAS_NULL:
-        memcpy(at, b"null", 4)
-
-
-# ---------------------------------------------------------------- edits
-
-
-cdef void offer(Asked *a, Edit *due, const char *add, int was, int edited) noexcept nogil:
-    due.add = add
-    due.n_add = <unsigned char>strlen(add)
-    due.was = <signed char>was
-    due.skip = 5 if was == WAS_FALSE else 4 if was == WAS_NULL else 0
-    due.edited = <unsigned char>edited
-
-
-cdef int wanted(const Asked *a) noexcept nogil:
-    """What is still to be asked for, as Edited."""
-    cdef int edited = 0
-    if a.wish == WISH_NOTHING or a.is_frozen:
-        return 0
-    if not a.has_usage:
-        edited = EDITED_USAGE
-    if a.wish >= WISH_RUNNING and not a.has_running:
-        edited |= EDITED_RUNNING
-    return edited
-
-
-cdef void offer_at_end(Asked *a, Edit *due) noexcept nogil:
-    """The root is about to end."""
-    if not a.is_stream or a.has_options or not wanted(a):
-        return
-    if a.wish >= WISH_RUNNING:
-        offer(a, due, OPTIONS_RUNNING, WAS_NOTHING, EDITED_USAGE | EDITED_RUNNING)
-    else:
-        offer(a, due, OPTIONS, WAS_NOTHING, EDITED_USAGE)
-
-
-cdef void offer_in_options(Asked *a, Edit *due) noexcept nogil:
-    """stream_options is about to end."""
-    cdef int edited = wanted(a)
-    if edited == 0:
-        return
-    offer(
-        a, due, USAGE if edited == EDITED_USAGE else RUNNING if edited == EDITED_RUNNING else BOTH,
-        WAS_NOTHING, edited,
-    )
-    if not a.has_member:
-        due.add += 1
-        due.n_add -= 1
-
-
-cdef void offer_for_value(Asked *a, char first, Edit *due) noexcept nogil:
-    """A member of stream_options, or itself, begins with a letter: true, false or null."""
-    cdef int was = WAS_FALSE if first == c'f' else <int>WAS_NULL
-    if a.key == KEY_OPTIONS:
-        if first == c'n' and wanted(a):
-            offer(a, due, OBJECT_RUNNING if a.wish >= WISH_RUNNING else OBJECT, was, wanted(a))
-        return
-    if a.key == KEY_USAGE and first != c't' and wanted(a) & EDITED_USAGE:
-        offer(a, due, TRUE_FOR_FALSE if first == c'f' else TRUE_FOR_NULL, was, EDITED_USAGE)
-    elif a.key == KEY_RUNNING and first != c't' and wanted(a) & EDITED_RUNNING:
-        offer(a, due, TRUE_FOR_FALSE if first == c'f' else TRUE_FOR_NULL, was, EDITED_RUNNING)
-
-
-cdef void offer_name(Asked *a, Edit *due) noexcept nogil:
-    """The model's name is about to begin, and the server calls it something else."""
-    due.add = a.rename
-    due.n_add = a.rename_len
-    due.skip = a.rename_skip
-    due.was = WAS_RENAMED
-    due.edited = 0
-    a.rename_len = 0
-    a.key = KEY_OTHER
+cdef void asked_form(Asked *a, uint32_t until) noexcept nogil:
+    """Nothing of this body is read; what stands behind `until` bytes of it is renamed."""
+    a.state = ASKED_FORM
+    a.until = until
 
 
 # ---------------------------------------------------------------- the walk
-
-
-cdef inline bint is_text(const Asked *a, const char *word, size_t n) noexcept nogil:
-    return a.text_len == n and is_equal(a.text, word, n)
-
-
-cdef int key_of(const Asked *a) noexcept nogil:
-    if a.in_options:
-        if is_text(a, b"include_usage", 13):
-            return KEY_USAGE
-        return KEY_RUNNING if is_text(a, b"continuous_usage_stats", 22) else <int>KEY_OTHER
-    if is_text(a, b"model", 5):
-        return KEY_MODEL
-    if is_text(a, b"stream", 6):
-        return KEY_STREAM
-    if is_text(a, b"n", 1):
-        return KEY_N
-    return KEY_OPTIONS if is_text(a, b"stream_options", 14) else <int>KEY_OTHER
 
 
 cdef inline bint is_read(const Asked *a) noexcept nogil:
@@ -204,10 +98,17 @@ cdef inline bint is_read(const Asked *a) noexcept nogil:
 
 cdef void end_key(Asked *a) noexcept nogil:
     """A member's name was read; what it had before counts no longer."""
+    cdef char[8] out
+    cdef unsigned char mark
+    if a.escape.state or a.escape.high:
+        add_text(a, out, unescape_end(&a.escape, out))
     a.key = <unsigned char>key_of(a)
     a.state = ASKED_COLON
     if a.in_options:
         a.has_member = 1
+        mark = 1 if a.key == KEY_USAGE else 2 if a.key == KEY_RUNNING else 0
+        a.is_frozen |= (a.members & mark) != 0
+        a.members |= mark
     elif a.key == KEY_OPTIONS:
         # Twice: which one counts is the server's choice.
         a.is_frozen |= a.has_options
@@ -215,21 +116,54 @@ cdef void end_key(Asked *a) noexcept nogil:
     elif a.key == KEY_STREAM:
         a.is_stream = 0
     elif a.key == KEY_MODEL:
-        a.model_len = 0
+        a.raw_len = 0
+        if a.name != NULL:
+            name_clear(a.name)
+    elif a.key == KEY_OTHER and is_word(<Cursor>a.text, a.text_len, b"model", 5):
+        # Some parsers do not look at the case.
+        a.is_veiled = 1
 
 
-cdef void keep(Asked *a, const char *at, size_t len) noexcept nogil:
-    """A piece of a key, or of the model's name."""
+cdef void add_text(Asked *a, const char *at, size_t len) noexcept nogil:
     cdef size_t room
-    if a.state == ASKED_STRING:
-        room = sizeof(a.model) - a.model_len
-        len = len if len < room else room
-        memcpy(a.model + a.model_len, at, len)
-        a.model_len += <unsigned char>len
-    elif a.text_len <= ASKED_TEXT:
+    if a.text_len <= ASKED_TEXT:
         room = ASKED_TEXT - a.text_len
         memcpy(a.text + a.text_len, at, len if len < room else room)
         a.text_len = <unsigned char>(a.text_len + len if len <= room else ASKED_TEXT + 1)
+
+
+cdef void keep(Asked *a, const char *at, size_t len) noexcept nogil:
+    """A piece of a key, of the model's name, or of a value that is read as text."""
+    cdef char[8] out
+    cdef size_t k
+    if a.state == ASKED_STRING and a.key == KEY_MODEL:
+        a.raw_len += <uint32_t>len
+        if a.name != NULL:
+            name_feed(a.name, at, len)
+    elif a.escape.state == 0 and a.escape.high == 0 and memchr(at, c'\\', len) == NULL:
+        add_text(a, at, len)
+    else:
+        for k in range(len):
+            add_text(a, out, unescape(&a.escape, at[k], out))
+
+
+cdef inline bint is_flag(int key) noexcept nogil:
+    """Whether its value is a boolean, in whatever spelling."""
+    return key == KEY_STREAM or key == KEY_USAGE or key == KEY_RUNNING
+
+
+cdef void take_flag(Asked *a, bint is_number) noexcept nogil:
+    """A number or a string where a boolean belongs has ended: some servers convert it."""
+    cdef bint is_set = is_true(a.text, min(a.text_len, ASKED_TEXT), is_number)
+    a.is_guess = 1
+    if a.key == KEY_STREAM:
+        a.is_stream = is_set
+    elif a.key == KEY_USAGE:
+        a.has_usage = is_set
+    else:
+        a.has_running = a.asks_running = is_set
+    a.key = KEY_OTHER
+    a.state = ASKED_PLAIN
 
 
 cdef bint asked_is_in_model(const Asked *a) noexcept nogil:
@@ -242,23 +176,40 @@ cdef size_t step_string(Asked *a, const char *at, size_t k, size_t len) noexcept
     cdef bint is_escaped = a.is_escaped
     cdef size_t n = string_end(at + k, len - k, &is_escaped)
     a.is_escaped = is_escaped
-    if a.state == ASKED_KEY or a.key == KEY_MODEL:
+    if a.state == ASKED_KEY or a.key != KEY_OTHER:
         keep(a, at + k, n)
-    if a.state == ASKED_KEY:
-        # It might spell a name we know, or not: a parser would tell.
-        if memchr(at + k, c'\\', n) != NULL:
-            a.is_frozen = 1
-            a.is_veiled |= not a.in_options
     if k + n == len:
         return len
     if a.state == ASKED_KEY:
         end_key(a)
+    elif is_flag(a.key):
+        take_flag(a, 0)
     else:
-        if a.key == KEY_MODEL and a.has_model < 255:
-            a.has_model += 1
+        if a.key == KEY_MODEL:
+            a.has_model += a.has_model < 255
+            if a.name != NULL:
+                name_end(a.name)
         a.key = KEY_OTHER
         a.state = ASKED_PLAIN
     return k + n + 1
+
+
+cdef bint begin_text(Asked *a, char c) noexcept nogil:
+    """The first byte of a value that is read as a text. 0: it is none."""
+    cdef bint is_digit = c'0' <= c <= c'9'
+    if a.key == KEY_N and is_digit:
+        a.state = ASKED_NUMBER
+        a.n = c - c'0'
+        return 1
+    if is_flag(a.key) and (is_digit or c == c'-' or c == c'"'):
+        a.state = ASKED_STRING if c == c'"' else <int>ASKED_NUMBER
+        a.text_len = 0
+        a.is_escaped = 0
+        memset(&a.escape, 0, sizeof(Unescape))
+        if c != c'"':
+            keep(a, &c, 1)
+        return 1
+    return 0
 
 
 cdef size_t begin_value(Asked *a, const char *at, size_t k, Edit *due) noexcept nogil:
@@ -284,19 +235,16 @@ cdef size_t begin_value(Asked *a, const char *at, size_t k, Edit *due) noexcept 
         return k if due.n_add else k + 1
     if a.key == KEY_OPTIONS and c == c'{':
         a.in_options = 1
-        a.has_member = 0
+        a.has_member = a.members = 0
         a.depth += 1
         a.key = KEY_OTHER
         return k + 1
-    if a.key == KEY_N and c'0' <= c <= c'9':
-        a.state = ASKED_NUMBER
-        a.n = c - c'0'
+    if begin_text(a, c):
         return k + 1
     if a.key == KEY_MODEL and c == c'"' and a.rename_len:
         offer_name(a, due)
         return k
-    # A string or a number where a boolean belongs: some servers convert it, we do not guess.
-    a.is_frozen |= a.key in (KEY_OPTIONS, KEY_USAGE, KEY_RUNNING, KEY_STREAM)
+    a.is_frozen |= a.key == KEY_OPTIONS
     if a.key != KEY_MODEL or c != c'"':
         a.key = KEY_OTHER
     return step_plain(a, at, k, due, 1)
@@ -331,11 +279,11 @@ cdef size_t step_plain(
         a.state = ASKED_KEY if is_read(a) and not is_value else <int>ASKED_STRING
         a.text_len = 0
         a.is_escaped = 0
+        memset(&a.escape, 0, sizeof(Unescape))
         return k + 1
     if c == c'}' or c == c']':
         return close_level(a, c, k, due)
     if c == c'{' or c == c'[':
-        a.is_frozen |= a.depth == 0 and c == c'['
         a.depth += 1
     return k + 1
 
@@ -343,6 +291,12 @@ cdef size_t step_plain(
 cdef size_t step_member(Asked *a, const char *at, size_t k, Edit *due) noexcept nogil:
     """One byte behind a name, or of the number it names; returns the offset behind it."""
     cdef char c = at[k]
+    if a.state == ASKED_NUMBER and a.key != KEY_N:
+        if c'0' <= c <= c'9' or c in (c'.', c'+', c'-', c'e', c'E'):
+            keep(a, at + k, 1)
+            return k + 1
+        take_flag(a, 1)
+        return k
     if a.state == ASKED_NUMBER:
         if c'0' <= c <= c'9':
             a.n = <unsigned short>(a.n * 10 + (c - c'0') if a.n < 1000 else a.n)
@@ -357,6 +311,38 @@ cdef size_t step_member(Asked *a, const char *at, size_t k, Edit *due) noexcept 
     if c == c' ' or c == c'\n' or c == c'\r' or c == c'\t':
         return k + 1
     return begin_value(a, at, k, due)
+
+
+cdef size_t step_first(Asked *a, const char *at, size_t k) noexcept nogil:
+    """One byte of what comes before the first member."""
+    cdef unsigned char c = <unsigned char>at[k]
+    if a.state == ASKED_SECOND and c:
+        a.state = ASKED_PLAIN
+        return k
+    if a.state == ASKED_FIRST:
+        if c == c'{':
+            a.depth = 1
+            a.state = ASKED_SECOND
+            return k + 1
+        if c == 0xEF or c == 0xBB or c == 0xBF:
+            a.is_veiled = 1
+            return k + 1
+        if c == c' ' or c == c'\n' or c == c'\r' or c == c'\t':
+            return k + 1
+    # Python's json.loads takes UTF-16 and UTF-32 by such bytes; RFC 8259 does not.
+    a.is_wide = c == 0 or c >= 0xFE
+    a.is_done = 1
+    return k + 1
+
+
+cdef size_t step_form(Asked *a, size_t k, size_t len, Edit *due) noexcept nogil:
+    cdef size_t n = a.until if a.until < len - k else len - k
+    a.until -= <uint32_t>n
+    if a.until == 0 and a.rename_len:
+        offer_name(a, due)
+    elif a.until == 0:
+        a.is_done = 1
+    return k + n
 
 
 cdef bint may_matter(const char *at, size_t len) noexcept nogil:
@@ -393,6 +379,13 @@ cdef size_t asked_feed(Asked *a, const char *at, size_t len, Edit *due) noexcept
             if a.state == ASKED_COLON and k < len and at[k] == c':':
                 a.state = ASKED_VALUE
                 k += 1
-        else:
+        elif a.state <= ASKED_VALUE:
             k = step_member(a, at, k, due)
-    return k if due.n_add else len
+        elif a.state == ASKED_FORM:
+            k = step_form(a, k, len, due)
+        else:
+            k = step_first(a, at, k)
+    k = k if due.n_add else len
+    if a.is_strict and not is_plain(&a.plain, at, k):
+        a.is_veiled = 1
+    return k

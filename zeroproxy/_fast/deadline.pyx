@@ -80,6 +80,9 @@ cdef uint64_t deadline(const Plane *p, const Relay *r) noexcept nogil:
             r.down.since_ns, p.limits.header_ns if tls_is_shaking(&r.down) else p.limits.idle_ns
         )
     if phase == PHASE_HEAD and not r.is_composed:
+        # The head is there where the begin of the body is waited for.
+        if r.routes_at:
+            return after(r.asked_ns, r.terms.body_ns)
         return after(r.began_ns, p.limits.header_ns)
     if phase == PHASE_FLUSHING:
         return after(r.down.write_ns, r.terms.stall_ns)

@@ -1,8 +1,9 @@
 """Request bodies on their way upstream, read in passing, and edited where usage is asked for on the
 caller's behalf.
 
-Law 1. A body is never waited for. Where its length was announced before it was seen, the length
-       leaves room for the longest edit, and blanks behind the JSON text fill what was not used.
+Law 1. A body is never waited for, but for a first byte that says whether it is JSON (intake.pyx).
+       Where its length was announced before it was seen, the length leaves room for the longest
+       edit, and blanks behind the JSON text fill what was not used.
 Law 2. An edit is made only if it can be taken back (the request is still held) or the endpoint has
        shown that it takes the question. An endpoint that refuses an edited request is asked once
        more without the edit; if that is answered well it is never asked so again.
@@ -10,46 +11,42 @@ Law 3. Nothing is edited under a digest, a signature or a coding of the body.
 """
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int16_t, uint8_t, uint32_t
+from libc.stdint cimport int16_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memset
 
-from zeroproxy._fast.asked cimport (
+from zeroproxy._fast.asked cimport asked_begin, asked_feed, asked_form, asked_rename
+from zeroproxy._fast.body cimport LAST_CHUNK, frame_chunk, frame_last, last_chunk
+from zeroproxy._fast.buffer cimport buffer_len
+from zeroproxy._fast.dispatch cimport feed, send_up, undo_edits
+from zeroproxy._fast.edits cimport (
     EDITED_USAGE,
     WISH_NOTHING,
     WISH_RUNNING_ALONE,
     Edit,
-    asked_begin,
-    asked_feed,
     asked_longest,
-    asked_rename,
     asked_woken,
 )
-from zeroproxy._fast.body cimport LAST_CHUNK, frame_chunk, frame_last, last_chunk
-from zeroproxy._fast.buffer cimport buffer_len
-from zeroproxy._fast.dispatch cimport feed, send_up, undo_edits
 from zeroproxy._fast.gate cimport is_bound
 from zeroproxy._fast.grammar cimport Cursor, is_word
 from zeroproxy._fast.meter_types cimport Asked
-from zeroproxy._fast.metering cimport ends_with, kind_of_type
-from zeroproxy._fast.meter cimport KIND_JSON
-from zeroproxy._fast.plane cimport EDITS_MAX, Endpoint, Plane, Relay, Route
+from zeroproxy._fast.metering cimport ends_with
+from zeroproxy._fast.plane cimport EDITS_MAX, Endpoint, Plane, Relay, Upstream
 from zeroproxy._fast.record cimport (
     USAGE_BY_CALLER,
     USAGE_BY_US,
     USAGE_REFUSED,
     USAGE_UNASKED,
 )
+from zeroproxy._fast.routing cimport BODY_FORM, BODY_JSON, Begin, Target
 from zeroproxy._fast.types cimport (
-    FAULT_KEY_MODEL,
+    FAULT_BODY_CODE,
+    FAULT_KEY_UNREAD,
+    FAULT_NONE,
     FIELD_ACCEPT_ENCODING,
-    FIELD_CONTENT_ENCODING,
-    FIELD_CONTENT_TYPE,
     FIELD_OTHER,
     FRAMING_CHUNKED,
     FRAMING_LENGTH,
-    FRAMING_NONE,
     IN_LOST_MAY_RETRY,
-    METHOD_POST,
     SLACK,
     Field,
     Head,
@@ -60,66 +57,78 @@ from zeroproxy._fast.types cimport (
 # ---------------------------------------------------------------- heads
 
 
-cdef bint seals_body(const Head *h, const Field *f) noexcept nogil:
-    """Whether this field vouches for the exact bytes of the body."""
-    cdef Cursor name = <Cursor>h.base + f.name_at
-    cdef size_t n = f.name_len
-    if f.id != FIELD_OTHER:
-        return f.id == FIELD_CONTENT_ENCODING
-    return (
-        is_word(name, n, b"digest", 6)
-        or is_word(name, n, b"signature", 9)
-        or is_word(name, n, b"content-md5", 11)
-        or is_word(name, n, b"content-digest", 14)
-        or is_word(name, n, b"x-amz-content-sha256", 20)
-    )
+cdef bint seals_body(const Head *h) noexcept nogil:
+    """Whether a field vouches for the exact bytes of the body."""
+    cdef const Field *f
+    cdef Cursor name
+    cdef size_t n
+    cdef int i
+    for i in range(h.n_fields):
+        f = &h.fields[i]
+        name = <Cursor>h.base + f.name_at
+        n = f.name_len
+        if f.id == FIELD_OTHER and (
+            is_word(name, n, b"digest", 6)
+            or is_word(name, n, b"signature", 9)
+            or is_word(name, n, b"content-md5", 11)
+            or is_word(name, n, b"content-digest", 14)
+            or is_word(name, n, b"x-amz-content-sha256", 20)
+        ):
+            return 1
+    return 0
 
 
-cdef int wish_for(const Relay *r) noexcept nogil:
+cdef int wish_for(const Upstream *u, const Relay *r) noexcept nogil:
     """What this request may be asked for: what every endpoint it may go to understands."""
     cdef const Endpoint *e
     cdef uint32_t k
     cdef int wish = WISH_RUNNING_ALONE
-    if not ends_with(r.path, r.path_len, b"/completions", 12):
+    if not ends_with(r.path, r.path_len, b"/completions", 12) \
+            and not ends_with(r.path, r.path_len, b"/invocations", 12):
         return WISH_NOTHING
-    for k in range(r.upstream.n_endpoints):
-        e = r.upstream.endpoints[k]
+    for k in range(u.n_endpoints):
+        e = u.endpoints[k]
         if e.wish < wish:
             wish = e.wish
-        if e.refuses_usage and r.upstream.n_endpoints == 1:
+        if e.refuses_usage and u.n_endpoints == 1:
             return WISH_NOTHING
     return wish
 
 
+cdef void begin_form(Relay *r, const Head *h, const Target *to) noexcept nogil:
+    """Its length is known, so nothing is filled up."""
+    asked_begin(&r.read.asked, WISH_NOTHING, NULL)
+    asked_form(&r.read.asked, <uint32_t>to.at)
+    asked_rename(&r.read.asked, to.route.plain, to.route.plain_len, to.len)
+    r.scans = 1
+    if h.framing == FRAMING_LENGTH:
+        r.reserve = <int16_t>(<int>to.route.plain_len - <int>to.len)
+
+
 cdef void begin_editing(
-    Plane *p, Relay *r, Head *h, size_t here, const Route *route,
+    Plane *p, Relay *r, Head *h, size_t here, const Begin *body, const Target *to,
 ) noexcept nogil:
     """A request head; `here` bytes came along behind it. Decides whether its body is read, and how
-    much longer it may become. `route`: NULL, or where the server's name of the model stands."""
-    cdef const Field *f
-    cdef bint is_json = 0, is_sealed = 0
+    much longer it may become."""
     cdef int i, wish
-    if h.method != METHOD_POST or h.framing == FRAMING_NONE:
-        return
-    for i in range(h.n_fields):
-        f = &h.fields[i]
-        is_sealed |= seals_body(h, f)
-        if f.id == FIELD_CONTENT_TYPE:
-            is_json = kind_of_type(h.base + f.value_at, f.value_len) == KIND_JSON
-    if not is_json:
+    if body.kind == BODY_FORM and to.route != NULL and to.route.plain_len:
+        begin_form(r, h, to)
+    if body.kind != BODY_JSON:
         return
     r.scans = 1
-    wish = wish_for(r)
-    if wish == WISH_NOTHING or is_sealed:
+    wish = wish_for(r.upstream, r)
+    if wish != WISH_NOTHING and seals_body(h):
+        r.usage_by = USAGE_UNASKED
         wish = WISH_NOTHING
-    else:
+    elif wish != WISH_NOTHING:
         # Metering a compressed answer is impossible; none of these servers compresses unasked.
         for i in range(h.n_fields):
             if h.fields[i].id == FIELD_ACCEPT_ENCODING:
                 h.fields[i].nominated = 1
-    asked_begin(&r.read.asked, wish)
-    if route != NULL and route.real_len:
-        asked_rename(&r.read.asked, <const char *>route.real, route.real_len, route.len + 2)
+    asked_begin(&r.read.asked, wish, &r.model)
+    r.read.asked.is_strict = is_bound(r)
+    if to.route != NULL and to.route.real_len:
+        asked_rename(&r.read.asked, to.route.real, to.route.real_len, to.len)
     if h.framing == FRAMING_LENGTH and (wish != WISH_NOTHING or r.read.asked.rename_len):
         r.reserve = <int16_t>(asked_longest(wish) + r.read.asked.rename_len)
         if here >= h.length:
@@ -227,12 +236,13 @@ cdef bint pass_end(Plane *p, Relay *r) noexcept nogil:
     return 1
 
 
-cdef bint is_still_allowed(Relay *r) noexcept nogil:
-    """The model was allowed; a second one further on is not. Asked before bytes are passed on."""
-    if r.read.asked.has_model > 1 or r.read.asked.is_veiled:
-        r.fault = FAULT_KEY_MODEL
-        return 0
-    return 1
+cdef inline bint is_refused(Relay *r) noexcept nogil:
+    """Asked before bytes are passed on: the model was allowed; a second one further on is not."""
+    if r.read.asked.is_wide:
+        r.fault = FAULT_BODY_CODE
+    elif is_bound(r) and (r.read.asked.has_model > 1 or r.read.asked.is_veiled):
+        r.fault = FAULT_KEY_UNREAD
+    return r.fault != FAULT_NONE
 
 
 cdef bint pass_pieces(
@@ -248,13 +258,13 @@ cdef bint pass_pieces(
         if due.n_add and not make_edit(p, r, due):
             return 0
         left_out = r.skip if r.skip < n else n
-        r.skip -= <uint8_t>left_out
+        r.skip -= <uint16_t>left_out
         at += left_out
         n -= left_out
         if n == 0:
             break
         k = asked_feed(&r.read.asked, at, n, due)
-        if is_bound(r) and not is_still_allowed(r):
+        if is_refused(r):
             return 0
     return pass_end(p, r) if is_last else 1
 
@@ -264,7 +274,7 @@ cdef bint pass_body(Plane *p, Relay *r, char *data, size_t n, bint is_last) noex
     or the key does not allow them (r.fault)."""
     cdef Edit due
     cdef size_t k = r.skip if r.skip < n else n
-    r.skip -= <uint8_t>k
+    r.skip -= <uint16_t>k
     data += k
     n -= k
     if not r.scans:
@@ -272,10 +282,12 @@ cdef bint pass_body(Plane *p, Relay *r, char *data, size_t n, bint is_last) noex
             return pass_piece(p, r, data, n) and pass_end(p, r)
         return pass_plain(p, r, data, n, is_last)
     k = asked_feed(&r.read.asked, data, n, &due)
-    if is_bound(r) and not is_still_allowed(r):
+    if is_refused(r):
         return 0
-    if r.read.asked.has_usage and r.usage_by == 0:
+    if r.usage_by == 0 and r.read.asked.has_usage:
         r.usage_by = USAGE_BY_CALLER
+    elif r.usage_by == 0 and r.read.asked.is_frozen and r.read.asked.is_stream:
+        r.usage_by = USAGE_UNASKED
     if due.n_add or (is_last and r.reserve > r.added):
         return pass_pieces(p, r, data, n, k, &due, is_last)
     return pass_plain(p, r, data, n, is_last)
@@ -303,7 +315,8 @@ cdef void judge_edits(Relay *r, int status) noexcept nogil:
     """The final answer: what it says of the endpoint's taste, and what is to be taken out of it."""
     if r.edited & EDITED_USAGE and r.scans:
         r.edited |= asked_woken(&r.read.asked)
-    if status >= 300:
+    if status >= 300 or (r.scans and r.read.asked.is_guess):
+        # What one endpoint makes of an odd spelling says nothing of the next request.
         return
     if r.refused_by != NULL:
         r.refused_by.refuses_usage = 1

@@ -59,6 +59,7 @@ class UpstreamWords(TypedDict):
     retry_on_busy: bool
     breaker: NotRequired[BreakerWords]
     api_key: NotRequired[bytes]
+    cookies: NotRequired[bool]
     key: NotRequired[KeyWords]
 
 class Engine(Driven):

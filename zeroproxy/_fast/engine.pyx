@@ -169,7 +169,8 @@ cdef class Engine(Driven):
         """balance, max_inflight (per endpoint), queue, queue_timeout, connect, first_byte,
         stream_idle, total, attempts, retry_on_busy; if need be min_inflight, ttft_target,
         tenant_share, hedge_after, hedge_budget (see config_upstream), breaker and key (dicts;
-        absent: off), api_key (bytes; absent: none); times in seconds, 0: none."""
+        absent: off), api_key (bytes; absent: none), cookies (absent: they stay here); times in
+        seconds, 0: none."""
         with self.change() as change:
             change.set_upstream(index, **words)
 

@@ -3,8 +3,8 @@
 Law 1. One answer per exchange: once the key was found and its request taken from the quota, later
        looks at the same head change nothing, whatever a reload has done meanwhile.
 Law 2. Nothing of a key is kept but the address of its slot.
-Law 3. Where a key allows some models only, what cannot be told is refused: no JSON, an escape in a
-       member's name, two models, bytes that a server might take for UTF-16 or UTF-32.
+Law 3. Where a key allows some models only, what cannot be told is refused: no JSON, two models in
+       whatever case, bytes that a server might take for UTF-16, UTF-32 or a comment.
 """
 
 from libc.stddef cimport size_t
@@ -97,8 +97,9 @@ cdef bint is_bound(const Relay *r) noexcept nogil:
 
 
 cdef bint may_ask_for(const Relay *r, const Asked *a) noexcept nogil:
-    """Whether the key allows what was read of the body so far, which names a model."""
-    return a.has_model == 1 and not a.is_veiled and key_allows(r.key, a.model, a.model_len)
+    """Whether the key allows what was read of the body so far, which names a model, r.model."""
+    return a.has_model == 1 and not a.is_veiled and not a.is_wide \
+        and key_allows(r.key, &r.model)
 
 
 cdef bint is_plain_json(const char *at, size_t n) noexcept nogil:

@@ -26,6 +26,7 @@ from zeroproxy._fast.types cimport (
     FAULT_HEAD_TOO_LARGE,
     FAULT_KEY,
     FAULT_KEY_MODEL,
+    FAULT_KEY_UNREAD,
     FAULT_LINE_END,
     FAULT_LINE_TOO_LONG,
     FAULT_METHOD_REFUSED,
@@ -58,7 +59,8 @@ cdef Word[FAULT_COUNT] FAULT_NAMES = [
     b"length", b"coding", b"coding_unknown", b"length_and_coding", b"connection", b"expect",
     b"upgrade", b"line_too_long", b"head_too_large", b"too_many_fields", b"body_too_large",
     b"chunk_size", b"chunk_ext", b"chunk_end", b"trailer", b"model",
-    b"duplicate", b"key", b"key_model", b"quota_requests", b"quota_tokens",
+    b"duplicate", b"key", b"key_model", b"quota_requests", b"quota_tokens", b"key_unread",
+    b"model_late", b"model_none", b"body_code",
 ]
 cdef Word[FAULT_COUNT] FAULT_TEXTS = [
     b"No fault.",
@@ -94,6 +96,11 @@ cdef Word[FAULT_COUNT] FAULT_TEXTS = [
     b"The API key does not allow this model.",
     b"The quota of this API key is exhausted: requests per minute.",
     b"The quota of this API key is exhausted: tokens per minute.",
+    b"The API key allows some models only, and this request does not name one of them plainly: "
+    b"send a JSON object, in UTF-8, with one model in it.",
+    b"The model must be named within the first 64 KiB of the request, its head included.",
+    b"The request names no model, and no inference server here takes requests without one.",
+    b"A JSON body must be encoded in UTF-8.",
 ]
 
 
@@ -110,7 +117,7 @@ cdef int fault_status(int fault) noexcept nogil:
     """Status of the answer to a request with this fault. A response with a fault is a 502."""
     if fault == FAULT_KEY:
         return 401
-    if fault == FAULT_KEY_MODEL:
+    if fault == FAULT_KEY_MODEL or fault == FAULT_KEY_UNREAD:
         return 403
     if fault == FAULT_QUOTA_REQUESTS or fault == FAULT_QUOTA_TOKENS:
         return 429

@@ -14,13 +14,22 @@ from zeroproxy._fast.body cimport body_begin
 from zeroproxy._fast.buffer cimport buffer_append
 from zeroproxy._fast.clock cimport clock_wall_ns
 from zeroproxy._fast.dispatch cimport end_with, feed
-from zeroproxy._fast.editing cimport begin_editing
+from zeroproxy._fast.editing cimport begin_editing, wish_for
+from zeroproxy._fast.edits cimport WISH_NOTHING
 from zeroproxy._fast.gate cimport judge_key
 from zeroproxy._fast.headers cimport Hop, find_request_id, write_request_head
 from zeroproxy._fast.http1 cimport parse_request_head
 from zeroproxy._fast.identity cimport adopt_trace, make_request_id
-from zeroproxy._fast.plane cimport Plane, Relay, Route, Upstream
-from zeroproxy._fast.routing cimport ROUTE_DENIED, ROUTE_MORE, ROUTE_NONE, route_request
+from zeroproxy._fast.plane cimport Plane, Relay, Upstream
+from zeroproxy._fast.routing cimport (
+    BODY_MORE,
+    ROUTE_MORE,
+    Begin,
+    Target,
+    peek_body,
+    route_request,
+    wait_for_body,
+)
 from zeroproxy._fast.types cimport (
     BLAME_DOWNSTREAM,
     BLAME_OURSELVES,
@@ -33,13 +42,17 @@ from zeroproxy._fast.types cimport (
     FAULT_HEAD_TOO_LARGE,
     FAULT_KEY,
     FAULT_KEY_MODEL,
+    FAULT_KEY_UNREAD,
     FAULT_LINE_TOO_LONG,
     FAULT_METHOD_REFUSED,
     FAULT_MODEL,
+    FAULT_MODEL_LATE,
+    FAULT_MODEL_NONE,
     FAULT_NONE,
     FAULT_QUOTA_REQUESTS,
     FAULT_QUOTA_TOKENS,
     FAULT_TOO_MANY_FIELDS,
+    FIELD_COOKIE,
     FRAMING_LENGTH,
     IN_BYTES,
     IN_REFUSED,
@@ -59,8 +72,8 @@ cdef void refuse(Plane *p, Relay *r, int fault) noexcept nogil:
     """A request we do not serve: say why, then close. What follows on the conn is never parsed."""
     cdef int why = CAUSE_MALFORMED
     if fault in (
-        FAULT_KEY, FAULT_KEY_MODEL, FAULT_METHOD_REFUSED, FAULT_MODEL, FAULT_QUOTA_REQUESTS,
-        FAULT_QUOTA_TOKENS
+        FAULT_KEY, FAULT_KEY_MODEL, FAULT_KEY_UNREAD, FAULT_METHOD_REFUSED, FAULT_MODEL,
+        FAULT_MODEL_LATE, FAULT_MODEL_NONE, FAULT_QUOTA_REQUESTS, FAULT_QUOTA_TOKENS
     ):
         why = CAUSE_REFUSED
     elif fault in (
@@ -95,6 +108,13 @@ cdef void adopt_head(Plane *p, Relay *r, const Head *h) noexcept nogil:
     body_begin(&r.ask, h.framing, h.length)
 
 
+cdef void drop_cookies(Head *h) noexcept nogil:
+    cdef int i
+    for i in range(h.n_fields):
+        if h.fields[i].id == FIELD_COOKIE:
+            h.fields[i].nominated = 1
+
+
 cdef bint compose_request(Plane *p, Relay *r, Head *h) noexcept nogil:
     """Write the head as it travels on into `held`. 0: it does not fit, or no memory."""
     cdef Hop hop
@@ -117,6 +137,8 @@ cdef bint compose_request(Plane *p, Relay *r, Head *h) noexcept nogil:
     hop.trusts_forwarded = p.trusts_forwarded
     hop.framing = h.framing
     hop.length = h.length + r.reserve
+    if not r.upstream.passes_cookies:
+        drop_cookies(h)
     n = write_request_head(h, &hop, p.compose, BLOCK_LARGE)
     return n != 0 and buffer_append(&r.held, &p.blocks, p.compose, n)
 
@@ -163,23 +185,30 @@ cdef bint is_models_request(const Plane *p, const Relay *r) noexcept nogil:
 cdef bint direct(Plane *p, Relay *r, Head *h, size_t here) noexcept nogil:
     """Compose the request for its upstream, or say why it goes nowhere. 0: the model it names,
     or its key, is still to come."""
-    cdef const Route *route
-    cdef int to = route_request(p, r, h, here, &route)
-    cdef bint is_told = to != ROUTE_MORE
+    cdef Begin body
+    cdef Target target
+    cdef int to
+    cdef bint is_told
+    peek_body(p, r, h, here, &body)
+    to = route_request(p, r, h, &body, &target)
+    is_told = to != ROUTE_MORE
     if to >= 0 and p.n_upstreams:
-        is_told = key_request(p, r, p.upstreams[to], h, here)
+        is_told = key_request(p, r, p.upstreams[to], h, &body)
+        if is_told and body.kind == BODY_MORE and wish_for(p.upstreams[to], r) != WISH_NOTHING:
+            # Whether usage is asked for hangs on its first byte.
+            wait_for_body(p, r, h, &body)
+            is_told = 0
     if not is_told:
         r.waits_for_more = 1
+        r.asked_ns = p.now_ns
         return 0
-    if to == ROUTE_NONE:
-        refuse(p, r, FAULT_MODEL)
-    elif to == ROUTE_DENIED:
-        refuse(p, r, FAULT_KEY_MODEL)
+    if to < 0:
+        refuse(p, r, ROUTE_MORE - to)
     elif p.n_upstreams == 0 or p.upstreams[to].n_endpoints == 0:
         end_with(p, r, IN_REFUSED, BLAME_OURSELVES, CAUSE_NO_ENDPOINT)
     else:
         choose_upstream(p, r, to)
-        begin_editing(p, r, h, here, route)
+        begin_editing(p, r, h, here, &body, &target)
         r.is_composed = compose_request(p, r, h)
         r.asked_ns = p.now_ns
         if not r.is_composed:

@@ -11,6 +11,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcmp, memcpy, memset
 
+from zeroproxy._fast.json_text cimport name_clear, name_end, name_feed
 from zeroproxy._fast.jsonlevel cimport close_level, next_member, open_level, place_now
 from zeroproxy._fast.jsonwalk cimport (
     WALK_ESCAPE,
@@ -87,15 +88,6 @@ cdef void hash_id(Meter *m, const char *at, size_t len) noexcept nogil:
         m.meta_id = (m.meta_id ^ <uint8_t>at[k]) * <uint32_t>16777619
 
 
-cdef void keep_model(Meter *m, const char *at, size_t len) noexcept nogil:
-    """The first 64 bytes of the name."""
-    cdef size_t room = sizeof(m.model) - m.model_len
-    if len > room:
-        len = room
-    memcpy(m.model + m.model_len, at, len)
-    m.model_len += <uint8_t>len
-
-
 cdef void take_word(Meter *m, int sense, const char *at, size_t len) noexcept nogil:
     """A string that is kept has ended."""
     m.seen |= bit(sense)
@@ -120,7 +112,7 @@ cdef void take_text(Meter *m, int sense, bint is_empty) noexcept nogil:
 cdef inline bint is_word(const Meter *m, int sense) noexcept nogil:
     """Whether the bytes of such a string matter."""
     if sense == FACT_MODEL:
-        return m.model_len == 0 or m.is_model_asked
+        return m.model != NULL and (m.model.len == 0 or m.is_model_asked)
     return sense == FACT_TYPE or sense == FACT_OBJECT or sense == FACT_META_ID
 
 
@@ -129,7 +121,7 @@ cdef void keep(Meter *m, const char *at, size_t len) noexcept nogil:
     cdef Walk *w = &m.walk
     cdef size_t room
     if not w.here.is_key and w.here.sense == FACT_MODEL:
-        keep_model(m, at, len)
+        name_feed(m.model, at, len)
     elif not w.here.is_key and w.here.sense == FACT_META_ID:
         hash_id(m, at, len)
     elif w.text_len <= WALK_TEXT:
@@ -150,7 +142,8 @@ cdef size_t begin_string(Meter *m, const char *at, size_t k, size_t len) noexcep
         elif w.here.sense == FACT_META_ID:
             m.meta_id = <uint32_t>2166136261
         elif w.here.is_wanted and w.here.sense == FACT_MODEL:
-            m.model_len = m.is_model_asked = 0
+            m.is_model_asked = 0
+            name_clear(m.model)
     return step_string(m, at, k, len)
 
 
@@ -184,6 +177,8 @@ cdef void end_word(Meter *m, const char *at, size_t len, bint is_whole) noexcept
     cdef int sense = w.here.sense
     if not is_whole or (not w.here.is_key and (sense == FACT_MODEL or sense == FACT_META_ID)):
         keep(m, at, len)
+        if not w.here.is_key and sense == FACT_MODEL:
+            name_end(m.model)
         at = w.text
         len = w.text_len
     if w.here.is_key:

@@ -2,6 +2,8 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
+from zeroproxy._fast.model_types cimport MODEL_MAX
+
 cdef enum:
     DIGEST = 32             # bytes of a SHA-256
     KEY_MAX = 512           # bytes of a key; a longer one is unknown without being hashed
@@ -26,8 +28,8 @@ cdef struct Quota:          # a bucket; what is in it may be asked for, a debt i
 
 
 cdef struct AllowedModel:
-    uint8_t len
-    char[64] name
+    uint16_t len
+    char[MODEL_MAX] name
 
 
 cdef struct ApiKey:         # a slot means one digest for ever; never moved, freed with the plane

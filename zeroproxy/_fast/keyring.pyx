@@ -25,6 +25,7 @@ from zeroproxy._fast.key_types cimport (
 )
 from zeroproxy._fast.keys cimport key_place, quota_begin, quota_fill, quota_grant, quota_share
 from zeroproxy._fast.lanes cimport shares_stage, shares_use
+from zeroproxy._fast.model_types cimport MODEL_MAX
 from zeroproxy._fast.plane cimport Plane, Share
 from zeroproxy._fast.spill cimport spill_reserve, spill_use
 from zeroproxy._fast.stats cimport Stats, TokenTable, tokens_free, tokens_move, tokens_stage
@@ -67,7 +68,7 @@ cdef AllowedModel *read_models(models) except? NULL:
         raise MemoryError
     for model in models:
         name = model.encode()
-        table[n].len = <unsigned char>len(name)
+        table[n].len = <uint16_t>len(name)
         memcpy(table[n].name, <const char *>name, len(name))
         n += 1
     return table
@@ -80,7 +81,7 @@ cdef int check_rows(rows) except -1:
     for digest, _, _, priority, models, requests, tokens in rows:
         if len(digest) != DIGEST or not 0 <= priority <= 255 or requests < 0 or tokens < 0:
             raise ValueError("a key's digest, priority or quota is not one")
-        if any(not 0 < len(model.encode()) <= 64 for model in models):
+        if any(not 0 < len(model.encode()) <= MODEL_MAX for model in models):
             raise ValueError("the name of a model is empty or too long")
     return 0
 

@@ -2,11 +2,12 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from zeroproxy._fast.key_types cimport ApiKey, Keyring, Quota
+from zeroproxy._fast.model_types cimport ModelName
 
 cdef void sha256(const char *at, size_t len, uint8_t *out) noexcept nogil
 cdef ApiKey *key_find(const Keyring *ring, const char *at, size_t len) noexcept nogil
 cdef uint32_t key_place(const uint8_t *digest) noexcept nogil
-cdef bint key_allows(const ApiKey *k, const char *model, size_t len) noexcept nogil
+cdef bint key_allows(const ApiKey *k, const ModelName *model) noexcept nogil
 cdef int key_take(
     const Keyring *ring, ApiKey *k, uint64_t bytes, uint64_t now_ns, uint32_t *reserved
 ) noexcept nogil

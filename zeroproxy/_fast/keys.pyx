@@ -12,9 +12,9 @@ Law 3. A leased quota does not fill by itself: its level is what was granted, le
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcmp
 
 from zeroproxy._fast.clock cimport NS_PER_S
+from zeroproxy._fast.json_text cimport name_is
 from zeroproxy._fast.key_types cimport (
     DIGEST,
     KEY_MAX,
@@ -25,6 +25,7 @@ from zeroproxy._fast.key_types cimport (
     Keyring,
     Quota,
 )
+from zeroproxy._fast.model_types cimport ModelName
 
 
 cdef extern from "sha256.h" nogil:
@@ -66,10 +67,10 @@ cdef ApiKey *key_find(const Keyring *ring, const char *at, size_t len) noexcept 
     return NULL
 
 
-cdef bint key_allows(const ApiKey *k, const char *model, size_t len) noexcept nogil:
+cdef bint key_allows(const ApiKey *k, const ModelName *model) noexcept nogil:
     cdef uint32_t i
     for i in range(k.n_models):
-        if k.models[i].len == len and memcmp(k.models[i].name, model, len) == 0:
+        if name_is(model, k.models[i].name, k.models[i].len):
             return 1
     return k.n_models == 0
 

@@ -1,6 +1,8 @@
-# The meter's own words; see jsonwalk.pyx, fold.pyx and meter.pyx. cimports libc only.
+# The meter's own words; see jsonwalk.pyx, fold.pyx and meter.pyx. No code.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from zeroproxy._fast.model_types cimport ModelName, Unescape
 
 cdef enum:
     WALK_DEPTH = 8          # levels whose meaning is remembered; deeper ones are only counted
@@ -150,7 +152,6 @@ cdef struct Meter:
     uint8_t n_choices       # of the root being read
     uint8_t n_slots
     uint8_t n_told          # closing counts that are those of a single choice
-    uint8_t model_len
     uint8_t is_model_asked  # the name is the request's, until the response says one
     uint8_t learning        # skeleton.Learning
     uint32_t n_events       # events with data before [DONE], or lines
@@ -176,7 +177,7 @@ cdef struct Meter:
     Walk walk
     int64_t[FACT_NUMBERS - FACT_PROMPT] value
     Slot[METER_SLOTS] slots
-    char[64] model
+    ModelName *model        # borrowed; NULL: its name is not kept
 
 
 cdef inline uint64_t bit(int fact) noexcept nogil:
@@ -191,9 +192,11 @@ cdef inline int64_t value_of(const Meter *m, int fact) noexcept nogil:
 
 cdef struct Asked:          # walks a request body: the root's keys, as far as the proxy cares
     uint32_t depth
+    uint32_t until          # of a form: bytes up to its model's name
+    uint32_t raw_len        # bytes of the model's name as the body spells it
     uint8_t state           # asked.AskedState
-    uint8_t wish            # Wish; may change between two calls
-    uint8_t key             # asked.Key of the member being read
+    uint8_t wish            # edits.Wish; may change between two calls
+    uint8_t key             # edits.Key of the member being read
     uint8_t text_len        # ASKED_TEXT + 1: too long to matter
     uint8_t in_options      # inside the root's stream_options
     uint8_t is_stream       # "stream": true
@@ -202,18 +205,23 @@ cdef struct Asked:          # walks a request body: the root's keys, as far as t
     uint8_t has_running     # continuous_usage_stats: true
     uint8_t asks_running    # and that is what the caller said
     uint8_t has_member      # stream_options is not empty
+    uint8_t members         # those of it that were named, one bit each
     uint8_t is_frozen       # something in it is not what we know: no edit
-    uint8_t is_done         # the root has ended
+    uint8_t is_guess        # a boolean was spelt as a text or a number: the server may not take it
+    uint8_t is_done         # the root has ended, or there is none
+    uint8_t is_wide         # the text is UTF-16 or UTF-32
     uint8_t is_escaped
-    uint8_t is_veiled       # a name of the root's holds an escape: it may spell any word
+    uint8_t is_strict
+    uint8_t plain           # json_text.PlainState; is_strict only
+    uint8_t is_veiled       # other parsers may read it in another way
     uint8_t has_model       # names of a model that are complete; more than one: which counts?
-    uint8_t rename_len      # 0: the model's name stays
-    uint8_t rename_skip     # bytes of the value it replaces, quotes included
-    uint8_t model_len
+    uint16_t rename_len     # 0: the model's name stays
+    uint16_t rename_skip    # bytes of the value it replaces, quotes included
     uint16_t n              # choices per prompt; 0: not said
     const char *rename      # borrowed: a Route's
+    ModelName *name         # borrowed; NULL: it is not kept
+    Unescape escape         # of the text being read
     char[ASKED_TEXT] text
-    char[64] model
 
 
 cdef union Reading:         # first the request is read, then the response; never both

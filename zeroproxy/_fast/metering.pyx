@@ -6,11 +6,12 @@ Law. Only answers to POST are counted, and messages of a realtime tunnel: a GET 
 """
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int64_t, uint8_t
-from libc.string cimport memcmp, memcpy
+from libc.stdint cimport int64_t, uint8_t, uint16_t
+from libc.string cimport memcmp
 
 from zeroproxy._fast.asked cimport asked_is_in_model
 from zeroproxy._fast.grammar cimport Cursor, begins_with, is_word
+from zeroproxy._fast.json_text cimport name_clear, name_write
 from zeroproxy._fast.meter cimport (
     KIND_EVENTS,
     KIND_FRAMES,
@@ -22,7 +23,8 @@ from zeroproxy._fast.meter cimport (
     meter_feed,
     meter_finish_of,
 )
-from zeroproxy._fast.meter_types cimport Asked, Meter
+from zeroproxy._fast.meter_types cimport Meter
+from zeroproxy._fast.metering cimport TYPE_IS_FORM, TYPE_IS_JSON, TYPE_IS_OTHER, TYPE_IS_UNSAID
 from zeroproxy._fast.plane cimport Record, Relay
 from zeroproxy._fast.scan cimport parse_count
 from zeroproxy._fast.types cimport (
@@ -31,9 +33,16 @@ from zeroproxy._fast.types cimport (
     FIELD_CONTENT_TYPE,
     FIELD_OTHER,
     METHOD_POST,
+    Tokens,
     Field,
     Head,
 )
+
+
+cdef enum:                  # of an estimate
+    TOKEN_BYTES = 4         # of text, as English has them
+    EVENT_BYTES = 250       # of an event, around its text
+    GUESS_MAX = 16384       # tokens: images come as text that is none
 
 
 cdef bint ends_with(const char *at, size_t len, const char *tail, size_t n) noexcept nogil:
@@ -60,6 +69,19 @@ cdef int kind_of_type(const char *at, size_t len) noexcept nogil:
     return KIND_NONE
 
 
+cdef int type_of_request(const char *at, size_t len) noexcept nogil:
+    """RequestType of a request by its Content-Type."""
+    cdef size_t n = 0
+    while n < len and at[n] != c';' and at[n] != c' ' and at[n] != c'\t':
+        n += 1
+    if n == 0:
+        return TYPE_IS_UNSAID
+    if is_type(at, len, b"application/json", 16) or is_type(at, len, b"text/json", 9) \
+            or (n > 5 and is_word(<Cursor>at + n - 5, 5, b"+json", 5)):
+        return TYPE_IS_JSON
+    return TYPE_IS_FORM if is_type(at, len, b"multipart/form-data", 19) else <int>TYPE_IS_OTHER
+
+
 cdef int kind_of_path(const char *at, size_t len) noexcept nogil:
     """Kind of a body without a Content-Type: FastChat's workers, imitators of Ollama."""
     if ends_with(at, len, b"/worker_generate_stream", 23) or ends_with(at, len, b"/api/chat", 9) \
@@ -73,6 +95,30 @@ cdef void meter_path(Meter *m, const char *at, size_t len) noexcept nogil:
     m.counts_tokens = m.kind == KIND_EVENTS and ends_with(at, len, b"/generate_stream", 16)
     m.sums_prompts = ends_with(at, len, b"/completions", 12) \
         and not ends_with(at, len, b"/chat/completions", 17)
+
+
+cdef bint is_generating(const char *at, size_t len) noexcept nogil:
+    """Whether what is asked for there is text that a model writes."""
+    return (
+        ends_with(at, len, b"/completions", 12) or ends_with(at, len, b"/completion", 11)
+        or ends_with(at, len, b"/invocations", 12) or ends_with(at, len, b"/responses", 10)
+        or ends_with(at, len, b"/messages", 9) or ends_with(at, len, b"/generate", 9)
+        or ends_with(at, len, b"/generate_stream", 16) or ends_with(at, len, b"/api/chat", 9)
+    )
+
+
+cdef int64_t tokens_spent(const Relay *r, const Record *record) noexcept nogil:
+    """What is charged to a quota: what was counted. Where a server that has answered did not say
+    what it was asked, an estimate: who keeps it from telling would else be charged nothing."""
+    cdef const Tokens *t = &record.tokens
+    cdef int64_t prompt = max(t.prompt, 0), completion = max(t.completion, 0), text
+    if t.prompt >= 0 or r.method != METHOD_POST or not 200 <= r.status < 300 \
+            or not is_generating(r.path, r.path_len):
+        return prompt + completion
+    text = <int64_t>record.bytes_out - <int64_t>record.n_events * EVENT_BYTES
+    prompt = min(<int64_t>record.bytes_in // TOKEN_BYTES, GUESS_MAX)
+    text = min(text // TOKEN_BYTES, GUESS_MAX)
+    return prompt + max(completion, text, <int64_t>record.n_events)
 
 
 cdef int small_count(int64_t n) noexcept nogil:
@@ -97,20 +143,18 @@ cdef void read_field(Meter *m, const Head *h, const Field *f) noexcept nogil:
 cdef void turn_to_response(Relay *r, int kind) noexcept nogil:
     """Reading.asked becomes Reading.meter; what of the request counts is carried over. The rest of
     a request that is answered early is not read any more."""
-    cdef Asked asked
-    asked.n = asked.model_len = 0
+    cdef uint16_t n = 0
     if r.scans:
-        asked = r.read.asked
-        if asked_is_in_model(&asked):
+        n = r.read.asked.n
+        if asked_is_in_model(&r.read.asked):
             # The caller left in the middle of the name: half of one is no name.
-            asked.model_len = 0
+            name_clear(&r.model)
     r.scans = 0
     meter_begin(&r.read.meter, kind)
-    if asked.n:
-        r.read.meter.n_asked = asked.n
+    if n:
+        r.read.meter.n_asked = n
+    r.read.meter.model = &r.model
     r.read.meter.is_model_asked = 1
-    r.read.meter.model_len = asked.model_len
-    memcpy(r.read.meter.model, asked.model, asked.model_len)
 
 
 cdef void meter_response(Relay *r, const Head *h) noexcept nogil:
@@ -158,5 +202,4 @@ cdef void meter_finish(Relay *r, Record *record) noexcept nogil:
     record.exactness = <uint8_t>meter_end(&r.read.meter, is_whole, r.status, &record.tokens)
     record.finish = <uint8_t>meter_finish_of(&r.read.meter, is_whole, r.status)
     record.n_events = r.read.meter.n_events
-    record.model_len = r.read.meter.model_len
-    memcpy(record.model, r.read.meter.model, r.read.meter.model_len)
+    record.model_len = <uint16_t>name_write(&r.model, record.model)

@@ -10,6 +10,7 @@ from zeroproxy._fast.breaker_types cimport Breaker, BreakerTerms, Trial
 from zeroproxy._fast.key_types cimport ApiKey, Keyring
 from zeroproxy._fast.limit_types cimport Counters, Limits, Terms
 from zeroproxy._fast.meter_types cimport Reading
+from zeroproxy._fast.model_types cimport MODEL_MAX, ModelName
 from zeroproxy._fast.pool_types cimport CLOSED_COUNT, Learned, Pool
 from zeroproxy._fast.reactor_types cimport (
     WHEEL_SHIFT,
@@ -31,22 +32,25 @@ from zeroproxy._fast.turn_types cimport Driver
 from zeroproxy._fast.types cimport BlockPool, Body, Buffer, Head, HeadLimits, Tokens
 
 
-cdef struct Route:          # requests for this model go to that upstream
-    uint32_t upstream
-    uint8_t len
-    uint8_t real_len        # 0: the name is passed on as it is
-    char[64] model
-    char[200] real          # what the server calls it, as JSON, quotes included
-
-
 cdef enum:
     EDITS_MAX = 4           # to one request
+    REAL_MAX = 2 * MODEL_MAX + 2
+
+
+cdef struct Route:          # requests for this model go to that upstream
+    uint32_t upstream
+    uint16_t len
+    uint16_t real_len       # 0: the name is passed on as it is
+    char[MODEL_MAX] model
+    char[REAL_MAX] real     # what the server calls it, as JSON, quotes included
+    uint16_t plain_len      # the same as a form has it
+    char[MODEL_MAX] plain
 
 
 cdef struct Done:           # an edit that was made, while it can be taken back
     uint32_t at             # offset in Relay.held
-    uint8_t n
-    int8_t was              # asked.Was
+    uint16_t n
+    int8_t was              # edits.Was
 
 
 cdef struct Relay           # below
@@ -130,7 +134,7 @@ cdef struct Endpoint:       # one address of an upstream; Python writes the word
     uint32_t index          # in the plane's table
     uint8_t up              # 1: in rotation
     uint8_t draining        # 1: no new exchange
-    uint8_t wish            # asked.Wish: what to ask for on the caller's behalf
+    uint8_t wish            # edits.Wish: what to ask for on the caller's behalf
     uint8_t takes_usage     # a request that was edited to ask for usage was answered well
     uint8_t refuses_usage   # it was refused, and the same request without the edit was not
     uint8_t removed         # 1: not its upstream's any more; the slot waits for its address
@@ -193,6 +197,7 @@ cdef struct Upstream:       # a named group of endpoints that serve the same mod
     uint32_t hedge_credit   # a hedge costs HEDGE_ONE
     uint64_t n_hedges
     uint64_t n_hedges_won
+    uint8_t passes_cookies
     uint16_t bearer_len
     char *bearer            # owned; "Bearer KEY", sent instead of a caller's; NULL: it has none
     BreakerTerms breaker
@@ -243,7 +248,7 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint8_t is_streamed     # response is text/event-stream or NDJSON
     uint8_t up_paused       # upstream is not read: downstream is full
     uint8_t out_framing     # Framing of the response downstream
-    uint8_t edited          # asked.Edited: what the edits asked for
+    uint8_t edited          # edits.Edited: what the edits asked for
     uint8_t strips          # the response is stripped of what was edited in
     uint8_t scans           # the request body is JSON and is read in passing
     uint32_t n_reads        # reads of the response that were relayed
@@ -284,7 +289,6 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint8_t settled         # its record was written
     uint8_t tunnel_ends     # tunnel: which sides have ended
     uint8_t is_composed     # `held` has the head; the exchange has not been asked for yet
-    uint8_t skip            # bytes of it that an edit replaces, to come
     uint8_t said_continue   # 100 was sent before the upstream was known
     uint8_t is_models       # the answer is the list of models, ours
     uint8_t n_edits
@@ -293,6 +297,7 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint8_t trace_flags     # of the traceparent
     uint8_t has_parent      # the caller sent one: parent_span is his
     uint8_t waits_for_more  # the in-buffer holds a partial head, parsed as far as it goes
+    uint16_t skip           # bytes of it that an edit replaces, to come
     uint16_t status         # sent downstream; 0: none
     uint8_t id_len
     uint8_t path_len
@@ -325,6 +330,7 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint64_t rate_ns        # since when its body has a least rate: the caller can send, or again
     uint64_t rate_at        # body bytes that were here then
     uint64_t bytes_in       # body bytes, framing excluded
+    ModelName model         # that was asked for, then the one that has answered
     char trace[16]          # W3C trace id
     char span[8]            # ours
     char parent[8]          # the caller's span

@@ -1,9 +1,11 @@
 """Doors for tests and bench/micro onto the meter. Nothing else imports this."""
 
 from libc.stddef cimport size_t
-from libc.string cimport memcmp
+from libc.string cimport memcmp, memset
 
-from zeroproxy._fast.asked cimport Edit, asked_begin, asked_feed, asked_longest, edit_undo
+from zeroproxy._fast.asked cimport asked_begin, asked_feed
+from zeroproxy._fast.edits cimport Edit, asked_longest, edit_undo
+from zeroproxy._fast.json_text cimport name_add, name_clear, name_free, name_write
 from zeroproxy._fast.meter cimport (
     KIND_EVENTS,
     KIND_FRAMES,
@@ -16,6 +18,7 @@ from zeroproxy._fast.meter cimport (
 )
 from zeroproxy._fast.meter_types cimport Asked, Meter
 from zeroproxy._fast.metering cimport kind_of_path, kind_of_type, meter_path
+from zeroproxy._fast.model_types cimport MODEL_MAX, ModelName
 from zeroproxy._fast.outcome cimport exactness_name
 from zeroproxy._fast.strip cimport strip_events
 from zeroproxy._fast.types cimport Tokens
@@ -32,6 +35,10 @@ cdef class MeterProbe:
     response has none). `n`: choices per prompt."""
 
     cdef Meter m
+    cdef ModelName name
+
+    def __dealloc__(self):
+        name_free(&self.name)
 
     def __init__(self, kind, n=1, bytes path=b"", bytes content_type=None):
         if kind:
@@ -41,6 +48,8 @@ cdef class MeterProbe:
         else:
             chosen = kind_of_type(content_type, len(content_type))
         meter_begin(&self.m, chosen)
+        name_clear(&self.name)
+        self.m.model = &self.name
         meter_path(&self.m, path, len(path))
         self.m.n_asked = n
 
@@ -65,16 +74,21 @@ cdef class MeterProbe:
         exactness = meter_end(&self.m, is_whole, status, &t)
         finish = FINISHES[meter_finish_of(&self.m, is_whole, status)]
         counts = [v if v >= 0 else None for v in (t.prompt, t.completion, t.cached, t.reasoning)]
-        model = self.m.model[:self.m.model_len].decode("utf-8", "replace")
+        model = text_of(&self.name).decode("utf-8", "replace")
         return (*counts, exactness_name(exactness).decode(), finish, model)
 
     def first_wrong_split(self, const unsigned char[::1] data, bint is_whole, int status):
         """Feed `data` to copies of this meter in two parts, at every place, and byte by byte. The
         first split whose end differs from that of the whole; -1: none does."""
         cdef Meter whole = self.m, parts = self.m
+        cdef ModelName of_whole, of_parts
         cdef const char *at = <const char *>&data[0]
         cdef size_t k, n = data.shape[0]
         cdef Py_ssize_t wrong = -1
+        memset(&of_whole, 0, sizeof(ModelName))
+        memset(&of_parts, 0, sizeof(ModelName))
+        whole.model = &of_whole
+        parts.model = &of_parts
         with nogil:
             meter_feed(&whole, at, n)
             for k in range(n):
@@ -86,6 +100,8 @@ cdef class MeterProbe:
                     break
             if wrong < 0 and not same_end(parts, at, 0, whole, is_whole, status):
                 wrong = n
+            name_free(&of_whole)
+            name_free(&of_parts)
         return wrong
 
 
@@ -95,28 +111,51 @@ cdef bint same_end(
     """Whether `a`, given the rest, ends as `b` does; both are copies."""
     cdef Tokens s
     cdef Tokens t
+    cdef ModelName name = a.model[0]
+    cdef char[MODEL_MAX] x
+    cdef char[MODEL_MAX] y
+    cdef size_t len
+    # A copy of its own, the part behind the head too.
+    name.more = NULL
+    len = name_write(a.model, x)
+    if a.model.more != NULL:
+        name.len = 0
+        name_add(&name, x, len)
+    a.model = &name
     if n:
         meter_feed(&a, rest, n)
+    len = name_write(&name, x)
+    name_free(&name)
     return (
         meter_end(&a, is_whole, status, &s) == meter_end(&b, is_whole, status, &t)
         and s.prompt == t.prompt and s.completion == t.completion and s.cached == t.cached
         and s.reasoning == t.reasoning and a.n_events == b.n_events and a.at_edge == b.at_edge
         and meter_finish_of(&a, is_whole, status) == meter_finish_of(&b, is_whole, status)
-        and a.model_len == b.model_len and memcmp(a.model, b.model, a.model_len) == 0
+        and len == name_write(b.model, y) and memcmp(x, y, len) == 0
     )
+
+
+cdef bytes text_of(const ModelName *name):
+    cdef char[MODEL_MAX] text
+    return text[:name_write(name, text)]
 
 
 cdef class AskedProbe:
     """One Asked. `feed` gives the bytes back as they go upstream, with every edit made."""
 
     cdef Asked a
+    cdef ModelName name
     cdef readonly int edited
     cdef int skip
     cdef list done          # (offset in the output, bytes, was)
     cdef size_t sent
 
-    def __init__(self, int wish):
-        asked_begin(&self.a, wish)
+    def __dealloc__(self):
+        name_free(&self.name)
+
+    def __init__(self, int wish, is_strict=False):
+        asked_begin(&self.a, wish, &self.name)
+        self.a.is_strict = is_strict
         self.done = []
 
     def feed(self, bytes data):
@@ -152,8 +191,14 @@ cdef class AskedProbe:
     def seen(self):
         """What the body says: (model, stream, n, include_usage, is_done)."""
         return (
-            self.a.model[:self.a.model_len], bool(self.a.is_stream), self.a.n,
+            text_of(&self.name), bool(self.a.is_stream), self.a.n,
             bool(self.a.has_usage), bool(self.a.is_done),
+        )
+
+    def doubts(self):
+        """(models that were named, is_veiled, is_wide, is_guess)"""
+        return (
+            self.a.has_model, bool(self.a.is_veiled), bool(self.a.is_wide), bool(self.a.is_guess),
         )
 
 

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
+from zeroproxy._fast.model_types cimport MODEL_MAX
 from zeroproxy._fast.types cimport Tokens
 
 
@@ -40,9 +41,9 @@ cdef struct Record:         # what one finished exchange leaves behind; fixed si
     uint8_t trace_flags
     uint8_t has_parent
     uint16_t tenant         # index; 0: none
+    uint16_t model_len
     uint8_t id_len
     uint8_t path_len
-    uint8_t model_len
     uint64_t serial         # unique within the process
     Tokens tokens
     char trace[16]
@@ -50,4 +51,4 @@ cdef struct Record:         # what one finished exchange leaves behind; fixed si
     char parent[8]
     char request_id[128]
     char path[64]
-    char model[64]
+    char model[MODEL_MAX]   # model_len of them

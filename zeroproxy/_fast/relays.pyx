@@ -8,6 +8,7 @@ from libc.string cimport memset
 
 from zeroproxy._fast.buffer cimport alloc_lines, buffer_give_back
 from zeroproxy._fast.invariant cimport invariant
+from zeroproxy._fast.json_text cimport name_free
 from zeroproxy._fast.plane cimport Plane, Relay
 from zeroproxy._fast.timer cimport timer_init
 from zeroproxy._fast.types cimport BLAME_NOBODY, CAUSE_DONE, PHASE_CLOSED, PHASE_IDLE
@@ -52,6 +53,7 @@ cdef void relay_release(Plane *p, Relay *r) noexcept nogil:
     """Back to the free list; everything it held must have been given back."""
     invariant(r.up == NULL and r.rival.up == NULL and r.held.cap == 0)
     invariant(not r.holds_permit and r.down.fd < 0 and not r.down.parked)
+    name_free(&r.model)
     r.live = 0
     r.phase = PHASE_CLOSED
     p.counters.relays -= 1
@@ -65,6 +67,7 @@ cdef void relay_reset(Plane *p, Relay *r) noexcept nogil:
     cdef char *begin = <char *>&r.phase
     buffer_give_back(&r.held, &p.blocks)
     buffer_give_back(&r.part, &p.blocks)
+    name_free(&r.model)
     memset(begin, 0, <size_t>(<char *>r + sizeof(Relay) - begin))
     r.phase = PHASE_IDLE
     r.upstream = NULL

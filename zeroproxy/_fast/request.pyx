@@ -167,8 +167,9 @@ cdef bint wants_bytes(const Relay *r) noexcept nogil:
 
 
 cdef bint is_wanted_later(const Relay *r) noexcept nogil:
-    """What cannot be used now: the rest of a body, or the next request on a conn that stays."""
-    return not r.asks_close or wants_body(r)
+    """What cannot be used now: a head that waits for its model or key, the rest of a body, or the
+    next request on a conn that stays."""
+    return reads_head(r) or not r.asks_close or wants_body(r)
 
 
 cdef void take_bytes(Plane *p, Relay *r, char *at, size_t n) noexcept nogil:
@@ -226,6 +227,7 @@ cdef void receive(Plane *p, Relay *r) noexcept nogil:
         hear_end(p, r, n)
     elif buffer_len(&c.inbuf):
         save(p, r, at, <size_t>n)
+        r.asked_ns = p.now_ns
         if reads_head(r) and may_go_on(p, r, at, <size_t>n):
             r.waits_for_more = 0
     else:

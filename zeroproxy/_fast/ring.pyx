@@ -9,11 +9,13 @@ Law 4. A consumer may sleep until there is enough: the producer wakes it, once. 
        happen, one too few cannot: both sides write first, then look, in one order for all.
 """
 
+from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from zeroproxy._fast.bell cimport bell_await, bell_ring
+from zeroproxy._fast.model_types cimport MODEL_MAX
 from zeroproxy._fast.plane cimport Record
 from zeroproxy._fast.ring cimport Ring
 
@@ -42,6 +44,11 @@ cdef void ring_close(Ring *r) noexcept nogil:
     r.slots = NULL
 
 
+cdef inline size_t record_size(const Record *record) noexcept nogil:
+    """The model's name is last, and mostly short."""
+    return sizeof(Record) - MODEL_MAX + record.model_len
+
+
 cdef bint ring_push(Ring *r, const Record *record) noexcept nogil:
     """Producer only. 0: full, counted."""
     if r.head - r.seen_tail > r.mask:
@@ -49,7 +56,7 @@ cdef bint ring_push(Ring *r, const Record *record) noexcept nogil:
         if r.head - r.seen_tail > r.mask:
             r.n_overflow += 1
             return 0
-    memcpy(&r.slots[r.head & r.mask], record, sizeof(Record))
+    memcpy(&r.slots[r.head & r.mask], record, record_size(record))
     store_ordered(&r.head, r.head + 1)
     if r.head >= load_ordered(&r.wake_at):
         store_ordered(&r.wake_at, NEVER)
@@ -59,11 +66,12 @@ cdef bint ring_push(Ring *r, const Record *record) noexcept nogil:
 
 cdef bint ring_pop(Ring *r, Record *record) noexcept nogil:
     """Consumer only. 0: empty."""
+    cdef const Record *slot = &r.slots[r.tail & r.mask]
     if r.tail == r.seen_head:
         r.seen_head = load_acquire(&r.head)
         if r.tail == r.seen_head:
             return 0
-    memcpy(record, &r.slots[r.tail & r.mask], sizeof(Record))
+    memcpy(record, slot, record_size(slot))
     store_release(&r.tail, r.tail + 1)
     return 1
 

@@ -1,144 +1,266 @@
 """Which upstream a request goes to: by the model it names.
 
 Law 1. With one upstream nothing is looked at, unless the caller's key allows some models only. Else
-       a POST of JSON waits in the in-buffer
-       until the model has been read, the body has ended, or ROUTE_MAX bytes have gone by without
-       one: then it goes where requests without a model go.
-Law 2. The begin of a body is read again only when it has doubled: single bytes cost no more. (Only
-       a chunked one may end at any byte: there each read of it costs at most a look at ROUTE_MAX.)
+       a POST of JSON, or of a form, waits in the in-buffer until the model has been read or the
+       body has ended. What has neither in its first LOOK_MAX bytes is refused.
+Law 2. JSON is what is called so, or begins with a brace and is called neither a form nor coded:
+       servers read it so. What has no body is routed by `model` in its query.
+Law 3. What names no model goes to the upstream without models; if there is none, it goes to the
+       first if it has no body to name it in, and else nowhere.
+Law 4. The begin of a body is read again only when it has doubled: single bytes cost no more. (Only
+       a chunked one may end at any byte: there each read of it costs at most a look at LOOK_MAX.)
 """
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcpy, memset
 
-from zeroproxy._fast.asked cimport WISH_NOTHING, Edit, asked_begin, asked_feed
+from zeroproxy._fast.asked cimport asked_begin, asked_feed
 from zeroproxy._fast.body cimport Cut, body_begin, body_unframe
 from zeroproxy._fast.dispatch cimport send_continue
+from zeroproxy._fast.edits cimport WISH_NOTHING, Edit
+from zeroproxy._fast.form cimport FORM_ABSENT, FORM_FOUND, FORM_MORE, boundary_of, form_field
 from zeroproxy._fast.gate cimport is_bound, is_plain_json, may_ask_for
-from zeroproxy._fast.meter cimport KIND_JSON
+from zeroproxy._fast.grammar cimport Cursor, is_word
+from zeroproxy._fast.json_text cimport name_add, name_clear, name_is
 from zeroproxy._fast.meter_types cimport Asked
-from zeroproxy._fast.metering cimport kind_of_type
+from zeroproxy._fast.metering cimport TYPE_IS_FORM, TYPE_IS_JSON, TYPE_IS_UNSAID, type_of_request
 from zeroproxy._fast.plane cimport Plane, Relay, Route
-from zeroproxy._fast.routing cimport ROUTE_DENIED, ROUTE_MAX, ROUTE_MORE, ROUTE_NONE
+from zeroproxy._fast.query cimport query_model
+from zeroproxy._fast.routing cimport (
+    BODY_FORM,
+    BODY_JSON,
+    BODY_MORE,
+    BODY_NONE,
+    BODY_OTHER,
+    LOOK_MAX,
+    ROUTE_MORE,
+    Begin,
+    Target,
+)
 from zeroproxy._fast.types cimport (
+    FAULT_BODY_CODE,
+    FAULT_KEY_MODEL,
+    FAULT_KEY_UNREAD,
+    FAULT_MODEL,
+    FAULT_MODEL_LATE,
+    FAULT_MODEL_NONE,
     FIELD_CONTENT_ENCODING,
     FIELD_CONTENT_TYPE,
     FRAMING_CHUNKED,
     FRAMING_LENGTH,
-    FRAMING_NONE,
     METHOD_POST,
     Body,
+    Field,
     Head,
 )
 
 
-cdef bint says_what(const Head *h) noexcept nogil:
-    """Whether the body can say which model is meant, and whose request it is."""
+cdef inline int refused(int fault) noexcept nogil:
+    """What route_request returns instead of an index."""
+    return ROUTE_MORE - fault
+
+
+# ---------------------------------------------------------------- the begin of a body
+
+
+cdef inline bint has_body(const Head *h) noexcept nogil:
+    return h.framing == FRAMING_CHUNKED or (h.framing == FRAMING_LENGTH and h.length != 0)
+
+
+cdef bint is_coded(const Head *h) noexcept nogil:
+    cdef const Field *f
     cdef int i
-    cdef bint is_json = 0
-    if h.method != METHOD_POST or h.framing == FRAMING_NONE:
-        return 0
     for i in range(h.n_fields):
-        if h.fields[i].id == FIELD_CONTENT_ENCODING:
-            return 0
+        f = &h.fields[i]
+        if f.id == FIELD_CONTENT_ENCODING and f.value_len and not is_word(
+            <Cursor>h.base + f.value_at, f.value_len, b"identity", 8
+        ):
+            return 1
+    return 0
+
+
+cdef const Field *content_type(const Head *h) noexcept nogil:
+    cdef int i
+    for i in range(h.n_fields):
         if h.fields[i].id == FIELD_CONTENT_TYPE:
-            is_json = kind_of_type(
-                h.base + h.fields[i].value_at, h.fields[i].value_len
-            ) == KIND_JSON
-    return is_json
+            return &h.fields[i]
+    return NULL
 
 
-cdef size_t body_here(const Head *h, size_t here) noexcept nogil:
-    """How much of the body is looked at, of the `here` bytes that came along behind the head."""
-    cdef size_t n = here if here < ROUTE_MAX else <size_t>ROUTE_MAX
-    return <size_t>h.length if h.framing == FRAMING_LENGTH and n > h.length else n
+cdef int kind_by_type(const Head *h) noexcept nogil:
+    """BODY_MORE: its first byte decides."""
+    cdef const Field *f
+    cdef int kind = TYPE_IS_UNSAID
+    if not has_body(h):
+        return BODY_NONE
+    if h.method != METHOD_POST or is_coded(h):
+        return BODY_OTHER
+    f = content_type(h)
+    if f != NULL:
+        kind = type_of_request(h.base + f.value_at, f.value_len)
+    if kind == TYPE_IS_JSON:
+        return BODY_JSON
+    return BODY_FORM if kind == TYPE_IS_FORM else <int>BODY_MORE
 
 
-cdef bint begin_of_body(
-    Plane *p, Relay *r, const Head *h, size_t n, const char **at, size_t *len,
-) noexcept nogil:
-    """The first `n` bytes behind the head without their framing: in place, or in p.compose. 1: the
-    body ends in them, or is wrong."""
+cdef int kind_by_byte(const Head *h, const Begin *b) noexcept nogil:
+    cdef const Field *f = content_type(h)
+    cdef bint is_unsaid = f == NULL or f.value_len == 0
+    cdef size_t k = 0
+    cdef unsigned char c
+    while k < b.len:
+        c = <unsigned char>b.at[k]
+        if c == c'{' or (c == 0xEF and (k + 3 >= b.len or b.at[k + 3] == c'{')):
+            return BODY_JSON
+        # Python's json takes a brace in UTF-16 or UTF-32, and servers in Python what is unsaid.
+        if c not in (c' ', c'\t', c'\r', c'\n') and not (is_unsaid and (c == 0 or c >= 0xFE)):
+            return BODY_OTHER
+        k += 1
+    return BODY_OTHER if b.is_all or b.is_full else <int>BODY_MORE
+
+
+cdef void open_body(Plane *p, Relay *r, const Head *h, Begin *b) noexcept nogil:
+    """Take the framing off what is here: in place, or in p.compose."""
     cdef Body body
     cdef Cut cut
-    at[0] = h.base + h.consumed
-    len[0] = n
+    if b.at != NULL:
+        return
+    b.at = h.base + h.consumed
+    b.len = b.n
     if h.framing != FRAMING_CHUNKED:
-        return h.framing == FRAMING_LENGTH and n >= h.length
+        b.is_all = b.n >= h.length
+        return
     # Taking the framing off moves bytes: of a copy, the body itself is still to be read.
-    memcpy(p.compose, at[0], n)
+    memcpy(p.compose, b.at, b.n)
     body_begin(&body, FRAMING_CHUNKED, 0)
-    body_unframe(&body, p.compose, n, &cut, r.terms.extra_bytes)
-    at[0] = p.compose + cut.data_at
-    len[0] = cut.data_len
-    return body.done or cut.consumed < n
+    body_unframe(&body, p.compose, b.n, &cut, r.terms.extra_bytes)
+    b.at = p.compose + cut.data_at
+    b.len = cut.data_len
+    b.is_all = body.done or cut.consumed < b.n
 
 
-cdef bint read_begin(Plane *p, Relay *r, const Head *h, size_t n, Asked *a) noexcept nogil:
-    """Read the first `n` bytes behind the head; 1: the body ends in them, or is wrong."""
-    cdef const char *at
-    cdef size_t len
-    cdef Edit due
-    cdef bint is_all = begin_of_body(p, r, h, n, &at, &len)
-    asked_begin(a, WISH_NOTHING)
-    asked_feed(a, at, len, &due)
-    a.is_veiled |= not is_plain_json(at, len)
-    return is_all
+cdef void peek_body(Plane *p, Relay *r, const Head *h, size_t here, Begin *b) noexcept nogil:
+    """Of what kind the body is; `here` bytes came along behind the head."""
+    cdef size_t most = LOOK_MAX - h.consumed if h.consumed < LOOK_MAX else 0
+    memset(b, 0, sizeof(Begin))
+    b.is_full = here >= most
+    b.n = most if b.is_full else here
+    if h.framing == FRAMING_LENGTH and b.n > h.length:
+        b.n = <size_t>h.length
+    b.kind = <unsigned char>kind_by_type(h)
+    if b.kind == BODY_MORE:
+        open_body(p, r, h, b)
+        b.kind = <unsigned char>kind_by_byte(h, b)
 
 
-cdef int find_route(const Plane *p, const Asked *a, const Route **route) noexcept nogil:
+cdef void wait_for_body(Plane *p, Relay *r, const Head *h, const Begin *b) noexcept nogil:
+    """What is here of it was not enough: look again when there is so much more."""
+    cdef size_t again = b.n + 1 if h.framing == FRAMING_CHUNKED else 2 * b.n + 64
+    # The caller may wait for a word before it sends what we need.
+    if h.asks_continue and not r.said_continue:
+        r.said_continue = 1
+        send_continue(p, r)
+    if h.framing == FRAMING_LENGTH and again > h.length:
+        again = <size_t>h.length
+    again += h.consumed
+    r.routes_at = <uint32_t>(again if again < LOOK_MAX else <size_t>LOOK_MAX)
+
+
+# ---------------------------------------------------------------- routes
+
+
+cdef int find_route(const Plane *p, const Relay *r, Target *to) noexcept nogil:
+    """By r.model."""
     cdef const Route *found
     cdef uint32_t k
     for k in range(p.n_routes):
         found = &p.routes[k]
-        if found.len == a.model_len and memcmp(found.model, a.model, a.model_len) == 0:
-            # Of two models in one request the server takes which it likes: none is renamed.
-            route[0] = found if a.has_model == 1 else NULL
+        if name_is(&r.model, found.model, found.len):
+            to.route = found
             return found.upstream
-    return p.default_upstream if p.default_upstream >= 0 else <int>ROUTE_NONE
+    return p.default_upstream if p.default_upstream >= 0 else refused(FAULT_MODEL)
 
 
-cdef void ask_for_body(Plane *p, Relay *r, const Head *h) noexcept nogil:
-    """The caller waits for a word before it sends what we need."""
-    if h.asks_continue and not r.said_continue:
-        r.said_continue = 1
-        send_continue(p, r)
+cdef int route_nameless(const Plane *p, const Head *h) noexcept nogil:
+    if p.default_upstream >= 0:
+        return p.default_upstream
+    return refused(FAULT_MODEL_NONE) if h.method == METHOD_POST and has_body(h) else 0
 
 
-cdef void wait_for_body(Plane *p, Relay *r, const Head *h, size_t n) noexcept nogil:
-    """`n` bytes of the body were not enough: look again when there are so many more."""
-    cdef size_t again = n + 1 if h.framing == FRAMING_CHUNKED else 2 * n + 64
-    ask_for_body(p, r, h)
-    if again > ROUTE_MAX:
-        again = ROUTE_MAX
-    if h.framing == FRAMING_LENGTH and again > h.length:
-        again = <size_t>h.length
-    r.routes_at = <uint32_t>(h.consumed + again)
+cdef int more(Plane *p, Relay *r, const Head *h, const Begin *b) noexcept nogil:
+    """No model so far, and the body goes on."""
+    if b.is_full:
+        return refused(FAULT_MODEL_LATE)
+    wait_for_body(p, r, h, b)
+    return ROUTE_MORE
+
+
+cdef int route_json(Plane *p, Relay *r, const Head *h, Begin *b, Target *to) noexcept nogil:
+    cdef Asked a
+    cdef Edit due
+    cdef bint bound = is_bound(r)
+    cdef int index
+    asked_begin(&a, WISH_NOTHING, &r.model)
+    a.is_strict = bound
+    asked_feed(&a, b.at, b.len, &due)
+    a.is_veiled |= bound and not is_plain_json(b.at, b.len)
+    if a.has_model:
+        if bound and not may_ask_for(r, &a):
+            return refused(
+                FAULT_KEY_MODEL if a.has_model == 1 and not a.is_veiled else FAULT_KEY_UNREAD
+            )
+        index = find_route(p, r, to)
+        to.len = a.raw_len + 2
+        # Of two models in one request the server takes which it likes: none is renamed.
+        if a.has_model > 1:
+            to.route = NULL
+        return index
+    if not b.is_all and not a.is_done:
+        return more(p, r, h, b)
+    if bound:
+        return refused(FAULT_KEY_UNREAD)
+    return refused(FAULT_BODY_CODE) if a.is_wide else route_nameless(p, h)
+
+
+cdef int route_form(Plane *p, Relay *r, const Head *h, Begin *b, Target *to) noexcept nogil:
+    cdef const Field *f = content_type(h)
+    cdef const char *boundary = NULL
+    cdef const char *value = NULL
+    cdef size_t n = boundary_of(h.base + f.value_at, f.value_len, &boundary)
+    cdef int found = FORM_ABSENT
+    if n:
+        found = form_field(b.at, b.len, boundary, n, &value, &to.len)
+    if found == FORM_FOUND:
+        name_add(&r.model, value, to.len)
+        to.at = <size_t>(value - b.at)
+        return find_route(p, r, to)
+    if found == FORM_MORE and not b.is_all:
+        return more(p, r, h, b)
+    return route_nameless(p, h)
 
 
 cdef int route_request(
-    Plane *p, Relay *r, const Head *h, size_t here, const Route **route,
+    Plane *p, Relay *r, const Head *h, Begin *b, Target *to,
 ) noexcept nogil:
-    """Index of the upstream, or a Routed. `here` bytes came along behind the head. `route`: set to
-    the row that was found, or NULL."""
-    cdef Asked a
-    cdef size_t n = body_here(h, here)
-    cdef bint is_all, bound = is_bound(r)
+    """Index of the upstream, ROUTE_MORE, or what `refused` makes of a fault."""
+    cdef bint bound = is_bound(r)
     r.routes_at = 0
-    route[0] = NULL
+    memset(to, 0, sizeof(Target))
+    name_clear(&r.model)
+    if h.asks_upgrade:
+        query_model(h, &r.model)
     if p.n_routes == 0 and not bound:
         return 0
-    if not says_what(h):
-        if bound and (h.framing != FRAMING_NONE or h.asks_upgrade):
-            return ROUTE_DENIED
-        return p.default_upstream if p.default_upstream >= 0 else 0
-    is_all = read_begin(p, r, h, n, &a)
-    if a.has_model:
-        return find_route(p, &a, route) if not bound or may_ask_for(r, &a) else <int>ROUTE_DENIED
-    if is_all or a.is_done or n == ROUTE_MAX:
-        if bound:
-            return ROUTE_DENIED
-        return p.default_upstream if p.default_upstream >= 0 else <int>ROUTE_NONE
-    wait_for_body(p, r, h, n)
-    return ROUTE_MORE
+    if b.kind == BODY_MORE:
+        return more(p, r, h, b)
+    if bound and b.kind != BODY_JSON and (b.kind != BODY_NONE or h.asks_upgrade):
+        return refused(FAULT_KEY_UNREAD)
+    if b.kind == BODY_NONE:
+        return find_route(p, r, to) if query_model(h, &r.model) else route_nameless(p, h)
+    if b.kind == BODY_OTHER:
+        return route_nameless(p, h)
+    open_body(p, r, h, b)
+    if b.kind == BODY_FORM:
+        return route_form(p, r, h, b, to)
+    return route_json(p, r, h, b, to)

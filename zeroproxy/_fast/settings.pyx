@@ -4,6 +4,8 @@ Law. Whatever can fail (a value, memory) fails in `stage_x`, which leaves the pl
      `apply_x` replaces it gives to the Step, which frees it without the turn.
 """
 
+import json
+
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
@@ -80,6 +82,7 @@ cdef struct UpstreamTerms:  # what the configuration says of one
     Upstream *u
     uint8_t balance
     uint8_t retry_on_busy
+    uint8_t passes_cookies
     KeyTerms affinity
     AdmissionTerms admission
     BreakerTerms breaker
@@ -101,6 +104,7 @@ cdef void apply_upstream(Plane *p, void *what) noexcept nogil:
     cdef uint32_t i
     u.balance = t.balance
     u.retry_on_busy = t.retry_on_busy
+    u.passes_cookies = t.passes_cookies
     u.affinity = t.affinity
     u.admission = t.admission
     u.breaker = t.breaker
@@ -165,6 +169,7 @@ cdef int stage_upstream(Step *s, Upstream *u, dict words) except -1:
     t.total_ns = ns(words["total"])
     t.attempts = words["attempts"]
     t.retry_on_busy = words["retry_on_busy"]
+    t.passes_cookies = bool(words.get("cookies", False))
     t.hedge_ns = ns(words.get("hedge_after", 0.0))
     t.hedge_share = <uint32_t>(words.get("hedge_budget", 0.0) * HEDGE_ONE)
     t.breaker.failures = t.breaker.rate = 0
@@ -364,18 +369,22 @@ cdef void discard_routes(void *what) noexcept nogil:
 
 cdef int read_route(Route *row, str model, uint32_t index, bytes real) except -1:
     cdef bytes name = model.encode()
-    if not 0 < len(name) <= sizeof(row.model) or len(real) > sizeof(row.real):
+    cdef bytes plain = json.loads(real).encode() if real else b""
+    if not 0 < len(name) <= sizeof(row.model) or len(real) > sizeof(row.real) \
+            or len(plain) > sizeof(row.plain):
         raise ValueError(f"the name of the model {model!r} is too long")
     row.upstream = index
-    row.len = <unsigned char>len(name)
+    row.len = <uint16_t>len(name)
     memcpy(row.model, <const char *>name, len(name))
-    row.real_len = <unsigned char>len(real)
+    row.real_len = <uint16_t>len(real)
     memcpy(row.real, <const char *>real, len(real))
+    row.plain_len = <uint16_t>len(plain)
+    memcpy(row.plain, <const char *>plain, len(plain))
     return 0
 
 
 cdef int stage_routes(Step *s, Plane *p, routes, int rest) except -1:
-    """Models of at most 64 bytes, servers' names for them of at most 200."""
+    """Models of at most MODEL_MAX bytes, servers' names for them of at most REAL_MAX as JSON."""
     cdef Routes *t = <Routes *>make(s, sizeof(Routes))
     s.discard = discard_routes
     s.apply = apply_routes

@@ -14,7 +14,8 @@ from zeroproxy._fast.endpoint cimport endpoint_put_idle, endpoint_retire
 from zeroproxy._fast.lanes cimport share_settle
 from zeroproxy._fast.keys cimport key_charge
 from zeroproxy._fast.line cimport line_join, line_leave
-from zeroproxy._fast.metering cimport meter_finish
+from zeroproxy._fast.metering cimport meter_finish, tokens_spent
+from zeroproxy._fast.model_types cimport MODEL_MAX
 from zeroproxy._fast.pace cimport pace_ends
 from zeroproxy._fast.plane cimport Plane, Record, Relay, Rival, Upstream
 from zeroproxy._fast.pool_types cimport CLOSED_EXCHANGE
@@ -28,7 +29,7 @@ from zeroproxy._fast.stats cimport (
     stats_count,
     stats_knows,
 )
-from zeroproxy._fast.types cimport NONE, Tokens
+from zeroproxy._fast.types cimport NONE
 
 
 # ---------------------------------------------------------------- outcome and record
@@ -72,11 +73,8 @@ cdef void bound_model(const Stats *s, Record *record) noexcept nogil:
 
 cdef void charge(Plane *p, Relay *r, const Record *record) noexcept nogil:
     """To the quota of its key, and to its tenant's share of the upstream."""
-    cdef const Tokens *t = &record.tokens
     if r.key != NULL:
-        key_charge(
-            &p.keys, r.key, r.reserved, max(t.prompt, 0) + max(t.completion, 0), p.now_ns
-        )
+        key_charge(&p.keys, r.key, r.reserved, tokens_spent(r, record), p.now_ns)
     if r.charged:
         share_settle(&r.upstream.queue, r, record)
 
@@ -87,7 +85,7 @@ cdef void write_record(Plane *p, Relay *r) noexcept nogil:
     if r.settled or not r.began_ns:
         return
     r.settled = 1
-    memset(&record, 0, sizeof(record))
+    memset(&record, 0, sizeof(record) - MODEL_MAX)
     p.serial += 1
     p.counters.exchanges += 1
     record.serial = p.serial

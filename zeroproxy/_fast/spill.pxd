@@ -1,5 +1,6 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
+from zeroproxy._fast.model_types cimport MODEL_MAX
 from zeroproxy._fast.plane cimport Record
 from zeroproxy._fast.types cimport EXACTNESS_COUNT
 
@@ -29,8 +30,8 @@ cdef struct Spill:          # what did not fit the ring, of one kind
     uint8_t is_rest         # of all the tenant's kinds that have no row of their own
     uint8_t is_free         # its tenant is gone: it may be another's
     uint32_t next_free      # 1 + row
-    uint8_t model_len
-    char[64] model
+    uint16_t model_len
+    char[MODEL_MAX] model
 
 
 cdef struct Spills:

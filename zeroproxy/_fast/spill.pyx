@@ -40,7 +40,7 @@ cdef struct Kind:           # which row
     uint8_t exactness
     uint8_t is_rest
     const char *model
-    uint8_t model_len
+    uint16_t model_len
 
 
 cdef inline uint32_t hash_of(const Kind *k) noexcept nogil:

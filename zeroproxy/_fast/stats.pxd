@@ -1,5 +1,6 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
+from zeroproxy._fast.model_types cimport MODEL_MAX
 from zeroproxy._fast.plane cimport Histogram, Plane, Record, Route
 from zeroproxy._fast.spill cimport Spills
 
@@ -45,8 +46,8 @@ cdef struct TokenSeries:    # tokens_total
     uint16_t upstream
     uint16_t tenant
     uint8_t is_guest        # nobody has configured the model
-    uint8_t model_len
-    char model[64]
+    uint16_t model_len
+    char[MODEL_MAX] model
 
 
 cdef struct TenantTotals:   # of what has no row of its own

@@ -9,7 +9,7 @@ Law 3. Each event is metered before anything is taken out of it.
 from libc.stddef cimport size_t
 from libc.string cimport memmove
 
-from zeroproxy._fast.asked cimport EDITED_RUNNING, EDITED_USAGE
+from zeroproxy._fast.edits cimport EDITED_RUNNING, EDITED_USAGE
 from zeroproxy._fast.meter cimport Event, event_end, meter_event, meter_resync
 from zeroproxy._fast.meter_types cimport Meter
 

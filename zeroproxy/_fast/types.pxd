@@ -46,9 +46,13 @@ cdef enum Fault:            # why bytes were refused; http1.fault_status and fau
     FAULT_MODEL             # 404: no upstream serves it
     FAULT_DUPLICATE         # a singleton field occurs twice
     FAULT_KEY               # 401: no API key, or one nobody knows
-    FAULT_KEY_MODEL         # 403: the key does not allow the model, or it cannot be told
+    FAULT_KEY_MODEL         # 403: the key does not allow the model
     FAULT_QUOTA_REQUESTS    # 429
     FAULT_QUOTA_TOKENS      # 429
+    FAULT_KEY_UNREAD        # 403: the key allows some models, and which one is meant cannot be told
+    FAULT_MODEL_LATE        # 400: no model in the first bytes of the body
+    FAULT_MODEL_NONE        # 400: it names none, and no upstream takes what names none
+    FAULT_BODY_CODE         # 400: JSON in UTF-16 or UTF-32
     FAULT_COUNT             # always last
 
 
@@ -81,6 +85,7 @@ cdef enum FieldId:          # the fields the proxy itself reads or rewrites
     FIELD_DATE
     FIELD_SERVER
     FIELD_RETRY_AFTER
+    FIELD_COOKIE
     FIELD_ID_COUNT          # always last
 
 

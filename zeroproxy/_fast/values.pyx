@@ -46,6 +46,7 @@ cdef Word[FIELD_ID_COUNT] NAMES = [
     b"max-forwards", b"via", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host",
     b"x-request-id", b"traceparent", b"authorization", b"x-api-key", b"api-key",
     b"content-type", b"content-encoding", b"accept-encoding", b"date", b"server", b"retry-after",
+    b"cookie",
 ]
 cdef uint8_t[FIELD_ID_COUNT] NAME_LENS
 cdef uint8_t[SLOTS] SLOT_IDS

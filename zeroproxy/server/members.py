@@ -120,6 +120,7 @@ def words(upstream: Upstream) -> UpstreamWords:
         "hedge_budget": upstream.hedge.budget,
         "breaker": breaker_words(upstream.breaker),
         "api_key": upstream.api_key.encode(),
+        "cookies": upstream.cookies,
         "key": key_words(upstream.hash),
     }
 
@@ -162,7 +163,9 @@ def pool_words(pool: Pool) -> PoolWords:
 
 def own_name(alias: Alias) -> bytes:
     """What the server calls it, as JSON; empty: the same."""
-    return b"" if alias.serves == alias.name else json.dumps(alias.serves).encode()
+    if alias.serves == alias.name:
+        return b""
+    return json.dumps(alias.serves, ensure_ascii=False).encode()
 
 
 class Members:

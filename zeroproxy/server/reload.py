@@ -53,6 +53,7 @@ LIVE = (
     "upstream.api_key_file",
     "upstream.balance",
     "upstream.breaker",
+    "upstream.cookies",
     "upstream.dns_ttl",
     "upstream.endpoints",
     "upstream.hash",
