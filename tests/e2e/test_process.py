@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.proxy_process import ProxyProcess, free_port, upstream_toml
 from tests.support.sim_thread import SimThread
+from zeroproxy.server.descriptors import reserved
 
 
 def chat(tokens: int, stream: bool = True) -> bytes:
@@ -191,7 +192,7 @@ def test_512_streams_on_1024_descriptors_are_refused_politely_or_served(sim):
     """The scene this project exists for: a limit of 1,024 descriptors, 512 callers."""
     with ProxyProcess(upstream_toml(sim.url), nofile=1024) as proxy:
         cap = proxy.status()["connections"]["limit"]
-        assert cap == (1024 - 96) // 2
+        assert cap == (1024 - reserved(1024)) // 2
         with ThreadPoolExecutor(64) as pool:
             answers = list(pool.map(lambda _: ask(proxy.port), range(512)))
         assert all(a.endswith(b"data: [DONE]\n\n") for a in answers)
