@@ -6,12 +6,10 @@ Law 2. A context is never changed: a reload makes another one, and a conn keeps 
 Law 3. TLS 1.2 at least, HTTP/1.1 alone, no renegotiation, no compression, no early data.
 """
 
-from libc.stddef cimport size_t
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcmp, memset
 from libc.time cimport tm
 
 from zeroproxy._fast.libssl cimport libssl
-from zeroproxy._fast.plane cimport Upstream
 from zeroproxy._fast.tls cimport tls_load
 from zeroproxy._fast.tls_types cimport (
     TLS_FAULT_CERTIFICATE,

@@ -66,7 +66,8 @@ cdef bint look(const Plane *p, const Endpoint *e, uint64_t after, Vital *v) noex
 cdef uint32_t look_at_some(
     const Plane *p, uint32_t *at, uint64_t after, Vital *found
 ) noexcept nogil:
-    """At most SLICE endpoints in force from `at` on, which moves on; fewer if relays were walked."""
+    """At most SLICE endpoints in force from `at` on, which moves on; fewer if relays were
+    walked."""
     cdef uint32_t n = 0
     cdef const Endpoint *e
     cdef bint walked = 0

@@ -1,7 +1,7 @@
 """Another configuration for a proxy that runs: compared, prepared, then applied in one step.
 
-Law 1. Whole or not at all. What can fail (reading, names, certificates, the log) is done first; then
-       the engine prepares all of its part, and puts it in force in one turn (`Engine.change`).
+Law 1. Whole or not at all. What can fail (reading, names, certificates, the log) is done first;
+       then the engine prepares its part, and puts all of it in force in one turn (Engine.change).
 Law 2. No exchange is cut: one that has begun keeps the terms it began under (plane.Terms).
 Law 3. A key that is not in LIVE cannot change: the reload is refused and the key named. So a new
        key needs a restart until somebody makes it live.
@@ -154,9 +154,7 @@ def put_in_force(
         renewed = running.tls.stage(change, tls) if running.tls is not None else []
         groups = running.members.stage(change, config, addresses)
         change.set_limits(limits)
-        change.set_switches(
-            via=config.server.via, trust_forwarded=config.server.trust_forwarded
-        )
+        change.set_switches(via=config.server.via, trust_forwarded=config.server.trust_forwarded)
         keys = stage_keys(change, config.auth)
     if running.tls is not None:
         running.tls.adopt(tls)
