@@ -196,11 +196,12 @@ cdef void tls_drop(void **place) noexcept nogil:
     place[0] = NULL
 
 
-cdef void tls_adopt(void **place, Context context):
+cdef int tls_adopt(void **place, Context context) except -1:
     """A reference to `context`, to be given back with tls_drop; None: none."""
     if context is not None:
         libssl().SSL_CTX_up_ref(context.ctx)
         place[0] = context.ctx
+    return 0
 
 
 # ---------------------------------------------------------------- what is told
