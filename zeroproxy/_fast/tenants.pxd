@@ -11,5 +11,5 @@ cdef class Tenants:
     cdef int find(self, str name) except -1
     cdef int keep(self, set in_force) except -1
     cdef int reclaim(self, Driven engine) except -1
-    cdef bytearray look(self, Driven engine)
+    cdef object look(self, Driven engine)
     cdef bint is_over(self, Plane *p, bytearray busy, int at, head) except -1
