@@ -66,8 +66,9 @@ cdef enum:
 
 LIMITS = SimpleNamespace(
     header_line_bytes=1024, header_bytes=2048, header_count=16, body_bytes=400, connections=3,
-    interim_responses=2, chunk_extra_bytes=256, header_timeout=10.0, body_timeout=30.0, body_min_rate=100,
-    idle_timeout=75.0, write_stall_timeout=60.0, linger_timeout=2.0, tunnel_idle_timeout=3600.0,
+    interim_responses=2, chunk_extra_bytes=256, header_timeout=10.0, body_timeout=30.0,
+    body_min_rate=100, idle_timeout=75.0, write_stall_timeout=60.0, linger_timeout=2.0,
+    tunnel_idle_timeout=3600.0,
 )
 POOL = {
     "max_idle": 4, "idle_timeout": 3.0, "max_age": 0.0, "max_requests": 0, "max_connections": 0,

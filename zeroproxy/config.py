@@ -136,7 +136,7 @@ class Limits(Base, frozen=True):
     #: Between two reads of a request body (nginx 60).
     body_timeout: Seconds = 30.0
     #: Bytes a second, on average, of a request body that is passed on while it comes (one that
-    #: does not fit 64 KiB). Below it once body_timeout is over: 408. 0: none (mod_reqtimeout 500).
+    #: does not fit 64 KiB); below it, once body_timeout is over, 408. 0: none (Apache 500).
     body_min_rate: Count = 500
     #: A kept-alive connection without a request (nginx 75).
     idle_timeout: Seconds = 75.0

@@ -53,10 +53,8 @@ def test_a_change_that_is_given_up_leaves_no_trace():
             raise ZeroDivisionError
         assert script.engine.snapshot() == before
         # The slot that was made is free again.
-        assert (
-            script.engine.add_endpoint(0, ("http://h:8", b"\x02\0" + bytes(14), b"h:8", 1, POOL))
-            == 1
-        )
+        spec = ("http://h:8", b"\x02\0" + bytes(14), b"h:8", 1, POOL)
+        assert script.engine.add_endpoint(0, spec) == 1
 
 
 def test_a_model_that_is_no_text_is_refused_whole():

@@ -333,7 +333,7 @@ def test_bytes_pass_while_a_change_is_prepared():
 
 def test_a_snapshot_of_many_endpoints_and_tenants_is_whole():
     """It is made of many slices: each endpoint and each share once."""
-    with one_exchange_ended() as (script, _caller, _server):
+    with one_exchange_ended() as (script, _, _):
         addr = script._sockaddr(script.sources[0])
         for k in range(100):
             script.engine.add_endpoint(0, (f"http://h:{k}", addr, b"h", 1, POOL))

@@ -1,4 +1,4 @@
-"""The totals of /metrics: whose rows they are, whatever strangers invent, however long it runs."""
+"""The totals of /metrics: whose rows they are, whatever strangers make up."""
 
 from collections import Counter
 

@@ -71,9 +71,8 @@ def test_tokens_are_a_debt_that_is_paid_before_anybody_is_let_in():
 def test_requests_that_run_reserve_what_they_will_cost():
     """A8: 300 at once used 3,000,000 tokens of 1,000 a minute."""
     k = key(tokens=1000)
-    assert (
-        sum(k.take(100.0) is None for _ in range(300)) == 4
-    )  # 256 each, as long as none has ended
+    # 256 each, as long as none has ended.
+    assert sum(k.take(100.0) is None for _ in range(300)) == 4
     k.charge(10_000, 100.0)
     for _ in range(3):
         k.charge(10_000, 100.0)

@@ -28,4 +28,4 @@ cdef class Change:
     cdef int stage_series(self) except -1
     cdef int commit(self) except -1
     cdef int undo(self) except -1
-    cdef void discard(self)
+    cdef int discard(self) except -1

@@ -252,10 +252,11 @@ cdef class Change:
             self.tenants.keep(self.tenants.in_force)
         return 0
 
-    cdef void discard(self):
+    cdef int discard(self) except -1:
         cdef Step *step
         while self.n_steps:
             self.n_steps -= 1
             step = &self.steps[self.n_steps]
             if step.discard != NULL and step.what != NULL:
                 step.discard(step.what)
+        return 0

@@ -56,24 +56,6 @@ cdef ApiKey *make_slot(Plane *p, bytes digest) except NULL:
     return k
 
 
-cdef AllowedModel *read_models(models) except? NULL:
-    """NULL: all are allowed."""
-    cdef AllowedModel *table
-    cdef bytes name
-    cdef uint32_t n = 0
-    if not models:
-        return NULL
-    table = <AllowedModel *>calloc(len(models), sizeof(AllowedModel))
-    if table == NULL:
-        raise MemoryError
-    for model in models:
-        name = model.encode()
-        table[n].len = <uint16_t>len(name)
-        memcpy(table[n].name, <const char *>name, len(name))
-        n += 1
-    return table
-
-
 cdef int check_rows(rows) except -1:
     """What can be wrong with them."""
     if len({row[0] for row in rows}) != len(rows):
@@ -112,6 +94,24 @@ cdef struct KeyChange:          # what set_keys puts in force
     TokenTable tokens
     uint32_t *spilled
     uint32_t spilled_mask
+
+
+cdef int read_models(KeyTerms *terms, models) except -1:
+    cdef AllowedModel *table
+    cdef bytes name
+    cdef uint32_t n = 0
+    terms.n_models = <uint32_t>len(models)
+    if terms.n_models == 0:
+        return 0
+    terms.models = table = <AllowedModel *>calloc(len(models), sizeof(AllowedModel))
+    if table == NULL:
+        raise MemoryError
+    for model in models:
+        name = model.encode()
+        table[n].len = <uint16_t>len(name)
+        memcpy(table[n].name, <const char *>name, len(name))
+        n += 1
+    return 0
 
 
 cdef void apply_key(KeyTerms *t, uint64_t now) noexcept nogil:
@@ -188,9 +188,8 @@ cdef int stage_row(KeyChange *t, ApiKey *k, row, int tenant) except -1:
     if is_as_before(k, row, tenant):
         return 0
     terms = &t.keys[t.n_keys]
-    terms.models = read_models(row[4])
     t.n_keys += 1
-    terms.n_models = <uint32_t>len(row[4])
+    read_models(terms, row[4])
     terms.k = k
     terms.tenant = <uint16_t>tenant
     terms.priority = row[3]

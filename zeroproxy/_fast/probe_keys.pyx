@@ -2,7 +2,14 @@
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from zeroproxy._fast.key_types cimport DIGEST, QUOTA_COUNT, QUOTA_REQUESTS, QUOTA_TOKENS, ApiKey, Keyring
+from zeroproxy._fast.key_types cimport (
+    DIGEST,
+    QUOTA_COUNT,
+    QUOTA_REQUESTS,
+    QUOTA_TOKENS,
+    ApiKey,
+    Keyring,
+)
 from zeroproxy._fast.keys cimport (
     key_charge,
     key_take,

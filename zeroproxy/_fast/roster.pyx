@@ -125,16 +125,16 @@ cdef int reserve_place(Upstream *u, uint32_t n) except -1:
     return 0
 
 
-cdef Endpoint *find_slot(Plane *p, Upstream *u, tuple spec, list urls) except? NULL:
-    """The slot it had before; NULL: none."""
+cdef int find_slot(Plane *p, Upstream *u, tuple spec, list urls) except -1:
+    """The slot it had before; n_endpoints: none."""
     cdef Endpoint *e
     cdef uint32_t i
     url, addr, authority = spec[:3]
     for i in range(p.n_endpoints):
         e = p.endpoints[i]
         if e.removed and e.upstream == u and urls[i] == url and is_at(e, addr, authority):
-            return e
-    return NULL
+            return <int>i
+    return <int>p.n_endpoints
 
 
 cdef Endpoint *roster_stage_endpoint(
@@ -145,11 +145,12 @@ cdef Endpoint *roster_stage_endpoint(
     join before it."""
     cdef Endpoint *e
     cdef bytes called
+    cdef int at
     url, addr, authority = spec[:3]
     reserve_place(u, n_staged + 1)
-    e = find_slot(p, u, spec, urls)
-    if e != NULL:
-        return e
+    at = find_slot(p, u, spec, urls)
+    if at < <int>p.n_endpoints:
+        return p.endpoints[at]
     called = url.encode()
     urls.append(url)
     try:

@@ -8,7 +8,7 @@ import json
 
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcmp, memcpy
 
 from zeroproxy._fast.admission cimport admit_waiting
 from zeroproxy._fast.admission_types cimport AdmissionTerms

@@ -52,7 +52,9 @@ cdef Spill *spill_row(const Spills *s, uint64_t row) noexcept nogil
 cdef uint64_t spill_rows(const Spills *s) noexcept nogil
 cdef bint spill_grew(Spills *s) noexcept nogil
 cdef bint spill_take(Spill *row, Spill *out) noexcept nogil
-cdef int spill_reserve(Spills *s, uint32_t n_tenants, uint32_t **index, uint32_t *mask) noexcept nogil
+cdef int spill_reserve(
+    Spills *s, uint32_t n_tenants, uint32_t **index, uint32_t *mask
+) noexcept nogil
 cdef void spill_use(Spills *s, uint32_t **index, uint32_t mask) noexcept nogil
 cdef void spill_mark(const Spills *s, uint8_t *marks) noexcept nogil
 cdef void spill_forget(Spills *s, const uint8_t *gone) noexcept nogil

@@ -7,9 +7,9 @@ cdef class Tenants:
     cdef dict index             # of each name that has one
     cdef list free              # indices that nobody has
     cdef set in_force           # indices of the keys' tenants
-    cdef dict leaving           # by index: None, or the ring's head when no exchange had it any more
+    cdef dict leaving           # by index: None, or the ring's head once no exchange has it
     cdef int find(self, str name) except -1
     cdef int keep(self, set in_force) except -1
     cdef int reclaim(self, Driven engine) except -1
-    cdef bytearray look(self, Driven engine)
+    cdef object look(self, Driven engine)
     cdef bint is_over(self, Plane *p, bytearray busy, int at, head) except -1

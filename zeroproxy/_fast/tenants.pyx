@@ -91,7 +91,7 @@ cdef class Tenants:
             self.free += freed
         return 0
 
-    cdef bytearray look(self, Driven engine):
+    cdef object look(self, Driven engine):
         """Who has exchanges, or what the consumer has not had. Those of keys not in force cannot
         become more, so that they need not be looked at in one turn."""
         cdef bytearray busy = bytearray(INDICES)

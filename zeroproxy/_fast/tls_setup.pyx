@@ -6,12 +6,10 @@ Law 2. A context is never changed: a reload makes another one, and a conn keeps 
 Law 3. TLS 1.2 at least, HTTP/1.1 alone, no renegotiation, no compression, no early data.
 """
 
-from libc.stddef cimport size_t
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcmp, memset
 from libc.time cimport tm
 
 from zeroproxy._fast.libssl cimport libssl
-from zeroproxy._fast.plane cimport Upstream
 from zeroproxy._fast.tls cimport tls_load
 from zeroproxy._fast.tls_types cimport (
     TLS_FAULT_CERTIFICATE,
@@ -198,11 +196,12 @@ cdef void tls_drop(void **place) noexcept nogil:
     place[0] = NULL
 
 
-cdef void tls_adopt(void **place, Context context):
+cdef int tls_adopt(void **place, Context context) except -1:
     """A reference to `context`, to be given back with tls_drop; None: none."""
     if context is not None:
         libssl().SSL_CTX_up_ref(context.ctx)
         place[0] = context.ctx
+    return 0
 
 
 # ---------------------------------------------------------------- what is told
