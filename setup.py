@@ -64,6 +64,7 @@ MODULES = (
     "admission",
     "settle",
     "room",
+    "retry",
     "hedge",
     "answer",
     "dispatch",

@@ -96,7 +96,9 @@ cdef class Engine(Driven):
         self.p.reactor.epoll_fd = -1
         self.p.wheel.timer_fd = -1
 
-    def __init__(self, *, limits, via=True, trust_forwarded=False, ring_slots=4096):
+    def __init__(
+        self, *, limits, via=True, trust_forwarded=False, serve_half_close=False, ring_slots=4096,
+    ):
         """`limits`: any object with the fields of config.Limits; connections must be positive."""
         cdef Plane *p = self.p
         if self.is_open:
@@ -106,6 +108,7 @@ cdef class Engine(Driven):
         read_limits(&p.limits, limits)
         p.adds_via = via
         p.trusts_forwarded = trust_forwarded
+        p.serves_half_close = serve_half_close
         p.now_ns = clock_monotonic_ns()
         pool_init(&p.blocks)
         relay_install(p)
@@ -133,10 +136,11 @@ cdef class Engine(Driven):
         with self:
             self.p.limits = found
 
-    def set_switches(self, *, via, trust_forwarded):
+    def set_switches(self, *, via, trust_forwarded, serve_half_close=False):
         with self:
             self.p.adds_via = bool(via)
             self.p.trusts_forwarded = bool(trust_forwarded)
+            self.p.serves_half_close = bool(serve_half_close)
 
     # ------------------------------------------------------------ upstreams
 

@@ -28,6 +28,7 @@ from zeroproxy._fast.types cimport (
     FRAMING_LENGTH,
     FRAMING_NONE,
     METHOD_POST,
+    UPGRADE_WEBSOCKET,
     Body,
     Head,
 )
@@ -130,7 +131,7 @@ cdef int route_request(
     if p.n_routes == 0 and not bound:
         return 0
     if not says_what(h):
-        if bound and (h.framing != FRAMING_NONE or h.asks_upgrade):
+        if bound and (h.framing != FRAMING_NONE or h.upgrade == UPGRADE_WEBSOCKET):
             return ROUTE_DENIED
         return p.default_upstream if p.default_upstream >= 0 else 0
     is_all = read_begin(p, r, h, n, &a)

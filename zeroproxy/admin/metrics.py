@@ -206,15 +206,21 @@ def pools(snapshot: Snapshot) -> Iterator[Metric]:
         "Idle connections that were dead when used, and replaced unseen",
         labels=labels,
     )
+    withheld = CounterMetricFamily(
+        "zeroproxy_retries_withheld",
+        "Requests not sent again, because the endpoint may have worked on them when it closed",
+        labels=labels,
+    )
     for upstream in snapshot["upstreams"]:
         for e in upstream["endpoints"]:
             where = (upstream["name"], e["url"])
             limit.add_metric(where, e["pool"]["idle_limit_s"])
             warmed.add_metric(where, e["pool"]["warmed"])
             retries.add_metric(where, e["stale_retries"])
+            withheld.add_metric(where, e["retries_withheld"])
             for why, n in e["pool"]["closed"].items():
                 closed.add_metric((*where, why), n)
-    yield from (limit, closed, warmed, retries)
+    yield from (limit, closed, warmed, retries, withheld)
     waits = CounterMetricFamily(
         "zeroproxy_connection_waits",
         "Exchanges that waited because every endpoint was at max_connections",

@@ -44,6 +44,7 @@ LIVE = (
     "metering.continuous_usage",
     "metering.inject_usage",
     "server.drain_timeout",
+    "server.half_close",
     "server.tls",
     "server.trust_forwarded",
     "server.via",
@@ -152,7 +153,9 @@ def put_in_force(
     running.members.change(config, addresses)
     running.engine.set_limits(limits_in_force(config.limits))
     running.engine.set_switches(
-        via=config.server.via, trust_forwarded=config.server.trust_forwarded
+        via=config.server.via,
+        trust_forwarded=config.server.trust_forwarded,
+        serve_half_close=config.server.half_close == "serve",
     )
     running.config = config
     running.admit_keys()
