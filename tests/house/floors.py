@@ -20,9 +20,9 @@ FAST = {
     3: [
         "identity", "metering", "relays", "admission", "settle", "room", "retry", "hedge",
         "answer", "deadline", "dispatch", "gate", "editing", "routing", "affinity", "intake",
-        "request", "payload", "response", "tunnel", "relay", "accept", "tls_setup", "keyring", "terms",
-        "roster", "snapshot", "drive", "engine", "probe_http1", "probe_meter", "probe_core",
-        "probe_balance", "probe_keys", "probe_queue",
+        "request", "payload", "response", "tunnel", "relay", "accept", "tls_setup", "keyring",
+        "terms", "roster", "snapshot", "drive", "engine", "probe_http1", "probe_meter",
+        "probe_core", "probe_balance", "probe_keys", "probe_queue",
     ],
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""CORS preflights: browsers ask without a key, because they may send none before they have asked."""
+"""CORS preflights: browsers ask without a key, as they may send none before they have asked."""
 
 import pytest
 

@@ -89,8 +89,8 @@ cdef bint is_preflight(const Head *h) noexcept nogil:
 
 
 cdef int judge_key(Plane *p, Relay *r, const Head *h) noexcept nogil:
-    """Fault of a head that may not pass; it costs a request of the key's quota if it may. A preflight
-    without a key passes as nobody's: whoever answers it does no work."""
+    """Fault of a head that may not pass; it costs a request of the key's quota if it may. A
+    preflight without a key passes as nobody's: whoever answers it does no work."""
     cdef Span shown
     cdef ApiKey *key
     cdef int which

@@ -15,8 +15,8 @@ cdef struct Hop:            # what this hop adds to a request; spans borrowed fo
     uint8_t framing         # Framing of the body as we send it
     uint8_t adds_via
     uint8_t drops_keys      # the caller's API key ends here
-    uint8_t trusts_forwarded    # X-Forwarded-* of the caller are kept and appended to; Forwarded and
-                                # X-Real-IP go on as they are
+    uint8_t trusts_forwarded    # X-Forwarded-* of the caller are kept and appended to; Forwarded
+                                # and X-Real-IP go on as they are
 
 
 cdef struct Back:           # what this hop adds to a response

@@ -152,7 +152,7 @@ cdef struct Endpoint:       # one address of an upstream; Python writes the word
     uint64_t n_warmed
     uint64_t n_closed[CLOSED_COUNT]
     uint64_t n_stale_retries    # a pooled conn died without a word, another took over
-    uint64_t n_retries_withheld # the same, but the endpoint may have worked on the request
+    uint64_t n_retries_withheld     # the same, but the endpoint may have worked on the request
     uint64_t n_connects
     uint64_t n_connect_failures
     uint64_t n_reused

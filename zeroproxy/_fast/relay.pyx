@@ -83,8 +83,8 @@ cdef bint has_all(const Relay *r) noexcept nogil:
 
 cdef bint caller_left(Plane *p, Relay *r) noexcept nogil:
     """FIN while a response is owed is an abort: it frees the GPU, unless server.half_close is
-    "serve". (A FIN before the request is complete is found by the reader.) In a tunnel a FIN is half
-    an ending, an error a whole one."""
+    "serve". (A FIN before the request is complete is found by the reader.) In a tunnel a FIN is
+    half an ending, an error a whole one."""
     cdef bint is_left = r.down.saw_fin and not r.terms.serves_half_close
     if has_all(r) and (r.down.broken or is_left):
         r.is_served = 1

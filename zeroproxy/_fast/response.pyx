@@ -137,7 +137,8 @@ cdef void begin_response(Plane *p, Relay *r, const Head *h) noexcept nogil:
     if not r.ask.done or r.out_framing == FRAMING_CLOSE or p.draining:
         r.asks_close = 1
     if r.upgrade and buffer_len(&r.down.inbuf):
-        # Bytes sent ahead of an upgrade that is declined, or not passed on: of which protocol, nobody knows.
+        # Bytes sent ahead of an upgrade that is declined or not passed on: of which protocol,
+        # nobody knows.
         r.asks_close = 1
     r.keeps_upstream = r.ask.done and not h.asks_close and h.framing != FRAMING_CLOSE
     body_begin(&r.reply, h.framing, h.length)

@@ -1,11 +1,11 @@
 """What is known of an attempt that has failed, for the law of retries (exchange.may_retry).
 
-Law 1. A server that closes a resting conn does so without knowing of the request that is on its way.
-       Its FIN or RST was sent before the request came, so it is here within one round trip of the
-       send: 1 ms in a cluster, 150 ms between continents. An end later than RACE_NS is no race: the
+Law 1. A server that closes a resting conn does not know of the request that is on its way. Its FIN
+       or RST was sent before the request came, so it is here within one round trip of the send:
+       1 ms in a cluster, 150 ms between continents. An end later than RACE_NS is no race: the
        endpoint had the request, and may have died of it.
-Law 2. An end of any age is harmless where the peer's kernel has acknowledged nothing of the request.
-       TCP in the clear can tell. A unix socket cannot; TLS sends more bytes than it was given.
+Law 2. An end of any age is harmless where the peer's kernel has acknowledged nothing of the
+       request. TCP in the clear can tell. A unix socket cannot; TLS sends more than it was given.
 """
 
 from libc.stdint cimport uint64_t

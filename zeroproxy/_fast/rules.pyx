@@ -239,8 +239,8 @@ cdef Verdict judge_connection(Head *head, Seen *seen) noexcept nogil:
 
 
 cdef Upgrade read_upgrade(const Head *head, bint is_request) noexcept nogil:
-    """A request may offer others besides websocket, a response names that and nothing else (RFC 9110
-    7.8: one of those that were offered, and we offer no other)."""
+    """A request may offer others besides websocket, a response names that and nothing else (RFC
+    9110 7.8: one of those that were offered, and we offer no other)."""
     cdef bint any_other = 0, has_websocket = 0
     cdef const Field *f
     cdef Cursor at
