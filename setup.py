@@ -72,6 +72,7 @@ MODULES = (
     "admission",
     "settle",
     "room",
+    "retry",
     "hedge",
     "answer",
     "dispatch",

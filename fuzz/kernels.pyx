@@ -10,11 +10,10 @@ from libc.string cimport memcmp, memcpy, memset
 
 from fuzz.pieces cimport copy_of, demand, next_piece, seed_of
 from zeroproxy._fast.body cimport Cut, body_begin, body_unframe, frame_chunk
+from zeroproxy._fast.fields cimport find_request_id, find_traceparent
 from zeroproxy._fast.headers cimport (
     Back,
     Hop,
-    find_request_id,
-    find_traceparent,
     write_request_head,
     write_response_head,
 )

@@ -9,7 +9,7 @@ config_upstream.py, config_tls.py, config_metering.py, config_auth.py. Reading: 
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
@@ -91,8 +91,12 @@ class Server(Base, frozen=True):
     drain_timeout: Seconds = 30.0
     #: Add Via to forwarded requests: a MUST of RFC 9110 7.6.3 that nginx and HAProxy omit.
     via: bool = True
-    #: Keep the caller's X-Forwarded-* and append to them. Only behind a proxy of your own.
+    #: Keep the caller's X-Forwarded-*, Forwarded and X-Real-IP; append to X-Forwarded-For. Only
+    #: behind a proxy of your own.
     trust_forwarded: bool = False
+    #: What the end of a caller's sending means behind a whole request. abort: the caller has left
+    #: (nginx, Envoy, HAProxy's abortonclose). serve: it still reads (nc -N).
+    half_close: Literal["abort", "serve"] = "abort"
     tls: ServerTls = field(default_factory=ServerTls)
 
 

@@ -18,12 +18,12 @@ FAST = {
         "balance", "idle",
     ],
     3: [
-        "identity", "metering", "relays", "admission", "settle", "room", "hedge", "answer",
-        "deadline", "dispatch", "silence", "gate", "routing", "editing", "affinity", "intake",
-        "request", "payload", "response", "tunnel", "relay", "accept", "tls_setup", "drive",
-        "terms", "settings", "tenants", "keyring", "roster", "change", "reading", "vitals",
-        "snapshot", "engine", "probe_http1", "probe_meter", "probe_core", "probe_balance",
-        "probe_keys", "probe_queue",
+        "identity", "metering", "relays", "admission", "settle", "room", "retry", "hedge",
+        "answer", "deadline", "dispatch", "silence", "gate", "routing", "editing", "affinity",
+        "intake", "request", "payload", "response", "tunnel", "relay", "accept", "tls_setup",
+        "drive", "terms", "settings", "tenants", "keyring", "roster", "change", "reading",
+        "vitals", "snapshot", "engine", "probe_http1", "probe_meter", "probe_core",
+        "probe_balance", "probe_keys", "probe_queue",
     ],
 }  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.script import carry, get, ok, play
+from tests.support.script import carry, get, ok, play, post
 
 ASK = get(b"/v1/realtime", b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
@@ -104,3 +104,76 @@ def test_an_idle_tunnel_is_closed():
         script.wait()
         assert d.is_closed()
         assert u.is_closed()
+
+
+# ---------------------------------------------------------------- what may be switched to
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"Upgrade: foo/2\r\nConnection: Upgrade\r\n",
+        b"Upgrade: h2c\r\nConnection: Upgrade\r\n",
+        b"Upgrade: websocket, foo\r\nConnection: Upgrade\r\n",
+        b"Upgrade: websocket/13\r\nConnection: Upgrade\r\n",
+        b"Connection: Upgrade\r\n",
+        b"Upgrade:\r\nConnection: Upgrade\r\n",
+        b"Upgrade: websocket\r\n",
+        b"",
+    ],
+)
+def test_a_101_to_anything_but_websocket_is_no_tunnel(script, fields):
+    """RFC 9110 7.8: a server switches to what was offered, and says to what."""
+    d = script.downstream()
+    d.send(ASK)
+    u = script.upstream()
+    u.receive()
+    u.send(b"HTTP/1.1 101 Switching Protocols\r\n" + fields + b"\r\nraw")
+    found = d.receive()
+    assert found.startswith(b"HTTP/1.1 502 ")
+    assert b"raw" not in found
+    assert u.is_closed()
+    assert script.outcome() == "upstream/waiting/malformed"
+
+
+UPGRADES_NOBODY_GETS = [
+    post(extra=b"Connection: Upgrade\r\nUpgrade: TLS/1.2\r\n"),
+    post(extra=b"Connection: Upgrade\r\nUpgrade: websocket\r\n"),
+    get(extra=b"Connection: Upgrade\r\nUpgrade: foo/2\r\n"),
+    get(extra=b"Connection: Upgrade\r\nUpgrade: h2c\r\n"),
+    get(extra=b"Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 2\r\n") + b"{}",
+]
+
+
+@pytest.mark.parametrize("request_", UPGRADES_NOBODY_GETS)
+def test_another_upgrade_is_served_as_if_it_had_not_been_asked_for(script, request_):
+    d, u = script.downstream(), None
+    for _ in range(2):
+        d.send(request_)
+        u = u or script.upstream()
+        head = u.receive().lower()
+        assert b"upgrade" not in head
+        u.send(ok(b"plain"))
+        found = d.receive()
+        assert found.endswith(b"plain")
+        # Apache HttpClient asks with every POST, and keeps its conn.
+        assert b"Connection: close" not in found
+
+
+@pytest.mark.parametrize("request_", UPGRADES_NOBODY_GETS)
+def test_a_101_to_who_did_not_get_to_ask_is_refused(script, request_):
+    d = script.downstream()
+    d.send(request_)
+    script.upstream().send(SWITCH)
+    assert d.receive().startswith(b"HTTP/1.1 502 ")
+
+
+def test_bytes_behind_an_upgrade_that_is_not_passed_on_are_never_looked_at(script):
+    d = script.downstream()
+    d.send(get(extra=b"Connection: Upgrade\r\nUpgrade: foo\r\n") + get(b"/next"))
+    u = script.upstream()
+    assert b"/next" not in u.receive()
+    u.send(ok())
+    assert b"Connection: close\r\n" in d.receive()
+    assert d.is_closed()
+    assert b"/next" not in u.receive()

@@ -103,7 +103,7 @@ class Walker:
         assert head is not None
         self.walk.messages.append(Message(head, self.body))
         self.head = None
-        closes = head["asks_close"] or head["asks_upgrade"] or not self.is_request
+        closes = head["asks_close"] or head["upgrade"] or not self.is_request
         self.walk.state = "closed" if closes else "complete"
 
     def end(self) -> Walk:

@@ -81,17 +81,23 @@ def test_the_map_shows_every_row_of_the_table():
 # ---------------------------------------------------------------- retries
 
 
+RACE = {"reused": True, "is_race": True}
+
+
 @pytest.mark.parametrize(
     ("facts", "legal"),
     [
         ({"connected": False}, True),
         ({"connected": False, "timed_out": True}, True),
-        ({"reused": True}, True),
-        ({"reused": True, "timed_out": True}, False),
-        ({"reused": True, "heard": True}, False),
-        ({"reused": True, "head_sent": True}, False),
-        ({"reused": True, "replayable": False}, False),
-        ({"reused": True, "tried": 2}, False),
+        ({"reused": True}, False),
+        ({"reused": True, "is_race": True}, True),
+        ({"reused": True, "is_idempotent": True}, True),
+        ({"reused": False, "is_idempotent": True}, False),
+        ({**RACE, "timed_out": True}, False),
+        ({**RACE, "heard": True}, False),
+        ({**RACE, "head_sent": True}, False),
+        ({**RACE, "replayable": False}, False),
+        ({**RACE, "tried": 2}, False),
         ({"reused": False}, False),
         ({"busy": True, "heard": True}, True),
         ({"busy": True, "head_sent": True}, False),
@@ -103,14 +109,19 @@ def test_the_law_of_retries(facts, legal):
 
 
 def test_a_request_that_may_have_begun_is_never_sent_twice():
-    names = ("head_sent", "heard", "replayable", "connected", "reused", "busy", "timed_out")
+    names = (
+        "head_sent", "heard", "replayable", "connected", "reused", "busy", "timed_out", "is_race",
+        "is_idempotent",
+    )  # fmt: skip
     for values in itertools.product((False, True), repeat=len(names)):
         facts = dict(zip(names, values, strict=True))
         if probe.retry_is_legal(**facts):
             assert not facts["head_sent"]
             assert facts["replayable"]
             assert not facts["connected"] or facts["busy"] or (
-                facts["reused"] and not facts["heard"]
+                facts["reused"]
+                and not facts["heard"]
+                and (facts["is_race"] or facts["is_idempotent"])
             )  # fmt: skip
 
 

@@ -94,8 +94,8 @@ def test_what_concerns_one_hop_ends_here(fields: bytes) -> None:
 
 
 def test_an_upgrade_is_asked_for_anew_without_h2c() -> None:
-    lines = up(b"Connection: keep-alive, Upgrade\r\nUpgrade: h2c, websocket\r\nUpgrade: a/1\r\n")
-    assert named(lines, b"upgrade") == [b"websocket, a/1"]
+    lines = up(b"Connection: keep-alive, Upgrade\r\nUpgrade: h2c, WebSocket\r\nUpgrade: a/1\r\n")
+    assert named(lines, b"upgrade") == [b"websocket"]
     assert named(lines, b"connection") == [b"upgrade"]
 
 
@@ -120,6 +120,32 @@ def test_forwarded_fields_are_replaced_unless_they_are_trusted() -> None:
     assert named(lines, b"x-forwarded-for") == [b"1.1.1.1, 2.2.2.2, 10.0.0.9"]
     assert named(lines, b"x-forwarded-proto") == [b"https"]
     assert named(lines, b"x-forwarded-host") == [b"c.test"]
+
+
+OF_A_PROXY = (
+    b"Forwarded: for=1.1.1.1\r\nX-Real-IP: 1.1.1.1\r\nX-Forwarded-Port: 443\r\n"
+    b"X-Forwarded-Prefix: /a\r\nX-Forwarded-Server: s\r\nX-Forwarded-Ssl: on\r\n"
+    b"X-Forwarded-Scheme: https\r\nx-forwarded-client-cert: c\r\nX-Forwarded: x\r\n"
+)
+ALIASES = (
+    b"Content_Length: 5\r\nTransfer_Encoding: chunked\r\nX_Forwarded_For: 1.1.1.1\r\n"
+    b"X-Forwarded_Proto: https\r\nX_Forwarded_Port: 1\r\nX_Real_IP: 1.1.1.1\r\n"
+    b"X_Api_Key: k\r\napi_key: k\r\nContent_Type: text/plain\r\nX_Request_Id: i\r\n"
+    b"Keep_Alive: 1\r\nMax_Forwards: 0\r\n"
+)
+
+
+def test_what_only_a_proxy_may_tell_is_dropped_unless_it_is_trusted() -> None:
+    assert up(OF_A_PROXY) == up()
+    kept = up(OF_A_PROXY, trusts_forwarded=1)
+    assert set(OF_A_PROXY.split(b"\r\n")) - {b""} <= set(kept)
+
+
+@pytest.mark.parametrize("trusts", [0, 1])
+def test_a_name_of_ours_with_underscores_never_goes_on(trusts: int) -> None:
+    """CGI and WSGI servers read both spellings as one."""
+    assert up(ALIASES, trusts_forwarded=trusts) == up(trusts_forwarded=trusts)
+    assert b"my_header: 1" in up(b"my_header: 1\r\n")
 
 
 def test_our_address_cannot_be_nominated_away() -> None:

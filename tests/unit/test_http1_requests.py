@@ -220,14 +220,35 @@ def test_fields_named_by_connection_end_at_this_hop_before_and_behind_it() -> No
     assert len(head["nominated"]) == 1
 
 
-def test_an_upgrade_needs_http_1_1_both_fields_and_a_protocol_that_is_not_h2c() -> None:
-    both = b"Connection: upgrade\r\nUpgrade: "
-    assert parse(field(both + b"websocket"))[1]["asks_upgrade"]
-    assert parse(field(both + b"h2c, websocket/13"))[1]["asks_upgrade"]
-    assert not parse(field(both + b"H2C"))[1]["asks_upgrade"]
-    assert not parse(field(both + b"a b"))[1]["asks_upgrade"]
-    assert not parse(field(b"Upgrade: websocket"))[1]["asks_upgrade"]
-    assert not parse(field(both + b"websocket", b"GET / HTTP/1.0\r\n"))[1]["asks_upgrade"]
+BOTH = b"Connection: upgrade\r\nUpgrade: "
+
+
+@pytest.mark.parametrize(
+    ("fields", "line", "upgrade"),
+    [
+        (BOTH + b"websocket", b"GET / HTTP/1.1", "websocket"),
+        (BOTH + b"h2c, WebSocket", b"GET / HTTP/1.1", "websocket"),
+        (BOTH + b"foo/2, websocket", b"GET / HTTP/1.1", "websocket"),
+        (BOTH + b"websocket\r\nContent-Length: 0", b"GET / HTTP/1.1", "websocket"),
+        (BOTH + b"websocket/13", b"GET / HTTP/1.1", "ignored"),
+        (BOTH + b"TLS/1.2", b"POST / HTTP/1.1", "ignored"),
+        (BOTH + b"foo", b"GET / HTTP/1.1", "ignored"),
+        (BOTH + b"websocket", b"POST / HTTP/1.1", "ignored"),
+        (BOTH + b"websocket", b"OPTIONS / HTTP/1.1", "ignored"),
+        (BOTH + b"websocket\r\nContent-Length: 1", b"GET / HTTP/1.1", "ignored"),
+        (BOTH + b"websocket\r\nTransfer-Encoding: chunked", b"GET / HTTP/1.1", "ignored"),
+        (BOTH + b"H2C", b"GET / HTTP/1.1", "none"),
+        (BOTH + b"a b", b"GET / HTTP/1.1", "none"),
+        (b"Upgrade: websocket", b"GET / HTTP/1.1", "none"),
+        (BOTH + b"websocket", b"GET / HTTP/1.0", "none"),
+    ],
+)
+def test_only_a_get_without_a_body_may_ask_for_websocket_and_nothing_else(
+    fields: bytes, line: bytes, upgrade: str
+) -> None:
+    none, ignored, websocket = http1.UPGRADES
+    meant = {"none": none, "ignored": ignored, "websocket": websocket}[upgrade]
+    assert parse(field(fields, line + b"\r\n"))[1]["upgrade"] == meant
 
 
 def test_max_forwards_is_read_for_options_only() -> None:
@@ -286,13 +307,46 @@ def test_all_field_names_are_known_in_any_case() -> None:
         b"Host Connection Content-Length Transfer-Encoding TE Trailer Upgrade Keep-Alive "
         b"Proxy-Connection HTTP2-Settings Expect Max-Forwards Via X-Forwarded-For "
         b"X-Forwarded-Proto X-Forwarded-Host X-Request-Id traceparent Authorization X-Api-Key "
-        b"Api-Key Content-Type Content-Encoding Accept-Encoding Date Server Retry-After"
+        b"Api-Key Content-Type Content-Encoding Accept-Encoding Date Server Retry-After "
+        b"Forwarded X-Real-IP"
     ).split()
-    assert len(names) == http1.FIELD_IDS - 1
+    # Two ids stand for many names, and one for none.
+    assert len(names) == http1.FIELD_IDS - 3
     for k, name in enumerate(names, 1):
         assert {http1.id_of_field(n) for n in (name, name.lower(), name.upper())} == {k}
-        assert http1.id_of_field(name + b"x") == http1.id_of_field(b"x" + name) == 0
-        assert http1.id_of_field(name.replace(b"-", b"_")) in (0, k if b"-" not in name else 0)
+        kin = http1.FORWARDED_KIN if name.startswith(b"X-Forwarded-") else http1.OTHER
+        assert http1.id_of_field(name + b"x") == kin
+        assert http1.id_of_field(b"x" + name) == http1.OTHER
+        alias = name.replace(b"-", b"_")
+        assert http1.id_of_field(alias) == (http1.ALIAS if b"-" in name else k)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        (b"X-Forwarded", http1.FORWARDED_KIN),
+        (b"X-Forwarded-Port", http1.FORWARDED_KIN),
+        (b"x-forwarded-prefix", http1.FORWARDED_KIN),
+        (b"X-FORWARDED-SSL", http1.FORWARDED_KIN),
+        (b"X-Forwarded-Client_Cert", http1.FORWARDED_KIN),
+        (b"X_Forwarded", http1.ALIAS),
+        (b"X_Forwarded_Port", http1.ALIAS),
+        (b"X-Forwarded_Port", http1.ALIAS),
+        (b"X_Forwarded-Scheme", http1.ALIAS),
+        (b"X-Forwarded_For", http1.ALIAS),
+        (b"transfer_ENCODING", http1.ALIAS),
+        (b"X-Forwardeds", http1.OTHER),
+        (b"X-Forwardeds-For", http1.OTHER),
+        (b"X-Forward", http1.OTHER),
+        (b"Y-Forwarded-For", http1.OTHER),
+        (b"X-Failover-Hint", http1.OTHER),
+        (b"content_typo", http1.OTHER),
+        (b"my_header", http1.OTHER),
+        (b"_", http1.OTHER),
+    ],
+)
+def test_names_that_stand_for_ours_are_known(name: bytes, kind: int) -> None:
+    assert http1.id_of_field(name) == kind
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,23 @@ def test_a_connection_option_that_would_unframe_a_response_is_ignored() -> None:
     assert head["framing"] == http1.LENGTH
 
 
-def test_what_a_switch_leads_to_is_noted() -> None:
-    head = parse(TAKEN["switching"][0])[1]
-    assert (head["upgrade_field"], head["asks_upgrade"]) == (1, True)
+@pytest.mark.parametrize(
+    ("fields", "upgrade"),
+    [
+        (b"Connection: upgrade\r\nUpgrade: websocket\r\n", "websocket"),
+        (b"Connection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n", "websocket"),
+        (b"Connection: upgrade\r\nUpgrade: foo/2\r\n", "ignored"),
+        (b"Connection: upgrade\r\nUpgrade: websocket, foo/2\r\n", "ignored"),
+        (b"Connection: upgrade\r\nUpgrade: websocket\r\nUpgrade: foo\r\n", "ignored"),
+        (b"Connection: upgrade\r\nUpgrade: websocket/13\r\n", "ignored"),
+        (b"Connection: upgrade\r\nUpgrade: h2c\r\n", "none"),
+        (b"Connection: upgrade\r\n", "none"),
+        (b"Connection: upgrade\r\nUpgrade:\r\n", "none"),
+        (b"Upgrade: websocket\r\n", "none"),
+    ],
+)
+def test_a_switch_leads_to_websocket_or_is_none(fields: bytes, upgrade: str) -> None:
+    none, ignored, websocket = http1.UPGRADES
+    meant = {"none": none, "ignored": ignored, "websocket": websocket}[upgrade]
+    head = parse(b"HTTP/1.1 101 Switching Protocols\r\n" + fields + b"\r\n")[1]
+    assert head["upgrade"] == meant

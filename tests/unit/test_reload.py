@@ -57,8 +57,9 @@ def test_another_spelling_of_the_same_changes_nothing():
     [
         ("body_bytes = 1000", "body_bytes = 7\nheader_timeout = 1.0",
          ["limits.body_bytes", "limits.header_timeout"]),
-        ("via = true", "via = false\ndrain_timeout = 1.0\ntrust_forwarded = true",
-         ["server.drain_timeout", "server.via", "server.trust_forwarded"]),
+        ("via = true", "via = false\ndrain_timeout = 1.0\ntrust_forwarded = true\n"
+         "half_close = 'serve'",
+         ["server.drain_timeout", "server.via", "server.trust_forwarded", "server.half_close"]),
         ('access = ""', 'access = "jsonl:/x"', ["log.access"]),
         ('["http://127.0.0.1:1"]', '["http://127.0.0.1:2"]', ["upstream[0].endpoints"]),
         ("least_inflight", "round_robin", ["upstream[0].balance"]),

@@ -41,10 +41,14 @@ from zeroproxy._fast.types cimport (
     FAULT_NONE,
     FAULT_QUOTA_REQUESTS,
     FAULT_QUOTA_TOKENS,
+    LOCAL_REPLY_MODELS,
+    LOCAL_REPLY_OPTIONS,
     METHOD_HEAD,
     PHASE_CONNECTING,
     PHASE_QUEUED,
 )
+
+cdef const char *ALLOW = b"Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n"
 
 
 cdef int dialect_of(const char *path, size_t len) noexcept nogil:
@@ -202,19 +206,23 @@ cdef int retry_after(const Relay *r) noexcept nogil:
     return 1
 
 
-cdef bint send_models(Plane *p, Relay *r) noexcept nogil:
-    """The list of models, which several upstreams make up."""
+cdef bint send_ok(Plane *p, Relay *r, const char *line, size_t size) noexcept nogil:
+    """The head of a 200 of our own, with one line more and a body of `size` bytes to follow."""
     cdef int n = snprintf(
         p.compose, BLOCK_LARGE,
-        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
-        b"X-Request-Id: %.*s\r\n%s\r\n",
-        <int>p.models_len, <int>r.id_len, r.request_id,
+        b"HTTP/1.1 200 OK\r\n%sContent-Length: %d\r\nX-Request-Id: %.*s\r\n%s\r\n",
+        line, <int>size, <int>r.id_len, r.request_id,
         <const char *>b"Connection: close\r\n" if r.asks_close else <const char *>b"",
     )
     r.status = 200
     r.head_sent = 1
+    return conn_send(p, &r.down, p.compose, <size_t>n)
+
+
+cdef bint send_models(Plane *p, Relay *r) noexcept nogil:
+    """The list of models, which several upstreams make up."""
     r.bytes_out = p.models_len
-    return conn_send(p, &r.down, p.compose, <size_t>n) \
+    return send_ok(p, r, b"Content-Type: application/json\r\n", p.models_len) \
         and conn_send(p, &r.down, p.models, p.models_len)
 
 
@@ -222,7 +230,7 @@ cdef const char *extra_line(int status) noexcept nogil:
     if status == 401:
         return b"WWW-Authenticate: Bearer\r\n"
     if status == 405:
-        return b"Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n"
+        return ALLOW
     return b""
 
 
@@ -231,8 +239,10 @@ cdef bint send_answer(Plane *p, Relay *r) noexcept nogil:
     cdef char[512] body
     cdef char[40] later
     cdef int n, status
-    if r.is_models:
+    if r.local_reply == LOCAL_REPLY_MODELS:
         return send_models(p, r)
+    if r.local_reply == LOCAL_REPLY_OPTIONS:
+        return send_ok(p, r, ALLOW, 0)
     status = fault_status(r.fault) if r.fault != FAULT_NONE and r.blame == BLAME_DOWNSTREAM \
         else outcome_status(r.blame, r.cause)
     cdef int size = write_error_json(r, status, body, sizeof(body))

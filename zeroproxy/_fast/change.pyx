@@ -113,8 +113,8 @@ cdef class Change:
     def set_limits(self, limits):
         stage_limits(self.step(), limits)
 
-    def set_switches(self, *, via, trust_forwarded):
-        stage_switches(self.step(), via, trust_forwarded)
+    def set_switches(self, *, via, trust_forwarded, serve_half_close=False):
+        stage_switches(self.step(), via, trust_forwarded, serve_half_close)
 
     def add_upstream(self, name, endpoints, **words):
         cdef Upstream *u = NULL

@@ -12,3 +12,4 @@ cdef void cut(Plane *p, Relay *r, int why) noexcept nogil
 cdef bint send_up(Plane *p, Relay *r, const char *at, size_t n) noexcept nogil
 cdef void undo_edits(Relay *r) noexcept nogil
 cdef bint try_elsewhere(Plane *p, Relay *r) noexcept nogil
+cdef bint retry_idle_notice(Plane *p, Relay *r) noexcept nogil

@@ -38,6 +38,7 @@ from zeroproxy._fast.pace cimport pace_begins
 from zeroproxy._fast.plane cimport Endpoint, Plane, Relay
 from zeroproxy._fast.record cimport USAGE_REFUSED
 from zeroproxy._fast.relays cimport blame, rate_begin, relay_later, relay_release, relay_reset
+from zeroproxy._fast.retry cimport describe_attempt, is_stale, is_withheld
 from zeroproxy._fast.room cimport room_for, room_is_ours_to_blame, room_take
 from zeroproxy._fast.settle cimport give_back_all, give_back_attempt, write_record
 from zeroproxy._fast.types cimport (
@@ -56,6 +57,7 @@ from zeroproxy._fast.types cimport (
     BLAME_NOBODY,
     BLAME_OURSELVES,
     BLAME_UPSTREAM,
+    CAUSE_CLOSED,
     CAUSE_OVERLOAD,
     CAUSE_REFUSED,
     CAUSE_RESET,
@@ -154,29 +156,10 @@ cdef bint send_up(Plane *p, Relay *r, const char *at, size_t n) noexcept nogil:
     return r.up != NULL and conn_send(p, r.up, at, n)
 
 
-cdef void describe_attempt(const Relay *r, Attempt *a) noexcept nogil:
-    a.head_sent = r.head_sent
-    a.heard = r.heard
-    a.replayable = r.replayable
-    a.connected = r.up != NULL and not r.up.connecting
-    a.reused = r.was_reused
-    a.busy = 0
-    a.timed_out = 0
-    a.tried = r.tried
-    # A rested conn that died says nothing about the endpoint, and is free of charge once: with
-    # attempts = 1 the race with a server's keep-alive would otherwise still reach the caller.
-    a.attempts = <int>r.terms.attempts + (r.was_reused or r.needs_new) + (r.is_hedged == 2)
-
-
-cdef bint is_stale(const Attempt *a) noexcept nogil:
-    """A reused conn died without a word: no sign of the endpoint's health."""
-    return a.connected and a.reused and not a.heard and not a.timed_out
-
-
 cdef int attempt_lost(Plane *p, Relay *r, int why) noexcept nogil:
     """Decide between another attempt and an answer; note the blame only when it is final."""
     cdef Attempt a
-    describe_attempt(r, &a)
+    describe_attempt(p, r, &a)
     a.timed_out = why == CAUSE_TIMEOUT
     r.endpoint.n_failures += 1
     r.trial.sign = SIGN_NONE if is_stale(&a) else SIGN_FAILED
@@ -187,10 +170,12 @@ cdef int attempt_lost(Plane *p, Relay *r, int why) noexcept nogil:
         return NOTHING
     if may_retry(&a):
         if a.connected:
-            keepalive_lower(r.endpoint, r.up, r.attempt_ns)
             r.endpoint.n_stale_retries += 1
             r.needs_new = 1
+        if a.is_race:
+            keepalive_lower(r.endpoint, r.up, r.attempt_ns)
         return IN_LOST_MAY_RETRY
+    r.endpoint.n_retries_withheld += is_withheld(&a)
     blame(r, BLAME_UPSTREAM, why)
     return IN_LOST
 
@@ -201,7 +186,7 @@ cdef bint try_elsewhere(Plane *p, Relay *r) noexcept nogil:
     cdef Attempt a
     if not r.terms.retry_on_busy:
         return 0
-    describe_attempt(r, &a)
+    describe_attempt(p, r, &a)
     a.busy = 1
     a.attempts = <int>r.terms.attempts
     if not may_retry(&a):
@@ -209,6 +194,20 @@ cdef bint try_elsewhere(Plane *p, Relay *r) noexcept nogil:
     r.endpoint.n_failures += 1
     r.trial.sign = SIGN_BUSY
     feed(p, r, IN_LOST_MAY_RETRY)
+    return 1
+
+
+cdef bint retry_idle_notice(Plane *p, Relay *r) noexcept nogil:
+    """A 408 that closes, as the first words on a reused conn: the server had waited too long for
+    this request before it came, and has not read it (RFC 9110 15.5.9). 1: another attempt is on its
+    way; 0: it is an answer."""
+    cdef Attempt a
+    r.heard = 0
+    describe_attempt(p, r, &a)
+    if r.interims or not a.is_race or not may_retry(&a):
+        r.heard = 1
+        return 0
+    lose_attempt(p, r, CAUSE_CLOSED)
     return 1
 
 
@@ -252,7 +251,8 @@ cdef int flush(Plane *p, Relay *r) noexcept nogil:
 
 cdef bint must_close(Plane *p, Relay *r) noexcept nogil:
     return (
-        r.asks_close or not r.ask.done or p.draining or r.down.saw_fin
+        r.asks_close or not r.ask.done or p.draining
+        or (r.down.saw_fin and not r.terms.serves_half_close)
         or (r.blame != BLAME_NOBODY and r.ended_in >= PHASE_RELAYING)
     )
 

@@ -92,7 +92,9 @@ cdef class Engine(Driven):
         self.p.reactor.epoll_fd = -1
         self.p.wheel.timer_fd = -1
 
-    def __init__(self, *, limits, via=True, trust_forwarded=False, ring_slots=4096):
+    def __init__(
+        self, *, limits, via=True, trust_forwarded=False, serve_half_close=False, ring_slots=4096,
+    ):
         """`limits`: any object with the fields of config.Limits; connections must be positive."""
         cdef Plane *p = self.p
         if self.is_open:
@@ -102,6 +104,7 @@ cdef class Engine(Driven):
         read_limits(&p.limits, limits)
         p.adds_via = via
         p.trusts_forwarded = trust_forwarded
+        p.serves_half_close = serve_half_close
         p.now_ns = clock_monotonic_ns()
         pool_init(&p.blocks)
         relay_install(p)
@@ -133,9 +136,11 @@ cdef class Engine(Driven):
         with self.change() as change:
             change.set_limits(limits)
 
-    def set_switches(self, *, via, trust_forwarded):
+    def set_switches(self, *, via, trust_forwarded, serve_half_close=False):
         with self.change() as change:
-            change.set_switches(via=via, trust_forwarded=trust_forwarded)
+            change.set_switches(
+                via=via, trust_forwarded=trust_forwarded, serve_half_close=serve_half_close
+            )
 
     def set_tracing(self, sample):
         """Make a span of every exchange. `sample`: share of the traces begun here that are sampled,

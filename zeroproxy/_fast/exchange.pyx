@@ -122,7 +122,7 @@ cdef Action exchange_step(unsigned char *phase, Input what) noexcept nogil:
 
 cdef bint may_retry(const Attempt *a) noexcept nogil:
     """The law of retries (ARCHITECTURE.md, invariant 4). A request that may have started to
-    generate is never sent twice."""
+    generate is never sent twice: it may be what has ended the endpoint."""
     if a.head_sent or not a.replayable or a.tried >= a.attempts:
         return 0
     if a.busy:
@@ -131,4 +131,4 @@ cdef bint may_retry(const Attempt *a) noexcept nogil:
         return 0
     if not a.connected:
         return 1
-    return a.reused and not a.timed_out
+    return a.reused and not a.timed_out and (a.is_race or a.is_idempotent)

@@ -1,7 +1,8 @@
+from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t
 
 from zeroproxy._fast.grammar cimport Cursor
-from zeroproxy._fast.types cimport Fault, Head, Verdict, VERDICT_BAD
+from zeroproxy._fast.types cimport Fault, Field, Head, Span, Verdict, VERDICT_BAD
 
 
 cdef struct Scan:           # where a parser stands in the bytes of one head
@@ -10,6 +11,19 @@ cdef struct Scan:           # where a parser stands in the bytes of one head
     Cursor end              # no byte at or past it is read
 
 cdef Verdict parse_fields(Scan *s, Head *head, uint32_t most) noexcept nogil
+cdef Span find_request_id(const Head *h) noexcept nogil
+cdef Span find_traceparent(const Head *h) noexcept nogil
+
+
+cdef inline Span span_at(const Head *h, size_t at, size_t n) noexcept nogil:
+    cdef Span s
+    s.at = h.base + at
+    s.len = n
+    return s
+
+
+cdef inline Span value_span(const Head *h, const Field *f) noexcept nogil:
+    return span_at(h, f.value_at, f.value_len)
 
 
 cdef inline Verdict refuse(Head *head, Fault fault, Cursor base, Cursor at) noexcept nogil:

@@ -15,9 +15,11 @@ from libc.stdint cimport uint16_t, uint32_t
 from zeroproxy._fast.grammar cimport (
     CR,
     HTAB,
+    IS_VISIBLE,
     LF,
     SP,
     Cursor,
+    is_all,
     skip_blank,
     skip_token,
     skip_value,
@@ -28,14 +30,20 @@ from zeroproxy._fast.types cimport (
     FAULT_FIELD_VALUE,
     FAULT_LINE_END,
     FAULT_TOO_MANY_FIELDS,
+    FIELD_TRACEPARENT,
+    FIELD_X_REQUEST_ID,
     VERDICT_MORE,
     VERDICT_OK,
     Fault,
     Field,
     Head,
+    Span,
     Verdict,
 )
-from zeroproxy._fast.values cimport field_id
+from zeroproxy._fast.values cimport field_id, is_traceparent
+
+cdef enum:
+    REQUEST_ID_MAX = 128
 
 
 cdef Fault name_fault(Cursor first, Cursor at) noexcept nogil:
@@ -96,3 +104,38 @@ cdef Verdict parse_fields(Scan *s, Head *head, uint32_t most) noexcept nogil:
             return verdict
         head.n_fields += 1
     return VERDICT_MORE
+
+# ---------------------------------------------------------------- ids
+
+
+cdef Span find_request_id(const Head *h) noexcept nogil:
+    """The first X-Request-Id of 1 to 128 visible ASCII characters; len 0: none."""
+    cdef Span s = span_at(h, 0, 0)
+    cdef const Field *f
+    cdef int i
+    for i in range(h.n_fields):
+        f = &h.fields[i]
+        if f.id == FIELD_X_REQUEST_ID and not f.nominated and 0 < f.value_len <= REQUEST_ID_MAX:
+            s = value_span(h, f)
+            if is_all(<Cursor>s.at, s.len, IS_VISIBLE):
+                return s
+    s.len = 0
+    return s
+
+
+cdef Span find_traceparent(const Head *h) noexcept nogil:
+    """A valid traceparent; len 0: none, or more than one (W3C Trace Context 4.3: not trusted)."""
+    cdef Span s = span_at(h, 0, 0)
+    cdef const Field *f
+    cdef int i
+    for i in range(h.n_fields):
+        f = &h.fields[i]
+        if f.id != FIELD_TRACEPARENT or f.nominated:
+            continue
+        if s.len:
+            s.len = 0
+            return s
+        s = value_span(h, f)
+    if s.len and not is_traceparent(<Cursor>s.at, s.len):
+        s.len = 0
+    return s

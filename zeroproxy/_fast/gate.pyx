@@ -21,8 +21,11 @@ from zeroproxy._fast.types cimport (
     FAULT_QUOTA_TOKENS,
     FIELD_API_KEY,
     FIELD_AUTHORIZATION,
+    FIELD_OTHER,
     FIELD_X_API_KEY,
+    FRAMING_CHUNKED,
     FRAMING_LENGTH,
+    METHOD_OPTIONS,
     Field,
     Head,
     Span,
@@ -68,14 +71,35 @@ cdef Span key_of(const Head *h) noexcept nogil:
     return found
 
 
+cdef bint is_preflight(const Head *h) noexcept nogil:
+    """A browser asks whether a page of another origin may ask: by specification without a key
+    (Fetch, CORS-preflight fetch)."""
+    cdef const Field *f
+    cdef bint has_origin = 0, has_method = 0
+    cdef int i
+    if h.method != METHOD_OPTIONS or h.framing == FRAMING_CHUNKED or h.length:
+        return 0
+    for i in range(h.n_fields):
+        f = &h.fields[i]
+        if f.id == FIELD_OTHER and f.value_len:
+            has_origin |= is_word(<Cursor>h.base + f.name_at, f.name_len, b"origin", 6)
+            has_method |= is_word(
+                <Cursor>h.base + f.name_at, f.name_len, b"access-control-request-method", 29
+            )
+    return has_origin and has_method
+
+
 cdef int judge_key(Plane *p, Relay *r, const Head *h) noexcept nogil:
-    """Fault of a head that may not pass; it costs a request of the key's quota if it may."""
+    """Fault of a head that may not pass; it costs a request of the key's quota if it may. A
+    preflight without a key passes as nobody's: whoever answers it does no work."""
     cdef Span shown
     cdef ApiKey *key
     cdef int which
     if not p.keys.is_on or r.key != NULL:
         return FAULT_NONE
     shown = key_of(h)
+    if shown.len == 0 and is_preflight(h):
+        return FAULT_NONE
     key = key_find(&p.keys, shown.at, shown.len)
     if key == NULL:
         p.keys.n_unknown += 1

@@ -15,7 +15,8 @@ cdef struct Hop:            # what this hop adds to a request; spans borrowed fo
     uint8_t framing         # Framing of the body as we send it
     uint8_t adds_via
     uint8_t drops_keys      # the caller's API key ends here
-    uint8_t trusts_forwarded    # X-Forwarded-* of the caller are kept and appended to
+    uint8_t trusts_forwarded    # X-Forwarded-* of the caller are kept and appended to; Forwarded
+                                # and X-Real-IP go on as they are
 
 
 cdef struct Back:           # what this hop adds to a response
@@ -26,8 +27,6 @@ cdef struct Back:           # what this hop adds to a response
     uint8_t keeps_alive     # HTTP/1.0 caller whose conn stays: it must be told
     uint8_t switches        # a 101 that was asked for
 
-cdef Span find_request_id(const Head *h) noexcept nogil
-cdef Span find_traceparent(const Head *h) noexcept nogil
 cdef size_t write_request_head(
     const Head *h, const Hop *hop, char *out, size_t cap,
 ) noexcept nogil

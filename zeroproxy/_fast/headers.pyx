@@ -16,20 +16,26 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy, strlen
 
+from zeroproxy._fast.fields cimport (
+    find_request_id,
+    find_traceparent,
+    span_at,
+    value_span,
+)
 from zeroproxy._fast.grammar cimport (
-    IS_VISIBLE,
     Cursor,
-    is_all,
     is_word,
     next_element,
     skip_value,
 )
 from zeroproxy._fast.types cimport (
+    FIELD_ALIAS,
     FIELD_API_KEY,
     FIELD_AUTHORIZATION,
     FIELD_CONNECTION,
     FIELD_CONTENT_LENGTH,
     FIELD_EXPECT,
+    FIELD_FORWARDED,
     FIELD_HOST,
     FIELD_HTTP2_SETTINGS,
     FIELD_KEEP_ALIVE,
@@ -42,22 +48,22 @@ from zeroproxy._fast.types cimport (
     FIELD_TRANSFER_ENCODING,
     FIELD_UPGRADE,
     FIELD_X_API_KEY,
+    FIELD_X_FORWARDED,
     FIELD_X_FORWARDED_FOR,
     FIELD_X_FORWARDED_HOST,
     FIELD_X_FORWARDED_PROTO,
+    FIELD_X_REAL_IP,
     FIELD_X_REQUEST_ID,
     FRAMING_CHUNKED,
     FRAMING_LENGTH,
     FRAMING_NONE,
     METHOD_OPTIONS,
+    UPGRADE_WEBSOCKET,
     Field,
     Head,
     Span,
 )
-from zeroproxy._fast.values cimport is_protocol, is_traceparent
-
-cdef enum:
-    REQUEST_ID_MAX = 128
+from zeroproxy._fast.values cimport is_protocol
 
 cdef uint64_t ONE_HOP = (
     (1ULL << <int>FIELD_CONNECTION) | (1ULL << <int>FIELD_KEEP_ALIVE)
@@ -71,8 +77,11 @@ cdef uint64_t NOT_COPIED = ONE_HOP | (
     (1ULL << <int>FIELD_HOST) | (1ULL << <int>FIELD_EXPECT)
     | (1ULL << <int>FIELD_X_FORWARDED_FOR) | (1ULL << <int>FIELD_X_FORWARDED_PROTO)
     | (1ULL << <int>FIELD_X_FORWARDED_HOST) | (1ULL << <int>FIELD_X_REQUEST_ID)
-    | (1ULL << <int>FIELD_TRACEPARENT)
+    | (1ULL << <int>FIELD_TRACEPARENT) | (1ULL << <int>FIELD_ALIAS)
 )
+# What says where a request came from: only a proxy of one's own may.
+cdef uint64_t UNTRUSTED = (1ULL << <int>FIELD_FORWARDED) | (1ULL << <int>FIELD_X_REAL_IP) \
+    | (1ULL << <int>FIELD_X_FORWARDED)
 cdef uint64_t KEYS = 1ULL << <int>FIELD_AUTHORIZATION | 1ULL << <int>FIELD_X_API_KEY \
     | 1ULL << <int>FIELD_API_KEY
 
@@ -133,55 +142,9 @@ cdef inline void put_field(Out *o, const Head *h, const Field *f) noexcept nogil
     o.at += 2
 
 
-cdef inline Span span_at(const Head *h, size_t at, size_t n) noexcept nogil:
-    cdef Span s
-    s.at = h.base + at
-    s.len = n
-    return s
-
-
-cdef inline Span value_span(const Head *h, const Field *f) noexcept nogil:
-    return span_at(h, f.value_at, f.value_len)
-
-
 cdef inline Span clean(Span s) noexcept nogil:
     """`s`, or nothing if a field value may not hold it."""
     if s.len and skip_value(<Cursor>s.at, <Cursor>s.at + s.len) != <Cursor>s.at + s.len:
-        s.len = 0
-    return s
-
-# ---------------------------------------------------------------- ids
-
-
-cdef Span find_request_id(const Head *h) noexcept nogil:
-    """The first X-Request-Id of 1 to 128 visible ASCII characters; len 0: none."""
-    cdef Span s = span_at(h, 0, 0)
-    cdef const Field *f
-    cdef int i
-    for i in range(h.n_fields):
-        f = &h.fields[i]
-        if f.id == FIELD_X_REQUEST_ID and not f.nominated and 0 < f.value_len <= REQUEST_ID_MAX:
-            s = value_span(h, f)
-            if is_all(<Cursor>s.at, s.len, IS_VISIBLE):
-                return s
-    s.len = 0
-    return s
-
-
-cdef Span find_traceparent(const Head *h) noexcept nogil:
-    """A valid traceparent; len 0: none, or more than one (W3C Trace Context 4.3: not trusted)."""
-    cdef Span s = span_at(h, 0, 0)
-    cdef const Field *f
-    cdef int i
-    for i in range(h.n_fields):
-        f = &h.fields[i]
-        if f.id != FIELD_TRACEPARENT or f.nominated:
-            continue
-        if s.len:
-            s.len = 0
-            return s
-        s = value_span(h, f)
-    if s.len and not is_traceparent(<Cursor>s.at, s.len):
         s.len = 0
     return s
 
@@ -198,7 +161,7 @@ cdef void put_framing(Out *o, uint8_t framing, uint64_t length) noexcept nogil:
 
 
 cdef bint put_upgrade(Out *o, const Head *h) noexcept nogil:
-    """One Upgrade line of all members that we pass on; 0: there is none."""
+    """One Upgrade line of all members of a response but h2c; 0: there is none."""
     cdef const Field *f
     cdef Cursor at
     cdef Cursor end
@@ -322,6 +285,7 @@ cdef size_t write_request_head(
     const Head *h, const Hop *hop, char *out, size_t cap,
 ) noexcept nogil:
     """The head of a request as it goes upstream; returns its length, 0: it does not fit."""
+    cdef uint64_t dropped = NOT_COPIED
     cdef Span host = asked_host(h)
     cdef Span trace = find_traceparent(h)
     cdef Out o
@@ -330,11 +294,15 @@ cdef size_t write_request_head(
     o.full = 0
     put_request_line(&o, h)
     put_line(&o, b"Host: ", host if host.len else clean(hop.authority))
-    put_kept(&o, h, NOT_COPIED | KEYS if hop.drops_keys else NOT_COPIED, trace.len != 0)
+    if hop.drops_keys:
+        dropped |= KEYS
+    if not hop.trusts_forwarded:
+        dropped |= UNTRUSTED
+    put_kept(&o, h, dropped, trace.len != 0)
     put_optional(&o, b"Authorization: ", clean(hop.bearer))
     put_framing(&o, hop.framing, hop.length)
-    if h.asks_upgrade and put_upgrade(&o, h):
-        put_word(&o, b"Connection: upgrade\r\n")
+    if h.upgrade == UPGRADE_WEBSOCKET:
+        put_word(&o, b"Upgrade: websocket\r\nConnection: upgrade\r\n")
     put_request_extras(&o, h, hop, trace)
     put_word(&o, b"\r\n")
     return 0 if o.full else o.at - out

@@ -20,6 +20,7 @@ from zeroproxy._fast.conn cimport (
 from zeroproxy._fast.limit_types cimport HEDGE_ONE
 from zeroproxy._fast.pace cimport pace_begins
 from zeroproxy._fast.plane cimport Conn, Endpoint, Plane, Relay, Upstream
+from zeroproxy._fast.retry cimport is_soon
 from zeroproxy._fast.room cimport room_take
 from zeroproxy._fast.settle cimport drop_rival, swap_rival
 
@@ -33,9 +34,10 @@ cdef Endpoint *second(Plane *p, const Relay *r) noexcept nogil:
 
 
 cdef void lose_rival(Plane *p, Relay *r) noexcept nogil:
-    """The other attempt has failed. A rested conn that died is no sign of its endpoint."""
+    """The other attempt has failed. A rested conn that died at once is no sign of its endpoint."""
+    cdef bint is_stale = r.rival.was_reused and is_soon(p, r.rival.sent_ns)
     r.rival.endpoint.n_failures += 1
-    r.rival.trial.sign = SIGN_NONE if r.rival.was_reused else SIGN_FAILED
+    r.rival.trial.sign = SIGN_NONE if is_stale else SIGN_FAILED
     drop_rival(p, r)
 
 

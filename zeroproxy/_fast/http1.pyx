@@ -216,7 +216,7 @@ cdef Verdict parse_response_head(
     const char *buf, size_t len, const HeadLimits *limits, bint to_head, Head *head,
 ) noexcept nogil:
     """The same for a response; `to_head`: it answers a HEAD request. Whether a 101 was asked
-    for is the caller's question: upgrade_field and asks_upgrade say what it switches to."""
+    for is the caller's question: `upgrade` says what it switches to."""
     cdef size_t most = head_most(limits)
     cdef Scan s
     cdef Verdict verdict

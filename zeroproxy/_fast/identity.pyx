@@ -8,7 +8,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
 
-from zeroproxy._fast.headers cimport find_traceparent
+from zeroproxy._fast.fields cimport find_traceparent
 from zeroproxy._fast.identity cimport REQUEST_ID_LEN, TRACEPARENT_LEN
 from zeroproxy._fast.plane cimport Plane, Relay
 from zeroproxy._fast.types cimport FIELD_TRACEPARENT, Head, Span

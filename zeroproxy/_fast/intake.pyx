@@ -6,6 +6,7 @@ Law 2. What is refused is answered, and what follows on the conn is never parsed
 """
 
 from libc.stddef cimport size_t
+from libc.stdint cimport uint64_t
 from libc.string cimport memchr, memcmp, memcpy
 
 from zeroproxy._fast.affinity cimport key_request
@@ -17,7 +18,8 @@ from zeroproxy._fast.dispatch cimport end_with, feed
 from zeroproxy._fast.editing cimport begin_editing, wish_for
 from zeroproxy._fast.edits cimport WISH_NOTHING
 from zeroproxy._fast.gate cimport judge_key
-from zeroproxy._fast.headers cimport Hop, find_request_id, write_request_head
+from zeroproxy._fast.fields cimport find_request_id
+from zeroproxy._fast.headers cimport Hop, write_request_head
 from zeroproxy._fast.http1 cimport parse_request_head
 from zeroproxy._fast.identity cimport adopt_trace, make_request_id
 from zeroproxy._fast.plane cimport Plane, Relay, Upstream
@@ -57,6 +59,8 @@ from zeroproxy._fast.types cimport (
     IN_BYTES,
     IN_REFUSED,
     IN_REQUEST,
+    LOCAL_REPLY_MODELS,
+    LOCAL_REPLY_OPTIONS,
     METHOD_GET,
     PHASE_HEAD,
     PHASE_IDLE,
@@ -66,6 +70,8 @@ from zeroproxy._fast.types cimport (
     VERDICT_BAD,
     VERDICT_MORE,
 )
+
+cdef uint64_t LENGTH_MOST = 1ULL << 62
 
 
 cdef void refuse(Plane *p, Relay *r, int fault) noexcept nogil:
@@ -96,7 +102,7 @@ cdef void adopt_head(Plane *p, Relay *r, const Head *h) noexcept nogil:
     r.method = h.method
     r.minor = h.minor
     r.asks_close = h.asks_close
-    r.asks_upgrade = h.asks_upgrade
+    r.upgrade = h.upgrade
     r.owes_continue = h.asks_continue and not r.said_continue
     r.replayable = 1
     r.dialect = <unsigned char>dialect_of(path, n)
@@ -131,7 +137,8 @@ cdef bint compose_request(Plane *p, Relay *r, Head *h) noexcept nogil:
     hop.traceparent.at = trace
     hop.traceparent.len = adopt_trace(p, r, h, trace)
     hop.bearer.at = r.upstream.bearer
-    hop.bearer.len = r.upstream.bearer_len
+    # Who has shown no key (a preflight) is not lent ours.
+    hop.bearer.len = r.upstream.bearer_len if r.key != NULL or not p.keys.is_on else 0
     hop.drops_keys = r.upstream.bearer != NULL or (p.keys.is_on and not p.keys.forwards)
     hop.adds_via = p.adds_via
     hop.trusts_forwarded = p.trusts_forwarded
@@ -151,6 +158,7 @@ cdef void agree_on_terms(const Plane *p, Relay *r) noexcept nogil:
     r.terms.tunnel_ns = p.limits.tunnel_ns
     r.terms.extra_bytes = p.limits.extra_bytes
     r.terms.interims = p.limits.interims
+    r.terms.serves_half_close = p.serves_half_close
 
 
 cdef void choose_upstream(Plane *p, Relay *r, int index) noexcept nogil:
@@ -216,6 +224,16 @@ cdef bint direct(Plane *p, Relay *r, Head *h, size_t here) noexcept nogil:
     return 1
 
 
+cdef void reply_locally(Plane *p, Relay *r, int what) noexcept nogil:
+    r.local_reply = <unsigned char>what
+    feed(p, r, IN_REFUSED)
+
+
+cdef uint64_t body_most(const Relay *r) noexcept nogil:
+    """Without a limit a length still has to leave room for edits, in our sums and the server's."""
+    return r.terms.body_bytes if r.terms.body_bytes else LENGTH_MOST
+
+
 cdef size_t take_head(Plane *p, Relay *r, const char *at, size_t len) noexcept nogil:
     """Try to read a head; returns how many bytes it took (0: more are needed). A good one is
     composed, not yet launched: what came along of its body is to leave with it in one send."""
@@ -236,13 +254,12 @@ cdef size_t take_head(Plane *p, Relay *r, const char *at, size_t len) noexcept n
     fault = judge_key(p, r, h)
     if fault != FAULT_NONE:
         refuse(p, r, fault)
-    elif h.max_forwards == 0:
-        refuse(p, r, FAULT_METHOD_REFUSED)
-    elif h.framing == FRAMING_LENGTH and r.terms.body_bytes and h.length > r.terms.body_bytes:
+    elif h.framing == FRAMING_LENGTH and h.length > body_most(r):
         refuse(p, r, FAULT_BODY_TOO_LARGE)
+    elif h.max_forwards == 0:
+        reply_locally(p, r, LOCAL_REPLY_OPTIONS)
     elif is_models_request(p, r):
-        r.is_models = 1
-        feed(p, r, IN_REFUSED)
+        reply_locally(p, r, LOCAL_REPLY_MODELS)
     elif not direct(p, r, h, len - h.consumed):
         return 0
     return h.consumed

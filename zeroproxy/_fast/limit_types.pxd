@@ -44,6 +44,7 @@ cdef struct Terms:          # in force when the exchange began: a reload changes
     uint32_t interims
     uint32_t attempts
     uint8_t retry_on_busy
+    uint8_t serves_half_close
     uint64_t body_bytes
     uint64_t body_rate
     uint64_t body_ns        # time limits; 0: none

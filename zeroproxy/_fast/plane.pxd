@@ -157,6 +157,7 @@ cdef struct Endpoint:       # one address of an upstream; Python writes the word
     uint64_t n_warmed
     uint64_t n_closed[CLOSED_COUNT]
     uint64_t n_stale_retries    # a pooled conn died without a word, another took over
+    uint64_t n_retries_withheld     # the same, but the endpoint may have worked on the request
     uint64_t n_connects
     uint64_t n_connect_failures
     uint64_t n_reused
@@ -271,7 +272,7 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint8_t method          # Method
     uint8_t minor           # HTTP/1.minor of the request
     uint8_t asks_close      # downstream is closed after this exchange
-    uint8_t asks_upgrade
+    uint8_t upgrade         # Upgrade of the request
     uint8_t owes_continue   # the caller waits for 100 Continue
     uint8_t holds_permit
     uint8_t is_queued
@@ -290,7 +291,7 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint8_t tunnel_ends     # tunnel: which sides have ended
     uint8_t is_composed     # `held` has the head; the exchange has not been asked for yet
     uint8_t said_continue   # 100 was sent before the upstream was known
-    uint8_t is_models       # the answer is the list of models, ours
+    uint8_t local_reply     # LocalReply
     uint8_t n_edits
     uint8_t usage_by        # UsageBy
     uint8_t is_served       # the caller has all of the answer, whatever becomes of the conn
@@ -385,6 +386,7 @@ cdef struct Plane:
     uint8_t draining
     uint8_t adds_via
     uint8_t trusts_forwarded
+    uint8_t serves_half_close   # a caller's FIN behind its request is no abort
     uint8_t has_news        # a breaker has moved: policy wants to know
     uint8_t makes_spans     # each exchange is a span of its own in the caller's trace
     uint64_t sample_below   # new traces whose low 64 bits are below it are sampled

@@ -124,6 +124,8 @@ def retry_is_legal(**facts):
     a.replayable = facts.get("replayable", True)
     a.connected = facts.get("connected", True)
     a.reused = facts.get("reused", False)
+    a.is_race = facts.get("is_race", False)
+    a.is_idempotent = facts.get("is_idempotent", False)
     a.busy = facts.get("busy", False)
     a.timed_out = facts.get("timed_out", False)
     a.tried = facts.get("tried", 1)

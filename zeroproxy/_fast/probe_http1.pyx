@@ -11,12 +11,11 @@ from libc.string cimport memcpy, memset
 
 from zeroproxy._fast.body cimport Cut, body_begin, body_unframe, frame_chunk, frame_last
 from zeroproxy._fast.clock cimport clock_monotonic_ns
+from zeroproxy._fast.fields cimport find_request_id, find_traceparent
 from zeroproxy._fast.grammar cimport Cursor
 from zeroproxy._fast.headers cimport (
     Back,
     Hop,
-    find_request_id,
-    find_traceparent,
     write_request_head,
     write_response_head,
 )
@@ -29,12 +28,18 @@ from zeroproxy._fast.http1 cimport (
 )
 from zeroproxy._fast.types cimport (
     FAULT_COUNT,
+    FIELD_ALIAS,
     FIELD_ID_COUNT,
+    FIELD_OTHER,
+    FIELD_X_FORWARDED,
     FIELDS_MAX,
     FRAMING_CHUNKED,
     FRAMING_CLOSE,
     FRAMING_LENGTH,
     FRAMING_NONE,
+    UPGRADE_IGNORED,
+    UPGRADE_NONE,
+    UPGRADE_WEBSOCKET,
     VERDICT_BAD,
     VERDICT_MORE,
     VERDICT_OK,
@@ -56,6 +61,8 @@ NO_BODY, LENGTH, CHUNKED, CLOSE = FRAMING_NONE, FRAMING_LENGTH, FRAMING_CHUNKED,
 FIELDS = FIELDS_MAX
 FAULTS = tuple((fault_name(k) or b"").decode() for k in range(FAULT_COUNT))
 FIELD_IDS = FIELD_ID_COUNT
+OTHER, ALIAS, FORWARDED_KIN = FIELD_OTHER, FIELD_ALIAS, FIELD_X_FORWARDED
+UPGRADES = (UPGRADE_NONE, UPGRADE_IGNORED, UPGRADE_WEBSOCKET)
 
 
 def fault_words(str name):
@@ -88,7 +95,7 @@ cdef dict head_as_dict(const Head *h):
         "framing": h.framing,
         "length": h.length,
         "asks_close": bool(h.asks_close),
-        "asks_upgrade": bool(h.asks_upgrade),
+        "upgrade": h.upgrade,
         "asks_continue": bool(h.asks_continue),
         "path_only_query": bool(h.path_only_query),
         "host_field": h.host_field,

@@ -82,16 +82,18 @@ cdef bint has_all(const Relay *r) noexcept nogil:
 
 
 cdef bint caller_left(Plane *p, Relay *r) noexcept nogil:
-    """FIN while a response is owed is an abort: it frees the GPU. (A FIN before the request is
-    complete is found by the reader.) In a tunnel a FIN is half an ending, an error a whole one."""
-    if has_all(r) and (r.down.broken or r.down.saw_fin):
+    """FIN while a response is owed is an abort: it frees the GPU, unless server.half_close is
+    "serve". (A FIN before the request is complete is found by the reader.) In a tunnel a FIN is
+    half an ending, an error a whole one."""
+    cdef bint is_left = r.down.saw_fin and not r.terms.serves_half_close
+    if has_all(r) and (r.down.broken or is_left):
         r.is_served = 1
         feed(p, r, IN_GONE)
         return 1
     if r.down.broken and r.phase != PHASE_CLOSED:
         end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_RESET)
         return 1
-    if r.down.saw_fin and PHASE_QUEUED <= r.phase <= PHASE_RELAYING:
+    if is_left and PHASE_QUEUED <= r.phase <= PHASE_RELAYING:
         end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_CLOSED)
         return 1
     return 0

@@ -47,6 +47,7 @@ from zeroproxy._fast.types cimport (
     PHASE_WAITING,
     READ_MAX,
     SLACK,
+    UPGRADE_WEBSOCKET,
     Verdict,
     VERDICT_BAD,
     VERDICT_OK,
@@ -116,7 +117,7 @@ cdef size_t body_room(Plane *p, Relay *r) noexcept nogil:
 cdef bint waits_for_whole(Plane *p, Relay *r) noexcept nogil:
     """Law 4. Who waits to be told to go on is told when there is a conn for it."""
     cdef size_t room = body_room(p, r)
-    if r.ask.done or r.owes_continue or r.asks_upgrade or room == 0:
+    if r.ask.done or r.owes_continue or r.upgrade == UPGRADE_WEBSOCKET or room == 0:
         return 0
     if r.ask.framing == FRAMING_LENGTH:
         return r.ask.left <= room

@@ -38,7 +38,14 @@ from zeroproxy._fast.conn cimport (
     conn_time,
 )
 from zeroproxy._fast.deadline cimport arm
-from zeroproxy._fast.dispatch cimport cut, end_with, feed, lose_attempt, try_elsewhere
+from zeroproxy._fast.dispatch cimport (
+    cut,
+    end_with,
+    feed,
+    lose_attempt,
+    retry_idle_notice,
+    try_elsewhere,
+)
 from zeroproxy._fast.editing cimport judge_edits, retry_unedited
 from zeroproxy._fast.headers cimport Back, write_response_head
 from zeroproxy._fast.http1 cimport parse_response_head
@@ -71,6 +78,7 @@ from zeroproxy._fast.types cimport (
     PHASE_WAITING,
     READ_MAX,
     SLACK,
+    UPGRADE_WEBSOCKET,
     VERDICT_BAD,
     VERDICT_MORE,
     VERDICT_OK,
@@ -83,8 +91,9 @@ from zeroproxy._fast.types cimport (
 
 
 cdef bint is_switch(const Relay *r, const Head *h) noexcept nogil:
-    """101 is believed only if this request asked for an upgrade and the answer names one."""
-    return r.asks_upgrade and h.upgrade_field >= 0
+    """101 is believed only if this request asked for an upgrade and the answer names what was
+    asked for."""
+    return r.upgrade == UPGRADE_WEBSOCKET and h.upgrade == UPGRADE_WEBSOCKET
 
 
 cdef int choose_framing(Relay *r, const Head *h) noexcept nogil:
@@ -133,8 +142,9 @@ cdef void begin_response(Plane *p, Relay *r, const Head *h) noexcept nogil:
     r.out_framing = <unsigned char>choose_framing(r, h)
     if not r.ask.done or r.out_framing == FRAMING_CLOSE or p.draining:
         r.asks_close = 1
-    if r.asks_upgrade and buffer_len(&r.down.inbuf):
-        # Bytes sent ahead of an upgrade that is declined: of which protocol, nobody knows.
+    if r.upgrade and buffer_len(&r.down.inbuf):
+        # Bytes sent ahead of an upgrade that is declined or not passed on: of which protocol,
+        # nobody knows.
         r.asks_close = 1
     r.keeps_upstream = r.ask.done and not h.asks_close and h.framing != FRAMING_CLOSE
     body_begin(&r.reply, h.framing, h.length)
@@ -151,6 +161,8 @@ cdef void forward_head(Plane *p, Relay *r, char *body, size_t len) noexcept nogi
     cdef const Head *h = &p.reply
     cdef size_t n
     if (h.status == 503 or h.status == 429) and try_elsewhere(p, r):
+        return
+    if h.status == 408 and h.asks_close and retry_idle_notice(p, r):
         return
     if retry_unedited(p, r, h.status):
         return

@@ -50,6 +50,7 @@ from zeroproxy._fast.types cimport (
     FRAMING_CHUNKED,
     FRAMING_LENGTH,
     METHOD_POST,
+    UPGRADE_WEBSOCKET,
     Body,
     Field,
     Head,
@@ -248,13 +249,13 @@ cdef int route_request(
     r.routes_at = 0
     memset(to, 0, sizeof(Target))
     name_clear(&r.model)
-    if h.asks_upgrade:
+    if h.upgrade == UPGRADE_WEBSOCKET:
         query_model(h, &r.model)
     if p.n_routes == 0 and not bound:
         return 0
     if b.kind == BODY_MORE:
         return more(p, r, h, b)
-    if bound and b.kind != BODY_JSON and (b.kind != BODY_NONE or h.asks_upgrade):
+    if bound and b.kind != BODY_JSON and (b.kind != BODY_NONE or h.upgrade == UPGRADE_WEBSOCKET):
         return refused(FAULT_KEY_UNREAD)
     if b.kind == BODY_NONE:
         return find_route(p, r, to) if query_model(h, &r.model) else route_nameless(p, h)

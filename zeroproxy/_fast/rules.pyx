@@ -52,12 +52,17 @@ from zeroproxy._fast.types cimport (
     FRAMING_CLOSE,
     FRAMING_LENGTH,
     FRAMING_NONE,
+    METHOD_GET,
     METHOD_OPTIONS,
+    UPGRADE_IGNORED,
+    UPGRADE_NONE,
+    UPGRADE_WEBSOCKET,
     VERDICT_OK,
     Fault,
     Field,
     Head,
     Span,
+    Upgrade,
     Verdict,
 )
 from zeroproxy._fast.values cimport field_id, is_authority, is_protocol, read_number, span_is
@@ -137,6 +142,10 @@ cdef Verdict judge_framing(Head *head, const Seen *seen) noexcept nogil:
             return refuse_field(head, FAULT_LENGTH, length)
         head.framing = FRAMING_LENGTH
     return VERDICT_OK
+
+
+cdef inline bint has_body(const Head *head) noexcept nogil:
+    return head.framing == FRAMING_CHUNKED or (head.framing == FRAMING_LENGTH and head.length)
 
 # ---------------------------------------------------------------- Connection
 
@@ -229,7 +238,10 @@ cdef Verdict judge_connection(Head *head, Seen *seen) noexcept nogil:
     return VERDICT_OK
 
 
-cdef bint offers_protocol(const Head *head) noexcept nogil:
+cdef Upgrade read_upgrade(const Head *head, bint is_request) noexcept nogil:
+    """A request may offer others besides websocket, a response names that and nothing else (RFC
+    9110 7.8: one of those that were offered, and we offer no other)."""
+    cdef bint any_other = 0, has_websocket = 0
     cdef const Field *f
     cdef Cursor at
     cdef Cursor end
@@ -242,15 +254,24 @@ cdef bint offers_protocol(const Head *head) noexcept nogil:
         at = value_of(head, f)
         end = at + f.value_len
         while next_element(&at, end, &element):
-            if is_protocol(element):
-                return 1
-    return 0
+            if span_is(element, b"websocket", 9):
+                has_websocket = 1
+            else:
+                any_other |= is_protocol(element)
+    if has_websocket and (is_request or not any_other):
+        return UPGRADE_WEBSOCKET
+    return UPGRADE_IGNORED if any_other else UPGRADE_NONE
 
 
 cdef void judge_upgrade(Head *head, const Seen *seen) noexcept nogil:
+    """A request for another protocol, by another method than GET (RFC 6455 4.1) or with a body is
+    served as if it did not ask (RFC 9110 7.8 leaves that to the server)."""
     head.upgrade_field = seen.first[<int>FIELD_UPGRADE]
-    if head.upgrade_field >= 0 and head.minor == 1 and seen.says_upgrade:
-        head.asks_upgrade = offers_protocol(head)
+    if head.upgrade_field < 0 or head.minor == 0 or not seen.says_upgrade:
+        return
+    head.upgrade = read_upgrade(head, seen.is_request)
+    if seen.is_request and head.upgrade and (head.method != METHOD_GET or has_body(head)):
+        head.upgrade = UPGRADE_IGNORED
 
 # ---------------------------------------------------------------- requests only
 
@@ -297,6 +318,8 @@ cdef Verdict judge_singletons(Head *head, const Seen *seen) noexcept nogil:
         return refuse_field(head, FAULT_DUPLICATE, seen.second[<int>FIELD_X_API_KEY])
     if seen.second[<int>FIELD_API_KEY] >= 0:
         return refuse_field(head, FAULT_DUPLICATE, seen.second[<int>FIELD_API_KEY])
+    if seen.second[<int>FIELD_CONTENT_TYPE] >= 0 and has_body(head):
+        return refuse_field(head, FAULT_DUPLICATE, seen.second[<int>FIELD_CONTENT_TYPE])
     if i < 0 or head.method != METHOD_OPTIONS:
         return VERDICT_OK
     if seen.second[<int>FIELD_MAX_FORWARDS] >= 0:

@@ -3,7 +3,7 @@ from zeroproxy._fast.plane cimport Endpoint, Plane, Upstream
 from zeroproxy._fast.tls_setup cimport Context
 
 cdef int stage_limits(Step *s, limits) except -1
-cdef int stage_switches(Step *s, bint via, bint trust_forwarded) except -1
+cdef int stage_switches(Step *s, bint via, bint trust_forwarded, bint serve_half_close) except -1
 cdef int stage_upstream(Step *s, Upstream *u, dict words) except -1
 cdef int stage_endpoint(Step *s, Endpoint *e, dict words) except -1
 cdef int stage_pool(Step *s, Endpoint *e, dict words) except -1

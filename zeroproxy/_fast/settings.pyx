@@ -66,12 +66,16 @@ cdef int stage_limits(Step *s, limits) except -1:
 cdef void apply_switches(Plane *p, void *what) noexcept nogil:
     p.adds_via = (<uint8_t *>what)[0]
     p.trusts_forwarded = (<uint8_t *>what)[1]
+    p.serves_half_close = (<uint8_t *>what)[2]
 
 
-cdef int stage_switches(Step *s, bint via, bint trust_forwarded) except -1:
-    cdef uint8_t *both = <uint8_t *>make(s, 2)
-    both[0] = via
-    both[1] = trust_forwarded
+cdef int stage_switches(
+    Step *s, bint via, bint trust_forwarded, bint serve_half_close
+) except -1:
+    cdef uint8_t *all_ = <uint8_t *>make(s, 3)
+    all_[0] = via
+    all_[1] = trust_forwarded
+    all_[2] = serve_half_close
     s.apply = apply_switches
     return 0
 

@@ -1,22 +1,26 @@
 """The first line of a head: request line or status line.
 
 Law 1. Exactly one space between the parts, `HTTP/1.` in capitals, CRLF at the end. A target is
-       passed on byte for byte or refused, never repaired.
+       passed on byte for byte or refused, never repaired. A path is held to RFC 3986; a query may
+       hold whatever is no control, no blank and no "#".
 Law 2. Each part ends at its first byte that cannot belong to it, so the verdict does not depend
        on how the bytes were split, and garbage is refused before a line end is seen.
 """
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint16_t, uint32_t
+from libc.string cimport memchr
 
 from zeroproxy._fast.fields cimport Scan, refuse
 from zeroproxy._fast.grammar cimport (
     CLASS,
     CR,
+    HTAB,
     IS_DIGIT,
     IS_HEX,
     IS_TARGET,
     IS_TOKEN,
+    IS_VALUE,
     IS_VISIBLE,
     LF,
     SP,
@@ -96,11 +100,25 @@ cdef Verdict parse_line_end(Scan *s, Head *head, Fault fault) noexcept nogil:
     return VERDICT_OK
 
 
-cdef Cursor skip_target(Cursor p, Cursor end) noexcept nogil:
-    """Behind the path and query. `end`: more may follow. "%" needs two hex digits."""
+cdef Cursor skip_query(Cursor p, Cursor end) noexcept nogil:
+    """Behind a query: browsers and curl send all that is visible but "#" as it is, and bytes above
+    ASCII; nginx passes both on."""
+    while p < end and CLASS[p[0]] & IS_VALUE and p[0] != SP and p[0] != HTAB and p[0] != 35:
+        p += 1
+    return p
+
+
+cdef Cursor skip_target(Cursor first, Cursor end) noexcept nogil:
+    """Behind the path and query. `end`: more may follow. In the path "%" needs two hex digits."""
+    cdef Cursor p = first
     while 1:
         p = skip_class(p, end, IS_TARGET)
-        if p == end or p[0] != 37:
+        if p == end or p[0] == SP:
+            return p
+        if memchr(first, 63, p - first) != NULL:
+            return skip_query(p, end)
+        first = p
+        if p[0] != 37:
             return p
         if p + 1 == end or (p + 2 == end and CLASS[p[1]] & IS_HEX):
             return end

@@ -86,6 +86,10 @@ cdef enum FieldId:          # the fields the proxy itself reads or rewrites
     FIELD_SERVER
     FIELD_RETRY_AFTER
     FIELD_COOKIE
+    FIELD_FORWARDED
+    FIELD_X_REAL_IP
+    FIELD_X_FORWARDED       # X-Forwarded, and X-Forwarded-* without an id of its own
+    FIELD_ALIAS             # one of these names with "_" for "-": CGI-like servers take it for it
     FIELD_ID_COUNT          # always last
 
 
@@ -98,6 +102,12 @@ cdef enum Method:           # OTHER is forwarded as it is
     METHOD_DELETE
     METHOD_OPTIONS
     METHOD_PATCH
+
+
+cdef enum Upgrade:          # what Connection: upgrade and the Upgrade field ask for
+    UPGRADE_NONE = 0
+    UPGRADE_IGNORED         # something that we do not pass on; what follows may be meant for it
+    UPGRADE_WEBSOCKET
 
 
 cdef enum Framing:
@@ -150,7 +160,7 @@ cdef struct Head:           # one request head or response head; all offsets fro
     uint8_t minor           # HTTP/1.minor: 0 or 1
     uint8_t framing         # Framing
     uint8_t asks_close      # Connection: close, or HTTP/1.0 without keep-alive
-    uint8_t asks_upgrade    # Connection: upgrade and an Upgrade field that we pass on (never h2c)
+    uint8_t upgrade         # Upgrade; of a response: WEBSOCKET, or IGNORED where it names another
     uint8_t asks_continue   # Expect: 100-continue, HTTP/1.1
     uint8_t path_only_query  # absolute-form with an empty path but a query: "?" comes first
     int16_t host_field      # index into fields; -1: none
@@ -240,6 +250,12 @@ cdef enum Action:           # what the relay does after a move
     ACT_CLOSE               # give everything back, write the record, close downstream
     ACT_BUG                 # not a row of the table
     ACTION_COUNT            # always last
+
+
+cdef enum LocalReply:       # an answer of our own that is no error
+    LOCAL_REPLY_NONE = 0
+    LOCAL_REPLY_MODELS      # the list of models
+    LOCAL_REPLY_OPTIONS     # OPTIONS that may go no further (RFC 9110 7.6.2)
 
 
 cdef enum Blame:            # who ended it

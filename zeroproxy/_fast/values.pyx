@@ -3,6 +3,7 @@ values that the proxy itself reads.
 
 Law 1. Field names are found through one hash of length, first and last letter. The slots are
        filled at import, where two names in one slot are an error; a lookup compares one name.
+       So a name with "_" for "-" is found in the slot of the one it stands for.
 Law 2. Where RFC 9110 permits a value and no honest peer sends it, it is refused: sub-delims,
        empty labels and ports above 65535 in a host, numbers above 2^63 - 1.
 Law 3. Nothing here knows where a value came from or what follows from it: see rules.
@@ -21,21 +22,31 @@ from zeroproxy._fast.grammar cimport (
     IS_TARGET,
     IS_TOKEN,
     Cursor,
+    begins_with,
     fold,
     is_all,
     is_word,
     skip_class,
 )
-from zeroproxy._fast.types cimport FIELD_ID_COUNT, FIELD_OTHER, METHOD_OTHER, METHOD_PATCH, Span
+from zeroproxy._fast.types cimport (
+    FIELD_ALIAS,
+    FIELD_ID_COUNT,
+    FIELD_OTHER,
+    FIELD_X_FORWARDED,
+    METHOD_OTHER,
+    METHOD_PATCH,
+    Span,
+)
 
 cdef extern from "arpa/inet.h" nogil:
     int AF_INET6
     int inet_pton(int af, const char *src, void *dst)
 
 cdef enum:
-    SLOTS = 64
+    SLOTS = 128
     IPV6_TEXT_MAX = 45
     PORT_MAX = 65535
+    FAMILY = 11             # bytes of "x-forwarded"
 
 ctypedef const char *Word
 
@@ -46,7 +57,7 @@ cdef Word[FIELD_ID_COUNT] NAMES = [
     b"max-forwards", b"via", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host",
     b"x-request-id", b"traceparent", b"authorization", b"x-api-key", b"api-key",
     b"content-type", b"content-encoding", b"accept-encoding", b"date", b"server", b"retry-after",
-    b"cookie",
+    b"cookie", b"forwarded", b"x-real-ip", b"", b"",
 ]
 cdef uint8_t[FIELD_ID_COUNT] NAME_LENS
 cdef uint8_t[SLOTS] SLOT_IDS
@@ -59,7 +70,7 @@ cdef uint8_t[8] METHOD_LENS
 
 
 cdef inline uint32_t slot_of(Cursor name, size_t n) noexcept nogil:
-    return <uint32_t>(n + fold(name[0]) * 43 + fold(name[n - 1]) * 57) & (SLOTS - 1)
+    return <uint32_t>(n + fold(name[0]) * 122 + fold(name[n - 1]) * 111) & (SLOTS - 1)
 
 
 cdef int fill_slots() except -1:
@@ -67,6 +78,8 @@ cdef int fill_slots() except -1:
     cdef uint32_t slot
     for k in range(1, FIELD_ID_COUNT):
         NAME_LENS[k] = <uint8_t>strlen(NAMES[k])
+        if NAME_LENS[k] == 0:
+            continue
         slot = slot_of(<Cursor>NAMES[k], NAME_LENS[k])
         if SLOT_IDS[slot]:
             raise RuntimeError(f"{NAMES[k]!r} and {NAMES[SLOT_IDS[slot]]!r} share a slot")
@@ -79,10 +92,37 @@ cdef int fill_slots() except -1:
 fill_slots()
 
 
+cdef bint is_alias(Cursor name, const char *word, size_t n) noexcept nogil:
+    """Whether `name` is `word` once each "_" is a "-"; there are n bytes at both."""
+    cdef size_t k
+    for k in range(n):
+        if fold(name[k]) != <unsigned char>word[k] and not (name[k] == c'_' and word[k] == c'-'):
+            return 0
+    return 1
+
+
+cdef uint8_t family_id(Cursor name, size_t n) noexcept nogil:
+    """FieldId of X-Forwarded and X-Forwarded-*."""
+    if not is_alias(name, b"x-forwarded", FAMILY):
+        return FIELD_OTHER
+    if n > FAMILY and name[FAMILY] != c'-' and name[FAMILY] != c'_':
+        return FIELD_OTHER
+    if name[1] == c'_' or (n > FAMILY and name[FAMILY] == c'_'):
+        return FIELD_ALIAS
+    return FIELD_X_FORWARDED
+
+
 cdef uint8_t field_id(Cursor name, size_t n) noexcept nogil:
     """FieldId of a name in any case; FIELD_OTHER: none of ours. n > 0."""
     cdef uint8_t k = SLOT_IDS[slot_of(name, n)]
-    return k if k and is_word(name, n, NAMES[k], NAME_LENS[k]) else FIELD_OTHER
+    if k and n == NAME_LENS[k]:
+        if begins_with(name, NAMES[k], n):
+            return k
+        if is_alias(name, NAMES[k], n):
+            return FIELD_ALIAS
+    if n >= FAMILY and fold(name[2]) == c'f' and fold(name[0]) == c'x':
+        return family_id(name, n)
+    return FIELD_OTHER
 
 
 cdef uint8_t method_id(Cursor name, size_t n) noexcept nogil:

@@ -188,6 +188,26 @@ def warmups(snapshot: Snapshot) -> Iterator[Metric]:
     yield from (cold, failed, seconds)
 
 
+def stale(snapshot: Snapshot) -> tuple[Metric, Metric]:
+    """What became of requests whose reused connection ended without an answer."""
+    retries = CounterMetricFamily(
+        "zeroproxy_stale_retries",
+        "Idle connections that were dead when used, and replaced unseen",
+        labels=("upstream", "endpoint"),
+    )
+    withheld = CounterMetricFamily(
+        "zeroproxy_retries_withheld",
+        "Requests not sent again, because the endpoint may have worked on them when it closed",
+        labels=("upstream", "endpoint"),
+    )
+    for upstream in snapshot["upstreams"]:
+        for e in upstream["endpoints"]:
+            where = (upstream["name"], e["url"])
+            retries.add_metric(where, e["stale_retries"])
+            withheld.add_metric(where, e["retries_withheld"])
+    return retries, withheld
+
+
 def pools(snapshot: Snapshot) -> Iterator[Metric]:
     labels = ("upstream", "endpoint")
     limit = GaugeMetricFamily(
@@ -203,20 +223,14 @@ def pools(snapshot: Snapshot) -> Iterator[Metric]:
     warmed = CounterMetricFamily(
         "zeroproxy_prewarmed", "Connections opened before they were needed", labels=labels
     )
-    retries = CounterMetricFamily(
-        "zeroproxy_stale_retries",
-        "Idle connections that were dead when used, and replaced unseen",
-        labels=labels,
-    )
     for upstream in snapshot["upstreams"]:
         for e in upstream["endpoints"]:
             where = (upstream["name"], e["url"])
             limit.add_metric(where, e["pool"]["idle_limit_s"])
             warmed.add_metric(where, e["pool"]["warmed"])
-            retries.add_metric(where, e["stale_retries"])
             for why, n in e["pool"]["closed"].items():
                 closed.add_metric((*where, why), n)
-    yield from (limit, closed, warmed, retries)
+    yield from (limit, closed, warmed, *stale(snapshot))
     waits = CounterMetricFamily(
         "zeroproxy_connection_waits",
         "Exchanges that waited because every endpoint was at max_connections",

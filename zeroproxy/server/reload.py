@@ -45,6 +45,7 @@ LIVE = (
     "metering.continuous_usage",
     "metering.inject_usage",
     "server.drain_timeout",
+    "server.half_close",
     "server.tls",
     "server.trust_forwarded",
     "server.via",
@@ -150,7 +151,11 @@ def put_in_force(
         renewed = running.tls.stage(change, tls) if running.tls is not None else []
         groups = running.members.stage(change, config, addresses)
         change.set_limits(limits)
-        change.set_switches(via=config.server.via, trust_forwarded=config.server.trust_forwarded)
+        change.set_switches(
+            via=config.server.via,
+            trust_forwarded=config.server.trust_forwarded,
+            serve_half_close=config.server.half_close == "serve",
+        )
         keys = stage_keys(change, config.auth)
     if running.tls is not None:
         running.tls.adopt(tls)

@@ -151,6 +151,7 @@ class Worker:
             limits=limits_in_force(self.config.limits),
             via=self.config.server.via,
             trust_forwarded=self.config.server.trust_forwarded,
+            serve_half_close=self.config.server.half_close == "serve",
             ring_slots=self.config.metering.ring,
         )
 
