@@ -59,6 +59,7 @@ MODULES = (
     "idle",
     "deadline",
     "identity",
+    "date",
     "metering",
     "relays",
     "admission",

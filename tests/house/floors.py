@@ -18,7 +18,7 @@ FAST = {
         "balance", "idle",
     ],
     3: [
-        "identity", "metering", "relays", "admission", "settle", "room", "hedge", "answer",
+        "identity", "date", "metering", "relays", "admission", "settle", "room", "hedge", "answer",
         "deadline", "dispatch", "gate", "editing", "routing", "affinity", "intake", "request",
         "payload", "response", "tunnel", "relay", "accept", "tls_setup", "keyring", "terms",
         "roster", "snapshot", "drive", "engine", "probe_http1", "probe_meter", "probe_core",

@@ -31,6 +31,7 @@ def endpoint(url: str, **more: Any) -> dict[str, Any]:
         "stale": 5, "failures": 6, "busy": 0,
         "breaker": {"state": "closed", "to": {"closed": 0, "half_open": 0, "open": 0}},
         "stale_retries": 1,
+        "unframed": 0,
         "pool": {"idle_limit_s": 1.8, "warmed": 4, "closed": {"endpoint": 2, "idle": 3}}, **more,
     }  # fmt: skip
 

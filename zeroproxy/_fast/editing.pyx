@@ -6,7 +6,8 @@ Law 1. A body is never waited for. Where its length was announced before it was 
 Law 2. An edit is made only if it can be taken back (the request is still held) or the endpoint has
        shown that it takes the question. An endpoint that refuses an edited request is asked once
        more without the edit; if that is answered well it is never asked so again.
-Law 3. Nothing is edited under a digest, a signature or a coding of the body.
+Law 3. Usage is not asked for under a digest, a signature or a coding of the body. The server's own
+       name of the model is written all the same, and the digests of what was sent end here.
 """
 
 from libc.stddef cimport size_t
@@ -61,17 +62,39 @@ cdef const char *LAST_CHUNK = b"0\r\n\r\n"
 # ---------------------------------------------------------------- heads
 
 
+cdef bint is_digest(const Head *h, const Field *f) noexcept nogil:
+    """Whether this field names the exact bytes of a body, or promises parts of them."""
+    cdef Cursor name = <Cursor>h.base + f.name_at
+    cdef size_t n = f.name_len
+    if f.id != FIELD_OTHER:
+        return 0
+    return (
+        is_word(name, n, b"etag", 4)
+        or is_word(name, n, b"digest", 6)
+        or is_word(name, n, b"repr-digest", 11)
+        or is_word(name, n, b"content-md5", 11)
+        or is_word(name, n, b"accept-ranges", 13)
+        or is_word(name, n, b"content-digest", 14)
+    )
+
+
+cdef void drop_digests(Head *h) noexcept nogil:
+    """The body becomes another."""
+    cdef int i
+    for i in range(h.n_fields):
+        if is_digest(h, &h.fields[i]):
+            h.fields[i].nominated = 1
+
+
 cdef bint seals_body(const Head *h, const Field *f) noexcept nogil:
-    """Whether this field vouches for the exact bytes of the body."""
+    """Whether this field of a request vouches for the exact bytes of the body."""
     cdef Cursor name = <Cursor>h.base + f.name_at
     cdef size_t n = f.name_len
     if f.id != FIELD_OTHER:
         return f.id == FIELD_CONTENT_ENCODING
     return (
-        is_word(name, n, b"digest", 6)
+        is_digest(h, f)
         or is_word(name, n, b"signature", 9)
-        or is_word(name, n, b"content-md5", 11)
-        or is_word(name, n, b"content-digest", 14)
         or is_word(name, n, b"x-amz-content-sha256", 20)
     )
 
@@ -121,6 +144,8 @@ cdef void begin_editing(
     asked_begin(&r.read.asked, wish)
     if route != NULL and route.real_len:
         asked_rename(&r.read.asked, <const char *>route.real, route.real_len, route.len + 2)
+        if is_sealed:
+            drop_digests(h)
     if h.framing == FRAMING_LENGTH and (wish != WISH_NOTHING or r.read.asked.rename_len):
         r.reserve = <int16_t>(asked_longest(wish) + r.read.asked.rename_len)
         if here >= h.length:
