@@ -67,6 +67,7 @@ MODULES = (
     "idle",
     "deadline",
     "identity",
+    "date",
     "metering",
     "relays",
     "admission",

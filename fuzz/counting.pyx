@@ -21,7 +21,7 @@ from zeroproxy._fast.meter cimport (
     meter_feed,
     meter_finish_of,
 )
-from zeroproxy._fast.meter_types cimport Asked, Meter
+from zeroproxy._fast.meter_types cimport Asked, Held, Meter
 from zeroproxy._fast.strip cimport strip_events
 from zeroproxy._fast.types cimport Tokens
 
@@ -165,32 +165,37 @@ cdef int asked(const uint8_t *data, size_t size) noexcept nogil:
 # ---------------------------------------------------------------- responses that were edited in
 
 
-cdef size_t strip_piece(
-    Meter *m, int edited, const char *at, size_t n, char *out, size_t *left,
+cdef size_t strip_pieces(
+    Meter *m, int edited, const char *at, size_t n, char *out, uint64_t seed, bint is_whole,
 ) noexcept nogil:
-    """Strip one block; returns the bytes to be sent, now in `out`."""
-    cdef char *block = copy_of(at, n)
-    cdef size_t kept = strip_events(m, edited, block, n, left)
-    demand(kept + left[0] <= n)
-    demand(memcmp(block + n - left[0], at + n - left[0], left[0]) == 0)
-    memcpy(out, block, kept)
-    free(block)
-    return kept
-
-
-cdef size_t strip_in_pieces(
-    Meter *m, int edited, const char *at, size_t n, char *out, uint64_t seed,
-) noexcept nogil:
-    """As the relay does it: what goes on waits in front of the next read."""
-    cdef size_t from_ = 0, to = 0, left = 0, kept = 0
-    while to < n:
-        to += next_piece(&seed, n - to)
-        kept += strip_piece(m, edited, at + from_, to - from_, out + kept, &left)
-        from_ = to - left
+    """As the relay does it: what waits and what goes on stand in front of the next read. Returns
+    how many bytes were sent, in `out`."""
+    cdef Held held
+    cdef char *part = <char *>malloc(n + 1)
+    cdef char *block
+    cdef size_t done = 0, sent = 0, part_len = 0, left = 0, k, len, kept
+    memset(&held, 0, sizeof(held))
+    while done < n:
+        k = n if is_whole else next_piece(&seed, n - done)
+        len = part_len + k
+        block = <char *>malloc(len)
+        memcpy(block, part, part_len)
+        memcpy(block + part_len, at + done, k)
+        kept = strip_events(m, edited, &held, block, len, &left)
+        demand(kept + held.len + left <= len)
+        demand(memcmp(block + len - left, at + done + k - left, left) == 0)
+        memcpy(out + sent, block, kept)
+        memcpy(part, block + kept, held.len)
+        memcpy(part + held.len, block + len - left, left)
+        part_len = held.len + left
+        free(block)
+        sent += kept
+        done += k
     if left:
-        meter_feed(m, at + n - left, left)
-        memcpy(out + kept, at + n - left, left)
-    return kept + left
+        meter_feed(m, part + held.len, left)
+    memcpy(out + sent, part, part_len)
+    free(part)
+    return sent + part_len
 
 
 cdef int strip(const uint8_t *data, size_t size) noexcept nogil:
@@ -198,7 +203,7 @@ cdef int strip(const uint8_t *data, size_t size) noexcept nogil:
     cdef Meter parts
     cdef Meter plain
     cdef const char *at = <const char *>data + CHOICES
-    cdef size_t n = size - CHOICES, left = 0, kept
+    cdef size_t n = size - CHOICES, kept
     cdef int edited
     cdef char *out
     cdef char *other
@@ -208,12 +213,8 @@ cdef int strip(const uint8_t *data, size_t size) noexcept nogil:
     out, other = <char *>malloc(n), <char *>malloc(n)
     meter_begin(&whole, KIND_EVENTS)
     parts = plain = whole
-    kept = strip_piece(&whole, edited, at, n, out, &left)
-    if left:
-        meter_feed(&whole, at + n - left, left)
-        memcpy(out + kept, at + n - left, left)
-    kept += left
-    demand(strip_in_pieces(&parts, edited, at, n, other, seed_of(data[1])) == kept)
+    kept = strip_pieces(&whole, edited, at, n, out, 0, 1)
+    demand(strip_pieces(&parts, edited, at, n, other, seed_of(data[1]), 0) == kept)
     demand(memcmp(out, other, kept) == 0)
     demand(edited or (kept == n and memcmp(out, at, n) == 0))
     meter_feed(&plain, at, n)

@@ -18,7 +18,7 @@ FAST = {
         "balance", "idle",
     ],
     3: [
-        "identity", "metering", "relays", "admission", "settle", "room", "retry", "hedge",
+        "identity", "date", "metering", "relays", "admission", "settle", "room", "retry", "hedge",
         "answer", "deadline", "dispatch", "silence", "gate", "routing", "editing", "affinity",
         "intake", "request", "payload", "response", "tunnel", "relay", "accept", "tls_setup",
         "drive", "terms", "settings", "tenants", "keyring", "roster", "change", "reading",

@@ -54,7 +54,7 @@ def test_an_answer_to_a_get_is_not_counted_and_its_cut_is_told_only_between_even
         u.close()
         _, body = split_head(d.receive())
         assert unchunk(body).startswith(event(TEXT % b"") + event(LAST) + piece)
-        assert (b'{"error":' in body) is (piece == b"")
+        assert (b'{"type":"error",' in body) is (piece == b"")
         (record,) = script.records()
         assert (record["exactness"], record["finish"], record["prompt_tokens"]) == (
             "none", "", None,

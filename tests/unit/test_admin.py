@@ -30,7 +30,7 @@ class Source:
             "inflight": 2, "limit": 8, "idle": 3, "opening": 1, "connects": 9,
             "connect_failures": 1, "reused": 5, "stale": 2, "failures": 0, "busy": 4,
             "breaker": {"state": "half_open", "to": {"closed": 1, "half_open": 2, "open": 3}},
-            "stale_retries": 1, "retries_withheld": 2,
+            "stale_retries": 1, "retries_withheld": 2, "unframed": 0,
             "pool": {"idle_limit_s": 1.8, "warmed": 4, "closed": {"endpoint": 2, "idle": 3}},
         }  # fmt: skip
         names = ("ttft", "request", "queue_wait", "gap", "overhead")

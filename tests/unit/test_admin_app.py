@@ -29,7 +29,7 @@ def endpoint(url: str, **more: Any) -> dict[str, Any]:
         "limit": 0, "idle": 2, "opening": 1, "connects": 9, "connect_failures": 4, "reused": 30,
         "stale": 5, "failures": 6, "busy": 0,
         "breaker": {"state": "closed", "to": {"closed": 0, "half_open": 0, "open": 0}},
-        "stale_retries": 1, "retries_withheld": 2,
+        "stale_retries": 1, "retries_withheld": 2, "unframed": 0,
         "pool": {"idle_limit_s": 1.8, "warmed": 4, "closed": {"endpoint": 2, "idle": 3}}, **more,
     }  # fmt: skip
 

@@ -6,6 +6,7 @@ Law 2. After `feed` the relay may be closed: callers look at r.phase again befor
 """
 
 from libc.stddef cimport size_t
+from libc.string cimport memcpy
 
 from zeroproxy._fast.admission cimport NOTHING, admit
 from zeroproxy._fast.answer cimport send_answer, write_cut_event
@@ -226,10 +227,21 @@ cdef void end_with(Plane *p, Relay *r, int what, int who, int why) noexcept nogi
     feed(p, r, what)
 
 
+cdef bint is_answered(const Relay *r) noexcept nogil:
+    """Whether the answer that is relayed has been sent to the end of its dialect. A server that
+    dies reports its error and may send [DONE] behind it: that is none."""
+    return r.read.meter.is_ended and not r.read.meter.has_failed
+
+
 cdef void cut(Plane *p, Relay *r, int why) noexcept nogil:
-    """Upstream failed after the head went downstream."""
-    r.endpoint.n_failures += 1
-    r.trial.sign = SIGN_FAILED
+    """Upstream failed after the head went downstream. Behind the end of an answer that is no sign
+    of its health."""
+    if is_answered(r):
+        r.endpoint.n_unframed += 1
+        r.trial.sign = SIGN_NONE
+    else:
+        r.endpoint.n_failures += 1
+        r.trial.sign = SIGN_FAILED
     end_with(p, r, IN_CUT, BLAME_UPSTREAM, why)
 
 
@@ -267,18 +279,23 @@ cdef int answer(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef int finish_cut(Plane *p, Relay *r) noexcept nogil:
-    """Say so in the stream's dialect if an event had just ended; never end cleanly."""
+    """Say so in the stream's dialect if an event had just ended; never end cleanly. An event that
+    waited is whole, and goes first."""
     cdef char *at = p.scratch + SLACK
-    cdef size_t n, before = 0
+    cdef size_t before = 0, n = r.held_back.len
+    if n:
+        memcpy(at, buffer_bytes(&r.part), n)
+        r.bytes_out += n
+        r.held_back.len = 0
     give_back_all(p, r)
     r.asks_close = 1
-    if r.is_streamed and r.read.meter.at_edge and r.out_framing != 0:
-        n = write_cut_event(r, at, 1024)
-        if r.out_framing == FRAMING_CHUNKED:
-            before = frame_chunk(at, n)
-            n += before + 2
-        if r.out_framing == FRAMING_CHUNKED or r.out_framing == FRAMING_CLOSE:
-            conn_send(p, &r.down, at - before, n)
+    if r.is_streamed and r.read.meter.at_edge and not is_answered(r):
+        n += write_cut_event(r, at + n, 1024)
+    if r.out_framing == FRAMING_CHUNKED and n:
+        before = frame_chunk(at, n)
+        n += before + 2
+    if r.out_framing == FRAMING_CHUNKED or r.out_framing == FRAMING_CLOSE:
+        conn_send(p, &r.down, at - before, n)
     return flush(p, r)
 
 

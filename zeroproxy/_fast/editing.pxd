@@ -10,4 +10,5 @@ cdef void begin_editing(
 cdef int wish_for(const Upstream *u, const Relay *r) noexcept nogil
 cdef bint pass_body(Plane *p, Relay *r, char *data, size_t n, bint is_last) noexcept nogil
 cdef bint retry_unedited(Plane *p, Relay *r, int status) noexcept nogil
+cdef void drop_digests(Head *h) noexcept nogil
 cdef void judge_edits(Relay *r, int status) noexcept nogil

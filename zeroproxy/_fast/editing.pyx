@@ -7,7 +7,8 @@ Law 1. A body is never waited for, but for a first byte that says whether it is 
 Law 2. An edit is made only if it can be taken back (the request is still held) or the endpoint has
        shown that it takes the question. An endpoint that refuses an edited request is asked once
        more without the edit; if that is answered well it is never asked so again.
-Law 3. Nothing is edited under a digest, a signature or a coding of the body.
+Law 3. Usage is not asked for under a digest, a signature or a coding of the body. The server's own
+       name of the model is written all the same, and the digests of what was sent end here.
 """
 
 from libc.stddef cimport size_t
@@ -56,25 +57,41 @@ from zeroproxy._fast.types cimport (
 # ---------------------------------------------------------------- heads
 
 
-cdef bint seals_body(const Head *h) noexcept nogil:
-    """Whether a field vouches for the exact bytes of the body."""
-    cdef const Field *f
-    cdef Cursor name
-    cdef size_t n
+cdef bint is_digest(const Head *h, const Field *f) noexcept nogil:
+    """Whether this field names the exact bytes of a body, or promises parts of them."""
+    cdef Cursor name = <Cursor>h.base + f.name_at
+    cdef size_t n = f.name_len
+    if f.id != FIELD_OTHER:
+        return 0
+    return (
+        is_word(name, n, b"etag", 4)
+        or is_word(name, n, b"digest", 6)
+        or is_word(name, n, b"repr-digest", 11)
+        or is_word(name, n, b"content-md5", 11)
+        or is_word(name, n, b"accept-ranges", 13)
+        or is_word(name, n, b"content-digest", 14)
+    )
+
+
+cdef void drop_digests(Head *h) noexcept nogil:
+    """The body becomes another."""
     cdef int i
     for i in range(h.n_fields):
-        f = &h.fields[i]
-        name = <Cursor>h.base + f.name_at
-        n = f.name_len
-        if f.id == FIELD_OTHER and (
-            is_word(name, n, b"digest", 6)
-            or is_word(name, n, b"signature", 9)
-            or is_word(name, n, b"content-md5", 11)
-            or is_word(name, n, b"content-digest", 14)
-            or is_word(name, n, b"x-amz-content-sha256", 20)
-        ):
-            return 1
-    return 0
+        if is_digest(h, &h.fields[i]):
+            h.fields[i].nominated = 1
+
+
+cdef bint seals_body(const Head *h, const Field *f) noexcept nogil:
+    """Whether this field of a request vouches for the exact bytes of the body."""
+    cdef Cursor name = <Cursor>h.base + f.name_at
+    cdef size_t n = f.name_len
+    if f.id != FIELD_OTHER:
+        return 0
+    return (
+        is_digest(h, f)
+        or is_word(name, n, b"signature", 9)
+        or is_word(name, n, b"x-amz-content-sha256", 20)
+    )
 
 
 cdef int wish_for(const Upstream *u, const Relay *r) noexcept nogil:
@@ -110,13 +127,18 @@ cdef void begin_editing(
     """A request head; `here` bytes came along behind it. Decides whether its body is read, and how
     much longer it may become."""
     cdef int i, wish
+    cdef bint is_sealed = 0
     if body.kind == BODY_FORM and to.route != NULL and to.route.plain_len:
         begin_form(r, h, to)
+        drop_digests(h)
     if body.kind != BODY_JSON:
         return
     r.scans = 1
     wish = wish_for(r.upstream, r)
-    if wish != WISH_NOTHING and seals_body(h):
+    if wish != WISH_NOTHING or to.route != NULL:
+        for i in range(h.n_fields):
+            is_sealed |= seals_body(h, &h.fields[i])
+    if wish != WISH_NOTHING and is_sealed:
         r.usage_by = USAGE_UNASKED
         wish = WISH_NOTHING
     elif wish != WISH_NOTHING:
@@ -128,6 +150,8 @@ cdef void begin_editing(
     r.read.asked.is_strict = is_bound(r)
     if to.route != NULL and to.route.real_len:
         asked_rename(&r.read.asked, to.route.real, to.route.real_len, to.len)
+        if is_sealed:
+            drop_digests(h)
     if h.framing == FRAMING_LENGTH and (wish != WISH_NOTHING or r.read.asked.rename_len):
         r.reserve = <int16_t>(asked_longest(wish) + r.read.asked.rename_len)
         if here >= h.length:

@@ -55,9 +55,10 @@ cdef size_t asked_longest(int wish) noexcept nogil:
 
 
 cdef int asked_woken(const Asked *a) noexcept nogil:
-    """What the edit of EDITED_USAGE has made the server say although the caller's own words ask
-    for it too: they alone would not have moved it. As Edited."""
-    return EDITED_RUNNING if a.asks_running and a.wish == WISH_RUNNING else 0
+    """What the edit of EDITED_USAGE makes the server send besides the closing event, as Edited:
+    some put usage beside the last choice. It is the caller's if he asked for running usage, and his
+    words alone would have moved the server."""
+    return 0 if a.asks_running and a.wish != WISH_RUNNING else EDITED_RUNNING
 
 
 cdef void edit_undo(char *at, size_t n, int was) noexcept nogil:

@@ -20,6 +20,7 @@ cdef struct Hop:            # what this hop adds to a request; spans borrowed fo
 
 
 cdef struct Back:           # what this hop adds to a response
+    Span date               # sent unless the response has one
     Span request_id         # sent unless the response has one; len 0: none
     uint64_t length         # FRAMING_LENGTH
     uint8_t framing         # Framing of the body as we send it

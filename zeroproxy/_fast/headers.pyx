@@ -34,6 +34,7 @@ from zeroproxy._fast.types cimport (
     FIELD_AUTHORIZATION,
     FIELD_CONNECTION,
     FIELD_CONTENT_LENGTH,
+    FIELD_DATE,
     FIELD_EXPECT,
     FIELD_FORWARDED,
     FIELD_HOST,
@@ -183,10 +184,6 @@ cdef bint put_upgrade(Out *o, const Head *h) noexcept nogil:
         put_word(o, b"\r\n")
     return any_yet
 
-
-cdef inline bint is_tracestate(const Head *h, const Field *f) noexcept nogil:
-    return f.name_len == 10 and is_word(<Cursor>h.base + f.name_at, 10, b"tracestate", 10)
-
 # ---------------------------------------------------------------- requests
 
 
@@ -217,7 +214,8 @@ cdef void put_kept(Out *o, const Head *h, uint64_t dropped, bint keeps_tracestat
         f = &h.fields[i]
         if f.nominated or (dropped >> f.id) & 1:
             continue
-        if f.id == FIELD_OTHER and not keeps_tracestate and is_tracestate(h, f):
+        if f.id == FIELD_OTHER and not keeps_tracestate \
+                and is_word(<Cursor>h.base + f.name_at, f.name_len, b"tracestate", 10):
             continue
         if f.id == FIELD_MAX_FORWARDS and h.max_forwards > 0:
             put_word(o, b"Max-Forwards: ")
@@ -329,19 +327,19 @@ cdef void put_connection(Out *o, const Head *h, const Back *back) noexcept nogil
         put_word(o, b"Connection: keep-alive\r\n")
 
 
-cdef bint put_response_fields(Out *o, const Head *h, bint keeps_length) noexcept nogil:
-    """1: the response brought a request id of its own."""
+cdef uint64_t put_response_fields(Out *o, const Head *h, bint keeps_length) noexcept nogil:
+    """The fields that the response brought of its own, as bits."""
     cdef const Field *f
-    cdef bint has_id = 0
+    cdef uint64_t found = 0
     cdef int i
     for i in range(h.n_fields):
         f = &h.fields[i]
         if f.nominated:
             continue
-        has_id |= f.id == FIELD_X_REQUEST_ID
+        found |= 1ULL << f.id
         if not (ONE_HOP >> f.id) & 1 or (keeps_length and f.id == FIELD_CONTENT_LENGTH):
             put_field(o, h, f)
-    return has_id
+    return found
 
 
 cdef size_t write_response_head(
@@ -351,18 +349,19 @@ cdef size_t write_response_head(
     A response to HEAD, or a 304, keeps the length it would have had; 1xx and 204 say none."""
     cdef bint bare = h.status < 200 or h.status == 204
     cdef bint keeps_length = h.framing == FRAMING_NONE and not bare
-    cdef bint has_id
     cdef Out o
     o.at = out
     o.end = out + cap
     o.full = 0
     put_status_line(&o, h)
-    has_id = put_response_fields(&o, h, keeps_length)
+    cdef uint64_t found = put_response_fields(&o, h, keeps_length)
     if not bare and not keeps_length:
         put_framing(&o, back.framing, back.length)
     if h.status >= 200 or back.switches:
-        if not has_id:
+        if not (found >> FIELD_X_REQUEST_ID) & 1:
             put_optional(&o, b"X-Request-Id: ", clean(back.request_id))
+        if not (found >> FIELD_DATE) & 1:
+            put_optional(&o, b"Date: ", back.date)
         put_connection(&o, h, back)
     put_word(&o, b"\r\n")
     return 0 if o.full else o.at - out

@@ -1,19 +1,20 @@
 """What passes by in a response: where events end, and what each says to the fold.
 
 Law 1. Resumable at every byte, bounded, and never a copy of the response.
-Law 2. An edge is a blank line, in any of the three line ends SSE allows (LF, CRLF, CR).
+Law 2. An edge is a blank line, or a comment line behind an edge, in any of the three line ends SSE
+       allows (LF, CRLF, CR).
 Law 3. What is not counted is still relayed: after [DONE], after garbage, in every other body.
 Law 4. An event that fits the skeleton of the one before (skeleton.pyx) is not walked again; one
        that fits its head is walked from the text on. What is counted is the same.
 """
 
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memchr, memset
 
 from zeroproxy._fast.fold cimport count_text, fold_all
 from zeroproxy._fast.frames cimport walk_frames
-from zeroproxy._fast.jsonwalk cimport walk_begin, walk_feed
+from zeroproxy._fast.jsonwalk cimport WALK_PLAIN, walk_begin, walk_feed
 from zeroproxy._fast.meter cimport (
     FINISH_CUT,
     FINISH_DONE,
@@ -26,7 +27,16 @@ from zeroproxy._fast.meter cimport (
     KIND_NONE,
     Event,
 )
-from zeroproxy._fast.meter_types cimport FACT_CHOICES, FAMILY_USAGE, Meter, bit
+from zeroproxy._fast.meter_types cimport (
+    FACT_CONTENT,
+    FACT_ERROR,
+    FACT_ERROR_CODE,
+    FAMILY_USAGE,
+    SENSE_NONE,
+    TYPE_OTHER,
+    Meter,
+    bit,
+)
 from zeroproxy._fast.skeleton cimport (
     LEARN_BEGUN,
     LEARN_NOT,
@@ -36,14 +46,19 @@ from zeroproxy._fast.skeleton cimport (
     learn_event,
     resume,
 )
-from zeroproxy._fast.sse cimport Lines, end_event, end_line, walk_lines
+from zeroproxy._fast.sse cimport LINE_COMMENT, Lines, end_event, end_line, walk_lines
 from zeroproxy._fast.types cimport NONE, Tokens
+
+
+cdef void meter_turn(Meter *m, int kind) noexcept nogil:
+    """Before its first byte: the body is of this kind."""
+    m.kind = <uint8_t>kind
+    m.is_single = kind == KIND_JSON
 
 
 cdef void meter_begin(Meter *m, int kind) noexcept nogil:
     memset(m, 0, sizeof(Meter))
-    m.kind = <uint8_t>kind
-    m.is_single = kind == KIND_JSON
+    meter_turn(m, kind)
     m.at_edge = 1
     m.is_blank = 1
     m.n_asked = 1
@@ -89,42 +104,58 @@ cdef void resume_event(Meter *m, const char *at, size_t len) noexcept nogil:
     end_event(m)
 
 
-cdef void walk_event(Meter *m, const char *at, size_t len, size_t *base) noexcept nogil:
-    """Walk a whole event and learn from it."""
+cdef size_t walk_event(Meter *m, const char *at, size_t len, size_t *base) noexcept nogil:
+    """Walk up to the first edge and learn from what stands there; returns its length."""
     cdef Lines l
     l.data_at = l.n_data = 0
     m.known.head_len = m.known.tail_len = 0
     m.learning = LEARN_BEGUN
-    walk_lines(m, at, len, &l, 0)
+    len = walk_lines(m, at, len, &l, 1)
     if l.n_data == 1:
         base[0] = l.data_at
         learn_event(m, at, len, l.data_at)
     m.learning = LEARN_NOT
+    return len
 
 
-cdef void meter_event(Meter *m, const char *at, size_t len, Event *e) noexcept nogil:
-    """One whole event, from edge to edge, its blank line (LF LF) included."""
-    cdef size_t base = 0
-    cdef bint is_known
-    e.usage_at = e.usage_end = e.is_usage_only = 0
-    if m.is_over:
+cdef void note_usage(const Meter *m, size_t base, uint64_t done, Event *e) noexcept nogil:
+    """What the event that was walked has of usage. `base`: where its data begins, 0: it has
+    several lines; `done`: the choices that had ended before."""
+    if not m.seen & bit(FAMILY_USAGE):
         return
+    e.is_usage_only = m.n_choices == 0 and m.type == TYPE_OTHER and not m.seen & (
+        bit(FACT_CONTENT) | bit(FACT_ERROR) | bit(FACT_ERROR_CODE)
+    )
+    e.ends_choice = m.choices_done != done
+    if base and m.walk.usage.end > m.walk.usage.begin:
+        e.usage_at = <uint32_t>(base + m.walk.usage.begin)
+        e.usage_end = <uint32_t>(base + m.walk.usage.end)
+
+
+cdef size_t meter_event(Meter *m, const char *at, size_t len, Event *e) noexcept nogil:
+    """[at, at + len), from edge to edge; returns where the first edge in it is: `len`, but where a
+    comment or a CR made one that event_end does not look for."""
+    cdef size_t base = 0
+    cdef uint64_t done
+    cdef bint is_known
+    e.usage_at = e.usage_end = e.is_usage_only = e.ends_choice = 0
+    if m.is_over:
+        return len
     is_known = fits_head(m, at, len)
     if is_known and fits_tail(m, at, len):
         m.n_events += 1
         count_text(m)
-        return
+        return len
     m.walk.usage.end = 0
+    done = m.choices_done
     if is_known and is_one_line(at + m.known.head_len, len - m.known.head_len - 2):
         base = m.known.head_len
         resume_event(m, at, len)
     else:
         m.seen = 0
-        walk_event(m, at, len, &base)
-    if m.seen & bit(FAMILY_USAGE) and base and m.walk.usage.end > m.walk.usage.begin:
-        e.usage_at = <uint32_t>(base + m.walk.usage.begin)
-        e.usage_end = <uint32_t>(base + m.walk.usage.end)
-        e.is_usage_only = m.seen & bit(FACT_CHOICES) != 0 and m.n_choices == 0
+        len = walk_event(m, at, len, &base)
+    note_usage(m, base, done, e)
+    return len
 
 
 cdef size_t event_end(const char *at, size_t len) noexcept nogil:
@@ -151,7 +182,7 @@ cdef void feed_events(Meter *m, const char *at, size_t len) noexcept nogil:
     while len:
         n = event_end(at, len) if m.at_edge and not m.had_cr else 0
         if n:
-            meter_event(m, at, n, &e)
+            n = meter_event(m, at, n, &e)
         else:
             # The middle of an event, or other line ends: byte by byte, up to where one ends.
             n = walk_lines(m, at, len, &l, not m.at_edge)
@@ -172,6 +203,24 @@ cdef void meter_feed(Meter *m, const char *at, size_t len) noexcept nogil:
         walk_texts(m, at, len)
     elif m.kind == KIND_FRAMES:
         walk_frames(m, at, len)
+
+
+cdef bint is_open(const Meter *m) noexcept nogil:
+    """Whether the JSON text being read has begun and not ended."""
+    return m.walk.here.depth != 0 or m.walk.here.state != WALK_PLAIN
+
+
+cdef bint meter_is_inside(const Meter *m) noexcept nogil:
+    """Whether a body that ends here ends in the middle of what it is made of: of an event, a line,
+    a JSON text. An event or line that lacks nothing but its end is whole."""
+    if m.kind == KIND_JSON:
+        return is_open(m)
+    if (m.kind != KIND_EVENTS and m.kind != KIND_LINES) or m.at_edge:
+        return 0
+    if m.line == LINE_COMMENT or m.done_len == 6 or (m.is_over and not m.is_mute):
+        return 0
+    # A level that was left is still in its place.
+    return is_open(m) or m.walk.here.place[0] == SENSE_NONE
 
 
 cdef size_t meter_resync(Meter *m, const char *at, size_t len) noexcept nogil:

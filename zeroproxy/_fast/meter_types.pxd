@@ -190,6 +190,14 @@ cdef inline int64_t value_of(const Meter *m, int fact) noexcept nogil:
     return m.value[fact - FACT_PROMPT] if m.seen & bit(fact) else -1
 
 
+# An event with usage that ends a choice. What follows decides whose usage that is, so it waits in
+# front of Relay.part.
+cdef struct Held:
+    uint32_t len            # bytes that wait, already metered; 0: none
+    uint32_t usage_at       # Event.usage_at and usage_end, in these bytes
+    uint32_t usage_end
+
+
 cdef struct Asked:          # walks a request body: the root's keys, as far as the proxy cares
     uint32_t depth
     uint32_t until          # of a form: bytes up to its model's name

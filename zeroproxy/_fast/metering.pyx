@@ -27,11 +27,13 @@ from zeroproxy._fast.meter_types cimport Meter
 from zeroproxy._fast.metering cimport TYPE_IS_FORM, TYPE_IS_JSON, TYPE_IS_OTHER, TYPE_IS_UNSAID
 from zeroproxy._fast.plane cimport Record, Relay
 from zeroproxy._fast.scan cimport parse_count
+from zeroproxy._fast.strip cimport STRIPS_EVENTS, STRIPS_NOT, STRIPS_UNTOLD
 from zeroproxy._fast.types cimport (
     BLAME_NOBODY,
     FIELD_CONTENT_ENCODING,
     FIELD_CONTENT_TYPE,
     FIELD_OTHER,
+    FRAMING_CLOSE,
     METHOD_POST,
     Tokens,
     Field,
@@ -157,8 +159,13 @@ cdef void turn_to_response(Relay *r, int kind) noexcept nogil:
     r.read.meter.is_model_asked = 1
 
 
+cdef inline bint asks_stream(const Relay *r) noexcept nogil:
+    return r.edited != 0 or (r.scans and r.read.asked.is_stream)
+
+
 cdef void meter_response(Relay *r, const Head *h) noexcept nogil:
-    """A final response head: begin to count, and note whether the body comes event by event."""
+    """A final response head: begin to count, and note whether the body comes event by event, and
+    whether something is taken out of it. Servers answer with events under any type, or none."""
     cdef const Field *f
     cdef int i, kind = KIND_NONE
     cdef bint is_typed = 0, is_coded = 0
@@ -175,10 +182,15 @@ cdef void meter_response(Relay *r, const Head *h) noexcept nogil:
     if is_coded:
         kind = KIND_NONE
     r.is_streamed = kind == KIND_EVENTS or kind == KIND_LINES
+    r.strips = STRIPS_EVENTS if r.edited and kind == KIND_EVENTS else STRIPS_NOT
+    if kind != KIND_EVENTS and not is_coded and h.status < 300 and asks_stream(r):
+        r.is_streamed = 1
+        r.strips = STRIPS_UNTOLD
     turn_to_response(r, kind)
     if r.method != METHOD_POST:
         # Where events end must be known all the same: a cut is told between two of them.
-        r.read.meter.is_mute = r.read.meter.is_over = 1
+        r.read.meter.is_mute = 1
+        r.read.meter.is_over = h.framing != FRAMING_CLOSE
         return
     if h.status >= 300:
         return
@@ -201,5 +213,7 @@ cdef void meter_finish(Relay *r, Record *record) noexcept nogil:
         turn_to_response(r, KIND_NONE)
     record.exactness = <uint8_t>meter_end(&r.read.meter, is_whole, r.status, &record.tokens)
     record.finish = <uint8_t>meter_finish_of(&r.read.meter, is_whole, r.status)
+    if r.read.meter.is_mute:
+        return
     record.n_events = r.read.meter.n_events
     record.model_len = <uint16_t>name_write(&r.model, record.model)

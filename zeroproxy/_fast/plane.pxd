@@ -9,7 +9,7 @@ from zeroproxy._fast.balance_types cimport KeyTerms, Length, Pace
 from zeroproxy._fast.breaker_types cimport Breaker, BreakerTerms, Trial
 from zeroproxy._fast.key_types cimport ApiKey, Keyring
 from zeroproxy._fast.limit_types cimport Counters, Limits, Terms
-from zeroproxy._fast.meter_types cimport Reading
+from zeroproxy._fast.meter_types cimport Held, Reading
 from zeroproxy._fast.model_types cimport MODEL_MAX, ModelName
 from zeroproxy._fast.pool_types cimport CLOSED_COUNT, Learned, Pool
 from zeroproxy._fast.reactor_types cimport (
@@ -35,6 +35,7 @@ from zeroproxy._fast.types cimport BlockPool, Body, Buffer, Head, HeadLimits, To
 cdef enum:
     EDITS_MAX = 4           # to one request
     REAL_MAX = 2 * MODEL_MAX + 2
+    DATE_LEN = 29           # of an IMF-fixdate (RFC 9110 5.6.7)
 
 
 cdef struct Route:          # requests for this model go to that upstream
@@ -164,6 +165,7 @@ cdef struct Endpoint:       # one address of an upstream; Python writes the word
     uint64_t n_stale        # idle conns the endpoint closed, or spoke on
     uint64_t n_failures     # attempts lost: reset, cut, timeout, malformed, 5xx
     uint64_t n_busy         # answers 429 and 503
+    uint64_t n_unframed     # answers whole in their dialect whose HTTP message was never ended
     Breaker breaker
     uint32_t credit         # slow start: the part of a turn it has earned
     uint64_t busy_until_ns  # it said 429 or 503: others go first
@@ -317,6 +319,7 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint8_t is_hedged       # 1: no second attempt is to be begun; 2: one was
     Rival rival             # the other of the two, while nobody has answered
     Done[EDITS_MAX] edits
+    Held held_back
     Endpoint *refused_by    # borrowed: answered 400 or 422 to the edited request
     Buffer held             # the request as it goes upstream, kept for a retry
     Body ask                # walks the request body
@@ -355,6 +358,8 @@ cdef struct Plane:
     Wheel wheel
     BlockPool blocks
     uint64_t now_ns         # read once per batch of reports
+    uint64_t date_ns        # until then `date` is right
+    char date[DATE_LEN]     # as a field value; not terminated
     Limits limits
     Counters counters
     Head ask                # scratch: the request head being handled

@@ -11,6 +11,7 @@ from libc.string cimport memcpy, memset
 
 from zeroproxy._fast.body cimport Cut, body_begin, body_unframe, frame_chunk, frame_last
 from zeroproxy._fast.clock cimport clock_monotonic_ns
+from zeroproxy._fast.date cimport write_date
 from zeroproxy._fast.fields cimport find_request_id, find_traceparent
 from zeroproxy._fast.grammar cimport Cursor
 from zeroproxy._fast.headers cimport (
@@ -26,6 +27,7 @@ from zeroproxy._fast.http1 cimport (
     parse_request_head,
     parse_response_head,
 )
+from zeroproxy._fast.plane cimport DATE_LEN
 from zeroproxy._fast.types cimport (
     FAULT_COUNT,
     FIELD_ALIAS,
@@ -210,6 +212,7 @@ cdef Hop hop_of(dict hop) except *:
 
 cdef Back back_of(dict back) except *:
     cdef Back out
+    out.date = span_of(back.get("date", b""))
     out.request_id = span_of(back.get("request_id", b""))
     out.length = back.get("length", 0)
     out.framing = back.get("framing", FRAMING_NONE)
@@ -265,6 +268,13 @@ def ids_of_request(const unsigned char[::1] data, tuple limits):
     return a.at[:a.len], b.at[:b.len]
 
 # ---------------------------------------------------------------- values
+
+
+def date_at(long seconds):
+    """As the Date field says it."""
+    cdef char[DATE_LEN] out
+    write_date(out, seconds)
+    return out[:DATE_LEN]
 
 
 def id_of_field(bytes name not None):

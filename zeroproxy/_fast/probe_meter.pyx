@@ -15,8 +15,9 @@ from zeroproxy._fast.meter cimport (
     meter_end,
     meter_feed,
     meter_finish_of,
+    meter_is_inside,
 )
-from zeroproxy._fast.meter_types cimport Asked, Meter
+from zeroproxy._fast.meter_types cimport Asked, Held, Meter
 from zeroproxy._fast.metering cimport kind_of_path, kind_of_type, meter_path
 from zeroproxy._fast.model_types cimport MODEL_MAX, ModelName
 from zeroproxy._fast.outcome cimport exactness_name
@@ -61,6 +62,10 @@ cdef class MeterProbe:
     def feed(self, const unsigned char[::1] data):
         if data.shape[0]:
             meter_feed(&self.m, <const char *>&data[0], data.shape[0])
+
+    def is_inside(self):
+        """Whether a body that ends here ends in the middle of something."""
+        return bool(meter_is_inside(&self.m))
 
     def at_edge(self):
         return bool(self.m.at_edge)
@@ -207,10 +212,12 @@ def longest_edit(int wish):
 
 
 cdef class StripProbe:
-    """Strips an event stream as the relay does, an event that goes on kept for the next call."""
+    """Strips an event stream as the relay does, what waits and what goes on kept for the next
+    call."""
 
     cdef MeterProbe probe
     cdef int edited
+    cdef Held held
     cdef bytes part
 
     def __init__(self, MeterProbe probe, int edited):
@@ -222,14 +229,16 @@ cdef class StripProbe:
         cdef bytearray room = bytearray(self.part + data)
         cdef char *at = room
         cdef size_t left = 0, kept = strip_events(
-            &self.probe.m, self.edited, at, len(room), &left
+            &self.probe.m, self.edited, &self.held, at, len(room), &left
         )
+        waits = bytes(room[kept:kept + self.held.len])
         rest = bytes(room[len(room) - left:])
-        if is_last and left:
+        self.part = waits + rest
+        if is_last or (not waits and rest.startswith(b":")):
             self.probe.feed(rest)
+            self.held.len = 0
             self.part = b""
-            return bytes(room[:kept]) + rest
-        self.part = rest
+            return bytes(room[:kept]) + waits + rest
         return bytes(room[:kept])
 
 

@@ -28,6 +28,7 @@ from zeroproxy._fast.dispatch cimport (
     end_with,
     feed,
     flush_more,
+    is_answered,
     lose_attempt,
 )
 from zeroproxy._fast.hedge cimport hedge, hedge_ready
@@ -77,7 +78,7 @@ from zeroproxy._fast.types cimport (
 cdef bint has_all(const Relay *r) noexcept nogil:
     """Whether the caller was sent the end of the answer in its dialect: many clients close at
     [DONE] and do not wait for the last chunk."""
-    return r.phase == PHASE_RELAYING and r.read.meter.is_ended and not r.read.meter.has_failed \
+    return r.phase == PHASE_RELAYING and is_answered(r) \
         and not conn_is_backed_up(&r.down) and not r.down.parked
 
 

@@ -238,7 +238,7 @@ cdef void receive(Plane *p, Relay *r) noexcept nogil:
 cdef void hear_end(Plane *p, Relay *r, ssize_t n) noexcept nogil:
     """FIN or failure where a head or a body was to come."""
     if tls_fault(&r.down) == TLS_FAULT_PLAIN:
-        refuse_plain(r.down.fd)
+        refuse_plain(p, r.down.fd)
     end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_RESET if n == RECV_FAILED else CAUSE_CLOSED)
 
 

@@ -4,7 +4,9 @@ Law 1. Everything happens in one block of memory and leaves with one send. Nothi
        downstream could not take it; upstream is not read again before it has.
 Law 2. A response may be pooled after only if it ended by its own framing, with no byte to spare,
        and neither side asked to close. A surplus byte is nobody's response.
-Law 3. FIN ends a response only where the framing says so; an error never does.
+Law 3. FIN ends a response where the framing says so, unless it comes in the middle of an event, a
+       line or a JSON text; and behind the dialect's own end, whatever the framing says. An error
+       never does.
 """
 
 from libc.stddef cimport size_t
@@ -37,26 +39,28 @@ from zeroproxy._fast.conn cimport (
     conn_takes,
     conn_time,
 )
+from zeroproxy._fast.date cimport date_now
 from zeroproxy._fast.deadline cimport arm
 from zeroproxy._fast.dispatch cimport (
     cut,
     end_with,
     feed,
+    is_answered,
     lose_attempt,
     retry_idle_notice,
     try_elsewhere,
 )
-from zeroproxy._fast.editing cimport judge_edits, retry_unedited
+from zeroproxy._fast.editing cimport drop_digests, judge_edits, retry_unedited
 from zeroproxy._fast.headers cimport Back, write_response_head
 from zeroproxy._fast.http1 cimport parse_response_head
 from zeroproxy._fast.keepalive cimport keepalive_hear
-from zeroproxy._fast.meter cimport KIND_EVENTS
 from zeroproxy._fast.metering cimport meter_response, meter_tunnel
-from zeroproxy._fast.payload cimport note_first, read_data
+from zeroproxy._fast.payload cimport ends_inside, note_first, read_data
 from zeroproxy._fast.plane cimport Conn, Plane, Relay
 from zeroproxy._fast.relays cimport relay_later
 from zeroproxy._fast.settle cimport drop_rival
 from zeroproxy._fast.stats cimport histogram_add
+from zeroproxy._fast.strip cimport STRIPS_NOT
 from zeroproxy._fast.tls cimport tls_fault
 from zeroproxy._fast.types cimport (
     BLAME_DOWNSTREAM,
@@ -96,16 +100,22 @@ cdef bint is_switch(const Relay *r, const Head *h) noexcept nogil:
     return r.upgrade == UPGRADE_WEBSOCKET and h.upgrade == UPGRADE_WEBSOCKET
 
 
+cdef bint may_shrink(const Relay *r) noexcept nogil:
+    """Whether something may be taken out of the body."""
+    return r.edited != 0 and r.strips != STRIPS_NOT
+
+
 cdef int choose_framing(Relay *r, const Head *h) noexcept nogil:
     """How the body goes downstream: as it came, except that a body without a length, or one that
     will lose some of it, is chunked for HTTP/1.1 and ends with the conn for HTTP/1.0."""
-    if h.framing == FRAMING_NONE or (h.framing == FRAMING_LENGTH and not r.strips):
+    if h.framing == FRAMING_NONE or (h.framing == FRAMING_LENGTH and not may_shrink(r)):
         return h.framing
     return FRAMING_CHUNKED if r.minor else FRAMING_CLOSE
 
 
 cdef size_t write_head(Plane *p, Relay *r, const Head *h) noexcept nogil:
     cdef Back back
+    back.date = date_now(p)
     back.request_id.at = r.request_id
     back.request_id.len = r.id_len
     back.framing = <unsigned char>r.out_framing
@@ -128,7 +138,7 @@ cdef bint forward_interim(Plane *p, Relay *r, const Head *h) noexcept nogil:
     return n != 0 and conn_send(p, &r.down, p.compose, n)
 
 
-cdef void begin_response(Plane *p, Relay *r, const Head *h) noexcept nogil:
+cdef void begin_response(Plane *p, Relay *r, Head *h) noexcept nogil:
     """Decide everything about a final response from its head."""
     r.status = h.status
     r.begun_ns = p.now_ns
@@ -138,7 +148,8 @@ cdef void begin_response(Plane *p, Relay *r, const Head *h) noexcept nogil:
     note_status(r, h.status)
     if not r.is_streamed:
         note_first(p, r)
-    r.strips = r.edited and r.read.meter.kind == KIND_EVENTS
+    if may_shrink(r):
+        drop_digests(h)
     r.out_framing = <unsigned char>choose_framing(r, h)
     if not r.ask.done or r.out_framing == FRAMING_CLOSE or p.draining:
         r.asks_close = 1
@@ -158,7 +169,7 @@ cdef void count_failure(Relay *r) noexcept nogil:
 
 cdef void forward_head(Plane *p, Relay *r, char *body, size_t len) noexcept nogil:
     """The final head is in p.reply; send it with the `len` bytes of body that came along."""
-    cdef const Head *h = &p.reply
+    cdef Head *h = &p.reply
     cdef size_t n
     if (h.status == 503 or h.status == 429) and try_elsewhere(p, r):
         return
@@ -286,7 +297,7 @@ cdef void relay_body(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:
 
 
 cdef void end_unframed(Plane *p, Relay *r) noexcept nogil:
-    """FIN where it is the end of the body: what was kept back, and the last chunk."""
+    """FIN where it is the end of the answer: what was kept back, and the last chunk."""
     cdef char *data = p.scratch + SLACK + buffer_len(&r.part)
     cdef size_t before = 0, n = read_data(p, r, &data, 0, 1)
     r.bytes_out += n
@@ -302,6 +313,16 @@ cdef void end_unframed(Plane *p, Relay *r) noexcept nogil:
         feed(p, r, IN_COMPLETE)
 
 
+cdef bint ends_well(Relay *r) noexcept nogil:
+    """Whether the FIN that has come ends the answer."""
+    if r.reply.framing == FRAMING_CLOSE:
+        return not ends_inside(r)
+    if r.out_framing == FRAMING_LENGTH or not is_answered(r) or not r.read.meter.at_edge:
+        return 0
+    r.endpoint.n_unframed += 1
+    return 1
+
+
 cdef void hear_end(Plane *p, Relay *r, ssize_t n) noexcept nogil:
     """FIN or failure from upstream."""
     cdef int why = CAUSE_RESET if n == RECV_FAILED else CAUSE_CLOSED
@@ -309,7 +330,7 @@ cdef void hear_end(Plane *p, Relay *r, ssize_t n) noexcept nogil:
         why = CAUSE_TLS
     if r.phase == PHASE_WAITING:
         lose_attempt(p, r, why)
-    elif r.reply.framing == FRAMING_CLOSE and n == 0:
+    elif n == 0 and ends_well(r):
         end_unframed(p, r)
     else:
         cut(p, r, why)

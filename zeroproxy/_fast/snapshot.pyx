@@ -76,7 +76,7 @@ cdef dict read_endpoint(const Endpoint *e, str url):
         "reused": e.n_reused, "stale": e.n_stale, "failures": e.n_failures,
         "busy": e.n_busy, "breaker": read_breaker(&e.breaker),
         "connections": e.n_conns, "stale_retries": e.n_stale_retries,
-        "retries_withheld": e.n_retries_withheld, "pool": read_pool(e),
+        "retries_withheld": e.n_retries_withheld, "unframed": e.n_unframed, "pool": read_pool(e),
         "tls": read_note(&e.tls_note),
         "pace": read_pace(&e.pace) if e.upstream.balance == BALANCE_FASTEST else None,
     }

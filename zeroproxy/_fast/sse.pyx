@@ -3,6 +3,8 @@
 Law 1. A line ends with LF, CR or CRLF; an empty one ends an event. Only `data` is JSON, and several
        such lines are one text; `error` is data too, under the name some servers gave it.
 Law 2. What follows [DONE] is not counted.
+Law 3. A comment line at an edge leads from edge to edge: no event has begun. An edge that a CR made
+       is one at once; an LF that comes next belongs to it.
 """
 
 from libc.stddef cimport size_t
@@ -10,13 +12,14 @@ from libc.string cimport memchr, memcmp
 
 from zeroproxy._fast.jsonwalk cimport walk_begin, walk_feed
 from zeroproxy._fast.meter_types cimport Meter
-from zeroproxy._fast.sse cimport Lines
-
-cdef enum LineState:
-    LINE_NAME = 0           # of a field
-    LINE_DATA
-    LINE_EVENT              # the event's name
-    LINE_OTHER              # another field, or a comment
+from zeroproxy._fast.sse cimport (
+    LINE_COMMENT,
+    LINE_DATA,
+    LINE_EVENT,
+    LINE_NAME,
+    LINE_OTHER,
+    Lines,
+)
 
 cdef const char *DONE = b"[DONE]"
 
@@ -88,6 +91,8 @@ cdef void end_line(Meter *m) noexcept nogil:
             walk_feed(m, b"\n", 1)
     elif m.line == LINE_EVENT and m.name_len == 5 and memcmp(m.name, b"error", 5) == 0:
         m.has_failed |= not m.is_over
+    elif m.line == LINE_COMMENT:
+        m.at_edge = 1
     m.line = LINE_NAME
     m.name_len = 0
     m.is_blank = 1
@@ -118,34 +123,48 @@ cdef size_t step_line(Meter *m, const char *at, size_t k, size_t len, Lines *l) 
     return k + n
 
 
+cdef inline size_t step_byte(
+    Meter *m, const char *at, size_t k, size_t len, Lines *l,
+) noexcept nogil:
+    """A byte that ends no line, or what of its line is of one kind; returns the offset behind."""
+    if m.line != LINE_NAME:
+        m.is_blank = m.at_edge = 0
+        return step_line(m, at, k, len, l)
+    if at[k] != c':':
+        take_name(m, at[k])
+    elif m.at_edge:
+        m.line = LINE_COMMENT
+    else:
+        name_line(m)
+    m.is_blank = m.at_edge = 0
+    return k + 1
+
+
 cdef size_t walk_lines(
     Meter *m, const char *at, size_t len, Lines *l, bint to_edge,
 ) noexcept nogil:
-    """Lines of an event stream, from any byte to any byte, or `to_edge`: up to the end of an event.
+    """Lines of an event stream, from any byte to any byte, or `to_edge`: up to the next edge.
     Returns how many bytes were read."""
     cdef size_t k = 0
     cdef char c
-    while k < len and not (to_edge and m.at_edge and not m.had_cr):
+    while k < len:
         c = at[k]
-        if m.had_cr and c == c'\n':
-            # The LF of a CRLF ends no second line.
+        if m.had_cr:
             m.had_cr = 0
-            k += 1
-            continue
-        m.had_cr = 0
+            if c == c'\n':
+                # The LF of a CRLF ends no second line.
+                k += 1
+                if to_edge and m.at_edge:
+                    break
+                continue
+            if to_edge and m.at_edge and k:
+                break
         if c == c'\n' or c == c'\r':
             m.had_cr = c == c'\r'
             end_line(m)
             k += 1
+            if to_edge and m.at_edge and not m.had_cr:
+                break
             continue
-        m.at_edge = 0
-        m.is_blank = 0
-        if m.line != LINE_NAME:
-            k = step_line(m, at, k, len, l)
-            continue
-        if c == c':':
-            name_line(m)
-        else:
-            take_name(m, c)
-        k += 1
+        k = step_byte(m, at, k, len, l)
     return k

@@ -119,10 +119,16 @@ def endpoints(snapshot: Snapshot) -> Iterator[Metric]:
     limit = GaugeMetricFamily(
         "zeroproxy_inflight_limit", "Exchanges it may have in flight; 0: any number", labels=labels
     )
+    unframed = CounterMetricFamily(
+        "zeroproxy_unframed_answers",
+        "Answers whole in their dialect whose HTTP message the endpoint never ended",
+        labels=labels,
+    )
     for upstream in snapshot["upstreams"]:
         for e in upstream["endpoints"]:
             where = (upstream["name"], e["url"])
             limit.add_metric(where, e["limit"])
+            unframed.add_metric(where, e["unframed"])
             up.add_metric(where, int(e["up"] and not e["draining"]))
             pool.add_metric((*where, "idle"), e["idle"])
             pool.add_metric((*where, "opening"), e["opening"])
@@ -131,7 +137,7 @@ def endpoints(snapshot: Snapshot) -> Iterator[Metric]:
             failures.add_metric(where, e["connect_failures"])
             reused.add_metric(where, e["reused"])
             stale.add_metric(where, e["stale"])
-    yield from (up, pool, connects, failures, reused, stale, limit)
+    yield from (up, pool, connects, failures, reused, stale, limit, unframed)
 
 
 BREAKER_STATES = {"closed": 0, "half_open": 1, "open": 2}
