@@ -308,7 +308,7 @@ def test_all_field_names_are_known_in_any_case() -> None:
         b"Proxy-Connection HTTP2-Settings Expect Max-Forwards Via X-Forwarded-For "
         b"X-Forwarded-Proto X-Forwarded-Host X-Request-Id traceparent Authorization X-Api-Key "
         b"Api-Key Content-Type Content-Encoding Accept-Encoding Date Server Retry-After "
-        b"Forwarded X-Real-IP"
+        b"Cookie Forwarded X-Real-IP"
     ).split()
     # Two ids stand for many names, and one for none.
     assert len(names) == http1.FIELD_IDS - 3

@@ -38,6 +38,7 @@ from zeroproxy._fast.types cimport (
     FIELD_CONNECTION,
     FIELD_CONTENT_ENCODING,
     FIELD_CONTENT_LENGTH,
+    FIELD_COOKIE,
     FIELD_CONTENT_TYPE,
     FIELD_EXPECT,
     FIELD_HOST,
@@ -152,11 +153,11 @@ cdef inline bint has_body(const Head *head) noexcept nogil:
 
 cdef bint is_protected(Span name, uint8_t k) noexcept nogil:
     if k == FIELD_OTHER:
-        return span_is(name, b"cookie", 6) or span_is(name, b"proxy-authorization", 19)
+        return span_is(name, b"proxy-authorization", 19)
     return k in (
         FIELD_HOST, FIELD_CONTENT_LENGTH, FIELD_TRANSFER_ENCODING, FIELD_AUTHORIZATION,
         FIELD_X_API_KEY, FIELD_API_KEY, FIELD_CONTENT_TYPE, FIELD_CONTENT_ENCODING, FIELD_EXPECT,
-        FIELD_MAX_FORWARDS,
+        FIELD_MAX_FORWARDS, FIELD_COOKIE,
     )
 
 
