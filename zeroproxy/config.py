@@ -141,7 +141,7 @@ class Limits(Base, frozen=True):
     body_timeout: Seconds = 30.0
     #: Bytes a second, on average, of a request body that is passed on while it comes (one that
     #: does not fit 64 KiB); below it, once body_timeout is over, 408. 0: none (Apache 500).
-    body_min_rate: Count = 500
+    body_min_rate: Annotated[int, Meta(ge=0, le=1 << 30)] = 500
     #: A kept-alive connection without a request (nginx 75).
     idle_timeout: Seconds = 75.0
     #: A write that makes no progress because the peer does not read (nginx 60).

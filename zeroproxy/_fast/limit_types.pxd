@@ -1,6 +1,6 @@
 # What an exchange may take, and what is lent out. No code; the laws of types.pxd hold here too.
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from zeroproxy._fast.types cimport HeadLimits
 
@@ -14,7 +14,7 @@ cdef struct Limits:         # times in ns, 0: none
     uint32_t extra_bytes    # chunk extensions and trailers per message
     uint64_t header_ns      # from the first byte of a head to its last
     uint64_t body_ns        # between two reads of a request body
-    uint64_t body_rate      # bytes a second of a body that goes on as it comes; 0: none
+    uint32_t body_rate      # bytes a second of a body that goes on as it comes; 0: none
     uint64_t idle_ns        # keep-alive without a request
     uint64_t stall_ns       # a write that makes no progress
     uint64_t linger_ns
@@ -42,11 +42,11 @@ cdef enum:
 cdef struct Terms:          # in force when the exchange began: a reload changes none of it
     uint32_t extra_bytes
     uint32_t interims
-    uint32_t attempts
+    uint16_t attempts
     uint8_t retry_on_busy
     uint8_t serves_half_close
+    uint32_t body_rate
     uint64_t body_bytes
-    uint64_t body_rate
     uint64_t body_ns        # time limits; 0: none
     uint64_t stall_ns
     uint64_t tunnel_ns
