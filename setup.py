@@ -35,6 +35,7 @@ MODULES = (
     "scan",
     "vocabulary",
     "skeleton",
+    "totals",
     "fold",
     "jsonlevel",
     "jsonwalk",

@@ -9,9 +9,9 @@ FAST = {
     ],
     1: [
         "buffer", "grammar", "values", "fields", "rules", "startline", "http1", "body", "headers",
-        "scan", "vocabulary", "skeleton", "fold", "jsonlevel", "jsonwalk", "frames", "sse", "meter",
-        "asked", "keyed", "strip", "bell", "ring", "stats", "exchange", "limit", "breaker", "pace",
-        "line", "keys", "lanes",
+        "scan", "vocabulary", "skeleton", "totals", "fold", "jsonlevel", "jsonwalk", "frames",
+        "sse", "meter", "asked", "keyed", "strip", "bell", "ring", "stats", "exchange", "limit",
+        "breaker", "pace", "line", "keys", "lanes",
     ],
     2: [
         "sock", "turn", "reactor", "timer", "libssl", "tls", "conn", "keepalive", "endpoint",

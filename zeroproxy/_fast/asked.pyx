@@ -14,21 +14,11 @@ from libc.stddef cimport size_t
 from libc.string cimport memchr, memcpy, memset, strlen
 
 from zeroproxy._fast.asked cimport (
-    EDITED_RUNNING,
-    EDITED_USAGE,
-    WISH_NOTHING,
-    WISH_RUNNING,
-    Edit,
+    EDITED_RUNNING, EDITED_TIMINGS, EDITED_USAGE, WISH_NOTHING, WISH_RUNNING, WISH_TIMINGS, Edit,
 )
 from zeroproxy._fast.meter_types cimport ASKED_TEXT, Asked
 from zeroproxy._fast.scan cimport (
-    MARK_TOKEN,
-    Member,
-    is_equal,
-    is_member,
-    skip_level,
-    skip_to,
-    string_end,
+    MARK_TOKEN, Member, is_equal, is_member, skip_level, skip_to, string_end,
 )
 
 cdef enum AskedState:
@@ -48,6 +38,7 @@ cdef enum Key:
     KEY_OPTIONS
     KEY_USAGE
     KEY_RUNNING
+    KEY_TIMINGS             # llama.cpp's timings_per_token
 
 
 cdef enum Was:              # what an edit replaced
@@ -60,6 +51,7 @@ cdef const char *OPTIONS = b',"stream_options":{"include_usage":true}'
 cdef const char *OPTIONS_RUNNING = (
     b',"stream_options":{"include_usage":true,"continuous_usage_stats":true}'
 )
+cdef const char *TIMINGS = b',"timings_per_token":true'
 cdef const char *OBJECT = b'{"include_usage":true}'
 cdef const char *OBJECT_RUNNING = b'{"include_usage":true,"continuous_usage_stats":true}'
 cdef const char *USAGE = b',"include_usage":true'
@@ -85,6 +77,8 @@ cdef size_t asked_longest(int wish) noexcept nogil:
     """How many bytes the edits of one request can add at most."""
     if wish == WISH_NOTHING:
         return 0
+    if wish == WISH_TIMINGS:
+        return strlen(TIMINGS)
     return strlen(OPTIONS_RUNNING if wish >= WISH_RUNNING else OPTIONS)
 
 
@@ -119,7 +113,7 @@ cdef void offer(Asked *a, Edit *due, const char *add, int was, int edited) noexc
 cdef int wanted(const Asked *a) noexcept nogil:
     """What is still to be asked for, as Edited."""
     cdef int edited = 0
-    if a.wish == WISH_NOTHING or a.is_frozen:
+    if a.wish == WISH_NOTHING or a.wish == WISH_TIMINGS or a.is_frozen:
         return 0
     if not a.has_usage:
         edited = EDITED_USAGE
@@ -130,6 +124,9 @@ cdef int wanted(const Asked *a) noexcept nogil:
 
 cdef void offer_at_end(Asked *a, Edit *due) noexcept nogil:
     """The root is about to end."""
+    if a.wish == WISH_TIMINGS and a.is_stream and not a.is_frozen and not a.has_timings:
+        offer(a, due, TIMINGS, WAS_NOTHING, EDITED_TIMINGS)
+        return
     if not a.is_stream or a.has_options or not wanted(a):
         return
     if a.wish >= WISH_RUNNING:
@@ -194,6 +191,8 @@ cdef int key_of(const Asked *a) noexcept nogil:
         return KEY_STREAM
     if is_text(a, b"n", 1):
         return KEY_N
+    if is_text(a, b"timings_per_token", 17):
+        return KEY_TIMINGS
     return KEY_OPTIONS if is_text(a, b"stream_options", 14) else <int>KEY_OTHER
 
 
@@ -216,6 +215,8 @@ cdef void end_key(Asked *a) noexcept nogil:
         a.is_stream = 0
     elif a.key == KEY_MODEL:
         a.model_len = 0
+    elif a.key == KEY_TIMINGS:
+        a.has_timings = 1
 
 
 cdef void keep(Asked *a, const char *at, size_t len) noexcept nogil:
@@ -361,7 +362,7 @@ cdef size_t step_member(Asked *a, const char *at, size_t k, Edit *due) noexcept 
 
 cdef bint may_matter(const char *at, size_t len) noexcept nogil:
     """Whether a name of the root's is one we know, or spells we do not know what."""
-    return len in (1, 5, 6, 14) or memchr(at, c'\\', len) != NULL
+    return len in (1, 5, 6, 14, 17) or memchr(at, c'\\', len) != NULL
 
 
 cdef size_t pass_members(const char *at, size_t k, size_t len) noexcept nogil:

@@ -17,6 +17,7 @@ from zeroproxy._fast.asked cimport (
     EDITED_USAGE,
     WISH_NOTHING,
     WISH_RUNNING_ALONE,
+    WISH_TIMINGS,
     Edit,
     asked_begin,
     asked_feed,
@@ -30,7 +31,7 @@ from zeroproxy._fast.dispatch cimport feed, send_up, undo_edits
 from zeroproxy._fast.gate cimport is_bound
 from zeroproxy._fast.grammar cimport Cursor, is_word
 from zeroproxy._fast.meter_types cimport Asked
-from zeroproxy._fast.metering cimport ends_with, kind_of_type
+from zeroproxy._fast.metering cimport ends_with, kind_of_type, meter_query, meter_upgrade
 from zeroproxy._fast.meter cimport KIND_JSON
 from zeroproxy._fast.plane cimport EDITS_MAX, Endpoint, Plane, Relay, Route
 from zeroproxy._fast.record cimport (
@@ -81,14 +82,19 @@ cdef int wish_for(const Relay *r) noexcept nogil:
     cdef const Endpoint *e
     cdef uint32_t k
     cdef int wish = WISH_RUNNING_ALONE
+    cdef uint32_t n_timings = 0
     if not ends_with(r.path, r.path_len, b"/completions", 12):
         return WISH_NOTHING
     for k in range(r.upstream.n_endpoints):
         e = r.upstream.endpoints[k]
-        if e.wish < wish:
+        if e.wish == WISH_TIMINGS:
+            n_timings += 1
+        elif e.wish < wish:
             wish = e.wish
         if e.refuses_usage and r.upstream.n_endpoints == 1:
             return WISH_NOTHING
+    if n_timings:
+        return WISH_TIMINGS if n_timings == r.upstream.n_endpoints else <int>WISH_NOTHING
     return wish
 
 
@@ -101,24 +107,28 @@ cdef void begin_editing(
     cdef bint is_json = 0, is_sealed = 0
     cdef int i, wish
     if h.method != METHOD_POST or h.framing == FRAMING_NONE:
+        if h.asks_upgrade:
+            meter_upgrade(r, h)
         return
     for i in range(h.n_fields):
         f = &h.fields[i]
         is_sealed |= seals_body(h, f)
         if f.id == FIELD_CONTENT_TYPE:
             is_json = kind_of_type(h.base + f.value_at, f.value_len) == KIND_JSON
+        elif f.id == FIELD_ACCEPT_ENCODING:
+            # A compressed answer cannot be counted; none of these servers compresses unasked.
+            h.fields[i].nominated = 1
     if not is_json:
+        asked_begin(&r.read.asked, WISH_NOTHING)
+        meter_query(r, h)
+        r.read.asked.is_done = 1
         return
     r.scans = 1
     wish = wish_for(r)
-    if wish == WISH_NOTHING or is_sealed:
+    if is_sealed:
         wish = WISH_NOTHING
-    else:
-        # Metering a compressed answer is impossible; none of these servers compresses unasked.
-        for i in range(h.n_fields):
-            if h.fields[i].id == FIELD_ACCEPT_ENCODING:
-                h.fields[i].nominated = 1
     asked_begin(&r.read.asked, wish)
+    meter_query(r, h)
     if route != NULL and route.real_len:
         asked_rename(&r.read.asked, <const char *>route.real, route.real_len, route.len + 2)
     if h.framing == FRAMING_LENGTH and (wish != WISH_NOTHING or r.read.asked.rename_len):
@@ -308,5 +318,5 @@ cdef void judge_edits(Relay *r, int status) noexcept nogil:
         return
     if r.refused_by != NULL:
         r.refused_by.refuses_usage = 1
-    elif r.edited & EDITED_USAGE:
+    elif r.edited:
         r.endpoint.takes_usage = 1

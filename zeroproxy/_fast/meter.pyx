@@ -8,10 +8,10 @@ Law 4. An event that fits the skeleton of the one before (skeleton.pyx) is not w
 """
 
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memchr, memset
 
-from zeroproxy._fast.fold cimport count_text, fold_all
+from zeroproxy._fast.fold cimport count_text
 from zeroproxy._fast.frames cimport walk_frames
 from zeroproxy._fast.jsonwalk cimport walk_begin, walk_feed
 from zeroproxy._fast.meter cimport (
@@ -26,7 +26,14 @@ from zeroproxy._fast.meter cimport (
     KIND_NONE,
     Event,
 )
-from zeroproxy._fast.meter_types cimport FACT_CHOICES, FAMILY_USAGE, Meter, bit
+from zeroproxy._fast.meter_types cimport (
+    FACT_CHOICES,
+    FACT_T_PREDICTED,
+    FAMILY_USAGE,
+    WATCH_FIRST,
+    Meter,
+    bit,
+)
 from zeroproxy._fast.skeleton cimport (
     LEARN_BEGUN,
     LEARN_NOT,
@@ -37,6 +44,7 @@ from zeroproxy._fast.skeleton cimport (
     resume,
 )
 from zeroproxy._fast.sse cimport Lines, end_event, end_line, walk_lines
+from zeroproxy._fast.totals cimport fold_all
 from zeroproxy._fast.types cimport NONE, Tokens
 
 
@@ -44,6 +52,8 @@ cdef void meter_begin(Meter *m, int kind) noexcept nogil:
     memset(m, 0, sizeof(Meter))
     m.kind = <uint8_t>kind
     m.is_single = kind == KIND_JSON
+    m.is_session = kind == KIND_FRAMES
+    m.watch = WATCH_FIRST if kind == KIND_EVENTS or kind == KIND_LINES else 0
     m.at_edge = 1
     m.is_blank = 1
     m.n_asked = 1
@@ -102,12 +112,21 @@ cdef void walk_event(Meter *m, const char *at, size_t len, size_t *base) noexcep
     m.learning = LEARN_NOT
 
 
+cdef void pass_event(Meter *m, const char *at, size_t len) noexcept nogil:
+    """An event that is not counted; whether it is one is all that is looked at."""
+    cdef Lines l
+    walk_lines(m, at, len, &l, 0)
+
+
 cdef void meter_event(Meter *m, const char *at, size_t len, Event *e) noexcept nogil:
     """One whole event, from edge to edge, its blank line (LF LF) included."""
     cdef size_t base = 0
+    cdef uint64_t done = m.choices_done
     cdef bint is_known
-    e.usage_at = e.usage_end = e.is_usage_only = 0
+    e.usage_at = e.usage_end = e.is_usage_only = e.is_timings = 0
     if m.is_over:
+        if m.is_mute:
+            pass_event(m, at, len)
         return
     is_known = fits_head(m, at, len)
     if is_known and fits_tail(m, at, len):
@@ -121,7 +140,13 @@ cdef void meter_event(Meter *m, const char *at, size_t len, Event *e) noexcept n
     else:
         m.seen = 0
         walk_event(m, at, len, &base)
-    if m.seen & bit(FAMILY_USAGE) and base and m.walk.usage.end > m.walk.usage.begin:
+    if base and m.walk.usage.end > m.walk.usage.begin:
+        if not m.seen & bit(FAMILY_USAGE):
+            # llama.cpp says them unasked where a choice ends.
+            e.is_timings = m.seen & bit(FACT_T_PREDICTED) != 0 and m.n_choices \
+                and done == m.choices_done
+            if not e.is_timings:
+                return
         e.usage_at = <uint32_t>(base + m.walk.usage.begin)
         e.usage_end = <uint32_t>(base + m.walk.usage.end)
         e.is_usage_only = m.seen & bit(FACT_CHOICES) != 0 and m.n_choices == 0

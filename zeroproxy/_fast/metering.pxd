@@ -9,5 +9,7 @@ cdef int kind_of_type(const char *at, size_t len) noexcept nogil
 cdef int kind_of_path(const char *at, size_t len) noexcept nogil
 cdef void meter_path(Meter *m, const char *at, size_t len) noexcept nogil
 cdef void meter_response(Relay *r, const Head *h) noexcept nogil
+cdef void meter_query(Relay *r, const Head *h) noexcept nogil
+cdef void meter_upgrade(Relay *r, Head *h) noexcept nogil
 cdef void meter_tunnel(Relay *r) noexcept nogil
 cdef void meter_finish(Relay *r, Record *record) noexcept nogil

@@ -1,17 +1,22 @@
 """Between the relay and the meter: what a response head says about counting, and what a record
 keeps of the count.
 
-Law. Only answers to POST are counted, and messages of a realtime tunnel: a GET may replay an answer
-     that was counted before.
+Law 1. Only answers to POST are counted, and messages of a session's tunnel (/v1/realtime,
+       /v1/responses): a GET may replay an answer that was counted before.
+Law 2. What is counted must be readable: a caller's Accept-Encoding does not go along with a POST
+       (editing.pyx), nor his offer of compressed frames with such a tunnel.
+Law 3. A count above TOKENS_MAX is none: it enters no record, no total, no quota; the rest of its
+       record is untrusted. So one fault of a server spoils no sum for ever.
 """
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memchr, memcmp, memcpy
 
-from zeroproxy._fast.asked cimport asked_is_in_model
+from zeroproxy._fast.asked cimport WISH_NOTHING, asked_begin, asked_is_in_model
 from zeroproxy._fast.grammar cimport Cursor, begins_with, is_word
 from zeroproxy._fast.meter cimport (
+    FINISH_CUT,
     KIND_EVENTS,
     KIND_FRAMES,
     KIND_JSON,
@@ -22,18 +27,58 @@ from zeroproxy._fast.meter cimport (
     meter_feed,
     meter_finish_of,
 )
-from zeroproxy._fast.meter_types cimport Asked, Meter
+from zeroproxy._fast.meter_types cimport TOKENS_MAX, WATCH_FIRST, Asked, Meter
 from zeroproxy._fast.plane cimport Record, Relay
 from zeroproxy._fast.scan cimport parse_count
 from zeroproxy._fast.types cimport (
+    BLAME_DOWNSTREAM,
     BLAME_NOBODY,
+    CAUSE_TIMEOUT,
     FIELD_CONTENT_ENCODING,
     FIELD_CONTENT_TYPE,
     FIELD_OTHER,
     METHOD_POST,
+    NONE,
+    PHASE_RELAYING,
+    PHASE_WAITING,
+    UNCOUNTED,
+    UNTRUSTED,
     Field,
     Head,
+    Tokens,
 )
+
+
+# What makes an engine work, by the end of its path; compiled at import.
+WORKING_PATHS = (
+    b"/completions", b"/completion", b"/messages", b"/responses", b"/invocations", b"/batch",
+    b"/generate", b"/generate_stream", b"/infill", b"/api/chat", b"/embeddings", b"/embedding",
+    b"/api/embed", b"/api/embeddings", b"/pooling", b"/rerank", b"/reranking", b"/score",
+    b"/classify", b"/transcriptions", b"/translations", b"/worker_generate",
+    b"/worker_generate_stream", b"/worker_get_embeddings",
+)
+
+cdef enum:
+    TAILS_MAX = 32
+
+cdef struct Tail:
+    const char *at          # lives in WORKING_PATHS
+    size_t len
+
+cdef Tail[TAILS_MAX] TAILS
+cdef int n_tails = 0
+
+
+cdef int compile_paths() except -1:
+    global n_tails
+    for path in WORKING_PATHS:
+        TAILS[n_tails].at = path
+        TAILS[n_tails].len = len(path)
+        n_tails += 1
+    return 0
+
+
+compile_paths()
 
 
 cdef bint ends_with(const char *at, size_t len, const char *tail, size_t n) noexcept nogil:
@@ -75,8 +120,11 @@ cdef void meter_path(Meter *m, const char *at, size_t len) noexcept nogil:
         and not ends_with(at, len, b"/chat/completions", 17)
 
 
-cdef int small_count(int64_t n) noexcept nogil:
-    return <int>(n if 0 <= n < 0x7FFFFFFF else -1)
+cdef int head_count(Meter *m, int64_t n) noexcept nogil:
+    """A count of the head; -1: not known."""
+    if n > TOKENS_MAX:
+        m.is_absurd = 1
+    return <int>(n if 0 <= n <= TOKENS_MAX else -1)
 
 
 cdef void read_field(Meter *m, const Head *h, const Field *f) noexcept nogil:
@@ -84,9 +132,9 @@ cdef void read_field(Meter *m, const Head *h, const Field *f) noexcept nogil:
     cdef Cursor name = <Cursor>h.base + f.name_at
     cdef const char *value = h.base + f.value_at
     if is_word(name, f.name_len, b"x-prompt-tokens", 15):
-        m.head_prompt = small_count(parse_count(value, f.value_len))
+        m.head_prompt = head_count(m, parse_count(value, f.value_len))
     elif is_word(name, f.name_len, b"x-generated-tokens", 18):
-        m.head_completion = small_count(parse_count(value, f.value_len))
+        m.head_completion = head_count(m, parse_count(value, f.value_len))
     elif m.kind == KIND_NONE and is_word(name, f.name_len, b"metadata", 8):
         m.kind = KIND_JSON
         m.is_single = 1
@@ -128,10 +176,10 @@ cdef void meter_response(Relay *r, const Head *h) noexcept nogil:
             kind = kind_of_type(h.base + f.value_at, f.value_len)
     if not is_typed:
         kind = kind_of_path(r.path, r.path_len)
-    if is_coded:
-        kind = KIND_NONE
     r.is_streamed = kind == KIND_EVENTS or kind == KIND_LINES
-    turn_to_response(r, kind)
+    turn_to_response(r, KIND_NONE if is_coded else kind)
+    if r.is_streamed:
+        r.read.meter.watch = WATCH_FIRST
     if r.method != METHOD_POST:
         # Where events end must be known all the same: a cut is told between two of them.
         r.read.meter.is_mute = r.read.meter.is_over = 1
@@ -145,9 +193,112 @@ cdef void meter_response(Relay *r, const Head *h) noexcept nogil:
 
 
 cdef void meter_tunnel(Relay *r) noexcept nogil:
-    """101 was forwarded: what the server says in a realtime session is counted."""
-    if ends_with(r.path, r.path_len, b"/v1/realtime", 12):
-        turn_to_response(r, KIND_FRAMES)
+    """101 was forwarded: what the server says in a session is counted."""
+    turn_to_response(r, KIND_FRAMES if is_session(r) else <int>KIND_NONE)
+
+
+cdef bint is_session(const Relay *r) noexcept nogil:
+    """Whether a WebSocket of this path carries answers with usage."""
+    return ends_with(r.path, r.path_len, b"/v1/realtime", 12) \
+        or ends_with(r.path, r.path_len, b"/v1/responses", 13)
+
+
+cdef int hex_of(char c) noexcept nogil:
+    """-1: it is no hexadecimal digit."""
+    if c'0' <= c <= c'9':
+        return c - c'0'
+    if c'a' <= c <= c'f':
+        return c - c'a' + 10
+    return c - c'A' + 10 if c'A' <= c <= c'F' else -1
+
+
+cdef void keep_query_model(Asked *asked, const char *at, size_t len) noexcept nogil:
+    """The value of `model` in a query, percent-decoded, as the model's name. Too long is none."""
+    cdef size_t k = 0
+    cdef char c
+    asked.model_len = 0
+    while k < len and at[k] != c'&':
+        c = at[k]
+        if c == c'%' and k + 2 < len and hex_of(at[k + 1]) >= 0 and hex_of(at[k + 2]) >= 0:
+            c = <char>(hex_of(at[k + 1]) << 4 | hex_of(at[k + 2]))
+            k += 2
+        elif c == c'+':
+            c = c' '
+        if asked.model_len == sizeof(asked.model) or 0 <= c < c' ':
+            asked.model_len = 0
+            return
+        asked.model[asked.model_len] = c
+        asked.model_len += 1
+        k += 1
+
+
+cdef void meter_query(Relay *r, const Head *h) noexcept nogil:
+    """`?model=` is the model's name where nothing else says one."""
+    cdef const char *at = h.base + h.target_at
+    cdef const char *end = at + h.target_len
+    at = <const char *>memchr(at, c'?', h.target_len)
+    while at != NULL:
+        at += 1
+        if end - at > 6 and memcmp(at, b"model=", 6) == 0:
+            keep_query_model(&r.read.asked, at + 6, <size_t>(end - at - 6))
+            r.scans |= r.read.asked.model_len != 0
+            return
+        at = <const char *>memchr(at, c'&', <size_t>(end - at))
+
+
+cdef void meter_upgrade(Relay *r, Head *h) noexcept nogil:
+    """A request to switch protocols: if a session begins, its frames are to be readable."""
+    cdef Field *f
+    cdef int i
+    if not is_session(r):
+        return
+    for i in range(h.n_fields):
+        f = &h.fields[i]
+        if f.id == FIELD_OTHER and is_word(
+            <Cursor>h.base + f.name_at, f.name_len, b"sec-websocket-extensions", 24
+        ):
+            f.nominated = 1
+    asked_begin(&r.read.asked, WISH_NOTHING)
+    meter_query(r, h)
+
+
+# ---------------------------------------------------------------- the end
+
+
+cdef bint generates(const char *at, size_t len) noexcept nogil:
+    """Whether a POST to this path makes an engine work."""
+    cdef int k
+    for k in range(n_tails):
+        if ends_with(at, len, TAILS[k].at, TAILS[k].len):
+            return 1
+    return 0
+
+
+cdef bint is_abandoned(const Relay *r) noexcept nogil:
+    """The request was with an engine when the exchange was broken off, by its caller or by a time
+    limit, before the answer had said what it took."""
+    if r.method != METHOD_POST or r.sent_ns == 0 or not r.ask.done \
+            or not generates(r.path, r.path_len):
+        return 0
+    if r.ended_in == PHASE_RELAYING:
+        return r.blame != BLAME_NOBODY and r.status < 400
+    return r.ended_in == PHASE_WAITING and (r.blame == BLAME_DOWNSTREAM or r.cause == CAUSE_TIMEOUT)
+
+
+cdef bint is_plausible(int64_t *n) noexcept nogil:
+    """0: it was not, and is unknown now."""
+    if n[0] <= TOKENS_MAX:
+        return 1
+    n[0] = -1
+    return 0
+
+
+cdef void bound_tokens(Record *record) noexcept nogil:
+    """Law 3."""
+    cdef Tokens *t = &record.tokens
+    if not (is_plausible(&t.prompt) & is_plausible(&t.completion) & is_plausible(&t.cached)
+            & is_plausible(&t.reasoning)):
+        record.exactness = UNTRUSTED
 
 
 cdef void meter_finish(Relay *r, Record *record) noexcept nogil:
@@ -157,6 +308,10 @@ cdef void meter_finish(Relay *r, Record *record) noexcept nogil:
         turn_to_response(r, KIND_NONE)
     record.exactness = <uint8_t>meter_end(&r.read.meter, is_whole, r.status, &record.tokens)
     record.finish = <uint8_t>meter_finish_of(&r.read.meter, is_whole, r.status)
+    bound_tokens(record)
+    if record.exactness == NONE and not is_whole and is_abandoned(r):
+        record.exactness = UNCOUNTED
+        record.finish = FINISH_CUT
     record.n_events = r.read.meter.n_events
     record.model_len = r.read.meter.model_len
     memcpy(record.model, r.read.meter.model, r.read.meter.model_len)

@@ -1,7 +1,8 @@
 """Taking out of a response what the proxy asked for and the caller did not.
 
 Law 1. Whole events only: the closing usage event goes as a whole, its blank line included; usage
-       beside choices goes with the comma in front of it. Every other byte stays what it was.
+       or timings beside choices go with the comma in front of them. Every other byte stays what it
+       was.
 Law 2. In place: what stays moves together, nothing is copied elsewhere.
 Law 3. Each event is metered before anything is taken out of it.
 """
@@ -9,7 +10,7 @@ Law 3. Each event is metered before anything is taken out of it.
 from libc.stddef cimport size_t
 from libc.string cimport memmove
 
-from zeroproxy._fast.asked cimport EDITED_RUNNING, EDITED_USAGE
+from zeroproxy._fast.asked cimport EDITED_RUNNING, EDITED_TIMINGS, EDITED_USAGE
 from zeroproxy._fast.meter cimport Event, event_end, meter_event, meter_resync
 from zeroproxy._fast.meter_types cimport Meter
 
@@ -34,7 +35,8 @@ cdef size_t keep_event(char *to, const char *at, size_t n, Event *e, int edited)
     cdef size_t rest
     if e.is_usage_only and edited & EDITED_USAGE:
         return 0
-    if e.usage_end == 0 or e.is_usage_only or not edited & EDITED_RUNNING:
+    if e.usage_end == 0 or e.is_usage_only \
+            or not edited & (EDITED_TIMINGS if e.is_timings else EDITED_RUNNING):
         if to != at:
             memmove(to, at, n)
         return n
