@@ -38,6 +38,7 @@ MODULES = (
     "scan",
     "vocabulary",
     "skeleton",
+    "totals",
     "fold",
     "json_text",
     "jsonlevel",

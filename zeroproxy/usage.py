@@ -36,9 +36,10 @@ COLUMNS = (
 SPARE = ("reasoning", "cached", "total", "TTFT", "failed", "prompt", "completion")
 
 SAYS = {
-    "lower_bound": "lower bound (≥): {} cut before the last count, {} of the tokens",
+    "lower_bound": "lower bound (≥): {} cut or never asked for usage, {} of the tokens",
     "untrusted": "untrusted: {} by servers that count wrongly, {} of the tokens",
-    "none": "not counted: {} whose server said nothing of tokens",
+    "uncounted": "generated, not counted: {} broken off before any count came",
+    "none": "nothing counted: {} without tokens in the answer",
 }
 
 

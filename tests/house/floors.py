@@ -9,9 +9,9 @@ FAST = {
     ],
     1: [
         "buffer", "grammar", "values", "fields", "rules", "startline", "http1", "body", "headers",
-        "scan", "json_text", "vocabulary", "skeleton", "fold", "jsonlevel", "jsonwalk", "frames",
-        "sse", "meter", "edits", "asked", "keyed", "form", "query", "strip", "bell", "ring",
-        "spill", "stats", "exchange", "limit", "breaker", "pace", "line", "keys", "lanes",
+        "scan", "json_text", "vocabulary", "skeleton", "totals", "fold", "jsonlevel", "jsonwalk",
+        "frames", "sse", "meter", "edits", "asked", "keyed", "form", "query", "strip", "bell",
+        "ring", "spill", "stats", "exchange", "limit", "breaker", "pace", "line", "keys", "lanes",
     ],
     2: [
         "sock", "turn", "reactor", "timer", "libssl", "tls", "conn", "keepalive", "endpoint",

@@ -202,7 +202,7 @@ def test_the_answer_must_come_uncompressed():
         assert b"accept-encoding" not in script.upstream().receive().lower()
     with play(wish=0) as script:
         script.downstream().send(ask(extra=b"Accept-Encoding: gzip, br\r\n"))
-        assert b"Accept-Encoding: gzip, br\r\n" in script.upstream().receive()
+        assert b"accept-encoding" not in script.upstream().receive().lower()
 
 
 def test_all_endpoints_of_an_upstream_must_understand_what_is_asked():

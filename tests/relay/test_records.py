@@ -141,3 +141,84 @@ def test_what_the_ring_does_not_take_is_added_up():
         (spill,) = script.engine.overflow()
         assert (spill["count"], spill["prompt_tokens"], spill["completion_tokens"]) == (5, 15, 45)
         assert (spill["model"], spill["exactness"], spill["upstream"]) == ("m-1", "exact", "vllm")
+
+
+# ---------------------------------------------------------------- counts that are none
+
+
+@pytest.mark.parametrize("count", [b"268435457", b"9007199254740993", b"4" + b"0" * 18, b"1e18"])
+def test_an_absurd_count_is_left_out_of_every_sum(count):
+    with play() as script:
+        d = script.downstream()
+        d.send(ask())
+        u = script.upstream()
+        u.receive()
+        last = b'{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":%s}}' % count
+        answer(u, TEXT % b"", last, b"[DONE]")
+        d.receive()
+        (record,) = script.records()
+        assert (record["prompt_tokens"], record["completion_tokens"]) == (3, None)
+        assert (record["exactness"], record["model"]) == ("untrusted", "m-1")
+        (totals,) = script.engine.snapshot()["tokens"]
+        assert (totals["prompt"], totals["completion"]) == (3, 0)
+
+
+def test_the_largest_count_is_kept():
+    with play() as script:
+        d = script.downstream()
+        d.send(ask())
+        u = script.upstream()
+        u.receive()
+        answer(u, b'{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":268435456}}')
+        d.receive()
+        (record,) = script.records()
+        assert (record["completion_tokens"], record["exactness"]) == (268435456, "exact")
+
+
+# ---------------------------------------------------------------- broken off before any count
+
+WORKS = [
+    b"/v1/chat/completions", b"/v1/embeddings", b"/v1/messages", b"/completion", b"/invocations",
+]  # fmt: skip
+HALF = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+
+
+@pytest.mark.parametrize("path", WORKS)
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_request_that_is_abandoned_without_a_count_is_marked(path, begun):
+    with play() as script:
+        d = script.downstream()
+        d.send(ask(b'{"model":"m-1"}', path=path))
+        u = script.upstream()
+        u.receive()
+        if begun:
+            u.send(HALF)
+            d.receive()
+        d.close()
+        assert u.is_closed()
+        (record,) = script.records()
+        assert (record["exactness"], record["finish"]) == ("uncounted", "cut")
+        assert record["completion_tokens"] is None
+
+
+def test_a_prefill_that_is_timed_out_is_marked():
+    with play(first_byte=0.1) as script:
+        d = script.downstream()
+        d.send(ask(b'{"model":"m-1"}'))
+        script.upstream().receive()
+        script.wait()
+        assert d.receive().startswith(b"HTTP/1.1 504 ")
+        (record,) = script.records()
+        assert (record["exactness"], record["outcome"]) == ("uncounted", "upstream/waiting/timeout")
+
+
+def test_what_no_engine_worked_on_is_not_marked():
+    with play() as script:
+        for request in (get(), ask(b"{}", path=b"/tokenize"), ask(b"{}")[:-1]):
+            d = script.downstream()
+            d.send(request)
+            if script.has_connected():
+                script.upstream().receive()
+            d.close()
+            (record,) = script.records()
+            assert record["exactness"] == "none", request

@@ -35,8 +35,9 @@ def record(time_ns: int, **more: Any) -> dict[str, Any]:
 def summed(row: dict[str, Any]) -> dict[str, int]:
     """What a record adds to its row of `hourly`."""
     n = row["count"]
+    ended_well = row["outcome"] in ("ok", "overflow") and row.get("finish") != "error"
     return {
-        "requests": n, "failed": 0 if row["outcome"] == "ok" else n,
+        "requests": n, "failed": 0 if ended_well else n,
         **{name: row[name] or 0 for name in TOKENS},
         "ttft_ns": row["ttft_ns"], "ttft_count": int(row["ttft_ns"] > 0),
     }  # fmt: skip

@@ -23,7 +23,10 @@ def models(*names, owner="vllm"):
     [
         ("vllm", Metering(), 2),
         ("sglang", Metering(), 3),
-        ("llamacpp", Metering(), 0),
+        ("llamacpp", Metering(), 4),
+        ("llamacpp", Metering(continuous_usage="always"), 4),
+        ("llamacpp", Metering(continuous_usage="never"), 0),
+        ("llamacpp", Metering(inject_usage=False), 0),
         ("fastchat", Metering(), 0),
         ("something", Metering(), 1),
         ("", Metering(), 1),

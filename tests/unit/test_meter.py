@@ -37,6 +37,7 @@ CONTINUOUS = sse(
 )
 PER_CHOICE = sse(
     {"choices": choice()},
+    {"choices": choice(index=1)},
     {"choices": [], "usage": usage(5, 4)},
     {"choices": [], "usage": usage(5, 6)},
 )

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from zeroproxy._fast.probe_meter import MeterProbe, StripProbe
 
-FINAL, RUNNING = 1, 2
+FINAL, RUNNING, TIMINGS = 1, 2, 4
 
 
 def event(text=b"x", usage=b"", end=b"\n\n"):
@@ -19,6 +19,8 @@ def event(text=b"x", usage=b"", end=b"\n\n"):
 
 
 BESIDE = b',"usage":{"prompt_tokens":3,"completion_tokens":2}'
+TIMED = b',"timings":{"cache_n":1,"prompt_n":2,"predicted_n":1}'
+ENDS = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]%s}\n\n' % TIMED
 LAST = b'data: {"id":"c","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":9}}\n\n'
 DONE = b"data: [DONE]\n\n"
 END = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]%s}\n\n'
@@ -47,6 +49,12 @@ CASES = [
      b": ping\n\nevent: x\nid: 1\n" + event()),
     (event(usage=BESIDE, end=b"\r\n\r\n") + LAST.replace(b"\n", b"\r\n"), 3,
      event(end=b"\r\n\r\n")),
+    # llama.cpp's timings go where a choice goes on, and stay where it ends
+    (event(usage=TIMED) + event(b"y", usage=TIMED) + ENDS + DONE, TIMINGS,
+     event() + event(b"y") + ENDS + DONE),
+    (event(usage=TIMED) + DONE, FINAL | RUNNING, event(usage=TIMED) + DONE),
+    (event(usage=BESIDE) + DONE, TIMINGS, event(usage=BESIDE) + DONE),
+    (LAST.replace(b"}}", b"}" + TIMED + b"}"), TIMINGS, LAST.replace(b"}}", b"}" + TIMED + b"}")),
     # a text that imitates what is taken out
     (event(b'\\",\\"usage\\":{}') + event(b"data: [DONE]"), 3,
      event(b'\\",\\"usage\\":{}') + event(b"data: [DONE]")),

@@ -93,9 +93,9 @@ def test_at_120_columns_everything_is_there(run, path):
     assert " ".join(line_of(lines, "(no model)")[2:]) == "1 0 1 1 0 0 2 0 % –"
     assert line_of(lines, "total")[1:3] == ["5", "1"]
     assert lines[-3:] == [
-        "lower bound (≥): 1 request cut before the last count, < 0.1 % of the tokens",
+        "lower bound (≥): 1 request cut or never asked for usage, < 0.1 % of the tokens",
         "untrusted: 1 request by servers that count wrongly, < 0.1 % of the tokens",
-        "not counted: 1 request whose server said nothing of tokens",
+        "nothing counted: 1 request without tokens in the answer",
     ]
     assert max(map(len, lines)) <= 120
 

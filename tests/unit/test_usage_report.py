@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 from tests.support.ledgers import HOUR_NS, new_ledger, prune, record, summed, write
 from zeroproxy.errors import ZeroproxyError
+from zeroproxy.metering.ledger import Ledger
 from zeroproxy.metering.query import GROUPS, Query, QueryError, parse_moment, parse_query
 from zeroproxy.metering.report import EXACTNESS, Report, opened, usage
 from zeroproxy.metering.report_forms import as_csv, as_object, numbers
+from zeroproxy.metering.rows import DEFAULTS
 
 START = datetime(2026, 11, 1, 9, tzinfo=UTC)
 T0 = int(START.timestamp()) * 10**9
@@ -58,10 +60,35 @@ def test_a_row_has_everything_a_bill_needs(ledger):
     kinds = ("prompt", "completion", "cached", "reasoning")
     assert [found[f"{kind}_tokens"] for kind in kinds] == [150, 50, 30, 5]
     assert found["total_tokens"] == 200
-    assert [found[f"{word}_requests"] for word in EXACTNESS] == [1, 1, 0, 1]
-    assert [found[f"{word}_tokens"] for word in EXACTNESS] == [120, 80, 0, 0]
-    assert [found[f"{word}_share"] for word in EXACTNESS] == [0.6, 0.4, 0, 0]
+    assert [found[f"{word}_requests"] for word in EXACTNESS] == [1, 1, 0, 0, 1]
+    assert [found[f"{word}_tokens"] for word in EXACTNESS] == [120, 80, 0, 0, 0]
+    assert [found[f"{word}_share"] for word in EXACTNESS] == [0.6, 0.4, 0, 0, 0]
     assert found["mean_ttft_s"] == 0.3
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_an_error_of_the_server_has_failed_and_an_overflow_row_has_not(is_whole, tmp_path):
+    """As a whole hour and as a cut one; written by the ledger's own code."""
+    batch = [
+        record(T0, status=200, finish="done"),
+        record(T0, status=500, finish="error"),
+        record(T0, status=200, finish="error"),
+        record(T0, status=404, finish="error"),
+        record(T0, status=200, finish="cut", outcome="downstream/relaying/closed"),
+        record(T0, outcome="overflow", count=7),
+    ]
+    with contextlib.closing(Ledger(tmp_path / "usage.sqlite")) as ledger:
+        ledger.write([DEFAULTS | each | {"time_ns": T0 + HOUR_NS // 2} for each in batch])
+        totals = ask(ledger.path, since=None if is_whole else at(0.25)).totals
+    assert (totals.requests, totals.failed) == (12, 4)
+
+
+def test_what_was_broken_off_before_any_count_has_a_word_of_its_own(ledger):
+    write(ledger, [record(T0, exactness="uncounted"), record(T0, exactness="none")])
+    found = numbers(ask(ledger).totals)
+    assert (found["uncounted_requests"], found["untrusted_requests"], found["none_requests"]) == (
+        1, 0, 1,
+    )  # fmt: skip
 
 
 def test_where_nothing_is_known_nothing_is_claimed(ledger):
@@ -170,7 +197,7 @@ def test_exchanges_that_did_not_fit_the_ring_count_as_many(ledger):
     for until in (at(0.5), at(1)):
         totals = ask(ledger, until=until).totals
         assert totals.requests_by["untrusted"] == 7
-        assert (totals.failed, totals.total_tokens) == (7, 77)
+        assert (totals.failed, totals.total_tokens) == (0, 77)
 
 
 KEYS = {

@@ -24,6 +24,7 @@ from zeroproxy._fast.edits cimport (
     KEY_OTHER,
     KEY_RUNNING,
     KEY_STREAM,
+    KEY_TIMINGS,
     KEY_USAGE,
     Edit,
     key_of,
@@ -119,6 +120,8 @@ cdef void end_key(Asked *a) noexcept nogil:
         a.raw_len = 0
         if a.name != NULL:
             name_clear(a.name)
+    elif a.key == KEY_TIMINGS:
+        a.has_timings = 1
     elif a.key == KEY_OTHER and is_word(<Cursor>a.text, a.text_len, b"model", 5):
         # Some parsers do not look at the case.
         a.is_veiled = 1
@@ -347,7 +350,7 @@ cdef size_t step_form(Asked *a, size_t k, size_t len, Edit *due) noexcept nogil:
 
 cdef bint may_matter(const char *at, size_t len) noexcept nogil:
     """Whether a name of the root's is one we know, or spells we do not know what."""
-    return len in (1, 5, 6, 14) or memchr(at, c'\\', len) != NULL
+    return len in (1, 5, 6, 14, 17) or memchr(at, c'\\', len) != NULL
 
 
 cdef size_t pass_members(const char *at, size_t k, size_t len) noexcept nogil:

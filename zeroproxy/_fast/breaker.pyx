@@ -4,9 +4,9 @@ Law 1. Every legal move is a row of MOVES; what is not a row is a bug, as in exc
 Law 2. An attempt counts once, when it ends, and only in the epoch it began in: what was under way
        when the breaker opened says nothing about the endpoint that comes back.
 Law 3. Half open, at most `probes` attempts are under way or proven. A probe proves the endpoint
-       with the first byte of its answer, not with the last: a generation takes minutes, and who has
-       one endpoint would wait for it. Until an attempt has ended well the breaker is on trial: one
-       failure opens it again, for twice as long.
+       with the begin of its answer (payload.pyx, law 2), not with its end: a generation takes
+       minutes, and who has one endpoint would wait for it. Until an attempt has ended well the
+       breaker is on trial: one failure opens it again, for twice as long.
 Law 4. 4xx is the caller's fault and no sign; 429 and 503 give the probe's turn back, and count as
        failures only if the terms say so. A whole 5xx is no sign while the health probe is good:
        servers answer it to what is the caller's fault, too. 501 never is one.
@@ -335,7 +335,7 @@ cdef void prove(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef void attempt_speaks(Plane *p, Relay *r) noexcept nogil:
-    """The first byte of an answer: of its head, or of its body where it comes event by event."""
+    """The answer has begun, as Relay.first_ns has it."""
     if r.trial.sign != SIGN_BUSY and r.trial.sign != SIGN_FAILED:
         prove(p, r)
 

@@ -4,6 +4,7 @@ Law 1. A deadline is computed, never stored: progress only writes a time stamp, 
        a reason to look, not a verdict. So a relayed event costs no timer work.
 Law 2. Every phase that waits for somebody has a limit of its own: a long prefill (first_byte) is
        not a hang in mid-response (stream_idle), and a reader who does not read (stall) is neither.
+       The prefill ends with the first content of a stream, not with its head (payload.pyx, law 2).
 Law 3. Once its head has begun, an exchange is measured by its own terms, whatever a reload says.
 """
 
@@ -66,7 +67,15 @@ cdef uint64_t waiting_deadline(const Relay *r) noexcept nogil:
 cdef uint64_t relaying_deadline(const Relay *r) noexcept nogil:
     if conn_is_backed_up(&r.down):
         return after(r.down.write_ns, r.terms.stall_ns)
-    return after(r.heard_ns, r.terms.stream_idle_ns)
+    cdef uint64_t idle = after(r.heard_ns, r.terms.stream_idle_ns)
+    cdef uint64_t first
+    if r.first_ns:
+        return idle
+    # A head, a role, response.created: the prefill goes on. Data without content is a sign of life.
+    first = after(r.asked_ns, r.terms.first_byte_ns)
+    if r.heard_ns <= r.begun_ns or first == 0:
+        return first
+    return first if idle and first > idle else idle
 
 
 cdef uint64_t deadline(const Plane *p, const Relay *r) noexcept nogil:

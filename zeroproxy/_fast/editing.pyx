@@ -23,6 +23,7 @@ from zeroproxy._fast.edits cimport (
     EDITED_USAGE,
     WISH_NOTHING,
     WISH_RUNNING_ALONE,
+    WISH_TIMINGS,
     Edit,
     asked_longest,
     asked_woken,
@@ -30,8 +31,9 @@ from zeroproxy._fast.edits cimport (
 from zeroproxy._fast.gate cimport is_bound
 from zeroproxy._fast.grammar cimport Cursor, is_word
 from zeroproxy._fast.meter_types cimport Asked
-from zeroproxy._fast.metering cimport ends_with
+from zeroproxy._fast.metering cimport ends_with, meter_upgrade
 from zeroproxy._fast.plane cimport EDITS_MAX, Endpoint, Plane, Relay, Upstream
+from zeroproxy._fast.query cimport query_model
 from zeroproxy._fast.record cimport (
     USAGE_BY_CALLER,
     USAGE_BY_US,
@@ -47,8 +49,11 @@ from zeroproxy._fast.types cimport (
     FIELD_OTHER,
     FRAMING_CHUNKED,
     FRAMING_LENGTH,
+    FRAMING_NONE,
     IN_LOST_MAY_RETRY,
+    METHOD_POST,
     SLACK,
+    UPGRADE_WEBSOCKET,
     Field,
     Head,
 )
@@ -99,15 +104,20 @@ cdef int wish_for(const Upstream *u, const Relay *r) noexcept nogil:
     cdef const Endpoint *e
     cdef uint32_t k
     cdef int wish = WISH_RUNNING_ALONE
+    cdef uint32_t n_timings = 0
     if not ends_with(r.path, r.path_len, b"/completions", 12) \
             and not ends_with(r.path, r.path_len, b"/invocations", 12):
         return WISH_NOTHING
     for k in range(u.n_endpoints):
         e = u.endpoints[k]
-        if e.wish < wish:
+        if e.wish == WISH_TIMINGS:
+            n_timings += 1
+        elif e.wish < wish:
             wish = e.wish
         if e.refuses_usage and u.n_endpoints == 1:
             return WISH_NOTHING
+    if n_timings:
+        return WISH_TIMINGS if n_timings == u.n_endpoints else <int>WISH_NOTHING
     return wish
 
 
@@ -121,6 +131,14 @@ cdef void begin_form(Relay *r, const Head *h, const Target *to) noexcept nogil:
         r.reserve = <int16_t>(<int>to.route.plain_len - <int>to.len)
 
 
+cdef void drop_coding(Head *h) noexcept nogil:
+    """A compressed answer cannot be counted; none of these servers compresses unasked."""
+    cdef int i
+    for i in range(h.n_fields):
+        if h.fields[i].id == FIELD_ACCEPT_ENCODING:
+            h.fields[i].nominated = 1
+
+
 cdef void begin_editing(
     Plane *p, Relay *r, Head *h, size_t here, const Begin *body, const Target *to,
 ) noexcept nogil:
@@ -128,9 +146,16 @@ cdef void begin_editing(
     much longer it may become."""
     cdef int i, wish
     cdef bint is_sealed = 0
+    if h.framing == FRAMING_NONE or h.method != METHOD_POST:
+        if h.upgrade == UPGRADE_WEBSOCKET:
+            meter_upgrade(r, h)
+        return
+    drop_coding(h)
     if body.kind == BODY_FORM and to.route != NULL and to.route.plain_len:
         begin_form(r, h, to)
         drop_digests(h)
+    elif body.kind != BODY_JSON and r.model.len == 0:
+        query_model(h, &r.model)
     if body.kind != BODY_JSON:
         return
     r.scans = 1
@@ -141,12 +166,8 @@ cdef void begin_editing(
     if wish != WISH_NOTHING and is_sealed:
         r.usage_by = USAGE_UNASKED
         wish = WISH_NOTHING
-    elif wish != WISH_NOTHING:
-        # Metering a compressed answer is impossible; none of these servers compresses unasked.
-        for i in range(h.n_fields):
-            if h.fields[i].id == FIELD_ACCEPT_ENCODING:
-                h.fields[i].nominated = 1
     asked_begin(&r.read.asked, wish, &r.model)
+    query_model(h, &r.model)
     r.read.asked.is_strict = is_bound(r)
     if to.route != NULL and to.route.real_len:
         asked_rename(&r.read.asked, to.route.real, to.route.real_len, to.len)
@@ -343,5 +364,5 @@ cdef void judge_edits(Relay *r, int status) noexcept nogil:
         return
     if r.refused_by != NULL:
         r.refused_by.refuses_usage = 1
-    elif r.edited & EDITED_USAGE:
+    elif r.edited:
         r.endpoint.takes_usage = 1

@@ -9,12 +9,14 @@ cdef enum Wish:             # what to ask for on the caller's behalf
     WISH_USAGE              # usage at the end
     WISH_RUNNING            # and with every event; the server says that only with usage at the end
     WISH_RUNNING_ALONE      # the same of a server that says either without the other
+    WISH_TIMINGS            # llama.cpp's timings with every event, and no usage
 
 
 cdef enum Edited:           # what was asked for, and is to be taken out of the response; or-ed
     EDITED_NOTHING = 0
     EDITED_USAGE = 1        # the closing usage event
     EDITED_RUNNING = 2      # usage beside choices
+    EDITED_TIMINGS = 4      # timings beside choices that go on
 
 
 cdef struct Edit:           # bytes to write between two bytes of the body
@@ -33,6 +35,7 @@ cdef enum Key:              # members of a request that matter
     KEY_OPTIONS
     KEY_USAGE
     KEY_RUNNING
+    KEY_TIMINGS             # llama.cpp's timings_per_token
 
 
 cdef int key_of(const Asked *a) noexcept nogil

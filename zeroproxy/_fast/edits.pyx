@@ -12,6 +12,7 @@ from libc.string cimport memcpy, memset, strlen
 
 from zeroproxy._fast.edits cimport (
     EDITED_RUNNING,
+    EDITED_TIMINGS,
     EDITED_USAGE,
     KEY_MODEL,
     KEY_N,
@@ -19,9 +20,11 @@ from zeroproxy._fast.edits cimport (
     KEY_OTHER,
     KEY_RUNNING,
     KEY_STREAM,
+    KEY_TIMINGS,
     KEY_USAGE,
     WISH_NOTHING,
     WISH_RUNNING,
+    WISH_TIMINGS,
     Edit,
 )
 from zeroproxy._fast.meter_types cimport Asked
@@ -38,6 +41,7 @@ cdef const char *OPTIONS = b',"stream_options":{"include_usage":true}'
 cdef const char *OPTIONS_RUNNING = (
     b',"stream_options":{"include_usage":true,"continuous_usage_stats":true}'
 )
+cdef const char *TIMINGS = b',"timings_per_token":true'
 cdef const char *OBJECT = b'{"include_usage":true}'
 cdef const char *OBJECT_RUNNING = b'{"include_usage":true,"continuous_usage_stats":true}'
 cdef const char *USAGE = b',"include_usage":true'
@@ -51,6 +55,8 @@ cdef size_t asked_longest(int wish) noexcept nogil:
     """How many bytes the edits of one request can add at most."""
     if wish == WISH_NOTHING:
         return 0
+    if wish == WISH_TIMINGS:
+        return strlen(TIMINGS)
     return strlen(OPTIONS_RUNNING if wish >= WISH_RUNNING else OPTIONS)
 
 
@@ -88,6 +94,8 @@ cdef int key_of(const Asked *a) noexcept nogil:
         return KEY_STREAM
     if is_text(a, b"n", 1):
         return KEY_N
+    if is_text(a, b"timings_per_token", 17):
+        return KEY_TIMINGS
     return KEY_OPTIONS if is_text(a, b"stream_options", 14) else <int>KEY_OTHER
 
 
@@ -105,7 +113,7 @@ cdef void offer(Asked *a, Edit *due, const char *add, int was, int edited) noexc
 cdef int wanted(const Asked *a) noexcept nogil:
     """What is still to be asked for, as Edited."""
     cdef int edited = 0
-    if a.wish == WISH_NOTHING or a.is_frozen:
+    if a.wish == WISH_NOTHING or a.wish == WISH_TIMINGS or a.is_frozen:
         return 0
     if not a.has_usage:
         edited = EDITED_USAGE
@@ -116,6 +124,9 @@ cdef int wanted(const Asked *a) noexcept nogil:
 
 cdef void offer_at_end(Asked *a, Edit *due) noexcept nogil:
     """The root is about to end."""
+    if a.wish == WISH_TIMINGS and a.is_stream and not a.is_frozen and not a.has_timings:
+        offer(a, due, TIMINGS, WAS_NOTHING, EDITED_TIMINGS)
+        return
     if not a.is_stream or a.has_options or not wanted(a):
         return
     if a.wish >= WISH_RUNNING:

@@ -1,13 +1,17 @@
-"""From what each JSON object of a response says to the totals of the whole response.
+"""From what each JSON object of a response says to where its counts go; totals.pyx adds them up.
 
 Law 1. Neither "the last usage" nor "the sum of usages" is right. Usage beside an empty `choices`,
-       or in a dialect's closing event, is that of the whole request: several such objects add up
-       (llama.cpp sends one per choice). Usage beside a choice is a running count of that choice and
-       replaces the one before (vLLM's continuous_usage_stats). The whole beats the parts.
+       or in a dialect's closing event, is that of the whole request. Several such objects add up
+       only where several choices were asked for or seen (llama.cpp sends one per choice), or a
+       conn carries several answers; else they are one, sent twice. Usage beside a choice is a
+       running count of that choice and replaces the one before (vLLM's continuous_usage_stats).
+       The whole beats the parts.
 Law 2. What is not known stays unknown: -1, never 0. Only where a dialect cannot generate (an
        embedding) are the missing completion tokens 0.
 Law 3. Where the server has not counted, every event with text holds at least one token: that many
        are a lower bound, and are called one. A count is exact only if no text came after it.
+Law 4. A count of what was used never shrinks: of two that are said of the same tokens, in any
+       dialect, the higher holds. Anthropic's input moves between its three fields: their sum.
 """
 
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
@@ -30,6 +34,7 @@ from zeroproxy._fast.meter_types cimport (
     FACT_PROMPT,
     FACT_REASONING,
     FACT_TOKEN,
+    FACT_TOTAL,
     FACT_T_CACHE,
     FACT_T_PREDICTED,
     FACT_T_PROMPT,
@@ -46,18 +51,18 @@ from zeroproxy._fast.meter_types cimport (
     TYPE_MESSAGE_START,
     TYPE_MESSAGE_STOP,
     TYPE_OTHER,
+    TYPE_PING,
+    TYPE_PRELUDE,
     TYPE_RESPONSE,
     TYPE_RESPONSE_FAILED,
+    TYPE_TRANSCRIPTION,
     Meter,
     Slot,
     bit,
     value_of,
 )
 from zeroproxy._fast.skeleton cimport learn_root_begins, learn_root_ends
-from zeroproxy._fast.types cimport EXACT, LOWER_BOUND, NONE, UNTRUSTED, Tokens
-
-cdef enum:
-    UNKNOWN = 0xFFFFFFFF    # in a Slot
+from zeroproxy._fast.totals cimport UNKNOWN, added
 
 
 cdef void begin_root(Meter *m) noexcept nogil:
@@ -88,12 +93,13 @@ cdef void end_choice(Meter *m) noexcept nogil:
 # ---------------------------------------------------------------- where counts go
 
 
-cdef inline int64_t added(int64_t a, int64_t b) noexcept nogil:
-    return b if a < 0 else a if b < 0 else a + b
-
-
 cdef inline int64_t first_of(int64_t a, int64_t b) noexcept nogil:
     return a if a >= 0 else b
+
+
+cdef inline int64_t higher(int64_t a, int64_t b) noexcept nogil:
+    """Law 4; -1, not known, is the least."""
+    return a if a > b else b
 
 
 cdef inline uint32_t small(int64_t n) noexcept nogil:
@@ -101,15 +107,40 @@ cdef inline uint32_t small(int64_t n) noexcept nogil:
     return UNKNOWN if n < 0 else <uint32_t>(n if n < UNKNOWN else UNKNOWN - 1)
 
 
+cdef inline uint32_t raised(uint32_t was, int64_t n) noexcept nogil:
+    """Law 4, as a Slot keeps it."""
+    return small(n) if was == UNKNOWN or n > was else was
+
+
 cdef void count_text(Meter *m) noexcept nogil:
     """An event with text."""
     m.n_parts += 1
-    m.n_parts_new += 1
+
+
+cdef bint adds_up(const Meter *m) noexcept nogil:
+    """Whether two closing counts are those of two generations (law 1)."""
+    return m.is_single or m.is_session or m.n_asked > 1 \
+        or m.choices_seen & (m.choices_seen - 1) != 0
+
+
+cdef void raise_final(Meter *m) noexcept nogil:
+    """Counts of the whole request, and of nothing else."""
+    m.final.prompt = higher(m.final.prompt, value_of(m, FACT_PROMPT))
+    m.final.completion = higher(m.final.completion, value_of(m, FACT_COMPLETION))
+    m.final.cached = higher(m.final.cached, value_of(m, FACT_CACHED))
+    m.final.reasoning = higher(m.final.reasoning, value_of(m, FACT_REASONING))
+    if m.seen & bit(FACT_COMPLETION):
+        m.n_parts_told = m.n_parts
 
 
 cdef void add_final(Meter *m, bint sums_prompts) noexcept nogil:
     """Counts of the whole request, or of one generation that is reported only once."""
     cdef int64_t completion = value_of(m, FACT_COMPLETION)
+    if m.seen & bit(FACT_T_PREDICTED) and m.n_told < 255:
+        m.n_told += 1
+    if not adds_up(m):
+        raise_final(m)
+        return
     if sums_prompts:
         m.final.prompt = added(m.final.prompt, value_of(m, FACT_PROMPT))
         m.final.cached = added(m.final.cached, value_of(m, FACT_CACHED))
@@ -119,13 +150,12 @@ cdef void add_final(Meter *m, bint sums_prompts) noexcept nogil:
     m.final.completion = added(m.final.completion, completion)
     m.final.reasoning = added(m.final.reasoning, value_of(m, FACT_REASONING))
     if completion >= 0:
-        m.n_parts_new = 0
-    if m.seen & bit(FACT_T_PREDICTED) and m.n_told < 255:
-        m.n_told += 1
+        m.n_parts_told = m.n_parts
 
 
 cdef Slot *slot_of(Meter *m, uint32_t key) noexcept nogil:
     """NULL: more are seen than kept."""
+    cdef Slot *s
     cdef int k
     for k in range(m.n_slots):
         if m.slots[k].key == key:
@@ -133,9 +163,11 @@ cdef Slot *slot_of(Meter *m, uint32_t key) noexcept nogil:
     if m.n_slots == METER_SLOTS:
         m.is_clipped = 1
         return NULL
-    m.slots[m.n_slots].key = key
+    s = &m.slots[m.n_slots]
+    s.key = key
+    s.prompt = s.completion = s.cached = s.reasoning = UNKNOWN
     m.n_slots += 1
-    return &m.slots[m.n_slots - 1]
+    return s
 
 
 cdef void put_running(Meter *m, uint32_t key) noexcept nogil:
@@ -148,12 +180,12 @@ cdef void put_running(Meter *m, uint32_t key) noexcept nogil:
     s = slot_of(m, key)
     if s == NULL:
         return
-    s.prompt = small(value_of(m, FACT_PROMPT))
-    s.completion = small(completion)
-    s.cached = small(value_of(m, FACT_CACHED))
-    s.reasoning = small(value_of(m, FACT_REASONING))
+    s.prompt = raised(s.prompt, value_of(m, FACT_PROMPT))
+    s.completion = raised(s.completion, completion)
+    s.cached = raised(s.cached, value_of(m, FACT_CACHED))
+    s.reasoning = raised(s.reasoning, value_of(m, FACT_REASONING))
     if completion >= 0:
-        m.n_parts_new = 0
+        m.n_parts_told = m.n_parts
 
 
 cdef void put_timings(Meter *m) noexcept nogil:
@@ -179,18 +211,24 @@ cdef void set_value(Meter *m, int fact, int64_t n) noexcept nogil:
 
 
 cdef void fold_anthropic(Meter *m) noexcept nogil:
-    """Anthropic: input and cache in the first event or, better, in the last; output in the last."""
+    """Anthropic: input and cache in the first event or, better, in the last; output in the last.
+    vLLM's first event has all of the input as one, its last has the cached part apart."""
     cdef int64_t prompt = value_of(m, FACT_PROMPT)
+    cdef int64_t read = value_of(m, FACT_CACHE_READ)
+    cdef int64_t made = value_of(m, FACT_CACHE_MADE)
+    cdef int64_t was = added(added(m.final.prompt, m.final.cached), m.cache_made)
     m.is_anthropic = 1
-    if prompt >= 0:
+    if prompt < 0:
+        m.final.cached = higher(m.final.cached, read)
+        m.cache_made = higher(m.cache_made, made)
+    elif added(added(prompt, read), made) >= was:
         m.final.prompt = prompt
-        m.final.cached = m.cache_made = -1
-    m.final.cached = first_of(value_of(m, FACT_CACHE_READ), m.final.cached)
-    m.cache_made = first_of(value_of(m, FACT_CACHE_MADE), m.cache_made)
+        m.final.cached = read
+        m.cache_made = made
     # What message_start says of the output is a placeholder.
     if m.type != TYPE_MESSAGE_START and m.seen & bit(FACT_COMPLETION):
-        m.final.completion = value_of(m, FACT_COMPLETION)
-        m.n_parts_new = 0
+        m.final.completion = higher(m.final.completion, value_of(m, FACT_COMPLETION))
+        m.n_parts_told = m.n_parts
     if m.type == TYPE_MESSAGE:
         m.is_ended = 1
 
@@ -207,18 +245,13 @@ cdef void fold_native(Meter *m) noexcept nogil:
 
 cdef void fold_ollama(Meter *m) noexcept nogil:
     """Ollama: counts in the last line; a count that is missing was left out, not zero."""
-    cdef int64_t completion = value_of(m, FACT_COMPLETION)
-    m.final.prompt = first_of(value_of(m, FACT_PROMPT), m.final.prompt)
-    m.final.cached = first_of(value_of(m, FACT_CACHED), m.final.cached)
     if m.seen & bit(FACT_EMBEDDING):
-        completion = 0
+        set_value(m, FACT_COMPLETION, 0)
         m.is_ended = 1
-    elif completion == 0 and m.n_parts:
+    elif value_of(m, FACT_COMPLETION) == 0 and m.n_parts:
         # Servers that imitate Ollama and do not count.
         m.is_untrusted = 1
-    if completion >= 0:
-        m.final.completion = completion
-        m.n_parts_new = 0
+    raise_final(m)
     if m.seen & bit(FACT_DONE):
         m.is_ended = 1
 
@@ -229,8 +262,8 @@ cdef void fold_tgi(Meter *m) noexcept nogil:
         m.n_tokens += 1
         m.counts_tokens = 1
     if m.seen & bit(FAMILY_TGI):
-        m.final.prompt = first_of(value_of(m, FACT_PROMPT), m.final.prompt)
-        m.final.completion = first_of(value_of(m, FACT_COMPLETION), m.final.completion)
+        m.final.prompt = higher(m.final.prompt, value_of(m, FACT_PROMPT))
+        m.final.completion = higher(m.final.completion, value_of(m, FACT_COMPLETION))
         if m.n_prefill:
             m.final.prompt = m.n_prefill
     if m.seen & bit(FACT_GENERATED):
@@ -248,8 +281,25 @@ cdef void fold_meta(Meter *m, bint is_stream) noexcept nogil:
     add_final(m, 1)
 
 
+cdef void read_total(Meter *m) noexcept nogil:
+    """What total_tokens says of the counts that are missing beside it: rerank, score and
+    embeddings generate nothing, so where it stands alone it is the prompt."""
+    cdef int64_t total = value_of(m, FACT_TOTAL)
+    cdef int64_t prompt = value_of(m, FACT_PROMPT)
+    cdef int64_t completion = value_of(m, FACT_COMPLETION)
+    if prompt < 0 and completion < 0:
+        if not m.seen & bit(FACT_CHOICES):
+            set_value(m, FACT_PROMPT, total)
+    elif prompt < 0 and total >= completion:
+        set_value(m, FACT_PROMPT, total - completion)
+    elif completion < 0 and total >= prompt:
+        set_value(m, FACT_COMPLETION, total - prompt)
+
+
 cdef void fold_usage(Meter *m, bint is_stream) noexcept nogil:
     """OpenAI's usage, and what servers put beside or instead of it."""
+    if m.seen & bit(FACT_TOTAL):
+        read_total(m)
     if m.seen & bit(FAMILY_USAGE) and m.seen & (bit(FACT_PROMPT) | bit(FACT_COMPLETION)):
         if not is_stream and not m.seen & (bit(FACT_COMPLETION) | bit(FACT_CHOICES)):
             set_value(m, FACT_COMPLETION, 0)
@@ -275,15 +325,28 @@ cdef void note_error(Meter *m) noexcept nogil:
 
 cdef void fold_typed(Meter *m) noexcept nogil:
     """Dialects whose events say what they are."""
-    if m.type in (TYPE_MESSAGE, TYPE_MESSAGE_START, TYPE_MESSAGE_DELTA):
+    if m.type == TYPE_PING:
+        m.is_ping = 1
+    elif m.type == TYPE_PRELUDE:
+        return
+    elif m.type in (TYPE_MESSAGE, TYPE_MESSAGE_START, TYPE_MESSAGE_DELTA):
         fold_anthropic(m)
     elif m.type == TYPE_MESSAGE_STOP:
         m.is_ended = 1
     elif m.type != TYPE_ERROR:
         if m.seen & bit(FAMILY_USAGE) and m.seen & (bit(FACT_PROMPT) | bit(FACT_COMPLETION)):
-            add_final(m, 0)
-        if m.type != TYPE_RESPONSE:
-            m.is_ended = 1
+            add_final(m, m.is_session and m.type != TYPE_TRANSCRIPTION)
+        # In a session the next response begins, and has not ended.
+        m.is_ended = m.type != TYPE_RESPONSE or (m.is_ended and not m.is_session)
+
+
+cdef bint is_prelude(const Meter *m) noexcept nogil:
+    """Whether the root announces content and has none: a role, an empty closing usage,
+    message_start, response.created. What no dialect here has is no prelude."""
+    if m.n_parts or m.choices_done or m.seen & (bit(FACT_ERROR) | bit(FACT_FINISH)):
+        return 0
+    return m.seen & bit(FACT_CHOICES) != 0 \
+        or m.type in (TYPE_MESSAGE_START, TYPE_RESPONSE, TYPE_PRELUDE)
 
 
 cdef void end_root(Meter *m) noexcept nogil:
@@ -310,83 +373,7 @@ cdef void end_root(Meter *m) noexcept nogil:
         fold_ollama(m)
     else:
         fold_usage(m, is_stream)
+    if not m.has_begun:
+        m.is_prelude = is_prelude(m)
     m.n_roots += 1
     learn_root_ends(m)
-
-
-# ---------------------------------------------------------------- the end
-
-
-cdef int64_t known(uint32_t n) noexcept nogil:
-    return -1 if n == UNKNOWN else n
-
-
-cdef int64_t sum_prompts(const Meter *m) noexcept nogil:
-    """Choices of one prompt share it: n of them each, numbered prompt by prompt."""
-    cdef int64_t sum = -1
-    cdef int k, j
-    cdef uint32_t group
-    for k in range(m.n_slots):
-        group = m.slots[k].key // m.n_asked if m.n_asked else m.slots[k].key
-        for j in range(k):
-            if group == (m.slots[j].key // m.n_asked if m.n_asked else m.slots[j].key):
-                break
-        else:
-            sum = added(sum, known(m.slots[k].prompt))
-    return sum
-
-
-cdef void sum_slots(const Meter *m, Tokens *t) noexcept nogil:
-    cdef const Slot *s
-    cdef int k
-    for k in range(m.n_slots):
-        s = &m.slots[k]
-        t.prompt = first_of(t.prompt, known(s.prompt))
-        t.completion = added(t.completion, known(s.completion))
-        t.cached = added(t.cached, known(s.cached)) if m.sums_prompts \
-            else first_of(t.cached, known(s.cached))
-        t.reasoning = added(t.reasoning, known(s.reasoning))
-    if m.sums_prompts:
-        t.prompt = sum_prompts(m)
-
-
-cdef bint lacks_choices(const Meter *m) noexcept nogil:
-    """Whether a choice has begun whose tokens the server had not told when the response ended."""
-    cdef uint64_t rest = m.choices_seen
-    cdef int n = m.n_told if m.final.completion >= 0 else m.n_slots
-    if m.is_single or n == 0:
-        return 0
-    while rest:
-        rest &= rest - 1
-        n -= 1
-    return n < 0
-
-
-cdef int lower_bound(const Meter *m, Tokens *t) noexcept nogil:
-    """Some or all of the completion was not counted by the server."""
-    if t.completion < 0 and t.prompt < 0 and m.n_parts == 0:
-        return NONE
-    t.completion = m.n_parts if t.completion < 0 else t.completion + m.n_parts_new
-    return LOWER_BOUND
-
-
-cdef int fold_all(const Meter *m, Tokens *t) noexcept nogil:
-    """The totals of the response, and their Exactness."""
-    cdef bint is_final = m.final.completion >= 0
-    t.prompt = m.final.prompt
-    t.completion = m.final.completion
-    t.cached = m.final.cached
-    t.reasoning = m.final.reasoning
-    if not is_final:
-        sum_slots(m, t)
-    if m.is_anthropic and t.prompt >= 0:
-        t.prompt += (t.cached if t.cached > 0 else 0) + (m.cache_made if m.cache_made > 0 else 0)
-    if m.counts_tokens and t.completion < 0:
-        t.completion = m.n_tokens
-    elif m.counts_tokens == 0:
-        t.prompt = first_of(t.prompt, m.head_prompt)
-        t.completion = first_of(t.completion, m.head_completion)
-        if t.completion < 0 or (not is_final and (m.n_parts_new or m.is_clipped)) \
-                or lacks_choices(m):
-            return lower_bound(m, t)
-    return UNTRUSTED if m.is_untrusted else EXACT

@@ -17,6 +17,7 @@ from zeroproxy._fast.meter_types cimport (
     FACT_INDEX,
     FACT_PROMPT,
     FACT_TOKEN,
+    FACT_TOTAL,
     FAMILY_META,
     FAMILY_TGI,
     FAMILY_USAGE,
@@ -29,6 +30,7 @@ from zeroproxy._fast.meter_types cimport (
     PLACE_ROOT,
     PLACE_ROOTS,
     PLACE_TGI,
+    PLACE_TIMINGS,
     PLACE_TOKEN,
     PLACE_USAGE,
     SENSE_NONE,
@@ -57,7 +59,7 @@ cdef int open_object(Meter *m, int sense) noexcept nogil:
         begin_root(m)
     elif sense == PLACE_USAGE:
         # The last of two usage objects counts, as in every JSON parser these servers' clients use.
-        m.seen &= ~((<uint64_t>2 << (FACT_CACHE_MADE - FACT_PROMPT)) - 1)
+        m.seen &= ~((<uint64_t>2 << (FACT_CACHE_MADE - FACT_PROMPT)) - 1 | bit(FACT_TOTAL))
         m.seen |= bit(FAMILY_USAGE)
     elif sense == PLACE_CHOICE:
         m.seen &= ~(bit(FACT_INDEX) | bit(FACT_FINISH))
@@ -67,7 +69,11 @@ cdef int open_object(Meter *m, int sense) noexcept nogil:
         m.seen |= bit(FAMILY_TGI)
     elif sense == PLACE_TOKEN:
         m.seen |= bit(FACT_TOKEN)
-    elif sense == PLACE_CHOICES or sense == PLACE_CALLS or sense == PLACE_PREFILL:
+    elif sense == PLACE_CALLS:
+        # delta.audio, delta.function_call.
+        m.seen |= bit(FACT_CONTENT)
+        return SENSE_NONE
+    elif sense == PLACE_CHOICES or sense == PLACE_PREFILL:
         return SENSE_NONE
     elif sense == FACT_ERROR:
         m.seen |= bit(FACT_ERROR)
@@ -109,7 +115,7 @@ cdef void close_level(Meter *m, uint32_t at) noexcept nogil:
         end_choice(m)
     elif place == PLACE_ROOT:
         end_root(m)
-    elif place == PLACE_USAGE and place_now(w) == PLACE_ROOT:
+    elif PLACE_USAGE <= place <= PLACE_TIMINGS and place_now(w) == PLACE_ROOT:
         w.usage.end = at + 1
     w.here.is_key = 0
     w.here.sense = PLACE_ROOT if w.here.depth == 0 else SENSE_NONE

@@ -21,6 +21,7 @@ from zeroproxy._fast.jsonwalk cimport (
     marks_now,
 )
 from zeroproxy._fast.meter_types cimport (
+    COUNT_MAX,
     FACT_CONTENT,
     FACT_DONE,
     FACT_ERROR,
@@ -32,11 +33,12 @@ from zeroproxy._fast.meter_types cimport (
     FACT_NUMBERS,
     FACT_OBJECT,
     FACT_PROMPT,
+    FACT_TOTAL,
     FACT_TYPE,
+    FAMILY_SPAN,
     PLACE_DELTA,
     PLACE_RESPONSE,
     PLACE_ROOT,
-    PLACE_USAGE,
     SENSE_NONE,
     WALK_DEPTH,
     WALK_TEXT,
@@ -76,9 +78,9 @@ cdef void learn_name(Meter *m, const char *at, size_t len) noexcept nogil:
     w.here.sense = name.sense
     if name.family:
         m.seen |= bit(name.family)
-    if name.sense == PLACE_USAGE and place_now(w) == PLACE_ROOT:
-        w.usage.begin = w.comma
-        w.usage.end = 0
+        if name.family == FAMILY_SPAN:
+            w.usage.begin = w.comma
+            w.usage.end = 0
 
 
 cdef void hash_id(Meter *m, const char *at, size_t len) noexcept nogil:
@@ -191,9 +193,14 @@ cdef void end_word(Meter *m, const char *at, size_t len, bint is_whole) noexcept
 
 
 cdef void end_number(Meter *m, const char *at, size_t len) noexcept nogil:
-    cdef int64_t n = parse_count(at, len)
+    cdef int64_t n
     cdef int fact = m.walk.here.sense
     m.walk.here.state = WALK_PLAIN
+    if fact == FACT_TOTAL and not m.is_single:
+        return
+    n = parse_count(at, len)
+    if n > <int64_t>COUNT_MAX:
+        n = <int64_t>COUNT_MAX
     if n >= 0:
         m.value[fact - FACT_PROMPT] = n
         m.seen |= bit(fact)

@@ -55,7 +55,7 @@ cdef void lower(Endpoint *e, uint64_t began_ns, uint64_t now) noexcept nogil:
 
 
 cdef bint limit_hear(const Relay *r, uint64_t now) noexcept nogil:
-    """The first byte of an answer is here. 1: one exchange more may be sent."""
+    """An answer has begun, as Relay.first_ns has it. 1: one exchange more may be sent."""
     cdef Endpoint *e = r.endpoint
     cdef uint64_t target = e.upstream.admission.ttft_target_ns
     cdef uint32_t was = e.limit.now

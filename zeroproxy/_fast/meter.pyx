@@ -12,7 +12,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memchr, memset
 
-from zeroproxy._fast.fold cimport count_text, fold_all
+from zeroproxy._fast.fold cimport count_text
 from zeroproxy._fast.frames cimport walk_frames
 from zeroproxy._fast.jsonwalk cimport WALK_PLAIN, walk_begin, walk_feed
 from zeroproxy._fast.meter cimport (
@@ -31,9 +31,11 @@ from zeroproxy._fast.meter_types cimport (
     FACT_CONTENT,
     FACT_ERROR,
     FACT_ERROR_CODE,
+    FACT_T_PREDICTED,
     FAMILY_USAGE,
     SENSE_NONE,
     TYPE_OTHER,
+    WATCH_FIRST,
     Meter,
     bit,
 )
@@ -47,6 +49,7 @@ from zeroproxy._fast.skeleton cimport (
     resume,
 )
 from zeroproxy._fast.sse cimport LINE_COMMENT, Lines, end_event, end_line, walk_lines
+from zeroproxy._fast.totals cimport fold_all
 from zeroproxy._fast.types cimport NONE, Tokens
 
 
@@ -54,6 +57,8 @@ cdef void meter_turn(Meter *m, int kind) noexcept nogil:
     """Before its first byte: the body is of this kind."""
     m.kind = <uint8_t>kind
     m.is_single = kind == KIND_JSON
+    m.is_session = kind == KIND_FRAMES
+    m.watch = WATCH_FIRST if kind == KIND_EVENTS or kind == KIND_LINES else 0
 
 
 cdef void meter_begin(Meter *m, int kind) noexcept nogil:
@@ -119,17 +124,27 @@ cdef size_t walk_event(Meter *m, const char *at, size_t len, size_t *base) noexc
 
 
 cdef void note_usage(const Meter *m, size_t base, uint64_t done, Event *e) noexcept nogil:
-    """What the event that was walked has of usage. `base`: where its data begins, 0: it has
-    several lines; `done`: the choices that had ended before."""
-    if not m.seen & bit(FAMILY_USAGE):
-        return
-    e.is_usage_only = m.n_choices == 0 and m.type == TYPE_OTHER and not m.seen & (
-        bit(FACT_CONTENT) | bit(FACT_ERROR) | bit(FACT_ERROR_CODE)
-    )
+    """What the event that was walked has of usage, or of llama.cpp's timings. `base`: where its
+    data begins, 0: it has several lines; `done`: the choices that had ended before."""
     e.ends_choice = m.choices_done != done
+    if not m.seen & bit(FAMILY_USAGE):
+        # llama.cpp says them unasked where a choice ends.
+        e.is_timings = m.seen & bit(FACT_T_PREDICTED) != 0 and m.n_choices and not e.ends_choice
+        if not e.is_timings:
+            return
+    else:
+        e.is_usage_only = m.n_choices == 0 and m.type == TYPE_OTHER and not m.seen & (
+            bit(FACT_CONTENT) | bit(FACT_ERROR) | bit(FACT_ERROR_CODE)
+        )
     if base and m.walk.usage.end > m.walk.usage.begin:
         e.usage_at = <uint32_t>(base + m.walk.usage.begin)
         e.usage_end = <uint32_t>(base + m.walk.usage.end)
+
+
+cdef size_t pass_event(Meter *m, const char *at, size_t len) noexcept nogil:
+    """An event that is not counted; whether it is one is all that is looked at."""
+    cdef Lines l
+    return walk_lines(m, at, len, &l, 1)
 
 
 cdef size_t meter_event(Meter *m, const char *at, size_t len, Event *e) noexcept nogil:
@@ -138,9 +153,9 @@ cdef size_t meter_event(Meter *m, const char *at, size_t len, Event *e) noexcept
     cdef size_t base = 0
     cdef uint64_t done
     cdef bint is_known
-    e.usage_at = e.usage_end = e.is_usage_only = e.ends_choice = 0
+    e.usage_at = e.usage_end = e.is_usage_only = e.ends_choice = e.is_timings = 0
     if m.is_over:
-        return len
+        return pass_event(m, at, len) if m.is_mute else len
     is_known = fits_head(m, at, len)
     if is_known and fits_tail(m, at, len):
         m.n_events += 1

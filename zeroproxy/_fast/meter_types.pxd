@@ -9,6 +9,12 @@ cdef enum:
     WALK_TEXT = 32          # bytes of a key, a word or a number that are kept
     ASKED_TEXT = 24         # bytes of a request's key that are kept
     METER_SLOTS = 8         # choices whose running usage is kept apart
+    TOKENS_MAX = 1 << 28    # in a record: more is no count but a fault. What the sums of 2^35 such
+                            # records come to fits an int64, those of 2^25 the integers of a double
+
+
+cdef enum:                  # alone: it is no int, and a C compiler may make its neighbours like it
+    COUNT_MAX = 0x2000000000000000  # of what is read; sums stay below it
 
 
 cdef enum Sense:            # what a level or a value means to us; places first, then facts
@@ -20,10 +26,10 @@ cdef enum Sense:            # what a level or a value means to us; places first,
     PLACE_CHOICES
     PLACE_CHOICE            # an element of choices
     PLACE_DELTA             # choice.delta, choice.message, and Anthropic's root.delta
-    PLACE_CALLS             # delta.tool_calls
+    PLACE_CALLS             # delta.tool_calls, audio and the like: objects that are content
     PLACE_USAGE
+    PLACE_TIMINGS           # llama.cpp; next to PLACE_USAGE: jsonlevel.close_level
     PLACE_DETAILS           # usage.*_tokens_details
-    PLACE_TIMINGS           # llama.cpp
     PLACE_META              # SGLang's meta_info
     PLACE_TOKEN             # TGI
     PLACE_TGI               # TGI's details
@@ -42,6 +48,7 @@ cdef enum Sense:            # what a level or a value means to us; places first,
     FACT_T_PROMPT
     FACT_T_PREDICTED
     FACT_ERROR_CODE         # FastChat
+    FACT_TOTAL              # prompt and completion; only read in one JSON text
     FACT_NUMBERS            # end of the numbers
     # words and flags: only Meter.seen
     FACT_MODEL = FACT_NUMBERS
@@ -63,6 +70,7 @@ cdef enum Sense:            # what a level or a value means to us; places first,
     FAMILY_OLLAMA           # prompt_eval_count, eval_count
     FAMILY_TGI              # details
     FAMILY_WORKER           # FastChat: token_num
+    FAMILY_SPAN             # a member that may be stripped, whatever its value
     FACT_END                # at most 96: Meter.seen has 64 bits
 
 
@@ -77,6 +85,13 @@ cdef enum Type:             # the root's "type", as far as it matters
     TYPE_RESPONSE_FAILED
     TYPE_TRANSCRIPTION      # transcription.done: one per utterance
     TYPE_ERROR
+    TYPE_PRELUDE            # the frame of a content to come
+    TYPE_PING               # says nothing
+
+
+cdef enum Watch:            # what the reads of a stream are looked at for, or-ed
+    WATCH_FIRST = 1         # for the first content
+    WATCH_QUIET = 2         # for data: a comment or a ping has passed
 
 
 cdef struct Position:       # where a walk stands; a plain copy resumes it
@@ -98,7 +113,7 @@ cdef struct Walk:           # a resumable position inside one JSON text
     uint8_t text_len        # of what is kept; WALK_TEXT + 1: too long to matter
     char[WALK_TEXT] text
     Span32 content          # the text being learnt: from behind its quote to its closing quote
-    Span32 usage            # from the comma or brace before "usage" to behind its value
+    Span32 usage            # from the comma or brace before usage or timings to behind its value
     uint32_t comma          # the last comma or brace at the root's level
 
 
@@ -142,6 +157,12 @@ cdef struct Meter:
     uint8_t is_mute         # only edges are looked for: this answer is not to be counted
     uint8_t is_ended        # the dialect's own end was seen
     uint8_t has_failed      # an error was reported in the body
+    uint8_t watch           # Watch: the relay looks at such a read (payload.pyx)
+    uint8_t has_begun       # an event came that is more than a comment, a ping or a prelude
+    uint8_t is_ping         # this event
+    uint8_t is_prelude      # the last root of this event announces content and has none
+    uint8_t is_session      # several answers on one conn: each is counted
+    uint8_t is_absurd       # a count of the response's head was beyond TOKENS_MAX
     uint8_t is_clipped      # more choices than slots
     uint8_t is_untrusted
     uint8_t sums_prompts    # each slot has a prompt of its own
@@ -154,13 +175,13 @@ cdef struct Meter:
     uint8_t n_told          # closing counts that are those of a single choice
     uint8_t is_model_asked  # the name is the request's, until the response says one
     uint8_t learning        # skeleton.Learning
-    uint32_t n_events       # events with data before [DONE], or lines
+    uint32_t n_events       # events with data before [DONE], pings left out, or lines
     uint32_t n_parts        # JSON objects with text
-    uint32_t n_parts_new    # with text, since the server last counted
     Template known
     # -- above: what an event that is known by its skeleton touches
     char[14] name           # of an SSE field, or a WebSocket frame's head
     uint16_t first_index    # of the first choice of the root being read
+    uint32_t n_parts_told   # of n_parts: before the server last counted
     uint16_t n_asked        # choices per prompt, from the request
     uint32_t n_roots        # JSON objects that have ended
     uint32_t n_tokens       # TGI: token events
@@ -212,6 +233,7 @@ cdef struct Asked:          # walks a request body: the root's keys, as far as t
     uint8_t has_usage       # include_usage: true
     uint8_t has_running     # continuous_usage_stats: true
     uint8_t asks_running    # and that is what the caller said
+    uint8_t has_timings     # timings_per_token is there, whatever its value
     uint8_t has_member      # stream_options is not empty
     uint8_t members         # those of it that were named, one bit each
     uint8_t is_frozen       # something in it is not what we know: no edit

@@ -18,6 +18,7 @@ cdef int type_of_request(const char *at, size_t len) noexcept nogil
 cdef int kind_of_path(const char *at, size_t len) noexcept nogil
 cdef void meter_path(Meter *m, const char *at, size_t len) noexcept nogil
 cdef void meter_response(Relay *r, const Head *h) noexcept nogil
+cdef void meter_upgrade(Relay *r, Head *h) noexcept nogil
 cdef void meter_tunnel(Relay *r) noexcept nogil
 cdef int64_t tokens_spent(const Relay *r, const Record *record) noexcept nogil
 cdef void meter_finish(Relay *r, Record *record) noexcept nogil

@@ -1,8 +1,12 @@
 """Between the relay and the meter: what a response head says about counting, and what a record
 keeps of the count.
 
-Law. Only answers to POST are counted, and messages of a realtime tunnel: a GET may replay an answer
-     that was counted before.
+Law 1. Only answers to POST are counted, and messages of a session's tunnel (/v1/realtime,
+       /v1/responses): a GET may replay an answer that was counted before.
+Law 2. What is counted must be readable: a caller's Accept-Encoding does not go along with a POST
+       (editing.pyx), nor his offer of compressed frames with such a tunnel.
+Law 3. A count above TOKENS_MAX is none: it enters no record, no total, no quota; the rest of its
+       record is untrusted. So one fault of a server spoils no sum for ever.
 """
 
 from libc.stddef cimport size_t
@@ -13,6 +17,7 @@ from zeroproxy._fast.asked cimport asked_is_in_model
 from zeroproxy._fast.grammar cimport Cursor, begins_with, is_word
 from zeroproxy._fast.json_text cimport name_clear, name_write
 from zeroproxy._fast.meter cimport (
+    FINISH_CUT,
     KIND_EVENTS,
     KIND_FRAMES,
     KIND_JSON,
@@ -23,21 +28,28 @@ from zeroproxy._fast.meter cimport (
     meter_feed,
     meter_finish_of,
 )
-from zeroproxy._fast.meter_types cimport Meter
+from zeroproxy._fast.meter_types cimport TOKENS_MAX, WATCH_FIRST, Meter
 from zeroproxy._fast.metering cimport TYPE_IS_FORM, TYPE_IS_JSON, TYPE_IS_OTHER, TYPE_IS_UNSAID
 from zeroproxy._fast.plane cimport Record, Relay
 from zeroproxy._fast.scan cimport parse_count
 from zeroproxy._fast.strip cimport STRIPS_EVENTS, STRIPS_NOT, STRIPS_UNTOLD
 from zeroproxy._fast.types cimport (
+    BLAME_DOWNSTREAM,
     BLAME_NOBODY,
+    CAUSE_TIMEOUT,
     FIELD_CONTENT_ENCODING,
     FIELD_CONTENT_TYPE,
     FIELD_OTHER,
     FRAMING_CLOSE,
     METHOD_POST,
-    Tokens,
+    NONE,
+    PHASE_RELAYING,
+    PHASE_WAITING,
+    UNCOUNTED,
+    UNTRUSTED,
     Field,
     Head,
+    Tokens,
 )
 
 
@@ -45,6 +57,37 @@ cdef enum:                  # of an estimate
     TOKEN_BYTES = 4         # of text, as English has them
     EVENT_BYTES = 250       # of an event, around its text
     GUESS_MAX = 16384       # tokens: images come as text that is none
+
+# What makes an engine work, by the end of its path; compiled at import.
+WORKING_PATHS = (
+    b"/completions", b"/completion", b"/messages", b"/responses", b"/invocations", b"/batch",
+    b"/generate", b"/generate_stream", b"/infill", b"/api/chat", b"/embeddings", b"/embedding",
+    b"/api/embed", b"/api/embeddings", b"/pooling", b"/rerank", b"/reranking", b"/score",
+    b"/classify", b"/transcriptions", b"/translations", b"/worker_generate",
+    b"/worker_generate_stream", b"/worker_get_embeddings",
+)
+
+cdef enum:
+    TAILS_MAX = 32
+
+cdef struct Tail:
+    const char *at          # lives in WORKING_PATHS
+    size_t len
+
+cdef Tail[TAILS_MAX] TAILS
+cdef int n_tails = 0
+
+
+cdef int compile_paths() except -1:
+    global n_tails
+    for path in WORKING_PATHS:
+        TAILS[n_tails].at = path
+        TAILS[n_tails].len = len(path)
+        n_tails += 1
+    return 0
+
+
+compile_paths()
 
 
 cdef bint ends_with(const char *at, size_t len, const char *tail, size_t n) noexcept nogil:
@@ -123,8 +166,11 @@ cdef int64_t tokens_spent(const Relay *r, const Record *record) noexcept nogil:
     return prompt + max(completion, text, <int64_t>record.n_events)
 
 
-cdef int small_count(int64_t n) noexcept nogil:
-    return <int>(n if 0 <= n < 0x7FFFFFFF else -1)
+cdef int head_count(Meter *m, int64_t n) noexcept nogil:
+    """A count of the head; -1: not known."""
+    if n > TOKENS_MAX:
+        m.is_absurd = 1
+    return <int>(n if 0 <= n <= TOKENS_MAX else -1)
 
 
 cdef void read_field(Meter *m, const Head *h, const Field *f) noexcept nogil:
@@ -132,9 +178,9 @@ cdef void read_field(Meter *m, const Head *h, const Field *f) noexcept nogil:
     cdef Cursor name = <Cursor>h.base + f.name_at
     cdef const char *value = h.base + f.value_at
     if is_word(name, f.name_len, b"x-prompt-tokens", 15):
-        m.head_prompt = small_count(parse_count(value, f.value_len))
+        m.head_prompt = head_count(m, parse_count(value, f.value_len))
     elif is_word(name, f.name_len, b"x-generated-tokens", 18):
-        m.head_completion = small_count(parse_count(value, f.value_len))
+        m.head_completion = head_count(m, parse_count(value, f.value_len))
     elif m.kind == KIND_NONE and is_word(name, f.name_len, b"metadata", 8):
         m.kind = KIND_JSON
         m.is_single = 1
@@ -179,14 +225,16 @@ cdef void meter_response(Relay *r, const Head *h) noexcept nogil:
             kind = kind_of_type(h.base + f.value_at, f.value_len)
     if not is_typed:
         kind = kind_of_path(r.path, r.path_len)
-    if is_coded:
-        kind = KIND_NONE
     r.is_streamed = kind == KIND_EVENTS or kind == KIND_LINES
-    r.strips = STRIPS_EVENTS if r.edited and kind == KIND_EVENTS else STRIPS_NOT
-    if kind != KIND_EVENTS and not is_coded and h.status < 300 and asks_stream(r):
+    r.strips = STRIPS_NOT
+    if kind == KIND_EVENTS and r.edited and not is_coded:
+        r.strips = STRIPS_EVENTS
+    elif kind != KIND_EVENTS and not is_coded and h.status < 300 and asks_stream(r):
         r.is_streamed = 1
         r.strips = STRIPS_UNTOLD
-    turn_to_response(r, kind)
+    turn_to_response(r, KIND_NONE if is_coded else kind)
+    if r.is_streamed:
+        r.read.meter.watch = WATCH_FIRST
     if r.method != METHOD_POST:
         # Where events end must be known all the same: a cut is told between two of them.
         r.read.meter.is_mute = 1
@@ -201,9 +249,67 @@ cdef void meter_response(Relay *r, const Head *h) noexcept nogil:
 
 
 cdef void meter_tunnel(Relay *r) noexcept nogil:
-    """101 was forwarded: what the server says in a realtime session is counted."""
-    if ends_with(r.path, r.path_len, b"/v1/realtime", 12):
-        turn_to_response(r, KIND_FRAMES)
+    """101 was forwarded: what the server says in a session is counted."""
+    turn_to_response(r, KIND_FRAMES if is_session(r) else <int>KIND_NONE)
+
+
+cdef bint is_session(const Relay *r) noexcept nogil:
+    """Whether a WebSocket of this path carries answers with usage."""
+    return ends_with(r.path, r.path_len, b"/v1/realtime", 12) \
+        or ends_with(r.path, r.path_len, b"/v1/responses", 13)
+
+
+cdef void meter_upgrade(Relay *r, Head *h) noexcept nogil:
+    """A request to switch protocols: if a session begins, its frames are to be readable."""
+    cdef Field *f
+    cdef int i
+    if not is_session(r):
+        return
+    for i in range(h.n_fields):
+        f = &h.fields[i]
+        if f.id == FIELD_OTHER and is_word(
+            <Cursor>h.base + f.name_at, f.name_len, b"sec-websocket-extensions", 24
+        ):
+            f.nominated = 1
+
+
+# ---------------------------------------------------------------- the end
+
+
+cdef bint generates(const char *at, size_t len) noexcept nogil:
+    """Whether a POST to this path makes an engine work."""
+    cdef int k
+    for k in range(n_tails):
+        if ends_with(at, len, TAILS[k].at, TAILS[k].len):
+            return 1
+    return 0
+
+
+cdef bint is_abandoned(const Relay *r) noexcept nogil:
+    """The request was with an engine when the exchange was broken off, by its caller or by a time
+    limit, before the answer had said what it took."""
+    if r.method != METHOD_POST or r.sent_ns == 0 or not r.ask.done \
+            or not generates(r.path, r.path_len):
+        return 0
+    if r.ended_in == PHASE_RELAYING:
+        return r.blame != BLAME_NOBODY and r.status < 400
+    return r.ended_in == PHASE_WAITING and (r.blame == BLAME_DOWNSTREAM or r.cause == CAUSE_TIMEOUT)
+
+
+cdef bint is_plausible(int64_t *n) noexcept nogil:
+    """0: it was not, and is unknown now."""
+    if n[0] <= TOKENS_MAX:
+        return 1
+    n[0] = -1
+    return 0
+
+
+cdef void bound_tokens(Record *record) noexcept nogil:
+    """Law 3."""
+    cdef Tokens *t = &record.tokens
+    if not (is_plausible(&t.prompt) & is_plausible(&t.completion) & is_plausible(&t.cached)
+            & is_plausible(&t.reasoning)):
+        record.exactness = UNTRUSTED
 
 
 cdef void meter_finish(Relay *r, Record *record) noexcept nogil:
@@ -213,7 +319,10 @@ cdef void meter_finish(Relay *r, Record *record) noexcept nogil:
         turn_to_response(r, KIND_NONE)
     record.exactness = <uint8_t>meter_end(&r.read.meter, is_whole, r.status, &record.tokens)
     record.finish = <uint8_t>meter_finish_of(&r.read.meter, is_whole, r.status)
-    if r.read.meter.is_mute:
-        return
-    record.n_events = r.read.meter.n_events
+    bound_tokens(record)
+    if record.exactness == NONE and not is_whole and is_abandoned(r):
+        record.exactness = UNCOUNTED
+        record.finish = FINISH_CUT
     record.model_len = <uint16_t>name_write(&r.model, record.model)
+    if not r.read.meter.is_mute:
+        record.n_events = r.read.meter.n_events

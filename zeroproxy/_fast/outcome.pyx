@@ -32,7 +32,7 @@ CAUSES[:] = [
     b"overload", b"no_endpoint", b"drained", b"tls",
 ]
 cdef const char* EXACTNESSES[EXACTNESS_COUNT]
-EXACTNESSES[:] = [b"exact", b"lower_bound", b"none", b"untrusted"]
+EXACTNESSES[:] = [b"exact", b"lower_bound", b"none", b"untrusted", b"uncounted"]
 
 
 cdef const char *phase_name(int phase) noexcept nogil:

@@ -170,7 +170,7 @@ cdef struct Endpoint:       # one address of an upstream; Python writes the word
     uint32_t credit         # slow start: the part of a turn it has earned
     uint64_t busy_until_ns  # it said 429 or 503: others go first
     uint64_t ramp_ns        # slow start: since when; 0: over
-    uint64_t last_heard_ns  # last body byte of any response
+    uint64_t last_heard_ns  # last data of any response; comments and pings are none
     Limit limit
     char tls_name[256]      # its host, as a string; empty: in the clear
     TlsNote tls_note
@@ -254,13 +254,13 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint8_t edited          # edits.Edited: what the edits asked for
     uint8_t strips          # the response is stripped of what was edited in
     uint8_t scans           # the request body is JSON and is read in passing
-    uint32_t n_reads        # reads of the response that were relayed
+    uint32_t n_reads        # reads with data of a streamed response, from its first content on
     uint32_t n_head         # bytes of the response head in plane.compose, not sent yet
-    uint64_t heard_ns       # last byte from upstream
+    uint64_t heard_ns       # last data from upstream; comments and pings are none
     uint64_t gap_max_ns     # longest time between two reads of a streamed response
     uint64_t bytes_out
     uint64_t first_ns       # first byte of the final response: of its head, or, where it comes
-                            # event by event, of its body: servers send that head before they begin
+                            # event by event, of its first content (payload.pyx, law 2)
     Buffer part             # an event of the response that goes on in the next read
     Body reply              # walks the response body
     Terms terms

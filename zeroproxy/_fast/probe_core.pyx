@@ -98,7 +98,7 @@ def hot_lines():
         <size_t>&r.heard_ns, <size_t>&r.gap_max_ns, <size_t>&r.bytes_out, <size_t>&r.first_ns,
         <size_t>&r.part.end, <size_t>&r.reply.left, <size_t>&r.reply.done,
         <size_t>&r.terms.extra_bytes, <size_t>&m.kind, <size_t>&m.is_over, <size_t>&m.n_events,
-        <size_t>&m.n_parts_new, <size_t>&m.known.head_hash, <size_t>&m.known.tail_len,
+        <size_t>&m.watch, <size_t>&m.n_parts, <size_t>&m.known.head_hash, <size_t>&m.known.tail_len,
     ]
     begin = <size_t>&r
     return [sorted({(at - begin) // LINE for at in each}) for each in (of_conn, of_relay)]

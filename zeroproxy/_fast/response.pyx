@@ -10,7 +10,6 @@ Law 3. FIN ends a response where the framing says so, unless it comes in the mid
 """
 
 from libc.stddef cimport size_t
-from libc.stdint cimport uint64_t
 from libc.string cimport memchr, memcpy
 
 from zeroproxy._fast.body cimport (
@@ -54,12 +53,12 @@ from zeroproxy._fast.editing cimport drop_digests, judge_edits, retry_unedited
 from zeroproxy._fast.headers cimport Back, write_response_head
 from zeroproxy._fast.http1 cimport parse_response_head
 from zeroproxy._fast.keepalive cimport keepalive_hear
+from zeroproxy._fast.meter cimport meter_feed
 from zeroproxy._fast.metering cimport meter_response, meter_tunnel
 from zeroproxy._fast.payload cimport ends_inside, note_first, read_data
 from zeroproxy._fast.plane cimport Conn, Plane, Relay
 from zeroproxy._fast.relays cimport relay_later
 from zeroproxy._fast.settle cimport drop_rival
-from zeroproxy._fast.stats cimport histogram_add
 from zeroproxy._fast.strip cimport STRIPS_NOT
 from zeroproxy._fast.tls cimport tls_fault
 from zeroproxy._fast.types cimport (
@@ -208,7 +207,9 @@ cdef void switch_protocols(Plane *p, Relay *r, const char *rest, size_t len) noe
             or (len and not conn_send(p, &r.down, rest, len)):
         end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_RESET)
         return
-    r.bytes_out += len
+    if len:
+        r.bytes_out += len
+        meter_feed(&r.read.meter, rest, len)
     feed(p, r, IN_SWITCHED)
     relay_later(p, r)
 
@@ -339,15 +340,8 @@ cdef void hear_end(Plane *p, Relay *r, ssize_t n) noexcept nogil:
 cdef void take_bytes(Plane *p, Relay *r, char *at, size_t n) noexcept nogil:
     cdef Conn *c = r.up
     cdef size_t kept
-    cdef uint64_t gap
     r.heard = 1
     if r.phase == PHASE_RELAYING:
-        if r.n_reads and r.is_streamed:
-            gap = p.now_ns - r.heard_ns
-            histogram_add(&r.upstream.gap, gap)
-            if gap > r.gap_max_ns:
-                r.gap_max_ns = gap
-        r.heard_ns = p.now_ns
         relay_body(p, r, at, n)
         return
     r.heard_ns = p.now_ns

@@ -21,6 +21,7 @@ from zeroproxy._fast.meter_types cimport (
     FACT_PROMPT,
     FACT_TOKEN,
     FACT_TYPE,
+    FAMILY_SPAN,
     TYPE_OTHER,
     TYPE_RESPONSE,
     Meter,
@@ -43,6 +44,7 @@ cdef uint64_t plain_facts() noexcept nogil:
     return (
         bit(FACT_CONTENT) | bit(FACT_CHOICES) | bit(FACT_MODEL) | bit(FACT_OBJECT)
         | bit(FACT_TYPE) | bit(FACT_INDEX) | bit(FACT_NO_ID)
+        | bit(FAMILY_SPAN)
     )
 
 

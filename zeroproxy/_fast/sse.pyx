@@ -5,13 +5,15 @@ Law 1. A line ends with LF, CR or CRLF; an empty one ends an event. Only `data` 
 Law 2. What follows [DONE] is not counted.
 Law 3. A comment line at an edge leads from edge to edge: no event has begun. An edge that a CR made
        is one at once; an LF that comes next belongs to it.
+Law 4. Comments, events without data and pings are no events: they tell nothing of the engine, and
+       whoever measures its silence or its first word must not take them for one.
 """
 
 from libc.stddef cimport size_t
 from libc.string cimport memchr, memcmp
 
 from zeroproxy._fast.jsonwalk cimport walk_begin, walk_feed
-from zeroproxy._fast.meter_types cimport Meter
+from zeroproxy._fast.meter_types cimport WATCH_QUIET, Meter
 from zeroproxy._fast.sse cimport (
     LINE_COMMENT,
     LINE_DATA,
@@ -58,6 +60,8 @@ cdef void name_line(Meter *m) noexcept nogil:
         m.line = LINE_DATA
     elif n == 5 and memcmp(name, b"event", 5) == 0:
         m.line = LINE_EVENT
+    elif n == 0:
+        m.watch |= WATCH_QUIET
     elif n == 5 and memcmp(name, b"error", 5) == 0:
         # llama-box and older llama.cpp.
         m.has_failed |= not m.is_over
@@ -72,10 +76,21 @@ cdef void take_name(Meter *m, char c) noexcept nogil:
         m.name_len += 1
 
 
+cdef inline bint is_equal_word(
+    const char *at, size_t len, const char *word, size_t n,
+) noexcept nogil:
+    return len == n and memcmp(at, word, n) == 0
+
+
 cdef void end_event(Meter *m) noexcept nogil:
-    if not m.is_over:
-        m.n_events += m.has_data
-    m.has_data = 0
+    if not m.has_data or m.is_ping:
+        m.watch |= WATCH_QUIET
+    else:
+        if not m.is_prelude:
+            m.has_begun = 1
+        if not m.is_over or m.is_mute:
+            m.n_events += 1
+    m.has_data = m.is_ping = m.is_prelude = 0
     m.done_len = 0
     walk_begin(m)
 
@@ -89,13 +104,22 @@ cdef void end_line(Meter *m) noexcept nogil:
             m.is_over = m.is_ended = 1
         else:
             walk_feed(m, b"\n", 1)
-    elif m.line == LINE_EVENT and m.name_len == 5 and memcmp(m.name, b"error", 5) == 0:
-        m.has_failed |= not m.is_over
+    elif m.line == LINE_EVENT:
+        name_event(m, m.name, m.name_len)
     elif m.line == LINE_COMMENT:
         m.at_edge = 1
     m.line = LINE_NAME
     m.name_len = 0
     m.is_blank = 1
+
+
+cdef void name_event(Meter *m, const char *name, size_t n) noexcept nogil:
+    """The line that names an event has ended."""
+    if n == 5 and memcmp(name, b"error", 5) == 0:
+        m.has_failed |= not m.is_over
+    elif is_equal_word(name, n, b"ping", 4) or is_equal_word(name, n, b"heartbeat", 9) \
+            or is_equal_word(name, n, b"keepalive", 9) or is_equal_word(name, n, b"keep-alive", 10):
+        m.is_ping = 1
 
 
 cdef size_t line_end(const char *at, size_t len) noexcept nogil:
@@ -134,6 +158,7 @@ cdef inline size_t step_byte(
         take_name(m, at[k])
     elif m.at_edge:
         m.line = LINE_COMMENT
+        m.watch |= WATCH_QUIET
     else:
         name_line(m)
     m.is_blank = m.at_edge = 0

@@ -1,7 +1,8 @@
 """Taking out of a response what the proxy asked for and the caller did not.
 
 Law 1. Whole events only: a usage event without a choice goes as a whole, its blank line included;
-       usage beside choices goes with the comma in front of it. Every other byte stays what it was.
+       usage or timings beside choices go with the comma in front of them. Every other byte stays
+       what it was.
 Law 2. In place: what stays moves together, nothing is copied elsewhere.
 Law 3. Each event is metered before anything is taken out of it.
 Law 4. A comment waits for nothing. An event goes on with its end, whichever line ends it has.
@@ -14,7 +15,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t
 from libc.string cimport memmove
 
-from zeroproxy._fast.edits cimport EDITED_RUNNING, EDITED_USAGE
+from zeroproxy._fast.edits cimport EDITED_RUNNING, EDITED_TIMINGS, EDITED_USAGE
 from zeroproxy._fast.meter cimport Event, event_end, meter_event, meter_resync
 from zeroproxy._fast.meter_types cimport Held, Meter
 from zeroproxy._fast.sse cimport line_end
@@ -44,7 +45,8 @@ cdef size_t keep_event(
         # An LF that still comes is gone too.
         m.had_cr = 2 if m.had_cr else 0
         return 0
-    if e.usage_end == 0 or e.is_usage_only or not edited & EDITED_RUNNING:
+    if e.usage_end == 0 or e.is_usage_only \
+            or not edited & (EDITED_TIMINGS if e.is_timings else EDITED_RUNNING):
         if to != at:
             memmove(to, at, n)
         return n

@@ -189,6 +189,7 @@ cdef enum Exactness:
     LOWER_BOUND             # cut short: at least this many
     NONE                    # nothing countable was seen
     UNTRUSTED               # the server counts, but is known to be wrong
+    UNCOUNTED               # an engine worked on it; it ended before any count came
     EXACTNESS_COUNT
 
 

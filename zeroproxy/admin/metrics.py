@@ -26,7 +26,7 @@ from zeroproxy.admin.metering_metrics import metering
 Snapshot = dict[str, Any]
 
 HISTOGRAMS = (
-    ("ttft", "zeroproxy_ttft_seconds", "First byte of the request to first byte of the answer"),
+    ("ttft", "zeroproxy_ttft_seconds", "First byte of the request to first content of the answer"),
     ("gap", "zeroproxy_inter_token_seconds", "Between two reads of one streamed response"),
     ("request", "zeroproxy_request_seconds", "First byte of the request to the last of the answer"),
     (

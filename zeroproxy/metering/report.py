@@ -27,14 +27,16 @@ HOUR_NS = HOUR_S * 1_000_000_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: How sure a count is. Any other word the ledger may hold counts as "untrusted".
-EXACTNESS = ("exact", "lower_bound", "untrusted", "none")
+EXACTNESS = ("exact", "lower_bound", "untrusted", "uncounted", "none")
 
 Key = str | date  # of an hour: datetime, which is a date
 
 HOURLY_SUMS = """SUM(requests), SUM(failed), SUM(prompt_tokens), SUM(completion_tokens),
     SUM(cached_tokens), SUM(reasoning_tokens), TOTAL(ttft_ns), SUM(ttft_count)"""
 
-DETAIL_SUMS = """SUM(count), SUM(CASE WHEN outcome = 'ok' THEN 0 ELSE count END),
+#: The same of `exchange`; what failed is what rows.sums_of counts.
+DETAIL_SUMS = """SUM(count),
+    SUM(CASE WHEN outcome IN ('ok', 'overflow') AND finish <> 'error' THEN 0 ELSE count END),
     COALESCE(SUM(prompt_tokens), 0), COALESCE(SUM(completion_tokens), 0),
     COALESCE(SUM(cached_tokens), 0), COALESCE(SUM(reasoning_tokens), 0),
     TOTAL(ttft_ns), SUM(ttft_ns > 0)"""

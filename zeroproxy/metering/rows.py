@@ -41,7 +41,7 @@ HOUR_NS = 3600 * 10**9
 PLAIN = HOURLY_SUMS[2:9]
 row_of = itemgetter(*EXCHANGE_COLUMNS)
 key_of = itemgetter(*HOURLY_KEY[1:])
-values_of = itemgetter("count", "outcome", "ttft_ns", *PLAIN)
+values_of = itemgetter("count", "outcome", "finish", "ttft_ns", *PLAIN)
 
 
 def shape(batch: Sequence[Record]) -> tuple[list[Row], list[Row]]:
@@ -60,9 +60,13 @@ def hourly_of(batch: Sequence[Record]) -> list[Row]:
 
 def sums_of(rows: Sequence[Row]) -> list[int]:
     """HOURLY_SUMS of rows as values_of makes them; unknown counts as nothing."""
-    counts, outcomes, ttfts, *plain = zip(*rows, strict=True)
-    # How the exchanges of an overflow row ended is unknown, which is no failure.
-    failed = (n for n, how in zip(counts, outcomes, strict=True) if how not in ("ok", OVERFLOW))
+    counts, outcomes, finishes, ttfts, *plain = zip(*rows, strict=True)
+    # How the exchanges of an overflow row ended is unknown, which is no failure. A server's error,
+    # as a status or inside the answer, is one, however well it was passed on.
+    failed = (
+        n for n, how, end in zip(counts, outcomes, finishes, strict=True)
+        if how not in ("ok", OVERFLOW) or end == "error"
+    )  # fmt: skip
     sums = [sum(filter(None, column)) for column in plain]
     return [sum(counts), sum(failed), *sums, sum(ttfts), sum(map(bool, ttfts))]
 

@@ -23,7 +23,8 @@ EXCHANGE_COLUMNS = (
 #: What a row of `hourly` is for.
 HOURLY_KEY = ("hour", "upstream", "endpoint", "model", "tenant", "exactness")
 
-#: What adds up in it. `failed`: exchanges whose outcome is neither "ok" nor "overflow".
+#: What adds up in it. `failed`: exchanges whose outcome is neither "ok" nor "overflow", or whose
+#: finish is "error" (a status of 400 or more, or an error inside the answer).
 HOURLY_SUMS = (
     "requests", "failed", "prompt_tokens", "completion_tokens", "cached_tokens",
     "reasoning_tokens", "bytes_in", "bytes_out", "total_ns", "ttft_ns", "ttft_count",
@@ -47,7 +48,7 @@ CREATE TABLE exchange (
     status INTEGER NOT NULL DEFAULT 0,
     outcome TEXT NOT NULL,                  -- "ok", or who/phase/why
     finish TEXT NOT NULL DEFAULT '',        -- done, error, cut, or '' where nothing was metered
-    exactness TEXT NOT NULL,                -- exact, lower_bound, none, untrusted
+    exactness TEXT NOT NULL,                -- exact, lower_bound, none, untrusted, uncounted
     tried INTEGER NOT NULL DEFAULT 0,
     events INTEGER NOT NULL DEFAULT 0,
     bytes_in INTEGER NOT NULL DEFAULT 0,

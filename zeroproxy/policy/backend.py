@@ -26,7 +26,8 @@ from zeroproxy.policy.addresses import Address
 from zeroproxy.policy.probe import get_page, read_page, session_for, within
 from zeroproxy.presets import PRESETS
 
-NOTHING, AT_THE_END, WITH_EVERY_EVENT, EITHER_ALONE = 0, 1, 2, 3  # asked.Wish of the data plane
+# asked.Wish of the data plane
+NOTHING, AT_THE_END, WITH_EVERY_EVENT, EITHER_ALONE, TIMINGS = range(5)
 TIMEOUT = 2.0  # seconds for one answer
 RETRY_FIRST, RETRY_LAST = 0.25, 5.0  # seconds between two questions
 LIST_EVERY = 0.2  # seconds between two lists of models
@@ -38,12 +39,13 @@ COST = ("running usage is not asked for, so a stream that is cut counts only wha
         "set preset, or api_key where the server wants one")  # fmt: skip
 
 #: What servers understand. vLLM tells running usage only if it is to tell the closing one too,
-#: SGLang tells either alone. llama.cpp says all in `timings`, which asking for usage would move to
-#: the event that is taken out; FastChat has no usage in its streams.
+#: SGLang tells either alone. llama.cpp says all in `timings`, at the end unasked and with every
+#: event if asked; asking for usage would move them to the event that is taken out. FastChat has no
+#: usage in its streams.
 WISHES = {
     "vllm": WITH_EVERY_EVENT,
     "sglang": EITHER_ALONE,
-    "llamacpp": NOTHING,
+    "llamacpp": TIMINGS,
     "fastchat": NOTHING,
 }
 
@@ -72,6 +74,8 @@ def wish_for(metering: Metering, kind: str) -> int:
     if not metering.inject_usage:
         return NOTHING
     wish = WISHES.get(kind, AT_THE_END)
+    if wish == TIMINGS:
+        return NOTHING if metering.continuous_usage == "never" else TIMINGS
     if metering.continuous_usage == "always":
         return max(wish, WITH_EVERY_EVENT)
     return min(wish, AT_THE_END) if metering.continuous_usage == "never" else wish

@@ -1,9 +1,10 @@
 """An endpoint that says it is well and does nothing.
 
 vLLM's /health answers 200 while its engine has hung; so may others. What gives it away: it owes an
-answer, no byte of any has come for a long time, and its own counters do not move. A long prefill is
-silent too, but its counters move with every step. Where there are none, silence counts only in the
-middle of responses that had begun: before the first byte it may be a queue or a prefill.
+answer, no data of any has come for a long time (a front end's comments and pings are none), and
+its own counters do not move. A long prefill is silent too, but its counters move with every step.
+Where there are none, silence counts only in the middle of responses whose content had begun: before
+that it may be a queue or a prefill.
 """
 
 from __future__ import annotations
