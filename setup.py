@@ -76,6 +76,7 @@ MODULES = (
     "room",
     "retry",
     "hedge",
+    "error_body",
     "answer",
     "dispatch",
     "silence",

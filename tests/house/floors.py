@@ -19,7 +19,7 @@ FAST = {
     ],
     3: [
         "identity", "date", "metering", "relays", "admission", "settle", "room", "retry", "hedge",
-        "answer", "deadline", "dispatch", "silence", "gate", "routing", "editing", "affinity",
+        "error_body", "answer", "deadline", "dispatch", "silence", "gate", "routing", "editing", "affinity",
         "intake", "request", "payload", "response", "tunnel", "relay", "accept", "tls_setup",
         "drive", "terms", "settings", "tenants", "keyring", "roster", "change", "reading",
         "vitals", "snapshot", "engine", "probe_http1", "probe_meter", "probe_core",

@@ -9,7 +9,7 @@ from libc.stddef cimport size_t
 from libc.string cimport memcpy
 
 from zeroproxy._fast.admission cimport NOTHING, admit
-from zeroproxy._fast.answer cimport send_answer, write_cut_event
+from zeroproxy._fast.answer cimport send_answer
 from zeroproxy._fast.body cimport frame_chunk
 from zeroproxy._fast.breaker cimport SIGN_BUSY, SIGN_FAILED, SIGN_NONE, attempt_begins
 from zeroproxy._fast.buffer cimport (
@@ -32,6 +32,7 @@ from zeroproxy._fast.conn cimport (
 from zeroproxy._fast.deadline cimport arm
 from zeroproxy._fast.edits cimport edit_undo
 from zeroproxy._fast.endpoint cimport endpoint_forget
+from zeroproxy._fast.error_body cimport write_cut_event
 from zeroproxy._fast.exchange cimport Attempt, exchange_step, may_retry
 from zeroproxy._fast.hedge cimport hedge_takes_over
 from zeroproxy._fast.keepalive cimport keepalive_lower

@@ -284,8 +284,11 @@ cdef class Engine(Driven):
 
     def end_silent(self, index, seconds):
         """End the exchanges this endpoint has owed a byte for so long; returns how many."""
+        cdef uint32_t at = index
         with self:
-            return end_silent(self.p, self.endpoint_at(index), int(seconds * 1e9))
+            if at >= self.p.n_endpoints:
+                raise IndexError(f"no endpoint {index}")
+            return end_silent(self.p, self.p.endpoints[at], int(seconds * 1e9))
 
     def records(self, n):
         """Take up to `n` finished exchanges from the ring, as dicts. One consumer thread only."""

@@ -10,13 +10,13 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memchr, memcmp, memcpy
 
 from zeroproxy._fast.affinity cimport key_request
-from zeroproxy._fast.answer cimport dialect_of
 from zeroproxy._fast.body cimport body_begin
 from zeroproxy._fast.buffer cimport buffer_append
 from zeroproxy._fast.clock cimport clock_wall_ns
 from zeroproxy._fast.dispatch cimport end_with, feed
 from zeroproxy._fast.editing cimport begin_editing, wish_for
 from zeroproxy._fast.edits cimport WISH_NOTHING
+from zeroproxy._fast.error_body cimport dialect_of
 from zeroproxy._fast.gate cimport judge_key
 from zeroproxy._fast.fields cimport find_request_id
 from zeroproxy._fast.headers cimport Hop, write_request_head
