@@ -95,6 +95,7 @@ MODULES = (
     "drive",
     "terms",
     "settings",
+    "route_table",
     "tenants",
     "keyring",
     "roster",

@@ -118,15 +118,30 @@ def check_listeners(config: Config, wrong: Wrong) -> None:
                     ("admin", "listen"))  # fmt: skip
 
 
-def is_local(host: str) -> bool:
-    """Whether `host`, without brackets, is this machine whatever its interfaces are."""
+LOOPBACKS = ("127.0.0.1", "::1")
+
+
+def places_of(host: str) -> set[str]:
+    """The addresses that `host`, without brackets, stands for without a look-up; else the name."""
     if host == "localhost" or host.endswith(".localhost"):
-        return True
+        return set(LOOPBACKS)
     try:
-        address = ipaddress.ip_address(host)
+        return {str(ipaddress.ip_address(host))}
+    except ValueError:
+        return {host}
+
+
+def is_heard(place: str, mine: str) -> bool:
+    """Whether a listener on `mine` accepts what goes to `place`. To connect to the unspecified
+    address is to connect to loopback."""
+    if mine not in ("0.0.0.0", "::"):
+        return place == mine or (place, mine) in (("0.0.0.0", "127.0.0.1"), ("::", "::1"))
+    try:
+        address = ipaddress.ip_address(place)
     except ValueError:
         return False
-    return address.is_loopback or address.is_unspecified
+    same_family = (address.version == 6) == (mine == "::")
+    return same_family and (address.is_loopback or address.is_unspecified)
 
 
 def leads_to(url: str, listener: str) -> bool:
@@ -140,7 +155,7 @@ def leads_to(url: str, listener: str) -> bool:
     if (parts.port or (443 if parts.scheme == "https" else 80)) != int(port):
         return False
     asked, mine = (parts.hostname or "").lower(), host.strip("[]").lower() or "0.0.0.0"
-    return asked == mine or (is_local(asked) and is_local(mine))
+    return any(is_heard(place, own) for place in places_of(asked) for own in places_of(mine))
 
 
 def check_loops(config: Config, wrong: Wrong) -> None:

@@ -79,7 +79,7 @@ def test_a_session_whose_last_response_was_not_told_is_a_lower_bound():
         (b"?a=model=x&model=org%2Fm&b=1", "org/m"),
         (b"?model=a+b", "a b"),
         (b"?model=", ""),
-        (b"?model=%00", ""),
+        (b"?model=%00", "?"),
         (b"?models=m-1", ""),
         (b"", ""),
     ],

@@ -248,7 +248,7 @@ async def test_a_preset_that_names_no_server_says_nothing():
     [
         ('vllm:generation_tokens_total{model_name="a"} 0.0', "vllm", 2),
         ("sglang:num_running_reqs 0.0", "sglang", 3),
-        ("llamacpp:prompt_tokens_total 0", "llamacpp", 0),
+        ("llamacpp:prompt_tokens_total 0", "llamacpp", 4),
         ("process_cpu_seconds_total 1.0", "", 1),
     ],
 )
@@ -301,7 +301,7 @@ async def test_one_that_was_out_is_asked_again_for_it_may_be_another():
         assert engine.wishes == {0: 2}
         backends.came_back(0)
         await until(lambda: backends.kinds == {url: "llamacpp"})
-        assert engine.wishes == {0: 0}
+        assert engine.wishes == {0: 4}
         await backends.stop()
 
 

@@ -68,7 +68,7 @@ def test_the_least_that_works():
         (GOOD + '[server]\nlisten = "127.0.0.1:8000"\n',
          "x.toml:3: upstream[0].endpoints[0]: http://127.0.0.1:8000 is this proxy's own listener"),
         (GOOD + '[server]\nlisten = ["127.0.0.1:1", ":8000"]\n', "is this proxy's own listener"),
-        (GOOD + '[server]\nlisten = "[::1]:8000"\n', "is this proxy's own listener"),
+        (GOOD.replace("127.0.0.1", "[::1]") + '[server]\nlisten = "[::1]:8000"\n', "own listener"),
         (GOOD.replace("127.0.0.1", "localhost") + '[server]\nlisten = "0.0.0.0:8000"\n',
          "http://localhost:8000 is this proxy's own listener"),
         (GOOD.replace("127.0.0.1", "Box") + '[server]\nlisten = "box:8000"\n', "own listener"),

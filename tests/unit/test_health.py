@@ -291,7 +291,7 @@ async def test_a_failure_of_ours_does_not_end_the_rounds():
         ward.engine.vitals = broken  # type: ignore[method-assign]
         ward.watch()
         await until(lambda: ward.lines)
-        assert ward.lines[0] == "zeroproxy: health: RuntimeError: x"
+        assert ward.lines[0] == "health: RuntimeError: x"
         ward.engine.vitals = good  # type: ignore[method-assign]
         await ward.rounds(1)
         await asyncio.wait_for(ward.health.stop(), 5)

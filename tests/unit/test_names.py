@@ -243,7 +243,7 @@ async def test_a_name_that_fails_starts_out_of_rotation_and_comes_when_it_is_fou
     resolver.known = {"10.9.9.9": ["10.9.9.9"]}
     members = Members(Engine())  # type: ignore[arg-type]
     members.fill(config, await resolve_all(config, (), told.append))
-    assert told == [f"zeroproxy: {URL}: cannot resolve vllm.example: no; it is out of rotation "
+    assert told == [f"{URL}: cannot resolve vllm.example: no; it is out of rotation "
                     "and looked up again every 30 s"]  # fmt: skip
     running = run_of(config, members)
     names = Names(running, asyncio.Lock(), said.append)  # type: ignore[arg-type]

@@ -76,30 +76,29 @@ def test_the_exit_waits_for_no_name(tmp_path):
     names = ", ".join(f'"http://name{k}.example:1"' for k in range(24))
     config = tmp_path / "x.toml"
     config.write_text(
-        f'[server]\nlisten = "unix:{tmp_path}/s"\n[metering]\nledger = ""\n'
+        f'[server]\nlisten = "unix:{tmp_path}/s"\n[admin]\nlisten = ""\n[metering]\nledger = ""\n'
         f'[[upstream]]\nname = "u"\nendpoints = [{names}]\ndns_ttl = 0.1\n'
     )
     code = f"""
-        import os, signal, socket, threading
+        import logging, os, signal, socket, threading
         from zeroproxy.config_load import load_config
         from zeroproxy.policy import resolver
-        from zeroproxy.server import worker
+        from zeroproxy.server import process
 
         resolver.TIMEOUT = 0.2
         socket.getaddrinfo = lambda *_, **__: threading.Event().wait()
-        say = worker.say
 
-        def watch(line):
-            say(line)
-            if " listens on " in line:
-                threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        class Watch(logging.Handler):
+            def emit(self, record):
+                if " listens on " in record.getMessage():
+                    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
 
-        worker.say = watch
-        raise SystemExit(worker.run(load_config({str(config)!r}), {str(config)!r}))
+        logging.getLogger("zeroproxy").addHandler(Watch())
+        raise SystemExit(process.run(load_config({str(config)!r}), {str(config)!r}))
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True,
                           text=True, timeout=60)  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines = done.stderr.splitlines()
-    assert lines[-1] == "stopped"
+    assert lines[-1].endswith(" INFO stopped")
     assert sum("cannot resolve" in line for line in lines) == 24, "each once"

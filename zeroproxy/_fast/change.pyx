@@ -26,11 +26,11 @@ from zeroproxy._fast.roster cimport (
     roster_undo_endpoint,
     roster_undo_upstream,
 )
+from zeroproxy._fast.route_table cimport stage_routes
 from zeroproxy._fast.settings cimport (
     stage_endpoint,
     stage_limits,
     stage_pool,
-    stage_routes,
     stage_switches,
     stage_tls,
     stage_upstream,

@@ -1,10 +1,11 @@
 # The name of a model as it is kept, and how JSON's escapes are read. No code; cimports libc only.
 
-from libc.stdint cimport uint8_t, uint16_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef enum:
     MODEL_MAX = 256         # bytes of a name, decoded; a longer one is kept cut, and equals nothing
     MODEL_HEAD = 64         # of them in place
+    REAL_MAX = 2 * MODEL_MAX + 2    # of a server's own name, as JSON
 
 
 cdef struct Unescape:       # a resumable position inside the bytes of one JSON string
@@ -20,3 +21,13 @@ cdef struct ModelName:      # decoded; name_begin, name_free
     uint64_t rest_hash      # of what is not kept of a longer name
     char *more              # owned: what is behind the head; NULL: nothing is
     char[MODEL_HEAD] head
+
+
+cdef struct Route:          # requests for this model go to that upstream
+    uint32_t upstream
+    uint16_t len
+    uint16_t real_len       # 0: the name is passed on as it is
+    char[MODEL_MAX] model
+    char[REAL_MAX] real     # what the server calls it, as JSON, quotes included
+    uint16_t plain_len      # the same as a form has it
+    char[MODEL_MAX] plain

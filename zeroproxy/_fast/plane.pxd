@@ -10,7 +10,7 @@ from zeroproxy._fast.breaker_types cimport Breaker, BreakerTerms, Trial
 from zeroproxy._fast.key_types cimport ApiKey, Keyring
 from zeroproxy._fast.limit_types cimport Counters, Limits, Terms
 from zeroproxy._fast.meter_types cimport Held, Reading
-from zeroproxy._fast.model_types cimport MODEL_MAX, ModelName
+from zeroproxy._fast.model_types cimport ModelName, Route
 from zeroproxy._fast.pool_types cimport CLOSED_COUNT, Learned, Pool
 from zeroproxy._fast.reactor_types cimport (
     WHEEL_SHIFT,
@@ -34,18 +34,7 @@ from zeroproxy._fast.types cimport BlockPool, Body, Buffer, Head, HeadLimits, To
 
 cdef enum:
     EDITS_MAX = 4           # to one request
-    REAL_MAX = 2 * MODEL_MAX + 2
     DATE_LEN = 29           # of an IMF-fixdate (RFC 9110 5.6.7)
-
-
-cdef struct Route:          # requests for this model go to that upstream
-    uint32_t upstream
-    uint16_t len
-    uint16_t real_len       # 0: the name is passed on as it is
-    char[MODEL_MAX] model
-    char[REAL_MAX] real     # what the server calls it, as JSON, quotes included
-    uint16_t plain_len      # the same as a form has it
-    char[MODEL_MAX] plain
 
 
 cdef struct Done:           # an edit that was made, while it can be taken back

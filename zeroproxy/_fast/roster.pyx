@@ -8,7 +8,7 @@ Law 2. `upstream.endpoints` are those in force, in no promised order; `plane.end
 Law 3. What can fail is `stage`, which leaves everything in force as it is.
 """
 
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 

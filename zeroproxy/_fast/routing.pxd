@@ -1,7 +1,8 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t
 
-from zeroproxy._fast.plane cimport Plane, Relay, Route
+from zeroproxy._fast.model_types cimport Route
+from zeroproxy._fast.plane cimport Plane, Relay
 from zeroproxy._fast.types cimport Head
 
 cdef enum:

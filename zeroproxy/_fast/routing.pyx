@@ -25,7 +25,8 @@ from zeroproxy._fast.grammar cimport Cursor, is_word
 from zeroproxy._fast.json_text cimport name_add, name_clear, name_is
 from zeroproxy._fast.meter_types cimport Asked
 from zeroproxy._fast.metering cimport TYPE_IS_FORM, TYPE_IS_JSON, TYPE_IS_UNSAID, type_of_request
-from zeroproxy._fast.plane cimport Plane, Relay, Route
+from zeroproxy._fast.model_types cimport Route
+from zeroproxy._fast.plane cimport Plane, Relay
 from zeroproxy._fast.query cimport query_model
 from zeroproxy._fast.routing cimport (
     BODY_FORM,

@@ -4,8 +4,6 @@ Law. Whatever can fail (a value, memory) fails in `stage_x`, which leaves the pl
      `apply_x` replaces it gives to the Step, which frees it without the turn.
 """
 
-import json
-
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy
@@ -21,10 +19,9 @@ from zeroproxy._fast.idle cimport idle_begin, idle_stop
 from zeroproxy._fast.limit cimport limit_begin
 from zeroproxy._fast.limit_types cimport HEDGE_ONE, Limits
 from zeroproxy._fast.pace cimport pace_forget, pace_tell
-from zeroproxy._fast.plane cimport Endpoint, Plane, Route, Upstream
+from zeroproxy._fast.plane cimport Endpoint, Plane, Upstream
 from zeroproxy._fast.pool_types cimport Pool
 from zeroproxy._fast.settle cimport wake_waiting
-from zeroproxy._fast.stats cimport Stats
 from zeroproxy._fast.terms cimport (
     ns,
     read_admission,
@@ -334,70 +331,4 @@ cdef int stage_tls(Step *s, void **place, Upstream *u, Context context, bytes na
     t.place = place
     t.u = u
     tls_adopt(&t.ctx, context)
-    return 0
-
-
-# ---------------------------------------------------------------- routes
-
-cdef struct Routes:
-    Route *rows
-    uint32_t n
-    int rest
-    void **kept             # for Plane.old_routes, one longer
-    uint32_t n_kept
-
-
-cdef void apply_routes(Plane *p, void *what) noexcept nogil:
-    cdef Routes *t = <Routes *>what
-    cdef Stats *stats = <Stats *>p.stats
-    p.default_upstream = t.rest
-    if p.n_routes == t.n and memcmp(p.routes, t.rows, t.n * sizeof(Route)) == 0:
-        return
-    # A request that is being read may still borrow a name: the old table stays until the end.
-    if p.n_old_routes:
-        memcpy(t.kept, p.old_routes, p.n_old_routes * sizeof(void *))
-    t.kept[p.n_old_routes] = p.routes
-    p.old_routes, t.kept = t.kept, p.old_routes
-    p.n_old_routes += 1
-    p.routes, t.rows = t.rows, NULL
-    p.n_routes = t.n
-    stats.routes = p.routes
-    stats.n_routes = p.n_routes
-
-
-cdef void discard_routes(void *what) noexcept nogil:
-    free((<Routes *>what).rows)
-    free((<Routes *>what).kept)
-    free(what)
-
-
-cdef int read_route(Route *row, str model, uint32_t index, bytes real) except -1:
-    cdef bytes name = model.encode()
-    cdef bytes plain = json.loads(real).encode() if real else b""
-    if not 0 < len(name) <= sizeof(row.model) or len(real) > sizeof(row.real) \
-            or len(plain) > sizeof(row.plain):
-        raise ValueError(f"the name of the model {model!r} is too long")
-    row.upstream = index
-    row.len = <uint16_t>len(name)
-    memcpy(row.model, <const char *>name, len(name))
-    row.real_len = <uint16_t>len(real)
-    memcpy(row.real, <const char *>real, len(real))
-    row.plain_len = <uint16_t>len(plain)
-    memcpy(row.plain, <const char *>plain, len(plain))
-    return 0
-
-
-cdef int stage_routes(Step *s, Plane *p, routes, int rest) except -1:
-    """Models of at most MODEL_MAX bytes, servers' names for them of at most REAL_MAX as JSON."""
-    cdef Routes *t = <Routes *>make(s, sizeof(Routes))
-    s.discard = discard_routes
-    s.apply = apply_routes
-    t.n = <uint32_t>len(routes)
-    t.rest = rest
-    t.rows = <Route *>calloc(max(t.n, 1), sizeof(Route))
-    t.kept = <void **>malloc((p.n_old_routes + 1) * sizeof(void *))
-    if t.rows == NULL or t.kept == NULL:
-        raise MemoryError
-    for k, (model, index, real) in enumerate(routes):
-        read_route(&t.rows[<uint32_t>k], model, index, real)
     return 0

@@ -1,7 +1,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from zeroproxy._fast.model_types cimport MODEL_MAX
-from zeroproxy._fast.plane cimport Histogram, Plane, Record, Route
+from zeroproxy._fast.model_types cimport MODEL_MAX, Route
+from zeroproxy._fast.plane cimport Histogram, Plane, Record
 from zeroproxy._fast.spill cimport Spills
 
 cdef enum:

@@ -95,11 +95,7 @@ class Worker:
             with self.engine.change() as change:
                 keys = stage_keys(change, self.config.auth)
             self.share_keys(keys)
-            self.health = Health(self.engine, log.info, self._kind_of)
-            self.health.is_cold = self.warmups.is_cold
-            self.health.drained = self.members.drained
-            self.health.came_back = self._came_back
-            self.warmups.changed = self.health.look_at_cold
+            self._make_health()
             if self.config.otel.endpoint:
                 self.engine.set_tracing(self.config.otel.sample)
             self.metering = Metering(self.config, self.engine)
@@ -117,6 +113,14 @@ class Worker:
             raise
         self.phase = "serving"
         self.readiness.probe_until_ready()
+
+    def _make_health(self) -> None:
+        assert self.engine is not None and self.members is not None
+        self.health = Health(self.engine, log.info, self._kind_of)
+        self.health.is_cold = self.warmups.is_cold
+        self.health.drained = self.members.drained
+        self.health.came_back = self._came_back
+        self.warmups.changed = self.health.look_at_cold
 
     def watch(self) -> None:
         """The set of endpoints, or what is asked of them, has changed."""
