@@ -10,7 +10,8 @@ RUN = $(VENV)/.run
 STAMP = $(VENV)/.installed
 PIP = $(PY) -m pip install -q --disable-pip-version-check
 SHARED ?= $(abspath ../shared)
-SOURCES = $(wildcard zeroproxy/_fast/*.pyx zeroproxy/_fast/*.pxd zeroproxy/_fast/*.h)
+SOURCES = $(wildcard $(addprefix zeroproxy/_fast/*/*., pyx pxd h))
+PROBES = $(wildcard $(addprefix tests/probes/*., pyx pxd))
 ASAN = LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1
 
@@ -23,7 +24,7 @@ run: $(VENV)/.compiled
 test: compile
 	$(PY) -m pytest tests
 
-compile: $(STAMP) $(VENV)/.compiled
+compile: $(STAMP) $(VENV)/.compiled $(VENV)/.probes
 
 # The package itself is installed as a pointer to this checkout, with nothing compiled: that is done
 # once, in place, and a change compiles what it concerns.
@@ -43,6 +44,11 @@ $(STAMP): $(RUN)
 $(VENV)/.compiled: $(RUN) setup.py $(SOURCES)
 	@echo "zeroproxy: compiling the data plane, about two minutes the first time"
 	@ZEROPROXY_JOBS=$(JOBS) ZEROPROXY_PROGRESS=1 $(PY) setup.py -q build_ext --inplace
+	@touch $@
+
+# What only tests and benchmarks use is compiled for them alone.
+$(VENV)/.probes: $(VENV)/.compiled $(PROBES)
+	@ZEROPROXY_JOBS=$(JOBS) ZEROPROXY_PROBES=1 $(PY) setup.py -q build_ext --inplace
 	@touch $@
 
 # The other builds live in folders of their own, so that they never replace the release build.
@@ -67,7 +73,7 @@ race: $(STAMP)
 check: compile
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint zeroproxy/_fast fuzz
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint zeroproxy/_fast tests/probes fuzz
 	$(PY) tools/check_hints.py
 	$(PY) -m pytest tests/house
 
@@ -123,4 +129,5 @@ annotate: $(STAMP)
 	ZEROPROXY_ANNOTATE=1 $(PY) setup.py -q build_ext --inplace --force
 
 clean:
-	rm -rf build $(VENV)/.compiled zeroproxy/_fast/*.so zeroproxy/_fast/*.c zeroproxy/_fast/*.html
+	rm -rf build $(VENV)/.compiled $(VENV)/.probes
+	find zeroproxy/_fast tests/probes \( -name '*.so' -o -name '*.c' -o -name '*.html' \) -delete

@@ -1,9 +1,10 @@
-"""The list of extensions and eight switches, nothing else. Metadata: pyproject.toml.
+"""Every .pyx of the data plane is an extension module; nine switches. Metadata: pyproject.toml.
 
 ZEROPROXY_DEBUG=1      -O0, invariants abort and name the .pyx line
 ZEROPROXY_SANITIZE=1   AddressSanitizer and UndefinedBehaviorSanitizer (implies debug)
 ZEROPROXY_RACE=1       ThreadSanitizer (implies debug)
 ZEROPROXY_FUZZ=1       the same with coverage for libFuzzer, and the targets of fuzz/ (needs clang)
+ZEROPROXY_PROBES=1     the modules of tests/probes too, which only tests and benchmarks use
 ZEROPROXY_ANNOTATE=1   Cython's HTML annotation beside each .pyx
 ZEROPROXY_PURE=1       no extension at all: `pip install -e .` where they are built in place
 ZEROPROXY_PROGRESS=1   a line now and then
@@ -18,104 +19,15 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-MODULES = (
-    "outcome",
-    "buffer",
-    "exchange",
-    "limit",
-    "breaker",
-    "pace",
-    "line",
-    "keys",
-    "lanes",
-    "values",
-    "fields",
-    "rules",
-    "startline",
-    "http1",
-    "body",
-    "headers",
-    "scan",
-    "vocabulary",
-    "skeleton",
-    "totals",
-    "fold",
-    "json_text",
-    "jsonlevel",
-    "jsonwalk",
-    "frames",
-    "sse",
-    "meter",
-    "edits",
-    "asked",
-    "form",
-    "query",
-    "keyed",
-    "strip",
-    "bell",
-    "ring",
-    "spill",
-    "stats",
-    "turn",
-    "reactor",
-    "timer",
-    "libssl",
-    "tls",
-    "conn",
-    "keepalive",
-    "endpoint",
-    "balance",
-    "idle",
-    "deadline",
-    "identity",
-    "date",
-    "metering",
-    "relays",
-    "admission",
-    "settle",
-    "room",
-    "retry",
-    "hedge",
-    "error_body",
-    "answer",
-    "dispatch",
-    "silence",
-    "gate",
-    "editing",
-    "routing",
-    "affinity",
-    "intake",
-    "request",
-    "payload",
-    "response",
-    "tunnel",
-    "relay",
-    "accept",
-    "tls_setup",
-    "drive",
-    "terms",
-    "settings",
-    "route_table",
-    "tenants",
-    "keyring",
-    "roster",
-    "change",
-    "reading",
-    "vitals",
-    "snapshot",
-    "engine",
-    "probe_http1",
-    "probe_meter",
-    "probe_core",
-    "probe_balance",
-    "probe_keys",
-    "probe_queue",
-)
+FAST = Path("zeroproxy/_fast")
+#: The headers of the data plane: atomics, hashes, system calls.
+INCLUDE = FAST / "include"
 
 FUZZ = bool(os.environ.get("ZEROPROXY_FUZZ"))
 SANITIZE = FUZZ or bool(os.environ.get("ZEROPROXY_SANITIZE"))
 RACE = bool(os.environ.get("ZEROPROXY_RACE"))
 DEBUG = SANITIZE or RACE or bool(os.environ.get("ZEROPROXY_DEBUG"))
+PROBES = bool(os.environ.get("ZEROPROXY_PROBES")) and not FUZZ
 PURE = bool(os.environ.get("ZEROPROXY_PURE"))
 PROGRESS = bool(os.environ.get("ZEROPROXY_PROGRESS"))
 JOBS = int(os.environ.get("ZEROPROXY_JOBS", "2"))
@@ -169,31 +81,29 @@ class ParallelBuild(build_ext):
 #: Included in front of each module of the data plane: its system calls may fail by choice.
 FAULTS = ["-include", "fuzz/faults.h"] if FUZZ else []
 
-extensions = [
-    Extension(
-        f"zeroproxy._fast.{name}",
-        [f"zeroproxy/_fast/{name}.pyx"],
-        include_dirs=["zeroproxy/_fast"],
+
+def extension(source: Path, flags: list[str], *include: Path) -> Extension:
+    """The module of one .pyx, named after its path."""
+    return Extension(
+        ".".join(source.with_suffix("").parts),
+        [str(source)],
+        include_dirs=[str(folder) for folder in (*include, INCLUDE)],
         define_macros=MACROS,
-        extra_compile_args=FLAGS + FAULTS,
+        extra_compile_args=flags,
         extra_link_args=LINK,
-        depends=sorted(map(str, Path("zeroproxy/_fast").glob("*.h"))),
+        depends=sorted(map(str, INCLUDE.glob("*.h"))),
     )
-    for name in (() if PURE else MODULES)
-    if not (FUZZ and name.startswith("probe_"))
-]
-if FUZZ:
+
+
+sources = [] if PURE else sorted(FAST.rglob("*.pyx"))
+extensions = [extension(source, FLAGS + FAULTS) for source in sources]
+if PROBES:
     extensions += [
-        Extension(
-            f"fuzz.{name}",
-            [f"fuzz/{name}.pyx"],
-            include_dirs=["fuzz", "zeroproxy/_fast"],
-            define_macros=MACROS,
-            extra_compile_args=FLAGS,
-            extra_link_args=LINK,
-        )
-        for name in ("kernels", "counting", "world")
+        extension(source, FLAGS) for source in sorted(Path("tests/probes").glob("*.pyx"))
     ]
+if FUZZ:
+    targets = ("kernels", "counting", "world")
+    extensions += [extension(Path(f"fuzz/{name}.pyx"), FLAGS, Path("fuzz")) for name in targets]
 
 setup(
     ext_modules=cythonize(

@@ -9,11 +9,12 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
 from fuzz.pieces cimport copy_of, demand, next_piece, seed_of
-from zeroproxy._fast.asked cimport asked_begin, asked_feed
-from zeroproxy._fast.edits cimport Edit, asked_longest, edit_undo
-from zeroproxy._fast.json_text cimport name_free, name_write
-from zeroproxy._fast.model_types cimport MODEL_MAX, ModelName
-from zeroproxy._fast.meter cimport (
+from zeroproxy._fast.jsonscan.edits cimport Edit, asked_longest, edit_undo
+from zeroproxy._fast.jsonscan.request_scan cimport asked_begin, asked_feed
+from zeroproxy._fast.jsonscan.strings cimport name_free, name_write
+from zeroproxy._fast.types.meter cimport Asked, Held, Meter, Tokens
+from zeroproxy._fast.types.model cimport MODEL_MAX, ModelName
+from zeroproxy._fast.usage.meter cimport (
     KIND_EVENTS,
     KIND_FRAMES,
     meter_begin,
@@ -21,9 +22,7 @@ from zeroproxy._fast.meter cimport (
     meter_feed,
     meter_finish_of,
 )
-from zeroproxy._fast.meter_types cimport Asked, Held, Meter
-from zeroproxy._fast.strip cimport strip_events
-from zeroproxy._fast.types cimport Tokens
+from zeroproxy._fast.usage.strip cimport strip_events
 
 cdef enum:
     CHOICES = 3

@@ -9,16 +9,11 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
 from fuzz.pieces cimport copy_of, demand, next_piece, seed_of
-from zeroproxy._fast.body cimport Cut, body_begin, body_unframe, frame_chunk
-from zeroproxy._fast.fields cimport find_request_id, find_traceparent
-from zeroproxy._fast.headers cimport (
-    Back,
-    Hop,
-    write_request_head,
-    write_response_head,
-)
-from zeroproxy._fast.http1 cimport parse_request_head, parse_response_head
-from zeroproxy._fast.types cimport (
+from zeroproxy._fast.http1.body cimport Cut, body_begin, body_unframe, frame_chunk
+from zeroproxy._fast.http1.fields cimport find_request_id, find_traceparent
+from zeroproxy._fast.http1.head_parser cimport parse_request_head, parse_response_head
+from zeroproxy._fast.http1.head_writer cimport Back, Hop, write_request_head, write_response_head
+from zeroproxy._fast.types.http cimport (
     FAULT_NONE,
     FRAMING_CHUNKED,
     FRAMING_LENGTH,

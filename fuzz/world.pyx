@@ -10,12 +10,12 @@ from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memset
 
 from fuzz.pieces cimport demand
-from zeroproxy._fast.balance_types cimport KEY_OF_PROMPT, KEY_OF_USER
+from zeroproxy._fast.types.balance cimport KEY_OF_PROMPT, KEY_OF_USER
 
 from collections import Counter
 from types import SimpleNamespace
 
-from zeroproxy._fast.engine import Engine
+from zeroproxy._fast.engine.engine import Engine
 
 
 cdef extern from "faults.h" nogil:

@@ -35,7 +35,7 @@ def is_source(path: Path) -> bool:
     """Neither a cache, nor what a build has left beside the sources."""
     if path.name in SKIPPED or path.suffix == ".so":
         return False
-    return not (path.parent.name == "_fast" and path.suffix in GENERATED)
+    return not (path.suffix in GENERATED and path.with_suffix(".pyx").exists())
 
 
 def copy_newer(source: Path, target: Path) -> None:
@@ -53,7 +53,12 @@ def main() -> int:
     for part in PARTS:
         copy_newer(Path(part), folder / part)
     shared = Path("../shared").resolve()
-    environ = {**os.environ, SWITCH[variant]: "1", "ZEROPROXY_SHARED": str(shared)}
+    environ = {
+        **os.environ,
+        SWITCH[variant]: "1",
+        "ZEROPROXY_PROBES": "1",
+        "ZEROPROXY_SHARED": str(shared),
+    }
     build = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
     return subprocess.run(build, cwd=folder, env=environ, check=False).returncode
 

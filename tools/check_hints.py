@@ -12,7 +12,7 @@ DIRECTIVES = "boundscheck=False,wraparound=False,initializedcheck=False,cdivisio
 
 
 def complaints(source: Path, folder: str) -> str:
-    out = str(Path(folder) / (source.stem + ".c"))
+    out = str(Path(folder) / ("-".join(source.with_suffix(".c").parts)))
     command = [sys.executable, "-m", "cython", "-3", "-X", DIRECTIVES, str(source), "-o", out]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     text = done.stdout + done.stderr
@@ -20,7 +20,8 @@ def complaints(source: Path, folder: str) -> str:
 
 
 def main() -> int:
-    sources = sorted(Path("zeroproxy/_fast").glob("*.pyx"))
+    folders = (Path("zeroproxy/_fast"), Path("tests/probes"))
+    sources = sorted(source for folder in folders for source in folder.rglob("*.pyx"))
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
         found = [text for text in pool.map(lambda s: complaints(s, folder), sources) if text]
     print("".join(found) or f"{len(sources)} files: no performance hint, no warning")

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zeroproxy._version import __version__
-    from zeroproxy.config import Config
-    from zeroproxy.config_load import load_config, parse_config
+    from zeroproxy.config.load import load_config, parse_config
+    from zeroproxy.config.schema import Config
     from zeroproxy.embed import Proxy
     from zeroproxy.errors import ConfigError, ListenError, ReloadError, ZeroproxyError
 
 _WHERE = {
-    "Config": "zeroproxy.config",
+    "Config": "zeroproxy.config.schema",
     "ConfigError": "zeroproxy.errors",
     "ListenError": "zeroproxy.errors",
     "Proxy": "zeroproxy.embed",
     "ReloadError": "zeroproxy.errors",
     "ZeroproxyError": "zeroproxy.errors",
     "__version__": "zeroproxy._version",
-    "load_config": "zeroproxy.config_load",
-    "parse_config": "zeroproxy.config_load",
+    "load_config": "zeroproxy.config.load",
+    "parse_config": "zeroproxy.config.load",
 }
 
 __all__ = [

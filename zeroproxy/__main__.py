@@ -2,6 +2,6 @@
 
 import sys
 
-from zeroproxy.cli import main
+from zeroproxy.commands.main import main
 
 sys.exit(main())

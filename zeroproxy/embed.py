@@ -16,8 +16,8 @@ import weakref
 from types import TracebackType
 from typing import Any
 
-from zeroproxy.config import Config
-from zeroproxy.config_load import complete
+from zeroproxy.config.load import complete
+from zeroproxy.config.schema import Config
 from zeroproxy.server.worker import Worker
 
 #: Those that run in this process.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from driver.counting import LOADS_ALONE, Counts, Tool
 
-#: What the thread of the data plane runs (drive.pyx), as its compiled name is matched.
+#: What the thread of the data plane runs (engine/thread.pyx), as its compiled name is matched.
 PLANE = "__pyx_pw_*Driven_*drive"
 
 

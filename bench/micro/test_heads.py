@@ -11,7 +11,7 @@ import httptools
 import pytest
 
 from bench.micro.samples import BACK, EVENTS, HOP, LIMITS, REQUEST, RESPONSE, chunked
-from zeroproxy._fast import probe_http1 as probe
+from tests.probes import http1 as probe
 
 N = 2000  # calls per round of ours
 FEW = 50  # of the others

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import orjson
 import pytest
-from zeroproxy._fast.probe_meter import MeterProbe, feed_many
+from tests.probes.usage import MeterProbe, feed_many
 
 from bench.micro.samples import EVENTS, WITH_USAGE
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
-from zeroproxy._fast.probe_core import RingProbe
+from tests.probes.core import RingProbe
 
 from tests.support.ledgers import record
 from tests.support.script import get, ok, play

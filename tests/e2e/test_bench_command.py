@@ -14,7 +14,7 @@ from aiohttp import web
 
 from tests.support.sim_thread import SimThread
 from tests.support.terminal import shown_by
-from zeroproxy import cli
+from zeroproxy.commands import main as cli
 from zeroproxy.errors import ZeroproxyError
 from zeroproxy.loadtest.command import prepare
 from zeroproxy.loadtest.dialects import Ask

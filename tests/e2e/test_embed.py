@@ -8,7 +8,7 @@ import uvloop
 from aiohttp import web
 
 import zeroproxy
-from zeroproxy.config_load import parse_config
+from zeroproxy.config.load import parse_config
 
 
 def config(url: str, more: str = "") -> zeroproxy.Config:

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 import zeroproxy
-from zeroproxy.config import Admin, Config, Server, Upstream
+from zeroproxy.config.schema import Admin, Config, Server, Upstream
 
 
 def config(url: str = "http://127.0.0.1:1", listen: str = "127.0.0.1:0", admin: str = "") -> Config:
@@ -150,7 +150,7 @@ def test_a_loop_that_ends_in_the_midst_of_a_stop_leaves_no_thread(tmp_path):
 FORK = r"""
 import asyncio, os, socket, sys
 import zeroproxy
-from zeroproxy.config import Admin, Config, Server, Upstream
+from zeroproxy.config.schema import Admin, Config, Server, Upstream
 
 def is_open(url):
     host, _, port = url.rpartition("/")[2].rpartition(":")

@@ -17,7 +17,7 @@ from tests.support.keepalive_server import HOWS, KeepaliveServer
 from tests.support.proxy_process import ProxyProcess, free_port, upstream_toml
 from tests.support.servers import ServerProcess
 from tests.support.until import until
-from zeroproxy.config_load import parse_config
+from zeroproxy.config.load import parse_config
 from zeroproxy.policy import addresses
 
 RACES = 1000

@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.proxy_process import ProxyProcess, free_port, upstream_toml
 from tests.support.sim_thread import SimThread
-from zeroproxy.server.descriptors import reserved
+from zeroproxy.server.fd_limits import reserved
 
 
 def chat(tokens: int, stream: bool = True) -> bytes:

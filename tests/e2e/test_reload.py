@@ -20,7 +20,7 @@ import zeroproxy
 from tests.support.proxy_process import ProxyProcess, upstream_toml, with_ledger
 from tests.support.sim_thread import SimThread
 from tests.support.until import until
-from zeroproxy.config_load import parse_config
+from zeroproxy.config.load import parse_config
 
 RELOADS = 50
 

@@ -18,9 +18,9 @@ from tests.support.redis_server import RedisServer
 from tests.support.servers import settled
 from zeroproxy.metering.ledger import Ledger
 from zeroproxy.metering.outbox import Feeder, stop_all
-from zeroproxy.metering.postgres_sink import PostgresSink
-from zeroproxy.metering.redis_sink import CURSORS, RedisSink
 from zeroproxy.metering.schema import EXCHANGE_COLUMNS
+from zeroproxy.metering.sinks.postgres import PostgresSink
+from zeroproxy.metering.sinks.redis import CURSORS, RedisSink
 
 
 @pytest.fixture(scope="module")

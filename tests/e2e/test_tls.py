@@ -16,8 +16,8 @@ from aiohttp import web
 from tests.support.certificates import certificates
 from tests.support.proxy_process import ProxyProcess, upstream_toml
 from tests.support.until import until
-from zeroproxy.check import examine
-from zeroproxy.config_load import parse_config
+from zeroproxy.commands.check import examine
+from zeroproxy.config.load import parse_config
 from zeroproxy.embed import Proxy
 from zeroproxy.errors import TlsError
 

@@ -7,7 +7,7 @@ import aiohttp
 
 import zeroproxy
 from tests.support.until import until
-from zeroproxy.config_load import parse_config
+from zeroproxy.config.load import parse_config
 from zeroproxy.sim import SimOptions, Simulator
 
 FAST: dict[str, Any] = {"tokens_per_second": 500.0, "ttft": 0.001}

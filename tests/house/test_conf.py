@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from zeroproxy.config import Alias, Config, Endpoint, ToJsonl, ToPostgres, ToRedis, Upstream
-from zeroproxy.config_load import load_config, parse_config, structs_in
+from zeroproxy.config.load import load_config, parse_config, structs_in
+from zeroproxy.config.schema import Alias, Config, Endpoint, ToJsonl, ToPostgres, ToRedis, Upstream
 
 #: Structs that are elements of a list: their keys have no place of their own in the reference.
 ELEMENTS = (Endpoint, Alias, ToRedis, ToPostgres, ToJsonl)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from zeroproxy.check import check_doors
-from zeroproxy.check_report import Findings
-from zeroproxy.config_load import load_config, parse_config
+from zeroproxy.commands.check import check_doors
+from zeroproxy.commands.check_report import Findings
+from zeroproxy.config.load import load_config, parse_config
 
 UNIT = Path("deploy/systemd/zeroproxy.service")
 YAML = Path("deploy/kubernetes/sidecar.yaml")
@@ -45,7 +45,7 @@ def test_the_unit_waits_for_the_drain_and_tries_again_but_not_a_wrong_file(unit)
     service = unit["Service"]
     drain = load_config("conf/prod.toml").server.drain_timeout
     assert float(service["TimeoutStopSec"]) > drain
-    assert service["RestartPreventExitStatus"] == "2"  # what cli.py returns for a ConfigError
+    assert service["RestartPreventExitStatus"] == "2"  # of a ConfigError: commands/main.py
     assert float(service["RestartSec"]) >= 1
     assert unit["Unit"]["StartLimitIntervalSec"] == "0"
     assert "ExecStartPre" not in service  # it would be tried again for ever, and has no sockets

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house.floors import rank_of
+from tests.house.floors import FLOORS, floor_of
 
 ROOT = Path("zeroproxy")
 FILES = [p for kind in ("*.py", "*.pyx", "*.pxd") for p in sorted(ROOT.rglob(kind))]
@@ -61,48 +61,54 @@ def imports_of(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_every_file_has_a_floor(path):
-    rank_of(module_of(path))
+    floor_of(module_of(path))
 
 
-def test_the_map_shows_every_module_of_the_python_floors():
+def test_the_map_shows_every_floor():
     """ARCHITECTURE.md and tests/house/floors.py are one table in two places."""
     table = Path("ARCHITECTURE.md").read_text().split("## Words")[0]
-    for name in {module_of(p).split(".")[0] or "__init__" for p in FILES} - {"_fast"}:
+    for name in (floor.removeprefix("_fast.") for floor in FLOORS):
         shown = (f"`{name}.py`", f"`{name}/`")
         assert any(s in table for s in shown), f"{name} is not in ARCHITECTURE.md's floors"
 
 
+def test_every_floor_has_a_file():
+    assert {floor_of(module_of(p)) for p in FILES} == set(range(len(FLOORS)))
+
+
 def test_the_readers_of_imports_see_every_form():
     lines = """
-from zeroproxy._fast cimport relay
-from zeroproxy._fast.types cimport (
+from zeroproxy._fast.request cimport routing
+from zeroproxy._fast.types.http cimport (
     Verdict,  # a comment
     Head as H,
 )
-cimport zeroproxy._fast.sock as s, zeroproxy._fast.conn
+cimport zeroproxy._fast.net.syscalls as s, zeroproxy._fast.net.conn
 import zeroproxy.errors
 from libc.stdint cimport int64_t
 """
     found = {name for pair in cython_imports(lines) for name in resolve(*pair)}
-    assert found == {"_fast.relay", "_fast.types", "_fast.sock", "_fast.conn", "errors"}
-    lines = "from zeroproxy import cli, Proxy\nimport zeroproxy.admin.app, os\n"
-    lines += "from zeroproxy.admin import metrics\ndef f():\n    from zeroproxy.demo import main\n"
+    below = {"request.routing", "types.http", "net.syscalls", "net.conn"}
+    assert found == {f"_fast.{name}" for name in below} | {"errors"}
+    lines = "from zeroproxy import embed, Proxy\nimport zeroproxy.admin.app, os\n"
+    lines += "from zeroproxy.admin import metrics\ndef f():\n"
+    lines += "    from zeroproxy.commands.demo import main\n"
     found = {name for pair in python_imports(lines) for name in resolve(*pair)}
-    assert found == {"cli", "", "admin.app", "admin.metrics", "demo"}
+    assert found == {"embed", "", "admin.app", "admin.metrics", "commands.demo"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)
-def test_a_file_imports_only_from_below(path):
+def test_a_file_imports_only_from_its_folder_and_from_below(path):
     here = module_of(path)
-    package = here.split(".")[0]
     for other in imports_of(path):
-        if other == here or (package != "_fast" and other.split(".")[0] == package):
-            continue
-        assert rank_of(other) < rank_of(here), f"{here} imports {other}, which is not below it"
+        assert floor_of(other) <= floor_of(here), f"{here} imports {other}, which is not below it"
 
 
-def test_packages_of_python_floors_have_no_circles():
-    edges = {module_of(p): imports_of(p) for p in FILES if p.suffix == ".py"}
+def test_no_imports_go_in_a_circle():
+    """Inside a folder too; a .pyx and its .pxd are one module."""
+    edges: dict[str, set[str]] = {}
+    for path in FILES:
+        edges.setdefault(module_of(path), set()).update(imports_of(path) - {module_of(path)})
     state: dict[str, int] = {}
 
     def visit(module: str, trail: tuple[str, ...]) -> None:

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from zeroproxy.config import Config
+from zeroproxy.config.schema import Config
 from zeroproxy.server.reload import LIVE
 
 

@@ -6,11 +6,16 @@ from pathlib import Path
 
 import pytest
 
-FAST = sorted(Path("zeroproxy/_fast").glob("*.p[yx][xd]*"))
-FAST = [p for p in FAST if p.suffix in (".pyx", ".pxd")]
+from tests.house.floors import WITHOUT_GIL
+
+FAST = [
+    p
+    for root in ("zeroproxy/_fast", "tests/probes")
+    for p in sorted(Path(root).rglob("*.p[yx][xd]"))
+]
 PYTHON = [p for root in ("zeroproxy", "bench", "fuzz") for p in sorted(Path(root).rglob("*.py"))]
 TESTS = sorted(Path("tests").rglob("*.py"))
-HEADERS = sorted(Path("zeroproxy/_fast").glob("*.h"))
+HEADERS = sorted(Path("zeroproxy/_fast/include").glob("*.h"))
 FUZZ = [p for p in sorted(Path("fuzz").glob("*.*")) if p.suffix in (".c", ".h", ".pyx", ".pxd")]
 OURS = [*FAST, *PYTHON, *HEADERS, *FUZZ, *sorted(Path("bench").rglob("*.c"))]
 
@@ -83,7 +88,7 @@ def test_every_signature_ends_with_its_clause(path):
         if PYTHON_TYPES.match(found[0]) or "extern from" in rest.split("\n", 1)[0]:
             continue
         clause = rest[end_of_parentheses(rest) :].split("\n", 1)[0].strip(" :\n")
-        allowed = (*CLAUSES, "except *") if path.stem.startswith("probe_") else CLAUSES
+        allowed = (*CLAUSES, "except *") if path.parent.name == "probes" else CLAUSES
         assert clause.startswith(allowed), f"{found[0].strip()}...) {clause}"
 
 
@@ -129,11 +134,9 @@ def test_nothing_is_left_for_later(path):
     assert not re.search(r"\b(TODO|FIXME|XXX|NotImplementedError)\b", path.read_text())
 
 
-def test_hot_floors_never_take_the_gil():
-    from tests.house.floors import FAST as FLOORS
-
-    for floor in (0, 1, 2):
-        for name in FLOORS[floor]:
-            path = Path(f"zeroproxy/_fast/{name}.pyx")
-            if path.exists():
-                assert "with gil" not in path.read_text(), path
+@pytest.mark.parametrize("folder", WITHOUT_GIL)
+def test_hot_floors_never_take_the_gil(folder):
+    sources = list(Path(f"zeroproxy/_fast/{folder}").glob("*.p[yx][xd]"))
+    assert sources
+    for path in sources:
+        assert "with gil" not in path.read_text(), path

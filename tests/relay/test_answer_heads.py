@@ -5,8 +5,8 @@ from email.utils import parsedate_to_datetime
 from time import time
 
 import pytest
-from zeroproxy._fast.probe_http1 import date_at
 
+from tests.probes.http1 import date_at
 from tests.support.editing import LAST, RUNNING, TEXT, USAGE, ask, unchunk
 from tests.support.script import SSE_HEAD, chunk, event, get, ok, play, post, split_head
 

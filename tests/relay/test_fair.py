@@ -4,7 +4,7 @@ import itertools
 import socket
 
 from tests.support.script import SSE_HEAD, chunk, event, get, play, post
-from zeroproxy._fast.drive import MORE
+from zeroproxy._fast.engine.thread import MORE
 
 CROWD = 300
 

@@ -1,4 +1,4 @@
-"""What ends the wait for an answer, and what is no sign of an engine (payload.pyx, law 2)."""
+"""What ends the wait for an answer, and what is no sign of an engine (body_reader.pyx, law 2)."""
 
 import json
 import time

@@ -9,7 +9,7 @@ import pytest
 ENGINE = """
 import os, time
 from types import SimpleNamespace
-from zeroproxy._fast.engine import Engine
+from zeroproxy._fast.engine.engine import Engine
 from tests.support.script import LIMITS
 engine = Engine(limits=SimpleNamespace(**LIMITS))
 """

@@ -18,7 +18,7 @@ import pytest
 from tests.support.breakers import terms
 from tests.support.keys import row
 from tests.support.script import POOL, Script, get, ok
-from zeroproxy._fast.drive import NEWS
+from zeroproxy._fast.engine.thread import NEWS
 
 PATIENCE = 20.0
 

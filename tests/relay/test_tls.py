@@ -9,7 +9,7 @@ import pytest
 from tests.support.certificates import certificates
 from tests.support.script import SSE_HEAD, carry, chunk, event, get, ok, post, split_head, upload
 from tests.support.tls_script import down, play, tls_counters, up
-from zeroproxy._fast.tls_setup import Context
+from zeroproxy._fast.engine.tls_context import Context
 
 # ---------------------------------------------------------------- how it ends
 

@@ -17,7 +17,7 @@ from tests.relay.test_warm import *
 from tests.support.certificates import certificates
 from tests.support.script import MAKE
 from tests.support.tls_script import TlsScript
-from zeroproxy._fast.tls_setup import Context
+from zeroproxy._fast.engine.tls_context import Context
 
 # A caller above the cap is answered in the clear, or not at all: test_tls.py.
 del test_above_the_cap_a_caller_gets_a_polite_503

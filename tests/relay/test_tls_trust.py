@@ -7,7 +7,7 @@ import pytest
 from tests.support.certificates import certificates
 from tests.support.script import get, ok, post
 from tests.support.tls_script import down, exchange, play, said, tls_counters, up
-from zeroproxy._fast.tls_setup import Context
+from zeroproxy._fast.engine.tls_context import Context
 from zeroproxy.errors import TlsError
 
 TLS_1_2, TLS_1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3

@@ -2,7 +2,7 @@
 
 from tests.support.breakers import status, terms
 from tests.support.script import EXPECT, SSE_HEAD, chunk, event, get, ok, play, post
-from zeroproxy._fast.drive import NEWS
+from zeroproxy._fast.engine.thread import NEWS
 
 
 def test_a_move_is_told_once_and_the_vitals_show_it():

@@ -13,11 +13,11 @@ from typing import Any
 
 from tests.support.keys import row
 from tests.support.script import LIMITS, POOL, UPSTREAM
-from zeroproxy._fast.engine import Engine
-from zeroproxy.config_load import parse_config
+from zeroproxy._fast.engine.engine import Engine
+from zeroproxy.config.load import parse_config
 from zeroproxy.errors import ReloadError
-from zeroproxy.server.keys import stage_keys
-from zeroproxy.server.members import Members, resolve_all
+from zeroproxy.server.api_keys import stage_keys
+from zeroproxy.server.endpoints import Members, resolve_all
 from zeroproxy.server.reload import put_in_force
 from zeroproxy.server.tls import Prepared, Tls
 

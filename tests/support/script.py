@@ -26,7 +26,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from zeroproxy._fast.engine import Engine
+from zeroproxy._fast.engine.engine import Engine
 
 LIMITS: dict[str, Any] = {
     "header_line_bytes": 8192,

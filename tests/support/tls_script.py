@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.support.certificates import certificates
 from tests.support.script import Peer, Script, ok, post
-from zeroproxy._fast.tls_setup import Context
+from zeroproxy._fast.engine.tls_context import Context
 
 PIECE = 16384
 

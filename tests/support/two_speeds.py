@@ -14,7 +14,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from zeroproxy._fast.probe_balance import Attempt, Balancer
+from tests.probes.balance import Attempt, Balancer
 
 
 @dataclass(frozen=True)

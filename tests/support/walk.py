@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from zeroproxy._fast import probe_http1 as http1
+from tests.probes import http1
 
 LIMITS = (8192, 65535, 128)
 RESPONSE_LIMITS = (65535, 65535, 128)  # a status line is not a way to attack us

@@ -7,8 +7,8 @@ from typing import Any
 from tests.support.members import Member
 from tests.support.script_upstream import ScriptConn, ScriptRequest, ScriptUpstream
 from tests.support.until import until
-from zeroproxy.config import Upstream
-from zeroproxy.config_load import parse_config
+from zeroproxy.config.load import parse_config
+from zeroproxy.config.schema import Upstream
 from zeroproxy.policy.addresses import resolve
 from zeroproxy.policy.health import Health
 

@@ -10,7 +10,7 @@ import pytest
 
 from zeroproxy.errors import ConfigError, ListenError
 from zeroproxy.policy.addresses import resolve
-from zeroproxy.server.descriptors import connection_cap, reserved
+from zeroproxy.server.fd_limits import connection_cap, reserved
 from zeroproxy.server.listener import bind, bind_all
 
 
@@ -92,8 +92,8 @@ def test_the_cap_leaves_a_descriptor_for_each_side():
 
 MAKES_ROOM = """
 import os, sys
-from zeroproxy.config import Limits
-from zeroproxy.server.descriptors import limits_in_force
+from zeroproxy.config.schema import Limits
+from zeroproxy.server.fd_limits import limits_in_force
 
 def table():
     with open("/proc/self/status") as status:
@@ -121,7 +121,7 @@ def test_the_descriptor_table_has_room_before_conns_come_and_none_is_left_open(l
 
 HAS_NONE_LEFT = """
 import os
-from zeroproxy.server.descriptors import widen_table
+from zeroproxy.server.fd_limits import widen_table
 
 held = []
 try:

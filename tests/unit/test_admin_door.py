@@ -11,12 +11,12 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from tests.support.ledgers import new_ledger
 from tests.support.until import until
-from zeroproxy.admin import door
+from zeroproxy.admin import connections as door
 from zeroproxy.admin import usage as admin_usage
 from zeroproxy.admin.app import create_app
 from zeroproxy.admin.hosts import name_in
 from zeroproxy.admin.server import AdminServer
-from zeroproxy.config import Admin
+from zeroproxy.config.schema import Admin
 from zeroproxy.server.listener import bind
 
 ASK = b"GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n%s\r\n"

@@ -5,7 +5,8 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from zeroproxy._fast.probe_meter import AskedProbe, longest_edit
+
+from tests.probes.usage import AskedProbe, longest_edit
 
 NOTHING, USAGE, RUNNING, EITHER_ALONE = 0, 1, 2, 3
 #: AskedProbe.edited

@@ -8,10 +8,10 @@ import pytest
 from aiohttp import web
 
 from tests.support.until import until
-from zeroproxy.config import Alias, Config, Metering, Upstream
-from zeroproxy.policy import backend
+from zeroproxy.config.schema import Alias, Config, Metering, Upstream
+from zeroproxy.policy import discovery as backend
 from zeroproxy.policy.addresses import resolve
-from zeroproxy.policy.backend import Backends, ask, kind_in, merged, models_in, wish_for
+from zeroproxy.policy.discovery import Backends, ask, kind_in, merged, models_in, wish_for
 
 
 def models(*names, owner="vllm"):

@@ -6,8 +6,8 @@ from collections import Counter
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from zeroproxy._fast.probe_balance import Attempt, Balancer, key, keyed
 
+from tests.probes.balance import Attempt, Balancer, key, keyed
 from tests.support.two_speeds import Loop, Speed
 
 ROUND_ROBIN, LEAST, TWO, BY_KEY, FASTEST = range(5)

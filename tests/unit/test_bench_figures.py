@@ -75,7 +75,7 @@ def test_instructions_of_all_processes_are_added(load, tmp_path):
 def test_the_door_that_is_counted_has_the_name_that_callgrind_looks_for(load):
     import fnmatch
 
-    from zeroproxy._fast import drive
+    from zeroproxy._fast.engine import thread as drive
 
     names = subprocess.run(["nm", drive.__file__], capture_output=True, text=True).stdout.split()
     if not names:

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
+from tests.probes import http1
 from tests.support.guarded import at_guard_page
 from tests.support.split import TAILS, bytewise, every_way, whole
-from zeroproxy._fast import probe_http1 as http1
 
 LIMIT = 64
 CHUNKED = {

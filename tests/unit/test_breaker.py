@@ -7,8 +7,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from zeroproxy._fast import probe_core as probe
-from zeroproxy._fast.engine import IS_DEBUG
+from tests.probes import core as probe
+from zeroproxy._fast.engine.engine import IS_DEBUG
 
 CLOSED, HALF_OPEN, OPEN = range(3)
 WELL, FAILED, TOO_MUCH, DUE, PROVEN, OFF, ALONE = range(7)

@@ -12,8 +12,9 @@ import pytest
 
 import zeroproxy
 from tests.support.terminal import shown_by
-from zeroproxy import check, check_report, cli
-from zeroproxy.config_load import parse_config
+from zeroproxy.commands import check, check_report
+from zeroproxy.commands import main as cli
+from zeroproxy.config.load import parse_config
 from zeroproxy.errors import PACKAGES
 from zeroproxy.server.listener import refusal
 
@@ -113,9 +114,12 @@ def test_saying_something_imports_nothing_heavy():
 
 def test_an_unbuilt_data_plane_is_a_sentence(monkeypatch, capsys, config):
     monkeypatch.delitem(sys.modules, "zeroproxy.server.worker", raising=False)
-    monkeypatch.setitem(sys.modules, "zeroproxy._fast.engine", None)
+    monkeypatch.setitem(sys.modules, "zeroproxy._fast.engine.engine", None)
     assert cli.main(["-c", config(OFF + GOOD)]) == 1
-    assert "the compiled data plane is missing (zeroproxy._fast.engine)" in capsys.readouterr().err
+    assert (
+        "the compiled data plane is missing (zeroproxy._fast.engine.engine)"
+        in capsys.readouterr().err
+    )
     assert cli.main(["version"]) == 0
     assert "data plane: not built" in capsys.readouterr().out
 

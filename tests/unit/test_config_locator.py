@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zeroproxy.toml_lines import Lines
+from zeroproxy.config.positions import Lines
 
 #: Every integer in here is the number of the line it stands on.
 NUMBERED = '''\

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zeroproxy._fast import probe_core as probe
-from zeroproxy._fast.engine import IS_DEBUG
+from tests.probes import core as probe
+from zeroproxy._fast.engine.engine import IS_DEBUG
 
 PHASES = [
     "idle", "head", "queued", "connecting", "waiting", "relaying", "tunnel", "flushing",

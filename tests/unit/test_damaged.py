@@ -6,14 +6,14 @@ import pytest
 
 from tests.support.records import FakeEngine, make_batch, query, sums
 from tests.support.until import until
-from zeroproxy.check import Findings, check_ledger
-from zeroproxy.config_load import parse_config
+from zeroproxy.commands.check import Findings, check_ledger
+from zeroproxy.config.load import parse_config
 from zeroproxy.errors import ZeroproxyError
 from zeroproxy.metering import flusher as module
 from zeroproxy.metering.flusher import Flusher
 from zeroproxy.metering.ledger import Ledger
 from zeroproxy.metering.outbox import Feeder
-from zeroproxy.server.sinks import Metering
+from zeroproxy.server.pipeline import Metering
 
 
 @pytest.fixture(autouse=True)

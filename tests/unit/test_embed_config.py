@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 import zeroproxy
-from zeroproxy.config import (
+from zeroproxy.config.load import complete, parse_config
+from zeroproxy.config.schema import (
     Admin,
     Auth,
     Breaker,
@@ -23,7 +24,6 @@ from zeroproxy.config import (
     ToRedis,
     Upstream,
 )  # fmt: skip
-from zeroproxy.config_load import complete, parse_config
 
 URL = "http://127.0.0.1:8000"
 

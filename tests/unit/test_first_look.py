@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.proxy_process import free_port
 from tests.support.script_upstream import ScriptConn, ScriptRequest, ScriptUpstream
-from zeroproxy.config_load import parse_config
+from zeroproxy.config.load import parse_config
 from zeroproxy.server import worker as module
 from zeroproxy.server.worker import Worker
 

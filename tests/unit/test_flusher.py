@@ -10,7 +10,7 @@ import pytest
 from tests.support.records import FakeEngine, make_batch, overflow_total, query, sums
 from tests.support.until import until
 from zeroproxy.metering import flusher as module
-from zeroproxy.metering import rescue
+from zeroproxy.metering import rescue_file as rescue
 from zeroproxy.metering.flusher import BATCH, Flusher, Inlet
 from zeroproxy.metering.ledger import Ledger
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from tests.probes import http1
 from tests.support.guarded import at_guard_page
 from tests.support.walk import LIMITS
-from zeroproxy._fast import probe_http1 as http1
 
 ID = b"0123456789abcdef"
 TRACE = b"00-" + b"1" * 32 + b"-" + b"2" * 16 + b"-01"

@@ -10,7 +10,8 @@ from tests.support.members import Member
 from tests.support.script_upstream import ScriptConn, ScriptRequest, ScriptUpstream
 from tests.support.until import until
 from tests.support.ward import Engine, Server, Ward, upstream
-from zeroproxy.policy import probe, readiness
+from zeroproxy.policy import http_client as probe
+from zeroproxy.policy import readiness
 from zeroproxy.policy.addresses import resolve
 from zeroproxy.policy.health import Health
 

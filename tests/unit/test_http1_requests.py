@@ -2,10 +2,10 @@
 
 import pytest
 
+from tests.probes import http1
 from tests.support.guarded import at_guard_page
 from tests.support.split import TAILS
 from tests.support.walk import LIMITS
-from zeroproxy._fast import probe_http1 as http1
 
 HOST = b"Host: a.test\r\n"
 

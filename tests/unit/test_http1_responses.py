@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from tests.probes import http1
 from tests.support.guarded import at_guard_page
 from tests.support.split import TAILS
 from tests.support.walk import LIMITS
-from zeroproxy._fast import probe_http1 as http1
 
 OK = b"HTTP/1.1 200 OK\r\n"
 

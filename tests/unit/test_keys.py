@@ -5,7 +5,8 @@ import hashlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from zeroproxy._fast.probe_keys import KeyProbe, digest_of
+
+from tests.probes.keys import KeyProbe, digest_of
 
 REQUESTS, TOKENS = 0, 1
 

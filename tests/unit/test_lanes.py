@@ -4,7 +4,8 @@ import random
 
 from hypothesis import given
 from hypothesis import strategies as st
-from zeroproxy._fast.probe_queue import Lanes
+
+from tests.probes.queue import Lanes
 
 
 def waiting(lanes: Lanes, *who: tuple[int, int]) -> list[int]:

@@ -15,7 +15,7 @@ import pytest
 from tests.support.records import NOON_NS, make_batch, query, sums
 from zeroproxy.errors import ZeroproxyError
 from zeroproxy.metering import ledger as module
-from zeroproxy.metering import rescue
+from zeroproxy.metering import rescue_file as rescue
 from zeroproxy.metering.ledger import Ledger
 from zeroproxy.metering.schema import EXCHANGE_COLUMNS, VERSION
 

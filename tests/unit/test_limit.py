@@ -1,6 +1,6 @@
 """Limits that are found: up by one a round while first tokens are in time, down by a tenth."""
 
-from zeroproxy._fast.probe_queue import LimitOf
+from tests.probes.queue import LimitOf
 
 TARGET = 1000
 

@@ -4,8 +4,8 @@ import pytest
 
 from tests.support.until import until
 from tests.support.ward import Ward
-from zeroproxy.policy.load import load_in
-from zeroproxy.presets import PRESETS
+from zeroproxy.config.presets import PRESETS
+from zeroproxy.policy.reported_load import load_in
 
 PAGES = {
     "vllm": (

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zeroproxy.errors import UsageError, ZeroproxyError
-from zeroproxy.loadtest import options, show
+from zeroproxy.loadtest import options
+from zeroproxy.loadtest import render as show
 from zeroproxy.loadtest.dialects import DIALECTS, Ask, Events, Reading, dialect_of, error_text
 from zeroproxy.loadtest.histogram import Histogram
 from zeroproxy.loadtest.options import read_settings

@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from zeroproxy._fast.probe_meter import MeterProbe
+
+from tests.probes.usage import MeterProbe
 
 CHAT, COMPLETIONS = b"/v1/chat/completions", b"/v1/completions"
 TIMES = {"cache_n": 0, "prompt_n": 4, "predicted_n": 3}

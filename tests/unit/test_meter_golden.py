@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from zeroproxy._fast.probe_meter import MeterProbe
+
+from tests.probes.usage import MeterProbe
 
 HERE = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("ZEROPROXY_SHARED", HERE.parent / "shared"))

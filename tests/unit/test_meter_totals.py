@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from zeroproxy._fast.probe_meter import MeterProbe
+
+from tests.probes.usage import MeterProbe
 
 CHAT, COMPLETIONS = b"/v1/chat/completions", b"/v1/completions"
 TEXT = {"choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": None}]}

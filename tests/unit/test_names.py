@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from tests.support.until import until
-from zeroproxy.config_load import parse_config
+from zeroproxy.config.load import parse_config
 from zeroproxy.errors import ConfigError
 from zeroproxy.policy import addresses
 from zeroproxy.policy.addresses import is_name, resolve_each
-from zeroproxy.server.members import Members, resolve_all
-from zeroproxy.server.names import Names, interval
+from zeroproxy.server.dns import Names, interval
+from zeroproxy.server.endpoints import Members, resolve_all
 
 URL = "http://vllm.example:8000"
 
@@ -46,7 +46,7 @@ def resolver(monkeypatch):
 
 
 class Engine:
-    """Slots by URL and address, as roster.pyx keeps them."""
+    """Slots by URL and address, as engine/registry.pyx keeps them."""
 
     def change(self):
         return contextlib.nullcontext(self)

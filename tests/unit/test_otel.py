@@ -9,10 +9,10 @@ import pytest
 from tests.support.otlp_receiver import Receiver, plain
 from tests.support.records import FakeEngine
 from zeroproxy._version import __version__
-from zeroproxy.config import Otel
+from zeroproxy.config.schema import Otel
 from zeroproxy.errors import ConfigError
 from zeroproxy.metering.flusher import Flusher
-from zeroproxy.metering.otel import OtelSink, open_otel
+from zeroproxy.metering.otel.sink import OtelSink, open_otel
 
 BEGAN = 1_760_000_000_123_456_789
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -295,7 +295,8 @@ def test_without_the_packages_they_are_named(monkeypatch):
 
 def test_nothing_of_opentelemetry_is_imported_while_it_is_off():
     code = (
-        "import sys; from zeroproxy.config import Otel; from zeroproxy.metering import otel;"
+        "import sys; from zeroproxy.config.schema import Otel;"
+        "from zeroproxy.metering.otel import sink as otel;"
         "assert otel.open_otel(Otel()) is None;"
         "assert not [m for m in sys.modules if m.startswith('opentelemetry')]"
     )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from zeroproxy.config_load import parse_config
+from zeroproxy.config.load import parse_config
 from zeroproxy.errors import ConfigError
 
 UPSTREAM = '[[upstream]]\nname = "a"\nendpoints = ["http://127.0.0.1:8000"]\n'

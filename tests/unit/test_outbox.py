@@ -11,15 +11,15 @@ import pytest
 
 from tests.support.records import make_batch
 from tests.support.until import until
-from zeroproxy.config_load import parse_config
+from zeroproxy.config.load import parse_config
 from zeroproxy.errors import ZeroproxyError
 from zeroproxy.metering import outbox as module
-from zeroproxy.metering.jsonl_sink import JsonlOutbox
 from zeroproxy.metering.ledger import Ledger
 from zeroproxy.metering.outbox import Feeder, stop_all, without
-from zeroproxy.metering.postgres_sink import PostgresSink, values_of
-from zeroproxy.metering.redis_sink import RedisSink
-from zeroproxy.server.sinks import Metering, make_sink, secret_of
+from zeroproxy.metering.sinks.jsonl import JsonlOutbox
+from zeroproxy.metering.sinks.postgres import PostgresSink, values_of
+from zeroproxy.metering.sinks.redis import RedisSink
+from zeroproxy.server.pipeline import Metering, make_sink, secret_of
 
 CONFIG = '[[upstream]]\nname = "a"\nendpoints = ["http://127.0.0.1:1"]\n[metering]\n'
 

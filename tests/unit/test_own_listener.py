@@ -6,8 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from tests.support.proxy_process import free_port
-from zeroproxy import check
-from zeroproxy.config_load import parse_config
+from zeroproxy.commands import check
+from zeroproxy.config.load import parse_config
 from zeroproxy.errors import ConfigError, ReloadError
 from zeroproxy.policy.addresses import resolve
 from zeroproxy.server.listener import bind_all, is_own

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from tests.support.certificates import certificates
-from zeroproxy.config import ServerTls, UpstreamTls
+from zeroproxy.config.schema import ServerTls, UpstreamTls
 from zeroproxy.errors import TlsError
 from zeroproxy.server.tls import prepare_server, prepare_upstream
 

@@ -4,11 +4,11 @@ from typing import get_args
 
 import pytest
 
-from zeroproxy.config import PresetName, Upstream
-from zeroproxy.config_load import parse_config
+from zeroproxy.config.load import parse_config
+from zeroproxy.config.presets import PRESETS
+from zeroproxy.config.schema import PresetName, Upstream
 from zeroproxy.errors import ConfigError
 from zeroproxy.policy.wedge import counters_in
-from zeroproxy.presets import PRESETS
 
 
 def upstream(more: str) -> Upstream:

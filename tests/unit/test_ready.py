@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from zeroproxy.config_load import parse_config
+from zeroproxy.config.load import parse_config
 from zeroproxy.server.worker import Worker
 
 CONFIG = parse_config('[[upstream]]\nname = "u"\nendpoints = ["http://127.0.0.1:1"]\n')

@@ -11,12 +11,12 @@ import pytest
 
 from tests.support.records import FakeEngine, make_batch, query, sums
 from tests.support.until import until
-from zeroproxy.config_load import parse_config
+from zeroproxy.config.load import parse_config
 from zeroproxy.metering import flusher as module
-from zeroproxy.metering import rescue
+from zeroproxy.metering import rescue_file as rescue
 from zeroproxy.metering.flusher import BATCH, Flusher
 from zeroproxy.metering.ledger import Ledger
-from zeroproxy.server.sinks import Metering
+from zeroproxy.server.pipeline import Metering
 
 
 class ListSink:
@@ -164,7 +164,7 @@ APPENDER = """
 import sys
 from pathlib import Path
 from tests.support.records import make_batch
-from zeroproxy.metering import rescue
+from zeroproxy.metering import rescue_file as rescue
 first, path = int(sys.argv[1]), rescue.rescue_path(Path(sys.argv[2]))
 for k in range(first, first + 150):
     rescue.append(path, rescue.to_lines(make_batch([k])))

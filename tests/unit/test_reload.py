@@ -8,12 +8,12 @@ import msgspec
 import pytest
 
 from tests.support.until import until
-from zeroproxy.config import Config, Limits, Upstream
-from zeroproxy.config_load import parse_config
+from zeroproxy.config.load import parse_config
+from zeroproxy.config.schema import Config, Limits, Upstream
 from zeroproxy.errors import ReloadError
 from zeroproxy.policy.addresses import resolve
 from zeroproxy.policy.readiness import Readiness
-from zeroproxy.server.members import Members, resolve_all
+from zeroproxy.server.endpoints import Members, resolve_all
 from zeroproxy.server.reload import check, plan
 
 BASE = """

@@ -81,7 +81,7 @@ def test_the_exit_waits_for_no_name(tmp_path):
     )
     code = f"""
         import logging, os, signal, socket, threading
-        from zeroproxy.config_load import load_config
+        from zeroproxy.config.load import load_config
         from zeroproxy.policy import resolver
         from zeroproxy.server import process
 

@@ -4,9 +4,9 @@ import pytest
 
 from tests.support.records import FakeEngine, sums
 from zeroproxy.metering import flusher as module
+from zeroproxy.metering.cpu_budget import FULL, LONGEST, SHARE, Restraint, rest_after
 from zeroproxy.metering.flusher import BATCH, Flusher
 from zeroproxy.metering.ledger import Ledger
-from zeroproxy.metering.restraint import FULL, LONGEST, SHARE, Restraint, rest_after
 
 
 @pytest.mark.parametrize("own", [0.0, 0.001, 0.2])

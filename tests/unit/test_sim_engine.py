@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.until import until
 from zeroproxy.sim import SimOptions, Simulator, Stats
-from zeroproxy.sim.engine import Job, Scheduler
+from zeroproxy.sim.scheduler import Job, Scheduler
 
 
 class Clock:

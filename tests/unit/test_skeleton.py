@@ -6,7 +6,8 @@ The walk is the oracle: fed byte by byte a meter walks everything, fed whole it 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from zeroproxy._fast.probe_meter import MeterProbe, StripProbe
+
+from tests.probes.usage import MeterProbe, StripProbe
 
 TEXT = b'data: {"choices":[{"index":0,"delta":{"content":"%s"}}]}\n\n'
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.unit.test_otel import record
-from zeroproxy.metering.spans import describe
+from zeroproxy.metering.otel.spans import describe
 
 
 @pytest.mark.parametrize(

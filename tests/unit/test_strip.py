@@ -5,7 +5,8 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from zeroproxy._fast.probe_meter import MeterProbe, StripProbe
+
+from tests.probes.usage import MeterProbe, StripProbe
 
 FINAL, RUNNING, TIMINGS = 1, 2, 4
 

@@ -16,11 +16,11 @@ from tests.support.members import Member
 from tests.support.script_upstream import ScriptUpstream
 from tests.support.until import until
 from tests.support.ward import Engine, Server, upstream
-from zeroproxy.config import Config, Upstream
+from zeroproxy.config.schema import Config, Upstream
 from zeroproxy.policy.addresses import Address, Secure, resolve
-from zeroproxy.policy.backend import Backends
+from zeroproxy.policy.discovery import Backends
 from zeroproxy.policy.health import Health
-from zeroproxy.policy.probe import get_page, get_status
+from zeroproxy.policy.http_client import get_page, get_status
 from zeroproxy.policy.readiness import can_connect
 
 PAGE = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npage"

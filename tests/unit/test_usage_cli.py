@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.support.ledgers import HOUR_NS, new_ledger, record, write
-from zeroproxy import cli
-from zeroproxy import usage as command
+from zeroproxy.commands import main as cli
+from zeroproxy.commands import usage as command
 from zeroproxy.errors import ZeroproxyError
-from zeroproxy.metering.report import Sums
+from zeroproxy.metering.report.report import Sums
 
 T0 = 1_793_523_600 * 10**9  # 2026-11-01T09:00:00Z
 LONG = "meta-llama/Llama-3.3-70B-Instruct-AWQ"
@@ -151,7 +151,7 @@ def test_a_screen_that_knows_only_ascii_is_no_failure(path):
 def test_who_stops_reading_is_no_failure(path):
     code = "import sys; sys.argv = ['x', 'usage', '--ledger', {!r}{}]\n".format(path, ", '--csv'")
     code += "import os; r, w = os.pipe(); os.dup2(w, 1); os.close(w); os.close(r)\n"
-    code += "from zeroproxy.cli import main; sys.exit(main())"
+    code += "from zeroproxy.commands.main import main; sys.exit(main())"
     done = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, timeout=60)
     assert (done.returncode, done.stderr) == (0, b"")
 
@@ -278,7 +278,7 @@ def test_the_ledger_is_that_of_the_configuration(monkeypatch, run, path):
         class metering:
             ledger = path
 
-    monkeypatch.setattr("zeroproxy.config_load.load_config", lambda _: Config)
+    monkeypatch.setattr("zeroproxy.config.load.load_config", lambda _: Config)
     assert run("-c", "x.toml")[1][0].startswith("usage by model")
     assert cli.main(["-c", "x.toml", "usage"]) == 0
     Config.metering.ledger = ""

@@ -11,7 +11,7 @@ from tests.support.members import Member
 from tests.support.proxy_process import free_port
 from tests.support.script_upstream import ScriptConn, ScriptRequest, ScriptUpstream
 from tests.support.until import until
-from zeroproxy.config import Alias, Upstream, Warmup
+from zeroproxy.config.schema import Alias, Upstream, Warmup
 from zeroproxy.policy.addresses import resolve
 from zeroproxy.policy.warmup import Warmups, body_of
 

@@ -3,11 +3,11 @@
 from typing import Any
 
 from tests.support.members import Member
-from zeroproxy.config import Health as Settings
-from zeroproxy.config import Upstream
+from zeroproxy.config.schema import Health as Settings
+from zeroproxy.config.schema import Upstream
 from zeroproxy.policy.addresses import resolve
+from zeroproxy.policy.endpoint_health import Standing
 from zeroproxy.policy.health import Health, Rounds
-from zeroproxy.policy.standing import Standing
 
 
 class Engine:

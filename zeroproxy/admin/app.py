@@ -4,7 +4,7 @@ GET /healthz   the process runs
 GET /readyz    traffic should be sent here (200), or not and why (503)
 GET /metrics   Prometheus
 GET /status    everything the proxy knows of itself, as JSON
-GET /usage     what the ledger counted, as JSON or CSV (usage.py)
+GET /usage     what the ledger counted, as JSON or CSV (commands/usage.py)
 POST /-/drain  stop gracefully
 POST /-/endpoint?url=U&drain=true   send one endpoint nothing new; drain=false: again
 POST /-/reload read the configuration again; 400: it is wrong, 422: it needs a restart
@@ -31,7 +31,7 @@ from prometheus_client.exposition import choose_encoder
 
 from zeroproxy.admin.hosts import is_known
 from zeroproxy.admin.metrics import SnapshotCollector
-from zeroproxy.admin.replies import as_error, as_json
+from zeroproxy.admin.responses import as_error, as_json
 from zeroproxy.admin.usage import usage_handler
 from zeroproxy.errors import ConfigError, ZeroproxyError, one_line
 

@@ -10,7 +10,7 @@ from typing import Protocol
 from aiohttp import web
 
 from zeroproxy.admin.app import AdminSource, create_app
-from zeroproxy.admin.door import BACKLOG, MOST, Door
+from zeroproxy.admin.connections import BACKLOG, MOST, Door
 
 
 class BoundSocket(Protocol):

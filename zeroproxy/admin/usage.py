@@ -21,11 +21,11 @@ from typing import Protocol, runtime_checkable
 
 from aiohttp import web
 
-from zeroproxy.admin.replies import as_error, as_json
+from zeroproxy.admin.responses import as_error, as_json
 from zeroproxy.errors import ZeroproxyError
-from zeroproxy.metering.query import FILTERS, Query, QueryError, parse_query
-from zeroproxy.metering.report import opened, usage
-from zeroproxy.metering.report_forms import as_csv, as_object
+from zeroproxy.metering.report.formats import as_csv, as_object
+from zeroproxy.metering.report.query import FILTERS, Query, QueryError, parse_query
+from zeroproxy.metering.report.report import opened, usage
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -15,7 +15,8 @@ from typing import Any
 from rich.console import Console
 
 from zeroproxy.errors import UsageError, ZeroproxyError
-from zeroproxy.loadtest import results, show
+from zeroproxy.loadtest import render as show
+from zeroproxy.loadtest import results
 from zeroproxy.loadtest.dialects import Ask
 from zeroproxy.loadtest.loop import Stop
 from zeroproxy.loadtest.options import Settings, read_settings

@@ -20,8 +20,8 @@ from typing import Any
 import aiohttp
 
 from zeroproxy.loadtest.dialects import Ask
-from zeroproxy.loadtest.exchange import Exchange, Target
 from zeroproxy.loadtest.tally import Inside, Tally
+from zeroproxy.loadtest.timed_request import Exchange, Target
 
 PAUSE = 0.25  # seconds after a failure
 APART = 0.001  # seconds between the first requests of two callers

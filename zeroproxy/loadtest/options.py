@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from zeroproxy.errors import UsageError
 from zeroproxy.loadtest.dialects import DIALECTS, dialect_of
-from zeroproxy.loadtest.exchange import Target
+from zeroproxy.loadtest.timed_request import Target
 
 PATH = "/v1/chat/completions"
 PROMPT = "Request {n}. Explain step by step how a lighthouse works, for someone who never saw one."

@@ -13,9 +13,9 @@ import orjson
 
 from zeroproxy.errors import ZeroproxyError, one_line
 from zeroproxy.loadtest.dialects import Ask
-from zeroproxy.loadtest.exchange import Exchange, Target, says
 from zeroproxy.loadtest.tally import Tally
-from zeroproxy.server.descriptors import widen_table
+from zeroproxy.loadtest.timed_request import Exchange, Target, says
+from zeroproxy.server.fd_limits import widen_table
 
 SPARE = 64  # descriptors for everything that is no request
 SHOWN = 12  # models that a message lists

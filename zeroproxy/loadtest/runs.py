@@ -10,10 +10,10 @@ from itertools import count
 import aiohttp
 
 from zeroproxy.loadtest.dialects import Ask
-from zeroproxy.loadtest.exchange import Target
 from zeroproxy.loadtest.loop import Load, Slice, Stop
 from zeroproxy.loadtest.options import UNIX, Settings
 from zeroproxy.loadtest.tally import Tally
+from zeroproxy.loadtest.timed_request import Target
 
 CONNECT_TIMEOUT = 30.0
 

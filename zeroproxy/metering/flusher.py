@@ -26,11 +26,11 @@ from typing import Any, Protocol
 
 from zeroproxy.errors import ZeroproxyError
 from zeroproxy.log import log
-from zeroproxy.metering.core import yield_the_core
-from zeroproxy.metering.inlet import BATCH, Inlet, Source
+from zeroproxy.metering.cpu_budget import Restraint
 from zeroproxy.metering.ledger import Ledger
 from zeroproxy.metering.ledger_errors import is_damage
-from zeroproxy.metering.rescue import (
+from zeroproxy.metering.priority import yield_the_core
+from zeroproxy.metering.rescue_file import (
     append,
     has_rescued,
     refused_path,
@@ -38,7 +38,7 @@ from zeroproxy.metering.rescue import (
     take_in,
     to_lines,
 )
-from zeroproxy.metering.restraint import Restraint
+from zeroproxy.metering.ring_reader import BATCH, Inlet, Source
 from zeroproxy.metering.rows import REFUSED, Record
 
 # Seconds between two looks at the ring while records come, and what kill -9 loses at most. A record

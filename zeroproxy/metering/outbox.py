@@ -19,8 +19,8 @@ from typing import Any, Protocol
 
 from zeroproxy.errors import ZeroproxyError
 from zeroproxy.log import log
-from zeroproxy.metering.core import yield_the_core
 from zeroproxy.metering.ledger import Ledger
+from zeroproxy.metering.priority import yield_the_core
 from zeroproxy.metering.rows import Record
 
 BATCH = 500  # rows per delivery

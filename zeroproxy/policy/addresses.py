@@ -1,7 +1,7 @@
 """Endpoint URLs as socket addresses.
 
 The data plane wants the kernel's own bytes (struct sockaddr_*), so that connecting costs no
-resolving. Host names are resolved here: when an endpoint is added, and again for server/names.py.
+resolving. Host names are resolved here: when an endpoint is added, and again for server/dns.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from zeroproxy.config_addresses import UNIX_PATH_MAX
+from zeroproxy.config.addresses import UNIX_PATH_MAX
 from zeroproxy.errors import ConfigError, UnresolvedError
 from zeroproxy.policy.resolver import is_address, look_up
 

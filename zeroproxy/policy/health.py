@@ -23,13 +23,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any, Protocol
 
-from zeroproxy.config import Health as Settings
-from zeroproxy.config import Upstream
-from zeroproxy.policy.load import read_load
-from zeroproxy.policy.probe import Lack, generate_one
-from zeroproxy.policy.standing import LATE, Answer, Member, Standing, ask
+from zeroproxy.config.presets import PRESETS, Preset
+from zeroproxy.config.schema import Health as Settings
+from zeroproxy.config.schema import Upstream
+from zeroproxy.policy.endpoint_health import LATE, Answer, Member, Standing, ask
+from zeroproxy.policy.http_client import Lack, generate_one
+from zeroproxy.policy.reported_load import read_load
 from zeroproxy.policy.wedge import read_counters
-from zeroproxy.presets import PRESETS, Preset
 
 TRIAL_EVERY = 5  # rounds between two requests to a wedged endpoint
 TRIAL_TIMEOUT = 5.0  # seconds
@@ -344,7 +344,7 @@ class Health:
 
     def reasons(self) -> list[str]:
         """Why no endpoint is in rotation; empty: one is. A breaker alone keeps none out of it where
-        there is no other (breaker.pyx, law 5)."""
+        there is no other (upstream/breaker.pyx, law 5)."""
         standings = [s for rounds in self._rounds for s in rounds.standings.values()]
         drained = self.drained()
         if any(s.is_up and s.member.index not in drained for s in standings):

@@ -13,8 +13,8 @@ import time
 from collections.abc import Sequence
 
 from zeroproxy.policy.addresses import Address
-from zeroproxy.policy.probe import why, within
-from zeroproxy.policy.secure import connect
+from zeroproxy.policy.http_client import why, within
+from zeroproxy.policy.tls import connect
 
 MAX_AGE = 1.0  # seconds a probe's answer is good for
 TIMEOUT = 1.0  # seconds one probe may take

@@ -20,12 +20,12 @@ from typing import Any, Protocol, TypeVar
 import aiohttp
 import orjson
 
-from zeroproxy.config import Upstream
-from zeroproxy.config import Warmup as Settings
+from zeroproxy.config.schema import Upstream
+from zeroproxy.config.schema import Warmup as Settings
 from zeroproxy.errors import one_line
 from zeroproxy.policy.addresses import Address
-from zeroproxy.policy.backend import models_in
-from zeroproxy.policy.probe import read_page, session_for, why
+from zeroproxy.policy.discovery import models_in
+from zeroproxy.policy.http_client import read_page, session_for, why
 
 RETRY_FIRST, RETRY_LAST = 0.25, 5.0  # seconds between two questions
 SHOWN = 200  # characters of a refusal

@@ -15,9 +15,9 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from zeroproxy.config.presets import Preset
 from zeroproxy.policy.addresses import Address
-from zeroproxy.policy.probe import get_page
-from zeroproxy.presets import Preset
+from zeroproxy.policy.http_client import get_page
 
 Counters = Mapping[str, float]
 

@@ -14,8 +14,8 @@ import signal
 import sys
 
 from zeroproxy._version import __version__
-from zeroproxy.config import Config
-from zeroproxy.config_load import load_config
+from zeroproxy.config.load import load_config
+from zeroproxy.config.schema import Config
 from zeroproxy.errors import ZeroproxyError
 from zeroproxy.log import StderrHandler, log, on_stderr
 from zeroproxy.server.worker import Worker

@@ -18,17 +18,17 @@ from typing import Any, Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from zeroproxy._fast.engine import Engine
-from zeroproxy.config import Config
-from zeroproxy.config_files import resolve
-from zeroproxy.config_load import complete
+from zeroproxy._fast.engine.engine import Engine
+from zeroproxy.config.load import complete
+from zeroproxy.config.schema import Config
+from zeroproxy.config.secrets import resolve
 from zeroproxy.errors import ConfigError, ReloadError, ZeroproxyError, one_line
 from zeroproxy.log import log
 from zeroproxy.metering.jsonl import LogFile, open_sink
-from zeroproxy.policy.shares import need_redis
-from zeroproxy.server.descriptors import limits_in_force
-from zeroproxy.server.keys import stage_keys
-from zeroproxy.server.members import Addresses, Members, refusing, resolve_all
+from zeroproxy.policy.shared_quota import need_redis
+from zeroproxy.server.api_keys import stage_keys
+from zeroproxy.server.endpoints import Addresses, Members, refusing, resolve_all
+from zeroproxy.server.fd_limits import limits_in_force
 from zeroproxy.server.tls import Prepared, Tls, prepare
 
 #: Keys that may change while exchanges run, and all below them; docs/reload.md is this list.
@@ -100,7 +100,7 @@ def is_live(key: str) -> bool:
 
 
 def check(config: Config) -> Config:
-    """`config` complete (config_load.py): whoever embeds the proxy may have made it by hand. Raises
+    """`config` complete (config/load.py): whoever embeds the proxy may have made it by hand. Raises
     ReloadError."""
     try:
         return complete(config)

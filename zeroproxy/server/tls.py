@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zeroproxy._fast.change import Change
-from zeroproxy._fast.engine import Engine
-from zeroproxy._fast.tls_setup import Context
-from zeroproxy.config import Config, ServerTls, UpstreamTls
+from zeroproxy._fast.engine.change import Change
+from zeroproxy._fast.engine.engine import Engine
+from zeroproxy._fast.engine.tls_context import Context
+from zeroproxy.config.schema import Config, ServerTls, UpstreamTls
 from zeroproxy.errors import TlsError
 from zeroproxy.policy.addresses import Secure
-from zeroproxy.policy.secure import context_for
+from zeroproxy.policy.tls import context_for
 
 
 @dataclass(frozen=True)

@@ -11,26 +11,26 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from zeroproxy._fast.engine import Engine
+from zeroproxy._fast.engine.engine import Engine
 from zeroproxy._version import __version__
 from zeroproxy.admin.server import AdminServer, BoundSocket
-from zeroproxy.config import Config
-from zeroproxy.config_files import resolve
+from zeroproxy.config.schema import Config
+from zeroproxy.config.secrets import resolve
 from zeroproxy.errors import ListenError, ZeroproxyError
 from zeroproxy.log import StderrHandler, log
 from zeroproxy.metering.jsonl import LogFile, open_sink
-from zeroproxy.policy.backend import Backends
+from zeroproxy.policy.discovery import Backends
 from zeroproxy.policy.health import Health
 from zeroproxy.policy.readiness import Readiness
-from zeroproxy.policy.shares import Shares, need_redis
+from zeroproxy.policy.shared_quota import Shares, need_redis
 from zeroproxy.policy.warmup import Warmups
-from zeroproxy.server.descriptors import admin_cap, limits_in_force, raise_limit
-from zeroproxy.server.keys import stage_keys
+from zeroproxy.server.api_keys import stage_keys
+from zeroproxy.server.dns import Names
+from zeroproxy.server.endpoints import Members, resolve_all
+from zeroproxy.server.fd_limits import admin_cap, limits_in_force, raise_limit
 from zeroproxy.server.listener import Bound, bind, bind_all, is_own
-from zeroproxy.server.members import Members, resolve_all
-from zeroproxy.server.names import Names
+from zeroproxy.server.pipeline import Metering
 from zeroproxy.server.reload import Reloader
-from zeroproxy.server.sinks import Metering
 from zeroproxy.server.tls import Tls, prepare
 
 DRAIN_POLL = 0.02  # seconds between two looks while exchanges finish

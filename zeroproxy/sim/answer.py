@@ -10,11 +10,11 @@ import orjson
 from aiohttp import web
 
 from zeroproxy.sim.accounts import Account
-from zeroproxy.sim.engine import Job
 from zeroproxy.sim.faults import LATE, Fault
+from zeroproxy.sim.openai_wire import Shape, reasoning_so_far, total_reasoning
 from zeroproxy.sim.options import Stats
 from zeroproxy.sim.prompts import Ask
-from zeroproxy.sim.wire import Shape, reasoning_so_far, total_reasoning
+from zeroproxy.sim.scheduler import Job
 
 EVENTS = "text/event-stream; charset=utf-8"
 JSON = "application/json"

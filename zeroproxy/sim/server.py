@@ -15,11 +15,10 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-import zeroproxy.sim.messages as messages
-import zeroproxy.sim.wire as wire
+import zeroproxy.sim.anthropic_wire as messages
+import zeroproxy.sim.openai_wire as wire
 from zeroproxy.sim.accounts import Account, Accounts
 from zeroproxy.sim.answer import Answer, Wire
-from zeroproxy.sim.engine import Job, Scheduler
 from zeroproxy.sim.faults import Fault, find_fault
 from zeroproxy.sim.options import SimOptions, Stats
 from zeroproxy.sim.prompts import (
@@ -31,6 +30,7 @@ from zeroproxy.sim.prompts import (
     read_ask,
     texts_of,
 )
+from zeroproxy.sim.scheduler import Job, Scheduler
 
 BODY_MAX = 1 << 30
 SHUTDOWN = 0.2  # seconds that answers still get when the simulator stops

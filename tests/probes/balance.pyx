@@ -1,0 +1,159 @@
+"""Doors for tests and bench onto the choice of endpoints, with a clock of the caller's own. Nothing
+outside tests/ and bench/ imports this."""
+
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+
+from zeroproxy._fast.jsonscan.affinity_scan cimport (
+    KEYED_FOUND,
+    KEYED_MORE,
+    Keyed,
+    key_of,
+    keyed_read,
+)
+from zeroproxy._fast.types.clock cimport clock_monotonic_ns
+from zeroproxy._fast.types.http cimport METHOD_POST
+from zeroproxy._fast.types.plane cimport Endpoint, Plane, Relay, Upstream
+from zeroproxy._fast.upstream.balancer cimport upstream_pick
+from zeroproxy._fast.upstream.breaker cimport attempt_begins, attempt_ends, note_status
+from zeroproxy._fast.upstream.latency_model cimport (
+    pace_begins,
+    pace_ends,
+    pace_is_known,
+    pace_load,
+    pace_tell,
+    pace_time,
+)
+
+
+def key(bytes text):
+    return key_of(text, len(text))
+
+
+def keyed(bytes body, bint is_all, int prefix):
+    """(user, prompt) of the begin of a body: a hash, None: absent, ...: more is needed."""
+    cdef Keyed k
+    keyed_read(&k, body, len(body), is_all, prefix)
+    user = k.user_hash if k.user == KEYED_FOUND else ... if k.user == KEYED_MORE else None
+    prompt = k.prompt_hash if k.prompt == KEYED_FOUND else ... if k.prompt == KEYED_MORE else None
+    return user, prompt
+
+
+cdef class Balancer:
+    """One upstream; endpoints are known by their place in `urls`. Times are in ns."""
+
+    cdef Plane *p
+    cdef Upstream *u
+    cdef Endpoint **endpoints
+
+    def __cinit__(self, int balance, list urls, list weights=None, double bound=1.25, seed=1):
+        cdef uint32_t i
+        cdef bytes url
+        self.p = <Plane *>calloc(1, sizeof(Plane))
+        self.u = <Upstream *>calloc(1, sizeof(Upstream))
+        self.endpoints = <Endpoint **>calloc(len(urls), sizeof(Endpoint *))
+        if self.p == NULL or self.u == NULL or self.endpoints == NULL:
+            raise MemoryError
+        self.u.balance = balance
+        self.u.chance = seed
+        self.u.affinity.bound = bound
+        self.u.endpoints = self.endpoints
+        for i, name in enumerate(urls):
+            self.endpoints[i] = <Endpoint *>calloc(1, sizeof(Endpoint))
+            if self.endpoints[i] == NULL:
+                raise MemoryError
+            self.u.n_endpoints += 1
+            url = name.encode()
+            self.endpoints[i].upstream = self.u
+            self.endpoints[i].index = i
+            self.endpoints[i].up = 1
+            self.endpoints[i].weight = weights[i] if weights else 1
+            self.endpoints[i].hash = key_of(url, len(url))
+
+    def __dealloc__(self):
+        cdef uint32_t i
+        if self.u != NULL and self.endpoints != NULL:
+            for i in range(self.u.n_endpoints):
+                free(self.endpoints[i])
+        free(self.endpoints)
+        free(self.u)
+        free(self.p)
+
+    def set_time(self, uint64_t now):
+        self.p.now_ns = now
+
+    def set_up(self, uint32_t i, bint up):
+        self.endpoints[i].up = up
+
+    def set_inflight(self, uint32_t i, uint32_t n):
+        self.endpoints[i].inflight = n
+
+    def inflight(self):
+        return [self.endpoints[i].inflight for i in range(self.u.n_endpoints)]
+
+    def tell(self, uint32_t i, running, waiting, cache, uint64_t lasts):
+        cdef double[3] load
+        load[0], load[1], load[2] = running, waiting, cache
+        pace_tell(self.endpoints[i], load, lasts, self.p.now_ns)
+
+    def load(self, uint32_t i):
+        return pace_load(self.endpoints[i], self.p.now_ns)
+
+    def time(self, uint32_t i, double q):
+        """Expected with q in flight, in ns; None: it has not answered yet."""
+        cdef Endpoint *e = self.endpoints[i]
+        return pace_time(&e.pace, &self.u.length, q) if pace_is_known(e) else None
+
+    def pick(self, uint64_t key=0, int avoid=-1):
+        """Its place, or None."""
+        cdef const Endpoint *other = self.endpoints[avoid] if avoid >= 0 else NULL
+        cdef Endpoint *e = upstream_pick(self.u, other, key, self.p.now_ns)
+        return None if e == NULL else e.index
+
+    def time_picks(self, uint32_t n):
+        """ns per pick."""
+        cdef uint32_t k
+        cdef uint64_t began = clock_monotonic_ns()
+        for k in range(n):
+            upstream_pick(self.u, NULL, k * <uint64_t>0x9e3779b97f4a7c15, self.p.now_ns)
+        return (clock_monotonic_ns() - began) / n
+
+
+cdef class Attempt:
+    """One attempt of a Balancer, begun now; the request is sent in the same moment."""
+
+    cdef Relay *r
+    cdef Balancer on
+
+    def __cinit__(self, Balancer on, uint32_t i):
+        self.r = <Relay *>calloc(1, sizeof(Relay))
+        if self.r == NULL:
+            raise MemoryError
+        self.on = on
+        self.r.upstream = on.u
+        self.r.endpoint = on.endpoints[i]
+        self.r.method = METHOD_POST
+        pace_begins(on.p, self.r)
+        attempt_begins(on.p, self.r)
+        self.r.attempt_ns = self.r.sent_ns = self.r.asked_ns = on.p.now_ns
+
+    def __dealloc__(self):
+        free(self.r)
+
+    def speak(self):
+        """The first byte of the answer."""
+        self.r.first_ns = self.on.p.now_ns
+
+    def end(self, int status=200, uint32_t events=0):
+        """The last byte; events > 0: it came event by event."""
+        cdef Relay *r = self.r
+        r.heard_ns = self.on.p.now_ns
+        if r.first_ns == 0:
+            r.first_ns = r.heard_ns
+        r.status = status
+        r.reply.done = r.head_sent = 1
+        r.is_streamed = events > 0
+        r.read.meter.n_events = events
+        note_status(r, status)
+        pace_ends(self.on.p, r)
+        attempt_ends(self.on.p, r)

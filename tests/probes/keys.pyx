@@ -1,0 +1,70 @@
+"""Doors for tests onto the kernel of keys and quotas. Nothing outside tests/ imports this."""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from zeroproxy._fast.tenants.api_keys cimport (
+    key_charge,
+    key_take,
+    key_wait,
+    quota_begin,
+    quota_fill,
+    quota_grant,
+    quota_share,
+    sha256,
+)
+from zeroproxy._fast.types.api_key cimport (
+    DIGEST,
+    QUOTA_COUNT,
+    QUOTA_REQUESTS,
+    QUOTA_TOKENS,
+    ApiKey,
+    Keyring,
+)
+
+
+def digest_of(bytes text):
+    cdef uint8_t[DIGEST] digest
+    sha256(text, len(text), digest)
+    return bytes(digest[:DIGEST])
+
+
+cdef class KeyProbe:
+    """One key at times the test names (seconds)."""
+
+    cdef ApiKey k
+    cdef Keyring ring
+    cdef list reserved      # by those that run, the first first
+
+    def __cinit__(self):
+        self.reserved = []
+
+    def begin(self, requests, tokens, now):
+        quota_begin(&self.k.quotas[<int>QUOTA_REQUESTS], requests, <uint64_t>(now * 1e9))
+        quota_begin(&self.k.quotas[<int>QUOTA_TOKENS], tokens, <uint64_t>(now * 1e9))
+
+    def take(self, now, bytes=0):
+        """None: let in; else (which quota, seconds to wait)."""
+        cdef uint32_t reserved
+        which = key_take(&self.ring, &self.k, bytes, <uint64_t>(now * 1e9), &reserved)
+        if which == QUOTA_COUNT:
+            self.reserved.append(reserved)
+            return None
+        return ("requests", "tokens")[which], key_wait(&self.k, which)
+
+    def charge(self, tokens, now):
+        """The first of those that run has ended."""
+        cdef uint32_t reserved = self.reserved.pop(0) if self.reserved else 0
+        key_charge(&self.ring, &self.k, reserved, tokens, <uint64_t>(now * 1e9))
+
+    def share(self, which, speed, cap, now):
+        quota_share(&self.k.quotas[which], speed, cap, <uint64_t>(now * 1e9))
+
+    def grant(self, which, speed, level, used):
+        quota_grant(&self.k.quotas[which], speed, level, used)
+
+    def level(self, which, now):
+        quota_fill(&self.k.quotas[which], <uint64_t>(now * 1e9))
+        return self.k.quotas[which].level
+
+    def used(self, which):
+        return self.k.quotas[which].used

@@ -1,0 +1,138 @@
+"""Lanes, shares and limits with nothing around them, for tests only."""
+
+from libc.stdint cimport uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+from zeroproxy._fast.tenants.fair_queue cimport (
+    lane_join,
+    lane_leave,
+    lane_next,
+    lane_worst,
+    share_of,
+    share_return,
+    share_settle,
+    share_take,
+    shares_stage,
+    shares_use,
+)
+from zeroproxy._fast.types.meter cimport EXACT, NONE
+from zeroproxy._fast.types.plane cimport Endpoint, Queue, Relay, Upstream
+from zeroproxy._fast.types.record cimport Record
+from zeroproxy._fast.upstream.concurrency_limit cimport limit_begin, limit_busy, limit_hear
+
+cdef enum:
+    TENANTS = 4096
+
+
+cdef class Lanes:
+    """A queue. Relays are numbers, in the order in which they came."""
+
+    cdef Queue q
+    cdef list relays        # their addresses
+
+    def __cinit__(self):
+        memset(&self.q, 0, sizeof(Queue))
+        shares = shares_stage(&self.q, TENANTS)
+        if shares == NULL:
+            raise MemoryError
+        shares_use(&self.q, shares, TENANTS)
+        self.relays = []
+
+    cdef Relay *at(self, int k) except NULL:
+        return <Relay *><size_t>self.relays[k]
+
+    cdef object number_of(self, const Relay *r):
+        return None if r == NULL else self.relays.index(<size_t>r)
+
+    def come(self, tenant=0, priority=5):
+        """One more relay, which does not wait yet; its number."""
+        cdef Relay *r = <Relay *>calloc(1, sizeof(Relay))
+        if r == NULL:
+            raise MemoryError
+        r.tenant = tenant
+        r.priority = priority
+        r.queued_ns = len(self.relays)
+        self.relays.append(<size_t>r)
+        return len(self.relays) - 1
+
+    def join(self, k):
+        if not lane_join(&self.q, self.at(k)):
+            raise MemoryError
+
+    def leave(self, k):
+        lane_leave(&self.q, self.at(k))
+
+    def next(self, most=0):
+        return self.number_of(lane_next(&self.q, most))
+
+    def worst(self, k):
+        return self.number_of(lane_worst(&self.q, self.at(k)))
+
+    def take(self, k):
+        """A permit for one that stands in no lane."""
+        share_take(&self.q, self.at(k))
+
+    def end(self, k, prompt=0, completion=0, counted=True, status=200, size=0):
+        """It gives the permit back and is settled."""
+        cdef Record record
+        memset(&record, 0, sizeof(record))
+        record.exactness = EXACT if counted else NONE
+        record.status = status
+        record.bytes_out = size
+        record.tokens.prompt = prompt
+        record.tokens.completion = completion
+        share_return(&self.q, self.at(k))
+        share_settle(&self.q, self.at(k), &record)
+
+    def share(self, tenant):
+        """(served, in flight, queued)"""
+        s = share_of(&self.q, tenant)
+        return s.served, s.inflight, s.queued
+
+    def waiting(self):
+        return self.q.n, self.q.n_lanes
+
+    def __dealloc__(self):
+        for address in self.relays:
+            free(<void *><size_t>address)
+        free(self.q.lanes)
+        free(self.q.shares)
+
+
+cdef class LimitOf:
+    """The limit of one endpoint; times in ns as they please."""
+
+    cdef Upstream u
+    cdef Endpoint e
+    cdef Relay r
+
+    def __init__(self, *, max_inflight=0, min_inflight=1, target=0):
+        memset(&self.u, 0, sizeof(Upstream))
+        memset(&self.e, 0, sizeof(Endpoint))
+        memset(&self.r, 0, sizeof(Relay))
+        self.e.upstream = &self.u
+        self.r.endpoint = &self.e
+        self.change(max_inflight=max_inflight, min_inflight=min_inflight, target=target)
+
+    def change(self, *, max_inflight=0, min_inflight=1, target=0):
+        self.u.admission.max_inflight = max_inflight
+        self.u.admission.min_inflight = min_inflight
+        self.u.admission.ttft_target_ns = target
+        limit_begin(&self.e)
+
+    def hear(self, uint64_t began, uint64_t now, inflight=None, streamed=True, status=200):
+        """The first byte of an answer to what was sent at `began`; whether one more may go."""
+        self.e.inflight = self.e.limit.now if inflight is None else inflight
+        self.r.attempt_ns = began
+        self.r.is_streamed = streamed
+        self.r.status = status
+        return bool(limit_hear(&self.r, now))
+
+    def busy(self, uint64_t began, uint64_t now):
+        self.r.attempt_ns = began
+        limit_busy(&self.r, now)
+
+    @property
+    def now(self):
+        return self.e.limit.now

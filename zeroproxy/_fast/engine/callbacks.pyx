@@ -1,0 +1,345 @@
+"""The relay's turns: when a conn is ready, when a deadline passes, when work was put off.
+
+Law 1. A turn looks at both conns and does everything that can be done now; it may be given at any
+       time and twice in a row does no harm.
+Law 2. Writes come before reads: what a socket can take is taken from memory before more is read.
+Law 3. A caller who leaves is noticed without reading: FIN and RST are reported by epoll.
+"""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport uint32_t, uint64_t
+
+from zeroproxy._fast.exchange.actions cimport (
+    connect_waiting,
+    cut,
+    end_with,
+    feed,
+    flush_more,
+    is_answered,
+    lose_attempt,
+)
+from zeroproxy._fast.exchange.deadlines cimport arm, deadline, hedge_due
+from zeroproxy._fast.exchange.hedge cimport hedge, hedge_ready
+from zeroproxy._fast.exchange.relay_pool cimport rate_begin, relay_later
+from zeroproxy._fast.exchange.release cimport wake_waiting
+from zeroproxy._fast.memory.prefetch cimport prefetch
+from zeroproxy._fast.net.conn cimport (
+    CONNECT_MORE,
+    RECV_EMPTY,
+    conn_finish_connect,
+    conn_flush,
+    conn_install,
+    conn_is_backed_up,
+    conn_note,
+    conn_push_all,
+    conn_recv,
+    conn_shut,
+)
+from zeroproxy._fast.net.tls cimport tls_fault, tls_is_shaking
+from zeroproxy._fast.request.reader cimport read_request
+from zeroproxy._fast.response.reader cimport read_response
+from zeroproxy._fast.response.tunnel cimport pump_tunnel
+from zeroproxy._fast.types.exchange cimport (
+    BLAME_DOWNSTREAM,
+    BLAME_OURSELVES,
+    CAUSE_CLOSED,
+    CAUSE_DRAINED,
+    CAUSE_OVERLOAD,
+    CAUSE_REFUSED,
+    CAUSE_RESET,
+    CAUSE_TIMEOUT,
+    CAUSE_TLS,
+    IN_CONNECTED,
+    IN_CUT,
+    IN_DRAINED,
+    IN_GONE,
+    IN_PERMIT,
+    IN_REFUSED,
+    PHASE_CLOSED,
+    PHASE_CONNECTING,
+    PHASE_FLUSHING,
+    PHASE_HEAD,
+    PHASE_IDLE,
+    PHASE_LINGERING,
+    PHASE_QUEUED,
+    PHASE_RELAYING,
+    PHASE_TUNNEL,
+    PHASE_WAITING,
+)
+from zeroproxy._fast.types.memory cimport READ_MAX, SLACK
+from zeroproxy._fast.types.plane cimport Conn, Plane, Relay, Upstream
+from zeroproxy._fast.upstream.prewarm cimport idle_due, idle_ready
+
+
+# ---------------------------------------------------------------- one turn
+
+
+cdef bint has_all(const Relay *r) noexcept nogil:
+    """Whether the caller was sent the end of the answer in its dialect: many clients close at
+    [DONE] and do not wait for the last chunk."""
+    return r.phase == PHASE_RELAYING and is_answered(r) \
+        and not conn_is_backed_up(&r.down) and not r.down.parked
+
+
+cdef bint caller_left(Plane *p, Relay *r) noexcept nogil:
+    """FIN while a response is owed is an abort: it frees the GPU, unless server.half_close is
+    "serve". (A FIN before the request is complete is found by the reader.) In a tunnel a FIN is
+    half an ending, an error a whole one."""
+    cdef bint is_left = r.down.saw_fin and not r.terms.serves_half_close
+    if has_all(r) and (r.down.broken or is_left):
+        r.is_served = 1
+        feed(p, r, IN_GONE)
+        return 1
+    if r.down.broken and r.phase != PHASE_CLOSED:
+        end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_RESET)
+        return 1
+    if is_left and PHASE_QUEUED <= r.phase <= PHASE_RELAYING:
+        end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_CLOSED)
+        return 1
+    return 0
+
+
+cdef void write_both(Plane *p, Relay *r) noexcept nogil:
+    """Drain the out-buffers; who was paused because of them is read again."""
+    if conn_is_backed_up(&r.down) and conn_flush(p, &r.down) and r.up_paused:
+        r.up_paused = 0
+        r.heard_ns = r.endpoint.last_heard_ns = p.now_ns
+    if r.up != NULL and conn_is_backed_up(r.up) and conn_flush(p, r.up):
+        r.down_paused = 0
+        r.asked_ns = p.now_ns
+        rate_begin(p, r)
+
+
+cdef void linger(Plane *p, Relay *r) noexcept nogil:
+    """Drop what still arrives until the caller has read the answer and closed."""
+    cdef int budget = 16
+    cdef ssize_t n
+    conn_shut(p, &r.down)
+    while r.down.may_read:
+        if budget == 0:
+            relay_later(p, r)
+            return
+        budget -= 1
+        n = conn_recv(&r.down, p.scratch + SLACK, READ_MAX)
+        if n == RECV_EMPTY:
+            return
+        if n <= 0:
+            feed(p, r, IN_DRAINED)
+            return
+
+
+cdef void relay_turn(Plane *p, Relay *r) noexcept nogil:
+    # First: a caller who has left the queue never touches an endpoint, permit or not.
+    if r.phase == PHASE_CLOSED or caller_left(p, r):
+        return
+    if r.phase == PHASE_QUEUED and r.holds_permit:
+        feed(p, r, IN_PERMIT)
+        if r.phase == PHASE_CLOSED:
+            return
+    elif r.phase == PHASE_QUEUED and not r.is_queued:
+        # Another has its place; the blame was noted then.
+        feed(p, r, IN_REFUSED)
+        return
+    elif r.phase == PHASE_CONNECTING and r.waits_conn:
+        connect_waiting(p, r)
+        if r.phase == PHASE_CLOSED:
+            return
+    write_both(p, r)
+    if r.phase == PHASE_FLUSHING:
+        flush_more(p, r)
+    elif r.phase == PHASE_TUNNEL:
+        pump_tunnel(p, r)
+    elif r.phase == PHASE_LINGERING:
+        linger(p, r)
+    else:
+        read_request(p, r)
+        if r.up != NULL:
+            read_response(p, r)
+    if r.live:
+        arm(p, r)
+
+
+# ---------------------------------------------------------------- ready
+
+
+cdef void on_downstream(void *plane, void *owner, uint32_t events) noexcept nogil:
+    cdef Relay *r = <Relay *>owner
+    if tls_is_shaking(&r.down):
+        # A signature takes as long as many events.
+        conn_push_all(<Plane *>plane)
+    conn_note(&r.down, events)
+    relay_turn(<Plane *>plane, r)
+
+
+cdef void on_upstream(void *plane, void *owner, uint32_t events) noexcept nogil:
+    cdef Plane *p = <Plane *>plane
+    cdef Conn *c = <Conn *>owner
+    cdef Relay *r = <Relay *>c.owner
+    cdef Upstream *u
+    cdef int failure
+    conn_note(c, events)
+    if r == NULL:
+        u = c.endpoint.upstream
+        idle_ready(p, c)
+        wake_waiting(p, u)
+        return
+    if c != r.up:
+        hedge_ready(p, r, c)
+        if c != r.up:
+            return
+    if c.connecting:
+        failure = conn_finish_connect(c)
+        if failure == CONNECT_MORE:
+            return
+        if failure:
+            lose_attempt(p, r, CAUSE_TLS if tls_fault(c) else CAUSE_REFUSED)
+            return
+        feed(p, r, IN_CONNECTED)
+    if r.phase == PHASE_RELAYING and not conn_is_backed_up(c):
+        # The usual case by far: another event of a response.
+        read_response(p, r)
+    else:
+        relay_turn(p, r)
+
+
+cdef void on_soon(void *plane, void *owner) noexcept nogil:
+    """A conn is served next: fetch what an event of a stream touches. (A relay begins with its
+    downstream conn, and owns both.)"""
+    cdef Relay *r = <Relay *>(<Conn *>owner).owner
+    if r != NULL:
+        prefetch(r, 1)
+        prefetch(&r.up, <size_t>(<char *>&r.read.meter.name - <char *>&r.up))
+
+
+cdef void on_unsent(void *plane, void *owner, uint32_t events) noexcept nogil:
+    """A parked send found the conn full or broken; of a rival that is reported by epoll as well."""
+    cdef Conn *c = <Conn *>owner
+    cdef Relay *r = <Relay *>c.owner
+    if r == NULL or (c.is_upstream and c != r.up):
+        return
+    if c.is_upstream and c.broken:
+        # It may have answered before it closed.
+        c.may_read = 1
+    relay_later(<Plane *>plane, r)
+
+
+# ---------------------------------------------------------------- due
+
+
+cdef void expire(Plane *p, Relay *r) noexcept nogil:
+    """The deadline of the phase has passed."""
+    cdef int phase = r.phase
+    if phase == PHASE_HEAD:
+        end_with(p, r, IN_REFUSED, BLAME_DOWNSTREAM, CAUSE_TIMEOUT)
+    elif phase == PHASE_QUEUED or (phase == PHASE_CONNECTING and r.waits_conn):
+        end_with(p, r, IN_REFUSED, BLAME_OURSELVES, CAUSE_OVERLOAD)
+    elif phase == PHASE_CONNECTING:
+        lose_attempt(p, r, CAUSE_TIMEOUT)
+    elif phase == PHASE_WAITING:
+        if r.ask.done or conn_is_backed_up(r.up):
+            lose_attempt(p, r, CAUSE_TIMEOUT)
+        else:
+            end_with(p, r, IN_REFUSED, BLAME_DOWNSTREAM, CAUSE_TIMEOUT)
+    elif phase == PHASE_RELAYING and not conn_is_backed_up(&r.down):
+        cut(p, r, CAUSE_TIMEOUT)
+    elif phase == PHASE_LINGERING:
+        feed(p, r, IN_DRAINED)
+    else:
+        end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_TIMEOUT)
+
+
+cdef void on_relay_due(void *plane, void *owner) noexcept nogil:
+    cdef Plane *p = <Plane *>plane
+    cdef Relay *r = <Relay *>owner
+    cdef uint64_t due = hedge_due(r)
+    if due and p.now_ns >= due:
+        hedge(p, r)
+    due = deadline(p, r)
+    if due and p.now_ns >= due:
+        if r.phase == PHASE_HEAD:
+            r.asks_close = 1
+        expire(p, r)
+    if r.live:
+        arm(p, r)
+
+
+cdef void on_conn_due(void *plane, void *owner) noexcept nogil:
+    cdef Conn *c = <Conn *>owner
+    cdef Upstream *u
+    # A conn that is owned is its relay's business; the timer was left armed on purpose.
+    if c.owner == NULL:
+        u = c.endpoint.upstream
+        idle_due(<Plane *>plane, c)
+        wake_waiting(<Plane *>plane, u)
+
+
+cdef void relay_install(Plane *p) noexcept nogil:
+    conn_install(p)
+    p.on_unsent = on_unsent
+    p.on_soon = on_soon
+    p.on_downstream = on_downstream
+    p.on_upstream = on_upstream
+    p.on_relay_due = on_relay_due
+    p.on_conn_due = on_conn_due
+
+
+# ---------------------------------------------------------------- put off, drain, close
+
+
+cdef bint run_later(Plane *p) noexcept nogil:
+    """Give each relay on the run list one turn; 1: more was put off meanwhile."""
+    cdef Relay *r = p.run_head
+    cdef Relay *last = p.run_tail
+    cdef bint is_last
+    while r != NULL:
+        is_last = r == last
+        p.run_head = r.run_next
+        if p.run_head == NULL:
+            p.run_tail = NULL
+        r.in_run = 0
+        r.run_next = NULL
+        if r.live:
+            relay_turn(p, r)
+        else:
+            r.run_next = p.free_relays
+            p.free_relays = r
+        if is_last:
+            break
+        r = p.run_head
+    return p.run_head != NULL
+
+
+cdef void relay_begin_drain(Plane *p) noexcept nogil:
+    """From now on every exchange is its conn's last; conns that wait for another are closed. A
+    caller who has not asked yet is waited for (deadline): nobody told him not to."""
+    cdef Relay *r
+    cdef uint32_t i
+    p.draining = 1
+    for i in range(p.n_relays):
+        r = p.relays[i]
+        if not r.live or r.phase != PHASE_IDLE:
+            continue
+        if r.down.served:
+            feed(p, r, IN_GONE)
+        else:
+            r.down.since_ns = p.now_ns
+            arm(p, r)
+
+
+cdef void say_goodbye(Plane *p, Relay *r) noexcept nogil:
+    """A caller who has no head yet gets a 503; a response that runs is cut in its dialect."""
+    if PHASE_QUEUED <= r.phase <= PHASE_WAITING or (r.phase == PHASE_HEAD and r.is_composed):
+        end_with(p, r, IN_REFUSED, BLAME_OURSELVES, CAUSE_DRAINED)
+    elif r.phase == PHASE_RELAYING:
+        end_with(p, r, IN_CUT, BLAME_OURSELVES, CAUSE_DRAINED)
+
+
+cdef void relay_close_all(Plane *p) noexcept nogil:
+    """The deadline of a drain has passed: what still runs ends now, and is recorded as ours."""
+    cdef uint32_t i
+    p.draining = 1
+    for i in range(p.n_relays):
+        say_goodbye(p, p.relays[i])
+    for i in range(p.n_relays):
+        if p.relays[i].live:
+            end_with(p, p.relays[i], IN_GONE, BLAME_OURSELVES, CAUSE_DRAINED)

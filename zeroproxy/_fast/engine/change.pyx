@@ -1,0 +1,262 @@
+"""A change of what is in force: prepared step by step, then made in one turn of the plane.
+
+    with engine.change() as change:
+        change.set_upstream(0, ...)
+        change.set_keys(rows)
+
+Law 1. Whole or not at all. What can fail fails inside the block, and the plane is as it was; at its
+       end nothing can, and no request meets one half of the old and one of the new.
+Law 2. Until then the plane's thread works on; other doors wait. The steps are made without the GIL,
+       so that nothing Python does keeps the plane waiting.
+"""
+
+from libc.stdint cimport uint32_t
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memset
+
+from zeroproxy._fast.engine.api_key_table cimport keyring_stage
+from zeroproxy._fast.engine.registry cimport (
+    roster_add_upstream,
+    roster_join,
+    roster_remove,
+    roster_stage_endpoint,
+    roster_undo_endpoint,
+    roster_undo_upstream,
+)
+from zeroproxy._fast.engine.route_table cimport stage_routes
+from zeroproxy._fast.engine.staged_settings cimport (
+    stage_endpoint,
+    stage_limits,
+    stage_pool,
+    stage_switches,
+    stage_tls,
+    stage_upstream,
+)
+from zeroproxy._fast.engine.tenant_table cimport Tenants
+from zeroproxy._fast.engine.thread cimport Driven
+from zeroproxy._fast.engine.tls_context cimport Context
+from zeroproxy._fast.types.change cimport Step
+from zeroproxy._fast.types.plane cimport Endpoint, Plane, Upstream
+from zeroproxy._fast.usage.stats cimport SeriesTable, Stats, series_move, series_stage
+
+#: Of set_endpoint; None: stays as it is.
+ENDPOINT_WORDS = dict.fromkeys(("up", "draining", "weight", "wish", "load", "probe_ok"))
+
+
+cdef void apply_series(Plane *p, void *what) noexcept nogil:
+    cdef SeriesTable *grown = <SeriesTable *>what
+    cdef Stats *stats = <Stats *>p.stats
+    series_move(grown, &stats.series, p)
+    stats.series, grown[0] = grown[0], stats.series
+
+
+cdef void discard_series(void *what) noexcept nogil:
+    free((<SeriesTable *>what).at)
+    free(what)
+
+
+cdef class Change:
+    """Its methods are those of Engine that set something, with the same words."""
+
+    def __cinit__(self, Driven engine, tuple names, Tenants tenants):
+        self.engine, self.names, self.tenants = engine, names, tenants
+        self.n_models = engine.p.n_routes
+        self.secured = set()
+        self.key_names = {}
+
+    def __enter__(self):
+        self.engine.lock.acquire()
+        return self
+
+    def __exit__(self, kind, *_):
+        try:
+            try:
+                if kind is None:
+                    self.stage_series()
+                    self.commit()
+            finally:
+                if self.n_steps or self.n_made or self.n_added:
+                    self.undo()
+        finally:
+            self.engine.lock.release()
+
+    def __dealloc__(self):
+        self.discard()
+        free(self.steps)
+
+    cdef Step *step(self) except NULL:
+        """The next one, empty."""
+        cdef uint32_t cap = max(2 * self.cap_steps, 16)
+        cdef void *grown
+        if self.n_steps == self.cap_steps:
+            grown = realloc(self.steps, cap * sizeof(Step))
+            if grown == NULL:
+                raise MemoryError
+            self.steps = <Step *>grown
+            self.cap_steps = cap
+        memset(&self.steps[self.n_steps], 0, sizeof(Step))
+        self.n_steps += 1
+        return &self.steps[self.n_steps - 1]
+
+    cdef Upstream *upstream_at(self, index) except NULL:
+        if not 0 <= index < self.engine.p.n_upstreams:
+            raise IndexError(f"no upstream {index}")
+        return self.engine.p.upstreams[index]
+
+    cdef Endpoint *endpoint_at(self, index) except NULL:
+        if not 0 <= index < self.engine.p.n_endpoints:
+            raise IndexError(f"no endpoint {index}")
+        return self.engine.p.endpoints[index]
+
+    # ------------------------------------------------------------ steps
+
+    def set_limits(self, limits):
+        stage_limits(self.step(), limits)
+
+    def set_switches(self, *, via, trust_forwarded, serve_half_close=False):
+        stage_switches(self.step(), via, trust_forwarded, serve_half_close)
+
+    def add_upstream(self, name, endpoints, **words):
+        cdef Upstream *u = NULL
+        with self.engine:
+            u = roster_add_upstream(self.engine.p)
+        self.n_added += 1
+        self.names[0].append(name)
+        stage_upstream(self.step(), u, words)
+        for spec in endpoints:
+            self.add_endpoint(u.index, spec)
+        return u.index
+
+    def set_upstream(self, index, **words):
+        stage_upstream(self.step(), self.upstream_at(index), words)
+
+    def set_tls(self, Context context, *, upstream=None, bytes server_name=b""):
+        cdef Upstream *u = NULL
+        if upstream is None:
+            stage_tls(self.step(), &self.engine.p.tls, NULL, context, b"")
+            return
+        if context is None:
+            raise ValueError("endpoints that are https:// cannot do without")
+        u = self.upstream_at(upstream)
+        stage_tls(self.step(), &u.tls, u, context, server_name)
+        self.secured.add(upstream)
+
+    def add_endpoint(self, index, spec):
+        cdef Upstream *u = self.upstream_at(index)
+        cdef Endpoint *e = NULL
+        cdef Step *step
+        cdef uint32_t n_before = self.engine.p.n_endpoints
+        if len(spec) > 5 and spec[5] and u.tls == NULL and index not in self.secured:
+            raise ValueError("set_tls comes first")
+        with self.engine:
+            e = roster_stage_endpoint(self.engine.p, u, spec, self.names[1], self.n_joining)
+        self.n_made += self.engine.p.n_endpoints - n_before
+        step = self.step()
+        step.what = e
+        step.apply = roster_join
+        self.n_joining += 1
+        self.set_endpoint(e.index, weight=spec[3])
+        self.set_pool(e.index, **spec[4])
+        return e.index
+
+    def remove_endpoint(self, index):
+        cdef Endpoint *e = self.endpoint_at(index)
+        cdef Step *step = self.step()
+        step.what = e
+        step.apply = roster_remove
+
+    def set_endpoint(self, index, **words):
+        cdef Endpoint *e = self.endpoint_at(index)
+        if unknown := words.keys() - ENDPOINT_WORDS:
+            raise TypeError(f"no words of an endpoint: {', '.join(unknown)}")
+        stage_endpoint(self.step(), e, ENDPOINT_WORDS | words)
+
+    def set_pool(self, index, **words):
+        stage_pool(self.step(), self.endpoint_at(index), words)
+
+    def set_routes(self, routes, default):
+        if self.has_routes:
+            raise RuntimeError("routes are set once in a change")
+        stage_routes(self.step(), self.engine.p, routes, -1 if default is None else default)
+        self.has_routes = True
+        self.n_models = len(routes)
+
+    def set_keys(self, rows, forward=False):
+        if self.has_keys:
+            raise RuntimeError("keys are set once in a change")
+        self.has_keys = True
+        rows = None if rows is None else list(rows)
+        self.tenants.reclaim(self.engine)
+        found, self.whose = keyring_stage(
+            self.step(), self.engine, rows, forward, self.tenants, self.n_models
+        )
+        names = self.names[3]
+        names += [""] * (self.engine.p.keys.n_all - len(names))
+        for at, row in zip(found, rows or (), strict=True):
+            self.key_names[at] = row[1] or f"key{at}"
+        return found
+
+    # ------------------------------------------------------------ the end
+
+    cdef int stage_series(self) except -1:
+        """Room in the table of series for endpoints that join."""
+        cdef Plane *p = self.engine.p
+        cdef uint32_t n = self.n_joining, i
+        cdef SeriesTable *grown
+        cdef Step *step
+        if n == 0:
+            return 0
+        for i in range(p.n_upstreams):
+            n += p.upstreams[i].n_endpoints
+        step = self.step()
+        step.what = grown = <SeriesTable *>calloc(1, sizeof(SeriesTable))
+        step.discard = discard_series
+        if grown == NULL or series_stage(grown, &(<Stats *>p.stats).series, n) < 0:
+            raise MemoryError
+        if grown.at != NULL:
+            step.apply = apply_series
+        return 0
+
+    cdef int commit(self) except -1:
+        cdef Driven engine = self.engine
+        cdef uint32_t i, n = self.n_steps
+        cdef Step *steps = self.steps
+        with nogil:
+            engine.begin_turn()
+            for i in range(n):
+                if steps[i].apply != NULL:
+                    steps[i].apply(engine.p, steps[i].what)
+            engine.end_turn()
+        self.n_made = self.n_added = 0
+        self.discard()
+        names = self.names[3]
+        for at, name in self.key_names.items():
+            names[at] = name
+        if self.has_keys:
+            self.tenants.keep(self.whose)
+        return 0
+
+    cdef int undo(self) except -1:
+        """What was prepared and is not in force."""
+        self.discard()
+        with self.engine:
+            while self.n_made:
+                roster_undo_endpoint(self.engine.p)
+                self.names[1].pop()
+                self.n_made -= 1
+            while self.n_added:
+                roster_undo_upstream(self.engine.p)
+                self.names[0].pop()
+                self.n_added -= 1
+        if self.has_keys:
+            self.tenants.keep(self.tenants.in_force)
+        return 0
+
+    cdef int discard(self) except -1:
+        cdef Step *step
+        while self.n_steps:
+            self.n_steps -= 1
+            step = &self.steps[self.n_steps]
+            if step.discard != NULL and step.what != NULL:
+                step.discard(step.what)
+        return 0

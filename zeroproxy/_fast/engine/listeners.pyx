@@ -1,0 +1,205 @@
+"""Listeners: accepted within a budget, refused politely above the cap, left alone when starving."""
+
+from libc.stdint cimport uint32_t, uint64_t, int64_t
+from libc.stdlib cimport calloc
+
+from zeroproxy._fast.engine.callbacks cimport relay_turn
+from zeroproxy._fast.exchange.local_reply cimport refuse_politely
+from zeroproxy._fast.exchange.relay_pool cimport relay_release, relay_take
+from zeroproxy._fast.net.conn cimport conn_close, conn_watch
+from zeroproxy._fast.net.reactor cimport reactor_add, reactor_remove
+from zeroproxy._fast.net.syscalls cimport (
+    AF_INET,
+    AF_INET6,
+    EAGAIN,
+    ECONNABORTED,
+    EINTR,
+    EPERM,
+    EPOLLET,
+    EPOLLIN,
+    EPROTO,
+    IPPROTO_TCP,
+    SOCK_CLOEXEC,
+    SOCK_NONBLOCK,
+    TCP_NODELAY,
+    TCP_NOTSENT_LOWAT,
+    accept4,
+    close,
+    errno,
+    inet_ntop,
+    setsockopt,
+    sockaddr,
+    sockaddr_in,
+    sockaddr_in6,
+    sockaddr_storage,
+    socklen_t,
+)
+from zeroproxy._fast.net.timer cimport timer_arm, timer_disarm, timer_init
+from zeroproxy._fast.net.tls cimport tls_open
+from zeroproxy._fast.types.clock cimport NS_PER_MS
+from zeroproxy._fast.types.plane cimport Listener, Plane, Relay
+
+cdef enum:
+    # A new conn is served at once, which may cost as much as a hundred events: no more of them in
+    # a row than those who stream need not notice.
+    ACCEPTS = 16
+    # As many as may wait (server/listener.py).
+    BACKLOG = 4096
+    # Bytes the kernel may hold for a caller who does not read, beyond what his window allows: its
+    # own bound is megabytes, and a thousand such callers would starve everybody's TCP.
+    UNSENT = 131072
+
+
+# ---------------------------------------------------------------- accepting
+
+
+cdef void tell_peer(Relay *r, const sockaddr_storage *from_) noexcept nogil:
+    """The caller's address as X-Forwarded-For carries it; nothing on a unix socket."""
+    cdef const char *text = NULL
+    if from_.ss_family == AF_INET:
+        text = inet_ntop(AF_INET, &(<sockaddr_in *>from_).sin_addr, r.peer, sizeof(r.peer))
+    elif from_.ss_family == AF_INET6:
+        text = inet_ntop(AF_INET6, &(<sockaddr_in6 *>from_).sin6_addr, r.peer, sizeof(r.peer))
+    while text != NULL and r.peer[r.peer_len]:
+        r.peer_len += 1
+
+
+cdef bint adopt(Plane *p, int fd, const Listener *l, const sockaddr_storage *from_) noexcept nogil:
+    """Make a relay for an accepted descriptor. 0: no memory; the descriptor was closed."""
+    cdef int one = 1
+    cdef Relay *r = relay_take(p)
+    if r == NULL:
+        close(fd)
+        return 0
+    if conn_watch(p, &r.down, fd) < 0:
+        relay_release(p, r)
+        close(fd)
+        return 0
+    if not l.is_unix:
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
+    if p.tls != NULL and not l.is_unix and not tls_open(p, &r.down, p.tls, NULL):
+        conn_close(p, &r.down)
+        relay_release(p, r)
+        return 0
+    tell_peer(r, from_)
+    r.down.since_ns = p.now_ns
+    p.counters.accepted += 1
+    # The request is often here already: trying to read now saves a wake-up.
+    r.down.may_read = 1
+    r.down.may_write = 1
+    relay_turn(p, r)
+    return 1
+
+
+cdef void starve(Plane *p, Listener *l) noexcept nogil:
+    """Out of descriptors or memory: leave the backlog alone for 100 ms (HAProxy's figure) instead
+    of spinning; running exchanges go on."""
+    p.counters.starved += 1
+    l.paused = 1
+    timer_arm(&p.wheel, &l.timer, p.now_ns + 100 * <uint64_t>NS_PER_MS)
+
+
+cdef void accept_on(Plane *p, uint32_t listener) noexcept nogil:
+    """Accept what is there, within a budget; the listener is edge-triggered like everything."""
+    cdef Listener *l = &p.listeners[listener]
+    cdef sockaddr_storage from_
+    cdef socklen_t size
+    cdef int fd, budget = ACCEPTS
+    l.pending = 0
+    while not l.paused and l.fd >= 0:
+        if budget == 0:
+            l.pending = 1
+            return
+        budget -= 1
+        size = sizeof(from_)
+        fd = accept4(l.fd, <sockaddr *>&from_, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
+        if fd < 0:
+            if errno == EAGAIN:
+                return
+            if errno == EINTR or errno == ECONNABORTED or errno == EPROTO or errno == EPERM:
+                continue
+            starve(p, l)
+            return
+        if p.counters.relays >= p.limits.connections:
+            p.counters.refused += 1
+            if p.tls == NULL or l.is_unix:
+                refuse_politely(p, fd)
+            close(fd)
+        elif not adopt(p, fd, l, &from_):
+            starve(p, l)
+
+
+cdef void on_listener(void *plane, void *owner, uint32_t events) noexcept nogil:
+    accept_on(<Plane *>plane, <uint32_t><size_t>owner)
+
+
+cdef void on_listener_due(void *plane, void *owner) noexcept nogil:
+    cdef Listener *l = &(<Plane *>plane).listeners[<size_t>owner]
+    l.paused = 0
+    accept_on(<Plane *>plane, <uint32_t><size_t>owner)
+
+
+cdef bint accept_pending(Plane *p) noexcept nogil:
+    cdef uint32_t i
+    cdef bint more = 0
+    for i in range(p.n_listeners):
+        if p.listeners[i].pending:
+            accept_on(p, i)
+            more |= p.listeners[i].pending
+    return more
+
+
+cdef void accept_rest(Plane *p) noexcept nogil:
+    """All that wait, before listening ends: the kernel has accepted them and would reset them."""
+    cdef uint32_t i
+    cdef int rounds
+    for i in range(p.n_listeners):
+        rounds = BACKLOG // ACCEPTS
+        accept_on(p, i)
+        while p.listeners[i].pending and rounds:
+            rounds -= 1
+            accept_on(p, i)
+
+
+# ---------------------------------------------------------------- listening
+
+
+cdef int listen_on(Plane *p, int fd, bint is_unix) except -1:
+    """Index of the new listener."""
+    cdef size_t i = p.n_listeners
+    cdef int64_t slot
+    cdef int unsent = UNSENT
+    cdef Listener *l
+    if i == 16:
+        raise ValueError("at most 16 listeners")
+    if p.listeners == NULL:
+        # Never moved: the timers inside are linked into the wheel.
+        p.listeners = <Listener *>calloc(16, sizeof(Listener))
+        if p.listeners == NULL:
+            raise MemoryError
+    l = &p.listeners[i]
+    slot = reactor_add(&p.reactor, fd, EPOLLIN | EPOLLET, on_listener, <void *>i)
+    if slot < 0:
+        raise OSError(f"cannot watch descriptor {fd}")
+    if not is_unix:
+        # The conns inherit it.
+        setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent))
+    l.fd = fd
+    l.slot = <uint32_t>slot
+    l.is_unix = is_unix
+    l.plane = p
+    timer_init(&l.timer, on_listener_due, <void *>i)
+    p.n_listeners += 1
+    return i
+
+
+cdef void stop_listening(Plane *p) noexcept nogil:
+    cdef Listener *l
+    cdef uint32_t i
+    for i in range(p.n_listeners):
+        l = &p.listeners[i]
+        if l.fd >= 0:
+            timer_disarm(&p.wheel, &l.timer)
+            reactor_remove(&p.reactor, l.slot)
+            l.fd = -1
+            l.pending = 0

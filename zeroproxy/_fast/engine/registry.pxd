@@ -1,0 +1,14 @@
+from libc.stdint cimport uint32_t
+
+from zeroproxy._fast.types.plane cimport Endpoint, Plane, Upstream
+
+cdef Upstream *roster_add_upstream(Plane *p) except NULL
+cdef void roster_undo_upstream(Plane *p) noexcept nogil
+cdef Endpoint *roster_stage_endpoint(
+    Plane *p, Upstream *u, tuple spec, list urls, uint32_t n_staged
+) except NULL
+cdef void roster_undo_endpoint(Plane *p) noexcept nogil
+cdef void roster_join(Plane *p, void *what) noexcept nogil
+cdef void roster_remove(Plane *p, void *what) noexcept nogil
+cdef int roster_set_models(Plane *p, bytes body) except -1
+cdef void roster_free(Plane *p) noexcept nogil

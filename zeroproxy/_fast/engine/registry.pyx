@@ -1,0 +1,252 @@
+"""Upstreams and endpoints: their slots, and who belongs to whom.
+
+Law 1. A struct never moves and is never freed while the plane lives: conns, relays and records
+       hold its address or its index. Only the arrays of pointers grow.
+Law 2. `upstream.endpoints` are those in force, in no promised order; `plane.endpoints` are all
+       there ever were, by index. A removed endpoint keeps its slot, and gets it back only for the
+       same address: an index means one URL for ever.
+Law 3. What can fail is `stage`, which leaves everything in force as it is.
+"""
+
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memcmp, memcpy, memset
+
+from zeroproxy._fast.engine.api_key_table cimport keyring_free
+from zeroproxy._fast.engine.tls_context cimport tls_drop
+from zeroproxy._fast.exchange.permits cimport admit_waiting
+from zeroproxy._fast.exchange.release cimport wake_waiting
+from zeroproxy._fast.tenants.fair_queue cimport shares_stage, shares_use
+from zeroproxy._fast.types.admission cimport Share
+from zeroproxy._fast.types.plane cimport Conn, Endpoint, Plane, Upstream
+from zeroproxy._fast.upstream.breaker cimport breaker_off
+from zeroproxy._fast.upstream.concurrency_limit cimport limit_begin
+from zeroproxy._fast.upstream.endpoint cimport endpoint_drop_idle
+from zeroproxy._fast.upstream.latency_model cimport pace_forget
+from zeroproxy._fast.upstream.prewarm cimport idle_init, idle_stop
+from zeroproxy._fast.usage.stats cimport ALL_OTHERS
+
+
+cdef extern from "hash.h" nogil:
+    uint64_t zp_hash(const void *at, size_t len)
+
+
+# ---------------------------------------------------------------- upstreams
+
+
+cdef Upstream *roster_add_upstream(Plane *p) except NULL:
+    cdef Upstream *u = <Upstream *>calloc(1, sizeof(Upstream))
+    cdef void *grown = realloc(p.upstreams, (p.n_upstreams + 1) * sizeof(Upstream *))
+    cdef Share *shares = NULL
+    if grown != NULL:
+        p.upstreams = <Upstream **>grown
+    if u != NULL:
+        shares = shares_stage(&u.queue, p.keys.n_tenants)
+    if grown == NULL or shares == NULL:
+        free(u)
+        free(shares)
+        raise MemoryError
+    shares_use(&u.queue, shares, p.keys.n_tenants)
+    u.index = p.n_upstreams
+    u.chance = p.id_seed[1] + p.n_upstreams + 1
+    u.chance += u.chance == 0
+    p.upstreams[p.n_upstreams] = u
+    p.n_upstreams += 1
+    return u
+
+
+cdef void free_upstream(Upstream *u) noexcept nogil:
+    tls_drop(&u.tls)
+    free(u.bearer)
+    free(u.endpoints)
+    free(u.queue.lanes)
+    free(u.queue.shares)
+    free(u)
+
+
+cdef void roster_undo_upstream(Plane *p) noexcept nogil:
+    """The last one, which no endpoint and no request has met yet."""
+    p.n_upstreams -= 1
+    free_upstream(p.upstreams[p.n_upstreams])
+
+
+# ---------------------------------------------------------------- endpoints
+
+
+cdef bint is_at(const Endpoint *e, bytes addr, bytes authority) except -1:
+    return (
+        e.addr_len == len(addr) and e.authority_len == len(authority)
+        and memcmp(e.addr, <const char *>addr, e.addr_len) == 0
+        and memcmp(e.authority, <const char *>authority, e.authority_len) == 0
+    )
+
+
+cdef Endpoint *new_slot(
+    Plane *p, Upstream *u, bytes addr, bytes authority, bytes server
+) except NULL:
+    cdef Endpoint *e
+    cdef void *grown
+    if len(addr) > sizeof(e.addr) or len(authority) > sizeof(e.authority):
+        raise ValueError("the address of an endpoint is too long")
+    if len(server) >= sizeof(e.tls_name):
+        raise ValueError("the host of an endpoint is too long")
+    if p.n_endpoints == ALL_OTHERS:
+        raise ValueError("no slot is left for another endpoint; a restart is needed")
+    grown = realloc(p.endpoints, (p.n_endpoints + 1) * sizeof(Endpoint *))
+    if grown == NULL:
+        raise MemoryError
+    p.endpoints = <Endpoint **>grown
+    e = <Endpoint *>calloc(1, sizeof(Endpoint))
+    if e == NULL:
+        raise MemoryError
+    e.upstream = u
+    e.index = p.n_endpoints
+    e.removed = 1
+    e.weight = 1
+    idle_init(e)
+    e.addr_len = <uint32_t>len(addr)
+    memcpy(e.addr, <const char *>addr, len(addr))
+    e.authority_len = <uint32_t>len(authority)
+    memcpy(e.authority, <const char *>authority, len(authority))
+    memcpy(e.tls_name, <const char *>server, len(server))
+    p.endpoints[p.n_endpoints] = e
+    p.n_endpoints += 1
+    return e
+
+
+cdef int reserve_place(Upstream *u, uint32_t n) except -1:
+    """For `n` endpoints more than there are."""
+    cdef void *grown
+    if u.n_endpoints + n > u.cap_endpoints:
+        grown = realloc(u.endpoints, (u.n_endpoints + n) * sizeof(Endpoint *))
+        if grown == NULL:
+            raise MemoryError
+        u.endpoints = <Endpoint **>grown
+        u.cap_endpoints = u.n_endpoints + n
+    return 0
+
+
+cdef int find_slot(Plane *p, Upstream *u, tuple spec, list urls) except -1:
+    """The slot it had before; n_endpoints: none."""
+    cdef Endpoint *e
+    cdef uint32_t i
+    url, addr, authority = spec[:3]
+    for i in range(p.n_endpoints):
+        e = p.endpoints[i]
+        if e.removed and e.upstream == u and urls[i] == url and is_at(e, addr, authority):
+            return <int>i
+    return <int>p.n_endpoints
+
+
+cdef Endpoint *roster_stage_endpoint(
+    Plane *p, Upstream *u, tuple spec, list urls, uint32_t n_staged
+) except NULL:
+    """A slot for it, out of rotation; `roster_join` cannot fail then. `urls` are by slot; a new one
+    is named before it is there, because another thread looks names up. `n_staged`: how many are to
+    join before it."""
+    cdef Endpoint *e
+    cdef bytes called
+    cdef int at
+    url, addr, authority = spec[:3]
+    reserve_place(u, n_staged + 1)
+    at = find_slot(p, u, spec, urls)
+    if at < <int>p.n_endpoints:
+        return p.endpoints[at]
+    called = url.encode()
+    urls.append(url)
+    try:
+        e = new_slot(p, u, addr, authority, spec[5] if len(spec) > 5 else b"")
+    except BaseException:
+        urls.pop()
+        raise
+    e.hash = zp_hash(<const char *>called, len(called))
+    return e
+
+
+cdef void roster_undo_endpoint(Plane *p) noexcept nogil:
+    """The last slot, which was made and has never been in rotation."""
+    p.n_endpoints -= 1
+    free(p.endpoints[p.n_endpoints])
+
+
+cdef void roster_join(Plane *p, void *what) noexcept nogil:
+    """Into rotation."""
+    cdef Endpoint *e = <Endpoint *>what
+    cdef Upstream *u = e.upstream
+    if not e.removed:
+        return
+    u.endpoints[u.n_endpoints] = e
+    u.n_endpoints += 1
+    e.removed = 0
+    e.up = 1
+    e.draining = 0
+    e.probe_ok = 0
+    e.busy_until_ns = e.ramp_ns = 0
+    breaker_off(&e.breaker)
+    limit_begin(e)
+    pace_forget(e)
+
+
+cdef void roster_remove(Plane *p, void *what) noexcept nogil:
+    """Out of rotation and off its upstream's list; what runs on it finishes."""
+    cdef Endpoint *e = <Endpoint *>what
+    cdef Upstream *u = e.upstream
+    cdef uint32_t i, kept = 0
+    if e.removed:
+        return
+    for i in range(u.n_endpoints):
+        if u.endpoints[i] != e:
+            u.endpoints[kept] = u.endpoints[i]
+            kept += 1
+    u.n_endpoints = kept
+    e.removed = 1
+    e.up = 0
+    e.draining = 1
+    idle_stop(p, e)
+    endpoint_drop_idle(p, e)
+    # In its slot again it is warmed: its words differ from these.
+    memset(&e.pool, 0, sizeof(e.pool))
+    wake_waiting(p, u)
+    admit_waiting(p, u)
+
+
+# ---------------------------------------------------------------- the list of models
+
+
+cdef int roster_set_models(Plane *p, bytes body) except -1:
+    cdef char *copy = NULL
+    if body is not None:
+        copy = <char *>malloc(max(len(body), 1))
+        if copy == NULL:
+            raise MemoryError
+        memcpy(copy, <const char *>body, len(body))
+    free(p.models)
+    p.models = copy
+    p.models_len = 0 if body is None else <uint32_t>len(body)
+    return 0
+
+
+cdef void roster_free(Plane *p) noexcept nogil:
+    """Every struct the plane's tables point to, and the tables."""
+    cdef uint32_t i
+    cdef Conn *c
+    keyring_free(p)
+    for i in range(p.n_relays):
+        free(p.relays[i])
+    free(p.relays)
+    while p.free_conns != NULL:
+        c = p.free_conns
+        p.free_conns = c.next
+        free(c)
+    for i in range(p.n_endpoints):
+        free(p.endpoints[i])
+    free(p.endpoints)
+    tls_drop(&p.tls)
+    for i in range(p.n_upstreams):
+        free_upstream(p.upstreams[i])
+    free(p.upstreams)
+    free(p.routes)
+    for i in range(p.n_old_routes):
+        free(p.old_routes[i])
+    free(p.old_routes)
+    free(p.models)

@@ -1,0 +1,94 @@
+"""What the configuration says, as structs: limits, breakers, admission, pools, keys of requests.
+
+Law. Each fills its struct or raises; a time limit that is negative is a ValueError.
+"""
+
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from zeroproxy._fast.types.admission cimport TENANT_SHARE_ONE, AdmissionTerms
+from zeroproxy._fast.types.balance cimport KEY_SOURCES, KeyPart, KeyTerms
+from zeroproxy._fast.types.breaker cimport BreakerTerms
+from zeroproxy._fast.types.http cimport FIELDS_MAX
+from zeroproxy._fast.types.limits cimport Limits
+from zeroproxy._fast.types.pool cimport Pool
+from zeroproxy._fast.upstream.breaker cimport RATE_ONE
+
+
+cdef uint64_t ns(double seconds) except? 0:
+    if seconds < 0:
+        raise ValueError(f"a time limit cannot be negative: {seconds}")
+    return <uint64_t>(seconds * 1e9)
+
+
+cdef int read_limits(Limits *l, limits) except -1:
+    l.request.line_bytes = limits.header_line_bytes
+    l.request.head_bytes = limits.header_bytes
+    l.request.field_count = min(limits.header_count, <int>FIELDS_MAX)
+    l.response.line_bytes = l.response.head_bytes = 49152
+    l.response.field_count = FIELDS_MAX
+    l.body_bytes = limits.body_bytes
+    l.connections = limits.connections
+    l.interims = limits.interim_responses
+    l.extra_bytes = limits.chunk_extra_bytes
+    l.header_ns = ns(limits.header_timeout)
+    l.body_ns = ns(limits.body_timeout)
+    l.body_rate = limits.body_min_rate
+    l.idle_ns = ns(limits.idle_timeout)
+    l.stall_ns = ns(limits.write_stall_timeout)
+    l.linger_ns = ns(limits.linger_timeout)
+    l.tunnel_ns = ns(limits.tunnel_idle_timeout)
+    return 0
+
+
+cdef int read_breaker(BreakerTerms *t, dict words) except -1:
+    t.failures = words["failures"]
+    t.rate = <uint32_t>(words["error_rate"] * RATE_ONE)
+    t.min_requests = words["min_requests"]
+    t.probes = max(words["half_open_probes"], 1)
+    t.counts_busy = bool(words["count_busy"])
+    t.window_ns = ns(words["window"])
+    t.open_ns = ns(words["open_for"])
+    t.slow_start_ns = ns(words["slow_start"])
+    return 0
+
+
+cdef int read_admission(AdmissionTerms *t, dict words) except -1:
+    """Only `max_inflight` and `queue` need be said."""
+    t.max_inflight = words["max_inflight"]
+    t.min_inflight = max(words.get("min_inflight", 1), 1)
+    t.queue_max = words["queue"]
+    t.tenant_share = <uint32_t>(words.get("tenant_share", 1.0) * TENANT_SHARE_ONE)
+    t.ttft_target_ns = ns(words.get("ttft_target", 0.0))
+    return 0
+
+
+cdef int read_key(KeyTerms *t, dict words) except -1:
+    cdef KeyPart *part
+    cdef bytes name
+    if len(words["on"]) > KEY_SOURCES:
+        raise ValueError(f"a key is made of at most {KEY_SOURCES} things")
+    t.n = 0
+    for source, name in words["on"]:
+        part = &t.parts[t.n]
+        if len(name) > sizeof(part.name):
+            raise ValueError("the name of a header field is too long")
+        part.source = source
+        part.len = <unsigned char>len(name)
+        memcpy(part.name, <const char *>name, len(name))
+        t.n += 1
+    t.prefix_bytes = words["prefix_bytes"]
+    t.bound = max(words["load_bound"], 1.0)
+    return 0
+
+
+cdef int read_pool(Pool *pool, dict words) except -1:
+    pool.max_idle = words["max_idle"]
+    pool.idle_ns = ns(words["idle_timeout"])
+    pool.max_age_ns = ns(words["max_age"])
+    pool.max_requests = words["max_requests"]
+    pool.max_connections = words["max_connections"]
+    pool.learns = bool(words["learns"])
+    pool.warm = words["prewarm"]
+    pool.warm_idle_ns = ns(words["prewarm_idle"])
+    return 0

@@ -1,0 +1,328 @@
+"""The plane as plain Python values: dicts, lists, ints. Runs per scrape, never per request.
+
+Law. What may be long is copied in slices, each in a turn of its own and without the GIL. Tables and
+     lists stay where they are meanwhile: whoever could move them needs the engine's lock.
+"""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+from posix.unistd cimport usleep
+
+from zeroproxy._fast.engine.health_sample cimport read_breaker
+from zeroproxy._fast.engine.records cimport endpoint_url, tenant_name, upstream_name
+from zeroproxy._fast.engine.thread cimport Driven
+from zeroproxy._fast.engine.tls_context cimport read_note, read_tls
+from zeroproxy._fast.types.admission cimport Share
+from zeroproxy._fast.types.balance cimport BALANCE_FASTEST, Fit, Pace
+from zeroproxy._fast.types.clock cimport clock_monotonic_ns
+from zeroproxy._fast.types.limits cimport Counters
+from zeroproxy._fast.types.plane cimport Endpoint, Histogram, Plane, Queue, Upstream
+from zeroproxy._fast.types.pool cimport CLOSED_COUNT
+from zeroproxy._fast.types.tls cimport TlsCounters
+from zeroproxy._fast.upstream.keepalive cimport keepalive_limit
+from zeroproxy._fast.usage.stats cimport (
+    BUCKETS,
+    Series,
+    SeriesTable,
+    Stats,
+    TenantTotals,
+    TokenSeries,
+    TokenSums,
+    TokenTable,
+    histogram_bound,
+)
+
+from zeroproxy._fast.exchange.outcome import outcome_label
+
+#: In the order of pool.Closed.
+CLOSED = ("endpoint", "idle", "age", "surplus", "exchange")
+
+
+cdef enum:
+    SLICE = 16              # endpoints copied in one turn
+    SLOTS = 256             # slots looked at in one
+    BYTES = 16384           # of a table copied in one
+
+
+cdef void *copy_rows(Driven engine, const void *at, size_t n, size_t size) except NULL:
+    """`n` rows of `size` bytes each; to be freed."""
+    cdef char *copy = <char *>malloc(max(n * size, 1))
+    cdef size_t done = 0, some = BYTES // size * size
+    if copy == NULL:
+        raise MemoryError
+    with nogil:
+        while done < n * size:
+            some = min(some, n * size - done)
+            engine.begin_turn()
+            memcpy(copy + done, <const char *>at + done, some)
+            engine.end_turn()
+            done += some
+            if engine.p.driver.is_on and done < n * size:
+                usleep(1)   # a mutex is not fair: let the driver have it
+    return copy
+
+
+cdef dict read_histogram(const Histogram *h):
+    return {"counts": [h.counts[i] for i in range(BUCKETS)], "sum_ns": h.sum_ns, "n": h.n}
+
+
+cdef dict read_endpoint(const Endpoint *e, str url):
+    return {
+        "index": e.index, "url": url, "up": bool(e.up), "draining": bool(e.draining),
+        "weight": e.weight, "inflight": e.inflight, "limit": e.limit.now,
+        "limit_cuts": e.limit.n_cuts, "idle": e.idle.n, "opening": e.opening.n,
+        "connects": e.n_connects, "connect_failures": e.n_connect_failures,
+        "reused": e.n_reused, "stale": e.n_stale, "failures": e.n_failures,
+        "busy": e.n_busy, "breaker": read_breaker(&e.breaker),
+        "connections": e.n_conns, "stale_retries": e.n_stale_retries,
+        "retries_withheld": e.n_retries_withheld, "unframed": e.n_unframed, "pool": read_pool(e),
+        "tls": read_note(&e.tls_note),
+        "pace": read_pace(&e.pace) if e.upstream.balance == BALANCE_FASTEST else None,
+    }
+
+
+cdef dict read_fit(const Fit *f):
+    """Seconds = a_s + b_s * (exchanges in flight), at least low_s."""
+    return {
+        "a_s": f.a / 1e9, "b_s": f.b / 1e9, "low_s": f.low / 1e9, "samples": round(f.w, 1),
+    }
+
+
+cdef dict read_pace(const Pace *s):
+    told = None
+    if clock_monotonic_ns() < s.told.until_ns:
+        told = {"running": s.told.running, "waiting": s.told.waiting,
+                "cache": s.told.cache if s.told.cache >= 0 else None}
+    return {
+        "first": read_fit(&s.first), "gap": read_fit(&s.gap), "whole": read_fit(&s.whole),
+        "lost": s.lost, "told": told,
+    }
+
+
+cdef dict read_pool(const Endpoint *e):
+    """`idle_limit_s`: how long a conn may rest now, learned or configured; 0: for ever."""
+    return {
+        "prewarm": e.pool.warm, "warmed": e.n_warmed,
+        "is_warm": bool(e.is_warm or e.pool.warm == 0),
+        "backoff_s": e.warm_wait_ns / 1e9, "max_connections": e.pool.max_connections,
+        "idle_limit_s": keepalive_limit(e) / 1e9, "said_idle_s": e.learned.said_idle_ns / 1e9,
+        "seen_idle_s": e.learned.seen_idle_ns / 1e9, "said_max": e.learned.said_max,
+        "closed": {CLOSED[k]: e.n_closed[k] for k in range(<int>CLOSED_COUNT)},
+    }
+
+
+cdef dict read_share(const Share *s, str tenant):
+    """`served`: its virtual token counter; `mean`: of the same, per exchange."""
+    return {"tenant": tenant, "inflight": s.inflight, "queued": s.queued, "served": s.served,
+            "mean": s.mean}
+
+
+cdef list read_shares(Driven engine, const Queue *q, tuple names):
+    """Of those that have ever been let in, or wait."""
+    cdef uint32_t k
+    cdef Share *shares = <Share *>copy_rows(engine, q.shares, q.n_shares, sizeof(Share))
+    found = [read_share(&q.common, "")]
+    for k in range(1, q.n_shares):
+        if shares[k].mean or shares[k].inflight or shares[k].queued:
+            found.append(read_share(&shares[k], tenant_name(k, names)))
+    free(shares)
+    return found
+
+
+cdef list read_endpoints(Driven engine, const Upstream *u, list urls):
+    cdef Endpoint[SLICE] some
+    cdef uint32_t at = 0, n, i
+    found = []
+    while at < u.n_endpoints:
+        with nogil:
+            n = min(<uint32_t>SLICE, u.n_endpoints - at)
+            engine.begin_turn()
+            for i in range(n):
+                some[i] = u.endpoints[at + i][0]
+            engine.end_turn()
+        at += n
+        found += [read_endpoint(&some[i], urls[some[i].index]) for i in range(n)]
+    return found
+
+
+cdef dict read_upstream(Driven engine, const Upstream *from_, tuple names):
+    cdef Upstream copy
+    cdef Upstream *u = &copy
+    with nogil:
+        engine.begin_turn()
+        copy = from_[0]
+        engine.end_turn()
+    return {
+        "name": names[0][u.index], "inflight": u.inflight, "queued": u.queue.n,
+        "displaced": u.queue.n_displaced, "max_inflight": u.admission.max_inflight,
+        "tenants": read_shares(engine, &u.queue, names),
+        "waiting": u.waiting.n, "waited": u.n_waited,
+        "hedges": u.n_hedges, "hedges_won": u.n_hedges_won,
+        "histograms": {
+            "ttft": read_histogram(&u.ttft), "request": read_histogram(&u.request),
+            "queue_wait": read_histogram(&u.queue_wait), "gap": read_histogram(&u.gap),
+            "overhead": read_histogram(&u.overhead),
+        },
+        "endpoints": read_endpoints(engine, u, names[1]),
+    }
+
+
+cdef list read_requests(Driven engine, const Stats *stats, tuple names):
+    cdef uint32_t i
+    cdef Series *s
+    cdef const SeriesTable *t = &stats.series
+    cdef Series *table = <Series *>copy_rows(engine, t.at, t.mask + 1, sizeof(Series))
+    found = []
+    for i in range(t.mask + 1):
+        s = &table[i]
+        if s.count:
+            found.append({
+                "upstream": upstream_name(s.upstream, names),
+                "endpoint": endpoint_url(s.endpoint, names),
+                "status": s.status, "outcome": outcome_label(s.blame, s.phase, s.cause),
+                "count": s.count,
+            })
+    free(table)
+    if stats.n_overflow:
+        found.append({"upstream": "other", "endpoint": "other", "status": 0, "outcome": "other",
+                      "count": stats.n_overflow})
+    return found
+
+
+cdef dict read_sums(const TokenSums *s, str upstream, str model, str tenant):
+    return {
+        "upstream": upstream, "model": model, "tenant": tenant, "prompt": s.prompt,
+        "completion": s.completion, "cached": s.cached, "reasoning": s.reasoning,
+    }
+
+
+cdef list read_tokens(Driven engine, const Stats *stats, tuple names):
+    """What a tenant has beyond the rows of its models comes under "other"."""
+    cdef uint32_t i, n = stats.tokens.n
+    cdef TokenSeries *t = <TokenSeries *>copy_rows(
+        engine, stats.tokens.rows, n, sizeof(TokenSeries)
+    )
+    found = [
+        read_sums(&t[i].sums, upstream_name(t[i].upstream, names),
+                  t[i].model[:t[i].model_len].decode("utf-8", "replace"),
+                  tenant_name(t[i].tenant, names))
+        for i in range(n)
+    ]
+    free(t)
+    return found + read_rests(engine, &stats.tokens, names)
+
+
+cdef list read_rests(Driven engine, const TokenTable *table, tuple names):
+    cdef uint32_t i, n = table.n_tenants
+    cdef TenantTotals *t = <TenantTotals *>copy_rows(
+        engine, table.tenants, n, sizeof(TenantTotals)
+    )
+    found = [
+        read_sums(&t[i].sums, "other", "other", tenant_name(i, names))
+        for i in range(n) if t[i].sums.prompt or t[i].sums.completion
+    ]
+    free(t)
+    return found
+
+
+cdef struct Leaving:
+    uint32_t index
+    uint32_t inflight
+
+
+cdef struct Slots:          # of endpoints: sums, and those that leave
+    int64_t idle
+    int64_t idle_tls
+    uint32_t n
+    Leaving[SLOTS] leaving
+
+
+cdef void look_at_slots(const Plane *p, uint32_t first, Slots *s) noexcept nogil:
+    cdef uint32_t i
+    cdef const Endpoint *e
+    s.n = 0
+    for i in range(first, min(first + SLOTS, p.n_endpoints)):
+        e = p.endpoints[i]
+        s.idle += e.idle.n
+        s.idle_tls += e.idle.n if e.tls_name[0] else 0
+        if e.removed and e.inflight:
+            s.leaving[s.n].index = i
+            s.leaving[s.n].inflight = e.inflight
+            s.n += 1
+
+
+cdef list read_slots(Driven engine, Slots *s, list urls):
+    """Endpoints that were removed and still have exchanges to finish; sums in `s`."""
+    cdef Plane *p = engine.p
+    cdef uint32_t at = 0, i
+    found = []
+    s.idle = s.idle_tls = 0
+    while at < p.n_endpoints:
+        with nogil:
+            engine.begin_turn()
+            look_at_slots(p, at, s)
+            engine.end_turn()
+        at += SLOTS
+        found += [{"url": urls[s.leaving[i].index], "inflight": s.leaving[i].inflight}
+                  for i in range(s.n)]
+    return found
+
+
+cdef struct Gauges:
+    Counters counters
+    TlsCounters tls
+    uint64_t block_bytes
+    uint64_t stale
+    uint32_t n_watches
+    uint32_t n_timers
+    uint32_t n_listeners
+    uint32_t limit
+
+
+cdef Gauges gauges_of(Driven engine) noexcept nogil:
+    cdef const Plane *p = engine.p
+    cdef Gauges g
+    engine.begin_turn()
+    g.counters = p.counters
+    g.tls = p.tls_counters
+    g.block_bytes = p.blocks.bytes_out
+    g.stale = p.reactor.stale
+    g.n_watches = p.reactor.n_used
+    g.n_timers = p.wheel.n_armed
+    g.n_listeners = p.n_listeners
+    g.limit = p.limits.connections
+    engine.end_turn()
+    return g
+
+
+cdef dict read_plane(Driven engine, const Stats *stats, tuple names):
+    """With the engine's lock, without the turn: each table in turns of its own."""
+    cdef Plane *p = engine.p
+    cdef Gauges g
+    cdef Slots slots
+    cdef uint32_t i
+    with nogil:
+        g = gauges_of(engine)
+    leaving = read_slots(engine, &slots, names[1])
+    return {
+        "connections": {
+            "downstream": g.counters.relays, "idle": slots.idle, "accepted": g.counters.accepted,
+            "refused": g.counters.refused, "starved": g.counters.starved, "limit": g.limit,
+        },
+        "fds": {"downstream": g.counters.relays, "upstream": g.counters.upstream_conns,
+                "listener": g.n_listeners},
+        "upstreams": [read_upstream(engine, p.upstreams[i], names) for i in range(p.n_upstreams)],
+        "tls": read_tls(&g.tls),
+        "leaving": leaving,
+        "requests": read_requests(engine, stats, names),
+        "tokens": read_tokens(engine, stats, names),
+        "counters": {
+            "relays": g.counters.relays, "upstream_conns": g.counters.upstream_conns - slots.idle,
+            "permits": g.counters.permits, "block_bytes": g.block_bytes,
+            "watches": g.n_watches, "timers": g.n_timers,
+            "exchanges": g.counters.exchanges, "stale_reports": g.stale,
+            "bugs": g.counters.bugs, "tls": g.tls.open - slots.idle_tls,
+        },
+        "bounds_ns": [histogram_bound(k) for k in range(BUCKETS - 1)],
+    }

@@ -1,0 +1,334 @@
+"""What the configuration sets, each prepared as a Step of a change (engine/change.pyx).
+
+Law. Whatever can fail (a value, memory) fails in `stage_x`, which leaves the plane as it is. What
+     `apply_x` replaces it gives to the Step, which frees it without the turn.
+"""
+
+from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcmp, memcpy
+
+from zeroproxy._fast.engine.settings cimport (
+    ns,
+    read_admission,
+    read_breaker,
+    read_key,
+    read_limits,
+    read_pool,
+)
+from zeroproxy._fast.engine.tls_context cimport Context, tls_adopt, tls_drop
+from zeroproxy._fast.exchange.permits cimport admit_waiting
+from zeroproxy._fast.exchange.release cimport wake_waiting
+from zeroproxy._fast.types.admission cimport AdmissionTerms
+from zeroproxy._fast.types.balance cimport BALANCE_COUNT, KeyTerms
+from zeroproxy._fast.types.breaker cimport BreakerTerms
+from zeroproxy._fast.types.change cimport Step
+from zeroproxy._fast.types.limits cimport HEDGE_ONE, Limits
+from zeroproxy._fast.types.plane cimport Endpoint, Plane, Upstream
+from zeroproxy._fast.types.pool cimport Pool
+from zeroproxy._fast.upstream.breaker cimport BREAKER_OPEN, breaker_off
+from zeroproxy._fast.upstream.concurrency_limit cimport limit_begin
+from zeroproxy._fast.upstream.endpoint cimport endpoint_drop_idle
+from zeroproxy._fast.upstream.latency_model cimport pace_forget, pace_tell
+from zeroproxy._fast.upstream.prewarm cimport idle_begin, idle_stop
+
+
+cdef void *make(Step *s, size_t size) except NULL:
+    s.what = calloc(1, size)
+    if s.what == NULL:
+        raise MemoryError
+    s.discard = free
+    return s.what
+
+
+cdef void wake_all(Plane *p, Upstream *u) noexcept nogil:
+    """What its endpoints can take has changed: for who waits for a permit, or for a conn."""
+    wake_waiting(p, u)
+    admit_waiting(p, u)
+
+
+# ---------------------------------------------------------------- limits, switches
+
+
+cdef void apply_limits(Plane *p, void *what) noexcept nogil:
+    p.limits = (<Limits *>what)[0]
+
+
+cdef int stage_limits(Step *s, limits) except -1:
+    read_limits(<Limits *>make(s, sizeof(Limits)), limits)
+    s.apply = apply_limits
+    return 0
+
+
+cdef void apply_switches(Plane *p, void *what) noexcept nogil:
+    p.adds_via = (<uint8_t *>what)[0]
+    p.trusts_forwarded = (<uint8_t *>what)[1]
+    p.serves_half_close = (<uint8_t *>what)[2]
+
+
+cdef int stage_switches(
+    Step *s, bint via, bint trust_forwarded, bint serve_half_close
+) except -1:
+    cdef uint8_t *all_ = <uint8_t *>make(s, 3)
+    all_[0] = via
+    all_[1] = trust_forwarded
+    all_[2] = serve_half_close
+    s.apply = apply_switches
+    return 0
+
+
+# ---------------------------------------------------------------- upstreams
+
+cdef struct UpstreamTerms:  # what the configuration says of one
+    Upstream *u
+    uint8_t balance
+    uint8_t retry_on_busy
+    uint8_t passes_cookies
+    KeyTerms affinity
+    AdmissionTerms admission
+    BreakerTerms breaker
+    uint32_t attempts
+    uint32_t hedge_share
+    uint64_t queue_ns
+    uint64_t connect_ns
+    uint64_t first_byte_ns
+    uint64_t stream_idle_ns
+    uint64_t total_ns
+    uint64_t hedge_ns
+    uint16_t bearer_len
+    char *bearer
+
+
+cdef void apply_upstream(Plane *p, void *what) noexcept nogil:
+    cdef UpstreamTerms *t = <UpstreamTerms *>what
+    cdef Upstream *u = t.u
+    cdef uint32_t i
+    u.balance = t.balance
+    u.retry_on_busy = t.retry_on_busy
+    u.passes_cookies = t.passes_cookies
+    u.affinity = t.affinity
+    u.admission = t.admission
+    u.breaker = t.breaker
+    u.attempts = t.attempts
+    u.hedge_share = t.hedge_share
+    u.queue_ns = t.queue_ns
+    u.connect_ns = t.connect_ns
+    u.first_byte_ns = t.first_byte_ns
+    u.stream_idle_ns = t.stream_idle_ns
+    u.total_ns = t.total_ns
+    u.hedge_ns = t.hedge_ns
+    u.bearer_len = t.bearer_len
+    u.bearer, t.bearer = t.bearer, u.bearer
+    for i in range(u.n_endpoints):
+        limit_begin(u.endpoints[i])
+        if u.breaker.failures == 0 and u.breaker.rate == 0:
+            breaker_off(&u.endpoints[i].breaker)
+    p.has_news = 1
+    admit_waiting(p, u)
+
+
+cdef void discard_upstream(void *what) noexcept nogil:
+    free((<UpstreamTerms *>what).bearer)
+    free(what)
+
+
+cdef int read_bearer(UpstreamTerms *t, bytes key) except -1:
+    """The upstream's own key; b"": it has none."""
+    cdef bytes whole = b"Bearer " + key if key else b""
+    if len(whole) > 0xFFFF:
+        raise ValueError("an API key of an upstream is too long")
+    if whole:
+        t.bearer = <char *>malloc(len(whole))
+        if t.bearer == NULL:
+            raise MemoryError
+        memcpy(t.bearer, <const char *>whole, len(whole))
+    t.bearer_len = <uint16_t>len(whole)
+    return 0
+
+
+cdef int stage_upstream(Step *s, Upstream *u, dict words) except -1:
+    """All of them, except that without `breaker` there is none, without `api_key` no key, and
+    without `key` no request has an affinity."""
+    cdef UpstreamTerms *t = <UpstreamTerms *>make(s, sizeof(UpstreamTerms))
+    s.discard = discard_upstream
+    s.apply = apply_upstream
+    t.u = u
+    t.breaker = u.breaker
+    if not 0 <= words["balance"] < BALANCE_COUNT:
+        raise ValueError(f"no balance {words['balance']}")
+    t.balance = words["balance"]
+    t.affinity = u.affinity
+    t.affinity.n = 0
+    t.affinity.bound = 1
+    if "key" in words:
+        read_key(&t.affinity, words["key"])
+    read_admission(&t.admission, words)
+    t.queue_ns = ns(words["queue_timeout"])
+    t.connect_ns = ns(words["connect"])
+    t.first_byte_ns = ns(words["first_byte"])
+    t.stream_idle_ns = ns(words["stream_idle"])
+    t.total_ns = ns(words["total"])
+    t.attempts = words["attempts"]
+    t.retry_on_busy = words["retry_on_busy"]
+    t.passes_cookies = bool(words.get("cookies", False))
+    t.hedge_ns = ns(words.get("hedge_after", 0.0))
+    t.hedge_share = <uint32_t>(words.get("hedge_budget", 0.0) * HEDGE_ONE)
+    t.breaker.failures = t.breaker.rate = 0
+    t.breaker.slow_start_ns = 0
+    if "breaker" in words:
+        read_breaker(&t.breaker, words["breaker"])
+    read_bearer(t, words.get("api_key", b""))
+    return 0
+
+
+# ---------------------------------------------------------------- endpoints
+
+cdef struct EndpointWords:
+    Endpoint *e
+    int8_t up               # -1: stays as it is
+    int8_t draining
+    int8_t probe_ok
+    int64_t weight
+    int wish
+    uint8_t has_load
+    double[3] load
+    uint64_t load_ns
+
+
+cdef void return_to_rotation(Plane *p, Endpoint *e) noexcept nogil:
+    """Somebody who asked it found it well: a breaker that is open need not wait, and the endpoint
+    begins slowly."""
+    if e.breaker.state == BREAKER_OPEN:
+        e.breaker.due_ns = p.now_ns
+    e.ramp_ns = p.now_ns
+    pace_forget(e)
+
+
+cdef void apply_endpoint(Plane *p, void *what) noexcept nogil:
+    """One that leaves rotation loses its idle conns; one that comes back is warmed."""
+    cdef EndpointWords *w = <EndpointWords *>what
+    cdef Endpoint *e = w.e
+    cdef bint was_up = e.up and not e.draining
+    if e.removed:
+        return
+    if w.weight >= 0:
+        e.weight = <uint32_t>max(w.weight, 1)
+    if w.wish >= 0:
+        e.wish = <uint8_t>w.wish
+    if w.probe_ok >= 0:
+        e.probe_ok = w.probe_ok
+    if w.has_load:
+        pace_tell(e, w.load, w.load_ns, p.now_ns)
+    if w.up == 1 and not e.up:
+        return_to_rotation(p, e)
+    if w.up >= 0:
+        e.up = w.up
+    if w.draining >= 0:
+        e.draining = w.draining
+    if not e.up or e.draining:
+        idle_stop(p, e)
+        endpoint_drop_idle(p, e)
+        e.is_warm = 1       # nobody need wait for it
+    elif not was_up:
+        idle_begin(p, e)
+    wake_all(p, e.upstream)
+
+
+cdef int read_load(EndpointWords *w, load) except -1:
+    w.load[0], w.load[1], w.load[2] = [min(float(x), 1e9) for x in load[:3]]
+    if w.load[0] < 0 or w.load[1] < 0:
+        raise ValueError("a load cannot be negative")
+    w.load_ns = ns(load[3])
+    w.has_load = 1
+    return 0
+
+
+cdef int stage_endpoint(Step *s, Endpoint *e, dict words) except -1:
+    """The words that are not None."""
+    cdef EndpointWords *w = <EndpointWords *>make(s, sizeof(EndpointWords))
+    s.apply = apply_endpoint
+    w.e = e
+    w.weight = -1 if words["weight"] is None else words["weight"]
+    w.wish = -1 if words["wish"] is None else words["wish"]
+    w.up = -1 if words["up"] is None else bool(words["up"])
+    w.probe_ok = -1 if words["probe_ok"] is None else bool(words["probe_ok"])
+    w.draining = -1 if words["draining"] is None else bool(words["draining"])
+    if words["load"] is not None:
+        read_load(w, words["load"])
+    return 0
+
+
+cdef struct PoolTerms:
+    Endpoint *e
+    Pool pool
+
+
+cdef bint rests_alike(const Pool *a, const Pool *b) noexcept nogil:
+    return (
+        a.max_idle == b.max_idle and a.idle_ns == b.idle_ns and a.max_age_ns == b.max_age_ns
+        and a.learns == b.learns
+    )
+
+
+cdef void apply_pool(Plane *p, void *what) noexcept nogil:
+    """If the terms of rest change, what rests goes: it was armed under the old ones."""
+    cdef PoolTerms *t = <PoolTerms *>what
+    cdef Endpoint *e = t.e
+    cdef bint alike = rests_alike(&e.pool, &t.pool)
+    if e.removed or memcmp(&e.pool, &t.pool, sizeof(Pool)) == 0:
+        return
+    e.pool = t.pool
+    if not alike:
+        endpoint_drop_idle(p, e)
+    idle_begin(p, e)
+    wake_all(p, e.upstream)
+
+
+cdef int stage_pool(Step *s, Endpoint *e, dict words) except -1:
+    """All words of the pool; it is warmed."""
+    cdef PoolTerms *t = <PoolTerms *>make(s, sizeof(PoolTerms))
+    s.apply = apply_pool
+    t.e = e
+    read_pool(&t.pool, words)
+    return 0
+
+
+# ---------------------------------------------------------------- TLS
+
+cdef struct TlsTerms:
+    void **place
+    void *ctx               # a reference of ours
+    Upstream *u             # NULL: of the listeners
+    char[256] name
+
+
+cdef void apply_tls(Plane *p, void *what) noexcept nogil:
+    """New conns are opened with it. Those that are open keep theirs; idle ones go."""
+    cdef TlsTerms *t = <TlsTerms *>what
+    cdef uint32_t i
+    t.place[0], t.ctx = t.ctx, t.place[0]
+    if t.u == NULL:
+        return
+    memcpy(t.u.tls_name, t.name, sizeof(t.name))
+    for i in range(t.u.n_endpoints):
+        if t.u.endpoints[i].tls_name[0]:
+            endpoint_drop_idle(p, t.u.endpoints[i])
+
+
+cdef void discard_tls(void *what) noexcept nogil:
+    tls_drop(&(<TlsTerms *>what).ctx)
+    free(what)
+
+
+cdef int stage_tls(Step *s, void **place, Upstream *u, Context context, bytes name) except -1:
+    """`name`: whom the certificates of its endpoints have to name; empty: each its own host."""
+    cdef TlsTerms *t = <TlsTerms *>make(s, sizeof(TlsTerms))
+    s.discard = discard_tls
+    s.apply = apply_tls
+    if len(name) >= sizeof(t.name):
+        raise ValueError("the name of a server is too long")
+    memcpy(t.name, <const char *>name, len(name))
+    t.place = place
+    t.u = u
+    tls_adopt(&t.ctx, context)
+    return 0

@@ -1,0 +1,267 @@
+"""Who makes a plane work: a thread of its own, or whoever calls `drive_by_hand`.
+
+Law 1. The thread has the turn while it works and never while it sleeps. It takes no GIL before it
+       ends: whatever Python does meanwhile outside a door, bytes pass.
+Law 2. A door has the plane to itself (Driven) for as long as it likes; several can be one door.
+Law 3. A door that leaves work behind wakes the thread.
+Law 4. A door that only reads copies structs without the GIL and makes Python values of them when
+       it has given the turn back; one that copies much does it in pieces, a turn each.
+Law 5. News for Python make `news_fd` readable, once until it was heard.
+"""
+
+import threading
+
+from libc.signal cimport SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV
+from libc.stdint cimport int64_t, uint32_t
+from libc.stdlib cimport calloc, free
+from posix.signal cimport sigdelset, sigfillset, sigset_t
+
+from zeroproxy._fast.engine.callbacks cimport run_later
+from zeroproxy._fast.engine.listeners cimport accept_pending
+from zeroproxy._fast.net.plane_lock cimport turn_close, turn_give, turn_init, turn_resume, turn_take
+from zeroproxy._fast.net.reactor cimport (
+    BATCH,
+    reactor_add,
+    reactor_dispatch,
+    reactor_remove,
+    reactor_wait,
+)
+from zeroproxy._fast.net.syscalls cimport (
+    EFD_CLOEXEC,
+    EFD_NONBLOCK,
+    EPOLLET,
+    EPOLLIN,
+    close,
+    epoll_event,
+    eventfd,
+    eventfd_read,
+    eventfd_t,
+    eventfd_write,
+)
+from zeroproxy._fast.net.timer cimport wheel_sync
+from zeroproxy._fast.types.clock cimport clock_monotonic_ns
+from zeroproxy._fast.types.lock cimport Driver
+from zeroproxy._fast.types.plane cimport Plane
+
+cdef extern from "<pthread.h>" nogil:
+    ctypedef struct pthread_t:
+        pass
+    pthread_t pthread_self()
+    int pthread_setname_np(pthread_t thread, const char *name)
+
+cdef extern from "<signal.h>" nogil:
+    enum:
+        SIG_BLOCK
+    int pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
+
+MORE, NEWS = 1, 2           # on_ready
+
+cdef enum:
+    # By hand: enough to swallow a burst, few enough that the caller's own work never waits long.
+    ROUNDS = 8
+
+
+cdef void driver_close(Plane *p) noexcept nogil:
+    """When the thread has ended, or could not be begun."""
+    cdef Driver *d = &p.driver
+    if d.is_on:
+        reactor_remove(&p.reactor, d.slot)
+    if d.kick_fd >= 0:
+        close(d.kick_fd)
+    if d.news_fd >= 0:
+        close(d.news_fd)
+    d.kick_fd = d.news_fd = -1
+    d.is_on = d.stops = d.told = 0
+
+
+cdef void on_kick(void *plane, void *owner, uint32_t events) noexcept nogil:
+    # Edge-triggered: each write is a report, and nobody needs to read.
+    pass
+
+
+cdef int driver_open(Plane *p) noexcept nogil:
+    """What the thread needs; it may be started then. -1: out of descriptors, nothing is left."""
+    cdef Driver *d = &p.driver
+    cdef int64_t slot = -1
+    d.kick_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
+    d.news_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
+    if d.kick_fd >= 0 and d.news_fd >= 0:
+        slot = reactor_add(&p.reactor, d.kick_fd, EPOLLIN | EPOLLET, on_kick, NULL)
+    if slot < 0:
+        driver_close(p)
+        return -1
+    d.slot = <uint32_t>slot
+    d.is_on = 1
+    return 0
+
+
+cdef bint work(Plane *p, const epoll_event *events, int n) noexcept nogil:
+    """What `n` reports bring with them. 1: there is more, although nothing will report it."""
+    cdef bint more
+    reactor_dispatch(&p.reactor, p, events, n)
+    more = accept_pending(p) | run_later(p)
+    wheel_sync(&p.wheel)
+    return more
+
+
+cdef void tell(Driver *d) noexcept nogil:
+    if not d.told:
+        d.told = 1
+        eventfd_write(d.news_fd, 1)
+
+
+cdef void drive(Plane *p) noexcept nogil:
+    """The thread: until `stops`."""
+    cdef epoll_event[BATCH] events
+    cdef sigset_t others
+    cdef bint more = 0
+    cdef int n
+    # They are the main thread's; only a crash of ours is ours.
+    sigfillset(&others)
+    sigdelset(&others, SIGSEGV)
+    sigdelset(&others, SIGBUS)
+    sigdelset(&others, SIGILL)
+    sigdelset(&others, SIGFPE)
+    sigdelset(&others, SIGABRT)
+    pthread_sigmask(SIG_BLOCK, &others, NULL)
+    pthread_setname_np(pthread_self(), "zeroproxy-plane")
+    while True:
+        n = reactor_wait(&p.reactor, events, 0 if more else -1)
+        turn_resume(&p.driver.turn)
+        if p.driver.stops:
+            break
+        more = work(p, events, n)
+        if p.has_news:
+            tell(&p.driver)
+        turn_give(&p.driver.turn)
+    turn_give(&p.driver.turn)
+
+
+cdef bint drive_by_hand(Plane *p) noexcept nogil:
+    """Everything that is ready now; 1: there is more, come again soon."""
+    cdef epoll_event[BATCH] events
+    cdef int rounds = 0, n = BATCH
+    cdef bint more = 0
+    while rounds < ROUNDS and (n >= 64 or more):
+        rounds += 1
+        n = reactor_wait(&p.reactor, events, 0)
+        more = work(p, events, n)
+    return more
+
+
+# ---------------------------------------------------------------- doors
+
+
+cdef class Driven:
+    """A plane and its turns. As a context: nobody else touches the plane; contexts nest. Any Python
+    thread may use it."""
+
+    def __cinit__(self):
+        self.lock = threading.RLock()
+        self.p = <Plane *>calloc(1, sizeof(Plane))
+        if self.p == NULL or turn_init(&self.p.driver.turn) < 0:
+            raise MemoryError
+        self.p.driver.kick_fd = self.p.driver.news_fd = -1
+        self.p.reactor.epoll_fd = self.p.wheel.timer_fd = -1
+
+    def __dealloc__(self):
+        if self.p != NULL:
+            turn_close(&self.p.driver.turn)
+        free(self.p)
+
+    def __enter__(self):
+        # Between Python's threads first, without the GIL: whoever waits for the turn behind that
+        # waits for the driver alone, which ends its turn without the GIL.
+        self.lock.acquire()
+        self.begin_turn()
+
+    def __exit__(self, *_):
+        self.end_turn()
+        self.lock.release()
+
+    cdef void begin_turn(self) noexcept nogil:
+        """For a door that has the lock, and runs without the GIL between this and `end_turn`: what
+        Python does meanwhile cannot make the plane wait."""
+        if self.depth == 0:
+            turn_take(&self.p.driver.turn)
+            self.p.now_ns = clock_monotonic_ns()
+        self.depth += 1
+
+    cdef void end_turn(self) noexcept nogil:
+        cdef Plane *p = self.p
+        self.depth -= 1
+        if self.depth == 0:
+            wheel_sync(&p.wheel)
+            if p.driver.is_on and (p.driver.stops or p.run_head != NULL):
+                eventfd_write(p.driver.kick_fd, 1)
+            if p.driver.is_on and p.has_news:
+                tell(&p.driver)
+            turn_give(&p.driver.turn)
+
+    @property
+    def alone(self):
+        """`with engine.alone:` the plane does nothing between the doors used inside."""
+        return self
+
+    def start(self):
+        """Work in a thread of its own until `close`. Raises OSError (out of descriptors) or
+        RuntimeError (no thread can be had); it may be tried again."""
+        with self:
+            if not self.is_open or self.thread is not None:
+                raise RuntimeError("an Engine is started once, before it is closed")
+            if driver_open(self.p) < 0:
+                raise OSError("cannot make an eventfd: out of descriptors")
+        thread = threading.Thread(target=self.drive, name="zeroproxy-plane", daemon=True)
+        try:
+            thread.start()
+        except BaseException:
+            with self:
+                driver_close(self.p)
+            raise
+        self.thread = thread
+
+    def drive(self):
+        """What that thread does; `start` calls it and nobody else."""
+        with nogil:
+            drive(self.p)
+
+    cdef int halt(self) except -1:
+        """Wait until the thread has ended, if there is one."""
+        if self.thread is None:
+            return 0
+        with self:
+            self.p.driver.stops = 1
+        self.thread.join()
+        with self:
+            driver_close(self.p)
+        self.thread = None
+        return 0
+
+    def news_fileno(self):
+        """Once started: readable when on_ready will answer NEWS."""
+        return self.p.driver.news_fd
+
+    def fileno(self):
+        """Of an Engine that was not started: readable when there is work for on_ready."""
+        return self.p.reactor.epoll_fd
+
+    def on_ready(self):
+        """NEWS: a breaker has moved since the last call that said so. MORE, unless started: what
+        was ready is done, but call again soon. 0: neither."""
+        cdef Plane *p = self.p
+        cdef eventfd_t times
+        cdef bint more = 0
+        cdef int news = 0
+        with self:
+            more = self.work_by_hand()
+            news = NEWS if p.has_news else 0
+            p.has_news = 0
+            if p.driver.told:
+                p.driver.told = 0
+                eventfd_read(p.driver.news_fd, &times)
+        return news | MORE if more else news
+
+    cdef bint work_by_hand(self) except -1:
+        """Do what is ready, unless a thread does. 1: there is more."""
+        with self:
+            return self.is_open and not self.p.driver.is_on and drive_by_hand(self.p)

@@ -1,0 +1,387 @@
+"""What the relay does after each move of the exchange table, and the deadlines of each phase.
+
+Law 1. `feed` is the only caller of exchange_step. It runs as a loop, not as a recursion: an action
+       answers with the next input, or with NOTHING when the exchange has to wait.
+Law 2. After `feed` the relay may be closed: callers look at r.phase again before they touch it.
+"""
+
+from libc.stddef cimport size_t
+from libc.string cimport memcpy
+
+from zeroproxy._fast.exchange.checkout cimport room_for, room_is_ours_to_blame, room_take
+from zeroproxy._fast.exchange.deadlines cimport arm
+from zeroproxy._fast.exchange.error_body cimport write_cut_event
+from zeroproxy._fast.exchange.hedge cimport hedge_takes_over
+from zeroproxy._fast.exchange.local_reply cimport send_answer
+from zeroproxy._fast.exchange.permits cimport NOTHING, admit
+from zeroproxy._fast.exchange.relay_pool cimport (
+    blame,
+    rate_begin,
+    relay_later,
+    relay_release,
+    relay_reset,
+)
+from zeroproxy._fast.exchange.release cimport give_back_all, give_back_attempt, write_record
+from zeroproxy._fast.exchange.retry cimport describe_attempt, is_stale, is_withheld
+from zeroproxy._fast.exchange.state_machine cimport Attempt, exchange_step, may_retry
+from zeroproxy._fast.http1.body cimport frame_chunk
+from zeroproxy._fast.jsonscan.edits cimport edit_undo
+from zeroproxy._fast.memory.buffer cimport buffer_append, buffer_bytes, buffer_give_back, buffer_len
+from zeroproxy._fast.net.conn cimport (
+    conn_close,
+    conn_flush,
+    conn_is_backed_up,
+    conn_mute,
+    conn_reset,
+    conn_says_end,
+    conn_send,
+    conn_shut,
+    conn_time,
+)
+from zeroproxy._fast.types.exchange cimport (
+    ACT_ADMIT,
+    ACT_ANSWER,
+    ACT_CLOSE,
+    ACT_CONNECT,
+    ACT_CUT,
+    ACT_FLUSH,
+    ACT_LINGER,
+    ACT_NEXT,
+    ACT_NONE,
+    ACT_RETRY,
+    ACT_SEND,
+    BLAME_DOWNSTREAM,
+    BLAME_NOBODY,
+    BLAME_OURSELVES,
+    BLAME_UPSTREAM,
+    CAUSE_CLOSED,
+    CAUSE_OVERLOAD,
+    CAUSE_REFUSED,
+    CAUSE_RESET,
+    CAUSE_TIMEOUT,
+    IN_CONNECTED,
+    IN_CUT,
+    IN_DRAINED,
+    IN_FLUSHED,
+    IN_FLUSHED_CLOSE,
+    IN_GONE,
+    IN_LOST,
+    IN_LOST_MAY_RETRY,
+    IN_REFUSED,
+    PHASE_IDLE,
+    PHASE_LINGERING,
+    PHASE_RELAYING,
+    PHASE_WAITING,
+    Action,
+    Input,
+)
+from zeroproxy._fast.types.http cimport FRAMING_CHUNKED, FRAMING_CLOSE
+from zeroproxy._fast.types.memory cimport SLACK
+from zeroproxy._fast.types.plane cimport Endpoint, Plane, Relay
+from zeroproxy._fast.types.record cimport USAGE_REFUSED
+from zeroproxy._fast.upstream.breaker cimport SIGN_BUSY, SIGN_FAILED, SIGN_NONE, attempt_begins
+from zeroproxy._fast.upstream.endpoint cimport endpoint_forget
+from zeroproxy._fast.upstream.keepalive cimport keepalive_lower
+from zeroproxy._fast.upstream.latency_model cimport pace_begins
+
+# ---------------------------------------------------------------- attempts
+
+
+cdef int connect_attempt(Plane *p, Relay *r) noexcept nogil:
+    """Pick an endpoint and get a conn to it: pooled, or a new one."""
+    cdef Endpoint *e = room_for(p, r)
+    if e == NULL:
+        return NOTHING if r.waits_conn else IN_REFUSED
+    r.endpoint = e
+    pace_begins(p, r)
+    attempt_begins(p, r)
+    r.tried += 1
+    r.attempt_ns = p.now_ns
+    r.sent_ns = 0
+    room_take(p, r)
+    if r.up == NULL:
+        if room_is_ours_to_blame():
+            blame(r, BLAME_OURSELVES, CAUSE_OVERLOAD)
+            return IN_REFUSED
+        return attempt_lost(p, r, CAUSE_REFUSED)
+    return NOTHING if r.up.connecting else IN_CONNECTED
+
+
+cdef void connect_waiting(Plane *p, Relay *r) noexcept nogil:
+    """There may be a conn for an exchange that waits for one."""
+    feed(p, r, connect_attempt(p, r))
+
+
+cdef void undo_edits(Relay *r) noexcept nogil:
+    """Take back what was written into the request that is held."""
+    cdef int k
+    for k in range(r.n_edits):
+        edit_undo(buffer_bytes(&r.held) + r.edits[k].at, r.edits[k].n, r.edits[k].was)
+    r.edited = 0
+    r.usage_by = USAGE_REFUSED
+
+
+cdef void send_continue(Plane *p, Relay *r) noexcept nogil:
+    """The caller waits for a word before it sends the body."""
+    conn_send(p, &r.down, b"HTTP/1.1 100 Continue\r\n\r\n", 25)
+
+
+cdef int send_held(Plane *p, Relay *r) noexcept nogil:
+    """The upstream conn is ready: send the request, let the body flow."""
+    if r.edited and r.endpoint.refuses_usage and r.replayable:
+        undo_edits(r)
+    if r.owes_continue and r.ask.total == 0 and not r.ask.done:
+        send_continue(p, r)
+    r.owes_continue = 0
+    r.heard_ns = r.asked_ns = r.sent_ns = p.now_ns
+    rate_begin(p, r)
+    if not conn_send(p, r.up, buffer_bytes(&r.held), buffer_len(&r.held)):
+        return attempt_lost(p, r, CAUSE_RESET)
+    conn_time(p, r.up, &r.own_ns)
+    if r.down_paused:
+        r.down_paused = 0
+        relay_later(p, r)
+    return NOTHING
+
+
+cdef bint send_up(Plane *p, Relay *r, const char *at, size_t n) noexcept nogil:
+    """Pass request bytes on: to `held` while a retry may need them, and to the upstream conn once
+    it has the head. 0: they fit nowhere (the caller obeys `down_paused`, so: the conn broke)."""
+    cdef bint is_sent = r.phase == PHASE_WAITING or r.phase == PHASE_RELAYING
+    if r.replayable and not buffer_append(&r.held, &p.blocks, at, n):
+        if not is_sent:
+            return 0
+        r.replayable = 0
+        buffer_give_back(&r.held, &p.blocks)
+    if not is_sent:
+        return 1
+    return r.up != NULL and conn_send(p, r.up, at, n)
+
+
+cdef int attempt_lost(Plane *p, Relay *r, int why) noexcept nogil:
+    """Decide between another attempt and an answer; note the blame only when it is final."""
+    cdef Attempt a
+    describe_attempt(p, r, &a)
+    a.timed_out = why == CAUSE_TIMEOUT
+    r.endpoint.n_failures += 1
+    r.trial.sign = SIGN_NONE if is_stale(&a) else SIGN_FAILED
+    if not a.connected:
+        r.endpoint.n_connect_failures += 1
+        endpoint_forget(r.endpoint)
+    if why != CAUSE_TIMEOUT and hedge_takes_over(p, r):
+        return NOTHING
+    if may_retry(&a):
+        if a.connected:
+            r.endpoint.n_stale_retries += 1
+            r.needs_new = 1
+        if a.is_race:
+            keepalive_lower(r.endpoint, r.up, r.attempt_ns)
+        return IN_LOST_MAY_RETRY
+    r.endpoint.n_retries_withheld += is_withheld(&a)
+    blame(r, BLAME_UPSTREAM, why)
+    return IN_LOST
+
+
+cdef bint try_elsewhere(Plane *p, Relay *r) noexcept nogil:
+    """The endpoint answered 503 or 429: it has not begun to work on this request. 1: another
+    attempt is on its way; 0: the answer goes to the caller."""
+    cdef Attempt a
+    if not r.terms.retry_on_busy:
+        return 0
+    describe_attempt(p, r, &a)
+    a.busy = 1
+    a.attempts = <int>r.terms.attempts
+    if not may_retry(&a):
+        return 0
+    r.endpoint.n_failures += 1
+    r.trial.sign = SIGN_BUSY
+    feed(p, r, IN_LOST_MAY_RETRY)
+    return 1
+
+
+cdef bint retry_idle_notice(Plane *p, Relay *r) noexcept nogil:
+    """A 408 that closes, as the first words on a reused conn: the server had waited too long for
+    this request before it came, and has not read it (RFC 9110 15.5.9). 1: another attempt is on its
+    way; 0: it is an answer."""
+    cdef Attempt a
+    r.heard = 0
+    describe_attempt(p, r, &a)
+    if r.interims or not a.is_race or not may_retry(&a):
+        r.heard = 1
+        return 0
+    lose_attempt(p, r, CAUSE_CLOSED)
+    return 1
+
+
+cdef void lose_attempt(Plane *p, Relay *r, int why) noexcept nogil:
+    """The upstream conn failed before a response head."""
+    feed(p, r, attempt_lost(p, r, why))
+
+
+cdef void flush_more(Plane *p, Relay *r) noexcept nogil:
+    """PHASE_FLUSHING, and the downstream socket has room again."""
+    feed(p, r, flush(p, r))
+
+
+cdef void end_with(Plane *p, Relay *r, int what, int who, int why) noexcept nogil:
+    blame(r, who, why)
+    feed(p, r, what)
+
+
+cdef bint is_answered(const Relay *r) noexcept nogil:
+    """Whether the answer that is relayed has been sent to the end of its dialect. A server that
+    dies reports its error and may send [DONE] behind it: that is none."""
+    return r.read.meter.is_ended and not r.read.meter.has_failed
+
+
+cdef void cut(Plane *p, Relay *r, int why) noexcept nogil:
+    """Upstream failed after the head went downstream. Behind the end of an answer that is no sign
+    of its health."""
+    if is_answered(r):
+        r.endpoint.n_unframed += 1
+        r.trial.sign = SIGN_NONE
+    else:
+        r.endpoint.n_failures += 1
+        r.trial.sign = SIGN_FAILED
+    end_with(p, r, IN_CUT, BLAME_UPSTREAM, why)
+
+
+# ---------------------------------------------------------------- endings
+
+
+cdef int flush(Plane *p, Relay *r) noexcept nogil:
+    """Wait until downstream has everything; then the next request, or the end."""
+    if r.down.parked:
+        r.down.write_ns = p.now_ns
+        relay_later(p, r)
+        return NOTHING
+    if r.down.broken or not (conn_flush(p, &r.down) or r.down.may_write == 0):
+        return IN_GONE
+    if conn_is_backed_up(&r.down):
+        return NOTHING
+    return IN_FLUSHED_CLOSE if must_close(p, r) else IN_FLUSHED
+
+
+cdef bint must_close(Plane *p, Relay *r) noexcept nogil:
+    return (
+        r.asks_close or not r.ask.done or p.draining
+        or (r.down.saw_fin and not r.terms.serves_half_close)
+        or (r.blame != BLAME_NOBODY and r.ended_in >= PHASE_RELAYING)
+    )
+
+
+cdef int answer(Plane *p, Relay *r) noexcept nogil:
+    give_back_all(p, r)
+    if not r.ask.done:
+        r.asks_close = 1
+    if not send_answer(p, r):
+        return IN_GONE
+    return flush(p, r)
+
+
+cdef int finish_cut(Plane *p, Relay *r) noexcept nogil:
+    """Say so in the stream's dialect if an event had just ended; never end cleanly. An event that
+    waited is whole, and goes first."""
+    cdef char *at = p.scratch + SLACK
+    cdef size_t before = 0, n = r.held_back.len
+    if n:
+        memcpy(at, buffer_bytes(&r.part), n)
+        r.bytes_out += n
+        r.held_back.len = 0
+    give_back_all(p, r)
+    r.asks_close = 1
+    if r.is_streamed and r.read.meter.at_edge and not is_answered(r):
+        n += write_cut_event(r, at + n, 1024)
+    if r.out_framing == FRAMING_CHUNKED and n:
+        before = frame_chunk(at, n)
+        n += before + 2
+    if r.out_framing == FRAMING_CHUNKED or r.out_framing == FRAMING_CLOSE:
+        conn_send(p, &r.down, at - before, n)
+    return flush(p, r)
+
+
+cdef int next_request(Plane *p, Relay *r) noexcept nogil:
+    write_record(p, r)
+    relay_reset(p, r)
+    if buffer_len(&r.down.inbuf) or r.down.may_read:
+        relay_later(p, r)
+    return NOTHING
+
+
+cdef bint looks_complete_when_closed(const Relay *r) noexcept nogil:
+    """Without chunks or a length, a FIN would be read as the end: only a RST says it is not."""
+    return r.head_sent and r.out_framing == FRAMING_CLOSE and r.blame == BLAME_UPSTREAM
+
+
+cdef bint is_read_up(const Relay *r) noexcept nogil:
+    """Nothing of the caller's is left unread, so closing sends a FIN and the answer is safe."""
+    return r.ask.done and r.fault == 0 and not r.down.may_read and not buffer_len(&r.down.inbuf)
+
+
+cdef int linger_on(Plane *p, Relay *r) noexcept nogil:
+    write_record(p, r)
+    if looks_complete_when_closed(r):
+        conn_reset(p, &r.down)
+        return IN_DRAINED
+    if r.blame != BLAME_NOBODY and r.ended_in >= PHASE_RELAYING:
+        conn_mute(&r.down)
+    if r.down.saw_fin or (is_read_up(r) and conn_says_end(&r.down)):
+        return IN_DRAINED
+    conn_shut(p, &r.down)
+    r.down.since_ns = p.now_ns
+    relay_later(p, r)
+    return NOTHING
+
+
+cdef int close_relay(Plane *p, Relay *r, int was) noexcept nogil:
+    if was != PHASE_LINGERING and was != PHASE_IDLE and not r.is_served:
+        blame(r, BLAME_DOWNSTREAM, CAUSE_RESET)
+        conn_mute(&r.down)
+    give_back_all(p, r)
+    write_record(p, r)
+    conn_close(p, &r.down)
+    relay_release(p, r)
+    return NOTHING
+
+
+# ---------------------------------------------------------------- the mover
+
+
+cdef int perform(Plane *p, Relay *r, Action action, int was) noexcept nogil:
+    if action == ACT_ADMIT:
+        return admit(p, r)
+    if action == ACT_CONNECT:
+        return connect_attempt(p, r)
+    if action == ACT_SEND:
+        return send_held(p, r)
+    if action == ACT_RETRY:
+        give_back_attempt(p, r)
+        return connect_attempt(p, r)
+    if action == ACT_ANSWER:
+        return answer(p, r)
+    if action == ACT_FLUSH:
+        give_back_all(p, r)
+        return flush(p, r)
+    if action == ACT_CUT:
+        return finish_cut(p, r)
+    if action == ACT_NEXT:
+        return next_request(p, r)
+    if action == ACT_LINGER:
+        return linger_on(p, r)
+    if action == ACT_NONE:
+        return NOTHING
+    if action != ACT_CLOSE:
+        p.counters.bugs += 1
+    return close_relay(p, r, was)
+
+
+cdef void feed(Plane *p, Relay *r, int what) noexcept nogil:
+    """Move the exchange by one input and do what follows, until it has to wait."""
+    cdef Action action
+    cdef int was
+    while what != NOTHING:
+        was = r.phase
+        action = exchange_step(&r.phase, <Input>what)
+        what = perform(p, r, action, was)
+    if r.live:
+        arm(p, r)

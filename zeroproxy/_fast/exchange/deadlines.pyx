@@ -1,0 +1,124 @@
+"""When patience ends: one deadline per relay, from its phase and its last progress.
+
+Law 1. A deadline is computed, never stored: progress only writes a time stamp, and the timer is
+       a reason to look, not a verdict. So a relayed event costs no timer work.
+Law 2. Every phase that waits for somebody has a limit of its own: a long prefill (first_byte) is
+       not a hang in mid-response (stream_idle), and a reader who does not read (stall) is neither.
+       The prefill ends with the first content of a stream, not with its head (body_reader, law 2).
+Law 3. Once its head has begun, an exchange is measured by its own terms, whatever a reload says.
+"""
+
+from libc.stdint cimport uint64_t
+
+from zeroproxy._fast.net.conn cimport conn_is_backed_up
+from zeroproxy._fast.net.timer cimport timer_no_later
+from zeroproxy._fast.net.tls cimport tls_is_shaking
+from zeroproxy._fast.types.clock cimport NS_PER_S
+from zeroproxy._fast.types.exchange cimport (
+    PHASE_CONNECTING,
+    PHASE_FLUSHING,
+    PHASE_HEAD,
+    PHASE_IDLE,
+    PHASE_LINGERING,
+    PHASE_QUEUED,
+    PHASE_RELAYING,
+    PHASE_TUNNEL,
+    PHASE_WAITING,
+)
+from zeroproxy._fast.types.plane cimport Plane, Relay
+
+cdef enum:
+    # While the proxy drains, a caller who has just connected gets so long to begin his request.
+    FRESH_NS = 1000000000
+
+
+#: What a body may take beyond its least rate, where limits.body_timeout is off.
+cdef uint64_t GRACE_NS = 10 * <uint64_t>NS_PER_S
+
+
+cdef inline uint64_t after(uint64_t since_ns, uint64_t limit_ns) noexcept nogil:
+    return since_ns + limit_ns if limit_ns else 0
+
+
+cdef inline uint64_t earlier(uint64_t a, uint64_t b) noexcept nogil:
+    return b if a == 0 else a if b == 0 or a < b else b
+
+
+cdef uint64_t body_deadline(const Relay *r) noexcept nogil:
+    """Of a body that goes on as it comes, and holds a permit: the next byte, and the least rate
+    over all that came since the caller could send."""
+    cdef uint64_t due = after(r.asked_ns, r.terms.body_ns), earned, came
+    if r.terms.body_rate == 0:
+        return due
+    came = r.ask.total - r.rate_at
+    earned = came // r.terms.body_rate * NS_PER_S
+    earned += came % r.terms.body_rate * NS_PER_S // r.terms.body_rate
+    return earlier(due, r.rate_ns + (r.terms.body_ns if due else GRACE_NS) + earned)
+
+
+cdef uint64_t waiting_deadline(const Relay *r) noexcept nogil:
+    if conn_is_backed_up(r.up):
+        return after(r.up.write_ns, r.terms.stall_ns)
+    if not r.ask.done:
+        return body_deadline(r)
+    return after(r.asked_ns, r.terms.first_byte_ns)
+
+
+cdef uint64_t relaying_deadline(const Relay *r) noexcept nogil:
+    if conn_is_backed_up(&r.down):
+        return after(r.down.write_ns, r.terms.stall_ns)
+    cdef uint64_t idle = after(r.heard_ns, r.terms.stream_idle_ns)
+    cdef uint64_t first
+    if r.first_ns:
+        return idle
+    # A head, a role, response.created: the prefill goes on. Data without content is a sign of life.
+    first = after(r.asked_ns, r.terms.first_byte_ns)
+    if r.heard_ns <= r.begun_ns or first == 0:
+        return first
+    return first if idle and first > idle else idle
+
+
+cdef uint64_t deadline(const Plane *p, const Relay *r) noexcept nogil:
+    """Monotonic ns; 0: none."""
+    cdef uint64_t due = 0
+    cdef int phase = r.phase
+    if phase == PHASE_IDLE and p.draining:
+        return after(r.down.since_ns, FRESH_NS)
+    if phase == PHASE_IDLE:
+        return after(
+            r.down.since_ns, p.limits.header_ns if tls_is_shaking(&r.down) else p.limits.idle_ns
+        )
+    if phase == PHASE_HEAD and not r.is_composed:
+        # The head is there where the begin of the body is waited for.
+        if r.routes_at:
+            return after(r.asked_ns, r.terms.body_ns)
+        return after(r.began_ns, p.limits.header_ns)
+    if phase == PHASE_FLUSHING:
+        return after(r.down.write_ns, r.terms.stall_ns)
+    if phase == PHASE_LINGERING:
+        return after(r.down.since_ns, p.limits.linger_ns)
+    if phase == PHASE_TUNNEL:
+        return after(r.heard_ns if r.heard_ns > r.asked_ns else r.asked_ns, r.terms.tunnel_ns)
+    if phase == PHASE_HEAD:
+        due = after(r.asked_ns, r.terms.body_ns)
+    elif phase == PHASE_QUEUED:
+        due = after(r.queued_ns, r.terms.queue_ns)
+    elif phase == PHASE_CONNECTING:
+        due = after(r.attempt_ns, r.terms.queue_ns if r.waits_conn else r.terms.connect_ns)
+    elif phase == PHASE_WAITING:
+        due = waiting_deadline(r)
+    elif phase == PHASE_RELAYING:
+        due = relaying_deadline(r)
+    return earlier(due, after(r.began_ns, r.terms.total_ns))
+
+
+cdef uint64_t hedge_due(const Relay *r) noexcept nogil:
+    """When a second endpoint is to be asked; 0: never."""
+    if r.terms.hedge_ns == 0 or r.phase != PHASE_WAITING or r.is_hedged or r.heard:
+        return 0
+    return r.sent_ns + r.terms.hedge_ns if r.replayable and r.ask.done else 0
+
+
+cdef void arm(Plane *p, Relay *r) noexcept nogil:
+    """Make sure the timer looks no later than the deadline. It may look earlier."""
+    timer_no_later(&p.wheel, &r.down.timer, earlier(deadline(p, r), hedge_due(r)))

@@ -1,0 +1,253 @@
+"""What an error looks like: its text, and its shape in the dialect of the path.
+
+Law 1. Errors are JSON, in OpenAI's shape {"error": {"message", "type", "code"}} where the path has
+       no dialect of its own.
+Law 2. The texts are ours, fixed at compile time. Nothing a caller or a server sent is echoed.
+"""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport uint32_t
+from libc.stdio cimport snprintf
+from libc.string cimport memcmp
+
+from zeroproxy._fast.exchange.error_body cimport (
+    DIALECT_ANTHROPIC,
+    DIALECT_OLLAMA,
+    DIALECT_OPENAI,
+    DIALECT_RESPONSES,
+    DIALECT_TGI,
+    DIALECT_WORKER,
+)
+from zeroproxy._fast.exchange.outcome cimport outcome_status
+from zeroproxy._fast.exchange.response_usage cimport ends_with
+from zeroproxy._fast.http1.head_parser cimport fault_text
+from zeroproxy._fast.types.exchange cimport (
+    BLAME_DOWNSTREAM,
+    BLAME_OURSELVES,
+    CAUSE_CLOSED,
+    CAUSE_DRAINED,
+    CAUSE_MALFORMED,
+    CAUSE_NO_ENDPOINT,
+    CAUSE_OVERLOAD,
+    CAUSE_REFUSED,
+    CAUSE_RESET,
+    CAUSE_TIMEOUT,
+    CAUSE_TLS,
+    PHASE_CONNECTING,
+    PHASE_QUEUED,
+)
+from zeroproxy._fast.types.http cimport FAULT_NONE, FAULT_QUOTA_REQUESTS
+from zeroproxy._fast.types.plane cimport Relay, Upstream
+from zeroproxy._fast.usage.meter cimport KIND_LINES
+
+
+cdef bint goes_through(const char *at, size_t len, const char *name, size_t n) noexcept nogil:
+    """Whether a path ends with the segments `name`, or has them in front of others."""
+    cdef size_t k = 0
+    while k + n <= len:
+        if at[k] == c'/' and memcmp(at + k, name, n) == 0 and (k + n == len or at[k + n] == c'/'):
+            return 1
+        k += 1
+    return 0
+
+
+cdef bint is_ollama(const char *at, size_t len) noexcept nogil:
+    """/api/chat, /api/embed, ...: the last segment but one is `api`."""
+    while len and at[len - 1] != c'/':
+        len -= 1
+    return len and ends_with(at, len - 1, b"/api", 4)
+
+
+cdef int dialect_of(const char *path, size_t len) noexcept nogil:
+    """The error dialect of a path (query already cut off)."""
+    if ends_with(path, len, b"/completions", 12):
+        return DIALECT_OPENAI
+    if goes_through(path, len, b"/v1/messages", 12):
+        return DIALECT_ANTHROPIC
+    if goes_through(path, len, b"/v1/responses", 13):
+        return DIALECT_RESPONSES
+    if is_ollama(path, len):
+        return DIALECT_OLLAMA
+    if ends_with(path, len, b"/generate_stream", 16) or ends_with(path, len, b"/generate", 9) \
+            or goes_through(path, len, b"/v2/models", 10):
+        return DIALECT_TGI
+    if ends_with(path, len, b"/worker_generate_stream", 23) \
+            or ends_with(path, len, b"/worker_generate", 16) \
+            or ends_with(path, len, b"/worker_get_embeddings", 22):
+        return DIALECT_WORKER
+    return DIALECT_OPENAI
+
+
+cdef const char *upstream_text(const Relay *r) noexcept nogil:
+    if r.cause == CAUSE_TIMEOUT:
+        if r.ended_in == PHASE_CONNECTING:
+            return b"the inference server did not accept the connection in time"
+        return b"the inference server did not answer in time"
+    if r.cause == CAUSE_REFUSED:
+        return b"the inference server refused the connection"
+    if r.cause == CAUSE_TLS:
+        return b"no TLS with the inference server: a certificate or the protocol is refused"
+    if r.cause == CAUSE_RESET:
+        return b"the inference server reset the connection"
+    if r.cause == CAUSE_CLOSED:
+        return b"the inference server closed the connection before the response was complete"
+    if r.cause == CAUSE_MALFORMED:
+        return b"the inference server sent an invalid HTTP response"
+    return b"the inference server failed"
+
+
+cdef const char *absent_text(const Upstream *u) noexcept nogil:
+    """Why no endpoint is in rotation. Breakers alone never are the reason (breaker.pyx, law 5)."""
+    cdef uint32_t i
+    if u == NULL or u.n_endpoints == 0:
+        return b"no inference server is available: its name cannot be resolved"
+    for i in range(u.n_endpoints):
+        if not u.endpoints[i].draining:
+            return b"no inference server is available: it fails its health check"
+    return b"no inference server is available: it is being drained"
+
+
+cdef const char *answer_text(const Relay *r) noexcept nogil:
+    """The sentence a caller reads. Chosen by what happened, never built from what was sent."""
+    if r.cause == CAUSE_NO_ENDPOINT:
+        return absent_text(r.upstream)
+    if r.cause == CAUSE_OVERLOAD:
+        if r.ended_in == PHASE_QUEUED or (r.ended_in == PHASE_CONNECTING and not r.tried):
+            return b"too many requests are waiting; try again later"
+        return b"the proxy has reached its connection limit; try again later"
+    if r.cause == CAUSE_DRAINED:
+        return b"the proxy is shutting down"
+    if r.blame == BLAME_OURSELVES:
+        return b"the proxy is out of memory or descriptors; try again later"
+    if r.fault != FAULT_NONE and r.blame == BLAME_DOWNSTREAM:
+        return fault_text(r.fault)
+    if r.blame == BLAME_DOWNSTREAM:
+        return b"the request was not received in time"
+    return upstream_text(r)
+
+
+cdef const char *anthropic_type(int status) noexcept nogil:
+    if status == 401:
+        return b"authentication_error"
+    if status == 403:
+        return b"permission_error"
+    if status == 404:
+        return b"not_found_error"
+    if status == 413:
+        return b"request_too_large"
+    if status == 429:
+        return b"rate_limit_error"
+    if status == 503:
+        return b"overloaded_error"
+    if status == 504:
+        return b"timeout_error"
+    return b"invalid_request_error" if status < 500 else b"api_error"
+
+
+cdef const char *tgi_type(int status) noexcept nogil:
+    if status == 503 or status == 429:
+        return b"overloaded"
+    return b"validation" if status < 500 else b"generation"
+
+
+cdef int worker_code(int status) noexcept nogil:
+    """FastChat's numbers (its constants.ErrorCode)."""
+    if status == 401:
+        return 40101
+    if status == 403:
+        return 40103
+    if status == 404:
+        return 40301
+    if status == 429:
+        return 42901
+    if status == 503:
+        return 50005
+    if status == 504:
+        return 50006
+    return 40001 if status < 500 else 50001
+
+
+cdef const char *answer_type(const Relay *r, int status) noexcept nogil:
+    """OpenAI's words for kinds of errors."""
+    if status == 429:
+        return b"requests" if r.fault == FAULT_QUOTA_REQUESTS else b"tokens"
+    if status < 500:
+        return b"invalid_request_error"
+    if status == 503:
+        return b"overloaded_error"
+    return b"api_error"
+
+
+cdef const char *answer_code(int status) noexcept nogil:
+    """OpenAI's `code` as JSON where it is a word; empty: the status is said."""
+    if status == 401:
+        return b'"invalid_api_key"'
+    if status == 403:
+        return b'"model_not_allowed"'
+    if status == 429:
+        return b'"rate_limit_exceeded"'
+    return b""
+
+
+cdef int write_openai_error(const Relay *r, int status, char *out, size_t cap) noexcept nogil:
+    if answer_code(status)[0]:
+        return snprintf(
+            out, cap, b'{"error":{"message":"%s","type":"%s","param":null,"code":%s}}',
+            answer_text(r), answer_type(r, status), answer_code(status),
+        )
+    return snprintf(
+        out, cap, b'{"error":{"message":"%s","type":"%s","param":null,"code":%d}}',
+        answer_text(r), answer_type(r, status), status,
+    )
+
+
+cdef int write_error_json(const Relay *r, int status, char *out, size_t cap) noexcept nogil:
+    if r.dialect == DIALECT_ANTHROPIC:
+        return snprintf(
+            out, cap, b'{"type":"error","error":{"type":"%s","message":"%s"}}',
+            anthropic_type(status), answer_text(r),
+        )
+    if r.dialect == DIALECT_OLLAMA:
+        return snprintf(out, cap, b'{"error":"%s"}', answer_text(r))
+    if r.dialect == DIALECT_TGI:
+        return snprintf(
+            out, cap, b'{"error":"%s","error_type":"%s"}', answer_text(r), tgi_type(status)
+        )
+    if r.dialect == DIALECT_WORKER:
+        return snprintf(
+            out, cap, b'{"text":"%s","error_code":%d}', answer_text(r), worker_code(status)
+        )
+    return write_openai_error(r, status, out, cap)
+
+
+cdef size_t write_cut_event(Relay *r, char *out, size_t cap) noexcept nogil:
+    """The last event of a cut SSE response, or the last line of a cut series of JSON texts, in its
+    dialect; returns its length."""
+    cdef char[512] body
+    cdef int status = outcome_status(r.blame, r.cause)
+    cdef bint is_line = r.read.meter.kind == KIND_LINES
+    cdef const char *name = b""
+    cdef int n
+    if r.dialect == DIALECT_RESPONSES and not is_line:
+        # Its events are numbered from 0.
+        name = b"event: error\n"
+        snprintf(
+            body, sizeof(body),
+            b'{"type":"error","sequence_number":%u,"code":"server_error","message":"%s",'
+            b'"param":null}',
+            r.read.meter.n_events, answer_text(r),
+        )
+    elif not is_line and r.dialect == DIALECT_TGI \
+            and ends_with(r.path, r.path_len, b"/generate", 9):
+        # TGI streams on /generate_stream only: this is SGLang.
+        write_openai_error(r, status, body, sizeof(body))
+    else:
+        if r.dialect == DIALECT_ANTHROPIC:
+            name = b"event: error\n"
+        write_error_json(r, status, body, sizeof(body))
+    if not is_line:
+        return <size_t>snprintf(out, cap, b"%sdata: %s\n\n", name, body)
+    n = snprintf(out, cap, b"%s\n", body)
+    if r.dialect == DIALECT_WORKER:
+        out[n - 1] = 0
+    return <size_t>n

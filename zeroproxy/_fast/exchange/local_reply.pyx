@@ -1,0 +1,173 @@
+"""Answers of our own: errors before a response head, the list of models, and refusals of conns.
+
+Law. An error has X-Request-Id and Date, and Retry-After for 429 and 503. Nothing a caller or a
+     server sent is echoed, except the request id, which was checked to be visible ASCII without
+     quotes.
+"""
+
+from libc.stddef cimport size_t
+from libc.stdio cimport snprintf
+from libc.string cimport strlen
+
+from zeroproxy._fast.exchange.error_body cimport write_error_json
+from zeroproxy._fast.exchange.http_date cimport date_now
+from zeroproxy._fast.exchange.outcome cimport outcome_status
+from zeroproxy._fast.http1.head_parser cimport fault_status
+from zeroproxy._fast.net.conn cimport conn_send
+from zeroproxy._fast.net.syscalls cimport MSG_DONTWAIT, MSG_NOSIGNAL, MSG_TRUNC, recv, send
+from zeroproxy._fast.tenants.api_keys cimport key_wait
+from zeroproxy._fast.types.exchange cimport (
+    BLAME_DOWNSTREAM,
+    LOCAL_REPLY_MODELS,
+    LOCAL_REPLY_OPTIONS,
+)
+from zeroproxy._fast.types.http cimport (
+    FAULT_NONE,
+    FAULT_QUOTA_REQUESTS,
+    FAULT_QUOTA_TOKENS,
+    METHOD_HEAD,
+    Span,
+)
+from zeroproxy._fast.types.memory cimport BLOCK_LARGE
+from zeroproxy._fast.types.plane cimport Plane, Relay
+
+cdef const char *ALLOW = b"Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n"
+
+
+cdef const char *status_phrase(int status) noexcept nogil:
+    if status == 400:
+        return b"Bad Request"
+    if status == 401:
+        return b"Unauthorized"
+    if status == 403:
+        return b"Forbidden"
+    if status == 404:
+        return b"Not Found"
+    if status == 405:
+        return b"Method Not Allowed"
+    if status == 408:
+        return b"Request Timeout"
+    if status == 413:
+        return b"Content Too Large"
+    if status == 414:
+        return b"URI Too Long"
+    if status == 417:
+        return b"Expectation Failed"
+    if status == 429:
+        return b"Too Many Requests"
+    if status == 431:
+        return b"Request Header Fields Too Large"
+    if status == 501:
+        return b"Not Implemented"
+    if status == 502:
+        return b"Bad Gateway"
+    if status == 503:
+        return b"Service Unavailable"
+    if status == 504:
+        return b"Gateway Timeout"
+    if status == 505:
+        return b"HTTP Version Not Supported"
+    return b"Error"
+
+
+cdef int retry_after(const Relay *r) noexcept nogil:
+    """Seconds until the quota lets somebody through; elsewhere nobody knows better than 1."""
+    if r.fault == FAULT_QUOTA_REQUESTS or r.fault == FAULT_QUOTA_TOKENS:
+        return key_wait(r.key, r.fault - FAULT_QUOTA_REQUESTS)
+    return 1
+
+
+cdef bint send_ok(Plane *p, Relay *r, const char *line, size_t size) noexcept nogil:
+    """The head of a 200 of our own, with one line more and a body of `size` bytes to follow."""
+    cdef Span date = date_now(p)
+    cdef int n = snprintf(
+        p.compose, BLOCK_LARGE,
+        b"HTTP/1.1 200 OK\r\n%sContent-Length: %d\r\nX-Request-Id: %.*s\r\n"
+        b"Date: %.*s\r\n%s\r\n",
+        line, <int>size, <int>r.id_len, r.request_id, <int>date.len, date.at,
+        <const char *>b"Connection: close\r\n" if r.asks_close else <const char *>b"",
+    )
+    r.status = 200
+    r.head_sent = 1
+    return conn_send(p, &r.down, p.compose, <size_t>n)
+
+
+cdef bint send_models(Plane *p, Relay *r) noexcept nogil:
+    """The list of models, which several upstreams make up."""
+    r.bytes_out = p.models_len
+    return send_ok(p, r, b"Content-Type: application/json\r\n", p.models_len) \
+        and conn_send(p, &r.down, p.models, p.models_len)
+
+
+cdef const char *extra_line(int status) noexcept nogil:
+    if status == 401:
+        return b"WWW-Authenticate: Bearer\r\n"
+    if status == 405:
+        return ALLOW
+    return b""
+
+
+cdef bint send_answer(Plane *p, Relay *r) noexcept nogil:
+    """Send the error the relay's outcome calls for. 0: the downstream conn is broken."""
+    cdef char[512] body
+    cdef char[40] later
+    cdef Span date = date_now(p)
+    cdef int n, status
+    if r.local_reply == LOCAL_REPLY_MODELS:
+        return send_models(p, r)
+    if r.local_reply == LOCAL_REPLY_OPTIONS:
+        return send_ok(p, r, ALLOW, 0)
+    status = fault_status(r.fault) if r.fault != FAULT_NONE and r.blame == BLAME_DOWNSTREAM \
+        else outcome_status(r.blame, r.cause)
+    cdef int size = write_error_json(r, status, body, sizeof(body))
+    r.status = <unsigned short>status
+    later[0] = 0
+    if status == 503 or status == 429:
+        snprintf(later, sizeof(later), b"Retry-After: %d\r\n", retry_after(r))
+    n = snprintf(
+        p.compose, BLOCK_LARGE,
+        b"HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
+        b"%s%sX-Request-Id: %.*s\r\nDate: %.*s\r\n%s\r\n%.*s",
+        status, status_phrase(status), size,
+        later, extra_line(status),
+        <int>r.id_len, r.request_id, <int>date.len, date.at,
+        <const char *>b"Connection: close\r\n" if r.asks_close else <const char *>b"",
+        <int>(0 if r.method == METHOD_HEAD else size), body,
+    )
+    r.head_sent = 1
+    return conn_send(p, &r.down, p.compose, <size_t>n)
+
+
+cdef void refuse(
+    Plane *p, int fd, const char *line, const char *extra, const char *body,
+) noexcept nogil:
+    """One answer to who is never read; the conn ends with it."""
+    cdef char[512] text
+    cdef Span date = date_now(p)
+    cdef int n = snprintf(
+        text, sizeof(text),
+        b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
+        b"Date: %.*s\r\n%sConnection: close\r\n\r\n%s",
+        line, <int>strlen(body), <int>date.len, date.at, extra, body,
+    )
+    send(fd, text, <size_t>n, MSG_NOSIGNAL | MSG_DONTWAIT)
+
+
+cdef void refuse_politely(Plane *p, int fd) noexcept nogil:
+    """One 503 for a conn above the cap; it is never read, never parsed, never kept."""
+    refuse(
+        p, fd, b"503 Service Unavailable", b"Retry-After: 1\r\n",
+        b'{"error":{"message":"the proxy has reached its connection limit; try again later",'
+        b'"type":"overloaded_error","param":null,"code":503}}',
+    )
+
+
+cdef void refuse_plain(Plane *p, int fd) noexcept nogil:
+    """One 400 for who speaks plain HTTP on a port that speaks TLS, in the clear as he does."""
+    refuse(
+        p, fd, b"400 Bad Request", b"",
+        b'{"error":{"message":"this port speaks TLS: use https://","type":"invalid_request_error",'
+        b'"param":null,"code":400}}',
+    )
+    # Closed over unread bytes it would be lost to a RST.
+    recv(fd, NULL, 1 << 20, MSG_TRUNC | MSG_DONTWAIT)

@@ -1,0 +1,125 @@
+"""Permits: who may be in flight, who waits, who is refused.
+
+Law 1. A permit lives from admission to the last byte from upstream. One that is free goes to whose
+       turn it is (tenants/fair_queue.pyx); nobody who waits is overtaken by who comes.
+Law 2. Where no endpoint is in rotation everybody gets a permit: to be refused at once is better
+       than to wait for it.
+Law 3. Without limits nobody waits, and nothing is looked at but that.
+"""
+
+from libc.stdint cimport int64_t, uint32_t
+
+from zeroproxy._fast.exchange.relay_pool cimport blame, relay_later
+from zeroproxy._fast.tenants.fair_queue cimport (
+    lane_join,
+    lane_leave,
+    lane_next,
+    lane_worst,
+    share_of,
+    share_return,
+    share_take,
+)
+from zeroproxy._fast.types.admission cimport TENANT_SHARE_ONE
+from zeroproxy._fast.types.exchange cimport BLAME_OURSELVES, CAUSE_OVERLOAD, IN_PERMIT, IN_REFUSED
+from zeroproxy._fast.types.invariant cimport invariant
+from zeroproxy._fast.types.limits cimport HEDGES_KEPT, HEDGE_ONE
+from zeroproxy._fast.types.plane cimport Plane, Relay, Upstream
+from zeroproxy._fast.upstream.balancer cimport upstream_room
+
+
+cdef bint has_room(const Upstream *u, uint32_t *most, Plane *p) noexcept nogil:
+    """Whether one exchange more may be in flight. `most`: how many one tenant may have; 0: any."""
+    cdef int64_t total, free
+    most[0] = 0
+    if u.admission.max_inflight == 0 and u.admission.ttft_target_ns == 0:
+        return 1
+    free = upstream_room(u, p.now_ns, &total)
+    if total == 0:
+        return 1
+    if u.admission.tenant_share < TENANT_SHARE_ONE:
+        total = total * u.admission.tenant_share // TENANT_SHARE_ONE
+        most[0] = <uint32_t>total if total else 1
+    # A hedge is an attempt more than there are permits.
+    return free > (u.inflight - u.n_placed if u.inflight > u.n_placed else 0)
+
+
+cdef inline void earn_hedge(Upstream *u) noexcept nogil:
+    u.hedge_credit += u.hedge_share
+    if u.hedge_credit > HEDGES_KEPT * HEDGE_ONE:
+        u.hedge_credit = HEDGES_KEPT * HEDGE_ONE
+
+
+cdef void give_permit(Plane *p, Relay *r) noexcept nogil:
+    r.upstream.inflight += 1
+    p.counters.permits += 1
+    r.holds_permit = 1
+    r.admitted_ns = p.now_ns
+    earn_hedge(r.upstream)
+    share_take(&r.upstream.queue, r)
+
+
+cdef int enqueue(Plane *p, Relay *r) noexcept nogil:
+    """A place in the queue, if need be that of another."""
+    cdef Upstream *u = r.upstream
+    cdef Relay *other = NULL
+    if u.queue.n >= u.admission.queue_max:
+        other = lane_worst(&u.queue, r)
+    if (u.queue.n >= u.admission.queue_max and other == NULL) or not lane_join(&u.queue, r):
+        blame(r, BLAME_OURSELVES, CAUSE_OVERLOAD)
+        return IN_REFUSED
+    r.is_queued = 1
+    if other != NULL:
+        u.queue.n_displaced += 1
+        leave_queue(other)
+        blame(other, BLAME_OURSELVES, CAUSE_OVERLOAD)
+        relay_later(p, other)
+    return NOTHING
+
+
+cdef int admit(Plane *p, Relay *r) noexcept nogil:
+    """A permit at once, a place in the queue, or a refusal."""
+    cdef Upstream *u = r.upstream
+    cdef uint32_t most
+    cdef bint room = has_room(u, &most, p)
+    cdef int found
+    r.queued_ns = p.now_ns
+    if p.draining:
+        r.asks_close = 1
+    if room and u.queue.n == 0 and (most == 0 or share_of(&u.queue, r.tenant).inflight < most):
+        give_permit(p, r)
+        return IN_PERMIT
+    found = enqueue(p, r)
+    if room and found == NOTHING:
+        admit_waiting(p, u)
+    return found
+
+
+cdef void admit_waiting(Plane *p, Upstream *u) noexcept nogil:
+    """Permits for those whose turn it is, as many as there are."""
+    cdef Relay *r
+    cdef uint32_t most
+    while u.queue.n and has_room(u, &most, p):
+        r = lane_next(&u.queue, most)
+        if r == NULL:
+            return
+        leave_queue(r)
+        give_permit(p, r)
+        relay_later(p, r)
+
+
+cdef void leave_queue(Relay *r) noexcept nogil:
+    if r.is_queued:
+        r.is_queued = 0
+        lane_leave(&r.upstream.queue, r)
+
+
+cdef void give_back_permit(Plane *p, Relay *r) noexcept nogil:
+    cdef Upstream *u = r.upstream
+    if not r.holds_permit:
+        return
+    r.holds_permit = 0
+    p.counters.permits -= 1
+    invariant(u.inflight > 0)
+    u.inflight -= 1
+    share_return(&u.queue, r)
+    admit_waiting(p, u)

@@ -1,0 +1,104 @@
+"""Relay structs: lent out, given back, put on the run list; and why an exchange ends.
+
+Law. A relay struct goes back to the free list only from ACT_CLOSE.
+"""
+
+from libc.stdlib cimport free, realloc
+from libc.string cimport memset
+
+from zeroproxy._fast.jsonscan.strings cimport name_free
+from zeroproxy._fast.memory.buffer cimport alloc_lines, buffer_give_back
+from zeroproxy._fast.net.timer cimport timer_init
+from zeroproxy._fast.types.exchange cimport BLAME_NOBODY, CAUSE_DONE, PHASE_CLOSED, PHASE_IDLE
+from zeroproxy._fast.types.invariant cimport invariant
+from zeroproxy._fast.types.plane cimport Plane, Relay
+
+
+cdef bint remember(Plane *p, Relay *r) noexcept nogil:
+    cdef Relay **grown
+    cdef size_t cap
+    if p.n_relays == p.cap_relays:
+        cap = p.cap_relays * 2 if p.cap_relays else 64
+        grown = <Relay **>realloc(p.relays, cap * sizeof(Relay *))
+        if grown == NULL:
+            return 0
+        p.relays = grown
+        p.cap_relays = <unsigned int>cap
+    p.relays[p.n_relays] = r
+    p.n_relays += 1
+    return 1
+
+
+cdef Relay *relay_take(Plane *p) noexcept nogil:
+    """A relay in PHASE_IDLE without a descriptor; NULL: no memory."""
+    cdef Relay *r = p.free_relays
+    if r != NULL:
+        p.free_relays = r.run_next
+    else:
+        r = <Relay *>alloc_lines(sizeof(Relay))
+        if r == NULL or not remember(p, r):
+            free(r)
+            return NULL
+    memset(r, 0, sizeof(Relay))
+    r.down.fd = -1
+    r.down.owner = r
+    r.down.reporter = r
+    r.live = 1
+    timer_init(&r.down.timer, p.on_relay_due, r)
+    p.counters.relays += 1
+    return r
+
+
+cdef void relay_release(Plane *p, Relay *r) noexcept nogil:
+    """Back to the free list; everything it held must have been given back."""
+    invariant(r.up == NULL and r.rival.up == NULL and r.held.cap == 0)
+    invariant(not r.holds_permit and r.down.fd < 0 and not r.down.parked)
+    name_free(&r.model)
+    r.live = 0
+    r.phase = PHASE_CLOSED
+    p.counters.relays -= 1
+    if not r.in_run:
+        r.run_next = p.free_relays
+        p.free_relays = r
+
+
+cdef void relay_reset(Plane *p, Relay *r) noexcept nogil:
+    """Forget the exchange that has ended; the downstream conn stays."""
+    cdef char *begin = <char *>&r.phase
+    buffer_give_back(&r.held, &p.blocks)
+    buffer_give_back(&r.part, &p.blocks)
+    name_free(&r.model)
+    memset(begin, 0, <size_t>(<char *>r + sizeof(Relay) - begin))
+    r.phase = PHASE_IDLE
+    r.upstream = NULL
+    r.endpoint = NULL
+    r.down.since_ns = p.now_ns
+    r.down.served += 1
+
+
+cdef void relay_later(Plane *p, Relay *r) noexcept nogil:
+    """Give the relay a turn at the end of this drain. Work for another relay, and the next
+    pipelined request, go this way so that nothing recurses."""
+    if r.in_run:
+        return
+    r.in_run = 1
+    r.run_next = NULL
+    if p.run_tail != NULL:
+        p.run_tail.run_next = r
+    else:
+        p.run_head = r
+    p.run_tail = r
+
+
+cdef void rate_begin(const Plane *p, Relay *r) noexcept nogil:
+    """The caller can send its body from now on: there is a conn for it, or upstream reads again."""
+    r.rate_ns = p.now_ns
+    r.rate_at = r.ask.total
+
+
+cdef void blame(Relay *r, int who, int why) noexcept nogil:
+    """Note why the exchange ends. The first cause stands: what follows is its consequence."""
+    if r.cause == CAUSE_DONE and r.blame == BLAME_NOBODY:
+        r.blame = <unsigned char>who
+        r.cause = <unsigned char>why
+        r.ended_in = r.phase

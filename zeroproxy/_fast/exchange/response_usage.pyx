@@ -1,0 +1,340 @@
+"""Between the relay and the meter: what a response head says about counting, and what a record
+keeps of the count.
+
+Law 1. Only answers to POST are counted, and messages of a session's tunnel (/v1/realtime,
+       /v1/responses): a GET may replay an answer that was counted before.
+Law 2. What is counted must be readable: a caller's Accept-Encoding does not go along with a POST
+       (request/body_edits.pyx), nor his offer of compressed frames with such a tunnel.
+Law 3. A count above TOKENS_MAX is none: it enters no record, no total, no quota; the rest of its
+       record is untrusted. So one fault of a server spoils no sum for ever.
+"""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t
+from libc.string cimport memcmp
+
+from zeroproxy._fast.exchange.response_usage cimport (
+    TYPE_IS_FORM,
+    TYPE_IS_JSON,
+    TYPE_IS_OTHER,
+    TYPE_IS_UNSAID,
+)
+from zeroproxy._fast.http1.grammar cimport Cursor, begins_with, is_word
+from zeroproxy._fast.jsonscan.request_scan cimport asked_is_in_model
+from zeroproxy._fast.jsonscan.strings cimport name_clear, name_write
+from zeroproxy._fast.jsonscan.tokens cimport parse_count
+from zeroproxy._fast.types.exchange cimport (
+    BLAME_DOWNSTREAM,
+    BLAME_NOBODY,
+    CAUSE_TIMEOUT,
+    PHASE_RELAYING,
+    PHASE_WAITING,
+)
+from zeroproxy._fast.types.http cimport (
+    FIELD_CONTENT_ENCODING,
+    FIELD_CONTENT_TYPE,
+    FIELD_OTHER,
+    FRAMING_CLOSE,
+    METHOD_POST,
+    Field,
+    Head,
+)
+from zeroproxy._fast.types.meter cimport (
+    NONE,
+    TOKENS_MAX,
+    UNCOUNTED,
+    UNTRUSTED,
+    WATCH_FIRST,
+    Meter,
+    Tokens,
+)
+from zeroproxy._fast.types.plane cimport Relay
+from zeroproxy._fast.types.record cimport Record
+from zeroproxy._fast.usage.meter cimport (
+    FINISH_CUT,
+    KIND_EVENTS,
+    KIND_FRAMES,
+    KIND_JSON,
+    KIND_LINES,
+    KIND_NONE,
+    meter_begin,
+    meter_end,
+    meter_feed,
+    meter_finish_of,
+)
+from zeroproxy._fast.usage.strip cimport STRIPS_EVENTS, STRIPS_NOT, STRIPS_UNTOLD
+
+
+cdef enum:                  # of an estimate
+    TOKEN_BYTES = 4         # of text, as English has them
+    EVENT_BYTES = 250       # of an event, around its text
+    GUESS_MAX = 16384       # tokens: images come as text that is none
+
+# What makes an engine work, by the end of its path; compiled at import.
+WORKING_PATHS = (
+    b"/completions", b"/completion", b"/messages", b"/responses", b"/invocations", b"/batch",
+    b"/generate", b"/generate_stream", b"/infill", b"/api/chat", b"/embeddings", b"/embedding",
+    b"/api/embed", b"/api/embeddings", b"/pooling", b"/rerank", b"/reranking", b"/score",
+    b"/classify", b"/transcriptions", b"/translations", b"/worker_generate",
+    b"/worker_generate_stream", b"/worker_get_embeddings",
+)
+
+cdef enum:
+    TAILS_MAX = 32
+
+cdef struct Tail:
+    const char *at          # lives in WORKING_PATHS
+    size_t len
+
+cdef Tail[TAILS_MAX] TAILS
+cdef int n_tails = 0
+
+
+cdef int compile_paths() except -1:
+    global n_tails
+    for path in WORKING_PATHS:
+        TAILS[n_tails].at = path
+        TAILS[n_tails].len = len(path)
+        n_tails += 1
+    return 0
+
+
+compile_paths()
+
+
+cdef bint ends_with(const char *at, size_t len, const char *tail, size_t n) noexcept nogil:
+    return len >= n and memcmp(at + len - n, tail, n) == 0
+
+
+cdef bint is_type(const char *at, size_t len, const char *kind, size_t n) noexcept nogil:
+    """Media types end at their parameters."""
+    return len >= n and begins_with(<Cursor>at, kind, n) and (
+        len == n or at[n] == c';' or at[n] == c' ' or at[n] == c'\t'
+    )
+
+
+cdef int kind_of_type(const char *at, size_t len) noexcept nogil:
+    """Kind of a body by its Content-Type."""
+    if is_type(at, len, b"text/event-stream", 17):
+        return KIND_EVENTS
+    if is_type(at, len, b"application/json", 16):
+        return KIND_JSON
+    if is_type(at, len, b"application/x-ndjson", 20) or is_type(
+        at, len, b"application/jsonl", 17
+    ):
+        return KIND_LINES
+    return KIND_NONE
+
+
+cdef int type_of_request(const char *at, size_t len) noexcept nogil:
+    """RequestType of a request by its Content-Type."""
+    cdef size_t n = 0
+    while n < len and at[n] != c';' and at[n] != c' ' and at[n] != c'\t':
+        n += 1
+    if n == 0:
+        return TYPE_IS_UNSAID
+    if is_type(at, len, b"application/json", 16) or is_type(at, len, b"text/json", 9) \
+            or (n > 5 and is_word(<Cursor>at + n - 5, 5, b"+json", 5)):
+        return TYPE_IS_JSON
+    return TYPE_IS_FORM if is_type(at, len, b"multipart/form-data", 19) else <int>TYPE_IS_OTHER
+
+
+cdef int kind_of_path(const char *at, size_t len) noexcept nogil:
+    """Kind of a body without a Content-Type: FastChat's workers, imitators of Ollama."""
+    if ends_with(at, len, b"/worker_generate_stream", 23) or ends_with(at, len, b"/api/chat", 9) \
+            or ends_with(at, len, b"/api/generate", 13):
+        return KIND_LINES
+    return KIND_NONE
+
+
+cdef void meter_path(Meter *m, const char *at, size_t len) noexcept nogil:
+    """What only the path says about counting."""
+    m.counts_tokens = m.kind == KIND_EVENTS and ends_with(at, len, b"/generate_stream", 16)
+    m.sums_prompts = ends_with(at, len, b"/completions", 12) \
+        and not ends_with(at, len, b"/chat/completions", 17)
+
+
+cdef bint is_generating(const char *at, size_t len) noexcept nogil:
+    """Whether what is asked for there is text that a model writes."""
+    return (
+        ends_with(at, len, b"/completions", 12) or ends_with(at, len, b"/completion", 11)
+        or ends_with(at, len, b"/invocations", 12) or ends_with(at, len, b"/responses", 10)
+        or ends_with(at, len, b"/messages", 9) or ends_with(at, len, b"/generate", 9)
+        or ends_with(at, len, b"/generate_stream", 16) or ends_with(at, len, b"/api/chat", 9)
+    )
+
+
+cdef int64_t tokens_spent(const Relay *r, const Record *record) noexcept nogil:
+    """What is charged to a quota: what was counted. Where a server that has answered did not say
+    what it was asked, an estimate: who keeps it from telling would else be charged nothing."""
+    cdef const Tokens *t = &record.tokens
+    cdef int64_t prompt = max(t.prompt, 0), completion = max(t.completion, 0), text
+    if t.prompt >= 0 or r.method != METHOD_POST or not 200 <= r.status < 300 \
+            or not is_generating(r.path, r.path_len):
+        return prompt + completion
+    text = <int64_t>record.bytes_out - <int64_t>record.n_events * EVENT_BYTES
+    prompt = min(<int64_t>record.bytes_in // TOKEN_BYTES, GUESS_MAX)
+    text = min(text // TOKEN_BYTES, GUESS_MAX)
+    return prompt + max(completion, text, <int64_t>record.n_events)
+
+
+cdef int head_count(Meter *m, int64_t n) noexcept nogil:
+    """A count of the head; -1: not known."""
+    if n > TOKENS_MAX:
+        m.is_absurd = 1
+    return <int>(n if 0 <= n <= TOKENS_MAX else -1)
+
+
+cdef void read_field(Meter *m, const Head *h, const Field *f) noexcept nogil:
+    """Counts that stand in the head: TGI's, and vLLM's where the body is bytes."""
+    cdef Cursor name = <Cursor>h.base + f.name_at
+    cdef const char *value = h.base + f.value_at
+    if is_word(name, f.name_len, b"x-prompt-tokens", 15):
+        m.head_prompt = head_count(m, parse_count(value, f.value_len))
+    elif is_word(name, f.name_len, b"x-generated-tokens", 18):
+        m.head_completion = head_count(m, parse_count(value, f.value_len))
+    elif m.kind == KIND_NONE and is_word(name, f.name_len, b"metadata", 8):
+        m.kind = KIND_JSON
+        m.is_single = 1
+        meter_feed(m, value, f.value_len)
+        m.kind = KIND_NONE
+
+
+cdef void turn_to_response(Relay *r, int kind) noexcept nogil:
+    """Reading.asked becomes Reading.meter; what of the request counts is carried over. The rest of
+    a request that is answered early is not read any more."""
+    cdef uint16_t n = 0
+    if r.scans:
+        n = r.read.asked.n
+        if asked_is_in_model(&r.read.asked):
+            # The caller left in the middle of the name: half of one is no name.
+            name_clear(&r.model)
+    r.scans = 0
+    meter_begin(&r.read.meter, kind)
+    if n:
+        r.read.meter.n_asked = n
+    r.read.meter.model = &r.model
+    r.read.meter.is_model_asked = 1
+
+
+cdef inline bint asks_stream(const Relay *r) noexcept nogil:
+    return r.edited != 0 or (r.scans and r.read.asked.is_stream)
+
+
+cdef void meter_response(Relay *r, const Head *h) noexcept nogil:
+    """A final response head: begin to count, and note whether the body comes event by event, and
+    whether something is taken out of it. Servers answer with events under any type, or none."""
+    cdef const Field *f
+    cdef int i, kind = KIND_NONE
+    cdef bint is_typed = 0, is_coded = 0
+    for i in range(h.n_fields):
+        f = &h.fields[i]
+        if f.id == FIELD_CONTENT_ENCODING:
+            # Compressed: neither events nor counts can be seen.
+            is_coded = 1
+        elif f.id == FIELD_CONTENT_TYPE:
+            is_typed = 1
+            kind = kind_of_type(h.base + f.value_at, f.value_len)
+    if not is_typed:
+        kind = kind_of_path(r.path, r.path_len)
+    r.is_streamed = kind == KIND_EVENTS or kind == KIND_LINES
+    r.strips = STRIPS_NOT
+    if kind == KIND_EVENTS and r.edited and not is_coded:
+        r.strips = STRIPS_EVENTS
+    elif kind != KIND_EVENTS and not is_coded and h.status < 300 and asks_stream(r):
+        r.is_streamed = 1
+        r.strips = STRIPS_UNTOLD
+    turn_to_response(r, KIND_NONE if is_coded else kind)
+    if r.is_streamed:
+        r.read.meter.watch = WATCH_FIRST
+    if r.method != METHOD_POST:
+        # Where events end must be known all the same: a cut is told between two of them.
+        r.read.meter.is_mute = 1
+        r.read.meter.is_over = h.framing != FRAMING_CLOSE
+        return
+    if h.status >= 300:
+        return
+    meter_path(&r.read.meter, r.path, r.path_len)
+    for i in range(h.n_fields):
+        if h.fields[i].id == FIELD_OTHER:
+            read_field(&r.read.meter, h, &h.fields[i])
+
+
+cdef void meter_tunnel(Relay *r) noexcept nogil:
+    """101 was forwarded: what the server says in a session is counted."""
+    turn_to_response(r, KIND_FRAMES if is_session(r) else <int>KIND_NONE)
+
+
+cdef bint is_session(const Relay *r) noexcept nogil:
+    """Whether a WebSocket of this path carries answers with usage."""
+    return ends_with(r.path, r.path_len, b"/v1/realtime", 12) \
+        or ends_with(r.path, r.path_len, b"/v1/responses", 13)
+
+
+cdef void meter_upgrade(Relay *r, Head *h) noexcept nogil:
+    """A request to switch protocols: if a session begins, its frames are to be readable."""
+    cdef Field *f
+    cdef int i
+    if not is_session(r):
+        return
+    for i in range(h.n_fields):
+        f = &h.fields[i]
+        if f.id == FIELD_OTHER and is_word(
+            <Cursor>h.base + f.name_at, f.name_len, b"sec-websocket-extensions", 24
+        ):
+            f.nominated = 1
+
+
+# ---------------------------------------------------------------- the end
+
+
+cdef bint generates(const char *at, size_t len) noexcept nogil:
+    """Whether a POST to this path makes an engine work."""
+    cdef int k
+    for k in range(n_tails):
+        if ends_with(at, len, TAILS[k].at, TAILS[k].len):
+            return 1
+    return 0
+
+
+cdef bint is_abandoned(const Relay *r) noexcept nogil:
+    """The request was with an engine when the exchange was broken off, by its caller or by a time
+    limit, before the answer had said what it took."""
+    if r.method != METHOD_POST or r.sent_ns == 0 or not r.ask.done \
+            or not generates(r.path, r.path_len):
+        return 0
+    if r.ended_in == PHASE_RELAYING:
+        return r.blame != BLAME_NOBODY and r.status < 400
+    return r.ended_in == PHASE_WAITING and (r.blame == BLAME_DOWNSTREAM or r.cause == CAUSE_TIMEOUT)
+
+
+cdef bint is_plausible(int64_t *n) noexcept nogil:
+    """0: it was not, and is unknown now."""
+    if n[0] <= TOKENS_MAX:
+        return 1
+    n[0] = -1
+    return 0
+
+
+cdef void bound_tokens(Record *record) noexcept nogil:
+    """Law 3."""
+    cdef Tokens *t = &record.tokens
+    if not (is_plausible(&t.prompt) & is_plausible(&t.completion) & is_plausible(&t.cached)
+            & is_plausible(&t.reasoning)):
+        record.exactness = UNTRUSTED
+
+
+cdef void meter_finish(Relay *r, Record *record) noexcept nogil:
+    """Write what was counted into the record."""
+    cdef bint is_whole = r.blame == BLAME_NOBODY and r.reply.done
+    if r.scans:
+        turn_to_response(r, KIND_NONE)
+    record.exactness = <uint8_t>meter_end(&r.read.meter, is_whole, r.status, &record.tokens)
+    record.finish = <uint8_t>meter_finish_of(&r.read.meter, is_whole, r.status)
+    bound_tokens(record)
+    if record.exactness == NONE and not is_whole and is_abandoned(r):
+        record.exactness = UNCOUNTED
+        record.finish = FINISH_CUT
+    record.model_len = <uint16_t>name_write(&r.model, record.model)
+    if not r.read.meter.is_mute:
+        record.n_events = r.read.meter.n_events

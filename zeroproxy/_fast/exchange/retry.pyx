@@ -1,0 +1,72 @@
+"""What is known of an attempt that has failed, for the law of retries (exchange.may_retry).
+
+Law 1. A server that closes a resting conn does not know of the request that is on its way. Its FIN
+       or RST was sent before the request came, so it is here within one round trip of the send:
+       1 ms in a cluster, 150 ms between continents. An end later than RACE_NS is no race: the
+       endpoint had the request, and may have died of it.
+Law 2. An end of any age is harmless where the peer's kernel has acknowledged nothing of the
+       request. TCP in the clear can tell. A unix socket cannot; TLS sends more than it was given.
+"""
+
+from libc.stdint cimport uint64_t
+
+from zeroproxy._fast.exchange.state_machine cimport Attempt, may_retry
+from zeroproxy._fast.memory.buffer cimport buffer_len
+from zeroproxy._fast.net.syscalls cimport SIOCOUTQ, ioctl
+from zeroproxy._fast.types.clock cimport NS_PER_MS
+from zeroproxy._fast.types.http cimport (
+    METHOD_DELETE,
+    METHOD_GET,
+    METHOD_HEAD,
+    METHOD_OPTIONS,
+    METHOD_PUT,
+)
+from zeroproxy._fast.types.plane cimport Conn, Plane, Relay
+
+cdef uint64_t RACE_NS = 200 * <uint64_t>NS_PER_MS
+
+
+cdef bint is_soon(const Plane *p, uint64_t sent_ns) noexcept nogil:
+    return p.now_ns - sent_ns <= RACE_NS
+
+
+cdef bint is_untouched(const Relay *r) noexcept nogil:
+    """Nothing of the request has been acknowledged."""
+    cdef const Conn *c = r.up
+    cdef int unacked = 0
+    if c.tls != NULL or ioctl(c.fd, SIOCOUTQ, &unacked) < 0 or unacked <= 0:
+        return 0
+    return <uint64_t>unacked + buffer_len(&c.outbuf) >= buffer_len(&r.held)
+
+
+cdef bint is_idempotent(const Relay *r) noexcept nogil:
+    return r.method in (METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_PUT, METHOD_DELETE)
+
+
+cdef void describe_attempt(const Plane *p, const Relay *r, Attempt *a) noexcept nogil:
+    a.head_sent = r.head_sent
+    a.heard = r.heard
+    a.replayable = r.replayable
+    a.connected = r.up != NULL and not r.up.connecting
+    a.reused = r.was_reused
+    a.is_race = a.connected and a.reused and (is_soon(p, r.sent_ns) or is_untouched(r))
+    a.is_idempotent = is_idempotent(r)
+    a.busy = 0
+    a.timed_out = 0
+    a.tried = r.tried
+    # A rested conn that died says nothing about the endpoint, and is free of charge once: with
+    # attempts = 1 the race with a server's keep-alive would otherwise still reach the caller.
+    a.attempts = <int>r.terms.attempts + (r.was_reused or r.needs_new) + (r.is_hedged == 2)
+
+
+cdef bint is_stale(const Attempt *a) noexcept nogil:
+    """A reused conn had died before the request came: no sign of the endpoint's health."""
+    return a.is_race and not a.heard and not a.timed_out
+
+
+cdef bint is_withheld(const Attempt *a) noexcept nogil:
+    """Another attempt is refused for no other reason than that the endpoint may have worked on this
+    one."""
+    cdef Attempt sooner = a[0]
+    sooner.is_race = 1
+    return a.connected and not may_retry(a) and may_retry(&sooner)

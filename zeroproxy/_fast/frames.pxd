@@ -1,5 +1,0 @@
-from libc.stddef cimport size_t
-
-from zeroproxy._fast.meter_types cimport Meter
-
-cdef void walk_frames(Meter *m, const char *at, size_t len) noexcept nogil

@@ -1,0 +1,32 @@
+from libc.stddef cimport size_t
+from libc.stdint cimport uint32_t
+
+from zeroproxy._fast.http1.grammar cimport Cursor
+from zeroproxy._fast.types.http cimport VERDICT_BAD, Fault, Field, Head, Span, Verdict
+
+
+cdef struct Scan:           # where a parser stands in the bytes of one head
+    Cursor base             # first byte given; offsets in Head count from here
+    Cursor at
+    Cursor end              # no byte at or past it is read
+
+cdef Verdict parse_fields(Scan *s, Head *head, uint32_t most) noexcept nogil
+cdef Span find_request_id(const Head *h) noexcept nogil
+cdef Span find_traceparent(const Head *h) noexcept nogil
+
+
+cdef inline Span span_at(const Head *h, size_t at, size_t n) noexcept nogil:
+    cdef Span s
+    s.at = h.base + at
+    s.len = n
+    return s
+
+
+cdef inline Span value_span(const Head *h, const Field *f) noexcept nogil:
+    return span_at(h, f.value_at, f.value_len)
+
+
+cdef inline Verdict refuse(Head *head, Fault fault, Cursor base, Cursor at) noexcept nogil:
+    head.fault = fault
+    head.fault_at = <uint32_t>(at - base)
+    return VERDICT_BAD

@@ -1,0 +1,46 @@
+"""What a thread sleeps by: one that awaits it, any number that ring it.
+
+Law 1. A ring is never lost: whoever awaits it later returns at once. Rings in between count as one.
+Law 2. Whoever rings waits for nobody, hence a futex and no mutex: the sleeper has a low priority.
+"""
+
+from libc.stdint cimport uint32_t, uint64_t
+from posix.time cimport timespec
+
+from zeroproxy._fast.memory.futex cimport Bell
+from zeroproxy._fast.types.clock cimport NS_PER_S, clock_monotonic_ns
+
+
+cdef extern from "<linux/futex.h>" nogil:
+    enum:
+        FUTEX_WAIT_PRIVATE
+        FUTEX_WAKE_PRIVATE
+
+cdef extern from "<sys/syscall.h>" nogil:
+    enum:
+        SYS_futex
+
+cdef extern from "<unistd.h>" nogil:
+    long syscall(long number, ...)
+
+cdef extern from "atomics.h" nogil:
+    uint32_t swap_ordered "zp_swap_ordered"(uint32_t *at, uint32_t value) noexcept
+
+
+cdef void bell_ring(Bell *b) noexcept nogil:
+    if swap_ordered(&b.rung, 1) == 0:
+        syscall(SYS_futex, &b.rung, FUTEX_WAKE_PRIVATE, 1)
+
+
+cdef void bell_await(Bell *b, uint64_t ns) noexcept nogil:
+    """Until it was rung since the last call, or `ns` (less than a century) are over."""
+    cdef uint64_t due = clock_monotonic_ns() + ns, now
+    cdef timespec left
+    while swap_ordered(&b.rung, 0) == 0:
+        now = clock_monotonic_ns()
+        if now >= due:
+            break
+        left.tv_sec = <long>((due - now) // NS_PER_S)
+        left.tv_nsec = <long>((due - now) % NS_PER_S)
+        # A span, by the monotonic clock. It returns at once if somebody has rung meanwhile.
+        syscall(SYS_futex, &b.rung, FUTEX_WAIT_PRIVATE, 0, &left)

@@ -1,0 +1,31 @@
+from libc.stdint cimport uint32_t, uint64_t
+
+from zeroproxy._fast.memory.futex cimport Bell
+from zeroproxy._fast.types.record cimport Record
+
+
+cdef struct Ring:
+    Record *slots           # owned
+    Bell bell               # the consumer sleeps by it
+    uint32_t mask           # slots - 1; a power of two
+    char[64] _pad0          # the two indices: on cache lines of their own, however it lies
+    uint64_t head           # written by the producer
+    uint64_t seen_tail      # the producer's copy of tail
+    uint64_t n_overflow     # records that found the ring full; their totals are in Stats
+    uint64_t wake_at        # head at which the consumer wants to be woken; NEVER: it is awake
+    char[64] _pad1
+    uint64_t tail           # written by the consumer
+    uint64_t seen_head      # the consumer's copy of head
+    uint64_t done           # records it has turned into its own
+    char[64] _pad2
+
+cdef int ring_init(Ring *r, uint32_t slots) noexcept nogil
+cdef void ring_close(Ring *r) noexcept nogil
+cdef bint ring_push(Ring *r, const Record *record) noexcept nogil
+cdef bint ring_pop(Ring *r, Record *record) noexcept nogil
+cdef void ring_await(Ring *r, uint64_t n, uint64_t ns) noexcept nogil
+cdef void ring_wake(Ring *r) noexcept nogil
+cdef uint64_t ring_head(const Ring *r) noexcept nogil
+cdef void ring_finish(Ring *r) noexcept nogil
+cdef uint64_t ring_done(const Ring *r) noexcept nogil
+cdef uint64_t ring_len(const Ring *r) noexcept nogil

@@ -1,0 +1,400 @@
+"""One connection: a descriptor, two buffers that are empty most of the time. Knows no HTTP.
+
+Law 1. Edge-triggered: `may_read` and `may_write` remember what the kernel last said. A read shorter
+       than asked means drained, so no second recv is spent to hear EAGAIN; once a FIN or an error
+       was reported reading goes on until recv says so itself.
+Law 2. What a send could not take is copied to the out-buffer, at most one block; whoever feeds the
+       conn stops reading its source until the out-buffer is empty.
+Law 3. Everything goes out before the plane sleeps: TCP_NODELAY, no timer, no corking. What is sent
+       while reports are dispatched and is short is parked, that is copied, until their group ends:
+       what reads and what sends then push each other out of the cache once a group and not once a
+       report. Closing, shutting and a second send push first.
+Law 4. Whoever uses a conn does not know whether it speaks TLS: one branch in each verb does.
+"""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from zeroproxy._fast.memory.buffer cimport (
+    LINE,
+    buffer_append,
+    buffer_bytes,
+    buffer_consume,
+    buffer_give_back,
+    buffer_len,
+)
+from zeroproxy._fast.memory.prefetch cimport prefetch
+from zeroproxy._fast.net.conn cimport CONNECT_MORE, RECV_EMPTY, RECV_FAILED
+from zeroproxy._fast.net.reactor cimport reactor_add, reactor_remove
+from zeroproxy._fast.net.syscalls cimport (
+    EAGAIN,
+    EINTR,
+    ENOBUFS,
+    EPIPE,
+    EPOLLERR,
+    EPOLLET,
+    EPOLLHUP,
+    EPOLLIN,
+    EPOLLOUT,
+    EPOLLRDHUP,
+    EPROTO,
+    MSG_DONTWAIT,
+    MSG_NOSIGNAL,
+    MSG_PEEK,
+    MSG_TRUNC,
+    SHUT_WR,
+    SOL_SOCKET,
+    SO_ERROR,
+    SO_LINGER,
+    close,
+    errno,
+    getpeername,
+    getsockopt,
+    linger,
+    recv,
+    send,
+    setsockopt,
+    shutdown,
+    sockaddr,
+    sockaddr_storage,
+    socklen_t,
+)
+from zeroproxy._fast.net.timer cimport timer_disarm
+from zeroproxy._fast.net.tls cimport (
+    TLS_DONE,
+    TLS_MORE,
+    tls_close,
+    tls_handshake,
+    tls_hear,
+    tls_note,
+    tls_recv,
+    tls_say_end,
+    tls_send,
+)
+from zeroproxy._fast.types.clock cimport clock_monotonic_ns
+from zeroproxy._fast.types.plane cimport Conn, Plane
+from zeroproxy._fast.types.reactor cimport PARKED_MAX, PARK_BYTES, Park, Parked
+from zeroproxy._fast.types.tls cimport Tls
+
+cdef enum:
+    PARK_MOST = 4096        # bytes of one send; what is longer is not worth a copy
+
+
+cdef void conn_note(Conn *c, uint32_t events) noexcept nogil:
+    """Remember what a report said."""
+    if events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR):
+        c.may_read = 1
+    if events & EPOLLOUT:
+        c.may_write = 1
+    if events & EPOLLRDHUP:
+        c.saw_fin = 1
+    # HUP = both directions are shut. After a FIN of ours that is the peer's FIN, no failure.
+    if events & EPOLLERR or (events & EPOLLHUP and not c.shut):
+        c.broken = 1
+    if c.tls != NULL:
+        tls_note(c, events)
+
+
+cdef int conn_watch(Plane *p, Conn *c, int fd) noexcept nogil:
+    """Adopt a non-blocking descriptor and register it once. -1: errno set, fd not adopted."""
+    cdef int64_t slot = reactor_add(
+        &p.reactor, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+        p.on_upstream if c.is_upstream else p.on_downstream, c.reporter,
+    )
+    if slot < 0:
+        return -1
+    c.fd = fd
+    c.slot = <uint32_t>slot
+    return 0
+
+
+cdef ssize_t conn_recv(Conn *c, char *buf, size_t cap) noexcept nogil:
+    """Bytes read, 0 at the peer's FIN, RECV_EMPTY, or RECV_FAILED with c.error set: also where a
+    send has failed and nothing is left to be read, for the kernel tells a failure only once."""
+    cdef ssize_t n
+    if c.tls != NULL:
+        return tls_recv(c, buf, cap)
+    while True:
+        n = recv(c.fd, buf, cap, 0)
+        if n > 0:
+            if <size_t>n < cap and not c.saw_fin and not c.broken:
+                c.may_read = 0
+            return n
+        if n < 0 and errno == EINTR:
+            continue
+        c.may_read = 0
+        if c.error and (n == 0 or errno == EAGAIN):
+            return RECV_FAILED
+        if n == 0:
+            c.saw_fin = 1
+            return 0
+        if errno == EAGAIN:
+            return RECV_EMPTY
+        c.error = errno
+        c.broken = 1
+        return RECV_FAILED
+
+
+cdef ssize_t send_some(Conn *c, const char *at, size_t n) noexcept nogil:
+    """Bytes taken by the kernel (0: full), or -1: broken."""
+    cdef ssize_t sent
+    if c.tls != NULL:
+        return tls_send(c, at, n)
+    while True:
+        sent = send(c.fd, at, n, MSG_NOSIGNAL)
+        if sent >= 0:
+            if <size_t>sent < n:
+                c.may_write = 0
+            return sent
+        if errno == EINTR:
+            continue
+        if errno == EAGAIN or errno == ENOBUFS:
+            c.may_write = 0
+            return 0
+        c.error = errno
+        c.broken = 1
+        return -1
+
+
+cdef bint hand_over(Plane *p, Conn *c, const char *at, size_t n) noexcept nogil:
+    """To the kernel; keep what does not fit. 0: the conn is broken, or (never, if the caller obeys
+    law 2) more waits than one block holds."""
+    cdef ssize_t sent = 0
+    if not conn_is_backed_up(c):
+        sent = send_some(c, at, n)
+        if sent < 0:
+            return 0
+        if <size_t>sent == n:
+            return 1
+        c.write_ns = p.now_ns
+    if not buffer_append(&c.outbuf, &p.blocks, at + sent, n - <size_t>sent):
+        c.error = ENOBUFS
+        c.broken = 1
+        return 0
+    return 1
+
+
+# ---------------------------------------------------------------- parked sends
+
+
+cdef void call_off(Plane *p, Conn *c) noexcept nogil:
+    if c.parked:
+        p.park.sends[c.parked - 1].conn = NULL
+        c.parked = 0
+
+
+cdef bint push(Plane *p, Parked *it, uint64_t *now_ns) noexcept nogil:
+    """Hand one parked send over. 0: the conn is broken or backed up now. `now_ns`, 0: not read yet,
+    is read once for all."""
+    cdef Conn *c = <Conn *>it.conn
+    it.conn = NULL
+    c.parked = 0
+    cdef bint is_sent = hand_over(p, c, p.park.bytes + it.at, it.n) and not conn_is_backed_up(c)
+    if it.own != NULL:
+        if not now_ns[0]:
+            now_ns[0] = clock_monotonic_ns()
+        it.own[0] += now_ns[0] - p.now_ns
+    return is_sent
+
+
+cdef void conn_push(Plane *p, Conn *c) noexcept nogil:
+    cdef uint64_t now_ns = 0
+    if c.parked and not push(p, &p.park.sends[c.parked - 1], &now_ns):
+        p.on_unsent(p, c, 0)
+
+
+cdef void conn_push_all(Plane *p) noexcept nogil:
+    cdef uint32_t i
+    cdef uint64_t now_ns = 0
+    cdef void *c
+    for i in range(p.park.n):
+        if i + 1 < p.park.n:
+            prefetch(p.park.sends[i + 1].conn, 1)
+        c = p.park.sends[i].conn
+        if c != NULL and not push(p, &p.park.sends[i], &now_ns):
+            p.on_unsent(p, c, 0)
+    p.park.n = p.park.end = 0
+
+
+cdef void on_group_end(void *plane) noexcept nogil:
+    conn_push_all(<Plane *>plane)
+
+
+cdef void conn_install(Plane *p) noexcept nogil:
+    p.on_group_end = on_group_end
+
+
+cdef void park(Plane *p, Conn *c, const char *at, size_t n) noexcept nogil:
+    cdef Park *park = &p.park
+    cdef Parked *it
+    if park.n == PARKED_MAX or park.end + n > PARK_BYTES:
+        conn_push_all(p)
+    it = &park.sends[park.n]
+    park.n += 1
+    it.conn = c
+    it.own = NULL
+    it.at = park.end
+    it.n = <uint32_t>n
+    memcpy(park.bytes + it.at, at, n)
+    park.end = (it.at + it.n + LINE - 1) // LINE * LINE
+    c.parked = <uint8_t>park.n
+
+
+cdef bint conn_send(Plane *p, Conn *c, const char *at, size_t n) noexcept nogil:
+    """Send, at the latest when the group of reports ends; keep what does not fit. 0: the conn is
+    broken. Of a parked send that is heard later: whoever owns the conn gets a turn. Nothing that
+    is parked waits for a long send."""
+    if n > PARK_MOST:
+        conn_push_all(p)
+    conn_push(p, c)
+    if not p.park.is_open or n > PARK_MOST or c.tls != NULL or c.broken or conn_is_backed_up(c):
+        return hand_over(p, c, at, n)
+    park(p, c, at, n)
+    return 1
+
+
+cdef void conn_time(Plane *p, Conn *c, uint64_t *own) noexcept nogil:
+    """Add to `own` the time from the reports of this turn until what was sent last is handed over;
+    `own` must live as long as the plane."""
+    if c.parked:
+        p.park.sends[c.parked - 1].own = own
+    else:
+        own[0] += clock_monotonic_ns() - p.now_ns
+
+
+cdef bint conn_flush(Plane *p, Conn *c) noexcept nogil:
+    """Send what waits. 1: nothing waits any more."""
+    cdef ssize_t sent
+    conn_push(p, c)
+    while conn_is_backed_up(c) and c.may_write:
+        sent = send_some(c, buffer_bytes(&c.outbuf), buffer_len(&c.outbuf))
+        if sent < 0:
+            return 0
+        if sent:
+            c.write_ns = p.now_ns
+            buffer_consume(&c.outbuf, &p.blocks, <size_t>sent)
+    return not conn_is_backed_up(c)
+
+
+cdef void conn_discard_unread(Conn *c) noexcept nogil:
+    """Drop what waits in the kernel, so that the close that follows sends a FIN: closing over
+    unread bytes sends a RST, and some servers (uvicorn) then hold the connection until its
+    keep-alive ends. Does nothing on a unix socket, which knows no RST."""
+    if c.fd >= 0 and not c.saw_fin and not c.broken:
+        recv(c.fd, NULL, 1 << 20, MSG_TRUNC | MSG_DONTWAIT)
+
+
+cdef bint conn_is_silent(Conn *c) noexcept nogil:
+    """The kernel too knows of nothing to read."""
+    cdef char byte
+    if c.tls != NULL:
+        (<Tls *>c.tls).may_recv = 1
+        tls_hear(c)
+        return not c.may_read
+    return recv(c.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 and errno == EAGAIN
+
+
+cdef bint conn_has_bytes(Conn *c) noexcept nogil:
+    """A byte is there to be read; an end or a failure alone is none."""
+    cdef char byte
+    if c.tls != NULL:
+        return tls_hear(c)
+    return recv(c.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1
+
+
+cdef void conn_hear(Conn *c) noexcept nogil:
+    """Let TLS take in what is meant for itself, so that may_read speaks of the rest."""
+    if c.tls != NULL and c.may_read:
+        tls_hear(c)
+
+
+cdef bint conn_shut(Plane *p, Conn *c) noexcept nogil:
+    """Send our FIN; reading goes on. 0: TLS could not say the end yet, the socket is full."""
+    conn_push(p, c)
+    if not c.shut and c.fd >= 0:
+        if c.tls != NULL and not tls_say_end(c):
+            return 0
+        shutdown(c.fd, SHUT_WR)
+        c.shut = 1
+    return 1
+
+
+cdef bint conn_says_end(Conn *c) noexcept nogil:
+    """Before a close: what TLS has to say at the end is out. 0: the socket is full."""
+    return c.tls == NULL or tls_say_end(c)
+
+
+cdef void conn_mute(Conn *c) noexcept nogil:
+    """What was sent is not the whole of it: TLS will not say that it is."""
+    if c.tls != NULL:
+        (<Tls *>c.tls).is_mute = 1
+
+
+cdef void conn_close(Plane *p, Conn *c) noexcept nogil:
+    """Close with a FIN, drop the buffers, disarm the timer. Twice is harmless. A request that is
+    still parked is never sent: nobody waits for its answer."""
+    if c.is_upstream:
+        call_off(p, c)
+    conn_push(p, c)
+    timer_disarm(&p.wheel, &c.timer)
+    if c.tls != NULL:
+        if conn_is_backed_up(c):
+            conn_mute(c)
+        tls_close(c)
+    buffer_give_back(&c.inbuf, &p.blocks)
+    buffer_give_back(&c.outbuf, &p.blocks)
+    if c.fd < 0:
+        return
+    reactor_remove(&p.reactor, c.slot)
+    close(c.fd)
+    c.fd = -1
+
+
+cdef void conn_reset(Plane *p, Conn *c) noexcept nogil:
+    """Close with a RST: the only way to tell an HTTP/1.0 caller that a body was cut short."""
+    cdef linger how
+    how.l_onoff = 1
+    how.l_linger = 0
+    conn_mute(c)
+    if c.fd >= 0:
+        setsockopt(c.fd, SOL_SOCKET, SO_LINGER, &how, sizeof(how))
+    conn_close(p, c)
+
+
+cdef int finish_handshake(Conn *c) noexcept nogil:
+    cdef int step = tls_handshake(c)
+    if step == TLS_MORE:
+        return CONNECT_MORE
+    if step == TLS_DONE:
+        c.connecting = 0
+        return 0
+    return c.error if c.error else EPROTO
+
+
+cdef bint conn_is_through(Conn *c) noexcept nogil:
+    """A new conn that needs no report: over loopback a connect ends at once. TLS goes on."""
+    cdef sockaddr_storage peer
+    cdef socklen_t size = sizeof(peer)
+    if c.tls != NULL or getpeername(c.fd, <sockaddr *>&peer, &size) < 0:
+        return 0
+    c.connecting = 0
+    c.may_write = 1
+    return 1
+
+
+cdef int conn_finish_connect(Conn *c) noexcept nogil:
+    """After a report on a connecting conn: 0, the errno of the failure, or CONNECT_MORE: the
+    handshake goes on."""
+    cdef int failure = 0
+    cdef socklen_t size = sizeof(failure)
+    if getsockopt(c.fd, SOL_SOCKET, SO_ERROR, &failure, &size) < 0:
+        failure = errno
+    if failure == 0 and c.tls != NULL:
+        return finish_handshake(c)
+    if failure == 0 and c.broken:
+        failure = EPIPE
+    c.error = failure
+    if failure == 0:
+        c.connecting = 0
+    return failure

@@ -1,0 +1,65 @@
+"""Two parties take turns with a plane: the thread that drives it, and Python's doors.
+
+Law 1. Whoever touches a plane has the turn. Without it: the ring's consumer, and counters that only
+       grow (usage/stats.pyx).
+Law 2. A door that waits goes first: a mutex alone is not fair, and a driver with work to do would
+       take it back before the door has woken up.
+Law 3. The driver never waits for the interpreter, so a door may keep the GIL while it waits.
+"""
+
+from libc.stdint cimport uint32_t
+
+from zeroproxy._fast.types.lock cimport Turn, pthread_mutex_t
+
+
+cdef extern from "<pthread.h>" nogil:
+    int pthread_mutex_init(pthread_mutex_t *mutex, const void *attr)
+    int pthread_mutex_destroy(pthread_mutex_t *mutex)
+    int pthread_mutex_lock(pthread_mutex_t *mutex)
+    int pthread_mutex_unlock(pthread_mutex_t *mutex)
+
+cdef extern from "atomics.h" nogil:
+    uint32_t load_relaxed "zp_load_relaxed"(const uint32_t *at) noexcept
+    void add_relaxed "zp_add_relaxed"(uint32_t *at, uint32_t n) noexcept
+
+
+cdef int turn_init(Turn *t) noexcept nogil:
+    """0, or -1."""
+    t.n_waiting = 0
+    if pthread_mutex_init(&t.plane, NULL):
+        return -1
+    if pthread_mutex_init(&t.door, NULL):
+        pthread_mutex_destroy(&t.plane)
+        return -1
+    return 0
+
+
+cdef void turn_close(Turn *t) noexcept nogil:
+    pthread_mutex_destroy(&t.plane)
+    pthread_mutex_destroy(&t.door)
+
+
+cdef void turn_take(Turn *t) noexcept nogil:
+    """A door's: waits at most for the group of reports under way."""
+    add_relaxed(&t.n_waiting, 1)
+    pthread_mutex_lock(&t.door)
+    pthread_mutex_lock(&t.plane)
+    pthread_mutex_unlock(&t.door)
+    add_relaxed(&t.n_waiting, <uint32_t>-1)
+
+
+cdef void turn_give(Turn *t) noexcept nogil:
+    pthread_mutex_unlock(&t.plane)
+
+
+cdef void turn_resume(Turn *t) noexcept nogil:
+    """The driver's: behind the doors that wait."""
+    if turn_is_wanted(t):
+        pthread_mutex_lock(&t.door)
+        pthread_mutex_unlock(&t.door)
+    pthread_mutex_lock(&t.plane)
+
+
+cdef bint turn_is_wanted(const Turn *t) noexcept nogil:
+    """A door waits. May be a moment old."""
+    return load_relaxed(&t.n_waiting) != 0

@@ -1,0 +1,19 @@
+from libc.stdint cimport uint64_t
+
+from zeroproxy._fast.types.plane cimport Plane
+from zeroproxy._fast.types.reactor cimport OnDue, Timer, Wheel
+
+cdef int wheel_init(Wheel *w, uint64_t now_ns) noexcept nogil
+cdef void wheel_close(Wheel *w) noexcept nogil
+cdef void wheel_run(Wheel *w, Plane *plane) noexcept nogil
+cdef void wheel_sync(Wheel *w) noexcept nogil
+cdef void timer_init(Timer *t, OnDue on_due, void *owner) noexcept nogil
+cdef void timer_arm(Wheel *w, Timer *t, uint64_t due_ns) noexcept nogil
+cdef void timer_disarm(Wheel *w, Timer *t) noexcept nogil
+
+
+cdef inline void timer_no_later(Wheel *w, Timer *t, uint64_t due_ns) noexcept nogil:
+    # Deadlines mostly move away: an armed timer that is due earlier is left alone, looks at the
+    # real deadline when it fires, and arms itself again. Hence no list work per read.
+    if due_ns and (t.due_ns == 0 or due_ns < t.due_ns):
+        timer_arm(w, t, due_ns)

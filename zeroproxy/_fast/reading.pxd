@@ -1,9 +1,0 @@
-from zeroproxy._fast.plane cimport Record
-from zeroproxy._fast.stats cimport Stats
-
-cdef str upstream_name(int index, tuple names)
-cdef str endpoint_url(int index, tuple names)
-cdef str tenant_name(int index, tuple names)
-cdef list read_spills(const Stats *stats, tuple names)
-cdef list take_spills(Stats *stats, tuple names)
-cdef dict read_record(const Record *record, tuple names)

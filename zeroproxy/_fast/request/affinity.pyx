@@ -1,0 +1,81 @@
+"""The key of a request, by which consistent_hash sends what belongs together to one endpoint.
+
+Law 1. Nothing is looked at for any other policy, nor where there is no choice.
+Law 2. A request whose key stands in its body waits in the in-buffer until it has been read, the
+       body has ended, or LOOK_MAX bytes have gone by, as it does for its model (routing.pyx). What
+       is not in there is not there.
+"""
+
+from libc.stdint cimport uint64_t
+
+from zeroproxy._fast.http1.grammar cimport Cursor, is_word
+from zeroproxy._fast.jsonscan.affinity_scan cimport (
+    KEYED_ABSENT,
+    KEYED_FOUND,
+    KEYED_MORE,
+    Keyed,
+    key_of,
+    keyed_read,
+)
+from zeroproxy._fast.request.routing cimport BODY_JSON, BODY_MORE, Begin, open_body, wait_for_body
+from zeroproxy._fast.types.balance cimport (
+    BALANCE_CONSISTENT_HASH,
+    KEY_OF_HEADER,
+    KEY_OF_USER,
+    KeyPart,
+    KeyTerms,
+)
+from zeroproxy._fast.types.http cimport Field, Head
+from zeroproxy._fast.types.plane cimport Plane, Relay, Upstream
+
+
+cdef uint64_t key_of_header(const Head *h, const KeyPart *part) noexcept nogil:
+    """0: it is not there, or empty."""
+    cdef const Field *f
+    cdef int i
+    for i in range(h.n_fields):
+        f = &h.fields[i]
+        if f.value_len and not f.nominated \
+                and is_word(<Cursor>h.base + f.name_at, f.name_len, part.name, part.len):
+            return key_of(h.base + f.value_at, f.value_len)
+    return 0
+
+
+cdef void read_body(
+    Plane *p, Relay *r, const Upstream *u, const Head *h, Keyed *k, Begin *b,
+) noexcept nogil:
+    k.user = k.prompt = KEYED_MORE if b.kind == BODY_MORE else <int>KEYED_ABSENT
+    if b.kind == BODY_JSON:
+        open_body(p, r, h, b)
+        keyed_read(k, b.at, b.len, b.is_all or b.is_full, u.affinity.prefix_bytes)
+
+
+cdef bint key_request(
+    Plane *p, Relay *r, const Upstream *u, const Head *h, Begin *b,
+) noexcept nogil:
+    """Find r's key; it has none if nothing is found. 0: what would be it is still to come."""
+    cdef const KeyTerms *t = &u.affinity
+    cdef Keyed k
+    cdef bint is_user, has_read = 0
+    cdef int i, state
+    r.affinity = 0
+    if u.balance != BALANCE_CONSISTENT_HASH or u.n_endpoints < 2:
+        return 1
+    for i in range(t.n):
+        if t.parts[i].source == KEY_OF_HEADER:
+            r.affinity = key_of_header(h, &t.parts[i])
+            if r.affinity:
+                return 1
+            continue
+        if not has_read:
+            read_body(p, r, u, h, &k, b)
+            has_read = 1
+        is_user = t.parts[i].source == KEY_OF_USER
+        state = k.user if is_user else k.prompt
+        if state == KEYED_MORE:
+            wait_for_body(p, r, h, b)
+            return 0
+        if state == KEYED_FOUND:
+            r.affinity = k.user_hash if is_user else k.prompt_hash
+            return 1
+    return 1

@@ -1,0 +1,135 @@
+"""Who may pass: the API key of a request head, its quotas, the models it allows.
+
+Law 1. One answer per exchange: once the key was found and its request taken from the quota, later
+       looks at the same head change nothing, whatever a reload has done meanwhile.
+Law 2. Nothing of a key is kept but the address of its slot.
+Law 3. Where a key allows some models only, what cannot be told is refused: no JSON, two models in
+       whatever case, bytes that a server might take for UTF-16, UTF-32 or a comment.
+"""
+
+from libc.stddef cimport size_t
+
+from zeroproxy._fast.http1.grammar cimport Cursor, is_word
+from zeroproxy._fast.tenants.api_keys cimport key_allows, key_find, key_take
+from zeroproxy._fast.types.api_key cimport QUOTA_COUNT, QUOTA_REQUESTS, ApiKey
+from zeroproxy._fast.types.http cimport (
+    FAULT_KEY,
+    FAULT_NONE,
+    FAULT_QUOTA_REQUESTS,
+    FAULT_QUOTA_TOKENS,
+    FIELD_API_KEY,
+    FIELD_AUTHORIZATION,
+    FIELD_OTHER,
+    FIELD_X_API_KEY,
+    FRAMING_CHUNKED,
+    FRAMING_LENGTH,
+    METHOD_OPTIONS,
+    Field,
+    Head,
+    Span,
+)
+from zeroproxy._fast.types.meter cimport Asked
+from zeroproxy._fast.types.plane cimport Plane, Relay
+
+cdef enum:
+    SCHEME = 7              # bytes of "Bearer "
+
+
+cdef Span bearer(const char *at, size_t len) noexcept nogil:
+    """The token behind the scheme, whose case does not matter (RFC 9110 11.1)."""
+    cdef Span s
+    s.at = at
+    s.len = 0
+    if len > SCHEME and is_word(<Cursor>at, SCHEME, b"bearer ", SCHEME):
+        at += SCHEME
+        len -= SCHEME
+        while len and at[0] == c' ':
+            at += 1
+            len -= 1
+        s.at = at
+        s.len = len
+    return s
+
+
+cdef Span key_of(const Head *h) noexcept nogil:
+    """What the caller shows: a bearer token, else x-api-key (Anthropic), else api-key (Azure)."""
+    cdef const Field *f
+    cdef Span s, found
+    cdef int i, rank = 0
+    found.at = h.base
+    found.len = 0
+    for i in range(h.n_fields):
+        f = &h.fields[i]
+        if f.id == FIELD_AUTHORIZATION:
+            s = bearer(h.base + f.value_at, f.value_len)
+            if s.len:
+                return s
+        elif f.id == FIELD_X_API_KEY or (f.id == FIELD_API_KEY and rank == 0):
+            rank = 1 + (f.id == FIELD_X_API_KEY)
+            found.at = h.base + f.value_at
+            found.len = f.value_len
+    return found
+
+
+cdef bint is_preflight(const Head *h) noexcept nogil:
+    """A browser asks whether a page of another origin may ask: by specification without a key
+    (Fetch, CORS-preflight fetch)."""
+    cdef const Field *f
+    cdef bint has_origin = 0, has_method = 0
+    cdef int i
+    if h.method != METHOD_OPTIONS or h.framing == FRAMING_CHUNKED or h.length:
+        return 0
+    for i in range(h.n_fields):
+        f = &h.fields[i]
+        if f.id == FIELD_OTHER and f.value_len:
+            has_origin |= is_word(<Cursor>h.base + f.name_at, f.name_len, b"origin", 6)
+            has_method |= is_word(
+                <Cursor>h.base + f.name_at, f.name_len, b"access-control-request-method", 29
+            )
+    return has_origin and has_method
+
+
+cdef int judge_key(Plane *p, Relay *r, const Head *h) noexcept nogil:
+    """Fault of a head that may not pass; it costs a request of the key's quota if it may. A
+    preflight without a key passes as nobody's: whoever answers it does no work."""
+    cdef Span shown
+    cdef ApiKey *key
+    cdef int which
+    if not p.keys.is_on or r.key != NULL:
+        return FAULT_NONE
+    shown = key_of(h)
+    if shown.len == 0 and is_preflight(h):
+        return FAULT_NONE
+    key = key_find(&p.keys, shown.at, shown.len)
+    if key == NULL:
+        p.keys.n_unknown += 1
+        return FAULT_KEY
+    r.key = key
+    r.tenant = key.tenant
+    r.priority = key.priority
+    which = key_take(
+        &p.keys, key, h.length if h.framing == FRAMING_LENGTH else 0, p.now_ns, &r.reserved
+    )
+    if which == QUOTA_COUNT:
+        return FAULT_NONE
+    return FAULT_QUOTA_REQUESTS if which == QUOTA_REQUESTS else FAULT_QUOTA_TOKENS
+
+
+cdef bint is_bound(const Relay *r) noexcept nogil:
+    """Whether it matters which model is asked for."""
+    return r.key != NULL and r.key.n_models != 0
+
+
+cdef bint may_ask_for(const Relay *r, const Asked *a) noexcept nogil:
+    """Whether the key allows what was read of the body so far, which names a model, r.model."""
+    return a.has_model == 1 and not a.is_veiled and not a.is_wide \
+        and key_allows(r.key, &r.model)
+
+
+cdef bint is_plain_json(const char *at, size_t n) noexcept nogil:
+    """Not UTF-16 or UTF-32, which Python's json.loads would find out by itself."""
+    cdef size_t k
+    for k in range(n if n < 4 else 4):
+        if at[k] == 0 or <unsigned char>at[k] >= 0xFE:
+            return 0
+    return 1

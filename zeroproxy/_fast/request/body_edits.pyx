@@ -1,0 +1,363 @@
+"""Request bodies on their way upstream, read in passing, and edited where usage is asked for on the
+caller's behalf.
+
+Law 1. A body is never waited for, but for a first byte that tells whether it is JSON.
+       Where its length was announced before it was seen, the length leaves room for the longest
+       edit, and blanks behind the JSON text fill what was not used.
+Law 2. An edit is made only if it can be taken back (the request is still held) or the endpoint has
+       shown that it takes the question. An endpoint that refuses an edited request is asked once
+       more without the edit; if that is answered well it is never asked so again.
+Law 3. Usage is not asked for under a digest, a signature or a coding of the body. The server's own
+       name of the model is written all the same, and the digests of what was sent end here.
+"""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport int16_t, uint16_t, uint32_t
+from libc.string cimport memcpy, memset
+
+from zeroproxy._fast.exchange.actions cimport feed, send_up, undo_edits
+from zeroproxy._fast.exchange.response_usage cimport ends_with, meter_upgrade
+from zeroproxy._fast.http1.body cimport LAST_CHUNK, frame_chunk, frame_last, last_chunk
+from zeroproxy._fast.http1.grammar cimport Cursor, is_word
+from zeroproxy._fast.jsonscan.edits cimport (
+    EDITED_USAGE,
+    WISH_NOTHING,
+    WISH_RUNNING_ALONE,
+    WISH_TIMINGS,
+    Edit,
+    asked_longest,
+    asked_woken,
+)
+from zeroproxy._fast.jsonscan.request_scan cimport asked_begin, asked_feed, asked_form, asked_rename
+from zeroproxy._fast.memory.buffer cimport buffer_len
+from zeroproxy._fast.request.authorization cimport is_bound
+from zeroproxy._fast.request.query cimport query_model
+from zeroproxy._fast.request.routing cimport BODY_FORM, BODY_JSON, Begin, Target
+from zeroproxy._fast.types.exchange cimport IN_LOST_MAY_RETRY
+from zeroproxy._fast.types.http cimport (
+    FAULT_BODY_CODE,
+    FAULT_KEY_UNREAD,
+    FAULT_NONE,
+    FIELD_ACCEPT_ENCODING,
+    FIELD_OTHER,
+    FRAMING_CHUNKED,
+    FRAMING_LENGTH,
+    FRAMING_NONE,
+    METHOD_POST,
+    UPGRADE_WEBSOCKET,
+    Field,
+    Head,
+)
+from zeroproxy._fast.types.memory cimport SLACK
+from zeroproxy._fast.types.meter cimport Asked
+from zeroproxy._fast.types.plane cimport EDITS_MAX, Endpoint, Plane, Relay, Upstream
+from zeroproxy._fast.types.record cimport USAGE_BY_CALLER, USAGE_BY_US, USAGE_REFUSED, USAGE_UNASKED
+
+
+# ---------------------------------------------------------------- heads
+
+
+cdef bint is_digest(const Head *h, const Field *f) noexcept nogil:
+    """Whether this field names the exact bytes of a body, or promises parts of them."""
+    cdef Cursor name = <Cursor>h.base + f.name_at
+    cdef size_t n = f.name_len
+    if f.id != FIELD_OTHER:
+        return 0
+    return (
+        is_word(name, n, b"etag", 4)
+        or is_word(name, n, b"digest", 6)
+        or is_word(name, n, b"repr-digest", 11)
+        or is_word(name, n, b"content-md5", 11)
+        or is_word(name, n, b"accept-ranges", 13)
+        or is_word(name, n, b"content-digest", 14)
+    )
+
+
+cdef void drop_digests(Head *h) noexcept nogil:
+    """The body becomes another."""
+    cdef int i
+    for i in range(h.n_fields):
+        if is_digest(h, &h.fields[i]):
+            h.fields[i].nominated = 1
+
+
+cdef bint seals_body(const Head *h, const Field *f) noexcept nogil:
+    """Whether this field of a request vouches for the exact bytes of the body."""
+    cdef Cursor name = <Cursor>h.base + f.name_at
+    cdef size_t n = f.name_len
+    if f.id != FIELD_OTHER:
+        return 0
+    return (
+        is_digest(h, f)
+        or is_word(name, n, b"signature", 9)
+        or is_word(name, n, b"x-amz-content-sha256", 20)
+    )
+
+
+cdef int wish_for(const Upstream *u, const Relay *r) noexcept nogil:
+    """What this request may be asked for: what every endpoint it may go to understands."""
+    cdef const Endpoint *e
+    cdef uint32_t k
+    cdef int wish = WISH_RUNNING_ALONE
+    cdef uint32_t n_timings = 0
+    if not ends_with(r.path, r.path_len, b"/completions", 12) \
+            and not ends_with(r.path, r.path_len, b"/invocations", 12):
+        return WISH_NOTHING
+    for k in range(u.n_endpoints):
+        e = u.endpoints[k]
+        if e.wish == WISH_TIMINGS:
+            n_timings += 1
+        elif e.wish < wish:
+            wish = e.wish
+        if e.refuses_usage and u.n_endpoints == 1:
+            return WISH_NOTHING
+    if n_timings:
+        return WISH_TIMINGS if n_timings == u.n_endpoints else <int>WISH_NOTHING
+    return wish
+
+
+cdef void begin_form(Relay *r, const Head *h, const Target *to) noexcept nogil:
+    """Its length is known, so nothing is filled up."""
+    asked_begin(&r.read.asked, WISH_NOTHING, NULL)
+    asked_form(&r.read.asked, <uint32_t>to.at)
+    asked_rename(&r.read.asked, to.route.plain, to.route.plain_len, to.len)
+    r.scans = 1
+    if h.framing == FRAMING_LENGTH:
+        r.reserve = <int16_t>(<int>to.route.plain_len - <int>to.len)
+
+
+cdef void drop_coding(Head *h) noexcept nogil:
+    """A compressed answer cannot be counted; none of these servers compresses unasked."""
+    cdef int i
+    for i in range(h.n_fields):
+        if h.fields[i].id == FIELD_ACCEPT_ENCODING:
+            h.fields[i].nominated = 1
+
+
+cdef void begin_editing(
+    Plane *p, Relay *r, Head *h, size_t here, const Begin *body, const Target *to,
+) noexcept nogil:
+    """A request head; `here` bytes came along behind it. Decides whether its body is read, and how
+    much longer it may become."""
+    cdef int i, wish
+    cdef bint is_sealed = 0
+    if h.framing == FRAMING_NONE or h.method != METHOD_POST:
+        if h.upgrade == UPGRADE_WEBSOCKET:
+            meter_upgrade(r, h)
+        return
+    drop_coding(h)
+    if body.kind == BODY_FORM and to.route != NULL and to.route.plain_len:
+        begin_form(r, h, to)
+        drop_digests(h)
+    elif body.kind != BODY_JSON and r.model.len == 0:
+        query_model(h, &r.model)
+    if body.kind != BODY_JSON:
+        return
+    r.scans = 1
+    wish = wish_for(r.upstream, r)
+    if wish != WISH_NOTHING or to.route != NULL:
+        for i in range(h.n_fields):
+            is_sealed |= seals_body(h, &h.fields[i])
+    if wish != WISH_NOTHING and is_sealed:
+        r.usage_by = USAGE_UNASKED
+        wish = WISH_NOTHING
+    asked_begin(&r.read.asked, wish, &r.model)
+    query_model(h, &r.model)
+    r.read.asked.is_strict = is_bound(r)
+    if to.route != NULL and to.route.real_len:
+        asked_rename(&r.read.asked, to.route.real, to.route.real_len, to.len)
+        if is_sealed:
+            drop_digests(h)
+    if h.framing == FRAMING_LENGTH and (wish != WISH_NOTHING or r.read.asked.rename_len):
+        r.reserve = <int16_t>(asked_longest(wish) + r.read.asked.rename_len)
+        if here >= h.length:
+            r.reserve = <int16_t>edits_needed(&r.read.asked, h.base + h.consumed, <size_t>h.length)
+
+
+cdef int edits_needed(Asked *asked, const char *at, size_t len) noexcept nogil:
+    """How many bytes the edits of a body that is all here will add. If there are none, it has been
+    read: `asked` stands behind it."""
+    cdef Asked a = asked[0]
+    cdef bint is_left_alone = 1
+    cdef Edit due
+    cdef size_t k
+    cdef int added = 0
+    while len:
+        k = asked_feed(&a, at, len, &due)
+        if due.n_add:
+            is_left_alone = 0
+            added += due.n_add - due.skip
+            k += due.skip
+        if k >= len:
+            break
+        at += k
+        len -= k
+    if is_left_alone and a.is_done:
+        asked[0] = a
+    return added
+
+
+# ---------------------------------------------------------------- bodies
+
+
+cdef bint pass_plain(Plane *p, Relay *r, char *data, size_t n, bint is_last) noexcept nogil:
+    """Bytes that stay as they are, framed in place. `data` has room for framing on both sides,
+    unless it is empty."""
+    cdef size_t before = 0
+    if r.ask.framing == FRAMING_CHUNKED:
+        if n:
+            before = frame_chunk(data, n)
+            n += before + 2
+            if is_last:
+                n += frame_last(data - before + n)
+        elif is_last:
+            # What follows in memory may already be the next request: never write over it.
+            data = <char *>last_chunk()
+            n = LAST_CHUNK
+    return n == 0 or send_up(p, r, data - before, n)
+
+
+cdef bint pass_piece(Plane *p, Relay *r, const char *at, size_t n) noexcept nogil:
+    """Bytes that must not be framed in place: their neighbours are still needed."""
+    cdef char *room = p.compose + SLACK // 2
+    if n == 0:
+        return 1
+    if r.ask.framing != FRAMING_CHUNKED:
+        return send_up(p, r, at, n)
+    memcpy(room, at, n)
+    return pass_plain(p, r, room, n, 0)
+
+
+cdef bint may_edit(Relay *r, const Edit *due) noexcept nogil:
+    if due.edited == 0:
+        return 1
+    if r.n_edits == EDITS_MAX:
+        return 0
+    if r.ask.framing == FRAMING_LENGTH and r.added + due.n_add - due.skip > r.reserve:
+        return 0
+    if r.endpoint != NULL and r.endpoint.refuses_usage:
+        r.usage_by = USAGE_REFUSED
+        return 0
+    if not r.replayable and (r.endpoint == NULL or not r.endpoint.takes_usage):
+        r.usage_by = USAGE_UNASKED
+        return 0
+    return 1
+
+
+cdef bint make_edit(Plane *p, Relay *r, const Edit *due) noexcept nogil:
+    """Write the edit that is due. 0: upstream does not take it."""
+    if not may_edit(r, due):
+        return 1
+    if not pass_piece(p, r, due.add, due.n_add):
+        return 0
+    if r.replayable:
+        r.edits[r.n_edits].at = buffer_len(&r.held) - due.n_add
+        if r.ask.framing == FRAMING_CHUNKED:
+            r.edits[r.n_edits].at -= 2
+    r.edits[r.n_edits].n = due.n_add
+    r.edits[r.n_edits].was = due.was
+    r.n_edits += 1
+    r.edited |= due.edited
+    r.added += <int16_t>(due.n_add - due.skip)
+    r.skip = due.skip
+    if due.edited:
+        r.usage_by = USAGE_BY_US
+    return 1
+
+
+cdef bint pass_end(Plane *p, Relay *r) noexcept nogil:
+    """Behind the last byte of an edited body: what its announced length still owes."""
+    if r.ask.framing == FRAMING_CHUNKED:
+        return send_up(p, r, last_chunk(), LAST_CHUNK)
+    if r.ask.framing == FRAMING_LENGTH and r.reserve > r.added:
+        memset(p.compose, c' ', <size_t>(r.reserve - r.added))
+        return send_up(p, r, p.compose, <size_t>(r.reserve - r.added))
+    return 1
+
+
+cdef inline bint is_refused(Relay *r) noexcept nogil:
+    """Asked before bytes are passed on: the model was allowed; a second one further on is not."""
+    if r.read.asked.is_wide:
+        r.fault = FAULT_BODY_CODE
+    elif is_bound(r) and (r.read.asked.has_model > 1 or r.read.asked.is_veiled):
+        r.fault = FAULT_KEY_UNREAD
+    return r.fault != FAULT_NONE
+
+
+cdef bint pass_pieces(
+    Plane *p, Relay *r, const char *at, size_t n, size_t k, Edit *due, bint is_last,
+) noexcept nogil:
+    """[at, at + n), whose first k bytes were read, with the edits that are due."""
+    cdef size_t left_out
+    while True:
+        if not pass_piece(p, r, at, k):
+            return 0
+        at += k
+        n -= k
+        if due.n_add and not make_edit(p, r, due):
+            return 0
+        left_out = r.skip if r.skip < n else n
+        r.skip -= <uint16_t>left_out
+        at += left_out
+        n -= left_out
+        if n == 0:
+            break
+        k = asked_feed(&r.read.asked, at, n, due)
+        if is_refused(r):
+            return 0
+    return pass_end(p, r) if is_last else 1
+
+
+cdef bint pass_body(Plane *p, Relay *r, char *data, size_t n, bint is_last) noexcept nogil:
+    """Send body bytes on, framing taken off; `is_last`: none follow. 0: they fit nowhere,
+    or the key does not allow them (r.fault)."""
+    cdef Edit due
+    cdef size_t k = r.skip if r.skip < n else n
+    r.skip -= <uint16_t>k
+    data += k
+    n -= k
+    if not r.scans:
+        if r.reserve > r.added and is_last:
+            return pass_piece(p, r, data, n) and pass_end(p, r)
+        return pass_plain(p, r, data, n, is_last)
+    k = asked_feed(&r.read.asked, data, n, &due)
+    if is_refused(r):
+        return 0
+    if r.usage_by == 0 and r.read.asked.has_usage:
+        r.usage_by = USAGE_BY_CALLER
+    elif r.usage_by == 0 and r.read.asked.is_frozen and r.read.asked.is_stream:
+        r.usage_by = USAGE_UNASKED
+    if due.n_add or (is_last and r.reserve > r.added):
+        return pass_pieces(p, r, data, n, k, &due, is_last)
+    return pass_plain(p, r, data, n, is_last)
+
+
+# ---------------------------------------------------------------- refusals
+
+
+cdef bint retry_unedited(Plane *p, Relay *r, int status) noexcept nogil:
+    """The answer to an edited request is about to go on. 1: it may be the edit's fault, so the
+    request is on its way once more without; 4xx says that nothing was begun."""
+    if (status != 400 and status != 422) or not r.edited or not r.replayable:
+        return 0
+    if r.endpoint.takes_usage:
+        return 0
+    undo_edits(r)
+    r.refused_by = r.endpoint
+    # A rested conn might be dead, and this attempt is beyond terms.attempts already.
+    r.needs_new = 1
+    feed(p, r, IN_LOST_MAY_RETRY)
+    return 1
+
+
+cdef void judge_edits(Relay *r, int status) noexcept nogil:
+    """The final answer: what it says of the endpoint's taste, and what is to be taken out of it."""
+    if r.edited & EDITED_USAGE and r.scans:
+        r.edited |= asked_woken(&r.read.asked)
+    if status >= 300 or (r.scans and r.read.asked.is_guess):
+        # What one endpoint makes of an odd spelling says nothing of the next request.
+        return
+    if r.refused_by != NULL:
+        r.refused_by.refuses_usage = 1
+    elif r.edited:
+        r.endpoint.takes_usage = 1

@@ -1,0 +1,275 @@
+"""A request head: read, judged, and composed for the upstream it goes to.
+
+Law 1. A good head is composed, not yet launched: what came along of its body leaves with it in one
+       send.
+Law 2. What is refused is answered, and what follows on the conn is never parsed.
+"""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport uint64_t
+from libc.string cimport memchr, memcmp, memcpy
+
+from zeroproxy._fast.exchange.actions cimport end_with, feed
+from zeroproxy._fast.exchange.error_body cimport dialect_of
+from zeroproxy._fast.exchange.trace_context cimport adopt_trace, make_request_id
+from zeroproxy._fast.http1.body cimport body_begin
+from zeroproxy._fast.http1.fields cimport find_request_id
+from zeroproxy._fast.http1.head_parser cimport parse_request_head
+from zeroproxy._fast.http1.head_writer cimport Hop, write_request_head
+from zeroproxy._fast.jsonscan.edits cimport WISH_NOTHING
+from zeroproxy._fast.memory.buffer cimport buffer_append
+from zeroproxy._fast.request.affinity cimport key_request
+from zeroproxy._fast.request.authorization cimport judge_key
+from zeroproxy._fast.request.body_edits cimport begin_editing, wish_for
+from zeroproxy._fast.request.routing cimport (
+    BODY_MORE,
+    ROUTE_MORE,
+    Begin,
+    Target,
+    peek_body,
+    route_request,
+    wait_for_body,
+)
+from zeroproxy._fast.types.clock cimport clock_wall_ns
+from zeroproxy._fast.types.exchange cimport (
+    BLAME_DOWNSTREAM,
+    BLAME_OURSELVES,
+    CAUSE_MALFORMED,
+    CAUSE_NO_ENDPOINT,
+    CAUSE_REFUSED,
+    CAUSE_TOO_LARGE,
+    IN_BYTES,
+    IN_REFUSED,
+    IN_REQUEST,
+    LOCAL_REPLY_MODELS,
+    LOCAL_REPLY_OPTIONS,
+    PHASE_HEAD,
+    PHASE_IDLE,
+)
+from zeroproxy._fast.types.http cimport (
+    FAULT_BODY_TOO_LARGE,
+    FAULT_HEAD_TOO_LARGE,
+    FAULT_KEY,
+    FAULT_KEY_MODEL,
+    FAULT_KEY_UNREAD,
+    FAULT_LINE_TOO_LONG,
+    FAULT_METHOD_REFUSED,
+    FAULT_MODEL,
+    FAULT_MODEL_LATE,
+    FAULT_MODEL_NONE,
+    FAULT_NONE,
+    FAULT_QUOTA_REQUESTS,
+    FAULT_QUOTA_TOKENS,
+    FAULT_TOO_MANY_FIELDS,
+    FIELD_COOKIE,
+    FRAMING_LENGTH,
+    METHOD_GET,
+    VERDICT_BAD,
+    VERDICT_MORE,
+    Head,
+    Span,
+    Verdict,
+)
+from zeroproxy._fast.types.memory cimport BLOCK_LARGE
+from zeroproxy._fast.types.plane cimport Plane, Relay, Upstream
+
+cdef uint64_t LENGTH_MOST = 1ULL << 62
+
+
+cdef void refuse(Plane *p, Relay *r, int fault) noexcept nogil:
+    """A request we do not serve: say why, then close. What follows on the conn is never parsed."""
+    cdef int why = CAUSE_MALFORMED
+    if fault in (
+        FAULT_KEY, FAULT_KEY_MODEL, FAULT_KEY_UNREAD, FAULT_METHOD_REFUSED, FAULT_MODEL,
+        FAULT_MODEL_LATE, FAULT_MODEL_NONE, FAULT_QUOTA_REQUESTS, FAULT_QUOTA_TOKENS
+    ):
+        why = CAUSE_REFUSED
+    elif fault in (
+        FAULT_BODY_TOO_LARGE, FAULT_HEAD_TOO_LARGE, FAULT_LINE_TOO_LONG, FAULT_TOO_MANY_FIELDS
+    ):
+        why = CAUSE_TOO_LARGE
+    r.fault = <unsigned char>fault
+    r.asks_close = 1
+    end_with(p, r, IN_REFUSED, BLAME_DOWNSTREAM, why)
+
+
+cdef void adopt_head(Plane *p, Relay *r, const Head *h) noexcept nogil:
+    """What the exchange must remember of a head whose bytes are about to go away."""
+    cdef Span id = find_request_id(h)
+    cdef const char *path = h.base + h.target_at
+    cdef size_t n = h.target_len
+    cdef const char *query = <const char *>memchr(path, c'?', n)
+    if query != NULL:
+        n = <size_t>(query - path)
+    r.method = h.method
+    r.minor = h.minor
+    r.asks_close = h.asks_close
+    r.upgrade = h.upgrade
+    r.owes_continue = h.asks_continue and not r.said_continue
+    r.replayable = 1
+    r.dialect = <unsigned char>dialect_of(path, n)
+    r.path_len = <unsigned char>(n if n < sizeof(r.path) else sizeof(r.path))
+    memcpy(r.path, path, r.path_len)
+    if 0 < id.len <= sizeof(r.request_id):
+        r.id_len = <unsigned char>id.len
+        memcpy(r.request_id, id.at, id.len)
+    body_begin(&r.ask, h.framing, h.length)
+
+
+cdef void drop_cookies(Head *h) noexcept nogil:
+    cdef int i
+    for i in range(h.n_fields):
+        if h.fields[i].id == FIELD_COOKIE:
+            h.fields[i].nominated = 1
+
+
+cdef bint compose_request(Plane *p, Relay *r, Head *h) noexcept nogil:
+    """Write the head as it travels on into `held`. 0: it does not fit, or no memory."""
+    cdef Hop hop
+    cdef char[64] trace
+    cdef size_t n
+    hop.peer.at = r.peer
+    hop.peer.len = r.peer_len
+    hop.proto.at = b"https"
+    hop.proto.len = 4 + (r.down.tls != NULL)
+    hop.authority.at = r.upstream.endpoints[0].authority
+    hop.authority.len = r.upstream.endpoints[0].authority_len
+    hop.request_id.at = r.request_id
+    hop.request_id.len = r.id_len
+    hop.traceparent.at = trace
+    hop.traceparent.len = adopt_trace(p, r, h, trace)
+    hop.bearer.at = r.upstream.bearer
+    # Who has shown no key (a preflight) is not lent ours.
+    hop.bearer.len = r.upstream.bearer_len if r.key != NULL or not p.keys.is_on else 0
+    hop.drops_keys = r.upstream.bearer != NULL or (p.keys.is_on and not p.keys.forwards)
+    hop.adds_via = p.adds_via
+    hop.trusts_forwarded = p.trusts_forwarded
+    hop.framing = h.framing
+    hop.length = h.length + r.reserve
+    if not r.upstream.passes_cookies:
+        drop_cookies(h)
+    n = write_request_head(h, &hop, p.compose, BLOCK_LARGE)
+    return n != 0 and buffer_append(&r.held, &p.blocks, p.compose, n)
+
+
+cdef void agree_on_terms(const Plane *p, Relay *r) noexcept nogil:
+    r.terms.body_bytes = p.limits.body_bytes
+    r.terms.body_ns = p.limits.body_ns
+    r.terms.body_rate = p.limits.body_rate
+    r.terms.stall_ns = p.limits.stall_ns
+    r.terms.tunnel_ns = p.limits.tunnel_ns
+    r.terms.extra_bytes = p.limits.extra_bytes
+    r.terms.interims = p.limits.interims
+    r.terms.serves_half_close = p.serves_half_close
+
+
+cdef void choose_upstream(Plane *p, Relay *r, int index) noexcept nogil:
+    """Its patience is part of the terms."""
+    cdef Upstream *u = p.upstreams[index]
+    r.upstream = u
+    r.terms.queue_ns = u.queue_ns
+    r.terms.connect_ns = u.connect_ns
+    r.terms.first_byte_ns = u.first_byte_ns
+    r.terms.stream_idle_ns = u.stream_idle_ns
+    r.terms.total_ns = u.total_ns
+    r.terms.hedge_ns = u.hedge_ns
+    r.terms.attempts = u.attempts
+    r.terms.retry_on_busy = u.retry_on_busy
+
+
+cdef void begin_exchange(Plane *p, Relay *r) noexcept nogil:
+    if r.phase == PHASE_IDLE:
+        r.began_ns = p.now_ns
+        r.began_wall_ns = clock_wall_ns()
+        agree_on_terms(p, r)
+        r.id_len = <unsigned char>make_request_id(p, r.request_id)
+        feed(p, r, IN_BYTES)
+
+
+cdef bint is_models_request(const Plane *p, const Relay *r) noexcept nogil:
+    """The list of models, where several upstreams make it up."""
+    return p.models != NULL and r.method == METHOD_GET and r.path_len == 10 \
+        and memcmp(r.path, b"/v1/models", 10) == 0 and r.ask.done
+
+
+cdef bint direct(Plane *p, Relay *r, Head *h, size_t here) noexcept nogil:
+    """Compose the request for its upstream, or say why it goes nowhere. 0: the model it names,
+    or its key, is still to come."""
+    cdef Begin body
+    cdef Target target
+    cdef int to
+    cdef bint is_told
+    peek_body(p, r, h, here, &body)
+    to = route_request(p, r, h, &body, &target)
+    is_told = to != ROUTE_MORE
+    if to >= 0 and p.n_upstreams:
+        is_told = key_request(p, r, p.upstreams[to], h, &body)
+        if is_told and body.kind == BODY_MORE and wish_for(p.upstreams[to], r) != WISH_NOTHING:
+            # Whether usage is asked for hangs on its first byte.
+            wait_for_body(p, r, h, &body)
+            is_told = 0
+    if not is_told:
+        r.waits_for_more = 1
+        r.asked_ns = p.now_ns
+        return 0
+    if to < 0:
+        refuse(p, r, ROUTE_MORE - to)
+    elif p.n_upstreams == 0 or p.upstreams[to].n_endpoints == 0:
+        end_with(p, r, IN_REFUSED, BLAME_OURSELVES, CAUSE_NO_ENDPOINT)
+    else:
+        choose_upstream(p, r, to)
+        begin_editing(p, r, h, here, &body, &target)
+        r.is_composed = compose_request(p, r, h)
+        r.asked_ns = p.now_ns
+        if not r.is_composed:
+            refuse(p, r, FAULT_HEAD_TOO_LARGE)
+    return 1
+
+
+cdef void reply_locally(Plane *p, Relay *r, int what) noexcept nogil:
+    r.local_reply = <unsigned char>what
+    feed(p, r, IN_REFUSED)
+
+
+cdef uint64_t body_most(const Relay *r) noexcept nogil:
+    """Without a limit a length still has to leave room for edits, in our sums and the server's."""
+    return r.terms.body_bytes if r.terms.body_bytes else LENGTH_MOST
+
+
+cdef size_t take_head(Plane *p, Relay *r, const char *at, size_t len) noexcept nogil:
+    """Try to read a head; returns how many bytes it took (0: more are needed). A good one is
+    composed, not yet launched: what came along of its body is to leave with it in one send."""
+    cdef Head *h = &p.ask
+    cdef Verdict v
+    cdef int fault
+    begin_exchange(p, r)
+    v = parse_request_head(at, len, &p.limits.request, h)
+    r.waits_for_more = v == VERDICT_MORE
+    if v == VERDICT_MORE:
+        return 0
+    if v == VERDICT_BAD:
+        # The caller's method decides whether the answer may carry a body.
+        r.method = h.method
+        refuse(p, r, h.fault)
+        return len
+    adopt_head(p, r, h)
+    fault = judge_key(p, r, h)
+    if fault != FAULT_NONE:
+        refuse(p, r, fault)
+    elif h.framing == FRAMING_LENGTH and h.length > body_most(r):
+        refuse(p, r, FAULT_BODY_TOO_LARGE)
+    elif h.max_forwards == 0:
+        reply_locally(p, r, LOCAL_REPLY_OPTIONS)
+    elif is_models_request(p, r):
+        reply_locally(p, r, LOCAL_REPLY_MODELS)
+    elif not direct(p, r, h, len - h.consumed):
+        return 0
+    return h.consumed
+
+
+cdef void launch(Plane *p, Relay *r) noexcept nogil:
+    """The head is in `held`, with what came along of the body: ask for a permit."""
+    if r.is_composed and r.phase == PHASE_HEAD:
+        r.is_composed = 0
+        r.asked_ns = p.now_ns
+        feed(p, r, IN_REQUEST)

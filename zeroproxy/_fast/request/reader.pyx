@@ -1,0 +1,253 @@
+"""Downstream bytes: heads go to intake, bodies are unframed, framed again, passed on.
+
+Law 1. Nothing is read that has nowhere to go: while the request waits for a permit or a conn its
+       body is read only as far as `held` has room; while upstream is backed up, not at all.
+Law 2. Bytes behind the end of a request are the next request's: kept in the conn's in-buffer, one
+       block at most, and not looked at before the exchange has ended.
+Law 3. A body that is refused half-way is never completed upstream.
+Law 4. A body that has a length, or is JSON, is of no use to a server before its end. If `held` can
+       take all of it, nobody is asked for a permit or a conn before it is there: who is slow, or
+       sends nonsense, keeps neither from the others. What is longer goes on as it comes.
+"""
+
+from libc.stddef cimport size_t
+from libc.string cimport memchr, memcpy
+
+from zeroproxy._fast.exchange.actions cimport end_with
+from zeroproxy._fast.exchange.local_reply cimport refuse_plain
+from zeroproxy._fast.exchange.relay_pool cimport relay_later
+from zeroproxy._fast.http1.body cimport Cut, body_unframe
+from zeroproxy._fast.memory.buffer cimport buffer_append, buffer_bytes, buffer_consume, buffer_len
+from zeroproxy._fast.net.conn cimport RECV_EMPTY, RECV_FAILED, conn_recv, conn_takes
+from zeroproxy._fast.net.tls cimport tls_fault
+from zeroproxy._fast.request.body_edits cimport pass_body
+from zeroproxy._fast.request.head_reader cimport launch, refuse, take_head
+from zeroproxy._fast.types.exchange cimport (
+    BLAME_DOWNSTREAM,
+    BLAME_OURSELVES,
+    CAUSE_CLOSED,
+    CAUSE_MALFORMED,
+    CAUSE_OVERLOAD,
+    CAUSE_RESET,
+    IN_GONE,
+    IN_REFUSED,
+    PHASE_HEAD,
+    PHASE_RELAYING,
+    PHASE_WAITING,
+)
+from zeroproxy._fast.types.http cimport (
+    FAULT_BODY_TOO_LARGE,
+    FAULT_HEAD_TOO_LARGE,
+    FRAMING_LENGTH,
+    UPGRADE_WEBSOCKET,
+    VERDICT_BAD,
+    VERDICT_OK,
+    Verdict,
+)
+from zeroproxy._fast.types.memory cimport BLOCK_LARGE, READ_MAX, SLACK
+from zeroproxy._fast.types.plane cimport Conn, Plane, Relay
+from zeroproxy._fast.types.tls cimport TLS_FAULT_PLAIN
+
+
+# ---------------------------------------------------------------- bodies
+
+
+cdef inline bint reads_head(const Relay *r) noexcept nogil:
+    return r.phase <= PHASE_HEAD and not r.is_composed
+
+
+cdef bint wants_body(const Relay *r) noexcept nogil:
+    return not r.ask.done and PHASE_HEAD <= r.phase <= PHASE_RELAYING and not reads_head(r)
+
+
+cdef size_t take_body(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:
+    """Pass body bytes on. `at` has SLACK bytes around it. Returns how many bytes were the body's;
+    the relay may have moved on."""
+    cdef Cut c
+    cdef Verdict v = body_unframe(&r.ask, at, len, &c, r.terms.extra_bytes)
+    r.asked_ns = p.now_ns
+    if r.terms.body_bytes and r.ask.total > r.terms.body_bytes:
+        refuse_body(p, r, FAULT_BODY_TOO_LARGE)
+        return len
+    if v == VERDICT_BAD:
+        refuse_body(p, r, r.ask.fault)
+        return len
+    r.bytes_in += c.data_len
+    if not pass_body(p, r, at + c.data_at, c.data_len, v == VERDICT_OK):
+        if r.fault:
+            refuse_body(p, r, r.fault)
+        else:
+            lose_request(p, r)
+    return c.consumed
+
+
+cdef void refuse_body(Plane *p, Relay *r, int fault) noexcept nogil:
+    """The body is wrong: answer if that is still possible, else break off both sides."""
+    if r.phase == PHASE_RELAYING:
+        end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_MALFORMED)
+    else:
+        refuse(p, r, fault)
+
+
+cdef void lose_request(Plane *p, Relay *r) noexcept nogil:
+    """Upstream does not take the request any more. While its answer may still be on the way it is
+    waited for: a server that refuses an upload answers first and then closes."""
+    if r.up != NULL and r.phase in (PHASE_WAITING, PHASE_RELAYING):
+        r.up.may_read = 1
+        r.down_paused = 1
+    else:
+        end_with(p, r, IN_REFUSED, BLAME_OURSELVES, CAUSE_OVERLOAD)
+
+
+cdef size_t body_room(Plane *p, Relay *r) noexcept nogil:
+    """How many bytes of body may be read now; 0 pauses downstream."""
+    if r.phase == PHASE_WAITING or r.phase == PHASE_RELAYING:
+        return READ_MAX if conn_takes(p, r.up) else 0
+    if buffer_len(&r.held) + 4096 > BLOCK_LARGE:
+        return 0
+    # Framing and edits come on top.
+    return BLOCK_LARGE - buffer_len(&r.held) - 512
+
+
+cdef bint waits_for_whole(Plane *p, Relay *r) noexcept nogil:
+    """Law 4. Who waits to be told to go on is told when there is a conn for it."""
+    cdef size_t room = body_room(p, r)
+    if r.ask.done or r.owes_continue or r.upgrade == UPGRADE_WEBSOCKET or room == 0:
+        return 0
+    if r.ask.framing == FRAMING_LENGTH:
+        return r.ask.left <= room
+    return r.scans or r.ask.total == 0
+
+
+cdef void launch_whole(Plane *p, Relay *r) noexcept nogil:
+    if r.phase == PHASE_HEAD and r.is_composed and not waits_for_whole(p, r):
+        launch(p, r)
+
+
+# ---------------------------------------------------------------- reading
+
+
+cdef void save(Plane *p, Relay *r, const char *at, size_t n) noexcept nogil:
+    if n and not buffer_append(&r.down.inbuf, &p.blocks, at, n):
+        refuse(p, r, FAULT_HEAD_TOO_LARGE)
+
+
+cdef void step_inbuf(Plane *p, Relay *r) noexcept nogil:
+    """Use bytes that were received earlier: a partial head that has grown, a pipelined request, or
+    the part of a body that came along with it."""
+    cdef Conn *c = &r.down
+    cdef char *at = p.scratch + SLACK
+    cdef size_t n, used, room
+    if reads_head(r):
+        used = take_head(p, r, buffer_bytes(&c.inbuf), buffer_len(&c.inbuf))
+        if used and c.fd >= 0:
+            buffer_consume(&c.inbuf, &p.blocks, used)
+        launch_whole(p, r)
+        return
+    room = body_room(p, r)
+    n = buffer_len(&c.inbuf)
+    if n > room:
+        n = room
+    if n == 0:
+        r.down_paused = 1
+        return
+    memcpy(at, buffer_bytes(&c.inbuf), n)
+    used = take_body(p, r, at, n)
+    if c.fd >= 0:
+        buffer_consume(&c.inbuf, &p.blocks, used)
+    launch_whole(p, r)
+
+
+cdef bint wants_bytes(const Relay *r) noexcept nogil:
+    return r.down.fd >= 0 and (reads_head(r) or (wants_body(r) and not r.down_paused))
+
+
+cdef bint is_wanted_later(const Relay *r) noexcept nogil:
+    """What cannot be used now: a head that waits for its model or key, the rest of a body, or the
+    next request on a conn that stays."""
+    return reads_head(r) or not r.asks_close or wants_body(r)
+
+
+cdef void take_bytes(Plane *p, Relay *r, char *at, size_t n) noexcept nogil:
+    """Use `n` bytes just received into the scratch block; what cannot be used yet is saved."""
+    cdef size_t used
+    while n and wants_bytes(r):
+        if reads_head(r):
+            used = take_head(p, r, at, n)
+            if r.is_composed and used < n and not r.ask.done and n - used <= body_room(p, r):
+                used += take_body(p, r, at + used, n - used)
+            launch_whole(p, r)
+        elif n <= body_room(p, r):
+            used = take_body(p, r, at, n)
+            launch_whole(p, r)
+        else:
+            # Framing is written in place, over the byte behind the data: all of it, or a copy.
+            r.down_paused = 1
+            used = 0
+            launch(p, r)
+        if used == 0:
+            break
+        at += used
+        n -= used
+    if n and r.down.fd >= 0 and is_wanted_later(r):
+        save(p, r, at, n)
+
+
+cdef bint may_go_on(const Plane *p, const Relay *r, const char *at, size_t n) noexcept nogil:
+    """A partial head is parsed again only when another line has arrived (or it fills the limit):
+    so a caller who sends single bytes costs one pass per line, not one per byte. One that waits
+    for its model: when the begin of the body has doubled."""
+    cdef size_t have = buffer_len(&r.down.inbuf)
+    if r.routes_at:
+        return have >= r.routes_at
+    return memchr(at, c'\n', n) != NULL or have > p.limits.request.line_bytes
+
+
+cdef void receive(Plane *p, Relay *r) noexcept nogil:
+    """One recv and what follows from it."""
+    cdef char *at = p.scratch + SLACK
+    cdef size_t room = READ_MAX
+    cdef ssize_t n
+    cdef Conn *c = &r.down
+    if not reads_head(r):
+        room = body_room(p, r)
+        if room == 0:
+            r.down_paused = 1
+            return
+    elif buffer_len(&c.inbuf):
+        room = BLOCK_LARGE - buffer_len(&c.inbuf)
+    n = conn_recv(c, at, room)
+    if n == RECV_EMPTY:
+        return
+    if n <= 0:
+        hear_end(p, r, n)
+    elif buffer_len(&c.inbuf):
+        save(p, r, at, <size_t>n)
+        r.asked_ns = p.now_ns
+        if reads_head(r) and may_go_on(p, r, at, <size_t>n):
+            r.waits_for_more = 0
+    else:
+        take_bytes(p, r, at, <size_t>n)
+
+
+cdef void hear_end(Plane *p, Relay *r, ssize_t n) noexcept nogil:
+    """FIN or failure where a head or a body was to come."""
+    if tls_fault(&r.down) == TLS_FAULT_PLAIN:
+        refuse_plain(p, r.down.fd)
+    end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_RESET if n == RECV_FAILED else CAUSE_CLOSED)
+
+
+cdef void read_request(Plane *p, Relay *r) noexcept nogil:
+    """Read downstream while the exchange has use for it, within a budget: the rest waits for the
+    run list, so that one upload does not starve its neighbours."""
+    cdef int budget = 8
+    while wants_bytes(r) and budget:
+        budget -= 1
+        if buffer_len(&r.down.inbuf) and not r.waits_for_more:
+            step_inbuf(p, r)
+        elif r.down.may_read:
+            receive(p, r)
+        else:
+            return
+    if wants_bytes(r):
+        relay_later(p, r)

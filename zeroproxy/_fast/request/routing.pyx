@@ -1,0 +1,279 @@
+"""Which upstream a request goes to: by the model it names.
+
+Law 1. With one upstream nothing is looked at, unless the caller's key allows some models only. Else
+       a POST of JSON, or of a form, waits in the in-buffer until the model has been read or the
+       body has ended. What has neither in its first LOOK_MAX bytes is refused.
+Law 2. JSON is what is called so, or begins with a brace and is called neither a form nor coded:
+       servers read it so. What has no body is routed by `model` in its query.
+Law 3. What names no model goes to the upstream without models; if there is none, it goes to the
+       first if it has no body to name it in, and else nowhere.
+Law 4. The begin of a body is read again only when it has doubled: single bytes cost no more. (Only
+       a chunked one may end at any byte: there each read of it costs at most a look at LOOK_MAX.)
+"""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport uint32_t
+from libc.string cimport memcpy, memset
+
+from zeroproxy._fast.exchange.actions cimport send_continue
+from zeroproxy._fast.exchange.response_usage cimport (
+    TYPE_IS_FORM,
+    TYPE_IS_JSON,
+    TYPE_IS_UNSAID,
+    type_of_request,
+)
+from zeroproxy._fast.http1.body cimport Cut, body_begin, body_unframe
+from zeroproxy._fast.http1.grammar cimport Cursor, is_word
+from zeroproxy._fast.jsonscan.edits cimport WISH_NOTHING, Edit
+from zeroproxy._fast.jsonscan.request_scan cimport asked_begin, asked_feed
+from zeroproxy._fast.jsonscan.strings cimport name_add, name_clear, name_is
+from zeroproxy._fast.request.authorization cimport is_bound, is_plain_json, may_ask_for
+from zeroproxy._fast.request.multipart cimport (
+    FORM_ABSENT,
+    FORM_FOUND,
+    FORM_MORE,
+    boundary_of,
+    form_field,
+)
+from zeroproxy._fast.request.query cimport query_model
+from zeroproxy._fast.request.routing cimport (
+    BODY_FORM,
+    BODY_JSON,
+    BODY_MORE,
+    BODY_NONE,
+    BODY_OTHER,
+    LOOK_MAX,
+    ROUTE_MORE,
+    Begin,
+    Target,
+)
+from zeroproxy._fast.types.http cimport (
+    FAULT_BODY_CODE,
+    FAULT_KEY_MODEL,
+    FAULT_KEY_UNREAD,
+    FAULT_MODEL,
+    FAULT_MODEL_LATE,
+    FAULT_MODEL_NONE,
+    FIELD_CONTENT_ENCODING,
+    FIELD_CONTENT_TYPE,
+    FRAMING_CHUNKED,
+    FRAMING_LENGTH,
+    METHOD_POST,
+    UPGRADE_WEBSOCKET,
+    Body,
+    Field,
+    Head,
+)
+from zeroproxy._fast.types.meter cimport Asked
+from zeroproxy._fast.types.model cimport Route
+from zeroproxy._fast.types.plane cimport Plane, Relay
+
+
+cdef inline int refused(int fault) noexcept nogil:
+    """What route_request returns instead of an index."""
+    return ROUTE_MORE - fault
+
+
+# ---------------------------------------------------------------- the begin of a body
+
+
+cdef inline bint has_body(const Head *h) noexcept nogil:
+    return h.framing == FRAMING_CHUNKED or (h.framing == FRAMING_LENGTH and h.length != 0)
+
+
+cdef bint is_coded(const Head *h) noexcept nogil:
+    cdef const Field *f
+    cdef int i
+    for i in range(h.n_fields):
+        f = &h.fields[i]
+        if f.id == FIELD_CONTENT_ENCODING and f.value_len and not is_word(
+            <Cursor>h.base + f.value_at, f.value_len, b"identity", 8
+        ):
+            return 1
+    return 0
+
+
+cdef const Field *content_type(const Head *h) noexcept nogil:
+    cdef int i
+    for i in range(h.n_fields):
+        if h.fields[i].id == FIELD_CONTENT_TYPE:
+            return &h.fields[i]
+    return NULL
+
+
+cdef int kind_by_type(const Head *h) noexcept nogil:
+    """BODY_MORE: its first byte decides."""
+    cdef const Field *f
+    cdef int kind = TYPE_IS_UNSAID
+    if not has_body(h):
+        return BODY_NONE
+    if h.method != METHOD_POST or is_coded(h):
+        return BODY_OTHER
+    f = content_type(h)
+    if f != NULL:
+        kind = type_of_request(h.base + f.value_at, f.value_len)
+    if kind == TYPE_IS_JSON:
+        return BODY_JSON
+    return BODY_FORM if kind == TYPE_IS_FORM else <int>BODY_MORE
+
+
+cdef int kind_by_byte(const Head *h, const Begin *b) noexcept nogil:
+    cdef const Field *f = content_type(h)
+    cdef bint is_unsaid = f == NULL or f.value_len == 0
+    cdef size_t k = 0
+    cdef unsigned char c
+    while k < b.len:
+        c = <unsigned char>b.at[k]
+        if c == c'{' or (c == 0xEF and (k + 3 >= b.len or b.at[k + 3] == c'{')):
+            return BODY_JSON
+        # Python's json takes a brace in UTF-16 or UTF-32, and servers in Python what is unsaid.
+        if c not in (c' ', c'\t', c'\r', c'\n') and not (is_unsaid and (c == 0 or c >= 0xFE)):
+            return BODY_OTHER
+        k += 1
+    return BODY_OTHER if b.is_all or b.is_full else <int>BODY_MORE
+
+
+cdef void open_body(Plane *p, Relay *r, const Head *h, Begin *b) noexcept nogil:
+    """Take the framing off what is here: in place, or in p.compose."""
+    cdef Body body
+    cdef Cut cut
+    if b.at != NULL:
+        return
+    b.at = h.base + h.consumed
+    b.len = b.n
+    if h.framing != FRAMING_CHUNKED:
+        b.is_all = b.n >= h.length
+        return
+    # Taking the framing off moves bytes: of a copy, the body itself is still to be read.
+    memcpy(p.compose, b.at, b.n)
+    body_begin(&body, FRAMING_CHUNKED, 0)
+    body_unframe(&body, p.compose, b.n, &cut, r.terms.extra_bytes)
+    b.at = p.compose + cut.data_at
+    b.len = cut.data_len
+    b.is_all = body.done or cut.consumed < b.n
+
+
+cdef void peek_body(Plane *p, Relay *r, const Head *h, size_t here, Begin *b) noexcept nogil:
+    """Of what kind the body is; `here` bytes came along behind the head."""
+    cdef size_t most = LOOK_MAX - h.consumed if h.consumed < LOOK_MAX else 0
+    memset(b, 0, sizeof(Begin))
+    b.is_full = here >= most
+    b.n = most if b.is_full else here
+    if h.framing == FRAMING_LENGTH and b.n > h.length:
+        b.n = <size_t>h.length
+    b.kind = <unsigned char>kind_by_type(h)
+    if b.kind == BODY_MORE:
+        open_body(p, r, h, b)
+        b.kind = <unsigned char>kind_by_byte(h, b)
+
+
+cdef void wait_for_body(Plane *p, Relay *r, const Head *h, const Begin *b) noexcept nogil:
+    """What is here of it was not enough: look again when there is so much more."""
+    cdef size_t again = b.n + 1 if h.framing == FRAMING_CHUNKED else 2 * b.n + 64
+    # The caller may wait for a word before it sends what we need.
+    if h.asks_continue and not r.said_continue:
+        r.said_continue = 1
+        send_continue(p, r)
+    if h.framing == FRAMING_LENGTH and again > h.length:
+        again = <size_t>h.length
+    again += h.consumed
+    r.routes_at = <uint32_t>(again if again < LOOK_MAX else <size_t>LOOK_MAX)
+
+
+# ---------------------------------------------------------------- routes
+
+
+cdef int find_route(const Plane *p, const Relay *r, Target *to) noexcept nogil:
+    """By r.model."""
+    cdef const Route *found
+    cdef uint32_t k
+    for k in range(p.n_routes):
+        found = &p.routes[k]
+        if name_is(&r.model, found.model, found.len):
+            to.route = found
+            return found.upstream
+    return p.default_upstream if p.default_upstream >= 0 else refused(FAULT_MODEL)
+
+
+cdef int route_nameless(const Plane *p, const Head *h) noexcept nogil:
+    if p.default_upstream >= 0:
+        return p.default_upstream
+    return refused(FAULT_MODEL_NONE) if h.method == METHOD_POST and has_body(h) else 0
+
+
+cdef int more(Plane *p, Relay *r, const Head *h, const Begin *b) noexcept nogil:
+    """No model so far, and the body goes on."""
+    if b.is_full:
+        return refused(FAULT_MODEL_LATE)
+    wait_for_body(p, r, h, b)
+    return ROUTE_MORE
+
+
+cdef int route_json(Plane *p, Relay *r, const Head *h, Begin *b, Target *to) noexcept nogil:
+    cdef Asked a
+    cdef Edit due
+    cdef bint bound = is_bound(r)
+    cdef int index
+    asked_begin(&a, WISH_NOTHING, &r.model)
+    a.is_strict = bound
+    asked_feed(&a, b.at, b.len, &due)
+    a.is_veiled |= bound and not is_plain_json(b.at, b.len)
+    if a.has_model:
+        if bound and not may_ask_for(r, &a):
+            return refused(
+                FAULT_KEY_MODEL if a.has_model == 1 and not a.is_veiled else FAULT_KEY_UNREAD
+            )
+        index = find_route(p, r, to)
+        to.len = a.raw_len + 2
+        # Of two models in one request the server takes which it likes: none is renamed.
+        if a.has_model > 1:
+            to.route = NULL
+        return index
+    if not b.is_all and not a.is_done:
+        return more(p, r, h, b)
+    if bound:
+        return refused(FAULT_KEY_UNREAD)
+    return refused(FAULT_BODY_CODE) if a.is_wide else route_nameless(p, h)
+
+
+cdef int route_form(Plane *p, Relay *r, const Head *h, Begin *b, Target *to) noexcept nogil:
+    cdef const Field *f = content_type(h)
+    cdef const char *boundary = NULL
+    cdef const char *value = NULL
+    cdef size_t n = boundary_of(h.base + f.value_at, f.value_len, &boundary)
+    cdef int found = FORM_ABSENT
+    if n:
+        found = form_field(b.at, b.len, boundary, n, &value, &to.len)
+    if found == FORM_FOUND:
+        name_add(&r.model, value, to.len)
+        to.at = <size_t>(value - b.at)
+        return find_route(p, r, to)
+    if found == FORM_MORE and not b.is_all:
+        return more(p, r, h, b)
+    return route_nameless(p, h)
+
+
+cdef int route_request(
+    Plane *p, Relay *r, const Head *h, Begin *b, Target *to,
+) noexcept nogil:
+    """Index of the upstream, ROUTE_MORE, or what `refused` makes of a fault."""
+    cdef bint bound = is_bound(r)
+    r.routes_at = 0
+    memset(to, 0, sizeof(Target))
+    name_clear(&r.model)
+    if h.upgrade == UPGRADE_WEBSOCKET:
+        query_model(h, &r.model)
+    if p.n_routes == 0 and not bound:
+        return 0
+    if b.kind == BODY_MORE:
+        return more(p, r, h, b)
+    if bound and b.kind != BODY_JSON and (b.kind != BODY_NONE or h.upgrade == UPGRADE_WEBSOCKET):
+        return refused(FAULT_KEY_UNREAD)
+    if b.kind == BODY_NONE:
+        return find_route(p, r, to) if query_model(h, &r.model) else route_nameless(p, h)
+    if b.kind == BODY_OTHER:
+        return route_nameless(p, h)
+    open_body(p, r, h, b)
+    if b.kind == BODY_FORM:
+        return route_form(p, r, h, b, to)
+    return route_json(p, r, h, b, to)

@@ -1,3 +1,0 @@
-from zeroproxy._fast.plane cimport Plane, Relay
-
-cdef void read_response(Plane *p, Relay *r) noexcept nogil

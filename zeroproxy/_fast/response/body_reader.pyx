@@ -1,0 +1,177 @@
+"""One read of a response's body: counted, and without what the caller did not ask for.
+
+Law 1. Nothing is held back but an event that goes on in the next read or that waits (strip, law 5),
+       and only where something is to be taken out of it.
+Law 2. Two clocks run by what the engine has made, and by nothing that a server's front end sends on
+       its own: `first_ns` is the first content (of any dialect; where none can be read, the first
+       data), `heard_ns` and the endpoint's `last_heard_ns` are the last data. Comments, pings and
+       empty events move none of them: not the TTFT, no time limit, no breaker, not the silence by
+       which a wedged engine is found. They are relayed, and no more.
+"""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy, memmove, strlen
+
+from zeroproxy._fast.exchange.deadlines cimport arm
+from zeroproxy._fast.exchange.permits cimport admit_waiting
+from zeroproxy._fast.memory.buffer cimport buffer_append, buffer_bytes, buffer_give_back, buffer_len
+from zeroproxy._fast.types.meter cimport WATCH_FIRST, Meter
+from zeroproxy._fast.types.plane cimport Plane, Relay
+from zeroproxy._fast.upstream.breaker cimport attempt_speaks
+from zeroproxy._fast.upstream.concurrency_limit cimport limit_hear
+from zeroproxy._fast.usage.meter cimport (
+    KIND_EVENTS,
+    KIND_LINES,
+    KIND_NONE,
+    meter_feed,
+    meter_is_inside,
+    meter_turn,
+)
+from zeroproxy._fast.usage.stats cimport histogram_add
+from zeroproxy._fast.usage.strip cimport STRIPS_EVENTS, STRIPS_NOT, STRIPS_UNTOLD, strip_events
+
+
+cdef enum:
+    PART_MAX = 32768        # an event longer than that is not held back
+    N_FIELDS = 6
+
+# `error` is one to sse.name_line.
+cdef const char* EVENT_FIELDS[N_FIELDS]
+EVENT_FIELDS[:] = [b"data:", b"event:", b":", b"id:", b"retry:", b"error:"]
+
+
+cdef void note_first(Plane *p, Relay *r) noexcept nogil:
+    r.first_ns = p.now_ns
+    attempt_speaks(p, r)
+    if limit_hear(r, p.now_ns):
+        admit_waiting(p, r.upstream)
+
+
+cdef size_t join_part(Plane *p, Relay *r, char *data) noexcept nogil:
+    """Put the event that was kept back in front of `data`, where read_response left room; returns
+    its length."""
+    cdef size_t n = buffer_len(&r.part)
+    if n:
+        memcpy(data - n, buffer_bytes(&r.part), n)
+        buffer_give_back(&r.part, &p.blocks)
+    return n
+
+
+cdef size_t strip_read(Plane *p, Relay *r, char *data, size_t n, bint is_last) noexcept nogil:
+    """Meter and strip one read in place; returns how many bytes are to be sent. What waits and what
+    goes on is kept back, unless it grows too long or is a comment: then it passes as it is."""
+    cdef size_t left = 0
+    cdef size_t kept = strip_events(&r.read.meter, r.edited, &r.held_back, data, n, &left)
+    cdef size_t waits = r.held_back.len
+    if not (left or waits):
+        return kept
+    memmove(data + kept + waits, data + n - left, left)
+    n = waits + left
+    if not is_last and n <= PART_MAX and (waits or data[kept] != c':') \
+            and buffer_append(&r.part, &p.blocks, data + kept, n):
+        return kept
+    r.held_back.len = 0
+    if left:
+        meter_feed(&r.read.meter, data + kept + waits, left)
+    return kept + n
+
+
+cdef bint ends_inside(const Relay *r) noexcept nogil:
+    """Whether a body that ends here ends in the middle of an event, a line or a JSON text."""
+    cdef Meter m
+    cdef size_t n = buffer_len(&r.part) - r.held_back.len
+    if n == 0:
+        return meter_is_inside(&r.read.meter)
+    # The meter itself stays at the edge behind which nothing was sent.
+    m = r.read.meter
+    meter_feed(&m, buffer_bytes(&r.part) + r.held_back.len, n)
+    return meter_is_inside(&m)
+
+
+# ---------------------------------------------------------------- bodies whose type does not tell
+
+
+cdef bint begins_events(const char *at, size_t n) noexcept nogil:
+    """Whether a body that begins so is an event stream, as far as it is here."""
+    cdef const char *word
+    cdef size_t len
+    cdef int k
+    if n >= 3 and memcmp(at, b"\xef\xbb\xbf", 3) == 0:
+        at += 3
+        n -= 3
+    while n and (at[0] == c'\n' or at[0] == c'\r'):
+        at += 1
+        n -= 1
+    for k in range(N_FIELDS):
+        word = EVENT_FIELDS[k]
+        len = strlen(word)
+        if n and memcmp(at, word, len if len < n else n) == 0:
+            return 1
+    return 0
+
+
+cdef void look_at_body(Relay *r, const char *at, size_t n) noexcept nogil:
+    """The first bytes of an answer to a request for a stream, under a type of another kind."""
+    if begins_events(at, n):
+        meter_turn(&r.read.meter, KIND_EVENTS)
+        r.strips = <uint8_t>(STRIPS_EVENTS if r.edited else STRIPS_NOT)
+    else:
+        r.strips = STRIPS_NOT
+        r.is_streamed = r.read.meter.kind == KIND_LINES
+
+
+cdef inline void note_data(Plane *p, Relay *r) noexcept nogil:
+    """A read with data. Gaps are those of a streamed response, from its first content on."""
+    cdef uint64_t gap
+    if r.n_reads:
+        r.n_reads += 1
+        gap = p.now_ns - r.heard_ns
+        histogram_add(&r.upstream.gap, gap)
+        if gap > r.gap_max_ns:
+            r.gap_max_ns = gap
+    r.heard_ns = r.endpoint.last_heard_ns = p.now_ns
+
+
+cdef void watch_read(Plane *p, Relay *r, uint32_t n_before, bint has_bytes) noexcept nogil:
+    """A read before the first content, or one with comments or pings in it: what of it counts."""
+    cdef Meter *m = &r.read.meter
+    cdef bint goes_on = has_bytes and m.has_data and not m.at_edge
+    cdef bint is_blind = has_bytes and m.kind == KIND_NONE
+    if m.n_events != n_before or goes_on or is_blind:
+        note_data(p, r)
+    m.watch &= WATCH_FIRST
+    if not m.watch or not (m.has_begun or is_blind):
+        return
+    if m.has_failed and not m.n_parts:
+        # An error is no first token.
+        return
+    m.watch = 0
+    if r.first_ns == 0:
+        note_first(p, r)
+        r.n_reads = 1
+        # The limit is that of a silence now, and may be earlier.
+        arm(p, r)
+
+
+cdef size_t read_data(Plane *p, Relay *r, char **data, size_t n, bint is_last) noexcept nogil:
+    """Count one read of the body and take out what the caller did not ask for; returns how many
+    bytes at `data` are to be sent."""
+    cdef uint32_t n_before = r.read.meter.n_events
+    cdef size_t joined, kept = n
+    if r.strips == STRIPS_UNTOLD and n:
+        look_at_body(r, data[0], n)
+        if not r.is_streamed:
+            r.read.meter.watch = 0
+            note_first(p, r)
+    if r.strips and (n or is_last):
+        joined = join_part(p, r, data[0])
+        data[0] -= joined
+        kept = strip_read(p, r, data[0], n + joined, is_last) if n + joined else 0
+    elif n:
+        meter_feed(&r.read.meter, data[0], n)
+    if r.read.meter.watch:
+        watch_read(p, r, n_before, n != 0)
+    elif n:
+        note_data(p, r)
+    return kept

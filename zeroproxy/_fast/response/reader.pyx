@@ -1,0 +1,388 @@
+"""Upstream bytes: the response head is rewritten, the body goes recv, unframe, meter, frame, send.
+
+Law 1. Everything happens in one block of memory and leaves with one send. Nothing is kept unless
+       downstream could not take it; upstream is not read again before it has.
+Law 2. A response may be pooled after only if it ended by its own framing, with no byte to spare,
+       and neither side asked to close. A surplus byte is nobody's response.
+Law 3. FIN ends a response where the framing says so, unless it comes in the middle of an event, a
+       line or a JSON text; and behind the dialect's own end, whatever the framing says. An error
+       never does.
+"""
+
+from libc.stddef cimport size_t
+from libc.string cimport memchr, memcpy
+
+from zeroproxy._fast.exchange.actions cimport (
+    cut,
+    end_with,
+    feed,
+    is_answered,
+    lose_attempt,
+    retry_idle_notice,
+    try_elsewhere,
+)
+from zeroproxy._fast.exchange.deadlines cimport arm
+from zeroproxy._fast.exchange.http_date cimport date_now
+from zeroproxy._fast.exchange.relay_pool cimport relay_later
+from zeroproxy._fast.exchange.release cimport drop_rival
+from zeroproxy._fast.exchange.response_usage cimport meter_response, meter_tunnel
+from zeroproxy._fast.http1.body cimport (
+    LAST_CHUNK,
+    Cut,
+    body_begin,
+    body_unframe,
+    frame_chunk,
+    frame_last,
+    last_chunk,
+)
+from zeroproxy._fast.http1.head_parser cimport parse_response_head
+from zeroproxy._fast.http1.head_writer cimport Back, write_response_head
+from zeroproxy._fast.memory.buffer cimport (
+    buffer_append,
+    buffer_bytes,
+    buffer_consume,
+    buffer_give_back,
+    buffer_len,
+)
+from zeroproxy._fast.net.conn cimport (
+    RECV_EMPTY,
+    RECV_FAILED,
+    conn_is_backed_up,
+    conn_recv,
+    conn_send,
+    conn_takes,
+    conn_time,
+)
+from zeroproxy._fast.net.tls cimport tls_fault
+from zeroproxy._fast.request.body_edits cimport drop_digests, judge_edits, retry_unedited
+from zeroproxy._fast.response.body_reader cimport ends_inside, note_first, read_data
+from zeroproxy._fast.types.exchange cimport (
+    BLAME_DOWNSTREAM,
+    CAUSE_CLOSED,
+    CAUSE_MALFORMED,
+    CAUSE_RESET,
+    CAUSE_TLS,
+    IN_COMPLETE,
+    IN_GONE,
+    IN_RESPONSE,
+    IN_SWITCHED,
+    PHASE_RELAYING,
+    PHASE_WAITING,
+)
+from zeroproxy._fast.types.http cimport (
+    FRAMING_CHUNKED,
+    FRAMING_CLOSE,
+    FRAMING_LENGTH,
+    FRAMING_NONE,
+    METHOD_HEAD,
+    UPGRADE_WEBSOCKET,
+    VERDICT_BAD,
+    VERDICT_MORE,
+    VERDICT_OK,
+    Head,
+    Verdict,
+)
+from zeroproxy._fast.types.memory cimport BLOCK_LARGE, READ_MAX, SLACK
+from zeroproxy._fast.types.plane cimport Conn, Plane, Relay
+from zeroproxy._fast.upstream.breaker cimport note_status
+from zeroproxy._fast.upstream.keepalive cimport keepalive_hear
+from zeroproxy._fast.usage.meter cimport meter_feed
+from zeroproxy._fast.usage.strip cimport STRIPS_NOT
+
+
+# ---------------------------------------------------------------- heads
+
+
+cdef bint is_switch(const Relay *r, const Head *h) noexcept nogil:
+    """101 is believed only if this request asked for an upgrade and the answer names what was
+    asked for."""
+    return r.upgrade == UPGRADE_WEBSOCKET and h.upgrade == UPGRADE_WEBSOCKET
+
+
+cdef bint may_shrink(const Relay *r) noexcept nogil:
+    """Whether something may be taken out of the body."""
+    return r.edited != 0 and r.strips != STRIPS_NOT
+
+
+cdef int choose_framing(Relay *r, const Head *h) noexcept nogil:
+    """How the body goes downstream: as it came, except that a body without a length, or one that
+    will lose some of it, is chunked for HTTP/1.1 and ends with the conn for HTTP/1.0."""
+    if h.framing == FRAMING_NONE or (h.framing == FRAMING_LENGTH and not may_shrink(r)):
+        return h.framing
+    return FRAMING_CHUNKED if r.minor else FRAMING_CLOSE
+
+
+cdef size_t write_head(Plane *p, Relay *r, const Head *h) noexcept nogil:
+    cdef Back back
+    back.date = date_now(p)
+    back.request_id.at = r.request_id
+    back.request_id.len = r.id_len
+    back.framing = <unsigned char>r.out_framing
+    back.length = h.length
+    back.closes = r.asks_close
+    back.keeps_alive = r.minor == 0 and not r.asks_close
+    back.switches = h.status == 101
+    return write_response_head(h, &back, p.compose, BLOCK_LARGE)
+
+
+cdef bint forward_interim(Plane *p, Relay *r, const Head *h) noexcept nogil:
+    """102, 103 and the like go on to an HTTP/1.1 caller; 100 was ours to say. 0: too many."""
+    cdef size_t n
+    r.interims += 1
+    if r.interims > r.terms.interims:
+        return 0
+    if h.status == 100 or r.minor == 0:
+        return 1
+    n = write_head(p, r, h)
+    return n != 0 and conn_send(p, &r.down, p.compose, n)
+
+
+cdef void begin_response(Plane *p, Relay *r, Head *h) noexcept nogil:
+    """Decide everything about a final response from its head."""
+    r.status = h.status
+    r.begun_ns = p.now_ns
+    judge_edits(r, h.status)
+    keepalive_hear(r.endpoint, h)
+    meter_response(r, h)
+    note_status(r, h.status)
+    if not r.is_streamed:
+        note_first(p, r)
+    if may_shrink(r):
+        drop_digests(h)
+    r.out_framing = <unsigned char>choose_framing(r, h)
+    if not r.ask.done or r.out_framing == FRAMING_CLOSE or p.draining:
+        r.asks_close = 1
+    if r.upgrade and buffer_len(&r.down.inbuf):
+        # Bytes sent ahead of an upgrade that is declined or not passed on: of which protocol,
+        # nobody knows.
+        r.asks_close = 1
+    r.keeps_upstream = r.ask.done and not h.asks_close and h.framing != FRAMING_CLOSE
+    body_begin(&r.reply, h.framing, h.length)
+
+
+cdef void count_failure(Relay *r) noexcept nogil:
+    # 4xx is the caller's fault and never the endpoint's.
+    if r.status >= 500:
+        r.endpoint.n_failures += 1
+
+
+cdef void forward_head(Plane *p, Relay *r, char *body, size_t len) noexcept nogil:
+    """The final head is in p.reply; send it with the `len` bytes of body that came along."""
+    cdef Head *h = &p.reply
+    cdef size_t n
+    if (h.status == 503 or h.status == 429) and try_elsewhere(p, r):
+        return
+    if h.status == 408 and h.asks_close and retry_idle_notice(p, r):
+        return
+    if retry_unedited(p, r, h.status):
+        return
+    begin_response(p, r, h)
+    count_failure(r)
+    n = write_head(p, r, h)
+    if n == 0:
+        lose_attempt(p, r, CAUSE_MALFORMED)
+        return
+    buffer_give_back(&r.held, &p.blocks)
+    r.replayable = 0
+    r.head_sent = 1
+    r.n_head = <unsigned int>n
+    feed(p, r, IN_RESPONSE)
+    relay_body(p, r, body, len)
+
+
+cdef void switch_protocols(Plane *p, Relay *r, const char *rest, size_t len) noexcept nogil:
+    """101 that was asked for: from here on bytes both ways."""
+    cdef size_t n
+    r.status = 101
+    r.out_framing = FRAMING_NONE
+    n = write_head(p, r, &p.reply)
+    buffer_give_back(&r.held, &p.blocks)
+    r.replayable = 0
+    r.head_sent = 1
+    r.begun_ns = r.heard_ns = r.asked_ns = p.now_ns
+    note_status(r, 101)
+    note_first(p, r)
+    meter_tunnel(r)
+    if n == 0 or not conn_send(p, &r.down, p.compose, n) \
+            or (len and not conn_send(p, &r.down, rest, len)):
+        end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_RESET)
+        return
+    if len:
+        r.bytes_out += len
+        meter_feed(&r.read.meter, rest, len)
+    feed(p, r, IN_SWITCHED)
+    relay_later(p, r)
+
+
+cdef void take_heads(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:
+    """Read response heads out of [at, at + len) until the final one; what is left of a partial
+    head is kept in the conn's in-buffer. The bytes are in the scratch block."""
+    cdef Head *h = &p.reply
+    cdef Verdict v
+    while True:
+        v = parse_response_head(at, len, &p.limits.response, r.method == METHOD_HEAD, h)
+        if v == VERDICT_BAD:
+            lose_attempt(p, r, CAUSE_MALFORMED)
+            return
+        if v == VERDICT_MORE:
+            if not buffer_append(&r.up.inbuf, &p.blocks, at, len):
+                lose_attempt(p, r, CAUSE_MALFORMED)
+            return
+        at += h.consumed
+        len -= h.consumed
+        if h.status == 101:
+            if is_switch(r, h):
+                switch_protocols(p, r, at, len)
+            else:
+                lose_attempt(p, r, CAUSE_MALFORMED)
+            return
+        if h.status >= 200:
+            forward_head(p, r, at, len)
+            return
+        if not forward_interim(p, r, h):
+            lose_attempt(p, r, CAUSE_MALFORMED)
+            return
+
+
+# ---------------------------------------------------------------- bodies
+
+
+cdef bint deliver(Plane *p, Relay *r, char *at, size_t n) noexcept nogil:
+    """Send framed bytes downstream, behind the head if that is still in p.compose."""
+    if r.n_head == 0:
+        return n == 0 or conn_send(p, &r.down, at, n)
+    # One read, its rewritten head and our framing fit a block by construction of READ_MAX.
+    memcpy(p.compose + r.n_head, at, n)
+    n += r.n_head
+    r.n_head = 0
+    if not conn_send(p, &r.down, p.compose, n):
+        return 0
+    conn_time(p, &r.down, &r.own_ns)
+    return 1
+
+
+cdef void relay_body(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:
+    """Pass one read of the response on. `at` lies in the scratch block, SLACK around it and the
+    part that was kept back in front."""
+    cdef Cut c
+    cdef size_t before = 0, n
+    cdef char *data
+    cdef Verdict v = body_unframe(&r.reply, at, len, &c, r.terms.extra_bytes)
+    data = at + c.data_at
+    n = read_data(p, r, &data, c.data_len, v == VERDICT_OK)
+    r.bytes_out += n
+    if r.out_framing == FRAMING_CHUNKED:
+        if n:
+            before = frame_chunk(data, n)
+            n += before + 2
+            if v == VERDICT_OK:
+                n += frame_last(data - before + n)
+        elif v == VERDICT_OK:
+            data = <char *>last_chunk()
+            n = LAST_CHUNK
+    if not deliver(p, r, data - before, n):
+        end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_RESET)
+        return
+    if conn_is_backed_up(&r.down):
+        # The deadline is now that of a stalled reader, which may be the earlier one.
+        arm(p, r)
+    if v == VERDICT_BAD:
+        cut(p, r, CAUSE_MALFORMED)
+    elif v == VERDICT_OK:
+        if c.consumed < len:
+            r.keeps_upstream = 0
+        feed(p, r, IN_COMPLETE)
+
+
+# ---------------------------------------------------------------- reading
+
+
+cdef void end_unframed(Plane *p, Relay *r) noexcept nogil:
+    """FIN where it is the end of the answer: what was kept back, and the last chunk."""
+    cdef char *data = p.scratch + SLACK + buffer_len(&r.part)
+    cdef size_t before = 0, n = read_data(p, r, &data, 0, 1)
+    r.bytes_out += n
+    if r.out_framing == FRAMING_CHUNKED:
+        if n:
+            before = frame_chunk(data, n)
+            n += before + 2
+        n += frame_last(data - before + n)
+    if n and not deliver(p, r, data - before, n):
+        end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_RESET)
+    else:
+        r.reply.done = 1
+        feed(p, r, IN_COMPLETE)
+
+
+cdef bint ends_well(Relay *r) noexcept nogil:
+    """Whether the FIN that has come ends the answer."""
+    if r.reply.framing == FRAMING_CLOSE:
+        return not ends_inside(r)
+    if r.out_framing == FRAMING_LENGTH or not is_answered(r) or not r.read.meter.at_edge:
+        return 0
+    r.endpoint.n_unframed += 1
+    return 1
+
+
+cdef void hear_end(Plane *p, Relay *r, ssize_t n) noexcept nogil:
+    """FIN or failure from upstream."""
+    cdef int why = CAUSE_RESET if n == RECV_FAILED else CAUSE_CLOSED
+    if tls_fault(r.up):
+        why = CAUSE_TLS
+    if r.phase == PHASE_WAITING:
+        lose_attempt(p, r, why)
+    elif n == 0 and ends_well(r):
+        end_unframed(p, r)
+    else:
+        cut(p, r, why)
+
+
+cdef void take_bytes(Plane *p, Relay *r, char *at, size_t n) noexcept nogil:
+    cdef Conn *c = r.up
+    cdef size_t kept
+    r.heard = 1
+    if r.phase == PHASE_RELAYING:
+        relay_body(p, r, at, n)
+        return
+    r.heard_ns = p.now_ns
+    drop_rival(p, r)
+    if not buffer_len(&c.inbuf):
+        take_heads(p, r, at, n)
+        return
+    kept = buffer_len(&c.inbuf)
+    if not buffer_append(&c.inbuf, &p.blocks, at, n):
+        lose_attempt(p, r, CAUSE_MALFORMED)
+        return
+    if memchr(at, c'\n', n) == NULL and kept + n <= p.limits.response.line_bytes:
+        return
+    n += kept
+    at = p.scratch + SLACK
+    memcpy(at, buffer_bytes(&c.inbuf), n)
+    buffer_consume(&c.inbuf, &p.blocks, n)
+    take_heads(p, r, at, n)
+
+
+cdef void read_response(Plane *p, Relay *r) noexcept nogil:
+    """Read upstream while downstream takes it, within a budget."""
+    cdef int budget = 4
+    cdef size_t room
+    cdef char *at
+    cdef ssize_t n
+    while (r.phase == PHASE_WAITING or r.phase == PHASE_RELAYING) and r.up.may_read:
+        if not conn_takes(p, &r.down):
+            r.up_paused = 1
+            return
+        if budget == 0:
+            relay_later(p, r)
+            return
+        budget -= 1
+        # One of the two is empty; a part that was kept back is put in front of the read.
+        room = READ_MAX - buffer_len(&r.up.inbuf) - buffer_len(&r.part)
+        at = p.scratch + SLACK + buffer_len(&r.part)
+        n = conn_recv(r.up, at, room)
+        if n == RECV_EMPTY:
+            return
+        if n <= 0:
+            hear_end(p, r, n)
+            return
+        take_bytes(p, r, at, <size_t>n)

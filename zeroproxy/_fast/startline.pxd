@@ -1,5 +1,0 @@
-from zeroproxy._fast.fields cimport Scan
-from zeroproxy._fast.types cimport Head, Verdict
-
-cdef Verdict parse_request_line(Scan *s, Head *head) noexcept nogil
-cdef Verdict parse_status_line(Scan *s, Head *head) noexcept nogil

@@ -1,0 +1,185 @@
+"""API keys: which one a text is, and what its quotas still hold.
+
+Law 1. A key is known by its SHA-256 alone. Where the search begins is read from the digest, which
+       nobody can choose; each comparison takes the same time for any two digests.
+Law 2. A quota is a bucket: it begins full, holds a minute's worth and fills evenly. A request takes
+       one at its head. Of tokens it reserves what its key's requests usually cost, and takes at the
+       end what it did cost. Nobody is let in while what is reserved exhausts the level. The level
+       may fall below zero, but not by more than DEBT_MINUTES' worth: nobody is shut out for hours.
+Law 3. A leased quota does not fill by itself: its level is what was granted, less what was taken
+       since that was worked out.
+"""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from zeroproxy._fast.jsonscan.strings cimport name_is
+from zeroproxy._fast.types.api_key cimport (
+    DIGEST,
+    KEY_MAX,
+    QUOTA_COUNT,
+    QUOTA_REQUESTS,
+    QUOTA_TOKENS,
+    ApiKey,
+    Keyring,
+    Quota,
+)
+from zeroproxy._fast.types.clock cimport NS_PER_S
+from zeroproxy._fast.types.model cimport ModelName
+
+
+cdef extern from "sha256.h" nogil:
+    void zp_sha256(const void *at, size_t len, uint8_t *out) noexcept
+    bint zp_same32(const uint8_t *a, const uint8_t *b) noexcept
+
+cdef enum:
+    WAIT_MAX = 86400        # seconds: what Retry-After says at most
+    DEBT_MINUTES = 10       # of a quota: what a debt is at most (also in policy/shares.py)
+    COST_FIRST = 256        # tokens of an answer, as long as none has ended
+    BYTES_PER_TOKEN = 4     # of a request
+    COST_MOST = 1 << 30
+
+
+cdef void sha256(const char *at, size_t len, uint8_t *out) noexcept nogil:
+    zp_sha256(at, len, out)
+
+
+cdef uint32_t key_place(const uint8_t *digest) noexcept nogil:
+    """Where in the table the search for it begins; to be masked."""
+    return <uint32_t>digest[0] | <uint32_t>digest[1] << 8 | <uint32_t>digest[2] << 16 \
+        | <uint32_t>digest[3] << 24
+
+
+cdef ApiKey *key_find(const Keyring *ring, const char *at, size_t len) noexcept nogil:
+    """The key in force whose text this is; NULL: there is none."""
+    cdef uint8_t[DIGEST] digest
+    cdef uint32_t k
+    cdef ApiKey *found
+    if len == 0 or len > KEY_MAX or ring.table == NULL:
+        return NULL
+    zp_sha256(at, len, digest)
+    k = key_place(digest) & ring.mask
+    while ring.table[k] != NULL:
+        found = ring.table[k]
+        if zp_same32(found.digest, digest):
+            return found
+        k = (k + 1) & ring.mask
+    return NULL
+
+
+cdef bint key_allows(const ApiKey *k, const ModelName *model) noexcept nogil:
+    cdef uint32_t i
+    for i in range(k.n_models):
+        if name_is(model, k.models[i].name, k.models[i].len):
+            return 1
+    return k.n_models == 0
+
+
+# ---------------------------------------------------------------- quotas
+
+
+cdef void quota_fill(Quota *q, uint64_t now_ns) noexcept nogil:
+    if not q.is_leased and now_ns > q.filled_ns:
+        q.level += <double>(now_ns - q.filled_ns) * q.speed / (60.0 * NS_PER_S)
+        q.filled_ns = now_ns
+        if q.level > q.cap:
+            q.level = q.cap
+
+
+cdef void quota_begin(Quota *q, double rate, uint64_t now_ns) noexcept nogil:
+    """Another rate, from now on; what is in the bucket stays, as far as it holds it."""
+    cdef bint is_new = q.rate == 0
+    if q.rate == rate:
+        return
+    quota_fill(q, now_ns)
+    q.rate = q.speed = q.cap = rate
+    q.filled_ns = now_ns
+    q.is_leased = 0
+    if is_new or q.level > rate:
+        q.level = rate
+
+
+cdef void quota_share(Quota *q, double speed, double cap, uint64_t now_ns) noexcept nogil:
+    """Fill by yourself, at this speed."""
+    quota_fill(q, now_ns)
+    q.filled_ns = now_ns
+    q.is_leased = 0
+    q.speed = speed
+    q.cap = cap
+    if q.level > cap:
+        q.level = cap
+
+
+cdef void quota_grant(Quota *q, double speed, double level, uint64_t used) noexcept nogil:
+    """`level` was granted when `used` was all that had been taken."""
+    q.is_leased = 1
+    q.speed = speed
+    q.level = max(level - <double>(q.used - used), -DEBT_MINUTES * q.rate)
+
+
+cdef inline uint32_t smooth(uint32_t mean, int64_t cost) noexcept nogil:
+    return <uint32_t>(mean + (cost - mean) // 8 if mean else cost)
+
+
+cdef uint32_t expected(const Keyring *ring, const ApiKey *k, uint64_t bytes) noexcept nogil:
+    """Tokens the next request of this key will cost, never more than a minute's worth: one at a
+    time is always let in."""
+    cdef uint64_t cost = k.mean if k.mean else ring.mean
+    cdef double most = k.quotas[<int>QUOTA_TOKENS].rate
+    if cost == 0:
+        cost = COST_FIRST + min(bytes // BYTES_PER_TOKEN, <uint64_t>COST_MOST)
+    return <uint32_t>cost if cost < most else <uint32_t>most
+
+
+cdef int key_take(
+    const Keyring *ring, ApiKey *k, uint64_t bytes, uint64_t now_ns, uint32_t *reserved
+) noexcept nogil:
+    """Let one request with a body of `bytes` in: QUOTA_COUNT, or the quota that is exhausted.
+    `reserved`: what key_charge is to be told at the end."""
+    reserved[0] = 0
+    cdef Quota *requests = &k.quotas[<int>QUOTA_REQUESTS]
+    cdef Quota *tokens = &k.quotas[<int>QUOTA_TOKENS]
+    k.was_used = 1
+    quota_fill(requests, now_ns)
+    quota_fill(tokens, now_ns)
+    if requests.rate and requests.level < 1:
+        requests.n_refused += 1
+        return QUOTA_REQUESTS
+    if tokens.rate and tokens.level - tokens.reserved <= 0:
+        tokens.n_refused += 1
+        return QUOTA_TOKENS
+    requests.used += 1
+    if requests.rate:
+        requests.level -= 1
+    if tokens.rate:
+        reserved[0] = expected(ring, k, bytes)
+        tokens.reserved += reserved[0]
+    return QUOTA_COUNT
+
+
+cdef void key_charge(
+    Keyring *ring, ApiKey *k, uint32_t reserved, int64_t tokens, uint64_t now_ns
+) noexcept nogil:
+    """What an exchange has cost in the end; what it had reserved is free again."""
+    cdef Quota *q = &k.quotas[<int>QUOTA_TOKENS]
+    q.reserved -= reserved
+    if tokens <= 0:
+        return
+    k.was_used = 1
+    k.mean = smooth(k.mean, min(tokens, <int64_t>COST_MOST))
+    ring.mean = smooth(ring.mean, min(tokens, <int64_t>COST_MOST))
+    quota_fill(q, now_ns)
+    q.used += <uint64_t>tokens
+    if q.rate:
+        q.level = max(q.level - <double>tokens, -DEBT_MINUTES * q.rate)
+
+
+cdef int key_wait(const ApiKey *k, int which) noexcept nogil:
+    """Whole seconds until this quota lets somebody in, if nobody else takes from it."""
+    cdef const Quota *q = &k.quotas[which]
+    cdef double lacks = (1.0 if which == QUOTA_REQUESTS else q.reserved) - q.level
+    cdef double seconds
+    if lacks < 0 or q.speed <= 0:
+        return 1
+    seconds = lacks * 60.0 / q.speed
+    return <int>WAIT_MAX if seconds >= WAIT_MAX else <int>seconds + 1

@@ -1,0 +1,29 @@
+"""Relays that wait in the order of arrival. A relay stands in one line at a time."""
+
+from zeroproxy._fast.types.plane cimport Line, Relay
+
+
+cdef void line_join(Line *l, Relay *r) noexcept nogil:
+    """To the end of the line."""
+    r.queue_next = NULL
+    r.queue_prev = l.tail
+    if l.tail != NULL:
+        l.tail.queue_next = r
+    else:
+        l.head = r
+    l.tail = r
+    l.n += 1
+
+
+cdef void line_leave(Line *l, Relay *r) noexcept nogil:
+    """Out of the line it stands in, from any place."""
+    if r.queue_prev != NULL:
+        r.queue_prev.queue_next = r.queue_next
+    else:
+        l.head = r.queue_next
+    if r.queue_next != NULL:
+        r.queue_next.queue_prev = r.queue_prev
+    else:
+        l.tail = r.queue_prev
+    r.queue_prev = r.queue_next = NULL
+    l.n -= 1

@@ -1,0 +1,57 @@
+# API keys and their quotas. No code; the laws of types.pxd hold here too.
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+from zeroproxy._fast.types.model cimport MODEL_MAX
+
+cdef enum:
+    DIGEST = 32             # bytes of a SHA-256
+    KEY_MAX = 512           # bytes of a key; a longer one is unknown without being hashed
+
+
+cdef enum QuotaOf:
+    QUOTA_REQUESTS = 0
+    QUOTA_TOKENS
+    QUOTA_COUNT             # always last
+
+
+cdef struct Quota:          # a bucket; what is in it may be asked for, a debt is paid first
+    double rate             # per minute, as configured; 0: there is no quota
+    double speed            # what flows in per minute: rate, or a share of it
+    double cap              # what the bucket holds at most
+    double level
+    double reserved         # of tokens: what exchanges that run may cost
+    uint64_t filled_ns
+    uint64_t used           # taken since the start
+    uint64_t n_refused
+    uint8_t is_leased       # nothing flows in by itself: the level is what was granted
+
+
+cdef struct AllowedModel:
+    uint16_t len
+    char[MODEL_MAX] name
+
+
+cdef struct ApiKey:         # a slot means one digest for ever; never moved, freed with the plane
+    uint8_t[DIGEST] digest
+    uint32_t index          # in Keyring.all
+    uint32_t mean           # tokens of one of its exchanges, smoothed; 0: none has ended
+    uint16_t tenant
+    uint8_t priority
+    uint8_t in_force
+    uint8_t was_used        # since the quotas were last read
+    uint32_t n_models       # 0: all are allowed
+    AllowedModel *models    # owned
+    Quota[QUOTA_COUNT] quotas
+
+
+cdef struct Keyring:
+    uint8_t is_on           # 0: no key is asked for
+    uint8_t forwards        # a caller's key travels on to upstreams that have none of their own
+    uint32_t mask           # of table: a power of two minus one
+    ApiKey **table          # owned: those in force, from the place their digest begins with
+    ApiKey **all            # owned, and what it points to: all there ever were
+    uint32_t n_all
+    uint32_t n_tenants      # indices in use lie below; the tables by tenant are as long
+    uint32_t mean           # ApiKey.mean of them all
+    uint64_t n_unknown      # requests without a key that is in force

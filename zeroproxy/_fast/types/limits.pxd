@@ -1,0 +1,58 @@
+# What an exchange may take, and what is lent out. No code; the laws of types.pxd hold here too.
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from zeroproxy._fast.types.http cimport HeadLimits
+
+
+cdef struct Limits:         # times in ns, 0: none
+    HeadLimits request
+    HeadLimits response
+    uint64_t body_bytes
+    uint32_t connections
+    uint32_t interims       # 1xx per response
+    uint32_t extra_bytes    # chunk extensions and trailers per message
+    uint64_t header_ns      # from the first byte of a head to its last
+    uint64_t body_ns        # between two reads of a request body
+    uint32_t body_rate      # bytes a second of a body that goes on as it comes; 0: none
+    uint64_t idle_ns        # keep-alive without a request
+    uint64_t stall_ns       # a write that makes no progress
+    uint64_t linger_ns
+    uint64_t tunnel_ns      # a tunnel idle in both directions
+
+
+cdef struct Counters:       # taken minus given back must be zero when all is quiet
+    int64_t relays
+    int64_t upstream_conns
+    int64_t permits
+    int64_t buffers
+    int64_t timers
+    uint64_t accepted
+    uint64_t refused        # above the connection cap
+    uint64_t starved        # accept failed: EMFILE, ENFILE, ENOMEM
+    uint64_t exchanges
+    uint64_t bugs           # moves that are not in the table
+
+
+cdef enum:
+    HEDGE_ONE = 65536       # what a second attempt at the same time costs
+    HEDGES_KEPT = 10        # so many may be saved up
+
+
+cdef struct Terms:          # in force when the exchange began: a reload changes none of it
+    uint32_t extra_bytes
+    uint32_t interims
+    uint16_t attempts
+    uint8_t retry_on_busy
+    uint8_t serves_half_close
+    uint32_t body_rate
+    uint64_t body_bytes
+    uint64_t body_ns        # time limits; 0: none
+    uint64_t stall_ns
+    uint64_t tunnel_ns
+    uint64_t queue_ns       # from here on: its upstream's
+    uint64_t connect_ns
+    uint64_t first_byte_ns
+    uint64_t stream_idle_ns
+    uint64_t total_ns
+    uint64_t hedge_ns

@@ -1,0 +1,400 @@
+# The words of the socket floors: reactor, timers, conns, endpoints, relays, and the Plane that
+# holds one worker's whole data plane. No code; the laws of types.pxd hold here too.
+
+from libc.stddef cimport size_t
+from libc.stdint cimport int8_t, int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from zeroproxy._fast.types.admission cimport AdmissionTerms, Limit, Share
+from zeroproxy._fast.types.api_key cimport ApiKey, Keyring
+from zeroproxy._fast.types.balance cimport KeyTerms, Length, Pace
+from zeroproxy._fast.types.breaker cimport Breaker, BreakerTerms, Trial
+from zeroproxy._fast.types.http cimport Body, Head, HeadLimits
+from zeroproxy._fast.types.limits cimport Counters, Limits, Terms
+from zeroproxy._fast.types.lock cimport Driver
+from zeroproxy._fast.types.memory cimport BlockPool, Buffer
+from zeroproxy._fast.types.meter cimport Held, Reading, Tokens
+from zeroproxy._fast.types.model cimport ModelName, Route
+from zeroproxy._fast.types.pool cimport CLOSED_COUNT, Learned, Pool
+from zeroproxy._fast.types.reactor cimport (
+    WHEEL_SHIFT,
+    WHEEL_SIZE,
+    WHEEL_WORDS,
+    OnDue,
+    OnGroup,
+    OnReady,
+    OnSoon,
+    Park,
+    Reactor,
+    Timer,
+    Watch,
+    Wheel,
+)
+from zeroproxy._fast.types.record cimport Record
+from zeroproxy._fast.types.tls cimport TlsCounters, TlsNote
+
+
+cdef enum:
+    EDITS_MAX = 4           # to one request
+    DATE_LEN = 29           # of an IMF-fixdate (RFC 9110 5.6.7)
+
+
+cdef struct Done:           # an edit that was made, while it can be taken back
+    uint32_t at             # offset in Relay.held
+    uint16_t n
+    int8_t was              # edits.Was
+
+
+cdef struct Relay           # below
+
+
+cdef struct Endpoint        # below
+
+
+cdef struct Upstream        # below
+
+
+cdef struct Line:           # relays that wait, in order, through queue_prev and queue_next
+    Relay *head             # borrowed
+    Relay *tail
+    uint32_t n
+
+
+cdef struct Lane:           # those of one tenant and one priority; never empty
+    Line line
+    uint16_t tenant
+    uint8_t priority
+
+
+cdef struct Queue:          # relays that wait for a permit
+    uint32_t n              # in all lanes
+    uint32_t n_lanes
+    uint32_t cap_lanes
+    uint32_t n_shares
+    Lane *lanes             # owned; in no order
+    Share *shares           # owned; by tenant, from 1 on
+    Share common            # of those without a tenant
+    int64_t clock           # Share.served of the last who was let in
+    int64_t mean            # tokens of an exchange, smoothed, of all tenants
+    uint64_t n_displaced    # refused to make room for another
+
+
+cdef struct Conn:           # one TCP or unix connection; knows no HTTP
+    # -- what an event of a stream touches: one line of memory
+    void *owner             # borrowed: the Relay; NULL while idle in a pool
+    void *tls               # owned, a tls.Tls; NULL: in the clear
+    int fd                  # owned; -1: closed
+    uint32_t slot           # reactor slot
+    uint8_t is_upstream
+    uint8_t connecting
+    uint8_t may_read        # an edge said so and no short read has followed
+    uint8_t may_write
+    uint8_t saw_fin         # epoll reported RDHUP, or recv returned 0
+    uint8_t broken          # epoll reported ERR or HUP, or a call failed
+    uint8_t shut            # we sent our FIN
+    uint8_t parked          # 1 + its place in Plane.park; 0: nothing of it is there
+    Buffer outbuf           # what a send could not take
+    Buffer inbuf            # received, not yet consumed (partial heads, pipelined requests)
+    # -- the rest
+    int error               # errno of the failure, 0: none
+    uint32_t served         # exchanges completed on it
+    uint64_t since_ns       # when it was opened, or became idle
+    uint64_t opened_ns
+    uint64_t write_ns       # last progress of a blocked write, or since when all is handed over
+    void *reporter          # borrowed: what the reactor hands to on_ready: the Relay for a
+                            # downstream conn, the Conn itself for an upstream one
+    Endpoint *endpoint      # borrowed; NULL for downstream
+    Conn *prev              # the pool's list, or the plane's free list
+    Conn *next
+    Timer timer             # upstream: idle, connect of a prewarmed conn. downstream: see Relay
+
+
+cdef struct Conns:          # nobody's, the latest first
+    Conn *head
+    Conn *tail
+    uint32_t n
+
+
+cdef struct Histogram:      # counts per bucket, the last one is +Inf; sum in ns
+    uint64_t counts[24]
+    uint64_t sum_ns
+    uint64_t n
+
+
+cdef struct Endpoint:       # one address of an upstream; Python writes the words, C obeys
+    Upstream *upstream      # borrowed
+    uint32_t index          # in the plane's table
+    uint8_t up              # 1: in rotation
+    uint8_t draining        # 1: no new exchange
+    uint8_t wish            # edits.Wish: what to ask for on the caller's behalf
+    uint8_t takes_usage     # a request that was edited to ask for usage was answered well
+    uint8_t refuses_usage   # it was refused, and the same request without the edit was not
+    uint8_t removed         # 1: not its upstream's any more; the slot waits for its address
+    uint8_t probe_ok        # its last health probe was answered well; 0: or nobody asks
+    uint32_t weight
+    uint32_t inflight
+    uint32_t addr_len
+    uint32_t authority_len
+    char addr[128]          # sockaddr_storage
+    char authority[264]     # Host for requests that carry none
+    Conns idle              # owned
+    Conns opening           # owned; prewarm connects under way
+    uint32_t n_conns        # all of them: idle, opening, busy
+    Pool pool
+    Learned learned
+    uint8_t is_warm         # the first set stands, or could not be had
+    uint64_t warm_wait_ns   # between two tries; 0: the endpoint is not in doubt
+    uint64_t used_ns        # began an exchange
+    Timer warm_timer
+    uint64_t n_warmed
+    uint64_t n_closed[CLOSED_COUNT]
+    uint64_t n_stale_retries    # a pooled conn died without a word, another took over
+    uint64_t n_retries_withheld     # the same, but the endpoint may have worked on the request
+    uint64_t n_connects
+    uint64_t n_connect_failures
+    uint64_t n_reused
+    uint64_t n_stale        # idle conns the endpoint closed, or spoke on
+    uint64_t n_failures     # attempts lost: reset, cut, timeout, malformed, 5xx
+    uint64_t n_busy         # answers 429 and 503
+    uint64_t n_unframed     # answers whole in their dialect whose HTTP message was never ended
+    Breaker breaker
+    uint32_t credit         # slow start: the part of a turn it has earned
+    uint64_t busy_until_ns  # it said 429 or 503: others go first
+    uint64_t ramp_ns        # slow start: since when; 0: over
+    uint64_t last_heard_ns  # last data of any response; comments and pings are none
+    Limit limit
+    char tls_name[256]      # its host, as a string; empty: in the clear
+    TlsNote tls_note
+    uint64_t hash           # of its URL
+    Pace pace
+
+
+cdef struct Upstream:       # a named group of endpoints that serve the same models
+    uint32_t index
+    uint32_t n_endpoints
+    Endpoint **endpoints    # owned array of owned endpoints
+    uint32_t cap_endpoints  # places in it
+    uint8_t balance         # balance.Balance
+    uint32_t cursor         # round robin
+    uint64_t chance         # state of its random numbers, never 0
+    KeyTerms affinity
+    Length length
+    AdmissionTerms admission
+    uint32_t inflight       # permits
+    uint32_t n_placed       # attempts at its endpoints; a permit may be without one for a moment
+    Queue queue
+    Line waiting            # have one, wait for a conn
+    uint64_t n_waited
+    uint32_t attempts       # 1: no retry
+    uint8_t retry_on_busy
+    uint32_t hedge_share    # what each exchange earns, of HEDGE_ONE
+    uint32_t hedge_credit   # a hedge costs HEDGE_ONE
+    uint64_t n_hedges
+    uint64_t n_hedges_won
+    uint8_t passes_cookies
+    uint16_t bearer_len
+    char *bearer            # owned; "Bearer KEY", sent instead of a caller's; NULL: it has none
+    BreakerTerms breaker
+    uint64_t queue_ns       # time limits; 0: none
+    uint64_t connect_ns
+    uint64_t first_byte_ns
+    uint64_t stream_idle_ns
+    uint64_t total_ns
+    uint64_t hedge_ns       # no byte of an answer for so long: another endpoint is asked too
+    Histogram ttft
+    Histogram request
+    Histogram queue_wait
+    Histogram gap           # between two reads of one streamed response
+    Histogram overhead      # our own time: in the turns that sent the request and the answer
+    void *tls               # owned, an SSL_CTX; NULL: no endpoint wants one
+    char tls_name[256]      # who its endpoints have to be; empty: each its own host
+
+
+cdef struct Rival:          # another attempt at the same time (hedge.pyx); fields as in Relay
+    Conn *up
+    Endpoint *endpoint
+    Trial trial
+    uint64_t attempt_ns
+    uint64_t sent_ns
+    uint64_t pace_area
+    float pace_q
+    uint8_t was_reused
+    uint8_t on_endpoint
+
+
+cdef struct Relay:          # one downstream conn, and the exchange it is busy with
+    Conn down               # embedded
+    Relay *queue_prev       # waiting for a permit, or for a conn
+    Relay *queue_next
+    Relay *run_next         # in the plane's run list: work that must not recurse
+    uint32_t listener       # index of the listener it came from
+    uint8_t in_run
+    uint8_t live            # 1: in use, 0: in the free list
+    uint8_t peer_len
+    char peer[47]           # text of the caller's address
+    Conn *up                # owned while an attempt is on; NULL otherwise
+    Upstream *upstream      # borrowed
+    Endpoint *endpoint      # borrowed; of the current attempt, or of the last one
+    # -- the exchange; cleared between two requests by settle_reset, from `phase` on
+    # -- first what an event of a stream touches, in four lines of memory
+    uint8_t phase           # Phase; only exchange_step writes it
+    uint8_t heard           # a byte of the response was received in this attempt
+    uint8_t is_streamed     # response is text/event-stream or NDJSON
+    uint8_t up_paused       # upstream is not read: downstream is full
+    uint8_t out_framing     # Framing of the response downstream
+    uint8_t edited          # edits.Edited: what the edits asked for
+    uint8_t strips          # the response is stripped of what was edited in
+    uint8_t scans           # the request body is JSON and is read in passing
+    uint32_t n_reads        # reads with data of a streamed response, from its first content on
+    uint32_t n_head         # bytes of the response head in plane.compose, not sent yet
+    uint64_t heard_ns       # last data from upstream; comments and pings are none
+    uint64_t gap_max_ns     # longest time between two reads of a streamed response
+    uint64_t bytes_out
+    uint64_t first_ns       # first byte of the final response: of its head, or, where it comes
+                            # event by event, of its first content (response/body_reader.pyx, law 2)
+    Buffer part             # an event of the response that goes on in the next read
+    Body reply              # walks the response body
+    Terms terms
+    uint64_t own_ns         # from the reports of a turn to our send, where a caller waits for it
+    Reading read            # begins a line
+    # -- the rest
+    uint8_t blame           # Blame
+    uint8_t cause           # Cause
+    uint8_t ended_in        # Phase
+    uint8_t fault           # Fault of a bad head or body, for the answer's text
+    uint8_t method          # Method
+    uint8_t minor           # HTTP/1.minor of the request
+    uint8_t asks_close      # downstream is closed after this exchange
+    uint8_t upgrade         # Upgrade of the request
+    uint8_t owes_continue   # the caller waits for 100 Continue
+    uint8_t holds_permit
+    uint8_t is_queued
+    uint8_t on_endpoint     # counted in endpoint.inflight
+    uint8_t tried           # attempts begun
+    uint8_t was_reused      # this attempt's conn had rested in the pool
+    uint8_t needs_new       # one of those has died: the next attempt gets a new conn
+    uint8_t waits_conn      # in its upstream's line for a conn
+    uint8_t replayable      # every request byte sent so far is still in `held`
+    uint8_t head_sent       # a byte of the response has gone downstream
+    uint8_t interims        # 1xx forwarded
+    uint8_t keeps_upstream  # the upstream conn may be pooled after this response
+    uint8_t down_paused     # downstream is not read: upstream is full, or not there yet
+    uint8_t dialect         # local_reply.Dialect, from the path
+    uint8_t settled         # its record was written
+    uint8_t tunnel_ends     # tunnel: which sides have ended
+    uint8_t is_composed     # `held` has the head; the exchange has not been asked for yet
+    uint8_t said_continue   # 100 was sent before the upstream was known
+    uint8_t local_reply     # LocalReply
+    uint8_t n_edits
+    uint8_t usage_by        # UsageBy
+    uint8_t is_served       # the caller has all of the answer, whatever becomes of the conn
+    uint8_t trace_flags     # of the traceparent
+    uint8_t has_parent      # the caller sent one: parent_span is his
+    uint8_t waits_for_more  # the in-buffer holds a partial head, parsed as far as it goes
+    uint16_t skip           # bytes of it that an edit replaces, to come
+    uint16_t status         # sent downstream; 0: none
+    uint8_t id_len
+    uint8_t path_len
+    uint8_t priority        # of its key; lower is served earlier
+    uint16_t tenant         # whose key it came with; 0: nobody's
+    uint32_t charged        # tokens its tenant was charged in advance
+    uint32_t reserved       # tokens of its key's quota that it may cost (api_keys.pyx, law 2)
+    ApiKey *key             # borrowed; what it came with; NULL: none is asked for
+    uint32_t routes_at      # bytes of the in-buffer at which the model is looked for again
+    uint64_t affinity       # consistent_hash: of the request; 0: it has no key
+    uint64_t pace_area      # fastest: pace.area of its endpoint when the attempt began
+    float pace_q            # and what was in flight there; 0: nothing was noted
+    int16_t reserve         # bytes the Content-Length sent upstream leaves for edits
+    int16_t added           # of them: used
+    Trial trial             # of the attempt
+    uint8_t is_hedged       # 1: no second attempt is to be begun; 2: one was
+    Rival rival             # the other of the two, while nobody has answered
+    Done[EDITS_MAX] edits
+    Held held_back
+    Endpoint *refused_by    # borrowed: answered 400 or 422 to the edited request
+    Buffer held             # the request as it goes upstream, kept for a retry
+    Body ask                # walks the request body
+    uint64_t began_wall_ns
+    uint64_t began_ns       # first byte of the head
+    uint64_t queued_ns      # asked for a permit
+    uint64_t admitted_ns
+    uint64_t attempt_ns     # began the current attempt
+    uint64_t sent_ns        # the whole request was handed to the socket
+    uint64_t begun_ns       # first byte of its head
+    uint64_t asked_ns       # last byte of the request from downstream
+    uint64_t rate_ns        # since when its body has a least rate: the caller can send, or again
+    uint64_t rate_at        # body bytes that were here then
+    uint64_t bytes_in       # body bytes, framing excluded
+    ModelName model         # that was asked for, then the one that has answered
+    char trace[16]          # W3C trace id
+    char span[8]            # ours
+    char parent[8]          # the caller's span
+    char request_id[128]
+    char path[64]           # cut; for the record
+
+
+cdef struct Listener:
+    int fd                  # borrowed from Python, which closes it
+    uint32_t slot
+    uint8_t is_unix
+    uint8_t paused          # out of descriptors: tried again when the timer is due
+    uint8_t pending         # the budget of one turn ran out: accept again before sleeping
+    void *plane
+    Timer timer
+
+
+cdef struct Plane:
+    Driver driver
+    Reactor reactor
+    Wheel wheel
+    BlockPool blocks
+    uint64_t now_ns         # read once per batch of reports
+    uint64_t date_ns        # until then `date` is right
+    char date[DATE_LEN]     # as a field value; not terminated
+    Limits limits
+    Counters counters
+    Head ask                # scratch: the request head being handled
+    Head reply              # scratch: the response head being handled
+    char *scratch           # owned; SLACK + BLOCK_LARGE + SLACK bytes
+    char *compose           # owned; a block's worth, for heads we write
+    Park park
+    Keyring keys
+    Route *routes           # owned; none: everything goes to the first upstream
+    uint32_t n_routes
+    void **old_routes       # owned
+    uint32_t n_old_routes
+    int default_upstream    # for models nobody lists; -1: there is none
+    char *models            # owned; the list of models, answered here; NULL: passed on
+    uint32_t models_len
+    Upstream **upstreams    # owned
+    uint32_t n_upstreams
+    Endpoint **endpoints    # borrowed from their upstreams, by index
+    uint32_t n_endpoints
+    Listener *listeners     # owned
+    uint32_t n_listeners
+    Relay *free_relays      # owned
+    Conn *free_conns        # owned
+    Relay *run_head
+    Relay *run_tail
+    Relay **relays          # owned; every relay ever made, for drain and close
+    uint32_t n_relays
+    uint32_t cap_relays
+    uint8_t draining
+    uint8_t adds_via
+    uint8_t trusts_forwarded
+    uint8_t serves_half_close   # a caller's FIN behind its request is no abort
+    uint8_t has_news        # a breaker has moved: policy wants to know
+    uint8_t makes_spans     # each exchange is a span of its own in the caller's trace
+    uint64_t sample_below   # new traces whose low 64 bits are below it are sampled
+    uint64_t serial
+    uint64_t id_seed[2]
+    void *tls               # owned, an SSL_CTX: TCP listeners speak TLS; NULL: they do not
+    TlsCounters tls_counters
+    void *ring              # ring.Ring, owned
+    void *stats             # stats.Stats, owned
+    OnReady on_downstream   # set by engine/callbacks.pyx: the way up, never by name
+    OnReady on_upstream
+    OnReady on_unsent       # a parked send was not taken whole; its events: none
+    OnGroup on_group_end
+    OnSoon on_soon          # a conn's turn is next
+    OnDue on_relay_due
+    OnDue on_conn_due

@@ -1,0 +1,365 @@
+"""One endpoint's circuit breaker, as a table, and its slow start after a recovery.
+
+Law 1. Every legal move is a row of MOVES; what is not a row is a bug, as in state_machine.pyx.
+Law 2. An attempt counts once, when it ends, and only in the epoch it began in: what was under way
+       when the breaker opened says nothing about the endpoint that comes back.
+Law 3. Half open, at most `probes` attempts are under way or proven. A probe proves the endpoint
+       with the begin of its answer (body_reader.pyx, law 2), not with its end: a generation takes
+       minutes, and who has one endpoint would wait for it. Until an attempt has ended well the
+       breaker is on trial: one failure opens it again, for twice as long.
+Law 4. 4xx is the caller's fault and no sign; 429 and 503 give the probe's turn back, and count as
+       failures only if the terms say so. A whole 5xx is no sign while the health probe is good:
+       servers answer it to what is the caller's fault, too. 501 never is one.
+Law 5. No breaker shuts the last endpoint of an upstream: to try it costs a caller less than to
+       refuse him. One that is open when the others go is closed again.
+"""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memset
+
+from zeroproxy._fast.types.breaker cimport WINDOW_SLOTS, Breaker, BreakerTerms, Trial
+from zeroproxy._fast.types.clock cimport NS_PER_MS, NS_PER_S
+from zeroproxy._fast.types.invariant cimport invariant
+from zeroproxy._fast.types.plane cimport Endpoint, Plane, Relay, Upstream
+from zeroproxy._fast.upstream.breaker cimport (
+    BREAKER_ALONE,
+    BREAKER_CLOSED,
+    BREAKER_DUE,
+    BREAKER_FAILED,
+    BREAKER_HALF_OPEN,
+    BREAKER_INPUTS,
+    BREAKER_OFF,
+    BREAKER_OPEN,
+    BREAKER_PROVEN,
+    BREAKER_STATES,
+    BREAKER_TOO_MUCH,
+    BREAKER_WELL,
+    RATE_ONE,
+    SHARE_ONE,
+    SIGN_BUSY,
+    SIGN_FAILED,
+    SIGN_NONE,
+    SIGN_WELL,
+    BreakerInput,
+    BreakerState,
+)
+from zeroproxy._fast.upstream.concurrency_limit cimport limit_busy
+
+MOVES = {
+    (BREAKER_CLOSED, BREAKER_WELL): BREAKER_CLOSED,
+    (BREAKER_CLOSED, BREAKER_FAILED): BREAKER_CLOSED,
+    (BREAKER_CLOSED, BREAKER_TOO_MUCH): BREAKER_OPEN,
+    (BREAKER_CLOSED, BREAKER_OFF): BREAKER_CLOSED,
+    (BREAKER_CLOSED, BREAKER_ALONE): BREAKER_CLOSED,
+
+    (BREAKER_OPEN, BREAKER_DUE): BREAKER_HALF_OPEN,
+    (BREAKER_OPEN, BREAKER_OFF): BREAKER_CLOSED,
+    (BREAKER_OPEN, BREAKER_ALONE): BREAKER_CLOSED,
+
+    (BREAKER_HALF_OPEN, BREAKER_WELL): BREAKER_HALF_OPEN,
+    (BREAKER_HALF_OPEN, BREAKER_PROVEN): BREAKER_CLOSED,
+    (BREAKER_HALF_OPEN, BREAKER_TOO_MUCH): BREAKER_OPEN,
+    (BREAKER_HALF_OPEN, BREAKER_OFF): BREAKER_CLOSED,
+    (BREAKER_HALF_OPEN, BREAKER_ALONE): BREAKER_CLOSED,
+}
+
+cdef enum:
+    BUG = 255
+    OPEN_MAX_S = 60         # doubling ends here
+    BUSY_MS = 1000          # others go first for so long after 429 or 503
+    SHARE_MIN = 32          # of SHARE_ONE: the first request does not wait for ever
+
+cdef unsigned char[BREAKER_STATES][BREAKER_INPUTS] NEXT
+
+
+cdef int compile_moves() except -1:
+    cdef int state, what
+    for state in range(BREAKER_STATES):
+        for what in range(BREAKER_INPUTS):
+            NEXT[state][what] = BUG
+    for (state, what), to in MOVES.items():
+        NEXT[state][what] = to
+    return 0
+
+
+compile_moves()
+
+
+cdef BreakerState breaker_step(BreakerState state, BreakerInput what) noexcept nogil:
+    """The state after `what`. Not a row: a debug build aborts, a release build stays closed, which
+    keeps the endpoint in service."""
+    cdef unsigned char to = NEXT[<int>state][<int>what]
+    invariant(to != BUG)
+    return BREAKER_CLOSED if to == BUG else <BreakerState>to
+
+
+cdef void move(Breaker *b, BreakerInput what) noexcept nogil:
+    cdef BreakerState to = breaker_step(<BreakerState>b.state, what)
+    if to != b.state:
+        b.state = <uint8_t>to
+        b.moves[<int>to] += 1
+        b.n_probing = b.n_proven = 0
+
+
+# ---------------------------------------------------------------- the window
+
+
+cdef void forget_window(Breaker *b) noexcept nogil:
+    b.in_a_row = 0
+    memset(b.well, 0, sizeof(b.well))
+    memset(b.failed, 0, sizeof(b.failed))
+
+
+cdef uint32_t roll_window(Breaker *b, const BreakerTerms *t, uint64_t now) noexcept nogil:
+    """Empty the slots that have passed; returns the index of the one that is now."""
+    cdef uint64_t width = t.window_ns // WINDOW_SLOTS
+    cdef uint64_t slot = now // width if width else 0
+    if slot < b.slot or slot - b.slot >= WINDOW_SLOTS:
+        memset(b.well, 0, sizeof(b.well))
+        memset(b.failed, 0, sizeof(b.failed))
+        b.slot = slot
+    while b.slot < slot:
+        b.slot += 1
+        b.well[b.slot % WINDOW_SLOTS] = b.failed[b.slot % WINDOW_SLOTS] = 0
+    return <uint32_t>(slot % WINDOW_SLOTS)
+
+
+cdef bint is_too_much(const Breaker *b, const BreakerTerms *t) noexcept nogil:
+    cdef uint64_t well = 0, failed = 0
+    cdef int k
+    if b.state == BREAKER_HALF_OPEN or b.on_trial:
+        return 1
+    for k in range(WINDOW_SLOTS):
+        well += b.well[k]
+        failed += b.failed[k]
+    if t.failures and b.in_a_row >= t.failures and (t.window_ns == 0 or failed >= t.failures):
+        return 1
+    return t.rate and t.window_ns and well + failed >= t.min_requests \
+        and failed * RATE_ONE >= (well + failed) * t.rate
+
+
+# ---------------------------------------------------------------- the breaker
+
+
+cdef inline bint is_off(const BreakerTerms *t) noexcept nogil:
+    return t.failures == 0 and t.rate == 0
+
+
+cdef void open_it(Breaker *b, const BreakerTerms *t, uint64_t now) noexcept nogil:
+    cdef uint64_t wait = t.open_ns
+    cdef uint32_t k = b.n_trips
+    cdef uint64_t most = <uint64_t>OPEN_MAX_S * <uint64_t>NS_PER_S
+    while k and wait < most:
+        wait = wait * 2 if wait * 2 < most else most
+        k -= 1
+    move(b, BREAKER_TOO_MUCH)
+    b.n_trips += 1
+    b.epoch += 1
+    b.on_trial = 0
+    b.due_ns = now + wait
+    forget_window(b)
+
+
+cdef bint breaker_admits(const Breaker *b, const BreakerTerms *t, uint64_t now) noexcept nogil:
+    if b.state == BREAKER_CLOSED:
+        return 1
+    if b.state == BREAKER_OPEN:
+        return now >= b.due_ns
+    return b.n_probing + b.n_proven < t.probes
+
+
+cdef void breaker_begin(
+    Breaker *b, const BreakerTerms *t, Trial *attempt, uint64_t now,
+) noexcept nogil:
+    """An attempt that was admitted begins."""
+    attempt.sign = SIGN_NONE
+    attempt.is_probe = 0
+    if b.state == BREAKER_OPEN:
+        move(b, BREAKER_DUE)
+    attempt.epoch = b.epoch
+    if b.state == BREAKER_HALF_OPEN:
+        attempt.is_probe = 1
+        b.n_probing += 1
+
+
+cdef bint breaker_prove(Breaker *b, const BreakerTerms *t, Trial *attempt) noexcept nogil:
+    """The answer to a probe has begun. 1: the breaker is closed by it."""
+    if not attempt.is_probe:
+        return 0
+    attempt.is_probe = 0
+    if attempt.epoch != b.epoch or b.state != BREAKER_HALF_OPEN:
+        return 0
+    b.n_probing -= 1
+    b.n_proven += 1
+    if b.n_proven < t.probes:
+        return 0
+    move(b, BREAKER_PROVEN)
+    b.on_trial = 1
+    forget_window(b)
+    return 1
+
+
+cdef void count_well(Breaker *b, const BreakerTerms *t, uint64_t now) noexcept nogil:
+    b.well[roll_window(b, t, now)] += 1
+    b.in_a_row = 0
+    b.n_trips = 0
+    b.on_trial = 0
+    move(b, BREAKER_WELL)
+
+
+cdef void breaker_release(Breaker *b) noexcept nogil:
+    """Closed without proof: the next failure opens it again, if another endpoint is there then."""
+    if b.state != BREAKER_CLOSED:
+        b.on_trial = 1
+        forget_window(b)
+    move(b, BREAKER_ALONE)
+
+
+cdef void count_failed(
+    Breaker *b, const BreakerTerms *t, bint is_last, uint64_t now,
+) noexcept nogil:
+    b.failed[roll_window(b, t, now)] += 1
+    b.in_a_row += 1
+    if not is_too_much(b, t):
+        move(b, BREAKER_FAILED)
+    elif is_last:
+        breaker_release(b)
+    else:
+        open_it(b, t, now)
+
+
+cdef void breaker_end(
+    Breaker *b, const BreakerTerms *t, Trial *attempt, bint is_last, uint64_t now,
+) noexcept nogil:
+    """The attempt is over; `attempt.sign` is final. `is_last`: no other endpoint could be tried."""
+    if attempt.epoch != b.epoch or is_off(t):
+        return
+    if attempt.is_probe and b.state == BREAKER_HALF_OPEN:
+        b.n_probing -= 1
+    attempt.is_probe = 0
+    if attempt.sign == SIGN_WELL:
+        count_well(b, t, now)
+    elif attempt.sign == SIGN_FAILED or (attempt.sign == SIGN_BUSY and t.counts_busy):
+        count_failed(b, t, is_last, now)
+
+
+cdef void breaker_off(Breaker *b) noexcept nogil:
+    """Closed, and nothing held against it."""
+    move(b, BREAKER_OFF)
+    b.epoch += 1
+    b.on_trial = 0
+    b.n_trips = 0
+    forget_window(b)
+
+
+# ---------------------------------------------------------------- slow start
+
+
+cdef uint64_t ramp_share(const Endpoint *e, uint64_t now) noexcept nogil:
+    """What the endpoint may have of its share now, of SHARE_ONE."""
+    cdef uint64_t whole = e.upstream.breaker.slow_start_ns
+    cdef uint64_t share
+    if e.ramp_ns == 0 or now >= e.ramp_ns + whole:
+        return SHARE_ONE
+    share = (now - e.ramp_ns) * SHARE_ONE // whole if now > e.ramp_ns else 0
+    return share if share > SHARE_MIN else SHARE_MIN
+
+
+cdef bint ramp_takes(Endpoint *e, uint64_t now) noexcept nogil:
+    """It is this endpoint's turn. 0: while it starts slowly, most of its turns are another's."""
+    cdef uint64_t share = ramp_share(e, now)
+    if share == SHARE_ONE:
+        e.ramp_ns = 0
+        return 1
+    e.credit += <uint32_t>share
+    if e.credit < SHARE_ONE:
+        return 0
+    e.credit -= SHARE_ONE
+    return 1
+
+
+# ---------------------------------------------------------------- attempts
+
+
+cdef void attempt_begins(Plane *p, Relay *r) noexcept nogil:
+    """`r.endpoint` was picked."""
+    cdef Endpoint *e = r.endpoint
+    cdef uint8_t was = e.breaker.state
+    r.on_endpoint = 1
+    e.inflight += 1
+    e.upstream.n_placed += 1
+    breaker_begin(&e.breaker, &e.upstream.breaker, &r.trial, p.now_ns)
+    p.has_news |= was != e.breaker.state
+
+
+cdef void note_status(Relay *r, int status) noexcept nogil:
+    """The final head of the attempt. If its body is cut, dispatch.cut has the last word."""
+    if status == 429 or status == 503:
+        r.trial.sign = SIGN_BUSY
+    elif status >= 500:
+        r.trial.sign = SIGN_NONE if status == 501 or r.endpoint.probe_ok else SIGN_FAILED
+    else:
+        r.trial.sign = SIGN_WELL if status < 400 else SIGN_NONE
+
+
+cdef bint is_last(const Endpoint *e) noexcept nogil:
+    """Its upstream has no other endpoint in rotation."""
+    cdef const Endpoint *other
+    cdef uint32_t i
+    for i in range(e.upstream.n_endpoints):
+        other = e.upstream.endpoints[i]
+        if other != e and other.up and not other.draining \
+                and other.breaker.state == BREAKER_CLOSED:
+            return 0
+    return 1
+
+
+cdef bint upstream_release(Plane *p, Upstream *u) noexcept nogil:
+    """No endpoint is in rotation: those that only their breakers keep out come back. 0: none."""
+    cdef Endpoint *e
+    cdef uint32_t i
+    cdef bint found = 0
+    for i in range(u.n_endpoints):
+        e = u.endpoints[i]
+        if e.up and not e.draining and e.breaker.state != BREAKER_CLOSED:
+            breaker_release(&e.breaker)
+            found = 1
+    p.has_news |= found
+    return found
+
+
+cdef void prove(Plane *p, Relay *r) noexcept nogil:
+    if breaker_prove(&r.endpoint.breaker, &r.endpoint.upstream.breaker, &r.trial):
+        r.endpoint.ramp_ns = p.now_ns
+        p.has_news = 1
+
+
+cdef void attempt_speaks(Plane *p, Relay *r) noexcept nogil:
+    """The answer has begun, as Relay.first_ns has it."""
+    if r.trial.sign != SIGN_BUSY and r.trial.sign != SIGN_FAILED:
+        prove(p, r)
+
+
+cdef void attempt_ends(Plane *p, Relay *r) noexcept nogil:
+    """The one place where an attempt ends, however it does."""
+    cdef Endpoint *e = r.endpoint
+    cdef uint8_t was = e.breaker.state
+    invariant(e.inflight > 0)
+    e.inflight -= 1
+    e.upstream.n_placed -= 1
+    r.on_endpoint = 0
+    if r.trial.sign == SIGN_BUSY:
+        limit_busy(r, p.now_ns)
+        e.n_busy += 1
+        e.busy_until_ns = p.now_ns + <uint64_t>BUSY_MS * <uint64_t>NS_PER_MS
+    if r.trial.sign == SIGN_WELL:
+        if r.reply.done or r.is_served or r.status == 101:
+            prove(p, r)
+        else:
+            r.trial.sign = SIGN_NONE
+    # Who else there is matters only to a failure.
+    breaker_end(
+        &e.breaker, &e.upstream.breaker, &r.trial, r.trial.sign >= SIGN_BUSY and is_last(e),
+        p.now_ns,
+    )
+    p.has_news |= was != e.breaker.state

@@ -1,0 +1,252 @@
+"""One address of an upstream: words Python writes (up, draining, weight), and a LIFO pool of idle
+conns.
+
+Law 1. A conn is handed out only if nothing was reported on it while it was idle: bytes on an idle
+       conn are never a response (they would be somebody else's), a FIN means it is gone.
+Law 2. An idle conn is closed before the server would close it (keepalive.pyx); the rest of that
+       race is covered by the law of retries.
+Law 3. A conn that failed is closed, never pooled; FIN, not RST, so that the engine frees the GPU.
+"""
+
+from libc.stdint cimport uint64_t
+from libc.string cimport memset
+
+from zeroproxy._fast.memory.buffer cimport alloc_lines
+from zeroproxy._fast.net.conn cimport conn_close, conn_hear, conn_is_silent, conn_watch
+from zeroproxy._fast.net.syscalls cimport (
+    AF_UNIX,
+    EINPROGRESS,
+    IPPROTO_TCP,
+    SOCK_CLOEXEC,
+    SOCK_NONBLOCK,
+    SOCK_STREAM,
+    TCP_NODELAY,
+    close,
+    connect,
+    errno,
+    setsockopt,
+    sockaddr,
+    socket,
+)
+from zeroproxy._fast.net.timer cimport timer_init, timer_no_later
+from zeroproxy._fast.net.tls cimport tls_open
+from zeroproxy._fast.types.invariant cimport invariant
+from zeroproxy._fast.types.plane cimport Conn, Conns, Endpoint, Plane, Upstream
+from zeroproxy._fast.types.pool cimport CLOSED_AGE, CLOSED_IDLE, CLOSED_PEER, CLOSED_SURPLUS
+from zeroproxy._fast.upstream.keepalive cimport (
+    keepalive_forget,
+    keepalive_is_spent,
+    keepalive_limit,
+    keepalive_lower,
+    keepalive_raise,
+)
+
+cdef enum:
+    # An idle conn this young is trusted without asking the kernel: a server that closes within
+    # 200 ms of answering is caught by the retry, and a peek costs 2 % of a small request.
+    TRUST_NS = 200000000
+
+
+cdef Conn *take_conn(Plane *p, Endpoint *e) noexcept nogil:
+    cdef Conn *c = p.free_conns
+    if c != NULL:
+        p.free_conns = c.next
+    else:
+        c = <Conn *>alloc_lines(sizeof(Conn))
+        if c == NULL:
+            return NULL
+    memset(c, 0, sizeof(Conn))
+    c.fd = -1
+    c.is_upstream = 1
+    c.reporter = c
+    c.endpoint = e
+    timer_init(&c.timer, p.on_conn_due, c)
+    p.counters.upstream_conns += 1
+    e.n_conns += 1
+    return c
+
+
+cdef void conns_push(Conns *l, Conn *c) noexcept nogil:
+    c.prev = NULL
+    c.next = l.head
+    if l.head != NULL:
+        l.head.prev = c
+    else:
+        l.tail = c
+    l.head = c
+    l.n += 1
+
+
+cdef void conns_remove(Conns *l, Conn *c) noexcept nogil:
+    if c.prev != NULL:
+        c.prev.next = c.next
+    else:
+        l.head = c.next
+    if c.next != NULL:
+        c.next.prev = c.prev
+    else:
+        l.tail = c.prev
+    c.prev = c.next = NULL
+    l.n -= 1
+
+
+cdef void endpoint_discard(Plane *p, Conn *c) noexcept nogil:
+    """Close a conn that is not in the idle list and give its struct back."""
+    conn_close(p, c)
+    c.owner = NULL
+    c.next = p.free_conns
+    p.free_conns = c
+    p.counters.upstream_conns -= 1
+    c.endpoint.n_conns -= 1
+
+
+cdef void endpoint_retire(Plane *p, Conn *c, int why) noexcept nogil:
+    c.endpoint.n_closed[why] += 1
+    endpoint_discard(p, c)
+
+
+cdef void endpoint_lose_idle(Plane *p, Conn *c) noexcept nogil:
+    """The endpoint has closed a conn that rested, or has spoken on it."""
+    cdef Endpoint *e = c.endpoint
+    e.n_stale += 1
+    keepalive_lower(e, c, p.now_ns)
+    endpoint_retire(p, c, CLOSED_PEER)
+    endpoint_want_warm(p, e)
+
+
+cdef void endpoint_forget(Endpoint *e) noexcept nogil:
+    """It does not accept: another server may come up at this address."""
+    e.takes_usage = e.refuses_usage = 0
+    keepalive_forget(e)
+
+
+cdef void endpoint_want_warm(Plane *p, Endpoint *e) noexcept nogil:
+    """The pool may lack a warm conn: looked at with the next tick, outside of the exchange."""
+    if e.idle.n + e.opening.n < e.pool.warm and e.warm_wait_ns == 0:
+        timer_no_later(&p.wheel, &e.warm_timer, p.now_ns + 1)
+
+
+cdef bint endpoint_has_room(const Plane *p, const Endpoint *e) noexcept nogil:
+    """Whether a conn may be opened that no exchange waits for."""
+    return (
+        p.counters.upstream_conns < p.limits.connections
+        and (e.pool.max_connections == 0 or e.n_conns < e.pool.max_connections)
+    )
+
+
+cdef bint is_quiet(Plane *p, Conn *c) noexcept nogil:
+    """Nothing was reported, and for a conn that rested longer the kernel agrees."""
+    conn_hear(c)
+    if c.may_read or c.saw_fin or c.broken:
+        return 0
+    if p.now_ns - c.since_ns < TRUST_NS:
+        return 1
+    return conn_is_silent(c)
+
+
+cdef Conn *endpoint_take_idle(Plane *p, Endpoint *e) noexcept nogil:
+    """The most recently used idle conn that is still quiet and not too old; NULL: none."""
+    cdef uint64_t limit = keepalive_limit(e)
+    cdef Conn *c
+    e.used_ns = p.now_ns
+    while e.idle.head != NULL:
+        c = e.idle.head
+        conns_remove(&e.idle, c)
+        if not is_quiet(p, c):
+            endpoint_lose_idle(p, c)
+        elif limit and p.now_ns - c.since_ns >= limit:
+            endpoint_retire(p, c, CLOSED_IDLE)
+        elif keepalive_is_spent(e, c, p.now_ns):
+            endpoint_retire(p, c, CLOSED_AGE)
+        else:
+            e.n_reused += c.served != 0
+            endpoint_want_warm(p, e)
+            return c
+    endpoint_want_warm(p, e)
+    return NULL
+
+
+cdef bint has_place(const Plane *p, const Endpoint *e) noexcept nogil:
+    if not e.up or e.draining or p.draining or e.idle.n >= e.pool.max_idle:
+        return 0
+    # One more than the descriptors allow, or than a reload has left.
+    return (
+        p.counters.upstream_conns <= p.limits.connections
+        and (e.pool.max_connections == 0 or e.n_conns <= e.pool.max_connections)
+    )
+
+
+cdef void endpoint_put_idle(Plane *p, Conn *c) noexcept nogil:
+    """Take a clean conn into the pool, or close it if there is no place or it is spent."""
+    cdef Endpoint *e = c.endpoint
+    cdef uint64_t limit
+    c.owner = NULL
+    if not has_place(p, e) or c.saw_fin or c.broken:
+        endpoint_retire(p, c, CLOSED_SURPLUS)
+        return
+    if keepalive_is_spent(e, c, p.now_ns):
+        endpoint_retire(p, c, CLOSED_AGE)
+        endpoint_want_warm(p, e)
+        return
+    invariant(c.inbuf.cap == 0 and c.outbuf.cap == 0)
+    keepalive_raise(e, p.now_ns)
+    c.since_ns = p.now_ns
+    conns_push(&e.idle, c)
+    limit = keepalive_limit(e)
+    if limit:
+        timer_no_later(&p.wheel, &c.timer, c.since_ns + limit)
+
+
+cdef bint secure(Plane *p, Conn *c) noexcept nogil:
+    """Begin TLS where the endpoint is https://. 0: no memory (errno)."""
+    cdef Endpoint *e = c.endpoint
+    cdef Upstream *u = e.upstream
+    cdef const char *name = e.tls_name
+    if name[0] == 0:
+        return 1
+    if u.tls_name[0]:
+        name = u.tls_name
+    return tls_open(p, c, u.tls, name)
+
+
+cdef Conn *endpoint_connect(Plane *p, Endpoint *e) noexcept nogil:
+    """Begin to connect; c.connecting says whether it is still under way. NULL: refused at once,
+    or no descriptor, or no memory (errno)."""
+    cdef sockaddr *addr = <sockaddr *>e.addr
+    cdef Conn *c
+    cdef int one = 1
+    cdef int fd = socket(addr.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+    if fd < 0:
+        return NULL
+    if addr.sa_family != AF_UNIX:
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
+    c = take_conn(p, e)
+    e.n_connects += 1
+    if c != NULL and secure(p, c) \
+            and (connect(fd, addr, e.addr_len) == 0 or errno == EINPROGRESS):
+        # A loopback or unix connect may be done already; the first report tells either way.
+        c.connecting = 1
+        c.since_ns = c.opened_ns = p.now_ns
+        if conn_watch(p, c, fd) == 0:
+            return c
+    close(fd)
+    if c != NULL:
+        endpoint_discard(p, c)
+    e.n_connect_failures += 1
+    return NULL
+
+
+cdef void endpoint_drop_idle(Plane *p, Endpoint *e) noexcept nogil:
+    cdef Conn *c
+    while e.idle.head != NULL:
+        c = e.idle.head
+        conns_remove(&e.idle, c)
+        endpoint_retire(p, c, CLOSED_SURPLUS)
+
+
+cdef void endpoint_drop_oldest(Plane *p, Endpoint *e) noexcept nogil:
+    """Make room for a new conn where there is an idle one."""
+    cdef Conn *c = e.idle.tail
+    if c != NULL:
+        conns_remove(&e.idle, c)
+        endpoint_retire(p, c, CLOSED_SURPLUS)

@@ -1,0 +1,23 @@
+from libc.stddef cimport size_t
+from libc.stdint cimport uint32_t
+
+from zeroproxy._fast.types.meter cimport Meter
+
+
+cdef struct Lines:          # what one call of walk_lines met
+    size_t data_at          # where the last data began
+    uint32_t n_data         # pieces of data
+
+cdef enum LineState:
+    LINE_NAME = 0           # of a field
+    LINE_DATA
+    LINE_EVENT              # the event's name
+    LINE_OTHER              # another field, or a comment inside an event
+    LINE_COMMENT            # at an edge: behind it there is one again
+
+cdef size_t line_end(const char *at, size_t len) noexcept nogil
+cdef void end_event(Meter *m) noexcept nogil
+cdef void end_line(Meter *m) noexcept nogil
+cdef size_t walk_lines(
+    Meter *m, const char *at, size_t len, Lines *l, bint to_edge,
+) noexcept nogil

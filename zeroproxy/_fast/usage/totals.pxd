@@ -1,0 +1,16 @@
+from libc.stdint cimport int64_t
+
+from zeroproxy._fast.types.meter cimport COUNT_MAX, Meter, Tokens
+
+
+cdef enum:
+    UNKNOWN = 0xFFFFFFFF    # in a Slot
+
+
+cdef inline int64_t added(int64_t a, int64_t b) noexcept nogil:
+    """Of two counts; -1: not known."""
+    if a < 0 or b < 0:
+        return b if a < 0 else a
+    return a + b if a + b < <int64_t>COUNT_MAX else <int64_t>COUNT_MAX
+
+cdef int fold_all(const Meter *m, Tokens *tokens) noexcept nogil

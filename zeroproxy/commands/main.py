@@ -1,0 +1,214 @@
+"""The command line: `zeroproxy -c FILE` runs; the other commands stand beside it.
+
+Exit status: 0 well, 1 could not start or something failed, 2 bad usage or configuration. Output
+that cannot be written is a failure; a pipe whose reader has left is none.
+Nothing heavy is imported before it is known to be needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import platform
+import signal
+import sys
+from importlib import metadata
+from typing import Any
+
+from zeroproxy._version import __version__
+from zeroproxy.commands.standard_streams import OutputError, install
+from zeroproxy.errors import ConfigError, UsageError, ZeroproxyError
+
+EXAMPLES = """\
+examples:
+  zeroproxy -c conf/prod.toml         run the proxy
+  zeroproxy check -c conf/prod.toml   say what it would do, and what is wrong
+  zeroproxy check --offline -c conf/prod.toml
+                                      the same where there is no port, name or endpoint to try
+  zeroproxy usage -c conf/prod.toml --by model,tenant --since 24h
+                                      what was asked and counted
+  zeroproxy key --name ci --rpm 60    a new API key, and the lines that let it in
+  zeroproxy bench -u http://127.0.0.1:8000 --compare http://127.0.0.1:8080
+                                      measure an endpoint, or two in turns
+  zeroproxy sim --listen 127.0.0.1:8000
+                                      a simulated inference server to try it on
+  zeroproxy demo                      both, with a few requests sent through
+
+signals: SIGTERM or SIGINT drains (server.drain_timeout), a second one cuts; SIGHUP reads the
+         configuration again; SIGUSR1 reopens the access log.
+documentation: README.md; every key of the configuration: conf/reference.toml
+"""
+
+
+#: Commands that read a configuration; `-c FILE` may stand before or behind them.
+WITH_CONFIG = (None, "run", "check", "usage")
+
+
+def add_config(parser: argparse.ArgumentParser, default: Any = argparse.SUPPRESS) -> None:
+    """Behind a command it has no default: what stood before the command stays."""
+    parser.add_argument("-c", "--config", metavar="FILE", default=default, help="TOML file")
+
+
+def build_parser(argv: list[str]) -> argparse.ArgumentParser:
+    """The options; those of some commands only if `argv` asks for them: they import much."""
+    parser = argparse.ArgumentParser(
+        prog="zeroproxy",
+        description="A sidecar proxy for LLM inference servers that costs almost nothing.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_config(parser, default=None)
+    parser.add_argument("--version", action="version", version=f"zeroproxy {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    add_config(commands.add_parser("run", help="run the proxy (the default)"))
+    check = commands.add_parser("check", help="validate a configuration and what it needs")
+    add_config(check)
+    check.add_argument(
+        "--offline", action="store_true", help="try no port, name, endpoint or server"
+    )
+    usage = commands.add_parser("usage", help="what the ledger counted: requests and tokens")
+    if "usage" in argv:
+        from zeroproxy.commands.usage import add_arguments as add_usage_arguments
+
+        add_usage_arguments(usage)
+    bench = commands.add_parser("bench", help="load an endpoint, or two in turns, and measure it")
+    if "bench" in argv:
+        from zeroproxy.loadtest.options import add_arguments as add_bench_arguments
+
+        add_bench_arguments(bench)
+    sim = commands.add_parser("sim", help="run a simulated inference server")
+    if "sim" in argv:
+        from zeroproxy.sim.command import add_arguments
+
+        add_arguments(sim)
+    key = commands.add_parser("key", help="make an API key")
+    if "key" in argv:
+        from zeroproxy.commands.key import add_arguments as add_key_arguments
+
+        add_key_arguments(key)
+    commands.add_parser("demo", help="simulator and proxy together, with a few requests")
+    commands.add_parser("version", help="versions of everything that matters")
+    return parser
+
+
+def data_plane() -> str:
+    try:
+        from zeroproxy._fast.engine.engine import IS_DEBUG
+    except ImportError:
+        return "not built (make compile)"
+    return f"compiled, {'debug' if IS_DEBUG else 'release'} build"
+
+
+def print_version() -> int:
+    try:
+        loop = f"uvloop {metadata.version('uvloop')}"
+    except metadata.PackageNotFoundError:
+        loop = "asyncio (uvloop is not installed)"
+    print(f"zeroproxy {__version__}")
+    print(f"data plane: {data_plane()}")
+    print(f"loop: {loop}")
+    print(f"python {platform.python_version()} on {platform.system()} {platform.machine()}")
+    return 0
+
+
+def open_standard() -> None:
+    """Whoever starts the proxy may have closed descriptors 0 to 2: without this the next files and
+    sockets would get their numbers."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+
+
+def run_proxy(path: str) -> int:
+    open_standard()
+    # Their default is to end the process; server/process.py lets them in when it handles them.
+    early = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, early)
+    try:
+        from zeroproxy.config.load import load_config
+
+        config = load_config(path)
+        from zeroproxy.server.process import run
+
+        return run(config, path)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def dispatch(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    if args.config and args.command not in WITH_CONFIG:
+        parser.error(f"-c FILE is not for {args.command}")
+    if args.command == "version":
+        return print_version()
+    if args.command == "sim":
+        from zeroproxy.sim.command import run as run_sim
+
+        return int(run_sim(args))
+    if args.command == "usage":
+        from zeroproxy.commands.usage import run as run_usage
+
+        return run_usage(args)
+    if args.command == "key":
+        from zeroproxy.commands.key import run as make_key
+
+        return make_key(args)
+
+    if args.command == "bench":
+        from zeroproxy.loadtest.command import run as run_bench
+
+        return run_bench(args)
+    if args.command == "demo":
+        from zeroproxy.commands.demo import main as run_demo
+
+        return int(run_demo())
+    if not args.config:
+        parser.error("-c FILE is needed (or a COMMAND; see --help)")
+    if args.command == "check":
+        from zeroproxy.commands.check import check
+
+        return check(args.config, args.offline)
+    return run_proxy(args.config)
+
+
+def complain(message: object) -> None:
+    # Where stderr is closed or full, the exit status has to do.
+    with contextlib.suppress(OSError):
+        print(f"zeroproxy: {message}", file=sys.stderr, flush=True)
+
+
+def execute(argv: list[str]) -> int:
+    parser = build_parser(argv)
+    args = parser.parse_args(argv)
+    try:
+        return dispatch(args, parser)
+    except (ConfigError, UsageError) as error:
+        complain(error)
+        return 2
+    except ZeroproxyError as error:
+        complain(error)
+        return 1
+    except ImportError as error:
+        if not (error.name or "").startswith("zeroproxy._fast"):
+            raise
+        complain(f"the compiled data plane is missing ({error.name}); `make compile` builds it")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def main(argv: list[str] | None = None) -> int:
+    """`argv` is given by tests; a process of its own has its standard streams put in order."""
+    if argv is not None:
+        return execute(argv)
+    install()
+    try:
+        try:
+            return execute(sys.argv[1:])
+        finally:
+            sys.stdout.flush()
+    except OutputError as error:
+        complain(error)
+        return 1

@@ -1,0 +1,192 @@
+"""The configuration: every key, its type, its range and its default, as frozen structs.
+
+Law 1. The names are a contract (conf/reference.toml shows them all): keys are added, not renamed.
+Law 2. A default is what an operator who never heard of the key would want; its precedent is named.
+Law 3. A key whose feature this version does not have is refused, never silently accepted.
+Times are seconds; 0 means no limit unless a key says otherwise. Parts: config/base.py,
+config/upstream.py, config/tls.py, config/metering.py, config/auth.py. Reading: config/load.py.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, field
+
+from zeroproxy.config.auth import Auth, Key, KeysFile, Shared, shown
+from zeroproxy.config.base import Base, Count, Seconds
+from zeroproxy.config.metering import (
+    AnySink,
+    Metering,
+    Otel,
+    ToJsonl,
+    ToPostgres,
+    ToRedis,
+    kind_of,
+)
+from zeroproxy.config.tls import ServerTls, UpstreamTls
+from zeroproxy.config.upstream import (
+    Admission,
+    Alias,
+    Breaker,
+    Endpoint,
+    Hash,
+    Health,
+    Hedge,
+    ModelName,
+    Pool,
+    PresetName,
+    Retry,
+    Timeouts,
+    Upstream,
+    Warmup,
+)
+
+__all__ = [
+    "Admin",
+    "Admission",
+    "Alias",
+    "AnySink",
+    "Auth",
+    "Base",
+    "Breaker",
+    "Config",
+    "Endpoint",
+    "Hash",
+    "Health",
+    "Hedge",
+    "Key",
+    "KeysFile",
+    "Limits",
+    "Log",
+    "Metering",
+    "ModelName",
+    "Otel",
+    "Pool",
+    "PresetName",
+    "Retry",
+    "Server",
+    "ServerTls",
+    "Shared",
+    "Timeouts",
+    "ToJsonl",
+    "ToPostgres",
+    "ToRedis",
+    "Upstream",
+    "UpstreamTls",
+    "Warmup",
+    "kind_of",
+]
+
+
+class Server(Base, frozen=True):
+    """The data listeners."""
+
+    #: "HOST:PORT", "[v6]:PORT", "unix:/path" or "fd:N" (inherited); a string or a list.
+    #: ":PORT" is 0.0.0.0:PORT, and "[::]:PORT" is IPv6 only: for both give both.
+    listen: str | tuple[str, ...] = ("127.0.0.1:8080",)
+    #: Processes. Only 1 in this version.
+    workers: Annotated[int, Meta(ge=1, le=64)] = 1
+    #: How long SIGTERM waits for exchanges to finish before it cuts them (Kubernetes: 30).
+    drain_timeout: Seconds = 30.0
+    #: Add Via to forwarded requests: a MUST of RFC 9110 7.6.3 that nginx and HAProxy omit.
+    via: bool = True
+    #: Keep the caller's X-Forwarded-*, Forwarded and X-Real-IP; append to X-Forwarded-For. Only
+    #: behind a proxy of your own.
+    trust_forwarded: bool = False
+    #: What the end of a caller's sending means behind a whole request. abort: the caller has left
+    #: (nginx, Envoy, HAProxy's abortonclose). serve: it still reads (nc -N).
+    half_close: Literal["abort", "serve"] = "abort"
+    tls: ServerTls = field(default_factory=ServerTls)
+
+
+class Admin(Base, frozen=True):
+    """The admin listener, apart from the data port."""
+
+    #: "HOST:PORT" or "unix:/path"; "" switches it off. Keep it on loopback.
+    listen: str = "127.0.0.1:9090"
+    #: Asked for by every path but /healthz and /readyz, as "Authorization: Bearer TOKEN"; or the
+    #: file that holds it. Neither: nothing is asked for.
+    token: str = ""
+    token_file: str = ""
+    #: Names that Host may have, beside loopback names, addresses and the host of `listen`: any
+    #: other is 421, for a web page can have its own name lead here. With the token: any name.
+    hosts: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return shown(self, "token")
+
+    def names(self) -> frozenset[str]:
+        """What Host may be beside loopback names and addresses."""
+        host = "" if self.listen.startswith("unix:") else self.listen.rpartition(":")[0]
+        return frozenset(name.lower() for name in (host, *self.hosts) if name)
+
+
+class Limits(Base, frozen=True):
+    """What a caller may send, and how slowly. Everything is bounded."""
+
+    #: Request line, bytes (RFC 9112: at least 8,000 must work); above it: 414.
+    header_line_bytes: Annotated[int, Meta(ge=512, le=32768)] = 16384
+    #: A whole head, bytes; above it: 431. Half a block at most.
+    header_bytes: Annotated[int, Meta(ge=1024, le=49152)] = 32768
+    #: Fields of a head (Envoy 100, HAProxy 101); above it: 431.
+    header_count: Annotated[int, Meta(ge=8, le=256)] = 100
+    #: Request body, bytes; 0: no limit. Images and audio come as base64. Above it: 413.
+    body_bytes: Count = 1 << 30
+    #: Downstream connections; 0: as many as the descriptors allow. Above it: 503.
+    connections: Annotated[int, Meta(ge=0, le=1 << 20)] = 0
+    #: First to last byte of a head (nginx 60, here the strict figure of the slowloris literature).
+    header_timeout: Seconds = 10.0
+    #: Between two reads of a request body (nginx 60).
+    body_timeout: Seconds = 30.0
+    #: Bytes a second, on average, of a request body that is passed on while it comes (one that
+    #: does not fit 64 KiB); below it, once body_timeout is over, 408. 0: none (Apache 500).
+    body_min_rate: Annotated[int, Meta(ge=0, le=1 << 30)] = 500
+    #: A kept-alive connection without a request (nginx 75).
+    idle_timeout: Seconds = 75.0
+    #: A write that makes no progress because the peer does not read (nginx 60).
+    write_stall_timeout: Seconds = 60.0
+    #: An upgraded connection silent in both directions (Envoy 1 h).
+    tunnel_idle_timeout: Seconds = 3600.0
+    #: Reading on after an error answer so that it is not lost to a RST (nginx lingering_timeout 5).
+    linger_timeout: Seconds = 2.0
+    #: 1xx answers forwarded per request.
+    interim_responses: Annotated[int, Meta(ge=1, le=1000)] = 64
+    #: Chunk extensions and trailers per message, bytes; read and dropped.
+    chunk_extra_bytes: Annotated[int, Meta(ge=256, le=65536)] = 16384
+
+
+class Log(Base, frozen=True):
+    """What is written down."""
+
+    #: "jsonl:stdout" or "jsonl:/path": one line per exchange; "" switches it off.
+    access: Annotated[str, Meta(pattern=r"^(|jsonl:.+)$")] = ""
+
+
+def no_admin() -> Admin:
+    return Admin(listen="")
+
+
+def no_ledger() -> Metering:
+    return Metering(ledger="")
+
+
+class Config(Base, frozen=True):
+    """Everything. At least one upstream is needed. Made in a program it opens no admin port and
+    writes no file that was not asked for; a file that leaves [admin] or [metering] out has their
+    defaults."""
+
+    upstream: tuple[Upstream, ...]
+    server: Server = field(default_factory=Server)
+    admin: Admin = field(default_factory=no_admin)
+    limits: Limits = field(default_factory=Limits)
+    log: Log = field(default_factory=Log)
+    #: Absent: no key is asked for.
+    auth: Auth | None = None
+    metering: Metering = field(default_factory=no_ledger)
+    otel: Otel = field(default_factory=Otel)
+
+    def listens(self) -> tuple[str, ...]:
+        """server.listen as a tuple."""
+        one = self.server.listen
+        return (one,) if isinstance(one, str) else one

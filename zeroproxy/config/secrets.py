@@ -1,0 +1,84 @@
+"""The files a configuration names, keys and secrets, read into it.
+
+Law 1. Whatever is wrong is said with the file, and in a file of keys with line and key. What a
+       secret is, is never said.
+Law 2. `resolve` is given a configuration as it was written, not one that it has made itself.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from zeroproxy.config.auth import Auth, Key, KeysFile
+from zeroproxy.config.load import Reader, read_text
+from zeroproxy.config.schema import Config, Upstream
+from zeroproxy.config.upstream import API_KEY_MAX
+from zeroproxy.config.validate import FIELD_VALUE, check_keys
+from zeroproxy.errors import ConfigError
+
+TENANTS_MAX = 65534  # the data plane tells them apart by 16 bits, of which one value is none
+
+
+def secret_in(file: str, key: str) -> str:
+    """The one line of `file`. Raises ConfigError, which does not quote it."""
+    text = read_text(file, key).strip()
+    if not text:
+        raise ConfigError("is empty", file=file, key=key)
+    if not FIELD_VALUE.fullmatch(text):
+        raise ConfigError("holds more than one line of printable ASCII", file=file, key=key)
+    return text
+
+
+def keys_in(file: str) -> tuple[Key, ...]:
+    """The [[key]] tables of a file. Raises ConfigError."""
+    reader = Reader(read_text(file, "auth.keys_file"), file)
+    raw = reader.expand(reader.check_keys(reader.parse(), KeysFile, ()), ())
+    found = reader.convert(raw, KeysFile).key
+    check_keys(found, ("key",), reader.error)
+    return found
+
+
+def all_keys(auth: Auth) -> tuple[Key, ...]:
+    """Those of the configuration, then those of the file. Raises ConfigError."""
+    if not auth.keys_file:
+        check_tenants(auth.key, "auth.key", "")
+        return auth.key
+    known = {key.sha256.lower() for key in auth.key}
+    added = keys_in(auth.keys_file)
+    for k, key in enumerate(added):
+        if key.sha256.lower() in known:
+            raise ConfigError("is in the configuration too", file=auth.keys_file,
+                              key=f"key[{k}].sha256")  # fmt: skip
+    check_tenants(auth.key + added, "auth.keys_file", auth.keys_file)
+    return auth.key + added
+
+
+def check_tenants(keys: tuple[Key, ...], key: str, file: str) -> None:
+    if (n := len({k.owner() for k in keys})) > TENANTS_MAX:
+        raise ConfigError(f"{n} tenants, and {TENANTS_MAX} are the most", file=file, key=key)
+
+
+def resolve_upstream(upstream: Upstream) -> Upstream:
+    if not upstream.api_key_file:
+        return upstream
+    key = secret_in(upstream.api_key_file, f"upstream {upstream.name}: api_key_file")
+    if len(key) > API_KEY_MAX:
+        raise ConfigError(f"holds more than {API_KEY_MAX} bytes", file=upstream.api_key_file,
+                          key=f"upstream {upstream.name}: api_key_file")  # fmt: skip
+    return replace(upstream, api_key=key, api_key_file="")
+
+
+def resolve(config: Config) -> Config:
+    """`config` with what its files say in it. Blocks. Raises ConfigError."""
+    auth, admin = config.auth, config.admin
+    if auth is not None:
+        shared = auth.shared
+        if shared.url_file:
+            url = secret_in(shared.url_file, "auth.shared.url_file")
+            shared = replace(shared, url=url, url_file="")
+        auth = replace(auth, key=all_keys(auth), keys_file="", shared=shared)
+    if admin.token_file:
+        token = secret_in(admin.token_file, "admin.token_file")
+        admin = replace(admin, token=token, token_file="")
+    upstreams = tuple(map(resolve_upstream, config.upstream))
+    return replace(config, auth=auth, admin=admin, upstream=upstreams)

@@ -1,0 +1,31 @@
+"""The configuration of TLS, in front and behind (docs/tls.md)."""
+
+from __future__ import annotations
+
+from zeroproxy.config.base import Base
+
+
+class ServerTls(Base, frozen=True):
+    """TLS on the TCP listeners; unix sockets stay in the clear. Files are PEM."""
+
+    #: The certificate and what stands between it and a root; "": no TLS.
+    cert: str = ""
+    #: Its private key, without a password.
+    key: str = ""
+    #: Callers need a certificate signed by one of these; "": they need none.
+    client_ca: str = ""
+
+
+class UpstreamTls(Base, frozen=True):
+    """TLS to the endpoints that are https://. Files are PEM."""
+
+    #: Who may sign the endpoints' certificates; "": whom the system trusts.
+    ca: str = ""
+    #: The certificate we show, for endpoints that ask for one; "": none.
+    cert: str = ""
+    #: Its private key, without a password.
+    key: str = ""
+    #: false: anybody may answer. For a test, never for keys and prompts.
+    verify: bool = True
+    #: Whom the certificate has to name, where that is not the host of the URL.
+    server_name: str = ""

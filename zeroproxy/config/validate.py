@@ -1,0 +1,273 @@
+"""What no type can say: values that make no sense, and keys that only make sense together.
+
+Every check ends well or raises what `wrong(message, path)` makes; it knows no file and no line.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from zeroproxy.config.addresses import (
+    Path,
+    Wrong,
+    check_listeners,
+    check_loops,
+    check_url,
+    is_host,
+    split_endpoint,
+)
+from zeroproxy.config.schema import (
+    Admission,
+    AnySink,
+    Auth,
+    Config,
+    Key,
+    Metering,
+    Otel,
+    ServerTls,
+    ToPostgres,
+    ToRedis,
+    Upstream,
+    UpstreamTls,
+    kind_of,
+)
+
+# Bytes of a model's name in the data plane, and of a server's own name as JSON.
+MODEL_MAX = 256
+REAL_MAX = 2 * MODEL_MAX + 2
+REDIS_URLS = ("redis://", "rediss://", "unix://")
+# RFC 9110 5.6.2 and 5.5; never more than printable ASCII.
+FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+FIELD_VALUE = re.compile(r"[!-~]([\t -~]*[!-~])?")
+# What a key is made of, beside header fields; the data plane compares 64 bytes of a name.
+KEY_SOURCES = ("user", "prompt")
+KEY_HEADER = re.compile(r"header:[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
+
+
+def check_upstream(upstream: Upstream, path: Path, wrong: Wrong) -> None:
+    if not upstream.endpoints:
+        raise wrong("at least one endpoint is needed", (*path, "endpoints"))
+    if upstream.pool.prewarm > upstream.pool.max_idle:
+        raise wrong("is larger than pool.max_idle", (*path, "pool", "prewarm"))
+    check_admission(upstream.admission, (*path, "admission"), wrong)
+    seen: set[str] = set()
+    for k, endpoint in enumerate(upstream.all_endpoints()):
+        here = (*path, "endpoints", k)
+        check_url(endpoint.url, here, wrong)
+        # Host names have no case and a URL may end with "/"; paths of unix sockets mean themselves.
+        same = endpoint.url
+        if not same.startswith("unix:"):
+            same = same.lower().removesuffix("/")
+            same = same.removesuffix(":443" if same.startswith("https:") else ":80")
+        if same in seen:
+            raise wrong(f"{endpoint.url} is there twice", here)
+        seen.add(same)
+    for table, asked in (("health", upstream.health.path), ("warmup", upstream.warmup.path)):
+        if asked and not re.fullmatch(r"/[!-~]*", asked):
+            raise wrong("is no path: it begins with / and has no spaces", (*path, table, "path"))
+    if 0 < upstream.health.wedge_after < 1:
+        raise wrong("is 0, or at least 1 s", (*path, "health", "wedge_after"))
+    for k, source in enumerate(upstream.hash.on):
+        if source not in KEY_SOURCES and not KEY_HEADER.fullmatch(source):
+            raise wrong(f'"{source}" is none of {", ".join(KEY_SOURCES)}, header:NAME',
+                        (*path, "hash", "on", k))  # fmt: skip
+    if upstream.breaker.error_rate and not upstream.breaker.window:
+        raise wrong("needs a window to look at", (*path, "breaker", "error_rate"))
+
+
+def check_admission(admission: Admission, path: Path, wrong: Wrong) -> None:
+    is_limited = admission.max_inflight or admission.ttft_target
+    if admission.max_inflight and admission.min_inflight > admission.max_inflight:
+        raise wrong(
+            f"min_inflight = {admission.min_inflight} is more than "
+            f"max_inflight = {admission.max_inflight}",
+            (*path, "min_inflight"),
+        )
+    if admission.min_inflight > 1 and not admission.ttft_target:
+        raise wrong("min_inflight is for a limit that ttft_target finds", (*path, "min_inflight"))
+    if admission.tenant_share < 1 and not is_limited:
+        raise wrong(
+            "tenant_share is a share of max_inflight, or of what ttft_target finds: neither is set",
+            (*path, "tenant_share"),
+        )
+
+
+def check_pair(tls: ServerTls | UpstreamTls, path: Path, wrong: Wrong) -> None:
+    """A certificate and its key."""
+    if tls.cert and not tls.key:
+        raise wrong("is missing: cert needs the private key it belongs to", (*path, "key"))
+    if tls.key and not tls.cert:
+        raise wrong("is missing: key needs its certificate", (*path, "cert"))
+
+
+def check_tls(config: Config, wrong: Wrong) -> None:
+    here: Path = ("server", "tls")
+    check_pair(config.server.tls, here, wrong)
+    if config.server.tls.client_ca and not config.server.tls.cert:
+        raise wrong("needs TLS: cert and key", (*here, "client_ca"))
+    for k, upstream in enumerate(config.upstream):
+        tls, here = upstream.tls, ("upstream", k, "tls")
+        check_pair(tls, here, wrong)
+        if tls != UpstreamTls() and not upstream.is_secure():
+            raise wrong("is for https:// endpoints, and there is none", here)
+        if not tls.verify and (tls.ca or tls.server_name):
+            raise wrong("is false, so nobody is compared with ca or server_name",
+                        (*here, "verify"))  # fmt: skip
+        if tls.server_name and not is_host(tls.server_name):
+            raise wrong("is no name of a host", (*here, "server_name"))
+
+
+def check_redis(url: str, path: Path, wrong: Wrong) -> None:
+    """A URL of Redis. It may hold a password and is not quoted."""
+    if not url.startswith(REDIS_URLS):
+        raise wrong(f"expected a URL: {', '.join(REDIS_URLS)}", path)
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        raise wrong("its port is no number from 0 to 65535", path) from None
+
+
+def check_one_of(sink: AnySink, key: str, path: Path, wrong: Wrong) -> None:
+    """Exactly one of KEY and KEY_file. The value is a secret and is not quoted."""
+    given = [name for name in (key, f"{key}_file") if getattr(sink, name)]
+    if len(given) != 1:
+        said = "both are given" if given else "neither is given"
+        raise wrong(f"{said}: exactly one of {key} and {key}_file is needed", path)
+
+
+def check_routes(upstreams: Sequence[Upstream], wrong: Wrong) -> None:
+    """Which upstream a model goes to must be one answer."""
+    names: set[str] = set()
+    homes: dict[str, str] = {}
+    rest = ""
+    for k, upstream in enumerate(upstreams):
+        here: Path = ("upstream", k)
+        if upstream.name in names:
+            raise wrong(f"another upstream is called {upstream.name}", (*here, "name"))
+        names.add(upstream.name)
+        if not upstream.models:
+            if rest:
+                raise wrong(f"is missing: {rest} already takes all models nobody lists",
+                            (*here, "models"))  # fmt: skip
+            rest = upstream.name
+        for j, model in enumerate(upstream.all_models()):
+            if len(model.name.encode()) > MODEL_MAX:
+                raise wrong(f"is longer than {MODEL_MAX} bytes", (*here, "models", j))
+            as_json = json.dumps(model.serves, ensure_ascii=False).encode()
+            if len(model.serves.encode()) > MODEL_MAX or len(as_json) > REAL_MAX:
+                raise wrong(f"serves a name longer than {MODEL_MAX} bytes", (*here, "models", j))
+            if model.name in homes:
+                raise wrong(f"{model.name} already goes to {homes[model.name]}",
+                            (*here, "models", j))  # fmt: skip
+            homes[model.name] = upstream.name
+
+
+def check_metering(metering: Metering, wrong: Wrong) -> None:
+    if metering.ring & (metering.ring - 1):
+        raise wrong("is no power of two", ("metering", "ring"))
+    key: Path = ("metering", "sinks")
+    if metering.sinks and not metering.ledger:
+        raise wrong("sinks are fed from the ledger, and metering.ledger is off", key)
+    names: set[str] = {"ledger", "access_log", "otel"}  # taken, in metrics
+    for k, sink in enumerate(metering.sinks):
+        here: Path = (*key, k)
+        name = sink.name or kind_of(sink)
+        if name in names:
+            raise wrong(f"another sink is called {name}; give it a name of its own", here)
+        names.add(name)
+        if isinstance(sink, ToRedis):
+            check_one_of(sink, "url", here, wrong)
+            if sink.url:
+                check_redis(sink.url, (*here, "url"), wrong)
+        if isinstance(sink, ToPostgres):
+            check_one_of(sink, "dsn", here, wrong)
+
+
+def check_collector(url: str, wrong: Wrong) -> None:
+    """otel.endpoint. Secrets have no place in it: it is shown when a batch cannot be sent."""
+    path: Path = ("otel", "endpoint")
+    if not re.fullmatch(r"https?://[!-~]+", url):
+        raise wrong("is no URL of a collector: http://HOST:4318/v1/traces", path)
+    parts = split_endpoint("http" + url[url.index(":") :])
+    if parts is None:
+        raise wrong("is no URL of a collector: http://HOST:4318/v1/traces", path)
+    if parts.username is not None or parts.query or parts.fragment:
+        raise wrong("has a user, a query or a fragment; keys belong in otel.headers", path)
+    if parts.path in ("", "/"):
+        raise wrong("needs the whole URL with its path, usually /v1/traces", path)
+
+
+def check_otel(otel: Otel, wrong: Wrong) -> None:
+    if otel.endpoint:
+        check_collector(otel.endpoint, wrong)
+    for name, value in otel.headers.items():
+        here: Path = ("otel", "headers", name)
+        if not FIELD_NAME.fullmatch(name):
+            raise wrong("is no name of a header field", here)
+        if not FIELD_VALUE.fullmatch(value):
+            # What it is stays unsaid: it may be a key with a line end behind it.
+            raise wrong(
+                "is no value of a header field: printable ASCII, no space at its ends", here
+            )
+
+
+def check_secret(one: Any, key: str, path: Path, wrong: Wrong) -> None:
+    """At most one of KEY and KEY_file, and fit for a header field. It is not quoted."""
+    if getattr(one, key) and getattr(one, f"{key}_file"):
+        raise wrong(f"both are given: at most one of {key} and {key}_file", (*path, key))
+    if getattr(one, key) and not re.fullmatch(r"[!-~]+", getattr(one, key)):
+        raise wrong("is not printable ASCII without spaces", (*path, key))
+
+
+def check_keys(keys: Sequence[Key], path: Path, wrong: Wrong) -> None:
+    seen: set[str] = set()
+    for k, key in enumerate(keys):
+        if key.sha256.lower() in seen:
+            raise wrong("is there twice", (*path, k, "sha256"))
+        seen.add(key.sha256.lower())
+        for j, model in enumerate(key.models):
+            if len(model.encode()) > MODEL_MAX:
+                raise wrong(f"is longer than {MODEL_MAX} bytes", (*path, k, "models", j))
+
+
+def check_auth(auth: Auth, wrong: Wrong) -> None:
+    if not auth.key and not auth.keys_file:
+        raise wrong("has no key: nobody could ask anything; leave it out to let everybody",
+                    ("auth",))  # fmt: skip
+    check_keys(auth.key, ("auth", "key"), wrong)
+    here: Path = ("auth", "shared")
+    check_secret(auth.shared, "url", here, wrong)
+    if auth.shared.url:
+        check_redis(auth.shared.url, (*here, "url"), wrong)
+    if auth.shared.patience < 2 * auth.shared.interval:
+        raise wrong("is shorter than two intervals", (*here, "patience"))
+
+
+def check_together(config: Config, wrong: Wrong) -> None:
+    """Everything above over a whole configuration, in the order an operator would read it."""
+    if config.server.workers > 1:
+        raise wrong("more than one worker is not supported by this version",
+                    ("server", "workers"))  # fmt: skip
+    check_listeners(config, wrong)
+    if not config.upstream:
+        raise wrong("at least one [[upstream]] is needed", ("upstream",))
+    for k, upstream in enumerate(config.upstream):
+        check_upstream(upstream, ("upstream", k), wrong)
+        check_secret(upstream, "api_key", ("upstream", k), wrong)
+    check_loops(config, wrong)
+    check_tls(config, wrong)
+    check_routes(config.upstream, wrong)
+    check_secret(config.admin, "token", ("admin",), wrong)
+    for k, name in enumerate(config.admin.hosts):
+        if not is_host(name):
+            raise wrong(f'"{name}" is no name of a host: no scheme, no port', ("admin", "hosts", k))
+    if config.auth is not None:
+        check_auth(config.auth, wrong)
+    check_metering(config.metering, wrong)
+    if config.limits.header_line_bytes > config.limits.header_bytes:
+        raise wrong("is larger than limits.header_bytes", ("limits", "header_line_bytes"))
+    check_otel(config.otel, wrong)

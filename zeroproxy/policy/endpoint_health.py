@@ -1,0 +1,116 @@
+"""One endpoint as health sees it: what it answered to its probes, and what follows from that."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from zeroproxy.config.schema import Health as Settings
+from zeroproxy.policy.addresses import Address
+from zeroproxy.policy.http_client import get_status, why
+from zeroproxy.policy.wedge import Silence
+
+LATE = "no answer within {:g} s"
+#: It is there and wants to know who asks.
+WANTS_A_KEY = (401, 403)
+#: What a server without that page says. It is well; only a preset knows better.
+NO_SUCH_PAGE = (404, 405, 501)
+
+
+class Member(Protocol):
+    """An endpoint in force; `index` is the engine's."""
+
+    @property
+    def index(self) -> int: ...
+
+    @property
+    def address(self) -> Address: ...
+
+
+class Answer(NamedTuple):
+    """To one probe."""
+
+    wrong: str = ""  # empty: a good one
+    is_none: bool = False  # no byte of HTTP came: nobody accepts connections, or answers them
+
+
+@dataclass
+class Standing:
+    """What is known of one endpoint."""
+
+    member: Member
+    is_up: bool = True
+    was_well: bool = True
+    is_sick: bool = False
+    probe_ok: bool = False  # the engine's word
+    reason: str = ""  # why it is out, or was last in doubt
+    bad: int = 0  # answers in a row
+    well: int = 0
+    asked: int = 0
+    changes: int = 0
+    ended: int = 0  # exchanges, because it was gone
+    due: float = 0.0
+    last_well: float = 0.0
+    out_after: float = 0.0  # seconds from the last good answer until it was taken out
+    silence: Silence = field(default_factory=Silence)
+    look: asyncio.Task[None] | None = None
+    trial: asyncio.Task[None] | None = None
+
+    @property
+    def is_well(self) -> bool:
+        return not self.is_sick and not self.silence.is_wedged
+
+    @property
+    def is_asked(self) -> bool:
+        """Right now."""
+        return self.look is not None and not self.look.done()
+
+    def note(self, answer: Answer, settings: Settings, began: float, now: float) -> None:
+        self.asked += 1
+        if answer.wrong:
+            self.bad, self.well = self.bad + 1, 0
+            if self.bad >= settings.unhealthy_after:
+                if not self.is_sick and self.last_well:
+                    self.out_after = now - self.last_well
+                self.is_sick = True
+        else:
+            self.bad, self.well = 0, self.well + 1
+            self.last_well = now
+            if self.well >= settings.healthy_after:
+                self.is_sick = False
+        if (self.bad and not self.is_sick) or (self.well and self.is_sick):
+            self.due = min(self.due, began + settings.interval / 2)
+
+    def end(self) -> list[asyncio.Task[None]]:
+        """Cancel what still asks it."""
+        tasks = [task for task in (self.look, self.trial) if task is not None]
+        self.look = self.trial = None
+        for task in tasks:
+            task.cancel()
+        return tasks
+
+    def snapshot(self) -> dict[str, Any]:
+        return {
+            "up": self.is_up, "reason": self.reason, "wedged": self.silence.is_wedged,
+            "bad_in_a_row": self.bad, "well_in_a_row": self.well, "asked": self.asked,
+            "changes": self.changes, "ended": self.ended,
+            "out_after_s": round(self.out_after, 3),
+        }  # fmt: skip
+
+
+async def ask(address: Address, settings: Settings, is_guess: bool) -> Answer:
+    """`is_guess`: nobody knows that the path exists."""
+    try:
+        status = await get_status(address, settings.path, settings.timeout)
+    except TimeoutError:
+        return Answer(LATE.format(settings.timeout), is_none=True)
+    except OSError as error:
+        return Answer(why(error), is_none=True)
+    if status == settings.expect or status in WANTS_A_KEY:
+        return Answer()
+    if is_guess and status in NO_SUCH_PAGE:
+        return Answer()
+    if status == 0:
+        return Answer("the answer is no HTTP", is_none=True)
+    return Answer(f"GET {settings.path} says {status}")

@@ -1,0 +1,197 @@
+"""One question to an endpoint, over a connection of its own.
+
+Never over a pooled one: what is to be found out is whether a new connection is served, and an
+endpoint that has stopped holds the old ones open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import aiohttp
+import orjson
+
+from zeroproxy.policy.addresses import Address
+from zeroproxy.policy.tls import connect, reason
+
+PAGE_MAX = 4 << 20  # bytes of an answer that are read
+
+T = TypeVar("T")
+
+
+async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
+    """What `work` gives, or TimeoutError after `seconds`. What it does to clean up is not waited
+    for: closing a TLS connection whose other end is stuck takes half a minute."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({task}, timeout=seconds)
+    except asyncio.CancelledError:
+        abandon(task)
+        raise
+    if not task.done():
+        abandon(task)
+        raise TimeoutError
+    return task.result()
+
+
+#: Tasks that were cancelled and still clean up: the loop itself keeps no reference.
+_abandoned: set[asyncio.Task[Any]] = set()
+
+
+def abandon(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    _abandoned.add(task)
+    task.add_done_callback(forget)
+
+
+def forget(task: asyncio.Task[Any]) -> None:
+    _abandoned.discard(task)
+    if not task.cancelled():
+        task.exception()  # else it would be logged as never retrieved
+
+
+async def get_status(address: Address, path: str, timeout: float) -> int:
+    """Status of GET `path`; 0: what answered is no HTTP. Raises OSError, TimeoutError."""
+    return await within(timeout, ask_status(address, path))
+
+
+async def ask_status(address: Address, path: str) -> int:
+    reader, writer = await connect(address)
+    try:
+        writer.write(
+            b"GET %s HTTP/1.1\r\nHost: %s\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+            % (path.encode("latin-1"), address.authority)
+        )
+        version, _, rest = (await reader.readuntil(b"\n")).partition(b" ")
+        status = rest[:3]
+        return int(status) if version.startswith(b"HTTP/1.") and status.isdigit() else 0
+    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        return 0
+    finally:
+        # Not close(): that waits for the other end's half of the TLS goodbye.
+        writer.transport.abort()
+
+
+#: What we ourselves lack. It says nothing of an endpoint.
+OUR_LACKS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+OUR_LACK = "the proxy itself cannot probe: "
+LACK_EVERY = 60.0
+
+
+class Lack:
+    """Tells the operator, once in LACK_EVERY seconds, that probes fail for what we lack."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say, self._told = say, -LACK_EVERY
+
+    def is_it(self, wrong: str) -> bool:
+        """Whether `wrong`, of why(), is no fault of the endpoint."""
+        if not wrong.startswith(OUR_LACK):
+            return False
+        if time.monotonic() - self._told >= LACK_EVERY:
+            self._told = time.monotonic()
+            self._say(wrong)
+        return True
+
+
+def why(error: OSError) -> str:
+    if error.errno in OUR_LACKS and not isinstance(error, ssl.SSLError):
+        return f"{OUR_LACK}{os.strerror(error.errno)}"
+    # An SSLError has an errno too, which means nothing.
+    return reason(error) or (os.strerror(error.errno) if error.errno else str(error))
+
+
+def connector_for(address: Address) -> aiohttp.BaseConnector:
+    if isinstance(address.target, str):
+        return aiohttp.UnixConnector(address.target)
+    return aiohttp.TCPConnector(ssl=address.context or True)
+
+
+def headers_for(address: Address, api_key: str = "") -> dict[str, str]:
+    bearer = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    return {"Host": address.authority.decode("latin-1"), **bearer}
+
+
+@asynccontextmanager
+async def session_for(
+    address: Address, timeout: float | None, api_key: str = ""
+) -> AsyncIterator[aiohttp.ClientSession]:
+    """`timeout` of each question; None: whoever asks has one of its own."""
+    connector = connector_for(address)
+    session = aiohttp.ClientSession(
+        address.base,
+        headers=headers_for(address, api_key),
+        connector=connector,
+        timeout=aiohttp.ClientTimeout(total=timeout),
+        trust_env=False,
+    )
+    try:
+        yield session
+    finally:
+        # Without waiting for the other end's half of the TLS goodbye.
+        await connector.close(abort_ssl=True)
+        session.detach()
+
+
+async def read_page(response: aiohttp.ClientResponse) -> bytes:
+    """The body to its end, or its first PAGE_MAX bytes: one `read` gives what has arrived."""
+    body = bytearray()
+    while len(body) < PAGE_MAX and (part := await response.content.read(PAGE_MAX - len(body))):
+        body += part
+    return bytes(body)
+
+
+async def get_page(address: Address, path: str, timeout: float) -> bytes | None:
+    """The body of a 200; None: there is none to be had."""
+    try:
+        return await within(timeout, read_ok(address, path))
+    except (OSError, TimeoutError, aiohttp.ClientError):
+        return None
+
+
+async def read_ok(address: Address, path: str) -> bytes | None:
+    async with (
+        session_for(address, None) as session,
+        session.get(path, allow_redirects=False, server_hostname=address.server_name) as response,
+    ):
+        return await read_page(response) if response.status == 200 else None
+
+
+async def first_model(session: aiohttp.ClientSession, server_name: str | None) -> str:
+    async with session.get(
+        "/v1/models", allow_redirects=False, server_hostname=server_name
+    ) as response:
+        body = await read_page(response)
+    try:
+        return str(orjson.loads(body)["data"][0]["id"])
+    except (orjson.JSONDecodeError, KeyError, IndexError, TypeError):
+        return ""
+
+
+async def generate_one(address: Address, timeout: float, api_key: str = "") -> int:
+    """Status of a request for a single token of the first model; 0: no answer in time."""
+    try:
+        return await within(timeout, post_one(address, api_key))
+    except (OSError, TimeoutError, aiohttp.ClientError):
+        return 0
+
+
+async def post_one(address: Address, api_key: str) -> int:
+    async with session_for(address, None, api_key) as session:
+        asked: dict[str, Any] = {
+            "model": await first_model(session, address.server_name),
+            "messages": [{"role": "user", "content": "1"}],
+            "max_tokens": 1,
+        }
+        async with session.post(
+            "/v1/chat/completions", json=asked, server_hostname=address.server_name
+        ) as response:
+            await read_page(response)
+            return response.status
