@@ -1,4 +1,4 @@
-# API keys and their quotas. No code; the laws of types.pxd hold here too.
+# API keys and their quotas. No code; the laws of http.pxd hold here too.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 

@@ -1,5 +1,5 @@
 # The words of the choice of an endpoint: what keys are made of, and how quick an endpoint is. No
-# code; the laws of types.pxd hold here too.
+# code; the laws of http.pxd hold here too.
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 

@@ -1,4 +1,4 @@
-# The words of the circuit breaker; no code. The laws of types.pxd hold here too.
+# The words of the circuit breaker; no code. The laws of http.pxd hold here too.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 

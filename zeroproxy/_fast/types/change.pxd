@@ -1,4 +1,4 @@
-# A change of the plane that was prepared: change.pyx. No code; the laws of types.pxd hold here too.
+# A change of the plane that was prepared: change.pyx. No code; the laws of http.pxd hold here too.
 
 from zeroproxy._fast.types.plane cimport Plane
 

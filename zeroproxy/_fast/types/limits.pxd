@@ -1,4 +1,4 @@
-# What an exchange may take, and what is lent out. No code; the laws of types.pxd hold here too.
+# What an exchange may take, and what is lent out. No code; the laws of http.pxd hold here too.
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 

@@ -1,5 +1,5 @@
 # Whose turn it is with a plane (plane_lock.pyx), and its driver (thread.pyx). No code; the laws of
-# types.pxd hold here too.
+# http.pxd hold here too.
 
 from libc.stdint cimport uint8_t, uint32_t
 

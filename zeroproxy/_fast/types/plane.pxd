@@ -1,5 +1,5 @@
 # The words of the socket floors: reactor, timers, conns, endpoints, relays, and the Plane that
-# holds one worker's whole data plane. No code; the laws of types.pxd hold here too.
+# holds one worker's whole data plane. No code; the laws of http.pxd hold here too.
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int8_t, int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t

@@ -1,5 +1,5 @@
 # What an endpoint's pool is told, what it has learned, and how its conns end. No code; the laws of
-# types.pxd hold here too.
+# http.pxd hold here too.
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 

@@ -1,4 +1,4 @@
-# The words of the reactor and of the timer wheel. No code; the laws of types.pxd hold here too.
+# The words of the reactor and of the timer wheel. No code; the laws of http.pxd hold here too.
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 

@@ -1,4 +1,4 @@
-# What one finished exchange leaves behind. No code; the laws of types.pxd hold here too.
+# What one finished exchange leaves behind. No code; the laws of http.pxd hold here too.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 

@@ -1,5 +1,5 @@
 # The words of TLS: what we use of OpenSSL 3, and what a conn keeps beside its SSL object. No code;
-# the laws of types.pxd hold here too.
+# the laws of http.pxd hold here too.
 #
 # Law. OpenSSL's own types stay opaque (void *): its headers are not needed to compile, and a proxy
 #      without TLS never opens the library.
