@@ -20,10 +20,10 @@ FAST = {
     3: [
         "identity", "date", "metering", "relays", "admission", "settle", "room", "retry", "hedge",
         "error_body", "answer", "deadline", "dispatch", "silence", "gate", "routing", "editing",
-        "affinity", "intake", "request", "payload", "response", "tunnel", "relay", "accept", "tls_setup",
-        "drive", "terms", "settings", "route_table", "tenants", "keyring", "roster", "change",
-        "reading", "vitals", "snapshot", "engine", "probe_http1", "probe_meter", "probe_core",
-        "probe_balance", "probe_keys", "probe_queue",
+        "affinity", "intake", "request", "payload", "response", "tunnel", "relay", "accept",
+        "tls_setup", "drive", "terms", "settings", "route_table", "tenants", "keyring", "roster",
+        "change", "reading", "vitals", "snapshot", "engine", "probe_http1", "probe_meter",
+        "probe_core", "probe_balance", "probe_keys", "probe_queue",
     ],
 }  # fmt: skip
 
