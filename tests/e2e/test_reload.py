@@ -241,14 +241,14 @@ def test_what_cannot_be_prepared_is_refused_as_a_whole(sim, tmp_path):
     good = upstream_toml(sim.url)
     log = f'[log]\naccess = "jsonl:{tmp_path}/none/x.jsonl"\n'
     with ProxyProcess(good) as proxy:
-        for text, reason in (
-            (upstream_toml("http://no.invalid:1", dns_ttl="0.0"), "cannot resolve no.invalid"),
-            (upstream_toml(proxy.url), "127.0.0.1 is this proxy's own listener"),
-            (upstream_toml("http://127.0.0.1:1") + log, "log.access: cannot write"),
+        for text, expected, reason in (
+            (upstream_toml("http://no.invalid:1", dns_ttl="0.0"), 422, "cannot resolve no.invalid"),
+            (upstream_toml(proxy.url), 400, f"{proxy.url} is this proxy's own listener"),
+            (upstream_toml("http://127.0.0.1:1") + log, 422, "log.access: cannot write"),
         ):
             replace_upstream(proxy, "[limits]\nbody_bytes = 1\n" + text)
             code, message = refused_reload(proxy)
-            assert code == 422
+            assert code == expected
             assert reason in message
         assert [e["url"] for e in proxy.status()["upstreams"][0]["endpoints"]] == [sim.url]
         conn = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=30)

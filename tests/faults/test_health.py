@@ -62,7 +62,7 @@ def test_a_stopped_server_is_out_within_three_intervals_and_comes_back(sims):
         assert found["health"]["changes"] == 2
         assert [ask(proxy) for _ in range(64)] == ["done"] * 64
         assert 1 <= answered(proxy, stopped)["ok"] <= 4, "it begins with a small share"
-        assert [line.split(" ", 1)[1] for line in lines(proxy, stopped)] == [
+        assert [line.partition(f"{stopped.url} ")[2] for line in lines(proxy, stopped)] == [
             "is out: no answer within 0.4 s", "is back in rotation",
         ]  # fmt: skip
 
@@ -150,8 +150,8 @@ def test_a_server_that_refuses_connections_and_is_silent_leaves_no_caller_hangin
         assert answered(proxy, server) == {"upstream/relaying/timeout": 3,
                                            "upstream/waiting/timeout": 1}  # fmt: skip
         assert endpoint(proxy.status(), server)["health"]["ended"] == 4
-        assert f"{server.url}: 4 exchanges ended: Connection refused, and no byte for 1 s" \
-            in lines(proxy, server)  # fmt: skip
+        ended = f"{server.url}: 4 exchanges ended: Connection refused, and no byte for 1 s"
+        assert any(line.endswith(ended) for line in lines(proxy, server))
 
 
 def test_a_mute_server_leaves_no_caller_hanging_and_comes_back(sims):

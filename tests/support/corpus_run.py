@@ -30,10 +30,12 @@ PATIENCE = "0.7"
 # The runner's backend begins to listen after the proxy: readiness is not waited for. A backend that
 # counts requests must not be asked what it is, or whether it is well; one that answers nonsense on
 # purpose must be asked again.
-WORDS = {"health": '{ path = "" }', "breaker": "{ failures = 0 }"}
+WORDS = {"health": '{ path = "" }', "breaker": "{ failures = 0 }", "cookies": "true"}
 #: An answer whose head has gone is refused by cutting it.
 REFUSES = {"truncated": "reject"}
 METERING = "[metering]\ninject_usage = false\n"
+#: Byte by byte, a body of one-byte chunks is slower than a caller may be.
+SLOW = "[limits]\nbody_min_rate = 0\n"
 
 
 @dataclass
@@ -108,7 +110,7 @@ def play_shard(
     source, out = folder / f"{k}.jsonl", folder / f"{k}.out"
     source.write_text("".join(json.dumps(case) + "\n" for case in cases))
     backend = free_port()
-    text = upstream_toml(f"http://127.0.0.1:{backend}", **WORDS) + METERING
+    text = upstream_toml(f"http://127.0.0.1:{backend}", **WORDS) + METERING + SLOW
     with ProxyProcess(text, wait_ready=False) as proxy:
         done = subprocess.run(
             [sys.executable, str(HTTP / "run_cases.py"), "--proxy", f"127.0.0.1:{proxy.port}",
