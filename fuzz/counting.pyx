@@ -26,7 +26,7 @@ from zeroproxy._fast.usage.strip cimport strip_events
 
 cdef enum:
     CHOICES = 3
-    WISHES = 4
+    WISHES = 5
     LONGEST_EDITS = 4096
 
 
@@ -201,6 +201,7 @@ cdef int strip(const uint8_t *data, size_t size) noexcept nogil:
     cdef Meter whole
     cdef Meter parts
     cdef Meter plain
+    cdef ModelName[3] names
     cdef const char *at = <const char *>data + CHOICES
     cdef size_t n = size - CHOICES, kept
     cdef int edited
@@ -208,10 +209,12 @@ cdef int strip(const uint8_t *data, size_t size) noexcept nogil:
     cdef char *other
     if size <= CHOICES:
         return -1
-    edited = data[0] & 3
+    edited = data[0] & 7
     out, other = <char *>malloc(n), <char *>malloc(n)
     meter_begin(&whole, KIND_EVENTS)
     parts = plain = whole
+    memset(names, 0, sizeof(names))
+    whole.model, parts.model, plain.model = &names[0], &names[1], &names[2]
     kept = strip_pieces(&whole, edited, at, n, out, 0, 1)
     demand(strip_pieces(&parts, edited, at, n, other, seed_of(data[1]), 0) == kept)
     demand(memcmp(out, other, kept) == 0)
@@ -219,6 +222,9 @@ cdef int strip(const uint8_t *data, size_t size) noexcept nogil:
     meter_feed(&plain, at, n)
     demand_same(&whole, &plain, data[2] & 1, 200)
     demand_same(&whole, &parts, data[2] & 1, 200)
+    name_free(&names[0])
+    name_free(&names[1])
+    name_free(&names[2])
     free(out)
     free(other)
     return 0

@@ -174,7 +174,8 @@ cdef void name_add(ModelName *m, const char *at, size_t n) noexcept nogil:
         return
     take = n if n < <size_t>MODEL_MAX - m.len else <size_t>MODEL_MAX - m.len
     here = take if m.len + take <= MODEL_HEAD else <size_t>MODEL_HEAD - min(m.len, MODEL_HEAD)
-    memcpy(m.head + m.len, at, here)
+    if here:
+        memcpy(m.head + m.len, at, here)
     if take > here:
         if m.more == NULL:
             m.more = <char *>malloc(MODEL_MAX - MODEL_HEAD)
