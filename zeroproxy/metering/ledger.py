@@ -177,13 +177,15 @@ class Ledger:
         changed. Raises OSError."""
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         aside = self.path.with_name(f"{self.path.name}.damaged-{stamp}-{secrets.token_hex(2)}")
-        # Another process that shares it may have done so already.
-        if inode_of(str(self.path)) == self._tried:
-            for suffix in SUFFIXES:
-                with contextlib.suppress(FileNotFoundError):
-                    Path(f"{self.path}{suffix}").rename(f"{aside}{suffix}")
-        self.close()  # behind the renaming: SQLite writes nothing to a file that has moved
-        self._inodes = {}
+        # A thread that opened the path between two names would begin a file beside an old -wal.
+        with OPENING:
+            # Another process that shares it may have done so already.
+            if inode_of(str(self.path)) == self._tried:
+                for suffix in SUFFIXES:
+                    with contextlib.suppress(FileNotFoundError):
+                        Path(f"{self.path}{suffix}").rename(f"{aside}{suffix}")
+            self.close()  # behind the renaming: SQLite writes nothing to a file that has moved
+            self._inodes = {}
         return aside
 
     def _wrong(self, message: str, kind: type[ZeroproxyError] = ZeroproxyError) -> ZeroproxyError:
