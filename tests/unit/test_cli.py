@@ -104,7 +104,7 @@ def test_bad_usage_is_exit_2(arguments):
 
 def test_saying_something_imports_nothing_heavy():
     code = (
-        "import sys, zeroproxy.cli as c\n"
+        "import sys, zeroproxy.commands.main as c\n"
         "try: c.main(['--help'])\n"
         f"finally: print('LOADED', sorted({HEAVY!r} & set(sys.modules)))"
     )
