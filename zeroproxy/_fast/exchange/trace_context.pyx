@@ -10,6 +10,7 @@ from libc.string cimport memcpy
 
 from zeroproxy._fast.exchange.trace_context cimport REQUEST_ID_LEN, TRACEPARENT_LEN
 from zeroproxy._fast.http1.fields cimport find_traceparent
+from zeroproxy._fast.http1.grammar cimport hex_of
 from zeroproxy._fast.types.http cimport FIELD_TRACEPARENT, Head, Span
 from zeroproxy._fast.types.plane cimport Plane, Relay
 
@@ -53,15 +54,11 @@ cdef size_t make_request_id(Plane *p, char *out) noexcept nogil:
 # ---------------------------------------------------------------- traces
 
 
-cdef inline int nibble(char c) noexcept nogil:
-    return c - c'0' if c <= c'9' else (c | 0x20) - c'a' + 10
-
-
 cdef void read_hex(const char *at, size_t n, char *out) noexcept nogil:
     """`n` bytes from 2 * n digits that were checked before."""
     cdef size_t k
     for k in range(n):
-        out[k] = <char>(nibble(at[2 * k]) << 4 | nibble(at[2 * k + 1]))
+        out[k] = <char>(hex_of(at[2 * k]) << 4 | hex_of(at[2 * k + 1]))
 
 
 cdef void put_hex(const char *at, size_t n, char *out) noexcept nogil:

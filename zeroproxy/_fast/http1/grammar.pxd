@@ -47,6 +47,15 @@ cdef inline unsigned char fold(unsigned char c) noexcept nogil:
     return c | 0x20 if <unsigned char>(c - 65) < 26 else c
 
 
+cdef inline int hex_of(char c) noexcept nogil:
+    # Value of a hex digit; -1: it is none.
+    if c'0' <= c <= c'9':
+        return c - c'0'
+    if c'a' <= (c | 0x20) <= c'f':
+        return (c | 0x20) - c'a' + 10
+    return -1
+
+
 cdef inline uint64_t fold_eight(uint64_t w) noexcept nogil:
     # Eight bytes in lower case. Only bytes of ASCII are looked at, so no sum carries over.
     cdef uint64_t ones = 0x0101010101010101

@@ -12,7 +12,7 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport free, malloc
 from libc.string cimport memchr, memcmp, memcpy, memset
 
-from zeroproxy._fast.http1.grammar cimport Cursor, is_word
+from zeroproxy._fast.http1.grammar cimport Cursor, hex_of, is_word
 from zeroproxy._fast.jsonscan.tokens cimport string_end
 from zeroproxy._fast.types.model cimport MODEL_HEAD, MODEL_MAX, ModelName, Unescape
 
@@ -92,14 +92,6 @@ cdef size_t put_unit(Unescape *u, char *out) noexcept nogil:
     if 0xDC00 <= unit < 0xE000:
         return n + put_bad(u, out + n)
     return n + put_code(unit, out + n)
-
-
-cdef int hex_of(char c) noexcept nogil:
-    if c'0' <= c <= c'9':
-        return c - c'0'
-    if c'a' <= (c | 0x20) <= c'f':
-        return (c | 0x20) - c'a' + 10
-    return -1
 
 
 cdef char short_escape(char c) noexcept nogil:

@@ -3,17 +3,10 @@
 from libc.stddef cimport size_t
 from libc.string cimport memchr, memcmp
 
+from zeroproxy._fast.http1.grammar cimport hex_of
 from zeroproxy._fast.jsonscan.strings cimport name_add, name_clear
 from zeroproxy._fast.types.http cimport Head
 from zeroproxy._fast.types.model cimport ModelName
-
-
-cdef int hex_of(char c) noexcept nogil:
-    if c'0' <= c <= c'9':
-        return c - c'0'
-    if c'a' <= (c | 0x20) <= c'f':
-        return (c | 0x20) - c'a' + 10
-    return -1
 
 
 cdef void add_decoded(ModelName *name, const char *at, size_t n) noexcept nogil:
