@@ -9,10 +9,10 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
 from fuzz.pieces cimport copy_of, demand, next_piece, seed_of
-from zeroproxy._fast.jsonscan.edits cimport Edit, asked_longest, edit_undo
-from zeroproxy._fast.jsonscan.request_scan cimport asked_begin, asked_feed
+from zeroproxy._fast.jsonscan.edits cimport Edit, edit_bytes_max, edit_undo
+from zeroproxy._fast.jsonscan.request_scan cimport request_scan_begin, request_scan_feed
 from zeroproxy._fast.jsonscan.strings cimport name_free, name_write
-from zeroproxy._fast.types.meter cimport Asked, Held, Meter, Tokens
+from zeroproxy._fast.types.meter cimport HeldEvent, Meter, RequestScan, Tokens
 from zeroproxy._fast.types.model cimport MODEL_MAX, ModelName
 from zeroproxy._fast.usage.meter cimport (
     KIND_EVENTS,
@@ -89,7 +89,7 @@ cdef int meter(const uint8_t *data, size_t size) noexcept nogil:
 
 
 cdef struct Passed:         # a request body as it goes upstream
-    Asked asked
+    RequestScan asked
     size_t skip
     size_t n
     size_t added
@@ -107,7 +107,7 @@ cdef void pass_piece(Passed *p, const char *at, size_t n) noexcept nogil:
         at += k
         n -= k
         memset(&due, 0, sizeof(due))
-        k = asked_feed(&p.asked, at, n, &due)
+        k = request_scan_feed(&p.asked, at, n, &due)
         demand(k <= n)
         demand(k or due.n_add or n == 0)
         memcpy(p.out + p.n, at, k)
@@ -135,7 +135,7 @@ cdef int asked(const uint8_t *data, size_t size) noexcept nogil:
         return -1
     memset(&whole, 0, sizeof(whole))
     memset(names, 0, sizeof(names))
-    asked_begin(&whole.asked, data[0] % WISHES, &names[0])
+    request_scan_begin(&whole.asked, data[0] % WISHES, &names[0])
     parts = whole
     parts.asked.name = &names[1]
     whole.out = <char *>malloc(n + LONGEST_EDITS)
@@ -152,7 +152,7 @@ cdef int asked(const uint8_t *data, size_t size) noexcept nogil:
         done += k
     demand(whole.n == parts.n and memcmp(whole.out, parts.out, whole.n) == 0)
     demand(whole.n == n + whole.added - whole.left_out)
-    demand(whole.added <= asked_longest(data[0] % WISHES) + whole.left_out)
+    demand(whole.added <= edit_bytes_max(data[0] % WISHES) + whole.left_out)
     demand_same_name(&names[0], &names[1])
     name_free(&names[0])
     name_free(&names[1])
@@ -169,7 +169,7 @@ cdef size_t strip_pieces(
 ) noexcept nogil:
     """As the relay does it: what waits and what goes on stand in front of the next read. Returns
     how many bytes were sent, in `out`."""
-    cdef Held held
+    cdef HeldEvent held
     cdef char *part = <char *>malloc(n + 1)
     cdef char *block
     cdef size_t done = 0, sent = 0, part_len = 0, left = 0, k, len, kept

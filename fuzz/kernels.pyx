@@ -9,10 +9,15 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
 from fuzz.pieces cimport copy_of, demand, next_piece, seed_of
-from zeroproxy._fast.http1.body cimport Cut, body_begin, body_unframe, frame_chunk
+from zeroproxy._fast.http1.body cimport BodySlice, body_begin, body_unframe, frame_chunk
 from zeroproxy._fast.http1.fields cimport find_request_id, find_traceparent
 from zeroproxy._fast.http1.head_parser cimport parse_request_head, parse_response_head
-from zeroproxy._fast.http1.head_writer cimport Back, Hop, write_request_head, write_response_head
+from zeroproxy._fast.http1.head_writer cimport (
+    RequestHop,
+    ResponseHop,
+    write_request_head,
+    write_response_head,
+)
 from zeroproxy._fast.types.http cimport (
     FAULT_NONE,
     FRAMING_CHUNKED,
@@ -73,7 +78,7 @@ cdef void check_prefix(int part, const Head *a, int whole, const Head *b, size_t
 
 cdef void check_request_out(const Head *h, uint8_t flags) noexcept nogil:
     """The head that travels on is one our own parser takes, and asks for the same."""
-    cdef Hop hop
+    cdef RequestHop hop
     cdef Head again
     cdef HeadLimits wide
     cdef char *out = <char *>malloc(OUT)
@@ -137,7 +142,7 @@ cdef int request_head(const uint8_t *data, size_t size) noexcept nogil:
 
 
 cdef void check_response_out(const Head *h, uint8_t flags) noexcept nogil:
-    cdef Back back
+    cdef ResponseHop back
     cdef Head again
     cdef HeadLimits wide
     cdef char *out = <char *>malloc(OUT)
@@ -197,7 +202,7 @@ cdef struct Read:           # what one reader made of a body
 
 cdef bint read_piece(Read *r, const char *at, size_t n, uint32_t extra) noexcept nogil:
     """0: this body has ended, or is refused."""
-    cdef Cut cut
+    cdef BodySlice cut
     cdef int verdict = VERDICT_MORE
     cdef char *block
     cdef size_t done = 0

@@ -10,7 +10,7 @@ from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memset
 
 from fuzz.pieces cimport demand
-from zeroproxy._fast.types.balance cimport KEY_OF_PROMPT, KEY_OF_USER
+from zeroproxy._fast.types.balance cimport HASH_SOURCE_PROMPT, HASH_SOURCE_USER
 
 from collections import Counter
 from types import SimpleNamespace
@@ -82,7 +82,7 @@ BREAKER = {
     "failures": 3, "error_rate": 0.0, "min_requests": 20, "half_open_probes": 1,
     "count_busy": False, "window": 10.0, "open_for": 1.0, "slow_start": 0.0,
 }
-KEY = {"on": [(KEY_OF_USER, b""), (KEY_OF_PROMPT, b"")], "prefix_bytes": 16, "load_bound": 1.25}
+KEY = {"on": [(HASH_SOURCE_USER, b""), (HASH_SOURCE_PROMPT, b"")], "prefix_bytes": 16, "load_bound": 1.25}
 ZERO = ("relays", "upstream_conns", "permits", "block_bytes", "watches", "timers", "bugs")
 
 cdef World world
@@ -108,7 +108,7 @@ cdef make_engine(uint8_t a, uint8_t b):
     ]
     engine.add_upstream("up", specs, **{**UPSTREAM, **words})
     for k, _ in enumerate(specs):
-        engine.set_endpoint(k, wish=b & 3)
+        engine.set_endpoint(k, usage_request=b & 3)
     engine.listen(world.down_fd, True)
     return engine
 

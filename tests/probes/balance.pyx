@@ -5,11 +5,11 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from zeroproxy._fast.jsonscan.affinity_scan cimport (
-    KEYED_FOUND,
-    KEYED_MORE,
-    Keyed,
+    AFFINITY_FOUND,
+    AFFINITY_MORE,
+    AffinityScan,
+    affinity_scan_read,
     key_of,
-    keyed_read,
 )
 from zeroproxy._fast.types.clock cimport clock_monotonic_ns
 from zeroproxy._fast.types.http cimport METHOD_POST
@@ -17,12 +17,12 @@ from zeroproxy._fast.types.plane cimport Endpoint, Plane, Relay, Upstream
 from zeroproxy._fast.upstream.balancer cimport upstream_pick
 from zeroproxy._fast.upstream.breaker cimport attempt_begins, attempt_ends, note_status
 from zeroproxy._fast.upstream.latency_model cimport (
-    pace_begins,
-    pace_ends,
-    pace_is_known,
-    pace_load,
-    pace_tell,
-    pace_time,
+    latency_attempt_begins,
+    latency_attempt_ends,
+    latency_estimate,
+    latency_is_known,
+    latency_load,
+    latency_report_load,
 )
 
 
@@ -32,10 +32,10 @@ def key(bytes text):
 
 def keyed(bytes body, bint is_all, int prefix):
     """(user, prompt) of the begin of a body: a hash, None: absent, ...: more is needed."""
-    cdef Keyed k
-    keyed_read(&k, body, len(body), is_all, prefix)
-    user = k.user_hash if k.user == KEYED_FOUND else ... if k.user == KEYED_MORE else None
-    prompt = k.prompt_hash if k.prompt == KEYED_FOUND else ... if k.prompt == KEYED_MORE else None
+    cdef AffinityScan k
+    affinity_scan_read(&k, body, len(body), is_all, prefix)
+    user = k.user_hash if k.user == AFFINITY_FOUND else ... if k.user == AFFINITY_MORE else None
+    prompt = k.prompt_hash if k.prompt == AFFINITY_FOUND else ... if k.prompt == AFFINITY_MORE else None
     return user, prompt
 
 
@@ -56,7 +56,7 @@ cdef class Balancer:
             raise MemoryError
         self.u.balance = balance
         self.u.chance = seed
-        self.u.affinity.bound = bound
+        self.u.hash.bound = bound
         self.u.endpoints = self.endpoints
         for i, name in enumerate(urls):
             self.endpoints[i] = <Endpoint *>calloc(1, sizeof(Endpoint))
@@ -66,7 +66,7 @@ cdef class Balancer:
             url = name.encode()
             self.endpoints[i].upstream = self.u
             self.endpoints[i].index = i
-            self.endpoints[i].up = 1
+            self.endpoints[i].in_rotation = 1
             self.endpoints[i].weight = weights[i] if weights else 1
             self.endpoints[i].hash = key_of(url, len(url))
 
@@ -83,7 +83,7 @@ cdef class Balancer:
         self.p.now_ns = now
 
     def set_up(self, uint32_t i, bint up):
-        self.endpoints[i].up = up
+        self.endpoints[i].in_rotation = up
 
     def set_inflight(self, uint32_t i, uint32_t n):
         self.endpoints[i].inflight = n
@@ -94,15 +94,15 @@ cdef class Balancer:
     def tell(self, uint32_t i, running, waiting, cache, uint64_t lasts):
         cdef double[3] load
         load[0], load[1], load[2] = running, waiting, cache
-        pace_tell(self.endpoints[i], load, lasts, self.p.now_ns)
+        latency_report_load(self.endpoints[i], load, lasts, self.p.now_ns)
 
     def load(self, uint32_t i):
-        return pace_load(self.endpoints[i], self.p.now_ns)
+        return latency_load(self.endpoints[i], self.p.now_ns)
 
     def time(self, uint32_t i, double q):
         """Expected with q in flight, in ns; None: it has not answered yet."""
         cdef Endpoint *e = self.endpoints[i]
-        return pace_time(&e.pace, &self.u.length, q) if pace_is_known(e) else None
+        return latency_estimate(&e.latency, &self.u.response_length, q) if latency_is_known(e) else None
 
     def pick(self, uint64_t key=0, int avoid=-1):
         """Its place, or None."""
@@ -133,27 +133,27 @@ cdef class Attempt:
         self.r.upstream = on.u
         self.r.endpoint = on.endpoints[i]
         self.r.method = METHOD_POST
-        pace_begins(on.p, self.r)
+        latency_attempt_begins(on.p, self.r)
         attempt_begins(on.p, self.r)
-        self.r.attempt_ns = self.r.sent_ns = self.r.asked_ns = on.p.now_ns
+        self.r.attempt_ns = self.r.sent_ns = self.r.request_read_ns = on.p.now_ns
 
     def __dealloc__(self):
         free(self.r)
 
     def speak(self):
         """The first byte of the answer."""
-        self.r.first_ns = self.on.p.now_ns
+        self.r.first_content_ns = self.on.p.now_ns
 
     def end(self, int status=200, uint32_t events=0):
         """The last byte; events > 0: it came event by event."""
         cdef Relay *r = self.r
-        r.heard_ns = self.on.p.now_ns
-        if r.first_ns == 0:
-            r.first_ns = r.heard_ns
+        r.last_data_ns = self.on.p.now_ns
+        if r.first_content_ns == 0:
+            r.first_content_ns = r.last_data_ns
         r.status = status
-        r.reply.done = r.head_sent = 1
+        r.response_body.done = r.head_sent = 1
         r.is_streamed = events > 0
-        r.read.meter.n_events = events
+        r.scan.meter.n_events = events
         note_status(r, status)
-        pace_ends(self.on.p, r)
+        latency_attempt_ends(self.on.p, r)
         attempt_ends(self.on.p, r)

@@ -34,7 +34,7 @@ from zeroproxy._fast.net.timer cimport (
     wheel_run,
     wheel_sync,
 )
-from zeroproxy._fast.types.breaker cimport WINDOW_SLOTS, Breaker, BreakerTerms, Trial
+from zeroproxy._fast.types.breaker cimport WINDOW_SLOTS, Breaker, BreakerSettings, BreakerTicket
 from zeroproxy._fast.types.exchange cimport ACTION_COUNT, ACT_BUG, INPUT_COUNT, PHASE_COUNT, Input
 from zeroproxy._fast.types.memory cimport BlockPool, Buffer
 from zeroproxy._fast.types.meter cimport Meter
@@ -49,9 +49,9 @@ from zeroproxy._fast.upstream.breaker cimport (
     BreakerState,
     breaker_admits,
     breaker_begin,
+    breaker_confirm,
     breaker_end,
     breaker_off,
-    breaker_prove,
     breaker_release,
     breaker_step,
 )
@@ -73,7 +73,7 @@ def hot_lines():
     stream touches: (of a Conn, of a Relay beside its Conn)."""
     cdef Relay r
     cdef Conn *c = &r.down
-    cdef Meter *m = &r.read.meter
+    cdef Meter *m = &r.scan.meter
     of_conn = [
         <size_t>&c.owner, <size_t>&c.tls, <size_t>&c.fd, <size_t>&c.may_read, <size_t>&c.may_write,
         <size_t>&c.broken, <size_t>&c.outbuf.end, <size_t>&c.inbuf.end,
@@ -81,10 +81,10 @@ def hot_lines():
     of_relay = [
         <size_t>&r.up, <size_t>&r.endpoint, <size_t>&r.upstream, <size_t>&r.phase,
         <size_t>&r.is_streamed, <size_t>&r.strips, <size_t>&r.n_reads, <size_t>&r.n_head,
-        <size_t>&r.heard_ns, <size_t>&r.gap_max_ns, <size_t>&r.bytes_out, <size_t>&r.first_ns,
-        <size_t>&r.part.end, <size_t>&r.reply.left, <size_t>&r.reply.done,
-        <size_t>&r.terms.extra_bytes, <size_t>&m.kind, <size_t>&m.is_over, <size_t>&m.n_events,
-        <size_t>&m.watch, <size_t>&m.n_parts, <size_t>&m.known.head_hash, <size_t>&m.known.tail_len,
+        <size_t>&r.last_data_ns, <size_t>&r.gap_max_ns, <size_t>&r.bytes_out, <size_t>&r.first_content_ns,
+        <size_t>&r.partial_event.end, <size_t>&r.response_body.left, <size_t>&r.response_body.done,
+        <size_t>&r.settings.extra_bytes, <size_t>&m.kind, <size_t>&m.is_over, <size_t>&m.n_events,
+        <size_t>&m.watch, <size_t>&m.n_parts, <size_t>&m.last_event.head_hash, <size_t>&m.last_event.tail_len,
     ]
     begin = <size_t>&r
     return [sorted({(at - begin) // LINE for at in each}) for each in (of_conn, of_relay)]
@@ -267,8 +267,8 @@ cdef class BreakerProbe:
     """One breaker whose clock and attempts the test turns; attempts are numbered."""
 
     cdef Breaker b
-    cdef BreakerTerms t
-    cdef Trial[256] trials
+    cdef BreakerSettings t
+    cdef BreakerTicket[256] trials
     cdef int n
 
     def __init__(self, *, failures=5, error_rate=0.0, min_requests=20, probes=1, busy=False,
@@ -287,10 +287,10 @@ cdef class BreakerProbe:
         return self.n - 1
 
     def prove(self, int k):
-        return bool(breaker_prove(&self.b, &self.t, &self.trials[k % 256]))
+        return bool(breaker_confirm(&self.b, &self.t, &self.trials[k % 256]))
 
     def end(self, int k, int sign, uint64_t now, bint is_last=False):
-        self.trials[k % 256].sign = sign
+        self.trials[k % 256].result = sign
         breaker_end(&self.b, &self.t, &self.trials[k % 256], is_last, now)
 
     def off(self):
@@ -300,9 +300,9 @@ cdef class BreakerProbe:
         breaker_release(&self.b)
 
     def state(self):
-        return {"state": self.b.state, "probing": self.b.n_probing, "proven": self.b.n_proven,
+        return {"state": self.b.state, "probing": self.b.n_probing, "proven": self.b.n_confirmed,
                 "due": self.b.due_ns, "trips": self.b.n_trips, "in_a_row": self.b.in_a_row,
-                "moves": list(self.b.moves)}
+                "moves": list(self.b.transitions)}
 
 
 cdef class KeepaliveProbe:

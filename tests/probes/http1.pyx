@@ -10,7 +10,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from zeroproxy._fast.exchange.http_date cimport write_date
-from zeroproxy._fast.http1.body cimport Cut, body_begin, body_unframe, frame_chunk, frame_last
+from zeroproxy._fast.http1.body cimport BodySlice, body_begin, body_unframe, frame_chunk, frame_last
 from zeroproxy._fast.http1.field_values cimport (
     field_id,
     is_authority,
@@ -27,7 +27,12 @@ from zeroproxy._fast.http1.head_parser cimport (
     parse_request_head,
     parse_response_head,
 )
-from zeroproxy._fast.http1.head_writer cimport Back, Hop, write_request_head, write_response_head
+from zeroproxy._fast.http1.head_writer cimport (
+    RequestHop,
+    ResponseHop,
+    write_request_head,
+    write_response_head,
+)
 from zeroproxy._fast.types.clock cimport clock_monotonic_ns
 from zeroproxy._fast.types.http cimport (
     FAULT_COUNT,
@@ -144,7 +149,7 @@ cdef class BodyDoor:
 
     def unframe(self, unsigned char[::1] data):
         """(verdict, data_at, data_len, consumed)"""
-        cdef Cut cut
+        cdef BodySlice cut
         cdef int verdict = body_unframe(
             &self.body, <char *>&data[0], len(data), &cut, <unsigned int>self.limit
         )
@@ -190,9 +195,9 @@ cdef Span span_of(bytes value) except *:
     return s
 
 
-cdef Hop hop_of(dict hop) except *:
+cdef RequestHop hop_of(dict hop) except *:
     """Borrows the bytes in `hop`."""
-    cdef Hop out
+    cdef RequestHop out
     out.peer = span_of(hop.get("peer", b""))
     out.proto = span_of(hop.get("proto", b"http"))
     out.authority = span_of(hop.get("authority", b"endpoint.test"))
@@ -205,8 +210,8 @@ cdef Hop hop_of(dict hop) except *:
     return out
 
 
-cdef Back back_of(dict back) except *:
-    cdef Back out
+cdef ResponseHop back_of(dict back) except *:
+    cdef ResponseHop out
     out.date = span_of(back.get("date", b""))
     out.request_id = span_of(back.get("request_id", b""))
     out.length = back.get("length", 0)
@@ -221,7 +226,7 @@ def rewrite_request(const unsigned char[::1] data, tuple limits, dict hop, size_
     """The head as it goes upstream; None: it did not fit; ValueError: it did not parse."""
     cdef Head h
     cdef HeadLimits lim = limits_of(limits)
-    cdef Hop spans = hop_of(hop)
+    cdef RequestHop spans = hop_of(hop)
     cdef char *out
     cdef size_t n
     if parse_request_head(<const char *>&data[0], len(data), &lim, &h) != VERDICT_OK:
@@ -239,7 +244,7 @@ def rewrite_response(
 ):
     cdef Head h
     cdef HeadLimits lim = limits_of(limits)
-    cdef Back spans = back_of(back)
+    cdef ResponseHop spans = back_of(back)
     cdef char *out
     cdef size_t n
     if parse_response_head(<const char *>&data[0], len(data), &lim, to_head, &h) != VERDICT_OK:
@@ -328,7 +333,7 @@ def time_rewrite(bytes data not None, tuple limits, dict hop, int64_t n):
     """Nanoseconds for `n` calls of write_request_head."""
     cdef Head h
     cdef HeadLimits lim = limits_of(limits)
-    cdef Hop spans = hop_of(hop)
+    cdef RequestHop spans = hop_of(hop)
     cdef char[8192] out
     cdef uint64_t began
     parse_request_head(<const char *>data, len(data), &lim, &h)
@@ -344,7 +349,7 @@ def time_rewrite_back(bytes data not None, tuple limits, dict back, int64_t n):
     """Nanoseconds for `n` calls of write_response_head."""
     cdef Head h
     cdef HeadLimits lim = limits_of(limits)
-    cdef Back spans = back_of(back)
+    cdef ResponseHop spans = back_of(back)
     cdef char[8192] out
     cdef uint64_t began
     parse_response_head(<const char *>data, len(data), &lim, 0, &h)
@@ -360,7 +365,7 @@ def time_unframe(bytes data not None, int64_t n):
     """Nanoseconds for `n` reads of `data`, whole chunks without the last, off a chunked body.
     Data must lie in one chunk: what moves in place would not be there for the next round."""
     cdef Body b
-    cdef Cut cut
+    cdef BodySlice cut
     cdef size_t size = len(data)
     cdef char *at = <char *>malloc(size)
     cdef uint64_t began

@@ -3,13 +3,13 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from zeroproxy._fast.tenants.api_keys cimport (
-    key_charge,
-    key_take,
-    key_wait,
     quota_begin,
     quota_fill,
     quota_grant,
+    quota_reserve,
+    quota_settle,
     quota_share,
+    quota_wait,
     sha256,
 )
 from zeroproxy._fast.types.api_key cimport (
@@ -18,7 +18,7 @@ from zeroproxy._fast.types.api_key cimport (
     QUOTA_REQUESTS,
     QUOTA_TOKENS,
     ApiKey,
-    Keyring,
+    ApiKeyTable,
 )
 
 
@@ -32,7 +32,7 @@ cdef class KeyProbe:
     """One key at times the test names (seconds)."""
 
     cdef ApiKey k
-    cdef Keyring ring
+    cdef ApiKeyTable ring
     cdef list reserved      # by those that run, the first first
 
     def __cinit__(self):
@@ -45,16 +45,16 @@ cdef class KeyProbe:
     def take(self, now, bytes=0):
         """None: let in; else (which quota, seconds to wait)."""
         cdef uint32_t reserved
-        which = key_take(&self.ring, &self.k, bytes, <uint64_t>(now * 1e9), &reserved)
+        which = quota_reserve(&self.ring, &self.k, bytes, <uint64_t>(now * 1e9), &reserved)
         if which == QUOTA_COUNT:
             self.reserved.append(reserved)
             return None
-        return ("requests", "tokens")[which], key_wait(&self.k, which)
+        return ("requests", "tokens")[which], quota_wait(&self.k, which)
 
     def charge(self, tokens, now):
         """The first of those that run has ended."""
         cdef uint32_t reserved = self.reserved.pop(0) if self.reserved else 0
-        key_charge(&self.ring, &self.k, reserved, tokens, <uint64_t>(now * 1e9))
+        quota_settle(&self.ring, &self.k, reserved, tokens, <uint64_t>(now * 1e9))
 
     def share(self, which, speed, cap, now):
         quota_share(&self.k.quotas[which], speed, cap, <uint64_t>(now * 1e9))

@@ -5,21 +5,21 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from zeroproxy._fast.tenants.fair_queue cimport (
-    lane_join,
-    lane_leave,
-    lane_next,
-    lane_worst,
+    acquire_share,
+    fair_queue_next,
+    fair_queue_push,
+    fair_queue_remove,
+    fair_queue_victim,
+    release_share,
     share_of,
-    share_return,
     share_settle,
-    share_take,
     shares_stage,
     shares_use,
 )
-from zeroproxy._fast.types.meter cimport EXACT, NONE
-from zeroproxy._fast.types.plane cimport Endpoint, Queue, Relay, Upstream
+from zeroproxy._fast.types.meter cimport EXACTNESS_EXACT, EXACTNESS_NONE
+from zeroproxy._fast.types.plane cimport Endpoint, FairQueue, Relay, Upstream
 from zeroproxy._fast.types.record cimport Record
-from zeroproxy._fast.upstream.concurrency_limit cimport limit_begin, limit_busy, limit_hear
+from zeroproxy._fast.upstream.concurrency_limit cimport limit_begin, limit_busy, limit_observe
 
 cdef enum:
     TENANTS = 4096
@@ -28,11 +28,11 @@ cdef enum:
 cdef class Lanes:
     """A queue. Relays are numbers, in the order in which they came."""
 
-    cdef Queue q
+    cdef FairQueue q
     cdef list relays        # their addresses
 
     def __cinit__(self):
-        memset(&self.q, 0, sizeof(Queue))
+        memset(&self.q, 0, sizeof(FairQueue))
         shares = shares_stage(&self.q, TENANTS)
         if shares == NULL:
             raise MemoryError
@@ -57,46 +57,46 @@ cdef class Lanes:
         return len(self.relays) - 1
 
     def join(self, k):
-        if not lane_join(&self.q, self.at(k)):
+        if not fair_queue_push(&self.q, self.at(k)):
             raise MemoryError
 
     def leave(self, k):
-        lane_leave(&self.q, self.at(k))
+        fair_queue_remove(&self.q, self.at(k))
 
     def next(self, most=0):
-        return self.number_of(lane_next(&self.q, most))
+        return self.number_of(fair_queue_next(&self.q, most))
 
     def worst(self, k):
-        return self.number_of(lane_worst(&self.q, self.at(k)))
+        return self.number_of(fair_queue_victim(&self.q, self.at(k)))
 
     def take(self, k):
         """A permit for one that stands in no lane."""
-        share_take(&self.q, self.at(k))
+        acquire_share(&self.q, self.at(k))
 
     def end(self, k, prompt=0, completion=0, counted=True, status=200, size=0):
         """It gives the permit back and is settled."""
         cdef Record record
         memset(&record, 0, sizeof(record))
-        record.exactness = EXACT if counted else NONE
+        record.exactness = EXACTNESS_EXACT if counted else EXACTNESS_NONE
         record.status = status
         record.bytes_out = size
         record.tokens.prompt = prompt
         record.tokens.completion = completion
-        share_return(&self.q, self.at(k))
+        release_share(&self.q, self.at(k))
         share_settle(&self.q, self.at(k), &record)
 
     def share(self, tenant):
         """(served, in flight, queued)"""
         s = share_of(&self.q, tenant)
-        return s.served, s.inflight, s.queued
+        return s.virtual_tokens, s.inflight, s.queued
 
     def waiting(self):
-        return self.q.n, self.q.n_lanes
+        return self.q.n, self.q.n_tenant_queues
 
     def __dealloc__(self):
         for address in self.relays:
             free(<void *><size_t>address)
-        free(self.q.lanes)
+        free(self.q.tenant_queues)
         free(self.q.shares)
 
 
@@ -127,7 +127,7 @@ cdef class LimitOf:
         self.r.attempt_ns = began
         self.r.is_streamed = streamed
         self.r.status = status
-        return bool(limit_hear(&self.r, now))
+        return bool(limit_observe(&self.r, now))
 
     def busy(self, uint64_t began, uint64_t now):
         self.r.attempt_ns = began

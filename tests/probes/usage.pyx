@@ -5,10 +5,10 @@ from libc.string cimport memcmp, memset
 
 from zeroproxy._fast.exchange.outcome cimport exactness_name
 from zeroproxy._fast.exchange.response_usage cimport kind_of_path, kind_of_type, meter_path
-from zeroproxy._fast.jsonscan.edits cimport Edit, asked_longest, edit_undo
-from zeroproxy._fast.jsonscan.request_scan cimport asked_begin, asked_feed
+from zeroproxy._fast.jsonscan.edits cimport Edit, edit_bytes_max, edit_undo
+from zeroproxy._fast.jsonscan.request_scan cimport request_scan_begin, request_scan_feed
 from zeroproxy._fast.jsonscan.strings cimport name_add, name_clear, name_free, name_write
-from zeroproxy._fast.types.meter cimport Asked, Held, Meter, Tokens
+from zeroproxy._fast.types.meter cimport HeldEvent, Meter, RequestScan, Tokens
 from zeroproxy._fast.types.model cimport MODEL_MAX, ModelName
 from zeroproxy._fast.usage.meter cimport (
     KIND_EVENTS,
@@ -147,7 +147,7 @@ cdef bytes text_of(const ModelName *name):
 cdef class AskedProbe:
     """One Asked. `feed` gives the bytes back as they go upstream, with every edit made."""
 
-    cdef Asked a
+    cdef RequestScan a
     cdef ModelName name
     cdef readonly int edited
     cdef int skip
@@ -157,8 +157,8 @@ cdef class AskedProbe:
     def __dealloc__(self):
         name_free(&self.name)
 
-    def __init__(self, int wish, is_strict=False):
-        asked_begin(&self.a, wish, &self.name)
+    def __init__(self, int usage_request, is_strict=False):
+        request_scan_begin(&self.a, usage_request, &self.name)
         self.a.is_strict = is_strict
         self.done = []
 
@@ -172,7 +172,7 @@ cdef class AskedProbe:
             self.skip -= <int>k
             at += k
             left -= k
-            k = asked_feed(&self.a, at, left, &due)
+            k = request_scan_feed(&self.a, at, left, &due)
             out += at[:k]
             at += k
             left -= k
@@ -202,12 +202,12 @@ cdef class AskedProbe:
     def doubts(self):
         """(models that were named, is_veiled, is_wide, is_guess)"""
         return (
-            self.a.has_model, bool(self.a.is_veiled), bool(self.a.is_wide), bool(self.a.is_guess),
+            self.a.has_model, bool(self.a.is_ambiguous), bool(self.a.is_wide), bool(self.a.is_guess),
         )
 
 
-def longest_edit(int wish):
-    return asked_longest(wish)
+def longest_edit(int usage_request):
+    return edit_bytes_max(usage_request)
 
 
 cdef class StripProbe:
@@ -216,7 +216,7 @@ cdef class StripProbe:
 
     cdef MeterProbe probe
     cdef int edited
-    cdef Held held
+    cdef HeldEvent held
     cdef bytes part
 
     def __init__(self, MeterProbe probe, int edited):

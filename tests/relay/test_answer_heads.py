@@ -92,9 +92,9 @@ def names_in(head):
     return [line.partition(b":")[0].lower() for line in head.split(b"\r\n")[1:]]
 
 
-@pytest.mark.parametrize("wish", [USAGE, RUNNING])
-def test_an_answer_that_is_edited_names_no_digest_of_what_it_was(wish):
-    with play(wish=wish) as script:
+@pytest.mark.parametrize("usage_request", [USAGE, RUNNING])
+def test_an_answer_that_is_edited_names_no_digest_of_what_it_was(usage_request):
+    with play(usage_request=usage_request) as script:
         d = script.downstream()
         d.send(ask())
         head = SSE_HEAD.replace(b"\r\n\r\n", b"\r\n" + DIGESTS + b"\r\n")
@@ -106,7 +106,7 @@ def test_an_answer_that_is_edited_names_no_digest_of_what_it_was(wish):
 
 @pytest.mark.parametrize("request_", [post(), get(), ask(b'{"stream":false}')])
 def test_an_answer_that_is_not_edited_keeps_its_digests(request_):
-    with play(wish=USAGE) as script:
+    with play(usage_request=USAGE) as script:
         d = script.downstream()
         d.send(request_)
         script.upstream().send(ok(extra=DIGESTS))
@@ -115,7 +115,7 @@ def test_an_answer_that_is_not_edited_keeps_its_digests(request_):
 
 @pytest.mark.parametrize("line", DIGESTS.splitlines(keepends=True)[:4])
 def test_a_request_under_a_digest_is_not_asked_for_usage(line):
-    with play(wish=USAGE) as script:
+    with play(usage_request=USAGE) as script:
         script.downstream().send(ask(extra=line))
         head, body = split_head(script.upstream().receive())
         assert line in head
@@ -124,7 +124,7 @@ def test_a_request_under_a_digest_is_not_asked_for_usage(line):
 
 @pytest.mark.parametrize("later", [False, True])
 def test_a_request_whose_model_is_renamed_names_no_digest_of_what_it_was(later):
-    with play(wish=USAGE) as script:
+    with play(usage_request=USAGE) as script:
         script.engine.set_routes([("m-1", 0, b'"real"')], 0)
         d = script.downstream()
         head, body = split_head(ask(extra=DIGESTS + b"Signature: x\r\n"))

@@ -157,7 +157,7 @@ def test_a_session_that_crowds_its_endpoint_flows_over_within_the_bound():
     with play(endpoints=4, balance=BY_KEY, key=key) as script:
         for _ in range(40):
             script.downstream().send(post(extra=b"X-Session-Id: hot\r\n"))
-        loads = [v["inflight"] for v in script.engine.vitals()]
+        loads = [v["inflight"] for v in script.engine.health_sample()]
         assert sum(loads) == 40
         assert max(loads) <= 13
 

@@ -141,5 +141,5 @@ def test_a_slot_that_is_used_again_has_no_good_probe():
         assert goes_elsewhere(script), "its turns come first now"
         for _ in range(3):
             exchange(script, status(500))
-        (vitals,) = script.engine.vitals(only=0)
-        assert vitals["breaker"]["state"] == "open"
+        (sample,) = script.engine.health_sample(only=0)
+        assert sample["breaker"]["state"] == "open"

@@ -103,7 +103,7 @@ def test_a_close_delimited_answer_that_ends_in_the_middle_looks_cut(kind, before
 
 @pytest.mark.parametrize(("kind", "before", "part"), CUTS[:6])
 def test_what_is_kept_back_of_it_is_not_sent_and_the_error_is_told(kind, before, part):
-    got, record = closed(kind, before, part, request=ask(), wish=RUNNING)
+    got, record = closed(kind, before, part, request=ask(), usage_request=RUNNING)
     assert unchunk(got).startswith(before + b'data: {"error":{"message":')
     assert not got.endswith(b"0\r\n\r\n")
     assert record["outcome"] == "upstream/relaying/closed"
@@ -214,7 +214,7 @@ def test_an_answer_whose_length_falls_short_behind_done_is_cut_and_no_evidence(h
 def test_a_length_that_is_not_passed_on_falls_short_unseen():
     whole = ONE + event(LAST) + DONE
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: %d\r\n\r\n"
-    with play(wish=USAGE) as script:
+    with play(usage_request=USAGE) as script:
         d = script.downstream()
         d.send(ask())
         u = script.upstream()

@@ -27,9 +27,11 @@ from tests.support.script import SSE_HEAD, chunk, event, get, ok, play, post, sp
 # ---------------------------------------------------------------- into the request
 
 
-@pytest.mark.parametrize(("wish", "options"), [(USAGE, {"include_usage": True}), (RUNNING, BOTH)])
-def test_a_request_that_came_in_one_piece_grows_by_exactly_its_edit(wish, options):
-    with play(wish=wish) as script:
+@pytest.mark.parametrize(
+    ("usage_request", "options"), [(USAGE, {"include_usage": True}), (RUNNING, BOTH)]
+)
+def test_a_request_that_came_in_one_piece_grows_by_exactly_its_edit(usage_request, options):
+    with play(usage_request=usage_request) as script:
         d = script.downstream()
         d.send(ask())
         head, body = split_head(script.upstream().receive())
@@ -39,7 +41,7 @@ def test_a_request_that_came_in_one_piece_grows_by_exactly_its_edit(wish, option
 
 
 def test_a_body_that_comes_later_is_edited_within_the_length_that_was_announced():
-    with play(wish=RUNNING) as script:
+    with play(usage_request=RUNNING) as script:
         d = script.downstream()
         head, body = split_head(ask())
         d.send(head)
@@ -52,7 +54,7 @@ def test_a_body_that_comes_later_is_edited_within_the_length_that_was_announced(
 
 @pytest.mark.parametrize("body", [b'{"stream":false}', b"{}", b'{"a":"\xc3\xa9"} ', b"no json"])
 def test_a_body_that_needs_no_edit_is_filled_with_blanks_behind_its_end(body):
-    with play(wish=USAGE) as script:
+    with play(usage_request=USAGE) as script:
         d = script.downstream()
         head, body = split_head(ask(body))
         d.send(head)
@@ -66,7 +68,7 @@ def test_a_body_that_needs_no_edit_is_filled_with_blanks_behind_its_end(body):
 def test_a_chunked_body_is_edited_in_any_split():
     whole = b'{"stream":true,"stream_options":{"include_usage":false,"a":1},"model":"m"}'
     for k in range(1, len(whole)):
-        with play(wish=RUNNING) as script:
+        with play(usage_request=RUNNING) as script:
             d = script.downstream()
             d.send(CHUNKED + chunk(whole[:k]))
             d.send(chunk(whole[k:]) + b"0\r\n\r\n")
@@ -75,7 +77,7 @@ def test_a_chunked_body_is_edited_in_any_split():
 
 
 def test_a_pipelined_request_behind_an_edited_one_is_not_touched():
-    with play(wish=RUNNING) as script:
+    with play(usage_request=RUNNING) as script:
         d = script.downstream()
         d.send(ask() + get(b"/second"))
         u = script.upstream()
@@ -106,7 +108,7 @@ def test_a_pipelined_request_behind_an_edited_one_is_not_touched():
     ],
 )
 def test_what_must_not_be_edited_is_passed_as_it_is(request_):
-    with play(wish=RUNNING) as script:
+    with play(usage_request=RUNNING) as script:
         script.downstream().send(request_)
         head, body = split_head(script.upstream().receive())
         assert body == split_head(request_)[1]
@@ -130,7 +132,7 @@ TYPES = [
 def test_json_is_edited_whatever_it_is_called(extra, path, later):
     request = post(path, b" \r\n" + ASKS, extra)
     at = len(request) - len(ASKS) - 2 if later else len(request)
-    with play(wish=USAGE) as script:
+    with play(usage_request=USAGE) as script:
         d = script.downstream()
         d.send(request[:at])
         assert not (later and script.has_connected())
@@ -144,7 +146,7 @@ def test_json_is_edited_whatever_it_is_called(extra, path, later):
     "said", [b'"stream":1', b'"stream":"true"', b'"stream":"on"', b'"\\u0073tream":true']
 )
 def test_usage_is_asked_for_in_every_spelling_of_stream(said):
-    with play(wish=USAGE) as script:
+    with play(usage_request=USAGE) as script:
         d = script.downstream()
         d.send(ask(b'{"model":"m",%s}' % said))
         u = script.upstream()
@@ -159,7 +161,7 @@ def test_usage_is_asked_for_in_every_spelling_of_stream(said):
 
 def test_an_odd_spelling_teaches_nothing_about_the_endpoint():
     """One that takes 1 for no stream refuses the question; it would not refuse it of a stream."""
-    with play(wish=USAGE) as script:
+    with play(usage_request=USAGE) as script:
         d = script.downstream()
         d.send(ask(b'{"stream":1}'))
         u = script.upstream()
@@ -176,7 +178,7 @@ def test_an_odd_spelling_teaches_nothing_about_the_endpoint():
 @pytest.mark.parametrize("code", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 @pytest.mark.parametrize("extra", [b"", JSON])
 def test_json_in_another_code_is_refused(code, extra):
-    with play(wish=USAGE) as script:
+    with play(usage_request=USAGE) as script:
         d = script.downstream()
         d.send(post(body='{"stream":true}'.encode(code), extra=extra))
         got = d.receive()
@@ -186,7 +188,7 @@ def test_json_in_another_code_is_refused(code, extra):
 
 
 def test_a_body_under_a_seal_is_marked_as_one_that_was_not_asked_for_usage():
-    with play(wish=USAGE) as script:
+    with play(usage_request=USAGE) as script:
         d = script.downstream()
         d.send(ask(extra=b"Digest: x\r\n"))
         u = script.upstream()
@@ -197,17 +199,17 @@ def test_a_body_under_a_seal_is_marked_as_one_that_was_not_asked_for_usage():
 
 
 def test_the_answer_must_come_uncompressed():
-    with play(wish=USAGE) as script:
+    with play(usage_request=USAGE) as script:
         script.downstream().send(ask(extra=b"Accept-Encoding: gzip, br\r\n"))
         assert b"accept-encoding" not in script.upstream().receive().lower()
-    with play(wish=0) as script:
+    with play(usage_request=0) as script:
         script.downstream().send(ask(extra=b"Accept-Encoding: gzip, br\r\n"))
         assert b"accept-encoding" not in script.upstream().receive().lower()
 
 
 def test_all_endpoints_of_an_upstream_must_understand_what_is_asked():
-    with play(wish=RUNNING, endpoints=2) as script:
-        script.engine.set_endpoint(1, wish=USAGE)
+    with play(usage_request=RUNNING, endpoints=2) as script:
+        script.engine.set_endpoint(1, usage_request=USAGE)
         script.downstream().send(ask())
         k = 0 if script.has_connected(0) else 1
         _, body = split_head(script.upstream(k).receive())
@@ -218,7 +220,7 @@ def test_all_endpoints_of_an_upstream_must_understand_what_is_asked():
 
 
 def test_the_caller_sees_nothing_of_what_he_did_not_ask_for():
-    with play(wish=RUNNING) as script:
+    with play(usage_request=RUNNING) as script:
         d = script.downstream()
         d.send(ask())
         answer(script.upstream(), TEXT % BESIDE, LAST, b"[DONE]")
@@ -233,7 +235,7 @@ def test_the_caller_sees_nothing_of_what_he_did_not_ask_for():
 
 
 def test_a_caller_who_asked_keeps_the_last_usage_and_sees_none_beside_choices():
-    with play(wish=RUNNING) as script:
+    with play(usage_request=RUNNING) as script:
         d = script.downstream()
         d.send(ask(b'{"stream":true,"stream_options":{"include_usage":true}}'))
         answer(script.upstream(), TEXT % BESIDE, LAST, b"[DONE]")
@@ -248,9 +250,9 @@ RUNNING_ONLY = (
 )
 
 
-def answered(wish, options):
+def answered(usage_request, options):
     """What a caller gets who asks with these stream_options."""
-    with play(wish=wish) as script:
+    with play(usage_request=usage_request) as script:
         d = script.downstream()
         d.send(ask(b'{"stream_options":%s,"stream":true}' % options))
         u = script.upstream()
@@ -270,16 +272,16 @@ def test_running_usage_that_the_caller_would_get_without_us_is_his(options):
     assert answered(EITHER_ALONE, options) == event(TEXT % BESIDE) + event(b"[DONE]")
 
 
-@pytest.mark.parametrize("wish", [RUNNING, EITHER_ALONE])
-def test_a_caller_who_asked_for_both_gets_both(wish):
+@pytest.mark.parametrize("usage_request", [RUNNING, EITHER_ALONE])
+def test_a_caller_who_asked_for_both_gets_both(usage_request):
     options = b'{"continuous_usage_stats":true,"include_usage":true}'
-    assert answered(wish, options) == event(TEXT % BESIDE) + event(LAST) + event(b"[DONE]")
+    assert answered(usage_request, options) == event(TEXT % BESIDE) + event(LAST) + event(b"[DONE]")
 
 
 def test_an_event_in_pieces_is_kept_back_until_it_is_whole():
     whole = b"".join(event(p) for p in (TEXT % BESIDE, LAST, b"[DONE]"))
     for k in range(1, len(whole)):
-        with play(wish=RUNNING) as script:
+        with play(usage_request=RUNNING) as script:
             d = script.downstream()
             d.send(ask())
             u = script.upstream()
@@ -291,7 +293,7 @@ def test_an_event_in_pieces_is_kept_back_until_it_is_whole():
 
 def test_an_answer_without_a_length_loses_nothing_at_its_end():
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
-    with play(wish=RUNNING) as script:
+    with play(usage_request=RUNNING) as script:
         d = script.downstream()
         d.send(ask())
         u = script.upstream()
@@ -307,7 +309,7 @@ def test_an_answer_with_a_length_is_stripped_too():
     body = event(TEXT % BESIDE) + event(LAST) + event(b"[DONE]")
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: %d\r\n\r\n"
     for version, ends in ((b"1.1", b"0\r\n\r\n"), (b"1.0", b"")):
-        with play(wish=RUNNING) as script:
+        with play(usage_request=RUNNING) as script:
             d = script.downstream()
             d.send(
                 ask(extra=b"Connection: keep-alive\r\n").replace(b"HTTP/1.1", b"HTTP/" + version)
@@ -325,7 +327,7 @@ def test_an_answer_with_a_length_is_stripped_too():
 
 def test_an_event_too_long_to_be_held_passes_and_the_next_is_stripped_again():
     long = b'{"choices":[{"index":0,"delta":{"content":"%s"}}]}' % (b"y" * 200_000)
-    with play(wish=RUNNING) as script:
+    with play(usage_request=RUNNING) as script:
         d = script.downstream()
         d.send(ask())
         u = script.upstream()
@@ -342,7 +344,7 @@ def test_an_event_too_long_to_be_held_passes_and_the_next_is_stripped_again():
 
 
 def test_a_cut_is_exact_and_looks_cut_even_with_an_event_kept_back():
-    with play(wish=RUNNING) as script:
+    with play(usage_request=RUNNING) as script:
         d = script.downstream()
         d.send(ask())
         u = script.upstream()
@@ -358,7 +360,7 @@ def test_a_cut_is_exact_and_looks_cut_even_with_an_event_kept_back():
 
 
 def test_a_caller_who_leaves_is_counted_exactly():
-    with play(wish=RUNNING) as script:
+    with play(usage_request=RUNNING) as script:
         d = script.downstream()
         d.send(ask())
         u = script.upstream()

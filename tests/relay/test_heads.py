@@ -37,10 +37,12 @@ def refused(script, request: bytes, status: int) -> bytes:
 
 
 @pytest.mark.parametrize("length", [MOST, MOST - 1, 2**62 + 1])
-@pytest.mark.parametrize("wish", [0, 2])
-def test_a_length_that_leaves_no_room_for_edits_is_too_much_even_without_a_limit(length, wish):
+@pytest.mark.parametrize("usage_request", [0, 2])
+def test_a_length_that_leaves_no_room_for_edits_is_too_much_even_without_a_limit(
+    length, usage_request
+):
     head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
-    with play(limits={"body_bytes": 0}, wish=wish) as script:
+    with play(limits={"body_bytes": 0}, usage_request=usage_request) as script:
         refused(script, head + b"Content-Length: %d\r\n\r\n{" % length, 413)
 
 

@@ -174,7 +174,7 @@ def test_a_new_conn_that_dies_is_no_race():
 @pytest.mark.parametrize("how", RACES)
 def test_what_was_written_into_a_request_is_in_its_second_attempt_too(how):
     """Usage is asked for and the model has the server's name, in a length that fits."""
-    with play(wish=RUNNING, attempts=1) as script:
+    with play(usage_request=RUNNING, attempts=1) as script:
         script.engine.set_routes([("mine", 0, b'"the/server\'s"')], 0)
         bring_others(script)
         d = script.downstream()
@@ -195,7 +195,7 @@ def test_what_was_written_into_a_request_is_in_its_second_attempt_too(how):
 
 
 def test_a_request_whose_edit_was_refused_meets_no_dead_conn():
-    with play(wish=RUNNING, attempts=1) as script:
+    with play(usage_request=RUNNING, attempts=1) as script:
         callers = [script.downstream() for _ in range(2)]
         for d in callers:
             d.send(post())

@@ -24,7 +24,7 @@ from tests.support.script import POOL, chunk, event, play, split_head
 
 
 def test_a_refused_edit_is_taken_back_once_and_then_remembered():
-    with play(wish=RUNNING) as script:
+    with play(usage_request=RUNNING) as script:
         d = script.downstream()
         d.send(ask())
         u = script.upstream()
@@ -49,7 +49,7 @@ def test_a_refused_edit_is_taken_back_once_and_then_remembered():
 @pytest.mark.parametrize("code", [400, 422])
 def test_a_request_that_is_wrong_in_itself_gets_its_answer_and_blames_no_endpoint(code):
     refusal = REFUSAL.replace(b"400", b"%d" % code)
-    with play(wish=USAGE) as script:
+    with play(usage_request=USAGE) as script:
         d = script.downstream()
         d.send(ask())
         script.upstream().send(refusal)
@@ -63,7 +63,7 @@ def test_a_request_that_is_wrong_in_itself_gets_its_answer_and_blames_no_endpoin
 
 
 def test_an_endpoint_that_took_the_question_is_not_asked_twice():
-    with play(wish=USAGE) as script:
+    with play(usage_request=USAGE) as script:
         d = script.downstream()
         d.send(ask())
         u = script.upstream()
@@ -78,7 +78,7 @@ def test_an_endpoint_that_took_the_question_is_not_asked_twice():
 
 def test_an_edit_in_the_options_is_taken_back_to_what_it_was():
     body = b'{"stream":true,"stream_options":{"include_usage":false}}'
-    with play(wish=RUNNING) as script:
+    with play(usage_request=RUNNING) as script:
         script.downstream().send(ask(body))
         u = script.upstream()
         u.receive()
@@ -88,7 +88,7 @@ def test_an_edit_in_the_options_is_taken_back_to_what_it_was():
 
 
 def test_a_chunked_request_is_taken_back_too():
-    with play(wish=RUNNING) as script:
+    with play(usage_request=RUNNING) as script:
         script.downstream().send(CHUNKED + chunk(ASKS) + b"0\r\n\r\n")
         u = script.upstream()
         u.receive()
@@ -98,7 +98,7 @@ def test_a_chunked_request_is_taken_back_too():
 
 
 def test_an_endpoint_that_no_warm_conn_reached_may_be_another_one_now():
-    with play(wish=USAGE, prewarm=1) as script:
+    with play(usage_request=USAGE, prewarm=1) as script:
         d, u = script.downstream(), script.upstream()
         where = Path(script.sources[0].getsockname())
         away = where.rename(where.with_suffix(".away"))
@@ -131,7 +131,7 @@ def upload(d, u, data):
 
 
 def test_a_request_too_large_to_be_held_is_edited_only_where_that_is_known_to_be_taken():
-    with play(wish=USAGE) as script:
+    with play(usage_request=USAGE) as script:
         d = script.downstream()
         d.send(ask())
         u = script.upstream()
@@ -149,7 +149,7 @@ def test_a_request_too_large_to_be_held_is_edited_only_where_that_is_known_to_be
 
 
 def test_a_request_too_large_to_be_held_is_passed_as_it_is_to_an_endpoint_nobody_knows():
-    with play(wish=USAGE) as script:
+    with play(usage_request=USAGE) as script:
         d = script.downstream()
         d.send(ask(LARGE)[:1000])
         u = script.upstream()

@@ -249,7 +249,7 @@ def test_what_names_no_model_goes_with_the_rest(script, request_):
 @pytest.mark.parametrize("later", [0, 5, 25])
 def test_a_model_goes_by_another_name_upstream(real, later):
     body = b'{"prompt":"p","model" : "mine","stream":true,"n":2}'
-    with play(wish=2) as script:
+    with play(usage_request=2) as script:
         script.engine.set_routes([("mine", 0, real)], 0)
         d = script.downstream()
         request = ask(body)

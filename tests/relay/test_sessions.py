@@ -144,7 +144,7 @@ TIMED = b',"timings":{"cache_n":1,"prompt_n":3,"predicted_n":%d,"predicted_ms":1
 
 
 def test_an_aborted_stream_of_llama_cpp_has_its_counts():
-    with play(wish=TIMINGS) as script:
+    with play(usage_request=TIMINGS) as script:
         d = script.downstream()
         d.send(ask())
         u = script.upstream()
@@ -161,7 +161,7 @@ def test_an_aborted_stream_of_llama_cpp_has_its_counts():
 
 def test_the_timings_that_end_a_choice_stay():
     last = b'{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]%s}' % (TIMED % 2)
-    with play(wish=TIMINGS) as script:
+    with play(usage_request=TIMINGS) as script:
         d = script.downstream()
         d.send(ask())
         u = script.upstream()
@@ -177,7 +177,7 @@ def test_the_timings_that_end_a_choice_stay():
 @pytest.mark.parametrize("said", [b"true", b"false", b"null"])
 def test_a_caller_who_speaks_of_timings_gets_what_he_asked_for(said):
     body = b'{"model":"m","stream":true,"timings_per_token":%s}' % said
-    with play(wish=TIMINGS) as script:
+    with play(usage_request=TIMINGS) as script:
         d = script.downstream()
         d.send(ask(body))
         u = script.upstream()
@@ -187,15 +187,15 @@ def test_a_caller_who_speaks_of_timings_gets_what_he_asked_for(said):
 
 
 def test_who_does_not_stream_is_not_asked():
-    with play(wish=TIMINGS) as script:
+    with play(usage_request=TIMINGS) as script:
         d = script.downstream()
         d.send(ask(b'{"model":"m"}'))
         assert script.upstream().receive().endswith(b'{"model":"m"}')
 
 
 def test_servers_of_different_kinds_are_asked_for_what_all_of_them_take():
-    with play(wish=TIMINGS, endpoints=2) as script:
-        script.engine.set_endpoint(1, wish=2)
+    with play(usage_request=TIMINGS, endpoints=2) as script:
+        script.engine.set_endpoint(1, usage_request=2)
         d = script.downstream()
         d.send(ask())
         assert script.upstream(0 if script.has_connected(0) else 1).receive().endswith(b"true}")

@@ -126,9 +126,9 @@ def test_it_counts_against_the_endpoint_and_nobody_else():
         script.upstream().receive()
         ended(script)
         d.receive()
-        (vitals,) = script.engine.vitals()
-        assert (vitals["inflight"], vitals["owed"]) == (0, 0)
-        assert vitals["breaker"]["in_a_row"] == 0, "no breaker: nothing is counted"
+        (sample,) = script.engine.health_sample()
+        assert (sample["inflight"], sample["owed"]) == (0, 0)
+        assert sample["breaker"]["in_a_row"] == 0, "no breaker: nothing is counted"
         assert script.engine.snapshot()["upstreams"][0]["endpoints"][0]["failures"] == 1
         d = script.downstream()
         d.send(get())

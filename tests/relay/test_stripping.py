@@ -20,9 +20,9 @@ FINISH = b'{"choices":[{"index":%d,"delta":{},"finish_reason":"stop"}]%s}'
 ASKS_USAGE = b'{"stream":true,"stream_options":{"include_usage":true}}'
 
 
-def answered(*reads, wish=RUNNING, body=b'{"stream":true}', head=SSE_HEAD):
+def answered(*reads, usage_request=RUNNING, body=b'{"stream":true}', head=SSE_HEAD):
     """What the caller got of an answer that came in these reads, and its record."""
-    with play(wish=wish) as script:
+    with play(usage_request=usage_request) as script:
         d = script.downstream()
         d.send(ask(body))
         u = script.upstream()
@@ -41,7 +41,7 @@ def answered(*reads, wish=RUNNING, body=b'{"stream":true}', head=SSE_HEAD):
 # ---------------------------------------------------------------- F7: every shape
 
 
-@pytest.mark.parametrize("wish", [USAGE, RUNNING, EITHER_ALONE])
+@pytest.mark.parametrize("usage_request", [USAGE, RUNNING, EITHER_ALONE])
 @pytest.mark.parametrize(
     "closing",
     [
@@ -53,15 +53,17 @@ def answered(*reads, wish=RUNNING, body=b'{"stream":true}', head=SSE_HEAD):
         b'{"id":"c","choices":\ndata: [],"usage":%s}' % CLOSING,
     ],
 )
-def test_a_usage_event_without_a_choice_goes_as_a_whole(closing, wish):
-    body, _ = answered(event(TEXT % b"") + event(closing) + DONE, wish=wish)
+def test_a_usage_event_without_a_choice_goes_as_a_whole(closing, usage_request):
+    body, _ = answered(event(TEXT % b"") + event(closing) + DONE, usage_request=usage_request)
     assert body == event(TEXT % b"") + DONE
 
 
-@pytest.mark.parametrize("wish", [USAGE, RUNNING, EITHER_ALONE])
-def test_usage_beside_the_last_choice_goes_if_only_we_asked(wish):
+@pytest.mark.parametrize("usage_request", [USAGE, RUNNING, EITHER_ALONE])
+def test_usage_beside_the_last_choice_goes_if_only_we_asked(usage_request):
     usage = b',"usage":' + CLOSING
-    body, _ = answered(event(TEXT % b"") + event(FINISH % (0, usage)) + DONE, wish=wish)
+    body, _ = answered(
+        event(TEXT % b"") + event(FINISH % (0, usage)) + DONE, usage_request=usage_request
+    )
     assert body == event(TEXT % b"") + event(FINISH % (0, b"")) + DONE
 
 
@@ -101,7 +103,7 @@ def test_who_asked_gets_usage_once_from_a_server_with_a_closing_event(parts):
 
 def test_an_event_that_waits_is_not_lost_to_a_cut():
     last = event(FINISH % (0, b',"usage":' + CLOSING))
-    with play(wish=RUNNING) as script:
+    with play(usage_request=RUNNING) as script:
         d = script.downstream()
         d.send(ask(ASKS_USAGE))
         u = script.upstream()
@@ -120,23 +122,25 @@ def test_an_event_that_waits_is_not_lost_to_a_cut():
 # ---------------------------------------------------------------- F7: under any type
 
 
-@pytest.mark.parametrize("wish", [USAGE, RUNNING])
+@pytest.mark.parametrize("usage_request", [USAGE, RUNNING])
 @pytest.mark.parametrize(
     "kind",
     [b"", b"text/plain", b"application/octet-stream", b"application/json", b"application/x-ndjson"],
 )
 @pytest.mark.parametrize("start", [b"", b"\n", b"\xef\xbb\xbf", b": hello\n\n", b"event: x\n"])
-def test_a_stream_under_any_type_is_stripped_and_counted(kind, start, wish):
+def test_a_stream_under_any_type_is_stripped_and_counted(kind, start, usage_request):
     line = b"content-type: " + kind + b"\r\n" if kind else b""
     head = b"HTTP/1.1 200 OK\r\n" + line + b"transfer-encoding: chunked\r\n\r\n"
-    body, _ = answered(start + event(TEXT % b"") + event(LAST) + DONE, head=head, wish=wish)
+    body, _ = answered(
+        start + event(TEXT % b"") + event(LAST) + DONE, head=head, usage_request=usage_request
+    )
     assert body == start + event(TEXT % b"") + DONE
 
 
 def test_a_stream_with_a_length_under_a_wrong_type_loses_the_length():
     whole = event(TEXT % b"") + event(LAST) + DONE
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n"
-    with play(wish=USAGE) as script:
+    with play(usage_request=USAGE) as script:
         d = script.downstream()
         d.send(ask())
         u = script.upstream()
@@ -152,7 +156,7 @@ def test_a_stream_with_a_length_under_a_wrong_type_loses_the_length():
 def test_a_caller_who_asked_is_counted_under_any_type():
     head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
     whole = event(TEXT % b"") + event(LAST) + DONE
-    body, _ = answered(whole, head=head, wish=USAGE, body=ASKS_USAGE)
+    body, _ = answered(whole, head=head, usage_request=USAGE, body=ASKS_USAGE)
     assert body == whole
 
 
@@ -160,7 +164,7 @@ def test_a_caller_who_asked_is_counted_under_any_type():
 def test_what_is_no_stream_passes_as_it_is(kind):
     whole = b'{"choices":[{"message":{"content":"data: x"}}],"usage":%s}' % CLOSING
     head = b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n"
-    with play(wish=USAGE) as script:
+    with play(usage_request=USAGE) as script:
         d = script.downstream()
         d.send(ask())
         script.upstream().send(head % (kind, len(whole)) + whole)
@@ -175,7 +179,7 @@ def test_what_is_no_stream_passes_as_it_is(kind):
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
 def test_a_comment_goes_out_at_once(end):
-    with play(wish=RUNNING) as script:
+    with play(usage_request=RUNNING) as script:
         d = script.downstream()
         d.send(ask())
         u = script.upstream()
@@ -191,7 +195,7 @@ def test_a_comment_goes_out_at_once(end):
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
 def test_an_event_goes_out_with_its_end_whichever_line_ends_it_has(end):
-    with play(wish=RUNNING) as script:
+    with play(usage_request=RUNNING) as script:
         d = script.downstream()
         d.send(ask())
         u = script.upstream()

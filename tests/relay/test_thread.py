@@ -18,7 +18,7 @@ import pytest
 from tests.support.breakers import terms
 from tests.support.keys import row
 from tests.support.script import POOL, Script, get, ok
-from zeroproxy._fast.engine.thread import NEWS
+from zeroproxy._fast.engine.thread import BREAKER_CHANGED
 
 PATIENCE = 20.0
 
@@ -152,11 +152,11 @@ def test_doors_are_open_to_any_thread_while_exchanges_pass():
             while not stop.is_set():
                 assert engine.snapshot()["counters"]["bugs"] == 0
                 engine.set_endpoint(0, weight=1 + k)
-                with engine.alone:
+                with engine.exclusive:
                     engine.set_routes([("m", 0, b"")], 0)
                     engine.set_models(b"{}" if k else None)
                 engine.set_keys(None)
-                assert engine.vitals()[0]["index"] == 0
+                assert engine.health_sample()[0]["index"] == 0
                 assert engine.busy() >= 0
         except BaseException as error:
             failures.append(error)
@@ -184,7 +184,7 @@ def test_doors_are_open_to_any_thread_while_exchanges_pass():
 def test_alone_nothing_happens_between_two_doors():
     with started() as script:
         engine = script.engine
-        with engine.alone, call(script) as caller:
+        with engine.exclusive, call(script) as caller:
             caller.sendall(get())
             assert not readable(script.sources[0].fileno(), 0.2)
             assert engine.busy() == 0
@@ -193,7 +193,7 @@ def test_alone_nothing_happens_between_two_doors():
 
 def test_alone_ends_with_an_exception_too():
     with started() as script:
-        with pytest.raises(ZeroDivisionError), script.engine.alone:
+        with pytest.raises(ZeroDivisionError), script.engine.exclusive:
             1 / 0  # noqa: B018
         with call(script) as caller:
             caller.sendall(get())
@@ -219,7 +219,7 @@ def test_a_door_that_lets_somebody_in_wakes_the_thread():
 def test_a_breaker_that_moves_is_news_once():
     words = {"endpoints": 2, "balance": 0, "breaker": terms(failures=1, open_for=60.0)}
     with started(**words) as script, call(script) as caller:
-        news = script.engine.news_fileno()
+        news = script.engine.notify_fileno()
         script.engine.on_ready()
         assert not readable(news, 0)
         caller.sendall(get())
@@ -227,7 +227,7 @@ def test_a_breaker_that_moves_is_news_once():
             read_to(server, b"\r\n\r\n")
             server.sendall(b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n")
             assert readable(news)
-            assert script.engine.on_ready() == NEWS
+            assert script.engine.on_ready() == BREAKER_CHANGED
             assert not readable(news, 0)
             assert script.engine.on_ready() == 0
 
@@ -265,7 +265,7 @@ def test_out_of_descriptors_it_does_not_start_and_may_be_tried_again():
             script.engine.start()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert script.engine.news_fileno() == -1
+    assert script.engine.notify_fileno() == -1
     script.engine.start()
     with call(script) as caller:
         caller.sendall(get())
@@ -341,6 +341,6 @@ def test_a_snapshot_of_many_endpoints_and_tenants_is_whole():
         found = script.engine.snapshot()
         urls = [e["url"] for e in found["upstreams"][0]["endpoints"]]
         assert urls == ["http://up0", *(f"http://h:{k}" for k in range(100))]
-        assert [v["index"] for v in script.engine.vitals()] == list(range(101))
+        assert [v["index"] for v in script.engine.health_sample()] == list(range(101))
         quotas = {q["tenant"] for q in found["auth"]["quotas"]}
         assert quotas == {f"t{k}" for k in range(2000)}

@@ -123,7 +123,7 @@ def test_the_breaker_counts_a_refused_certificate():
             with pytest.raises((ssl.SSLError, OSError)):
                 script.upstream()
             assert d.receive().startswith(b"HTTP/1.1 502 ")
-        (vital,) = script.engine.vitals()
+        (vital,) = script.engine.health_sample()
         assert vital["breaker"]["in_a_row"] == 2
         assert vital["breaker"]["state"] == "closed", "it is the only one"
 

@@ -2,7 +2,7 @@
 
 from tests.support.breakers import status, terms
 from tests.support.script import EXPECT, SSE_HEAD, chunk, event, get, ok, play, post
-from zeroproxy._fast.engine.thread import NEWS
+from zeroproxy._fast.engine.thread import BREAKER_CHANGED
 
 
 def test_a_move_is_told_once_and_the_vitals_show_it():
@@ -11,33 +11,33 @@ def test_a_move_is_told_once_and_the_vitals_show_it():
         d.send(get())
         u = script.upstream()
         u.put(status(500))
-        told = [script.engine.on_ready() & NEWS for _ in range(4)]
-        assert told.count(NEWS) == 1
-        (vitals,) = script.engine.vitals(only=0)
-        assert vitals["breaker"]["state"] == "open"
-        assert 0 < vitals["due_s"] <= 60
+        told = [script.engine.on_ready() & BREAKER_CHANGED for _ in range(4)]
+        assert told.count(BREAKER_CHANGED) == 1
+        (sample,) = script.engine.health_sample(only=0)
+        assert sample["breaker"]["state"] == "open"
+        assert 0 < sample["due_s"] <= 60
         d.receive()
 
 
 def test_vitals_know_who_owes_bytes():
     with play(endpoints=1) as script:
-        assert script.engine.vitals(0)[0]["owed"] == 0
+        assert script.engine.health_sample(0)[0]["owed"] == 0
         slow = script.downstream()
         slow.send(post(body=b"12345", extra=EXPECT)[:-2])
         script.upstream().receive()
-        found = script.engine.vitals(0)[0]
+        found = script.engine.health_sample(0)[0]
         assert (found["inflight"], found["owed"], found["quiet_s"]) == (1, 0, 0.0)
         d = script.downstream()
         d.send(post())
         u = script.upstream()
         u.receive()
-        found = script.engine.vitals(0)[0]
+        found = script.engine.health_sample(0)[0]
         assert (found["inflight"], found["owed"], found["begun"]) == (2, 1, 0)
         assert found["heard_s"] == 0.0
         u.send(SSE_HEAD)
-        assert script.engine.vitals(0)[0]["begun"] == 0
+        assert script.engine.health_sample(0)[0]["begun"] == 0
         u.send(chunk(event()))
-        found = script.engine.vitals(0)[0]
+        found = script.engine.health_sample(0)[0]
         assert found["begun"] == 1
         assert found["heard_s"] > 0.0
         slow.close()
@@ -52,7 +52,7 @@ def test_a_caller_who_does_not_read_is_not_held_against_the_endpoint():
         rest = ok(b"x" * 20_000_000)
         while sent := u.send_some(rest):
             rest = rest[sent:]
-        found = script.engine.vitals(0)[0]
+        found = script.engine.health_sample(0)[0]
         assert (found["inflight"], found["owed"]) == (1, 0)
 
 
@@ -62,7 +62,7 @@ def test_no_relay_is_looked_at_while_bytes_come():
         d.send(post())
         u = script.upstream()
         u.receive()
-        assert script.engine.vitals(1)[0]["owed"] == 1, "nothing was ever heard"
+        assert script.engine.health_sample(1)[0]["owed"] == 1, "nothing was ever heard"
         u.send(SSE_HEAD + chunk(event()))
-        found = script.engine.vitals(3600)[0]
+        found = script.engine.health_sample(3600)[0]
         assert (found["inflight"], found["owed"], found["quiet_s"]) == (1, 0, 0.0)

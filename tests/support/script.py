@@ -170,7 +170,7 @@ class Peer:
 
 class Script:
     def __init__(self, limits: dict[str, Any], upstream: dict[str, Any], endpoints: int) -> None:
-        wish = upstream.pop("wish", 0)
+        usage_request = upstream.pop("usage_request", 0)
         slots = upstream.pop("ring_slots", 4096)
         self.folder = tempfile.TemporaryDirectory(prefix="zp-")
         self.peers: list[Peer] = []
@@ -187,7 +187,7 @@ class Script:
             mine = specs if len(names) == 1 else specs[k : k + 1]
             self.add_upstream(name, mine, {**UPSTREAM, **upstream})
         for k in range(endpoints):
-            self.engine.set_endpoint(k, wish=wish)
+            self.engine.set_endpoint(k, usage_request=usage_request)
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.listener.setblocking(False)
         self.engine.listen(self.listener.fileno())

@@ -42,7 +42,7 @@ class Engine:
         self.quiet = {}
         return int(n)
 
-    def vitals(self, *, only: int | None = None) -> list[dict[str, Any]]:
+    def health_sample(self, *, only: int | None = None) -> list[dict[str, Any]]:
         state = "open" if self.to["open"] else "closed"
         still = {"inflight": 0, "owed": 0, "begun": 0, "quiet_s": 0.0, "heard_s": 0.0,
                  "due_s": 5.0}  # fmt: skip

@@ -13,8 +13,8 @@ NOTHING, USAGE, RUNNING, EITHER_ALONE = 0, 1, 2, 3
 FINAL, BESIDE_CHOICES = 1, 2
 
 
-def edit(parts, wish):
-    probe = AskedProbe(wish)
+def edit(parts, usage_request):
+    probe = AskedProbe(usage_request)
     out = b"".join(probe.feed(part) for part in parts)
     return out, probe
 
@@ -117,17 +117,17 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("body", "wish", "expected", "edited"), CASES)
-def test_what_goes_upstream_at_every_split(body, wish, expected, edited):
-    out, probe = edit([body], wish)
+@pytest.mark.parametrize(("body", "usage_request", "expected", "edited"), CASES)
+def test_what_goes_upstream_at_every_split(body, usage_request, expected, edited):
+    out, probe = edit([body], usage_request)
     assert probe.edited == edited
     if expected is None:
         assert out == body
     else:
         assert json.loads(out) == expected
     for k in range(1, len(body)):
-        assert edit([body[:k], body[k:]], wish)[0] == out, k
-    assert edit([body[k : k + 1] for k in range(len(body))], wish)[0] == out
+        assert edit([body[:k], body[k:]], usage_request)[0] == out, k
+    assert edit([body[k : k + 1] for k in range(len(body))], usage_request)[0] == out
 
 
 JUNK = [b'"', b"\\", b"{", b"}", b"[", b"]", b":", b",", b" ", b"\n", b"true", b"null", b"-", b"1",
@@ -137,25 +137,27 @@ JUNK = [b'"', b"\\", b"{", b"}", b"[", b"]", b":", b",", b" ", b"\n", b"true", b
 @given(st.data())
 def test_a_damaged_request_reads_the_same_whole_and_bytewise(data):
     """Members that mean nothing are passed in one look; it must see what the steps see."""
-    body, wish, _, _ = data.draw(st.sampled_from(CASES))
+    body, usage_request, _, _ = data.draw(st.sampled_from(CASES))
     for _ in range(data.draw(st.integers(0, 4))):
         at = data.draw(st.integers(0, len(body)))
         gone = data.draw(st.integers(0, 3))
         body = body[:at] + data.draw(st.sampled_from(JUNK)) + body[at + gone :]
     pieces = [body[k : k + 1] for k in range(len(body))]
-    (whole, one), (bytewise, other) = edit([body], wish), edit(pieces, wish)
+    (whole, one), (bytewise, other) = edit([body], usage_request), edit(pieces, usage_request)
     assert whole == bytewise
     assert one.seen() == other.seen()
 
 
-@pytest.mark.parametrize(("body", "wish", "expected", "edited"), CASES)
-def test_an_edit_is_never_longer_than_announced(body, wish, expected, edited):
-    assert len(edit([body], wish)[0]) - len(body) <= longest_edit(wish)
+@pytest.mark.parametrize(("body", "usage_request", "expected", "edited"), CASES)
+def test_an_edit_is_never_longer_than_announced(body, usage_request, expected, edited):
+    assert len(edit([body], usage_request)[0]) - len(body) <= longest_edit(usage_request)
 
 
-@pytest.mark.parametrize(("body", "wish", "expected", "edited"), CASES)
-def test_what_was_edited_can_be_taken_back_at_the_same_length(body, wish, expected, edited):
-    out, probe = edit([body], wish)
+@pytest.mark.parametrize(("body", "usage_request", "expected", "edited"), CASES)
+def test_what_was_edited_can_be_taken_back_at_the_same_length(
+    body, usage_request, expected, edited
+):
+    out, probe = edit([body], usage_request)
     back = probe.undo(out)
     assert len(back) == len(out)
     assert json.loads(back) == json.loads(body)
@@ -277,11 +279,13 @@ VALUES = st.recursive(
 
 
 @given(st.dictionaries(KEYS, VALUES, max_size=5), st.sampled_from([USAGE, RUNNING]), st.data())
-def test_any_object_is_still_json_and_means_the_same_but_for_stream_options(body, wish, data):
+def test_any_object_is_still_json_and_means_the_same_but_for_stream_options(
+    body, usage_request, data
+):
     text = json.dumps(body, ensure_ascii=data.draw(st.booleans())).encode()
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=6)))
     parts = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
-    out, probe = edit(parts, wish)
+    out, probe = edit(parts, usage_request)
     sent = parse(out)
     assert len({key for key, _ in sent}) == len(sent), "a key twice"
     rest = {key: value for key, value in json.loads(out).items() if key != "stream_options"}
@@ -289,14 +293,14 @@ def test_any_object_is_still_json_and_means_the_same_but_for_stream_options(body
     if probe.edited:
         options = json.loads(out)["stream_options"]
         assert options["include_usage"] is True
-        assert bool(probe.edited & BESIDE_CHOICES) <= (wish == RUNNING)
+        assert bool(probe.edited & BESIDE_CHOICES) <= (usage_request == RUNNING)
     else:
         assert out == text
     assert json.loads(probe.undo(out)) == body
 
 
 @given(st.binary(max_size=200), st.sampled_from([NOTHING, USAGE, RUNNING]))
-def test_any_bytes_do_no_harm(data, wish):
-    out, probe = edit([data], wish)
+def test_any_bytes_do_no_harm(data, usage_request):
+    out, probe = edit([data], usage_request)
     if not probe.edited:
         assert out == data

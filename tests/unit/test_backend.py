@@ -19,7 +19,7 @@ def models(*names, owner="vllm"):
 
 
 @pytest.mark.parametrize(
-    ("kind", "metering", "wish"),
+    ("kind", "metering", "usage_request"),
     [
         ("vllm", Metering(), 2),
         ("sglang", Metering(), 3),
@@ -36,8 +36,8 @@ def models(*names, owner="vllm"):
         ("vllm", Metering(inject_usage=False, continuous_usage="always"), 0),
     ],
 )
-def test_what_a_server_is_asked_for(kind, metering, wish):
-    assert wish_for(metering, kind) == wish
+def test_what_a_server_is_asked_for(kind, metering, usage_request):
+    assert wish_for(metering, kind) == usage_request
 
 
 @pytest.mark.parametrize(
@@ -99,8 +99,8 @@ class FakeEngine:
         self.lists = 0
         self.said = []
 
-    def set_endpoint(self, index, *, wish=None):
-        self.wishes[index] = wish
+    def set_endpoint(self, index, *, usage_request=None):
+        self.wishes[index] = usage_request
 
     def set_models(self, body):
         self.models = body
@@ -244,7 +244,7 @@ async def test_a_preset_that_names_no_server_says_nothing():
 
 
 @pytest.mark.parametrize(
-    ("line", "kind", "wish"),
+    ("line", "kind", "usage_request"),
     [
         ('vllm:generation_tokens_total{model_name="a"} 0.0', "vllm", 2),
         ("sglang:num_running_reqs 0.0", "sglang", 3),
@@ -252,12 +252,12 @@ async def test_a_preset_that_names_no_server_says_nothing():
         ("process_cpu_seconds_total 1.0", "", 1),
     ],
 )
-async def test_the_page_of_counters_tells_what_the_list_keeps_for_itself(line, kind, wish):
+async def test_the_page_of_counters_tells_what_the_list_keeps_for_itself(line, kind, usage_request):
     async with server(REFUSED, 401, page=f"# HELP x\n{line}\n") as url:
         engine, backends = await asked(url)
         await backends.first_look(5)
         assert backends.kinds == {url: kind}
-        assert engine.wishes == {0: wish}
+        assert engine.wishes == {0: usage_request}
         await backends.stop()
 
 

@@ -284,15 +284,15 @@ async def test_wedges_are_not_looked_for_when_that_is_off():
 
 async def test_a_failure_of_ours_does_not_end_the_rounds():
     async with Ward() as ward:
-        good = ward.engine.vitals
+        good = ward.engine.health_sample
 
         def broken(*, only: int | None = None) -> list[dict[str, Any]]:
             raise RuntimeError("x")
 
-        ward.engine.vitals = broken  # type: ignore[method-assign]
+        ward.engine.health_sample = broken  # type: ignore[method-assign]
         ward.watch()
         await until(lambda: ward.lines)
         assert ward.lines[0] == "health: RuntimeError: x"
-        ward.engine.vitals = good  # type: ignore[method-assign]
+        ward.engine.health_sample = good  # type: ignore[method-assign]
         await ward.rounds(1)
         await asyncio.wait_for(ward.health.stop(), 5)

@@ -74,8 +74,8 @@ class StuckTls:
 @pytest.mark.parametrize("shakes", [False, True])
 async def test_a_stuck_endpoint_is_out_in_time_and_its_peer_is_asked_on(tmp_path, shakes):
     engine, server, lines = Engine(), Server(), []
-    two = engine.vitals()[0]
-    engine.vitals = lambda only=None: [  # type: ignore[method-assign]
+    two = engine.health_sample()[0]
+    engine.health_sample = lambda only=None: [  # type: ignore[method-assign]
         {**two, "index": k} for k in (0, 1) if only in (None, k)
     ]
     health = Health(engine, lines.append, lambda _: "")
@@ -94,7 +94,7 @@ async def test_a_stuck_endpoint_is_out_in_time_and_its_peer_is_asked_on(tmp_path
 async def test_while_one_answers_slowly_its_peers_are_asked_on(tmp_path):
     """A probe may take as long as its timeout, here for ever: nobody waits for it."""
     engine, server = Engine(), Server()
-    engine.vitals = lambda only=None: []  # type: ignore[method-assign]
+    engine.health_sample = lambda only=None: []  # type: ignore[method-assign]
     health = Health(engine, lambda _: None, lambda _: "")
     with StuckTls(tmp_path) as stuck:
         async with ScriptUpstream(server) as script:
@@ -126,7 +126,7 @@ async def test_a_list_of_models_is_taken_as_well(tmp_path):
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
 
     class Words:
-        def set_endpoint(self, index: int, *, wish: int | None = None) -> None: ...
+        def set_endpoint(self, index: int, *, usage_request: int | None = None) -> None: ...
 
         def set_models(self, body: bytes | None) -> None: ...
 

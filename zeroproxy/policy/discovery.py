@@ -64,7 +64,7 @@ class Member(Protocol):
 
 
 class Engine(Protocol):
-    def set_endpoint(self, index: int, *, wish: int | None = None) -> None: ...
+    def set_endpoint(self, index: int, *, usage_request: int | None = None) -> None: ...
 
     def set_models(self, body: bytes | None) -> None: ...
 
@@ -73,12 +73,12 @@ def wish_for(metering: Metering, kind: str) -> int:
     """What to ask a server of this kind for; "": not known."""
     if not metering.inject_usage:
         return NOTHING
-    wish = WISHES.get(kind, AT_THE_END)
-    if wish == TIMINGS:
+    usage_request = WISHES.get(kind, AT_THE_END)
+    if usage_request == TIMINGS:
         return NOTHING if metering.continuous_usage == "never" else TIMINGS
     if metering.continuous_usage == "always":
-        return max(wish, WITH_EVERY_EVENT)
-    return min(wish, AT_THE_END) if metering.continuous_usage == "never" else wish
+        return max(usage_request, WITH_EVERY_EVENT)
+    return min(usage_request, AT_THE_END) if metering.continuous_usage == "never" else usage_request
 
 
 def misses_usage(metering: Metering) -> bool:
@@ -280,10 +280,10 @@ class Backends:
         self._tasks[member.index] = asyncio.ensure_future(self._learn(member))
 
     def _tell(self, member: Member) -> None:
-        wish = wish_for(self._metering, self.kind_of(member))
-        if self._told.get(member.index) != wish:
-            self._told[member.index] = wish
-            self._engine.set_endpoint(member.index, wish=wish)
+        usage_request = wish_for(self._metering, self.kind_of(member))
+        if self._told.get(member.index) != usage_request:
+            self._told[member.index] = usage_request
+            self._engine.set_endpoint(member.index, usage_request=usage_request)
 
     async def _learn(self, member: Member) -> None:
         wait = RETRY_FIRST

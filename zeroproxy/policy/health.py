@@ -48,7 +48,7 @@ class Engine(Protocol):
         probe_ok: bool | None = None,
     ) -> None: ...
 
-    def vitals(self, *, only: int | None = None) -> list[dict[str, Any]]: ...
+    def health_sample(self, *, only: int | None = None) -> list[dict[str, Any]]: ...
 
     def end_silent(self, index: int, seconds: float) -> int: ...
 
@@ -145,7 +145,7 @@ class Rounds:
 
     async def _judge(self, s: Standing, answer: Answer, began: float) -> None:
         index, settings = s.member.index, self._settings
-        seen = next(iter(self._engine.vitals(only=index)), None)
+        seen = next(iter(self._engine.health_sample(only=index)), None)
         if seen is None or self.standings.get(index) is not s or not settings.path:
             return  # removed meanwhile, or switched off
         if answer.wrong == LATE.format(settings.timeout) and seen["heard_s"] > began:
@@ -215,7 +215,7 @@ class Rounds:
         """Whether a warm endpoint takes requests."""
         closed = {
             v["index"]
-            for v in self._engine.vitals()
+            for v in self._engine.health_sample()
             if v["draining"] or v["breaker"]["state"] == "open"
         }
         return any(
@@ -245,28 +245,28 @@ class Rounds:
         """Its preset, or what its list of models says that it is."""
         return PRESETS.get(self._preset or self._kind_of(s.member.address.url), Preset())
 
-    async def _listen(self, s: Standing, vitals: Vitals) -> None:
+    async def _listen(self, s: Standing, sample: Vitals) -> None:
         """It has answered well: does it work as well?"""
         settings, silence = self._settings, s.silence
         if silence.is_wedged:
-            await self._look_again(s, vitals)
-        elif vitals["quiet_s"] < settings.wedge_after:
+            await self._look_again(s, sample)
+        elif sample["quiet_s"] < settings.wedge_after:
             silence.broken()
         else:
             counters = await read_counters(s.member.address, self._known(s), settings.timeout)
-            if silence.is_proof(vitals, counters):
+            if silence.is_proof(sample, counters):
                 silence.found(time.monotonic())
         self._settle(s, "")
 
-    async def _look_again(self, s: Standing, vitals: Vitals) -> None:
+    async def _look_again(self, s: Standing, sample: Vitals) -> None:
         silence = s.silence
         silence.rounds += 1
         counters = await read_counters(s.member.address, self._known(s), self._settings.timeout)
-        if vitals["heard_s"] > silence.since or silence.has_moved(counters):
+        if sample["heard_s"] > silence.since or silence.has_moved(counters):
             silence.broken()
             self._end_trial(s)
         elif silence.rounds % TRIAL_EVERY == 0 and (s.trial is None or s.trial.done()):
-            s.trial = asyncio.ensure_future(self._try(s, idle=not vitals["inflight"]))
+            s.trial = asyncio.ensure_future(self._try(s, idle=not sample["inflight"]))
 
     async def _try(self, s: Standing, *, idle: bool) -> None:
         """A request of our own. One that is refused says nothing, so an endpoint with nothing to do
@@ -306,13 +306,13 @@ class Health:
 
     def look(self) -> None:
         """A breaker has moved: say so, and ask those that have opened."""
-        for vitals in self.engine.vitals():
-            index, breaker = vitals["index"], vitals["breaker"]
+        for sample in self.engine.health_sample():
+            index, breaker = sample["index"], sample["breaker"]
             before = self._moves.get(index, dict.fromkeys(breaker["to"], 0))
             self._moves[index] = breaker["to"]
             if breaker["to"] == before:
                 continue
-            self._tell(index, breaker, before, vitals["due_s"])
+            self._tell(index, breaker, before, sample["due_s"])
             if breaker["to"]["open"] != before["open"] and index in self._by_index:
                 self._by_index[index].hurry(index)
         self.look_at_cold()

@@ -63,12 +63,12 @@ class Silence:
         self._seen = {}
         self.is_wedged = False
 
-    def is_proof(self, vitals: Mapping[str, Any], counters: Counters) -> bool:
+    def is_proof(self, sample: Mapping[str, Any], counters: Counters) -> bool:
         """Whether this look, with the one before, shows that it is wedged."""
         seen, self._seen = self._seen, counters
         if counters:
             return bool(seen) and seen == counters
-        return bool(vitals["begun"])
+        return bool(sample["begun"])
 
     def has_moved(self, counters: Counters) -> bool:
         return bool(self._seen) and bool(counters) and counters != self._seen

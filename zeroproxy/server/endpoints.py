@@ -297,7 +297,7 @@ class Members:
                 pool_words(upstream.pool), address.host.encode())  # fmt: skip
         index = change.add_endpoint(k, spec)
         if self._wish_of is not None:
-            change.set_endpoint(index, wish=self._wish_of(upstream, address.url))
+            change.set_endpoint(index, usage_request=self._wish_of(upstream, address.url))
         if endpoint.url in self._drained:
             change.set_endpoint(index, draining=True)
         if self._tls is not None:

@@ -105,7 +105,7 @@ class Worker:
             self.watch()
             await self.backends.first_look(FIRST_LOOK)
             self.engine.start()
-            self._loop.add_reader(self.engine.news_fileno(), self._hear)
+            self._loop.add_reader(self.engine.notify_fileno(), self._hear)
             for bound in self.bound:
                 self.engine.listen(bound.sock.fileno(), bound.is_unix)
         except BaseException:
@@ -284,7 +284,7 @@ class Worker:
         if self.health is not None:
             self.health.look_at_cold()
         log.info(f"{url} is {'draining' if drain else 'no longer draining'}")
-        inflight = sum(v["inflight"] for v in self.engine.vitals() if v["index"] in indices)
+        inflight = sum(v["inflight"] for v in self.engine.health_sample() if v["index"] in indices)
         return {"url": url, "draining": drain, "inflight": inflight}
 
     async def reload_file(self) -> list[str]:
@@ -347,8 +347,8 @@ class Worker:
         if self.shares is not None:
             await self.shares.stop()
         if self.engine is not None:
-            if self._loop is not None and self.engine.news_fileno() >= 0:
-                self._loop.remove_reader(self.engine.news_fileno())
+            if self._loop is not None and self.engine.notify_fileno() >= 0:
+                self._loop.remove_reader(self.engine.notify_fileno())
             self.engine.close()
         if self.metering is not None:
             await asyncio.to_thread(self.metering.stop)

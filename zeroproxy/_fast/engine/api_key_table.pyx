@@ -12,7 +12,7 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy
 
 from zeroproxy._fast.engine.tenant_table cimport Tenants
-from zeroproxy._fast.engine.thread cimport Driven
+from zeroproxy._fast.engine.thread cimport PlaneThread
 from zeroproxy._fast.tenants.api_keys cimport (
     key_place,
     quota_begin,
@@ -21,7 +21,7 @@ from zeroproxy._fast.tenants.api_keys cimport (
     quota_share,
 )
 from zeroproxy._fast.tenants.fair_queue cimport shares_stage, shares_use
-from zeroproxy._fast.types.admission cimport Share
+from zeroproxy._fast.types.admission cimport TenantShare
 from zeroproxy._fast.types.api_key cimport (
     DIGEST,
     QUOTA_COUNT,
@@ -35,7 +35,7 @@ from zeroproxy._fast.types.change cimport Step
 from zeroproxy._fast.types.clock cimport clock_monotonic_ns
 from zeroproxy._fast.types.model cimport MODEL_MAX
 from zeroproxy._fast.types.plane cimport Plane
-from zeroproxy._fast.usage.overflow cimport spill_reserve, spill_use
+from zeroproxy._fast.usage.overflow cimport overflow_reserve, overflow_use
 from zeroproxy._fast.usage.stats cimport Stats, TokenTable, tokens_free, tokens_move, tokens_stage
 
 cdef enum:
@@ -77,7 +77,7 @@ cdef int check_rows(rows) except -1:
 
 # ---------------------------------------------------------------- another table
 
-cdef struct KeyTerms:       # what the configuration says of a key
+cdef struct ApiKeySettings:       # what the configuration says of a key
     ApiKey *k
     uint16_t tenant
     uint8_t priority
@@ -87,7 +87,7 @@ cdef struct KeyTerms:       # what the configuration says of a key
 
 
 cdef struct KeyChange:          # what set_keys puts in force
-    KeyTerms *keys          # those that differ
+    ApiKeySettings *keys          # those that differ
     uint32_t n_keys
     ApiKey **leaving        # in force now, and not any more
     uint32_t n_leaving
@@ -96,14 +96,14 @@ cdef struct KeyChange:          # what set_keys puts in force
     uint8_t is_on
     uint8_t forwards
     uint32_t n_tenants
-    Share **shares          # of each upstream
+    TenantShare **shares          # of each upstream
     uint32_t n_shares
     TokenTable tokens
     uint32_t *spilled
     uint32_t spilled_mask
 
 
-cdef int read_models(KeyTerms *terms, models) except -1:
+cdef int read_models(ApiKeySettings *terms, models) except -1:
     cdef AllowedModel *table
     cdef bytes name
     cdef uint32_t n = 0
@@ -121,7 +121,7 @@ cdef int read_models(KeyTerms *terms, models) except -1:
     return 0
 
 
-cdef void apply_key(KeyTerms *t, uint64_t now) noexcept nogil:
+cdef void apply_key(ApiKeySettings *t, uint64_t now) noexcept nogil:
     cdef ApiKey *k = t.k
     k.models, t.models = t.models, k.models
     k.n_models = t.n_models
@@ -141,7 +141,7 @@ cdef void apply_tenants(Plane *p, KeyChange *t) noexcept nogil:
     if t.tokens.rows != NULL:
         tokens_move(&t.tokens, &stats.tokens)
         stats.tokens, t.tokens = t.tokens, stats.tokens
-    spill_use(&stats.spills, &t.spilled, t.spilled_mask)
+    overflow_use(&stats.overflow, &t.spilled, t.spilled_mask)
     p.keys.n_tenants = max(p.keys.n_tenants, t.n_tenants)
 
 
@@ -187,7 +187,7 @@ cdef bint is_as_before(const ApiKey *k, row, int tenant) except -1:
 
 
 cdef int stage_row(KeyChange *t, ApiKey *k, row, int tenant) except -1:
-    cdef KeyTerms *terms
+    cdef ApiKeySettings *terms
     cdef uint32_t at = key_place(k.digest) & t.mask
     while t.table[at] != NULL:
         at = (at + 1) & t.mask
@@ -205,14 +205,14 @@ cdef int stage_row(KeyChange *t, ApiKey *k, row, int tenant) except -1:
 
 
 cdef int stage_tenants(
-    KeyChange *t, Driven engine, uint32_t n_tenants, uint32_t n_models
+    KeyChange *t, PlaneThread engine, uint32_t n_tenants, uint32_t n_models
 ) except -1:
     """Room for each in all tables by tenant."""
     cdef Plane *p = engine.p
     cdef Stats *stats = <Stats *>p.stats
     cdef uint32_t i
     t.n_tenants = n_tenants
-    t.shares = <Share **>calloc(max(p.n_upstreams, 1), sizeof(Share *))
+    t.shares = <TenantShare **>calloc(max(p.n_upstreams, 1), sizeof(TenantShare *))
     if t.shares == NULL:
         raise MemoryError
     for i in range(p.n_upstreams):
@@ -224,7 +224,7 @@ cdef int stage_tenants(
     if tokens_stage(&t.tokens, &stats.tokens, n_tenants, n_models) < 0:
         raise MemoryError
     with engine:
-        is_short = spill_reserve(&stats.spills, n_tenants, &t.spilled, &t.spilled_mask) < 0
+        is_short = overflow_reserve(&stats.overflow, n_tenants, &t.spilled, &t.spilled_mask) < 0
     if is_short:
         raise MemoryError
     return 0
@@ -236,15 +236,15 @@ cdef int stage_table(KeyChange *t, Plane *p, uint32_t n) except -1:
         size *= 2
     t.mask = size - 1
     t.table = <ApiKey **>calloc(size, sizeof(ApiKey *))
-    t.keys = <KeyTerms *>calloc(max(n, 1), sizeof(KeyTerms))
+    t.keys = <ApiKeySettings *>calloc(max(n, 1), sizeof(ApiKeySettings))
     t.leaving = <ApiKey **>calloc(max(p.keys.n_all, 1), sizeof(ApiKey *))
     if t.table == NULL or t.keys == NULL or t.leaving == NULL:
         raise MemoryError
     return 0
 
 
-cdef tuple keyring_stage(
-    Step *s, Driven engine, rows, bint forwards, Tenants tenants, uint32_t n_models
+cdef tuple api_keys_stage(
+    Step *s, PlaneThread engine, rows, bint forwards, Tenants tenants, uint32_t n_models
 ):
     """`rows`: None, no key is asked for; or (digest, name, tenant, priority, models, requests per
     minute, tokens per minute) each. Returns the index of each, and the tenants' indices."""
@@ -278,7 +278,7 @@ cdef tuple keyring_stage(
     return found, whose
 
 
-cdef int keyring_set_quota(Plane *p, int index, str quota, dict words) except -1:
+cdef int api_keys_set_quota(Plane *p, int index, str quota, dict settings) except -1:
     """`speed` and `cap`: it fills by itself. `speed`, `level` and `used`: it was granted `level`
     when `used` was what it had used."""
     cdef Quota *q
@@ -287,10 +287,10 @@ cdef int keyring_set_quota(Plane *p, int index, str quota, dict words) except -1
     q = &p.keys.all[index].quotas[<int>QUOTAS.index(quota)]
     if q.rate == 0:
         return 0
-    if "level" in words:
-        quota_grant(q, words["speed"], words["level"], words["used"])
+    if "level" in settings:
+        quota_grant(q, settings["speed"], settings["level"], settings["used"])
     else:
-        quota_share(q, words["speed"], words["cap"], clock_monotonic_ns())
+        quota_share(q, settings["speed"], settings["cap"], clock_monotonic_ns())
     return 0
 
 
@@ -316,7 +316,7 @@ cdef uint32_t copy_keys(
     return found
 
 
-cdef list keyring_quotas(Driven engine, tuple names, bint used_only):
+cdef list api_keys_quotas(PlaneThread engine, tuple names, bint used_only):
     """Quotas of the keys in force; `used_only`: of those used since the last such call. With the
     engine's lock, without the turn."""
     cdef ApiKey[SLICE] keys
@@ -325,9 +325,9 @@ cdef list keyring_quotas(Driven engine, tuple names, bint used_only):
     found = []
     while at < p.keys.n_all:
         with nogil:
-            engine.begin_turn()
+            engine.enter_plane()
             n = copy_keys(p, keys, &at, SLICE, used_only)
-            engine.end_turn()
+            engine.leave_plane()
         for i in range(n):
             found += read_quotas(&keys[i], names)
     return found
@@ -348,7 +348,7 @@ cdef list read_quotas(const ApiKey *k, tuple names):
     return found
 
 
-cdef void keyring_free(Plane *p) noexcept nogil:
+cdef void api_keys_free(Plane *p) noexcept nogil:
     cdef uint32_t i
     for i in range(p.keys.n_all):
         free(p.keys.all[i].models)

@@ -28,10 +28,10 @@ from zeroproxy._fast.net.conn cimport (
     RECV_EMPTY,
     conn_finish_connect,
     conn_flush,
+    conn_flush_all_deferred,
     conn_install,
     conn_is_backed_up,
-    conn_note,
-    conn_push_all,
+    conn_on_events,
     conn_recv,
     conn_shut,
 )
@@ -68,7 +68,7 @@ from zeroproxy._fast.types.exchange cimport (
 )
 from zeroproxy._fast.types.memory cimport READ_MAX, SLACK
 from zeroproxy._fast.types.plane cimport Conn, Plane, Relay, Upstream
-from zeroproxy._fast.upstream.prewarm cimport idle_due, idle_ready
+from zeroproxy._fast.upstream.prewarm cimport prewarm_due, prewarm_ready
 
 
 # ---------------------------------------------------------------- one turn
@@ -78,16 +78,16 @@ cdef bint has_all(const Relay *r) noexcept nogil:
     """Whether the caller was sent the end of the answer in its dialect: many clients close at
     [DONE] and do not wait for the last chunk."""
     return r.phase == PHASE_RELAYING and is_answered(r) \
-        and not conn_is_backed_up(&r.down) and not r.down.parked
+        and not conn_is_backed_up(&r.down) and not r.down.deferred
 
 
 cdef bint caller_left(Plane *p, Relay *r) noexcept nogil:
     """FIN while a response is owed is an abort: it frees the GPU, unless server.half_close is
     "serve". (A FIN before the request is complete is found by the reader.) In a tunnel a FIN is
     half an ending, an error a whole one."""
-    cdef bint is_left = r.down.saw_fin and not r.terms.serves_half_close
+    cdef bint is_left = r.down.saw_fin and not r.settings.serves_half_close
     if has_all(r) and (r.down.broken or is_left):
-        r.is_served = 1
+        r.was_served = 1
         feed(p, r, IN_GONE)
         return 1
     if r.down.broken and r.phase != PHASE_CLOSED:
@@ -103,10 +103,10 @@ cdef void write_both(Plane *p, Relay *r) noexcept nogil:
     """Drain the out-buffers; who was paused because of them is read again."""
     if conn_is_backed_up(&r.down) and conn_flush(p, &r.down) and r.up_paused:
         r.up_paused = 0
-        r.heard_ns = r.endpoint.last_heard_ns = p.now_ns
+        r.last_data_ns = r.endpoint.last_data_ns = p.now_ns
     if r.up != NULL and conn_is_backed_up(r.up) and conn_flush(p, r.up):
         r.down_paused = 0
-        r.asked_ns = p.now_ns
+        r.request_read_ns = p.now_ns
         rate_begin(p, r)
 
 
@@ -128,7 +128,7 @@ cdef void linger(Plane *p, Relay *r) noexcept nogil:
             return
 
 
-cdef void relay_turn(Plane *p, Relay *r) noexcept nogil:
+cdef void run_relay(Plane *p, Relay *r) noexcept nogil:
     # First: a caller who has left the queue never touches an endpoint, permit or not.
     if r.phase == PHASE_CLOSED or caller_left(p, r):
         return
@@ -166,9 +166,9 @@ cdef void on_downstream(void *plane, void *owner, uint32_t events) noexcept nogi
     cdef Relay *r = <Relay *>owner
     if tls_is_shaking(&r.down):
         # A signature takes as long as many events.
-        conn_push_all(<Plane *>plane)
-    conn_note(&r.down, events)
-    relay_turn(<Plane *>plane, r)
+        conn_flush_all_deferred(<Plane *>plane)
+    conn_on_events(&r.down, events)
+    run_relay(<Plane *>plane, r)
 
 
 cdef void on_upstream(void *plane, void *owner, uint32_t events) noexcept nogil:
@@ -177,10 +177,10 @@ cdef void on_upstream(void *plane, void *owner, uint32_t events) noexcept nogil:
     cdef Relay *r = <Relay *>c.owner
     cdef Upstream *u
     cdef int failure
-    conn_note(c, events)
+    conn_on_events(c, events)
     if r == NULL:
         u = c.endpoint.upstream
-        idle_ready(p, c)
+        prewarm_ready(p, c)
         wake_waiting(p, u)
         return
     if c != r.up:
@@ -199,7 +199,7 @@ cdef void on_upstream(void *plane, void *owner, uint32_t events) noexcept nogil:
         # The usual case by far: another event of a response.
         read_response(p, r)
     else:
-        relay_turn(p, r)
+        run_relay(p, r)
 
 
 cdef void on_soon(void *plane, void *owner) noexcept nogil:
@@ -208,7 +208,7 @@ cdef void on_soon(void *plane, void *owner) noexcept nogil:
     cdef Relay *r = <Relay *>(<Conn *>owner).owner
     if r != NULL:
         prefetch(r, 1)
-        prefetch(&r.up, <size_t>(<char *>&r.read.meter.name - <char *>&r.up))
+        prefetch(&r.up, <size_t>(<char *>&r.scan.meter.name - <char *>&r.up))
 
 
 cdef void on_unsent(void *plane, void *owner, uint32_t events) noexcept nogil:
@@ -236,7 +236,7 @@ cdef void expire(Plane *p, Relay *r) noexcept nogil:
     elif phase == PHASE_CONNECTING:
         lose_attempt(p, r, CAUSE_TIMEOUT)
     elif phase == PHASE_WAITING:
-        if r.ask.done or conn_is_backed_up(r.up):
+        if r.request_body.done or conn_is_backed_up(r.up):
             lose_attempt(p, r, CAUSE_TIMEOUT)
         else:
             end_with(p, r, IN_REFUSED, BLAME_DOWNSTREAM, CAUSE_TIMEOUT)
@@ -269,7 +269,7 @@ cdef void on_conn_due(void *plane, void *owner) noexcept nogil:
     # A conn that is owned is its relay's business; the timer was left armed on purpose.
     if c.owner == NULL:
         u = c.endpoint.upstream
-        idle_due(<Plane *>plane, c)
+        prewarm_due(<Plane *>plane, c)
         wake_waiting(<Plane *>plane, u)
 
 
@@ -299,7 +299,7 @@ cdef bint run_later(Plane *p) noexcept nogil:
         r.in_run = 0
         r.run_next = NULL
         if r.live:
-            relay_turn(p, r)
+            run_relay(p, r)
         else:
             r.run_next = p.free_relays
             p.free_relays = r

@@ -1,27 +1,27 @@
 from libc.stdint cimport uint32_t
 
 from zeroproxy._fast.engine.tenant_table cimport Tenants
-from zeroproxy._fast.engine.thread cimport Driven
+from zeroproxy._fast.engine.thread cimport PlaneThread
 from zeroproxy._fast.types.change cimport Step
 from zeroproxy._fast.types.plane cimport Endpoint, Upstream
 
 
 cdef class Change:
-    cdef Driven engine
+    cdef PlaneThread engine
     cdef tuple names
     cdef Tenants tenants
     cdef Step *steps        # owned
     cdef uint32_t n_steps
     cdef uint32_t cap_steps
     cdef uint32_t n_joining     # endpoints that are to be in rotation
-    cdef uint32_t n_made        # slots that were made for them
-    cdef uint32_t n_added       # upstreams
-    cdef uint32_t n_models      # configured, once it is in force
+    cdef uint32_t n_made    # slots that were made for them
+    cdef uint32_t n_added   # upstreams
+    cdef uint32_t n_models  # configured, once it is in force
     cdef bint has_routes
     cdef bint has_keys
-    cdef set secured            # upstreams that get TLS
-    cdef dict key_names         # by index
-    cdef set whose              # indices of tenants in force
+    cdef set secured        # upstreams that get TLS
+    cdef dict key_names     # by index
+    cdef set whose          # indices of tenants in force
     cdef Step *step(self) except NULL
     cdef Upstream *upstream_at(self, index) except NULL
     cdef Endpoint *endpoint_at(self, index) except NULL

@@ -40,7 +40,7 @@ class Change:
         up: bool | None = None,
         draining: bool | None = None,
         weight: int | None = None,
-        wish: int | None = None,
+        usage_request: int | None = None,
         load: tuple[float, float, float, float] | None = None,
         probe_ok: bool | None = None,
     ) -> None: ...

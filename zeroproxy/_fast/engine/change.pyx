@@ -14,14 +14,14 @@ from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
-from zeroproxy._fast.engine.api_key_table cimport keyring_stage
+from zeroproxy._fast.engine.api_key_table cimport api_keys_stage
 from zeroproxy._fast.engine.registry cimport (
-    roster_add_upstream,
-    roster_join,
-    roster_remove,
-    roster_stage_endpoint,
-    roster_undo_endpoint,
-    roster_undo_upstream,
+    registry_add_upstream,
+    registry_join,
+    registry_remove,
+    registry_stage_endpoint,
+    registry_undo_endpoint,
+    registry_undo_upstream,
 )
 from zeroproxy._fast.engine.route_table cimport stage_routes
 from zeroproxy._fast.engine.staged_settings cimport (
@@ -33,14 +33,14 @@ from zeroproxy._fast.engine.staged_settings cimport (
     stage_upstream,
 )
 from zeroproxy._fast.engine.tenant_table cimport Tenants
-from zeroproxy._fast.engine.thread cimport Driven
+from zeroproxy._fast.engine.thread cimport PlaneThread
 from zeroproxy._fast.engine.tls_context cimport Context
 from zeroproxy._fast.types.change cimport Step
 from zeroproxy._fast.types.plane cimport Endpoint, Plane, Upstream
 from zeroproxy._fast.usage.stats cimport SeriesTable, Stats, series_move, series_stage
 
 #: Of set_endpoint; None: stays as it is.
-ENDPOINT_WORDS = dict.fromkeys(("up", "draining", "weight", "wish", "load", "probe_ok"))
+ENDPOINT_WORDS = dict.fromkeys(("up", "draining", "weight", "usage_request", "load", "probe_ok"))
 
 
 cdef void apply_series(Plane *p, void *what) noexcept nogil:
@@ -58,7 +58,7 @@ cdef void discard_series(void *what) noexcept nogil:
 cdef class Change:
     """Its methods are those of Engine that set something, with the same words."""
 
-    def __cinit__(self, Driven engine, tuple names, Tenants tenants):
+    def __cinit__(self, PlaneThread engine, tuple names, Tenants tenants):
         self.engine, self.names, self.tenants = engine, names, tenants
         self.n_models = engine.p.n_routes
         self.secured = set()
@@ -116,19 +116,19 @@ cdef class Change:
     def set_switches(self, *, via, trust_forwarded, serve_half_close=False):
         stage_switches(self.step(), via, trust_forwarded, serve_half_close)
 
-    def add_upstream(self, name, endpoints, **words):
+    def add_upstream(self, name, endpoints, **settings):
         cdef Upstream *u = NULL
         with self.engine:
-            u = roster_add_upstream(self.engine.p)
+            u = registry_add_upstream(self.engine.p)
         self.n_added += 1
         self.names[0].append(name)
-        stage_upstream(self.step(), u, words)
+        stage_upstream(self.step(), u, settings)
         for spec in endpoints:
             self.add_endpoint(u.index, spec)
         return u.index
 
-    def set_upstream(self, index, **words):
-        stage_upstream(self.step(), self.upstream_at(index), words)
+    def set_upstream(self, index, **settings):
+        stage_upstream(self.step(), self.upstream_at(index), settings)
 
     def set_tls(self, Context context, *, upstream=None, bytes server_name=b""):
         cdef Upstream *u = NULL
@@ -149,11 +149,11 @@ cdef class Change:
         if len(spec) > 5 and spec[5] and u.tls == NULL and index not in self.secured:
             raise ValueError("set_tls comes first")
         with self.engine:
-            e = roster_stage_endpoint(self.engine.p, u, spec, self.names[1], self.n_joining)
+            e = registry_stage_endpoint(self.engine.p, u, spec, self.names[1], self.n_joining)
         self.n_made += self.engine.p.n_endpoints - n_before
         step = self.step()
         step.what = e
-        step.apply = roster_join
+        step.apply = registry_join
         self.n_joining += 1
         self.set_endpoint(e.index, weight=spec[3])
         self.set_pool(e.index, **spec[4])
@@ -163,16 +163,16 @@ cdef class Change:
         cdef Endpoint *e = self.endpoint_at(index)
         cdef Step *step = self.step()
         step.what = e
-        step.apply = roster_remove
+        step.apply = registry_remove
 
-    def set_endpoint(self, index, **words):
+    def set_endpoint(self, index, **settings):
         cdef Endpoint *e = self.endpoint_at(index)
-        if unknown := words.keys() - ENDPOINT_WORDS:
+        if unknown := settings.keys() - ENDPOINT_WORDS:
             raise TypeError(f"no words of an endpoint: {', '.join(unknown)}")
-        stage_endpoint(self.step(), e, ENDPOINT_WORDS | words)
+        stage_endpoint(self.step(), e, ENDPOINT_WORDS | settings)
 
-    def set_pool(self, index, **words):
-        stage_pool(self.step(), self.endpoint_at(index), words)
+    def set_pool(self, index, **settings):
+        stage_pool(self.step(), self.endpoint_at(index), settings)
 
     def set_routes(self, routes, default):
         if self.has_routes:
@@ -187,7 +187,7 @@ cdef class Change:
         self.has_keys = True
         rows = None if rows is None else list(rows)
         self.tenants.reclaim(self.engine)
-        found, self.whose = keyring_stage(
+        found, self.whose = api_keys_stage(
             self.step(), self.engine, rows, forward, self.tenants, self.n_models
         )
         names = self.names[3]
@@ -218,15 +218,15 @@ cdef class Change:
         return 0
 
     cdef int commit(self) except -1:
-        cdef Driven engine = self.engine
+        cdef PlaneThread engine = self.engine
         cdef uint32_t i, n = self.n_steps
         cdef Step *steps = self.steps
         with nogil:
-            engine.begin_turn()
+            engine.enter_plane()
             for i in range(n):
                 if steps[i].apply != NULL:
                     steps[i].apply(engine.p, steps[i].what)
-            engine.end_turn()
+            engine.leave_plane()
         self.n_made = self.n_added = 0
         self.discard()
         names = self.names[3]
@@ -241,11 +241,11 @@ cdef class Change:
         self.discard()
         with self.engine:
             while self.n_made:
-                roster_undo_endpoint(self.engine.p)
+                registry_undo_endpoint(self.engine.p)
                 self.names[1].pop()
                 self.n_made -= 1
             while self.n_added:
-                roster_undo_upstream(self.engine.p)
+                registry_undo_upstream(self.engine.p)
                 self.names[0].pop()
                 self.n_added -= 1
         if self.has_keys:

@@ -2,7 +2,7 @@ from collections.abc import Sequence
 from typing import Any, NotRequired, TypedDict, Unpack
 
 from zeroproxy._fast.engine.change import Change
-from zeroproxy._fast.engine.thread import Driven
+from zeroproxy._fast.engine.thread import PlaneThread
 from zeroproxy._fast.engine.tls_context import Context
 
 IS_DEBUG: bool
@@ -62,7 +62,7 @@ class UpstreamWords(TypedDict):
     cookies: NotRequired[bool]
     key: NotRequired[KeyWords]
 
-class Engine(Driven):
+class Engine(PlaneThread):
     def __init__(
         self,
         *,
@@ -103,7 +103,7 @@ class Engine(Driven):
         up: bool | None = None,
         draining: bool | None = None,
         weight: int | None = None,
-        wish: int | None = None,
+        usage_request: int | None = None,
         load: tuple[float, float, float, float] | None = None,
         probe_ok: bool | None = None,
     ) -> None: ...
@@ -117,7 +117,9 @@ class Engine(Driven):
     def close_all(self) -> None: ...
     def busy(self) -> int: ...
     def snapshot(self) -> dict[str, Any]: ...
-    def vitals(self, after: float = 1.0, only: int | None = None) -> list[dict[str, Any]]: ...
+    def health_sample(
+        self, after: float = 1.0, only: int | None = None
+    ) -> list[dict[str, Any]]: ...
     def end_silent(self, index: int, seconds: float) -> int: ...
     def records(self, n: int) -> list[dict[str, Any]]: ...
     def await_records(self, n: int, seconds: float) -> None: ...

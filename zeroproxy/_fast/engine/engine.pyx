@@ -7,7 +7,7 @@
     set_limits(...), set_switches(...), set_upstream(i, ...), set_keys(rows)
                              what a reload writes; exchanges that have begun keep their terms
     listen(fd)               accept on a listening, non-blocking descriptor (borrowed)
-    start(), news_fileno()   a thread of its own works from now on; readable: on_ready has news
+    start(), notify_fileno()   a thread of its own works from now on; readable: on_ready has news
     fileno(), on_ready()     without that thread, work by hand: readable when there is some, and
                              whether to call again soon
     alone                    a context: the plane does nothing meanwhile
@@ -32,19 +32,19 @@ Law. Adding a door is a design decision (ARCHITECTURE.md). Nothing here runs per
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 
-from zeroproxy._fast.engine.api_key_table cimport keyring_quotas, keyring_set_quota
+from zeroproxy._fast.engine.api_key_table cimport api_keys_quotas, api_keys_set_quota
 from zeroproxy._fast.engine.callbacks cimport relay_begin_drain, relay_close_all, relay_install
 from zeroproxy._fast.engine.change cimport Change
-from zeroproxy._fast.engine.health_sample cimport read_vitals
+from zeroproxy._fast.engine.health_sample cimport read_health_samples
 from zeroproxy._fast.engine.listeners cimport accept_rest, listen_on, stop_listening
-from zeroproxy._fast.engine.records cimport read_record, read_spills, take_spills
-from zeroproxy._fast.engine.registry cimport roster_free, roster_set_models
-from zeroproxy._fast.engine.settings cimport read_limits
+from zeroproxy._fast.engine.records cimport read_overflow, read_record, take_overflow_rows
+from zeroproxy._fast.engine.registry cimport registry_free, registry_set_models
+from zeroproxy._fast.engine.settings cimport parse_limits
 from zeroproxy._fast.engine.snapshot cimport read_plane
 from zeroproxy._fast.engine.tenant_table cimport Tenants
-from zeroproxy._fast.engine.thread cimport Driven
+from zeroproxy._fast.engine.thread cimport PlaneThread
 from zeroproxy._fast.exchange.silence cimport end_silent
-from zeroproxy._fast.exchange.trace_context cimport identity_init
+from zeroproxy._fast.exchange.trace_context cimport trace_context_init
 from zeroproxy._fast.memory.buffer cimport alloc_lines, pool_close, pool_init
 from zeroproxy._fast.memory.ring cimport (
     Ring,
@@ -63,10 +63,10 @@ from zeroproxy._fast.types.clock cimport clock_monotonic_ns
 from zeroproxy._fast.types.invariant cimport ZP_DEBUG
 from zeroproxy._fast.types.memory cimport BLOCK_LARGE, SLACK
 from zeroproxy._fast.types.plane cimport Plane
-from zeroproxy._fast.types.reactor cimport PARK_BYTES
+from zeroproxy._fast.types.reactor cimport SEND_BATCH_BYTES
 from zeroproxy._fast.types.record cimport Record
 from zeroproxy._fast.upstream.endpoint cimport endpoint_drop_idle
-from zeroproxy._fast.upstream.prewarm cimport idle_stop
+from zeroproxy._fast.upstream.prewarm cimport prewarm_stop
 from zeroproxy._fast.usage.stats cimport Stats, stats_close, stats_init
 
 IS_DEBUG = bool(ZP_DEBUG)
@@ -76,7 +76,7 @@ cdef void on_timer(void *plane, void *owner, uint32_t events) noexcept nogil:
     wheel_run(&(<Plane *>plane).wheel, <Plane *>plane)
 
 
-cdef class Engine(Driven):
+cdef class Engine(PlaneThread):
     """One worker's data plane."""
 
     cdef Ring ring
@@ -102,7 +102,7 @@ cdef class Engine(Driven):
             raise RuntimeError("an Engine is initialised once")
         if ring_slots < 2 or ring_slots & (ring_slots - 1):
             raise ValueError(f"ring_slots must be a power of two, not {ring_slots}")
-        read_limits(&p.limits, limits)
+        parse_limits(&p.limits, limits)
         p.adds_via = via
         p.trusts_forwarded = trust_forwarded
         p.serves_half_close = serve_half_close
@@ -111,8 +111,8 @@ cdef class Engine(Driven):
         relay_install(p)
         p.scratch = <char *>malloc(BLOCK_LARGE + 2 * SLACK)
         p.compose = <char *>malloc(BLOCK_LARGE + SLACK)
-        p.park.bytes = <char *>alloc_lines(PARK_BYTES)
-        if p.scratch == NULL or p.compose == NULL or p.park.bytes == NULL:
+        p.send_batch.bytes = <char *>alloc_lines(SEND_BATCH_BYTES)
+        if p.scratch == NULL or p.compose == NULL or p.send_batch.bytes == NULL:
             raise MemoryError
         if ring_init(&self.ring, ring_slots) < 0:
             raise MemoryError
@@ -121,7 +121,7 @@ cdef class Engine(Driven):
         p.stats = self.stats
         if reactor_init(&p.reactor) < 0 or wheel_init(&p.wheel, p.now_ns) < 0:
             raise OSError("cannot make an epoll set and a timer: out of descriptors")
-        if identity_init(p) < 0 or reactor_add(
+        if trace_context_init(p) < 0 or reactor_add(
             &p.reactor, p.wheel.timer_fd, EPOLLIN | EPOLLET, on_timer, NULL
         ) < 0:
             raise OSError("cannot seed request ids or watch the timer")
@@ -153,11 +153,11 @@ cdef class Engine(Driven):
 
     # ------------------------------------------------------------ upstreams
 
-    def add_upstream(self, name, endpoints, **words):
-        """`endpoints`: what add_endpoint takes, each; `words`: those of set_upstream, all of them.
+    def add_upstream(self, name, endpoints, **settings):
+        """`endpoints`: what add_endpoint takes, each; `settings`: those of set_upstream, all of them.
         Returns the index of the upstream."""
         with self.change() as change:
-            return change.add_upstream(name, endpoints, **words)
+            return change.add_upstream(name, endpoints, **settings)
 
     def set_routes(self, routes, default):
         """`routes`: (model, index of its upstream, what the server calls it as JSON or b"") each;
@@ -169,16 +169,16 @@ cdef class Engine(Driven):
     def set_models(self, bytes body):
         """What GET /v1/models is answered here; None: it is passed on."""
         with self:
-            roster_set_models(self.p, body)
+            registry_set_models(self.p, body)
 
-    def set_upstream(self, index, **words):
+    def set_upstream(self, index, **settings):
         """balance, max_inflight (per endpoint), queue, queue_timeout, connect, first_byte,
         stream_idle, total, attempts, retry_on_busy; if need be min_inflight, ttft_target,
         tenant_share, hedge_after, hedge_budget (see config_upstream), breaker and key (dicts;
         absent: off), api_key (bytes; absent: none), cookies (absent: they stay here); times in
         seconds, 0: none."""
         with self.change() as change:
-            change.set_upstream(index, **words)
+            change.set_upstream(index, **settings)
 
     def set_tls(self, context, *, upstream=None, bytes server_name=b""):
         """Conns opened from now on: those accepted on TCP, or with `upstream` (an index) those to
@@ -198,20 +198,20 @@ cdef class Engine(Driven):
         with self.change() as change:
             change.remove_endpoint(index)
 
-    def set_endpoint(self, index, **words):
+    def set_endpoint(self, index, **settings):
         """Write the words of one endpoint; one that leaves rotation loses its idle conns. A
-        removed endpoint obeys no word. `wish`: what to ask for on a caller's behalf, 0 nothing, 1
+        removed endpoint obeys no word. `usage_request`: what to ask for on a caller's behalf, 0 nothing, 1
         usage at the end, 2 with every event, 3 the same where either is said without the other.
         `load`: what it says of itself, (running, waiting, share of its cache or -1, seconds until
         that is forgotten). `probe_ok`: its last health probe was answered well."""
         with self.change() as change:
-            change.set_endpoint(index, **words)
+            change.set_endpoint(index, **settings)
 
-    def set_pool(self, index, **words):
+    def set_pool(self, index, **settings):
         """max_idle, idle_timeout, max_age, max_requests, max_connections, learns, prewarm,
         prewarm_idle, all of them; times in seconds, 0: none. Begins to warm at once."""
         with self.change() as change:
-            change.set_pool(index, **words)
+            change.set_pool(index, **settings)
 
     def set_keys(self, rows, forward=False):
         """Who may ask from now on; running exchanges keep theirs. `rows`: None, everybody; or the
@@ -223,13 +223,13 @@ cdef class Engine(Driven):
     def quotas(self, used_only=False):
         """What is in each quota, as dicts; `used_only`: of keys used since the last such call."""
         with self.lock:
-            return keyring_quotas(self, self.names, used_only)
+            return api_keys_quotas(self, self.names, used_only)
 
-    def set_quota(self, index, quota, **words):
+    def set_quota(self, index, quota, **settings):
         """speed and cap: it fills by itself, this much a minute. speed, level and used: `level` was
         granted when it had used `used`, and no more comes by itself."""
         with self:
-            keyring_set_quota(self.p, index, quota, words)
+            api_keys_set_quota(self.p, index, quota, settings)
 
     # ------------------------------------------------------------ work
 
@@ -277,11 +277,11 @@ cdef class Engine(Driven):
             found["ring"] = {"records": ring_len(&self.ring), "overflow": self.ring.n_overflow}
         return found
 
-    def vitals(self, after=1.0, only=None):
+    def health_sample(self, after=1.0, only=None):
         """In flight, silence and breaker of each endpoint in force, or of the one at `only`: cheap,
         unlike a snapshot. A silence shorter than `after` seconds is none."""
         with self.lock:
-            return read_vitals(self, int(after * 1e9), only)
+            return read_health_samples(self, int(after * 1e9), only)
 
     def end_silent(self, index, seconds):
         """End the exchanges this endpoint has owed a byte for so long; returns how many."""
@@ -314,11 +314,11 @@ cdef class Engine(Driven):
     def overflow(self):
         """What the ring did not take, added up since the start, as dicts."""
         with self:
-            return read_spills(self.stats, self.names)
+            return read_overflow(self.stats, self.names)
 
     def take_overflow(self):
         """What that has grown by since the last such call. The consumer thread only."""
-        return take_spills(self.stats, self.names)
+        return take_overflow_rows(self.stats, self.names)
 
     def close(self):
         """Give everything back. Open exchanges are cut. Twice is harmless."""
@@ -331,7 +331,7 @@ cdef class Engine(Driven):
             self.close_all()
             stop_listening(p)
             for i in range(p.n_endpoints):
-                idle_stop(p, p.endpoints[i])
+                prewarm_stop(p, p.endpoints[i])
                 endpoint_drop_idle(p, p.endpoints[i])
             self.is_open = False
             reactor_close(&p.reactor)
@@ -341,11 +341,11 @@ cdef class Engine(Driven):
         cdef Plane *p = self.p
         if p == NULL:
             return
-        roster_free(p)
+        registry_free(p)
         free(p.listeners)
         free(p.scratch)
         free(p.compose)
-        free(p.park.bytes)
+        free(p.send_batch.bytes)
         pool_close(&p.blocks)
         ring_close(&self.ring)
         if self.stats != NULL:

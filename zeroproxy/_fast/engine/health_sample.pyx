@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from zeroproxy._fast.engine.thread cimport Driven
+from zeroproxy._fast.engine.thread cimport PlaneThread
 from zeroproxy._fast.exchange.silence cimport is_owed
 from zeroproxy._fast.types.breaker cimport Breaker
 from zeroproxy._fast.types.plane cimport Endpoint, Plane, Relay
@@ -16,7 +16,7 @@ cdef enum:
 cdef dict read_breaker(const Breaker *b):
     return {
         "state": BREAKER_STATES[b.state], "in_a_row": b.in_a_row, "trips": b.n_trips,
-        "to": {name: b.moves[k] for k, name in enumerate(BREAKER_STATES)},
+        "to": {name: b.transitions[k] for k, name in enumerate(BREAKER_STATES)},
     }
 
 
@@ -35,22 +35,22 @@ cdef bint look(const Plane *p, const Endpoint *e, uint64_t after, Vital *v) noex
     """Relays are walked, which costs a cache miss each, only after a silence of `after` ns. 1: they
     were."""
     cdef uint64_t since = p.now_ns, asked
-    cdef bint walks = e.inflight and p.now_ns - e.last_heard_ns >= after
+    cdef bint walks = e.inflight and p.now_ns - e.last_data_ns >= after
     cdef uint32_t i
     cdef const Relay *r
     v.index, v.inflight = e.index, e.inflight
     v.draining = e.draining
-    v.last_heard_ns = e.last_heard_ns
+    v.last_heard_ns = e.last_data_ns
     v.breaker = e.breaker
     v.owed = v.begun = 0
     for i in range(p.n_relays if walks else 0):
         r = p.relays[i]
         if is_owed(r, e):
             v.owed += 1
-            v.begun += 1 if r.is_streamed and r.first_ns else 0
-            asked = max(r.asked_ns, r.sent_ns)
+            v.begun += 1 if r.is_streamed and r.first_content_ns else 0
+            asked = max(r.request_read_ns, r.sent_ns)
             since = min(since, asked)
-    since = max(since, e.last_heard_ns)
+    since = max(since, e.last_data_ns)
     v.quiet_ns = p.now_ns - since if v.owed and p.now_ns > since else 0
     return walks
 
@@ -72,7 +72,7 @@ cdef uint32_t look_at_some(
     return n
 
 
-cdef dict read_vital(const Vital *v, uint64_t now):
+cdef dict read_health_sample(const Vital *v, uint64_t now):
     return {
         "index": v.index, "inflight": v.inflight, "owed": v.owed, "begun": v.begun,
         "quiet_s": v.quiet_ns / 1e9, "heard_s": v.last_heard_ns / 1e9,
@@ -81,7 +81,7 @@ cdef dict read_vital(const Vital *v, uint64_t now):
     }
 
 
-cdef list read_vitals(Driven engine, uint64_t after, only):
+cdef list read_health_samples(PlaneThread engine, uint64_t after, only):
     """What health looks at. `quiet_s`: for so long no body byte has come although one was owed.
     `only`: of the endpoint with this index; None: of all."""
     cdef Vital[SLICE] some
@@ -93,9 +93,9 @@ cdef list read_vitals(Driven engine, uint64_t after, only):
     found = []
     while at < end:
         with nogil:
-            engine.begin_turn()
+            engine.enter_plane()
             n = look_at_some(p, &at, end, after, some)
             now = p.now_ns
-            engine.end_turn()
-        found += [read_vital(&some[i], now) for i in range(n)]
+            engine.leave_plane()
+        found += [read_health_sample(&some[i], now) for i in range(n)]
     return found

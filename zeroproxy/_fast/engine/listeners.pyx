@@ -3,9 +3,9 @@
 from libc.stdint cimport uint32_t, uint64_t, int64_t
 from libc.stdlib cimport calloc
 
-from zeroproxy._fast.engine.callbacks cimport relay_turn
-from zeroproxy._fast.exchange.local_reply cimport refuse_politely
-from zeroproxy._fast.exchange.relay_pool cimport relay_release, relay_take
+from zeroproxy._fast.engine.callbacks cimport run_relay
+from zeroproxy._fast.exchange.local_reply cimport refuse_over_limit
+from zeroproxy._fast.exchange.relay_pool cimport acquire_relay, release_relay
 from zeroproxy._fast.net.conn cimport conn_close, conn_watch
 from zeroproxy._fast.net.reactor cimport reactor_add, reactor_remove
 from zeroproxy._fast.net.syscalls cimport (
@@ -67,19 +67,19 @@ cdef void tell_peer(Relay *r, const sockaddr_storage *from_) noexcept nogil:
 cdef bint adopt(Plane *p, int fd, const Listener *l, const sockaddr_storage *from_) noexcept nogil:
     """Make a relay for an accepted descriptor. 0: no memory; the descriptor was closed."""
     cdef int one = 1
-    cdef Relay *r = relay_take(p)
+    cdef Relay *r = acquire_relay(p)
     if r == NULL:
         close(fd)
         return 0
     if conn_watch(p, &r.down, fd) < 0:
-        relay_release(p, r)
+        release_relay(p, r)
         close(fd)
         return 0
     if not l.is_unix:
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
     if p.tls != NULL and not l.is_unix and not tls_open(p, &r.down, p.tls, NULL):
         conn_close(p, &r.down)
-        relay_release(p, r)
+        release_relay(p, r)
         return 0
     tell_peer(r, from_)
     r.down.since_ns = p.now_ns
@@ -87,7 +87,7 @@ cdef bint adopt(Plane *p, int fd, const Listener *l, const sockaddr_storage *fro
     # The request is often here already: trying to read now saves a wake-up.
     r.down.may_read = 1
     r.down.may_write = 1
-    relay_turn(p, r)
+    run_relay(p, r)
     return 1
 
 
@@ -123,7 +123,7 @@ cdef void accept_on(Plane *p, uint32_t listener) noexcept nogil:
         if p.counters.relays >= p.limits.connections:
             p.counters.refused += 1
             if p.tls == NULL or l.is_unix:
-                refuse_politely(p, fd)
+                refuse_over_limit(p, fd)
             close(fd)
         elif not adopt(p, fd, l, &from_):
             starve(p, l)

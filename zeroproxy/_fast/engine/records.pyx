@@ -9,12 +9,12 @@ from libc.stdint cimport uint64_t
 from zeroproxy._fast.exchange.outcome cimport exactness_name
 from zeroproxy._fast.types.record cimport Record
 from zeroproxy._fast.usage.overflow cimport (
-    Spill,
-    Spilled,
-    spill_grew,
-    spill_row,
-    spill_rows,
-    spill_take,
+    OverflowRow,
+    OverflowSums,
+    overflow_grew,
+    overflow_row,
+    overflow_rows,
+    overflow_take,
 )
 from zeroproxy._fast.usage.stats cimport Stats
 
@@ -37,8 +37,8 @@ cdef str tenant_name(int index, tuple names):
     return names[2][index] if index < len(names[2]) else ""
 
 
-cdef dict read_spill(const Spill *s, tuple names):
-    cdef const Spilled *sums = &s.sums
+cdef dict read_overflow_row(const OverflowRow *s, tuple names):
+    cdef const OverflowSums *sums = &s.sums
     return {
         "upstream": upstream_name(s.upstream, names),
         "endpoint": endpoint_url(s.endpoint, names),
@@ -51,24 +51,24 @@ cdef dict read_spill(const Spill *s, tuple names):
     }
 
 
-cdef list read_spills(const Stats *stats, tuple names):
+cdef list read_overflow(const Stats *stats, tuple names):
     """What the ring did not take, cumulative. With the turn."""
     cdef uint64_t row
-    return [read_spill(spill_row(&stats.spills, row), names)
-            for row in range(spill_rows(&stats.spills))
-            if not spill_row(&stats.spills, row).is_free]
+    return [read_overflow_row(overflow_row(&stats.overflow, row), names)
+            for row in range(overflow_rows(&stats.overflow))
+            if not overflow_row(&stats.overflow, row).is_free]
 
 
-cdef list take_spills(Stats *stats, tuple names):
+cdef list take_overflow_rows(Stats *stats, tuple names):
     """What that has grown by since the last call. The consumer's thread."""
     cdef uint64_t row
-    cdef Spill grown
+    cdef OverflowRow grown
     found = []
-    if not spill_grew(&stats.spills):
+    if not overflow_grew(&stats.overflow):
         return found
-    for row in range(spill_rows(&stats.spills)):
-        if spill_take(spill_row(&stats.spills, row), &grown):
-            found.append(read_spill(&grown, names))
+    for row in range(overflow_rows(&stats.overflow)):
+        if overflow_take(overflow_row(&stats.overflow, row), &grown):
+            found.append(read_overflow_row(&grown, names))
     return found
 
 
@@ -90,7 +90,7 @@ cdef dict read_record(const Record *r, tuple names):
         "status": r.status, "upstream": upstream_name(r.upstream, names),
         "endpoint": endpoint_url(r.endpoint, names),
         "outcome": outcome_label(r.blame, r.phase, r.cause), "method": METHODS[r.method],
-        "tried": r.tried, "exactness": exactness_name(r.exactness).decode(),
+        "tried": r.n_attempts, "exactness": exactness_name(r.exactness).decode(),
         "prompt_tokens": known(r.tokens.prompt), "completion_tokens": known(r.tokens.completion),
         "cached_tokens": known(r.tokens.cached), "reasoning_tokens": known(r.tokens.reasoning),
         "request_id": r.request_id[:r.id_len].decode("latin-1"),

@@ -12,18 +12,18 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
-from zeroproxy._fast.engine.api_key_table cimport keyring_free
+from zeroproxy._fast.engine.api_key_table cimport api_keys_free
 from zeroproxy._fast.engine.tls_context cimport tls_drop
 from zeroproxy._fast.exchange.permits cimport admit_waiting
 from zeroproxy._fast.exchange.release cimport wake_waiting
 from zeroproxy._fast.tenants.fair_queue cimport shares_stage, shares_use
-from zeroproxy._fast.types.admission cimport Share
+from zeroproxy._fast.types.admission cimport TenantShare
 from zeroproxy._fast.types.plane cimport Conn, Endpoint, Plane, Upstream
 from zeroproxy._fast.upstream.breaker cimport breaker_off
 from zeroproxy._fast.upstream.concurrency_limit cimport limit_begin
 from zeroproxy._fast.upstream.endpoint cimport endpoint_drop_idle
-from zeroproxy._fast.upstream.latency_model cimport pace_forget
-from zeroproxy._fast.upstream.prewarm cimport idle_init, idle_stop
+from zeroproxy._fast.upstream.latency_model cimport latency_forget
+from zeroproxy._fast.upstream.prewarm cimport prewarm_init, prewarm_stop
 from zeroproxy._fast.usage.stats cimport ALL_OTHERS
 
 
@@ -34,10 +34,10 @@ cdef extern from "hash.h" nogil:
 # ---------------------------------------------------------------- upstreams
 
 
-cdef Upstream *roster_add_upstream(Plane *p) except NULL:
+cdef Upstream *registry_add_upstream(Plane *p) except NULL:
     cdef Upstream *u = <Upstream *>calloc(1, sizeof(Upstream))
     cdef void *grown = realloc(p.upstreams, (p.n_upstreams + 1) * sizeof(Upstream *))
-    cdef Share *shares = NULL
+    cdef TenantShare *shares = NULL
     if grown != NULL:
         p.upstreams = <Upstream **>grown
     if u != NULL:
@@ -59,12 +59,12 @@ cdef void free_upstream(Upstream *u) noexcept nogil:
     tls_drop(&u.tls)
     free(u.bearer)
     free(u.endpoints)
-    free(u.queue.lanes)
+    free(u.queue.tenant_queues)
     free(u.queue.shares)
     free(u)
 
 
-cdef void roster_undo_upstream(Plane *p) noexcept nogil:
+cdef void registry_undo_upstream(Plane *p) noexcept nogil:
     """The last one, which no endpoint and no request has met yet."""
     p.n_upstreams -= 1
     free_upstream(p.upstreams[p.n_upstreams])
@@ -103,7 +103,7 @@ cdef Endpoint *new_slot(
     e.index = p.n_endpoints
     e.removed = 1
     e.weight = 1
-    idle_init(e)
+    prewarm_init(e)
     e.addr_len = <uint32_t>len(addr)
     memcpy(e.addr, <const char *>addr, len(addr))
     e.authority_len = <uint32_t>len(authority)
@@ -138,10 +138,10 @@ cdef int find_slot(Plane *p, Upstream *u, tuple spec, list urls) except -1:
     return <int>p.n_endpoints
 
 
-cdef Endpoint *roster_stage_endpoint(
+cdef Endpoint *registry_stage_endpoint(
     Plane *p, Upstream *u, tuple spec, list urls, uint32_t n_staged
 ) except NULL:
-    """A slot for it, out of rotation; `roster_join` cannot fail then. `urls` are by slot; a new one
+    """A slot for it, out of rotation; `registry_join` cannot fail then. `urls` are by slot; a new one
     is named before it is there, because another thread looks names up. `n_staged`: how many are to
     join before it."""
     cdef Endpoint *e
@@ -163,13 +163,13 @@ cdef Endpoint *roster_stage_endpoint(
     return e
 
 
-cdef void roster_undo_endpoint(Plane *p) noexcept nogil:
+cdef void registry_undo_endpoint(Plane *p) noexcept nogil:
     """The last slot, which was made and has never been in rotation."""
     p.n_endpoints -= 1
     free(p.endpoints[p.n_endpoints])
 
 
-cdef void roster_join(Plane *p, void *what) noexcept nogil:
+cdef void registry_join(Plane *p, void *what) noexcept nogil:
     """Into rotation."""
     cdef Endpoint *e = <Endpoint *>what
     cdef Upstream *u = e.upstream
@@ -178,16 +178,16 @@ cdef void roster_join(Plane *p, void *what) noexcept nogil:
     u.endpoints[u.n_endpoints] = e
     u.n_endpoints += 1
     e.removed = 0
-    e.up = 1
+    e.in_rotation = 1
     e.draining = 0
     e.probe_ok = 0
-    e.busy_until_ns = e.ramp_ns = 0
+    e.deprioritized_until_ns = e.slow_start_ns = 0
     breaker_off(&e.breaker)
     limit_begin(e)
-    pace_forget(e)
+    latency_forget(e)
 
 
-cdef void roster_remove(Plane *p, void *what) noexcept nogil:
+cdef void registry_remove(Plane *p, void *what) noexcept nogil:
     """Out of rotation and off its upstream's list; what runs on it finishes."""
     cdef Endpoint *e = <Endpoint *>what
     cdef Upstream *u = e.upstream
@@ -200,9 +200,9 @@ cdef void roster_remove(Plane *p, void *what) noexcept nogil:
             kept += 1
     u.n_endpoints = kept
     e.removed = 1
-    e.up = 0
+    e.in_rotation = 0
     e.draining = 1
-    idle_stop(p, e)
+    prewarm_stop(p, e)
     endpoint_drop_idle(p, e)
     # In its slot again it is warmed: its words differ from these.
     memset(&e.pool, 0, sizeof(e.pool))
@@ -213,7 +213,7 @@ cdef void roster_remove(Plane *p, void *what) noexcept nogil:
 # ---------------------------------------------------------------- the list of models
 
 
-cdef int roster_set_models(Plane *p, bytes body) except -1:
+cdef int registry_set_models(Plane *p, bytes body) except -1:
     cdef char *copy = NULL
     if body is not None:
         copy = <char *>malloc(max(len(body), 1))
@@ -226,11 +226,11 @@ cdef int roster_set_models(Plane *p, bytes body) except -1:
     return 0
 
 
-cdef void roster_free(Plane *p) noexcept nogil:
+cdef void registry_free(Plane *p) noexcept nogil:
     """Every struct the plane's tables point to, and the tables."""
     cdef uint32_t i
     cdef Conn *c
-    keyring_free(p)
+    api_keys_free(p)
     for i in range(p.n_relays):
         free(p.relays[i])
     free(p.relays)

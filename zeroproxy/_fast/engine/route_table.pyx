@@ -18,7 +18,7 @@ from zeroproxy._fast.usage.stats cimport Stats
 cdef struct Routes:
     Route *rows
     uint32_t n
-    int rest
+    int default_upstream
     void **kept             # for Plane.old_routes, one longer
     uint32_t n_kept
 
@@ -26,7 +26,7 @@ cdef struct Routes:
 cdef void apply_routes(Plane *p, void *what) noexcept nogil:
     cdef Routes *t = <Routes *>what
     cdef Stats *stats = <Stats *>p.stats
-    p.default_upstream = t.rest
+    p.default_upstream = t.default_upstream
     if p.n_routes == t.n and memcmp(p.routes, t.rows, t.n * sizeof(Route)) == 0:
         return
     # A request that is being read may still borrow a name: the old table stays until the end.
@@ -63,13 +63,13 @@ cdef int read_route(Route *row, str model, uint32_t index, bytes real) except -1
     return 0
 
 
-cdef int stage_routes(Step *s, Plane *p, routes, int rest) except -1:
+cdef int stage_routes(Step *s, Plane *p, routes, int default_upstream) except -1:
     """Models of at most MODEL_MAX bytes, servers' names for them of at most REAL_MAX as JSON."""
     cdef Routes *t = <Routes *>make(s, sizeof(Routes))
     s.discard = discard_routes
     s.apply = apply_routes
     t.n = <uint32_t>len(routes)
-    t.rest = rest
+    t.default_upstream = default_upstream
     t.rows = <Route *>calloc(max(t.n, 1), sizeof(Route))
     t.kept = <void **>malloc((p.n_old_routes + 1) * sizeof(void *))
     if t.rows == NULL or t.kept == NULL:

@@ -11,13 +11,13 @@ from posix.unistd cimport usleep
 
 from zeroproxy._fast.engine.health_sample cimport read_breaker
 from zeroproxy._fast.engine.records cimport endpoint_url, tenant_name, upstream_name
-from zeroproxy._fast.engine.thread cimport Driven
+from zeroproxy._fast.engine.thread cimport PlaneThread
 from zeroproxy._fast.engine.tls_context cimport read_note, read_tls
-from zeroproxy._fast.types.admission cimport Share
-from zeroproxy._fast.types.balance cimport BALANCE_FASTEST, Fit, Pace
+from zeroproxy._fast.types.admission cimport TenantShare
+from zeroproxy._fast.types.balance cimport BALANCE_FASTEST, LatencyModel, LinearFit
 from zeroproxy._fast.types.clock cimport clock_monotonic_ns
 from zeroproxy._fast.types.limits cimport Counters
-from zeroproxy._fast.types.plane cimport Endpoint, Histogram, Plane, Queue, Upstream
+from zeroproxy._fast.types.plane cimport Endpoint, FairQueue, Histogram, Plane, Upstream
 from zeroproxy._fast.types.pool cimport CLOSED_COUNT
 from zeroproxy._fast.types.tls cimport TlsCounters
 from zeroproxy._fast.upstream.keepalive cimport keepalive_limit
@@ -45,7 +45,7 @@ cdef enum:
     BYTES = 16384           # of a table copied in one
 
 
-cdef void *copy_rows(Driven engine, const void *at, size_t n, size_t size) except NULL:
+cdef void *copy_rows(PlaneThread engine, const void *at, size_t n, size_t size) except NULL:
     """`n` rows of `size` bytes each; to be freed."""
     cdef char *copy = <char *>malloc(max(n * size, 1))
     cdef size_t done = 0, some = BYTES // size * size
@@ -54,9 +54,9 @@ cdef void *copy_rows(Driven engine, const void *at, size_t n, size_t size) excep
     with nogil:
         while done < n * size:
             some = min(some, n * size - done)
-            engine.begin_turn()
+            engine.enter_plane()
             memcpy(copy + done, <const char *>at + done, some)
-            engine.end_turn()
+            engine.leave_plane()
             done += some
             if engine.p.driver.is_on and done < n * size:
                 usleep(1)   # a mutex is not fair: let the driver have it
@@ -69,7 +69,7 @@ cdef dict read_histogram(const Histogram *h):
 
 cdef dict read_endpoint(const Endpoint *e, str url):
     return {
-        "index": e.index, "url": url, "up": bool(e.up), "draining": bool(e.draining),
+        "index": e.index, "url": url, "up": bool(e.in_rotation), "draining": bool(e.draining),
         "weight": e.weight, "inflight": e.inflight, "limit": e.limit.now,
         "limit_cuts": e.limit.n_cuts, "idle": e.idle.n, "opening": e.opening.n,
         "connects": e.n_connects, "connect_failures": e.n_connect_failures,
@@ -78,25 +78,25 @@ cdef dict read_endpoint(const Endpoint *e, str url):
         "connections": e.n_conns, "stale_retries": e.n_stale_retries,
         "retries_withheld": e.n_retries_withheld, "unframed": e.n_unframed, "pool": read_pool(e),
         "tls": read_note(&e.tls_note),
-        "pace": read_pace(&e.pace) if e.upstream.balance == BALANCE_FASTEST else None,
+        "pace": read_pace(&e.latency) if e.upstream.balance == BALANCE_FASTEST else None,
     }
 
 
-cdef dict read_fit(const Fit *f):
+cdef dict read_fit(const LinearFit *f):
     """Seconds = a_s + b_s * (exchanges in flight), at least low_s."""
     return {
         "a_s": f.a / 1e9, "b_s": f.b / 1e9, "low_s": f.low / 1e9, "samples": round(f.w, 1),
     }
 
 
-cdef dict read_pace(const Pace *s):
+cdef dict read_pace(const LatencyModel *s):
     told = None
-    if clock_monotonic_ns() < s.told.until_ns:
-        told = {"running": s.told.running, "waiting": s.told.waiting,
-                "cache": s.told.cache if s.told.cache >= 0 else None}
+    if clock_monotonic_ns() < s.reported.until_ns:
+        told = {"running": s.reported.running, "waiting": s.reported.waiting,
+                "cache": s.reported.cache if s.reported.cache >= 0 else None}
     return {
         "first": read_fit(&s.first), "gap": read_fit(&s.gap), "whole": read_fit(&s.whole),
-        "lost": s.lost, "told": told,
+        "lost": s.failures, "told": told,
     }
 
 
@@ -106,22 +106,22 @@ cdef dict read_pool(const Endpoint *e):
         "prewarm": e.pool.warm, "warmed": e.n_warmed,
         "is_warm": bool(e.is_warm or e.pool.warm == 0),
         "backoff_s": e.warm_wait_ns / 1e9, "max_connections": e.pool.max_connections,
-        "idle_limit_s": keepalive_limit(e) / 1e9, "said_idle_s": e.learned.said_idle_ns / 1e9,
-        "seen_idle_s": e.learned.seen_idle_ns / 1e9, "said_max": e.learned.said_max,
+        "idle_limit_s": keepalive_limit(e) / 1e9, "said_idle_s": e.learned.announced_idle_ns / 1e9,
+        "seen_idle_s": e.learned.observed_idle_ns / 1e9, "said_max": e.learned.announced_max,
         "closed": {CLOSED[k]: e.n_closed[k] for k in range(<int>CLOSED_COUNT)},
     }
 
 
-cdef dict read_share(const Share *s, str tenant):
+cdef dict read_share(const TenantShare *s, str tenant):
     """`served`: its virtual token counter; `mean`: of the same, per exchange."""
-    return {"tenant": tenant, "inflight": s.inflight, "queued": s.queued, "served": s.served,
+    return {"tenant": tenant, "inflight": s.inflight, "queued": s.queued, "served": s.virtual_tokens,
             "mean": s.mean}
 
 
-cdef list read_shares(Driven engine, const Queue *q, tuple names):
+cdef list read_shares(PlaneThread engine, const FairQueue *q, tuple names):
     """Of those that have ever been let in, or wait."""
     cdef uint32_t k
-    cdef Share *shares = <Share *>copy_rows(engine, q.shares, q.n_shares, sizeof(Share))
+    cdef TenantShare *shares = <TenantShare *>copy_rows(engine, q.shares, q.n_shares, sizeof(TenantShare))
     found = [read_share(&q.common, "")]
     for k in range(1, q.n_shares):
         if shares[k].mean or shares[k].inflight or shares[k].queued:
@@ -130,34 +130,34 @@ cdef list read_shares(Driven engine, const Queue *q, tuple names):
     return found
 
 
-cdef list read_endpoints(Driven engine, const Upstream *u, list urls):
+cdef list read_endpoints(PlaneThread engine, const Upstream *u, list urls):
     cdef Endpoint[SLICE] some
     cdef uint32_t at = 0, n, i
     found = []
     while at < u.n_endpoints:
         with nogil:
             n = min(<uint32_t>SLICE, u.n_endpoints - at)
-            engine.begin_turn()
+            engine.enter_plane()
             for i in range(n):
                 some[i] = u.endpoints[at + i][0]
-            engine.end_turn()
+            engine.leave_plane()
         at += n
         found += [read_endpoint(&some[i], urls[some[i].index]) for i in range(n)]
     return found
 
 
-cdef dict read_upstream(Driven engine, const Upstream *from_, tuple names):
+cdef dict read_upstream(PlaneThread engine, const Upstream *from_, tuple names):
     cdef Upstream copy
     cdef Upstream *u = &copy
     with nogil:
-        engine.begin_turn()
+        engine.enter_plane()
         copy = from_[0]
-        engine.end_turn()
+        engine.leave_plane()
     return {
         "name": names[0][u.index], "inflight": u.inflight, "queued": u.queue.n,
         "displaced": u.queue.n_displaced, "max_inflight": u.admission.max_inflight,
         "tenants": read_shares(engine, &u.queue, names),
-        "waiting": u.waiting.n, "waited": u.n_waited,
+        "waiting": u.conn_waiters.n, "waited": u.n_waited,
         "hedges": u.n_hedges, "hedges_won": u.n_hedges_won,
         "histograms": {
             "ttft": read_histogram(&u.ttft), "request": read_histogram(&u.request),
@@ -168,7 +168,7 @@ cdef dict read_upstream(Driven engine, const Upstream *from_, tuple names):
     }
 
 
-cdef list read_requests(Driven engine, const Stats *stats, tuple names):
+cdef list read_requests(PlaneThread engine, const Stats *stats, tuple names):
     cdef uint32_t i
     cdef Series *s
     cdef const SeriesTable *t = &stats.series
@@ -197,7 +197,7 @@ cdef dict read_sums(const TokenSums *s, str upstream, str model, str tenant):
     }
 
 
-cdef list read_tokens(Driven engine, const Stats *stats, tuple names):
+cdef list read_tokens(PlaneThread engine, const Stats *stats, tuple names):
     """What a tenant has beyond the rows of its models comes under "other"."""
     cdef uint32_t i, n = stats.tokens.n
     cdef TokenSeries *t = <TokenSeries *>copy_rows(
@@ -213,7 +213,7 @@ cdef list read_tokens(Driven engine, const Stats *stats, tuple names):
     return found + read_rests(engine, &stats.tokens, names)
 
 
-cdef list read_rests(Driven engine, const TokenTable *table, tuple names):
+cdef list read_rests(PlaneThread engine, const TokenTable *table, tuple names):
     cdef uint32_t i, n = table.n_tenants
     cdef TenantTotals *t = <TenantTotals *>copy_rows(
         engine, table.tenants, n, sizeof(TenantTotals)
@@ -252,7 +252,7 @@ cdef void look_at_slots(const Plane *p, uint32_t first, Slots *s) noexcept nogil
             s.n += 1
 
 
-cdef list read_slots(Driven engine, Slots *s, list urls):
+cdef list read_slots(PlaneThread engine, Slots *s, list urls):
     """Endpoints that were removed and still have exchanges to finish; sums in `s`."""
     cdef Plane *p = engine.p
     cdef uint32_t at = 0, i
@@ -260,9 +260,9 @@ cdef list read_slots(Driven engine, Slots *s, list urls):
     s.idle = s.idle_tls = 0
     while at < p.n_endpoints:
         with nogil:
-            engine.begin_turn()
+            engine.enter_plane()
             look_at_slots(p, at, s)
-            engine.end_turn()
+            engine.leave_plane()
         at += SLOTS
         found += [{"url": urls[s.leaving[i].index], "inflight": s.leaving[i].inflight}
                   for i in range(s.n)]
@@ -280,10 +280,10 @@ cdef struct Gauges:
     uint32_t limit
 
 
-cdef Gauges gauges_of(Driven engine) noexcept nogil:
+cdef Gauges gauges_of(PlaneThread engine) noexcept nogil:
     cdef const Plane *p = engine.p
     cdef Gauges g
-    engine.begin_turn()
+    engine.enter_plane()
     g.counters = p.counters
     g.tls = p.tls_counters
     g.block_bytes = p.blocks.bytes_out
@@ -292,11 +292,11 @@ cdef Gauges gauges_of(Driven engine) noexcept nogil:
     g.n_timers = p.wheel.n_armed
     g.n_listeners = p.n_listeners
     g.limit = p.limits.connections
-    engine.end_turn()
+    engine.leave_plane()
     return g
 
 
-cdef dict read_plane(Driven engine, const Stats *stats, tuple names):
+cdef dict read_plane(PlaneThread engine, const Stats *stats, tuple names):
     """With the engine's lock, without the turn: each table in turns of its own."""
     cdef Plane *p = engine.p
     cdef Gauges g

@@ -10,27 +10,27 @@ from libc.string cimport memcmp, memcpy
 
 from zeroproxy._fast.engine.settings cimport (
     ns,
-    read_admission,
-    read_breaker,
-    read_key,
-    read_limits,
-    read_pool,
+    parse_admission,
+    parse_breaker,
+    parse_hash,
+    parse_limits,
+    parse_pool,
 )
 from zeroproxy._fast.engine.tls_context cimport Context, tls_adopt, tls_drop
 from zeroproxy._fast.exchange.permits cimport admit_waiting
 from zeroproxy._fast.exchange.release cimport wake_waiting
-from zeroproxy._fast.types.admission cimport AdmissionTerms
-from zeroproxy._fast.types.balance cimport BALANCE_COUNT, KeyTerms
-from zeroproxy._fast.types.breaker cimport BreakerTerms
+from zeroproxy._fast.types.admission cimport AdmissionSettings
+from zeroproxy._fast.types.balance cimport BALANCE_COUNT, HashSettings
+from zeroproxy._fast.types.breaker cimport BreakerSettings
 from zeroproxy._fast.types.change cimport Step
 from zeroproxy._fast.types.limits cimport HEDGE_ONE, Limits
 from zeroproxy._fast.types.plane cimport Endpoint, Plane, Upstream
-from zeroproxy._fast.types.pool cimport Pool
+from zeroproxy._fast.types.pool cimport PoolSettings
 from zeroproxy._fast.upstream.breaker cimport BREAKER_OPEN, breaker_off
 from zeroproxy._fast.upstream.concurrency_limit cimport limit_begin
 from zeroproxy._fast.upstream.endpoint cimport endpoint_drop_idle
-from zeroproxy._fast.upstream.latency_model cimport pace_forget, pace_tell
-from zeroproxy._fast.upstream.prewarm cimport idle_begin, idle_stop
+from zeroproxy._fast.upstream.latency_model cimport latency_forget, latency_report_load
+from zeroproxy._fast.upstream.prewarm cimport prewarm_begin, prewarm_stop
 
 
 cdef void *make(Step *s, size_t size) except NULL:
@@ -55,7 +55,7 @@ cdef void apply_limits(Plane *p, void *what) noexcept nogil:
 
 
 cdef int stage_limits(Step *s, limits) except -1:
-    read_limits(<Limits *>make(s, sizeof(Limits)), limits)
+    parse_limits(<Limits *>make(s, sizeof(Limits)), limits)
     s.apply = apply_limits
     return 0
 
@@ -84,9 +84,9 @@ cdef struct UpstreamTerms:  # what the configuration says of one
     uint8_t balance
     uint8_t retry_on_busy
     uint8_t passes_cookies
-    KeyTerms affinity
-    AdmissionTerms admission
-    BreakerTerms breaker
+    HashSettings affinity
+    AdmissionSettings admission
+    BreakerSettings breaker
     uint32_t attempts
     uint32_t hedge_share
     uint64_t queue_ns
@@ -106,10 +106,10 @@ cdef void apply_upstream(Plane *p, void *what) noexcept nogil:
     u.balance = t.balance
     u.retry_on_busy = t.retry_on_busy
     u.passes_cookies = t.passes_cookies
-    u.affinity = t.affinity
+    u.hash = t.affinity
     u.admission = t.admission
     u.breaker = t.breaker
-    u.attempts = t.attempts
+    u.max_attempts = t.attempts
     u.hedge_share = t.hedge_share
     u.queue_ns = t.queue_ns
     u.connect_ns = t.connect_ns
@@ -123,7 +123,7 @@ cdef void apply_upstream(Plane *p, void *what) noexcept nogil:
         limit_begin(u.endpoints[i])
         if u.breaker.failures == 0 and u.breaker.rate == 0:
             breaker_off(&u.endpoints[i].breaker)
-    p.has_news = 1
+    p.breaker_changed = 1
     admit_waiting(p, u)
 
 
@@ -146,7 +146,7 @@ cdef int read_bearer(UpstreamTerms *t, bytes key) except -1:
     return 0
 
 
-cdef int stage_upstream(Step *s, Upstream *u, dict words) except -1:
+cdef int stage_upstream(Step *s, Upstream *u, dict settings) except -1:
     """All of them, except that without `breaker` there is none, without `api_key` no key, and
     without `key` no request has an affinity."""
     cdef UpstreamTerms *t = <UpstreamTerms *>make(s, sizeof(UpstreamTerms))
@@ -154,30 +154,30 @@ cdef int stage_upstream(Step *s, Upstream *u, dict words) except -1:
     s.apply = apply_upstream
     t.u = u
     t.breaker = u.breaker
-    if not 0 <= words["balance"] < BALANCE_COUNT:
-        raise ValueError(f"no balance {words['balance']}")
-    t.balance = words["balance"]
-    t.affinity = u.affinity
+    if not 0 <= settings["balance"] < BALANCE_COUNT:
+        raise ValueError(f"no balance {settings['balance']}")
+    t.balance = settings["balance"]
+    t.affinity = u.hash
     t.affinity.n = 0
     t.affinity.bound = 1
-    if "key" in words:
-        read_key(&t.affinity, words["key"])
-    read_admission(&t.admission, words)
-    t.queue_ns = ns(words["queue_timeout"])
-    t.connect_ns = ns(words["connect"])
-    t.first_byte_ns = ns(words["first_byte"])
-    t.stream_idle_ns = ns(words["stream_idle"])
-    t.total_ns = ns(words["total"])
-    t.attempts = words["attempts"]
-    t.retry_on_busy = words["retry_on_busy"]
-    t.passes_cookies = bool(words.get("cookies", False))
-    t.hedge_ns = ns(words.get("hedge_after", 0.0))
-    t.hedge_share = <uint32_t>(words.get("hedge_budget", 0.0) * HEDGE_ONE)
+    if "key" in settings:
+        parse_hash(&t.affinity, settings["key"])
+    parse_admission(&t.admission, settings)
+    t.queue_ns = ns(settings["queue_timeout"])
+    t.connect_ns = ns(settings["connect"])
+    t.first_byte_ns = ns(settings["first_byte"])
+    t.stream_idle_ns = ns(settings["stream_idle"])
+    t.total_ns = ns(settings["total"])
+    t.attempts = settings["attempts"]
+    t.retry_on_busy = settings["retry_on_busy"]
+    t.passes_cookies = bool(settings.get("cookies", False))
+    t.hedge_ns = ns(settings.get("hedge_after", 0.0))
+    t.hedge_share = <uint32_t>(settings.get("hedge_budget", 0.0) * HEDGE_ONE)
     t.breaker.failures = t.breaker.rate = 0
     t.breaker.slow_start_ns = 0
-    if "breaker" in words:
-        read_breaker(&t.breaker, words["breaker"])
-    read_bearer(t, words.get("api_key", b""))
+    if "breaker" in settings:
+        parse_breaker(&t.breaker, settings["breaker"])
+    read_bearer(t, settings.get("api_key", b""))
     return 0
 
 
@@ -189,7 +189,7 @@ cdef struct EndpointWords:
     int8_t draining
     int8_t probe_ok
     int64_t weight
-    int wish
+    int usage_request
     uint8_t has_load
     double[3] load
     uint64_t load_ns
@@ -200,37 +200,37 @@ cdef void return_to_rotation(Plane *p, Endpoint *e) noexcept nogil:
     begins slowly."""
     if e.breaker.state == BREAKER_OPEN:
         e.breaker.due_ns = p.now_ns
-    e.ramp_ns = p.now_ns
-    pace_forget(e)
+    e.slow_start_ns = p.now_ns
+    latency_forget(e)
 
 
 cdef void apply_endpoint(Plane *p, void *what) noexcept nogil:
     """One that leaves rotation loses its idle conns; one that comes back is warmed."""
     cdef EndpointWords *w = <EndpointWords *>what
     cdef Endpoint *e = w.e
-    cdef bint was_up = e.up and not e.draining
+    cdef bint was_up = e.in_rotation and not e.draining
     if e.removed:
         return
     if w.weight >= 0:
         e.weight = <uint32_t>max(w.weight, 1)
-    if w.wish >= 0:
-        e.wish = <uint8_t>w.wish
+    if w.usage_request >= 0:
+        e.usage_request = <uint8_t>w.usage_request
     if w.probe_ok >= 0:
         e.probe_ok = w.probe_ok
     if w.has_load:
-        pace_tell(e, w.load, w.load_ns, p.now_ns)
-    if w.up == 1 and not e.up:
+        latency_report_load(e, w.load, w.load_ns, p.now_ns)
+    if w.up == 1 and not e.in_rotation:
         return_to_rotation(p, e)
     if w.up >= 0:
-        e.up = w.up
+        e.in_rotation = w.up
     if w.draining >= 0:
         e.draining = w.draining
-    if not e.up or e.draining:
-        idle_stop(p, e)
+    if not e.in_rotation or e.draining:
+        prewarm_stop(p, e)
         endpoint_drop_idle(p, e)
         e.is_warm = 1       # nobody need wait for it
     elif not was_up:
-        idle_begin(p, e)
+        prewarm_begin(p, e)
     wake_all(p, e.upstream)
 
 
@@ -243,27 +243,27 @@ cdef int read_load(EndpointWords *w, load) except -1:
     return 0
 
 
-cdef int stage_endpoint(Step *s, Endpoint *e, dict words) except -1:
+cdef int stage_endpoint(Step *s, Endpoint *e, dict settings) except -1:
     """The words that are not None."""
     cdef EndpointWords *w = <EndpointWords *>make(s, sizeof(EndpointWords))
     s.apply = apply_endpoint
     w.e = e
-    w.weight = -1 if words["weight"] is None else words["weight"]
-    w.wish = -1 if words["wish"] is None else words["wish"]
-    w.up = -1 if words["up"] is None else bool(words["up"])
-    w.probe_ok = -1 if words["probe_ok"] is None else bool(words["probe_ok"])
-    w.draining = -1 if words["draining"] is None else bool(words["draining"])
-    if words["load"] is not None:
-        read_load(w, words["load"])
+    w.weight = -1 if settings["weight"] is None else settings["weight"]
+    w.usage_request = -1 if settings["usage_request"] is None else settings["usage_request"]
+    w.up = -1 if settings["up"] is None else bool(settings["up"])
+    w.probe_ok = -1 if settings["probe_ok"] is None else bool(settings["probe_ok"])
+    w.draining = -1 if settings["draining"] is None else bool(settings["draining"])
+    if settings["load"] is not None:
+        read_load(w, settings["load"])
     return 0
 
 
 cdef struct PoolTerms:
     Endpoint *e
-    Pool pool
+    PoolSettings pool
 
 
-cdef bint rests_alike(const Pool *a, const Pool *b) noexcept nogil:
+cdef bint same_idle_settings(const PoolSettings *a, const PoolSettings *b) noexcept nogil:
     return (
         a.max_idle == b.max_idle and a.idle_ns == b.idle_ns and a.max_age_ns == b.max_age_ns
         and a.learns == b.learns
@@ -274,22 +274,22 @@ cdef void apply_pool(Plane *p, void *what) noexcept nogil:
     """If the terms of rest change, what rests goes: it was armed under the old ones."""
     cdef PoolTerms *t = <PoolTerms *>what
     cdef Endpoint *e = t.e
-    cdef bint alike = rests_alike(&e.pool, &t.pool)
-    if e.removed or memcmp(&e.pool, &t.pool, sizeof(Pool)) == 0:
+    cdef bint alike = same_idle_settings(&e.pool, &t.pool)
+    if e.removed or memcmp(&e.pool, &t.pool, sizeof(PoolSettings)) == 0:
         return
     e.pool = t.pool
     if not alike:
         endpoint_drop_idle(p, e)
-    idle_begin(p, e)
+    prewarm_begin(p, e)
     wake_all(p, e.upstream)
 
 
-cdef int stage_pool(Step *s, Endpoint *e, dict words) except -1:
+cdef int stage_pool(Step *s, Endpoint *e, dict settings) except -1:
     """All words of the pool; it is warmed."""
     cdef PoolTerms *t = <PoolTerms *>make(s, sizeof(PoolTerms))
     s.apply = apply_pool
     t.e = e
-    read_pool(&t.pool, words)
+    parse_pool(&t.pool, settings)
     return 0
 
 

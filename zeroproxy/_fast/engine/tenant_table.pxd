@@ -1,15 +1,15 @@
-from zeroproxy._fast.engine.thread cimport Driven
+from zeroproxy._fast.engine.thread cimport PlaneThread
 from zeroproxy._fast.types.plane cimport Plane
 
 
 cdef class Tenants:
     cdef readonly list names    # by index; snapshot's law
-    cdef dict index             # of each name that has one
-    cdef list free              # indices that nobody has
-    cdef set in_force           # indices of the keys' tenants
-    cdef dict leaving           # by index: None, or the ring's head once no exchange has it
+    cdef dict index         # of each name that has one
+    cdef list free          # indices that nobody has
+    cdef set in_force       # indices of the keys' tenants
+    cdef dict leaving       # by index: None, or the ring's head once no exchange has it
     cdef int find(self, str name) except -1
     cdef int keep(self, set in_force) except -1
-    cdef int reclaim(self, Driven engine) except -1
-    cdef object look(self, Driven engine)
+    cdef int reclaim(self, PlaneThread engine) except -1
+    cdef object look(self, PlaneThread engine)
     cdef bint is_over(self, Plane *p, bytearray busy, int at, head) except -1

@@ -8,10 +8,10 @@ Law 2. Nothing here is read by the plane's thread.
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memset
 
-from zeroproxy._fast.engine.thread cimport Driven
+from zeroproxy._fast.engine.thread cimport PlaneThread
 from zeroproxy._fast.memory.ring cimport Ring, ring_done, ring_head
-from zeroproxy._fast.types.plane cimport Plane, Queue
-from zeroproxy._fast.usage.overflow cimport spill_forget, spill_mark
+from zeroproxy._fast.types.plane cimport FairQueue, Plane
+from zeroproxy._fast.usage.overflow cimport overflow_forget, overflow_mark
 from zeroproxy._fast.usage.stats cimport ALL_OTHERS, Stats, tokens_forget
 
 cdef enum:
@@ -30,9 +30,9 @@ cdef void mark_relays(const Plane *p, uint32_t first, uint8_t *marks) noexcept n
 cdef void forget(Plane *p, const uint8_t *gone) noexcept nogil:
     cdef Stats *stats = <Stats *>p.stats
     cdef uint32_t i, k
-    cdef Queue *q
+    cdef FairQueue *q
     tokens_forget(&stats.tokens, gone)
-    spill_forget(&stats.spills, gone)
+    overflow_forget(&stats.overflow, gone)
     for i in range(p.n_upstreams):
         q = &p.upstreams[i].queue
         for k in range(q.n_shares):
@@ -74,7 +74,7 @@ cdef class Tenants:
                 self.leaving[at] = None
         return 0
 
-    cdef int reclaim(self, Driven engine) except -1:
+    cdef int reclaim(self, PlaneThread engine) except -1:
         """Free the indices that nothing refers to any more (law 1), if they are many."""
         cdef bytearray busy, gone
         if len(self.leaving) < max(RECLAIM_FIRST, len(self.names) // 4):
@@ -91,7 +91,7 @@ cdef class Tenants:
             self.free += freed
         return 0
 
-    cdef object look(self, Driven engine):
+    cdef object look(self, PlaneThread engine):
         """Who has exchanges, or what the consumer has not had. Those of keys not in force cannot
         become more, so that they need not be looked at in one turn."""
         cdef bytearray busy = bytearray(INDICES)
@@ -102,7 +102,7 @@ cdef class Tenants:
                 mark_relays(p, first, busy)
             first += SLICE
         with engine:
-            spill_mark(&(<Stats *>p.stats).spills, busy)
+            overflow_mark(&(<Stats *>p.stats).overflow, busy)
         return busy
 
     cdef bint is_over(self, Plane *p, bytearray busy, int at, head) except -1:

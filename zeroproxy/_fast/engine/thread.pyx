@@ -1,4 +1,4 @@
-"""Who makes a plane work: a thread of its own, or whoever calls `drive_by_hand`.
+"""Who makes a plane work: a thread of its own, or whoever calls `run_once`.
 
 Law 1. The thread has the turn while it works and never while it sleeps. It takes no GIL before it
        ends: whatever Python does meanwhile outside a door, bytes pass.
@@ -18,7 +18,13 @@ from posix.signal cimport sigdelset, sigfillset, sigset_t
 
 from zeroproxy._fast.engine.callbacks cimport run_later
 from zeroproxy._fast.engine.listeners cimport accept_pending
-from zeroproxy._fast.net.plane_lock cimport turn_close, turn_give, turn_init, turn_resume, turn_take
+from zeroproxy._fast.net.plane_lock cimport (
+    acquire_plane,
+    plane_lock_close,
+    plane_lock_init,
+    reacquire_plane,
+    release_plane,
+)
 from zeroproxy._fast.net.reactor cimport (
     BATCH,
     reactor_add,
@@ -54,7 +60,7 @@ cdef extern from "<signal.h>" nogil:
         SIG_BLOCK
     int pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
 
-MORE, NEWS = 1, 2           # on_ready
+MORE, BREAKER_CHANGED = 1, 2           # on_ready
 
 cdef enum:
     # By hand: enough to swallow a burst, few enough that the caller's own work never waits long.
@@ -68,10 +74,10 @@ cdef void driver_close(Plane *p) noexcept nogil:
         reactor_remove(&p.reactor, d.slot)
     if d.kick_fd >= 0:
         close(d.kick_fd)
-    if d.news_fd >= 0:
-        close(d.news_fd)
-    d.kick_fd = d.news_fd = -1
-    d.is_on = d.stops = d.told = 0
+    if d.notify_fd >= 0:
+        close(d.notify_fd)
+    d.kick_fd = d.notify_fd = -1
+    d.is_on = d.stops = d.is_notified = 0
 
 
 cdef void on_kick(void *plane, void *owner, uint32_t events) noexcept nogil:
@@ -84,8 +90,8 @@ cdef int driver_open(Plane *p) noexcept nogil:
     cdef Driver *d = &p.driver
     cdef int64_t slot = -1
     d.kick_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
-    d.news_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
-    if d.kick_fd >= 0 and d.news_fd >= 0:
+    d.notify_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
+    if d.kick_fd >= 0 and d.notify_fd >= 0:
         slot = reactor_add(&p.reactor, d.kick_fd, EPOLLIN | EPOLLET, on_kick, NULL)
     if slot < 0:
         driver_close(p)
@@ -104,13 +110,13 @@ cdef bint work(Plane *p, const epoll_event *events, int n) noexcept nogil:
     return more
 
 
-cdef void tell(Driver *d) noexcept nogil:
-    if not d.told:
-        d.told = 1
-        eventfd_write(d.news_fd, 1)
+cdef void notify(Driver *d) noexcept nogil:
+    if not d.is_notified:
+        d.is_notified = 1
+        eventfd_write(d.notify_fd, 1)
 
 
-cdef void drive(Plane *p) noexcept nogil:
+cdef void run(Plane *p) noexcept nogil:
     """The thread: until `stops`."""
     cdef epoll_event[BATCH] events
     cdef sigset_t others
@@ -127,17 +133,17 @@ cdef void drive(Plane *p) noexcept nogil:
     pthread_setname_np(pthread_self(), "zeroproxy-plane")
     while True:
         n = reactor_wait(&p.reactor, events, 0 if more else -1)
-        turn_resume(&p.driver.turn)
+        reacquire_plane(&p.driver.lock)
         if p.driver.stops:
             break
         more = work(p, events, n)
-        if p.has_news:
-            tell(&p.driver)
-        turn_give(&p.driver.turn)
-    turn_give(&p.driver.turn)
+        if p.breaker_changed:
+            notify(&p.driver)
+        release_plane(&p.driver.lock)
+    release_plane(&p.driver.lock)
 
 
-cdef bint drive_by_hand(Plane *p) noexcept nogil:
+cdef bint run_once(Plane *p) noexcept nogil:
     """Everything that is ready now; 1: there is more, come again soon."""
     cdef epoll_event[BATCH] events
     cdef int rounds = 0, n = BATCH
@@ -152,54 +158,54 @@ cdef bint drive_by_hand(Plane *p) noexcept nogil:
 # ---------------------------------------------------------------- doors
 
 
-cdef class Driven:
+cdef class PlaneThread:
     """A plane and its turns. As a context: nobody else touches the plane; contexts nest. Any Python
     thread may use it."""
 
     def __cinit__(self):
         self.lock = threading.RLock()
         self.p = <Plane *>calloc(1, sizeof(Plane))
-        if self.p == NULL or turn_init(&self.p.driver.turn) < 0:
+        if self.p == NULL or plane_lock_init(&self.p.driver.lock) < 0:
             raise MemoryError
-        self.p.driver.kick_fd = self.p.driver.news_fd = -1
+        self.p.driver.kick_fd = self.p.driver.notify_fd = -1
         self.p.reactor.epoll_fd = self.p.wheel.timer_fd = -1
 
     def __dealloc__(self):
         if self.p != NULL:
-            turn_close(&self.p.driver.turn)
+            plane_lock_close(&self.p.driver.lock)
         free(self.p)
 
     def __enter__(self):
         # Between Python's threads first, without the GIL: whoever waits for the turn behind that
         # waits for the driver alone, which ends its turn without the GIL.
         self.lock.acquire()
-        self.begin_turn()
+        self.enter_plane()
 
     def __exit__(self, *_):
-        self.end_turn()
+        self.leave_plane()
         self.lock.release()
 
-    cdef void begin_turn(self) noexcept nogil:
-        """For a door that has the lock, and runs without the GIL between this and `end_turn`: what
+    cdef void enter_plane(self) noexcept nogil:
+        """For a door that has the lock, and runs without the GIL between this and `leave_plane`: what
         Python does meanwhile cannot make the plane wait."""
         if self.depth == 0:
-            turn_take(&self.p.driver.turn)
+            acquire_plane(&self.p.driver.lock)
             self.p.now_ns = clock_monotonic_ns()
         self.depth += 1
 
-    cdef void end_turn(self) noexcept nogil:
+    cdef void leave_plane(self) noexcept nogil:
         cdef Plane *p = self.p
         self.depth -= 1
         if self.depth == 0:
             wheel_sync(&p.wheel)
             if p.driver.is_on and (p.driver.stops or p.run_head != NULL):
                 eventfd_write(p.driver.kick_fd, 1)
-            if p.driver.is_on and p.has_news:
-                tell(&p.driver)
-            turn_give(&p.driver.turn)
+            if p.driver.is_on and p.breaker_changed:
+                notify(&p.driver)
+            release_plane(&p.driver.lock)
 
     @property
-    def alone(self):
+    def exclusive(self):
         """`with engine.alone:` the plane does nothing between the doors used inside."""
         return self
 
@@ -211,7 +217,7 @@ cdef class Driven:
                 raise RuntimeError("an Engine is started once, before it is closed")
             if driver_open(self.p) < 0:
                 raise OSError("cannot make an eventfd: out of descriptors")
-        thread = threading.Thread(target=self.drive, name="zeroproxy-plane", daemon=True)
+        thread = threading.Thread(target=self.run, name="zeroproxy-plane", daemon=True)
         try:
             thread.start()
         except BaseException:
@@ -220,10 +226,10 @@ cdef class Driven:
             raise
         self.thread = thread
 
-    def drive(self):
+    def run(self):
         """What that thread does; `start` calls it and nobody else."""
         with nogil:
-            drive(self.p)
+            run(self.p)
 
     cdef int halt(self) except -1:
         """Wait until the thread has ended, if there is one."""
@@ -237,9 +243,9 @@ cdef class Driven:
         self.thread = None
         return 0
 
-    def news_fileno(self):
+    def notify_fileno(self):
         """Once started: readable when on_ready will answer NEWS."""
-        return self.p.driver.news_fd
+        return self.p.driver.notify_fd
 
     def fileno(self):
         """Of an Engine that was not started: readable when there is work for on_ready."""
@@ -251,17 +257,17 @@ cdef class Driven:
         cdef Plane *p = self.p
         cdef eventfd_t times
         cdef bint more = 0
-        cdef int news = 0
+        cdef int changed = 0
         with self:
             more = self.work_by_hand()
-            news = NEWS if p.has_news else 0
-            p.has_news = 0
-            if p.driver.told:
-                p.driver.told = 0
-                eventfd_read(p.driver.news_fd, &times)
-        return news | MORE if more else news
+            changed = BREAKER_CHANGED if p.breaker_changed else 0
+            p.breaker_changed = 0
+            if p.driver.is_notified:
+                p.driver.is_notified = 0
+                eventfd_read(p.driver.notify_fd, &times)
+        return changed | MORE if more else changed
 
     cdef bint work_by_hand(self) except -1:
         """Do what is ready, unless a thread does. 1: there is more."""
         with self:
-            return self.is_open and not self.p.driver.is_on and drive_by_hand(self.p)
+            return self.is_open and not self.p.driver.is_on and run_once(self.p)

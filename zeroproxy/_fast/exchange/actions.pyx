@@ -8,35 +8,39 @@ Law 2. After `feed` the relay may be closed: callers look at r.phase again befor
 from libc.stddef cimport size_t
 from libc.string cimport memcpy
 
-from zeroproxy._fast.exchange.checkout cimport room_for, room_is_ours_to_blame, room_take
+from zeroproxy._fast.exchange.checkout cimport (
+    checkout_conn,
+    checkout_endpoint,
+    failed_for_lack_of_fds,
+)
 from zeroproxy._fast.exchange.deadlines cimport arm
 from zeroproxy._fast.exchange.error_body cimport write_cut_event
 from zeroproxy._fast.exchange.hedge cimport hedge_takes_over
-from zeroproxy._fast.exchange.local_reply cimport send_answer
+from zeroproxy._fast.exchange.local_reply cimport send_local_reply
 from zeroproxy._fast.exchange.permits cimport NOTHING, admit
 from zeroproxy._fast.exchange.relay_pool cimport (
     blame,
     rate_begin,
     relay_later,
-    relay_release,
     relay_reset,
+    release_relay,
 )
-from zeroproxy._fast.exchange.release cimport give_back_all, give_back_attempt, write_record
+from zeroproxy._fast.exchange.release cimport release_all, release_attempt, write_record
 from zeroproxy._fast.exchange.retry cimport describe_attempt, is_stale, is_withheld
 from zeroproxy._fast.exchange.state_machine cimport Attempt, exchange_step, may_retry
 from zeroproxy._fast.http1.body cimport frame_chunk
 from zeroproxy._fast.jsonscan.edits cimport edit_undo
-from zeroproxy._fast.memory.buffer cimport buffer_append, buffer_bytes, buffer_give_back, buffer_len
+from zeroproxy._fast.memory.buffer cimport buffer_append, buffer_bytes, buffer_len, buffer_release
 from zeroproxy._fast.net.conn cimport (
     conn_close,
     conn_flush,
+    conn_forbid_close_notify,
     conn_is_backed_up,
-    conn_mute,
     conn_reset,
-    conn_says_end,
     conn_send,
+    conn_send_close_notify,
     conn_shut,
-    conn_time,
+    conn_time_deferred,
 )
 from zeroproxy._fast.types.exchange cimport (
     ACT_ADMIT,
@@ -78,29 +82,34 @@ from zeroproxy._fast.types.exchange cimport (
 from zeroproxy._fast.types.http cimport FRAMING_CHUNKED, FRAMING_CLOSE
 from zeroproxy._fast.types.memory cimport SLACK
 from zeroproxy._fast.types.plane cimport Endpoint, Plane, Relay
-from zeroproxy._fast.types.record cimport USAGE_REFUSED
-from zeroproxy._fast.upstream.breaker cimport SIGN_BUSY, SIGN_FAILED, SIGN_NONE, attempt_begins
+from zeroproxy._fast.types.record cimport USAGE_BY_REFUSED
+from zeroproxy._fast.upstream.breaker cimport (
+    RESULT_BUSY,
+    RESULT_FAILED,
+    RESULT_NONE,
+    attempt_begins,
+)
 from zeroproxy._fast.upstream.endpoint cimport endpoint_forget
 from zeroproxy._fast.upstream.keepalive cimport keepalive_lower
-from zeroproxy._fast.upstream.latency_model cimport pace_begins
+from zeroproxy._fast.upstream.latency_model cimport latency_attempt_begins
 
 # ---------------------------------------------------------------- attempts
 
 
 cdef int connect_attempt(Plane *p, Relay *r) noexcept nogil:
     """Pick an endpoint and get a conn to it: pooled, or a new one."""
-    cdef Endpoint *e = room_for(p, r)
+    cdef Endpoint *e = checkout_endpoint(p, r)
     if e == NULL:
         return NOTHING if r.waits_conn else IN_REFUSED
     r.endpoint = e
-    pace_begins(p, r)
+    latency_attempt_begins(p, r)
     attempt_begins(p, r)
-    r.tried += 1
+    r.n_attempts += 1
     r.attempt_ns = p.now_ns
     r.sent_ns = 0
-    room_take(p, r)
+    checkout_conn(p, r)
     if r.up == NULL:
-        if room_is_ours_to_blame():
+        if failed_for_lack_of_fds():
             blame(r, BLAME_OURSELVES, CAUSE_OVERLOAD)
             return IN_REFUSED
         return attempt_lost(p, r, CAUSE_REFUSED)
@@ -116,9 +125,9 @@ cdef void undo_edits(Relay *r) noexcept nogil:
     """Take back what was written into the request that is held."""
     cdef int k
     for k in range(r.n_edits):
-        edit_undo(buffer_bytes(&r.held) + r.edits[k].at, r.edits[k].n, r.edits[k].was)
+        edit_undo(buffer_bytes(&r.replay) + r.edits[k].at, r.edits[k].n, r.edits[k].was)
     r.edited = 0
-    r.usage_by = USAGE_REFUSED
+    r.usage_by = USAGE_BY_REFUSED
 
 
 cdef void send_continue(Plane *p, Relay *r) noexcept nogil:
@@ -130,14 +139,14 @@ cdef int send_held(Plane *p, Relay *r) noexcept nogil:
     """The upstream conn is ready: send the request, let the body flow."""
     if r.edited and r.endpoint.refuses_usage and r.replayable:
         undo_edits(r)
-    if r.owes_continue and r.ask.total == 0 and not r.ask.done:
+    if r.owes_continue and r.request_body.total == 0 and not r.request_body.done:
         send_continue(p, r)
     r.owes_continue = 0
-    r.heard_ns = r.asked_ns = r.sent_ns = p.now_ns
+    r.last_data_ns = r.request_read_ns = r.sent_ns = p.now_ns
     rate_begin(p, r)
-    if not conn_send(p, r.up, buffer_bytes(&r.held), buffer_len(&r.held)):
+    if not conn_send(p, r.up, buffer_bytes(&r.replay), buffer_len(&r.replay)):
         return attempt_lost(p, r, CAUSE_RESET)
-    conn_time(p, r.up, &r.own_ns)
+    conn_time_deferred(p, r.up, &r.overhead_ns)
     if r.down_paused:
         r.down_paused = 0
         relay_later(p, r)
@@ -148,11 +157,11 @@ cdef bint send_up(Plane *p, Relay *r, const char *at, size_t n) noexcept nogil:
     """Pass request bytes on: to `held` while a retry may need them, and to the upstream conn once
     it has the head. 0: they fit nowhere (the caller obeys `down_paused`, so: the conn broke)."""
     cdef bint is_sent = r.phase == PHASE_WAITING or r.phase == PHASE_RELAYING
-    if r.replayable and not buffer_append(&r.held, &p.blocks, at, n):
+    if r.replayable and not buffer_append(&r.replay, &p.blocks, at, n):
         if not is_sent:
             return 0
         r.replayable = 0
-        buffer_give_back(&r.held, &p.blocks)
+        buffer_release(&r.replay, &p.blocks)
     if not is_sent:
         return 1
     return r.up != NULL and conn_send(p, r.up, at, n)
@@ -164,7 +173,7 @@ cdef int attempt_lost(Plane *p, Relay *r, int why) noexcept nogil:
     describe_attempt(p, r, &a)
     a.timed_out = why == CAUSE_TIMEOUT
     r.endpoint.n_failures += 1
-    r.trial.sign = SIGN_NONE if is_stale(&a) else SIGN_FAILED
+    r.ticket.result = RESULT_NONE if is_stale(&a) else RESULT_FAILED
     if not a.connected:
         r.endpoint.n_connect_failures += 1
         endpoint_forget(r.endpoint)
@@ -173,7 +182,7 @@ cdef int attempt_lost(Plane *p, Relay *r, int why) noexcept nogil:
     if may_retry(&a):
         if a.connected:
             r.endpoint.n_stale_retries += 1
-            r.needs_new = 1
+            r.needs_fresh_conn = 1
         if a.is_race:
             keepalive_lower(r.endpoint, r.up, r.attempt_ns)
         return IN_LOST_MAY_RETRY
@@ -186,15 +195,15 @@ cdef bint try_elsewhere(Plane *p, Relay *r) noexcept nogil:
     """The endpoint answered 503 or 429: it has not begun to work on this request. 1: another
     attempt is on its way; 0: the answer goes to the caller."""
     cdef Attempt a
-    if not r.terms.retry_on_busy:
+    if not r.settings.retry_on_busy:
         return 0
     describe_attempt(p, r, &a)
     a.busy = 1
-    a.attempts = <int>r.terms.attempts
+    a.attempts = <int>r.settings.max_attempts
     if not may_retry(&a):
         return 0
     r.endpoint.n_failures += 1
-    r.trial.sign = SIGN_BUSY
+    r.ticket.result = RESULT_BUSY
     feed(p, r, IN_LOST_MAY_RETRY)
     return 1
 
@@ -204,10 +213,10 @@ cdef bint retry_idle_notice(Plane *p, Relay *r) noexcept nogil:
     this request before it came, and has not read it (RFC 9110 15.5.9). 1: another attempt is on its
     way; 0: it is an answer."""
     cdef Attempt a
-    r.heard = 0
+    r.got_byte = 0
     describe_attempt(p, r, &a)
     if r.interims or not a.is_race or not may_retry(&a):
-        r.heard = 1
+        r.got_byte = 1
         return 0
     lose_attempt(p, r, CAUSE_CLOSED)
     return 1
@@ -231,7 +240,7 @@ cdef void end_with(Plane *p, Relay *r, int what, int who, int why) noexcept nogi
 cdef bint is_answered(const Relay *r) noexcept nogil:
     """Whether the answer that is relayed has been sent to the end of its dialect. A server that
     dies reports its error and may send [DONE] behind it: that is none."""
-    return r.read.meter.is_ended and not r.read.meter.has_failed
+    return r.scan.meter.is_ended and not r.scan.meter.has_failed
 
 
 cdef void cut(Plane *p, Relay *r, int why) noexcept nogil:
@@ -239,10 +248,10 @@ cdef void cut(Plane *p, Relay *r, int why) noexcept nogil:
     of its health."""
     if is_answered(r):
         r.endpoint.n_unframed += 1
-        r.trial.sign = SIGN_NONE
+        r.ticket.result = RESULT_NONE
     else:
         r.endpoint.n_failures += 1
-        r.trial.sign = SIGN_FAILED
+        r.ticket.result = RESULT_FAILED
     end_with(p, r, IN_CUT, BLAME_UPSTREAM, why)
 
 
@@ -251,7 +260,7 @@ cdef void cut(Plane *p, Relay *r, int why) noexcept nogil:
 
 cdef int flush(Plane *p, Relay *r) noexcept nogil:
     """Wait until downstream has everything; then the next request, or the end."""
-    if r.down.parked:
+    if r.down.deferred:
         r.down.write_ns = p.now_ns
         relay_later(p, r)
         return NOTHING
@@ -264,17 +273,17 @@ cdef int flush(Plane *p, Relay *r) noexcept nogil:
 
 cdef bint must_close(Plane *p, Relay *r) noexcept nogil:
     return (
-        r.asks_close or not r.ask.done or p.draining
-        or (r.down.saw_fin and not r.terms.serves_half_close)
+        r.asks_close or not r.request_body.done or p.draining
+        or (r.down.saw_fin and not r.settings.serves_half_close)
         or (r.blame != BLAME_NOBODY and r.ended_in >= PHASE_RELAYING)
     )
 
 
 cdef int answer(Plane *p, Relay *r) noexcept nogil:
-    give_back_all(p, r)
-    if not r.ask.done:
+    release_all(p, r)
+    if not r.request_body.done:
         r.asks_close = 1
-    if not send_answer(p, r):
+    if not send_local_reply(p, r):
         return IN_GONE
     return flush(p, r)
 
@@ -285,12 +294,12 @@ cdef int finish_cut(Plane *p, Relay *r) noexcept nogil:
     cdef char *at = p.scratch + SLACK
     cdef size_t before = 0, n = r.held_back.len
     if n:
-        memcpy(at, buffer_bytes(&r.part), n)
+        memcpy(at, buffer_bytes(&r.partial_event), n)
         r.bytes_out += n
         r.held_back.len = 0
-    give_back_all(p, r)
+    release_all(p, r)
     r.asks_close = 1
-    if r.is_streamed and r.read.meter.at_edge and not is_answered(r):
+    if r.is_streamed and r.scan.meter.at_edge and not is_answered(r):
         n += write_cut_event(r, at + n, 1024)
     if r.out_framing == FRAMING_CHUNKED and n:
         before = frame_chunk(at, n)
@@ -315,7 +324,7 @@ cdef bint looks_complete_when_closed(const Relay *r) noexcept nogil:
 
 cdef bint is_read_up(const Relay *r) noexcept nogil:
     """Nothing of the caller's is left unread, so closing sends a FIN and the answer is safe."""
-    return r.ask.done and r.fault == 0 and not r.down.may_read and not buffer_len(&r.down.inbuf)
+    return r.request_body.done and r.fault == 0 and not r.down.may_read and not buffer_len(&r.down.inbuf)
 
 
 cdef int linger_on(Plane *p, Relay *r) noexcept nogil:
@@ -324,8 +333,8 @@ cdef int linger_on(Plane *p, Relay *r) noexcept nogil:
         conn_reset(p, &r.down)
         return IN_DRAINED
     if r.blame != BLAME_NOBODY and r.ended_in >= PHASE_RELAYING:
-        conn_mute(&r.down)
-    if r.down.saw_fin or (is_read_up(r) and conn_says_end(&r.down)):
+        conn_forbid_close_notify(&r.down)
+    if r.down.saw_fin or (is_read_up(r) and conn_send_close_notify(&r.down)):
         return IN_DRAINED
     conn_shut(p, &r.down)
     r.down.since_ns = p.now_ns
@@ -334,13 +343,13 @@ cdef int linger_on(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef int close_relay(Plane *p, Relay *r, int was) noexcept nogil:
-    if was != PHASE_LINGERING and was != PHASE_IDLE and not r.is_served:
+    if was != PHASE_LINGERING and was != PHASE_IDLE and not r.was_served:
         blame(r, BLAME_DOWNSTREAM, CAUSE_RESET)
-        conn_mute(&r.down)
-    give_back_all(p, r)
+        conn_forbid_close_notify(&r.down)
+    release_all(p, r)
     write_record(p, r)
     conn_close(p, &r.down)
-    relay_release(p, r)
+    release_relay(p, r)
     return NOTHING
 
 
@@ -355,12 +364,12 @@ cdef int perform(Plane *p, Relay *r, Action action, int was) noexcept nogil:
     if action == ACT_SEND:
         return send_held(p, r)
     if action == ACT_RETRY:
-        give_back_attempt(p, r)
+        release_attempt(p, r)
         return connect_attempt(p, r)
     if action == ACT_ANSWER:
         return answer(p, r)
     if action == ACT_FLUSH:
-        give_back_all(p, r)
+        release_all(p, r)
         return flush(p, r)
     if action == ACT_CUT:
         return finish_cut(p, r)

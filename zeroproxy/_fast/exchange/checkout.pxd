@@ -1,5 +1,5 @@
 from zeroproxy._fast.types.plane cimport Endpoint, Plane, Relay
 
-cdef Endpoint *room_for(Plane *p, Relay *r) noexcept nogil
-cdef void room_take(Plane *p, Relay *r) noexcept nogil
-cdef bint room_is_ours_to_blame() noexcept nogil
+cdef Endpoint *checkout_endpoint(Plane *p, Relay *r) noexcept nogil
+cdef void checkout_conn(Plane *p, Relay *r) noexcept nogil
+cdef bint failed_for_lack_of_fds() noexcept nogil

@@ -11,7 +11,7 @@ from libc.stdint cimport uint32_t
 from zeroproxy._fast.exchange.relay_pool cimport blame
 from zeroproxy._fast.exchange.release cimport stop_waiting, wait_for_conn
 from zeroproxy._fast.memory.buffer cimport buffer_len
-from zeroproxy._fast.net.conn cimport conn_is_through
+from zeroproxy._fast.net.conn cimport conn_is_connected
 from zeroproxy._fast.net.syscalls cimport EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
 from zeroproxy._fast.types.clock cimport clock_monotonic_ns
 from zeroproxy._fast.types.exchange cimport (
@@ -26,30 +26,30 @@ from zeroproxy._fast.types.plane cimport Endpoint, Plane, Relay, Upstream
 from zeroproxy._fast.upstream.balancer cimport upstream_is_full, upstream_pick
 from zeroproxy._fast.upstream.breaker cimport upstream_release
 from zeroproxy._fast.upstream.endpoint cimport (
+    acquire_idle_conn,
     endpoint_connect,
     endpoint_drop_oldest,
-    endpoint_take_idle,
 )
 
 cdef enum:
     SPARE = 4096            # of the held block: request.body_room stops that far from its end
 
 
-cdef bint needs_new(const Relay *r) noexcept nogil:
-    if r.needs_new or r.ask.done:
-        return r.needs_new
+cdef bint must_open_conn(const Relay *r) noexcept nogil:
+    if r.needs_fresh_conn or r.request_body.done:
+        return r.needs_fresh_conn
     return (
-        not r.replayable or r.ask.framing == FRAMING_CHUNKED
-        or r.ask.left + buffer_len(&r.held) + SPARE > BLOCK_LARGE
+        not r.replayable or r.request_body.framing == FRAMING_CHUNKED
+        or r.request_body.left + buffer_len(&r.replay) + SPARE > BLOCK_LARGE
     )
 
 
-cdef Endpoint *room_for(Plane *p, Relay *r) noexcept nogil:
+cdef Endpoint *checkout_endpoint(Plane *p, Relay *r) noexcept nogil:
     """Where the next attempt goes; NULL: r waits in line (r.waits_conn), or there is no endpoint,
     or no end of the line (blamed)."""
     cdef Upstream *u = r.upstream
     cdef Endpoint *e = NULL
-    if u.waiting.head == NULL or u.waiting.head == r:
+    if u.conn_waiters.head == NULL or u.conn_waiters.head == r:
         e = upstream_pick(u, r.endpoint, r.affinity, p.now_ns)
         if e == NULL and not upstream_is_full(u, p.now_ns) and upstream_release(p, u):
             e = upstream_pick(u, r.endpoint, r.affinity, p.now_ns)
@@ -57,7 +57,7 @@ cdef Endpoint *room_for(Plane *p, Relay *r) noexcept nogil:
             stop_waiting(p, r)
             blame(r, BLAME_UPSTREAM, CAUSE_NO_ENDPOINT)
             return NULL
-    if e == NULL and (r.waits_conn or u.waiting.n < u.admission.queue_max):
+    if e == NULL and (r.waits_conn or u.conn_waiters.n < u.admission.queue_max):
         wait_for_conn(p, r)
     elif e == NULL:
         blame(r, BLAME_OURSELVES, CAUSE_OVERLOAD)
@@ -68,7 +68,7 @@ cdef Endpoint *room_for(Plane *p, Relay *r) noexcept nogil:
     return e
 
 
-cdef void make_room(Plane *p, Endpoint *e) noexcept nogil:
+cdef void evict_idle_conn(Plane *p, Endpoint *e) noexcept nogil:
     """If one conn more is one too many, for the endpoint or for the descriptors, an idle one goes:
     in the second case of any endpoint."""
     cdef uint32_t i
@@ -82,25 +82,25 @@ cdef void make_room(Plane *p, Endpoint *e) noexcept nogil:
             return
 
 
-cdef void room_take(Plane *p, Relay *r) noexcept nogil:
+cdef void checkout_conn(Plane *p, Relay *r) noexcept nogil:
     """Give r a conn to r.endpoint: rested (`was_reused`), or new, and mostly still connecting; r.up
     stays NULL if it cannot be opened."""
     cdef Endpoint *e = r.endpoint
-    cdef bint is_new = needs_new(r)
+    cdef bint is_new = must_open_conn(r)
     r.was_reused = 0
-    r.up = NULL if is_new else endpoint_take_idle(p, e)
+    r.up = NULL if is_new else acquire_idle_conn(p, e)
     if r.up != NULL:
         r.was_reused = 1
     else:
-        make_room(p, e)
+        evict_idle_conn(p, e)
         r.up = endpoint_connect(p, e)
-        if r.up != NULL and conn_is_through(r.up):
+        if r.up != NULL and conn_is_connected(r.up):
             # What the connect took is to be told apart from the send that follows.
             p.now_ns = clock_monotonic_ns()
     if r.up != NULL:
         r.up.owner = r
 
 
-cdef bint room_is_ours_to_blame() noexcept nogil:
+cdef bint failed_for_lack_of_fds() noexcept nogil:
     """Whether a connect failed for want of a descriptor or memory: no other endpoint would help."""
     return errno == EMFILE or errno == ENFILE or errno == ENOMEM or errno == ENOBUFS

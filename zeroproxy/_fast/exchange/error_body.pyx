@@ -112,7 +112,7 @@ cdef const char *answer_text(const Relay *r) noexcept nogil:
     if r.cause == CAUSE_NO_ENDPOINT:
         return absent_text(r.upstream)
     if r.cause == CAUSE_OVERLOAD:
-        if r.ended_in == PHASE_QUEUED or (r.ended_in == PHASE_CONNECTING and not r.tried):
+        if r.ended_in == PHASE_QUEUED or (r.ended_in == PHASE_CONNECTING and not r.n_attempts):
             return b"too many requests are waiting; try again later"
         return b"the proxy has reached its connection limit; try again later"
     if r.cause == CAUSE_DRAINED:
@@ -225,7 +225,7 @@ cdef size_t write_cut_event(Relay *r, char *out, size_t cap) noexcept nogil:
     dialect; returns its length."""
     cdef char[512] body
     cdef int status = outcome_status(r.blame, r.cause)
-    cdef bint is_line = r.read.meter.kind == KIND_LINES
+    cdef bint is_line = r.scan.meter.kind == KIND_LINES
     cdef const char *name = b""
     cdef int n
     if r.dialect == DIALECT_RESPONSES and not is_line:
@@ -235,7 +235,7 @@ cdef size_t write_cut_event(Relay *r, char *out, size_t cap) noexcept nogil:
             body, sizeof(body),
             b'{"type":"error","sequence_number":%u,"code":"server_error","message":"%s",'
             b'"param":null}',
-            r.read.meter.n_events, answer_text(r),
+            r.scan.meter.n_events, answer_text(r),
         )
     elif not is_line and r.dialect == DIALECT_TGI \
             and ends_with(r.path, r.path_len, b"/generate", 9):

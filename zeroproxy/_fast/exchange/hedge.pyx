@@ -7,7 +7,7 @@ Law 2. The two attempts are equal: `Relay.up` and its like are one, `Relay.rival
 Law 3. The loser's conn is closed before a byte of the winner is relayed: its GPU is free.
 """
 
-from zeroproxy._fast.exchange.checkout cimport room_take
+from zeroproxy._fast.exchange.checkout cimport checkout_conn
 from zeroproxy._fast.exchange.release cimport drop_rival, swap_rival
 from zeroproxy._fast.exchange.retry cimport is_soon
 from zeroproxy._fast.memory.buffer cimport buffer_bytes, buffer_len
@@ -21,8 +21,8 @@ from zeroproxy._fast.net.conn cimport (
 from zeroproxy._fast.types.limits cimport HEDGE_ONE
 from zeroproxy._fast.types.plane cimport Conn, Endpoint, Plane, Relay, Upstream
 from zeroproxy._fast.upstream.balancer cimport upstream_pick
-from zeroproxy._fast.upstream.breaker cimport SIGN_FAILED, SIGN_NONE, attempt_begins
-from zeroproxy._fast.upstream.latency_model cimport pace_begins
+from zeroproxy._fast.upstream.breaker cimport RESULT_FAILED, RESULT_NONE, attempt_begins
+from zeroproxy._fast.upstream.latency_model cimport latency_attempt_begins
 
 
 cdef Endpoint *second(Plane *p, const Relay *r) noexcept nogil:
@@ -37,13 +37,13 @@ cdef void lose_rival(Plane *p, Relay *r) noexcept nogil:
     """The other attempt has failed. A rested conn that died at once is no sign of its endpoint."""
     cdef bint is_stale = r.rival.was_reused and is_soon(p, r.rival.sent_ns)
     r.rival.endpoint.n_failures += 1
-    r.rival.trial.sign = SIGN_NONE if is_stale else SIGN_FAILED
+    r.rival.ticket.result = RESULT_NONE if is_stale else RESULT_FAILED
     drop_rival(p, r)
 
 
 cdef void send_rival(Plane *p, Relay *r) noexcept nogil:
     r.rival.sent_ns = p.now_ns
-    if not conn_send(p, r.rival.up, buffer_bytes(&r.held), buffer_len(&r.held)):
+    if not conn_send(p, r.rival.up, buffer_bytes(&r.replay), buffer_len(&r.replay)):
         lose_rival(p, r)
 
 
@@ -61,11 +61,11 @@ cdef void hedge(Plane *p, Relay *r) noexcept nogil:
     r.is_hedged = 2
     swap_rival(r)
     r.endpoint = e
-    pace_begins(p, r)
+    latency_attempt_begins(p, r)
     attempt_begins(p, r)
-    r.tried += 1
+    r.n_attempts += 1
     r.attempt_ns = p.now_ns
-    room_take(p, r)
+    checkout_conn(p, r)
     swap_rival(r)
     if r.rival.up == NULL:
         lose_rival(p, r)

@@ -15,7 +15,7 @@ from zeroproxy._fast.exchange.outcome cimport outcome_status
 from zeroproxy._fast.http1.head_parser cimport fault_status
 from zeroproxy._fast.net.conn cimport conn_send
 from zeroproxy._fast.net.syscalls cimport MSG_DONTWAIT, MSG_NOSIGNAL, MSG_TRUNC, recv, send
-from zeroproxy._fast.tenants.api_keys cimport key_wait
+from zeroproxy._fast.tenants.api_keys cimport quota_wait
 from zeroproxy._fast.types.exchange cimport (
     BLAME_DOWNSTREAM,
     LOCAL_REPLY_MODELS,
@@ -73,7 +73,7 @@ cdef const char *status_phrase(int status) noexcept nogil:
 cdef int retry_after(const Relay *r) noexcept nogil:
     """Seconds until the quota lets somebody through; elsewhere nobody knows better than 1."""
     if r.fault == FAULT_QUOTA_REQUESTS or r.fault == FAULT_QUOTA_TOKENS:
-        return key_wait(r.key, r.fault - FAULT_QUOTA_REQUESTS)
+        return quota_wait(r.key, r.fault - FAULT_QUOTA_REQUESTS)
     return 1
 
 
@@ -107,7 +107,7 @@ cdef const char *extra_line(int status) noexcept nogil:
     return b""
 
 
-cdef bint send_answer(Plane *p, Relay *r) noexcept nogil:
+cdef bint send_local_reply(Plane *p, Relay *r) noexcept nogil:
     """Send the error the relay's outcome calls for. 0: the downstream conn is broken."""
     cdef char[512] body
     cdef char[40] later
@@ -153,7 +153,7 @@ cdef void refuse(
     send(fd, text, <size_t>n, MSG_NOSIGNAL | MSG_DONTWAIT)
 
 
-cdef void refuse_politely(Plane *p, int fd) noexcept nogil:
+cdef void refuse_over_limit(Plane *p, int fd) noexcept nogil:
     """One 503 for a conn above the cap; it is never read, never parsed, never kept."""
     refuse(
         p, fd, b"503 Service Unavailable", b"Retry-After: 1\r\n",

@@ -11,20 +11,20 @@ from libc.stdint cimport int64_t, uint32_t
 
 from zeroproxy._fast.exchange.relay_pool cimport blame, relay_later
 from zeroproxy._fast.tenants.fair_queue cimport (
-    lane_join,
-    lane_leave,
-    lane_next,
-    lane_worst,
+    acquire_share,
+    fair_queue_next,
+    fair_queue_push,
+    fair_queue_remove,
+    fair_queue_victim,
+    release_share,
     share_of,
-    share_return,
-    share_take,
 )
 from zeroproxy._fast.types.admission cimport TENANT_SHARE_ONE
 from zeroproxy._fast.types.exchange cimport BLAME_OURSELVES, CAUSE_OVERLOAD, IN_PERMIT, IN_REFUSED
 from zeroproxy._fast.types.invariant cimport invariant
 from zeroproxy._fast.types.limits cimport HEDGES_KEPT, HEDGE_ONE
 from zeroproxy._fast.types.plane cimport Plane, Relay, Upstream
-from zeroproxy._fast.upstream.balancer cimport upstream_room
+from zeroproxy._fast.upstream.balancer cimport upstream_free_permits
 
 
 cdef bint has_room(const Upstream *u, uint32_t *most, Plane *p) noexcept nogil:
@@ -33,7 +33,7 @@ cdef bint has_room(const Upstream *u, uint32_t *most, Plane *p) noexcept nogil:
     most[0] = 0
     if u.admission.max_inflight == 0 and u.admission.ttft_target_ns == 0:
         return 1
-    free = upstream_room(u, p.now_ns, &total)
+    free = upstream_free_permits(u, p.now_ns, &total)
     if total == 0:
         return 1
     if u.admission.tenant_share < TENANT_SHARE_ONE:
@@ -49,13 +49,13 @@ cdef inline void earn_hedge(Upstream *u) noexcept nogil:
         u.hedge_credit = HEDGES_KEPT * HEDGE_ONE
 
 
-cdef void give_permit(Plane *p, Relay *r) noexcept nogil:
+cdef void acquire_permit(Plane *p, Relay *r) noexcept nogil:
     r.upstream.inflight += 1
     p.counters.permits += 1
     r.holds_permit = 1
     r.admitted_ns = p.now_ns
     earn_hedge(r.upstream)
-    share_take(&r.upstream.queue, r)
+    acquire_share(&r.upstream.queue, r)
 
 
 cdef int enqueue(Plane *p, Relay *r) noexcept nogil:
@@ -63,8 +63,8 @@ cdef int enqueue(Plane *p, Relay *r) noexcept nogil:
     cdef Upstream *u = r.upstream
     cdef Relay *other = NULL
     if u.queue.n >= u.admission.queue_max:
-        other = lane_worst(&u.queue, r)
-    if (u.queue.n >= u.admission.queue_max and other == NULL) or not lane_join(&u.queue, r):
+        other = fair_queue_victim(&u.queue, r)
+    if (u.queue.n >= u.admission.queue_max and other == NULL) or not fair_queue_push(&u.queue, r):
         blame(r, BLAME_OURSELVES, CAUSE_OVERLOAD)
         return IN_REFUSED
     r.is_queued = 1
@@ -86,7 +86,7 @@ cdef int admit(Plane *p, Relay *r) noexcept nogil:
     if p.draining:
         r.asks_close = 1
     if room and u.queue.n == 0 and (most == 0 or share_of(&u.queue, r.tenant).inflight < most):
-        give_permit(p, r)
+        acquire_permit(p, r)
         return IN_PERMIT
     found = enqueue(p, r)
     if room and found == NOTHING:
@@ -99,21 +99,21 @@ cdef void admit_waiting(Plane *p, Upstream *u) noexcept nogil:
     cdef Relay *r
     cdef uint32_t most
     while u.queue.n and has_room(u, &most, p):
-        r = lane_next(&u.queue, most)
+        r = fair_queue_next(&u.queue, most)
         if r == NULL:
             return
         leave_queue(r)
-        give_permit(p, r)
+        acquire_permit(p, r)
         relay_later(p, r)
 
 
 cdef void leave_queue(Relay *r) noexcept nogil:
     if r.is_queued:
         r.is_queued = 0
-        lane_leave(&r.upstream.queue, r)
+        fair_queue_remove(&r.upstream.queue, r)
 
 
-cdef void give_back_permit(Plane *p, Relay *r) noexcept nogil:
+cdef void release_permit(Plane *p, Relay *r) noexcept nogil:
     cdef Upstream *u = r.upstream
     if not r.holds_permit:
         return
@@ -121,5 +121,5 @@ cdef void give_back_permit(Plane *p, Relay *r) noexcept nogil:
     p.counters.permits -= 1
     invariant(u.inflight > 0)
     u.inflight -= 1
-    share_return(&u.queue, r)
+    release_share(&u.queue, r)
     admit_waiting(p, u)

@@ -1,7 +1,7 @@
 from zeroproxy._fast.types.plane cimport Plane, Relay
 
-cdef Relay *relay_take(Plane *p) noexcept nogil
-cdef void relay_release(Plane *p, Relay *r) noexcept nogil
+cdef Relay *acquire_relay(Plane *p) noexcept nogil
+cdef void release_relay(Plane *p, Relay *r) noexcept nogil
 cdef void relay_reset(Plane *p, Relay *r) noexcept nogil
 cdef void relay_later(Plane *p, Relay *r) noexcept nogil
 cdef void rate_begin(const Plane *p, Relay *r) noexcept nogil

@@ -7,7 +7,7 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memset
 
 from zeroproxy._fast.jsonscan.strings cimport name_free
-from zeroproxy._fast.memory.buffer cimport alloc_lines, buffer_give_back
+from zeroproxy._fast.memory.buffer cimport alloc_lines, buffer_release
 from zeroproxy._fast.net.timer cimport timer_init
 from zeroproxy._fast.types.exchange cimport BLAME_NOBODY, CAUSE_DONE, PHASE_CLOSED, PHASE_IDLE
 from zeroproxy._fast.types.invariant cimport invariant
@@ -29,7 +29,7 @@ cdef bint remember(Plane *p, Relay *r) noexcept nogil:
     return 1
 
 
-cdef Relay *relay_take(Plane *p) noexcept nogil:
+cdef Relay *acquire_relay(Plane *p) noexcept nogil:
     """A relay in PHASE_IDLE without a descriptor; NULL: no memory."""
     cdef Relay *r = p.free_relays
     if r != NULL:
@@ -49,10 +49,10 @@ cdef Relay *relay_take(Plane *p) noexcept nogil:
     return r
 
 
-cdef void relay_release(Plane *p, Relay *r) noexcept nogil:
+cdef void release_relay(Plane *p, Relay *r) noexcept nogil:
     """Back to the free list; everything it held must have been given back."""
-    invariant(r.up == NULL and r.rival.up == NULL and r.held.cap == 0)
-    invariant(not r.holds_permit and r.down.fd < 0 and not r.down.parked)
+    invariant(r.up == NULL and r.rival.up == NULL and r.replay.cap == 0)
+    invariant(not r.holds_permit and r.down.fd < 0 and not r.down.deferred)
     name_free(&r.model)
     r.live = 0
     r.phase = PHASE_CLOSED
@@ -65,8 +65,8 @@ cdef void relay_release(Plane *p, Relay *r) noexcept nogil:
 cdef void relay_reset(Plane *p, Relay *r) noexcept nogil:
     """Forget the exchange that has ended; the downstream conn stays."""
     cdef char *begin = <char *>&r.phase
-    buffer_give_back(&r.held, &p.blocks)
-    buffer_give_back(&r.part, &p.blocks)
+    buffer_release(&r.replay, &p.blocks)
+    buffer_release(&r.partial_event, &p.blocks)
     name_free(&r.model)
     memset(begin, 0, <size_t>(<char *>r + sizeof(Relay) - begin))
     r.phase = PHASE_IDLE
@@ -93,7 +93,7 @@ cdef void relay_later(Plane *p, Relay *r) noexcept nogil:
 cdef void rate_begin(const Plane *p, Relay *r) noexcept nogil:
     """The caller can send its body from now on: there is a conn for it, or upstream reads again."""
     r.rate_ns = p.now_ns
-    r.rate_at = r.ask.total
+    r.rate_at = r.request_body.total
 
 
 cdef void blame(Relay *r, int who, int why) noexcept nogil:

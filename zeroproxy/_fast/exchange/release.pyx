@@ -6,24 +6,24 @@ Law 1. Every exchange that reached PHASE_HEAD writes exactly one record, whateve
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
-from zeroproxy._fast.exchange.permits cimport give_back_permit, leave_queue
+from zeroproxy._fast.exchange.permits cimport leave_queue, release_permit
 from zeroproxy._fast.exchange.relay_pool cimport relay_later
 from zeroproxy._fast.exchange.response_usage cimport meter_finish, tokens_spent
-from zeroproxy._fast.memory.buffer cimport buffer_give_back
+from zeroproxy._fast.memory.buffer cimport buffer_release
 from zeroproxy._fast.memory.ring cimport Ring, ring_push
 from zeroproxy._fast.net.conn cimport conn_discard_unread
-from zeroproxy._fast.tenants.api_keys cimport key_charge
+from zeroproxy._fast.tenants.api_keys cimport quota_settle
 from zeroproxy._fast.tenants.fair_queue cimport share_settle
-from zeroproxy._fast.tenants.fifo cimport line_join, line_leave
-from zeroproxy._fast.types.meter cimport NONE
+from zeroproxy._fast.tenants.fifo cimport fifo_push, fifo_remove
+from zeroproxy._fast.types.meter cimport EXACTNESS_NONE
 from zeroproxy._fast.types.model cimport MODEL_MAX
 from zeroproxy._fast.types.plane cimport Plane, Relay, Rival, Upstream
 from zeroproxy._fast.types.pool cimport CLOSED_EXCHANGE
 from zeroproxy._fast.types.record cimport Record
 from zeroproxy._fast.upstream.breaker cimport attempt_ends
-from zeroproxy._fast.upstream.endpoint cimport endpoint_put_idle, endpoint_retire
-from zeroproxy._fast.upstream.latency_model cimport pace_ends
-from zeroproxy._fast.usage.overflow cimport spill_add
+from zeroproxy._fast.upstream.endpoint cimport endpoint_retire, release_idle_conn
+from zeroproxy._fast.upstream.latency_model cimport latency_attempt_ends
+from zeroproxy._fast.usage.overflow cimport overflow_add
 from zeroproxy._fast.usage.stats cimport ALL_OTHERS, Stats, histogram_add, stats_count, stats_knows
 
 
@@ -43,8 +43,8 @@ cdef void observe(Plane *p, Relay *r, const Record *record) noexcept nogil:
         histogram_add(&u.queue_wait, record.queue_ns)
     if record.ttft_ns:
         histogram_add(&u.ttft, record.ttft_ns)
-    if r.own_ns:
-        histogram_add(&u.overhead, r.own_ns)
+    if r.overhead_ns:
+        histogram_add(&u.overhead, r.overhead_ns)
 
 
 cdef void name_record(Relay *r, Record *record) noexcept nogil:
@@ -62,14 +62,14 @@ cdef void name_record(Relay *r, Record *record) noexcept nogil:
 
 cdef void bound_model(const Stats *s, Record *record) noexcept nogil:
     """A name nobody has ever answered for is no label: callers could make up one per request."""
-    if record.exactness == NONE and not stats_knows(s, record):
+    if record.exactness == EXACTNESS_NONE and not stats_knows(s, record):
         record.model_len = 0
 
 
 cdef void charge(Plane *p, Relay *r, const Record *record) noexcept nogil:
     """To the quota of its key, and to its tenant's share of the upstream."""
     if r.key != NULL:
-        key_charge(&p.keys, r.key, r.reserved, tokens_spent(r, record), p.now_ns)
+        quota_settle(&p.keys, r.key, r.reserved, tokens_spent(r, record), p.now_ns)
     if r.charged:
         share_settle(&r.upstream.queue, r, record)
 
@@ -87,11 +87,11 @@ cdef void write_record(Plane *p, Relay *r) noexcept nogil:
     record.began_wall_ns = r.began_wall_ns
     record.queue_ns = span_ns(r.queued_ns, r.admitted_ns)
     record.connect_ns = span_ns(r.attempt_ns, r.sent_ns)
-    record.ttft_ns = span_ns(r.began_ns, r.first_ns)
+    record.ttft_ns = span_ns(r.began_ns, r.first_content_ns)
     record.total_ns = span_ns(r.began_ns, p.now_ns)
     record.gap_max_ns = r.gap_max_ns
     if r.is_streamed and r.n_reads > 1:
-        record.gap_mean_ns = span_ns(r.first_ns, r.heard_ns) // (r.n_reads - 1)
+        record.gap_mean_ns = span_ns(r.first_content_ns, r.last_data_ns) // (r.n_reads - 1)
     record.is_streamed = r.is_streamed
     record.usage_by = r.usage_by
     record.bytes_in = r.bytes_in
@@ -104,7 +104,7 @@ cdef void write_record(Plane *p, Relay *r) noexcept nogil:
     record.cause = r.cause
     record.phase = r.ended_in
     record.method = r.method
-    record.tried = r.tried
+    record.n_attempts = r.n_attempts
     meter_finish(r, &record)
     name_record(r, &record)
     bound_model(<Stats *>p.stats, &record)
@@ -112,18 +112,18 @@ cdef void write_record(Plane *p, Relay *r) noexcept nogil:
     charge(p, r, &record)
     stats_count(<Stats *>p.stats, &record)
     if not ring_push(<Ring *>p.ring, &record):
-        spill_add(&(<Stats *>p.stats).spills, &record)
+        overflow_add(&(<Stats *>p.stats).overflow, &record)
 
 
 # ---------------------------------------------------------------- giving back
 
 
-cdef void give_back_upstream_conn(Plane *p, Relay *r) noexcept nogil:
+cdef void release_upstream_conn(Plane *p, Relay *r) noexcept nogil:
     if r.up == NULL:
         return
-    if r.keeps_upstream and r.reply.done and not (r.up.saw_fin or r.up.broken or r.up.parked):
+    if r.keeps_upstream and r.response_body.done and not (r.up.saw_fin or r.up.broken or r.up.deferred):
         r.up.served += 1
-        endpoint_put_idle(p, r.up)
+        release_idle_conn(p, r.up)
     else:
         conn_discard_unread(r.up)
         endpoint_retire(p, r.up, CLOSED_EXCHANGE)
@@ -136,11 +136,11 @@ cdef void swap_rival(Relay *r) noexcept nogil:
     cdef Rival was = r.rival
     r.rival.up, r.up = r.up, was.up
     r.rival.endpoint, r.endpoint = r.endpoint, was.endpoint
-    r.rival.trial, r.trial = r.trial, was.trial
+    r.rival.ticket, r.ticket = r.ticket, was.ticket
     r.rival.attempt_ns, r.attempt_ns = r.attempt_ns, was.attempt_ns
     r.rival.sent_ns, r.sent_ns = r.sent_ns, was.sent_ns
-    r.rival.pace_area, r.pace_area = r.pace_area, was.pace_area
-    r.rival.pace_q, r.pace_q = r.pace_q, was.pace_q
+    r.rival.load_area, r.load_area = r.load_area, was.load_area
+    r.rival.load, r.load = r.load, was.load
     r.rival.was_reused, r.was_reused = r.was_reused, was.was_reused
     r.rival.on_endpoint, r.on_endpoint = r.on_endpoint, was.on_endpoint
 
@@ -154,30 +154,30 @@ cdef void drop_rival(Plane *p, Relay *r) noexcept nogil:
     swap_rival(r)
     r.keeps_upstream = 0
     if r.on_endpoint:
-        pace_ends(p, r)
+        latency_attempt_ends(p, r)
         attempt_ends(p, r)
-    give_back_upstream_conn(p, r)
+    release_upstream_conn(p, r)
     r.keeps_upstream = keeps
     swap_rival(r)
     memset(&r.rival, 0, sizeof(Rival))
 
 
-cdef void give_back_attempt(Plane *p, Relay *r) noexcept nogil:
+cdef void release_attempt(Plane *p, Relay *r) noexcept nogil:
     """The upstream conn and the endpoint's in-flight count; the permit stays."""
     drop_rival(p, r)
     if r.endpoint != NULL and r.on_endpoint:
-        pace_ends(p, r)
+        latency_attempt_ends(p, r)
         attempt_ends(p, r)
-    give_back_upstream_conn(p, r)
+    release_upstream_conn(p, r)
     r.keeps_upstream = 0
     r.up_paused = 0
-    r.heard = 0
+    r.got_byte = 0
 
 
 cdef void wake_waiting(Plane *p, Upstream *u) noexcept nogil:
     """There may be room for a conn: the first in line looks for itself."""
-    if u.waiting.head != NULL:
-        relay_later(p, u.waiting.head)
+    if u.conn_waiters.head != NULL:
+        relay_later(p, u.conn_waiters.head)
 
 
 cdef void wait_for_conn(Plane *p, Relay *r) noexcept nogil:
@@ -185,7 +185,7 @@ cdef void wait_for_conn(Plane *p, Relay *r) noexcept nogil:
         return
     r.waits_conn = 1
     r.attempt_ns = p.now_ns
-    line_join(&r.upstream.waiting, r)
+    fifo_push(&r.upstream.conn_waiters, r)
     r.upstream.n_waited += 1
 
 
@@ -193,15 +193,15 @@ cdef void stop_waiting(Plane *p, Relay *r) noexcept nogil:
     """Out of the line; who is first now looks whether there is room for two."""
     if r.waits_conn:
         r.waits_conn = 0
-        line_leave(&r.upstream.waiting, r)
+        fifo_remove(&r.upstream.conn_waiters, r)
         wake_waiting(p, r.upstream)
 
 
-cdef void give_back_all(Plane *p, Relay *r) noexcept nogil:
+cdef void release_all(Plane *p, Relay *r) noexcept nogil:
     """Everything the exchange took; the downstream conn stays."""
     leave_queue(r)
     stop_waiting(p, r)
-    give_back_attempt(p, r)
-    give_back_permit(p, r)
-    buffer_give_back(&r.held, &p.blocks)
-    buffer_give_back(&r.part, &p.blocks)
+    release_attempt(p, r)
+    release_permit(p, r)
+    buffer_release(&r.replay, &p.blocks)
+    buffer_release(&r.partial_event, &p.blocks)

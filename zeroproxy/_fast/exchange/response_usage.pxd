@@ -8,10 +8,10 @@ from zeroproxy._fast.types.record cimport Record
 
 
 cdef enum RequestType:      # what a Content-Type says of a request
-    TYPE_IS_UNSAID = 0
-    TYPE_IS_JSON
-    TYPE_IS_FORM
-    TYPE_IS_OTHER
+    REQUEST_TYPE_NONE = 0
+    REQUEST_TYPE_JSON
+    REQUEST_TYPE_FORM
+    REQUEST_TYPE_OTHER
 
 cdef bint ends_with(const char *at, size_t len, const char *tail, size_t n) noexcept nogil
 cdef int kind_of_type(const char *at, size_t len) noexcept nogil

@@ -14,13 +14,13 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t
 from libc.string cimport memcmp
 
 from zeroproxy._fast.exchange.response_usage cimport (
-    TYPE_IS_FORM,
-    TYPE_IS_JSON,
-    TYPE_IS_OTHER,
-    TYPE_IS_UNSAID,
+    REQUEST_TYPE_FORM,
+    REQUEST_TYPE_JSON,
+    REQUEST_TYPE_NONE,
+    REQUEST_TYPE_OTHER,
 )
 from zeroproxy._fast.http1.grammar cimport Cursor, begins_with, is_word
-from zeroproxy._fast.jsonscan.request_scan cimport asked_is_in_model
+from zeroproxy._fast.jsonscan.request_scan cimport request_scan_is_in_model
 from zeroproxy._fast.jsonscan.strings cimport name_clear, name_write
 from zeroproxy._fast.jsonscan.tokens cimport parse_count
 from zeroproxy._fast.types.exchange cimport (
@@ -40,10 +40,10 @@ from zeroproxy._fast.types.http cimport (
     Head,
 )
 from zeroproxy._fast.types.meter cimport (
-    NONE,
+    EXACTNESS_NONE,
+    EXACTNESS_UNCOUNTED,
+    EXACTNESS_UNTRUSTED,
     TOKENS_MAX,
-    UNCOUNTED,
-    UNTRUSTED,
     WATCH_FIRST,
     Meter,
     Tokens,
@@ -62,7 +62,7 @@ from zeroproxy._fast.usage.meter cimport (
     meter_feed,
     meter_finish_of,
 )
-from zeroproxy._fast.usage.strip cimport STRIPS_EVENTS, STRIPS_NOT, STRIPS_UNTOLD
+from zeroproxy._fast.usage.strip cimport STRIPS_EVENTS, STRIPS_NOT, STRIPS_UNDECIDED
 
 
 cdef enum:                  # of an estimate
@@ -132,11 +132,11 @@ cdef int type_of_request(const char *at, size_t len) noexcept nogil:
     while n < len and at[n] != c';' and at[n] != c' ' and at[n] != c'\t':
         n += 1
     if n == 0:
-        return TYPE_IS_UNSAID
+        return REQUEST_TYPE_NONE
     if is_type(at, len, b"application/json", 16) or is_type(at, len, b"text/json", 9) \
             or (n > 5 and is_word(<Cursor>at + n - 5, 5, b"+json", 5)):
-        return TYPE_IS_JSON
-    return TYPE_IS_FORM if is_type(at, len, b"multipart/form-data", 19) else <int>TYPE_IS_OTHER
+        return REQUEST_TYPE_JSON
+    return REQUEST_TYPE_FORM if is_type(at, len, b"multipart/form-data", 19) else <int>REQUEST_TYPE_OTHER
 
 
 cdef int kind_of_path(const char *at, size_t len) noexcept nogil:
@@ -201,24 +201,24 @@ cdef void read_field(Meter *m, const Head *h, const Field *f) noexcept nogil:
 
 
 cdef void turn_to_response(Relay *r, int kind) noexcept nogil:
-    """Reading.asked becomes Reading.meter; what of the request counts is carried over. The rest of
+    """Reading.request becomes Reading.meter; what of the request counts is carried over. The rest of
     a request that is answered early is not read any more."""
     cdef uint16_t n = 0
-    if r.scans:
-        n = r.read.asked.n
-        if asked_is_in_model(&r.read.asked):
+    if r.scans_body:
+        n = r.scan.request.n
+        if request_scan_is_in_model(&r.scan.request):
             # The caller left in the middle of the name: half of one is no name.
             name_clear(&r.model)
-    r.scans = 0
-    meter_begin(&r.read.meter, kind)
+    r.scans_body = 0
+    meter_begin(&r.scan.meter, kind)
     if n:
-        r.read.meter.n_asked = n
-    r.read.meter.model = &r.model
-    r.read.meter.is_model_asked = 1
+        r.scan.meter.n_asked = n
+    r.scan.meter.model = &r.model
+    r.scan.meter.is_model_asked = 1
 
 
 cdef inline bint asks_stream(const Relay *r) noexcept nogil:
-    return r.edited != 0 or (r.scans and r.read.asked.is_stream)
+    return r.edited != 0 or (r.scans_body and r.scan.request.is_stream)
 
 
 cdef void meter_response(Relay *r, const Head *h) noexcept nogil:
@@ -243,21 +243,21 @@ cdef void meter_response(Relay *r, const Head *h) noexcept nogil:
         r.strips = STRIPS_EVENTS
     elif kind != KIND_EVENTS and not is_coded and h.status < 300 and asks_stream(r):
         r.is_streamed = 1
-        r.strips = STRIPS_UNTOLD
+        r.strips = STRIPS_UNDECIDED
     turn_to_response(r, KIND_NONE if is_coded else kind)
     if r.is_streamed:
-        r.read.meter.watch = WATCH_FIRST
+        r.scan.meter.watch = WATCH_FIRST
     if r.method != METHOD_POST:
         # Where events end must be known all the same: a cut is told between two of them.
-        r.read.meter.is_mute = 1
-        r.read.meter.is_over = h.framing != FRAMING_CLOSE
+        r.scan.meter.is_uncounted = 1
+        r.scan.meter.is_over = h.framing != FRAMING_CLOSE
         return
     if h.status >= 300:
         return
-    meter_path(&r.read.meter, r.path, r.path_len)
+    meter_path(&r.scan.meter, r.path, r.path_len)
     for i in range(h.n_fields):
         if h.fields[i].id == FIELD_OTHER:
-            read_field(&r.read.meter, h, &h.fields[i])
+            read_field(&r.scan.meter, h, &h.fields[i])
 
 
 cdef void meter_tunnel(Relay *r) noexcept nogil:
@@ -300,7 +300,7 @@ cdef bint generates(const char *at, size_t len) noexcept nogil:
 cdef bint is_abandoned(const Relay *r) noexcept nogil:
     """The request was with an engine when the exchange was broken off, by its caller or by a time
     limit, before the answer had said what it took."""
-    if r.method != METHOD_POST or r.sent_ns == 0 or not r.ask.done \
+    if r.method != METHOD_POST or r.sent_ns == 0 or not r.request_body.done \
             or not generates(r.path, r.path_len):
         return 0
     if r.ended_in == PHASE_RELAYING:
@@ -321,20 +321,20 @@ cdef void bound_tokens(Record *record) noexcept nogil:
     cdef Tokens *t = &record.tokens
     if not (is_plausible(&t.prompt) & is_plausible(&t.completion) & is_plausible(&t.cached)
             & is_plausible(&t.reasoning)):
-        record.exactness = UNTRUSTED
+        record.exactness = EXACTNESS_UNTRUSTED
 
 
 cdef void meter_finish(Relay *r, Record *record) noexcept nogil:
     """Write what was counted into the record."""
-    cdef bint is_whole = r.blame == BLAME_NOBODY and r.reply.done
-    if r.scans:
+    cdef bint is_whole = r.blame == BLAME_NOBODY and r.response_body.done
+    if r.scans_body:
         turn_to_response(r, KIND_NONE)
-    record.exactness = <uint8_t>meter_end(&r.read.meter, is_whole, r.status, &record.tokens)
-    record.finish = <uint8_t>meter_finish_of(&r.read.meter, is_whole, r.status)
+    record.exactness = <uint8_t>meter_end(&r.scan.meter, is_whole, r.status, &record.tokens)
+    record.finish = <uint8_t>meter_finish_of(&r.scan.meter, is_whole, r.status)
     bound_tokens(record)
-    if record.exactness == NONE and not is_whole and is_abandoned(r):
-        record.exactness = UNCOUNTED
+    if record.exactness == EXACTNESS_NONE and not is_whole and is_abandoned(r):
+        record.exactness = EXACTNESS_UNCOUNTED
         record.finish = FINISH_CUT
     record.model_len = <uint16_t>name_write(&r.model, record.model)
-    if not r.read.meter.is_mute:
-        record.n_events = r.read.meter.n_events
+    if not r.scan.meter.is_uncounted:
+        record.n_events = r.scan.meter.n_events

@@ -36,7 +36,7 @@ cdef bint is_untouched(const Relay *r) noexcept nogil:
     cdef int unacked = 0
     if c.tls != NULL or ioctl(c.fd, SIOCOUTQ, &unacked) < 0 or unacked <= 0:
         return 0
-    return <uint64_t>unacked + buffer_len(&c.outbuf) >= buffer_len(&r.held)
+    return <uint64_t>unacked + buffer_len(&c.outbuf) >= buffer_len(&r.replay)
 
 
 cdef bint is_idempotent(const Relay *r) noexcept nogil:
@@ -45,7 +45,7 @@ cdef bint is_idempotent(const Relay *r) noexcept nogil:
 
 cdef void describe_attempt(const Plane *p, const Relay *r, Attempt *a) noexcept nogil:
     a.head_sent = r.head_sent
-    a.heard = r.heard
+    a.heard = r.got_byte
     a.replayable = r.replayable
     a.connected = r.up != NULL and not r.up.connecting
     a.reused = r.was_reused
@@ -53,10 +53,10 @@ cdef void describe_attempt(const Plane *p, const Relay *r, Attempt *a) noexcept 
     a.is_idempotent = is_idempotent(r)
     a.busy = 0
     a.timed_out = 0
-    a.tried = r.tried
+    a.tried = r.n_attempts
     # A rested conn that died says nothing about the endpoint, and is free of charge once: with
     # attempts = 1 the race with a server's keep-alive would otherwise still reach the caller.
-    a.attempts = <int>r.terms.attempts + (r.was_reused or r.needs_new) + (r.is_hedged == 2)
+    a.attempts = <int>r.settings.max_attempts + (r.was_reused or r.needs_fresh_conn) + (r.is_hedged == 2)
 
 
 cdef bint is_stale(const Attempt *a) noexcept nogil:

@@ -13,20 +13,20 @@ from zeroproxy._fast.exchange.deadlines cimport arm
 from zeroproxy._fast.exchange.hedge cimport hedge_takes_over, lose_rival
 from zeroproxy._fast.types.exchange cimport CAUSE_TIMEOUT, PHASE_RELAYING, PHASE_WAITING
 from zeroproxy._fast.types.plane cimport Endpoint, Plane, Relay
-from zeroproxy._fast.upstream.breaker cimport SIGN_FAILED
+from zeroproxy._fast.upstream.breaker cimport RESULT_FAILED
 
 
 cdef bint is_owed(const Relay *r, const Endpoint *e) noexcept nogil:
     """It is the endpoint's turn to speak: the request is sent, and the caller takes the answer."""
     return (
-        r.live and r.on_endpoint and r.endpoint == e and r.ask.done and not r.up_paused
+        r.live and r.on_endpoint and r.endpoint == e and r.request_body.done and not r.up_paused
         and (r.phase == PHASE_WAITING or r.phase == PHASE_RELAYING)
     )
 
 
 cdef uint64_t owed_since(const Relay *r) noexcept nogil:
-    cdef uint64_t asked = max(r.asked_ns, r.sent_ns)
-    return max(asked, r.heard_ns)
+    cdef uint64_t asked = max(r.request_read_ns, r.sent_ns)
+    return max(asked, r.last_data_ns)
 
 
 cdef bint is_rival_silent(const Relay *r, const Endpoint *e, uint64_t before) noexcept nogil:
@@ -42,7 +42,7 @@ cdef void end_attempt(Plane *p, Relay *r) noexcept nogil:
         lose_attempt(p, r, CAUSE_TIMEOUT)
         return
     r.endpoint.n_failures += 1
-    r.trial.sign = SIGN_FAILED
+    r.ticket.result = RESULT_FAILED
     hedge_takes_over(p, r)
     arm(p, r)
 

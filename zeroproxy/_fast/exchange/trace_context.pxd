@@ -7,6 +7,6 @@ cdef enum:
     REQUEST_ID_LEN = 32
     TRACEPARENT_LEN = 55
 
-cdef int identity_init(Plane *p) noexcept nogil
+cdef int trace_context_init(Plane *p) noexcept nogil
 cdef size_t make_request_id(Plane *p, char *out) noexcept nogil
 cdef size_t adopt_trace(Plane *p, Relay *r, Head *h, char *out) noexcept nogil

@@ -22,7 +22,7 @@ cdef extern from "<sys/random.h>" nogil:
 cdef const char *HEX = b"0123456789abcdef"
 
 
-cdef int identity_init(Plane *p) noexcept nogil:
+cdef int trace_context_init(Plane *p) noexcept nogil:
     """Seed the generator; -1: the kernel gave no entropy."""
     if getrandom(p.id_seed, sizeof(p.id_seed), 0) != sizeof(p.id_seed):
         return -1

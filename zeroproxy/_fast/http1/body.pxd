@@ -4,7 +4,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from zeroproxy._fast.types.http cimport Body, Verdict
 
 
-cdef struct Cut:            # what one call found in the bytes it was given
+cdef struct BodySlice:      # what one call found in the bytes it was given
     size_t data_at          # body data: one contiguous span of the buffer
     size_t data_len
     size_t consumed         # bytes that belong to this message; BAD: offset of the wrong byte
@@ -42,7 +42,7 @@ cdef inline const char *last_chunk() noexcept nogil:
 
 cdef void body_begin(Body *b, int framing, uint64_t length) noexcept nogil
 cdef Verdict body_unframe(
-    Body *b, char *buf, size_t len, Cut *cut, uint32_t extra_limit,
+    Body *b, char *buf, size_t len, BodySlice *cut, uint32_t extra_limit,
 ) noexcept nogil
 cdef size_t frame_chunk(char *data, size_t len) noexcept nogil
 cdef size_t frame_last(char *at) noexcept nogil

@@ -228,7 +228,7 @@ cdef inline size_t plain_size(const unsigned char *at, size_t len, uint64_t *siz
     return k + 2
 
 
-cdef inline size_t take_data(Body *b, char *buf, size_t at, size_t len, Cut *cut) noexcept nogil:
+cdef inline size_t take_data(Body *b, char *buf, size_t at, size_t len, BodySlice *cut) noexcept nogil:
     """As much data as is here, joined to what this call already found."""
     cdef size_t n = len - at
     cdef size_t end = cut.data_at + cut.data_len
@@ -246,7 +246,7 @@ cdef inline size_t take_data(Body *b, char *buf, size_t at, size_t len, Cut *cut
 
 
 cdef Verdict unframe_chunks(
-    Body *b, char *buf, size_t len, Cut *cut, uint32_t extra_limit,
+    Body *b, char *buf, size_t len, BodySlice *cut, uint32_t extra_limit,
 ) noexcept nogil:
     cdef size_t at = 0, n
     while at < len and not b.done and b.state != BODY_FAILED:
@@ -272,7 +272,7 @@ cdef Verdict unframe_chunks(
 
 
 cdef Verdict body_unframe(
-    Body *b, char *buf, size_t len, Cut *cut, uint32_t extra_limit,
+    Body *b, char *buf, size_t len, BodySlice *cut, uint32_t extra_limit,
 ) noexcept nogil:
     """Take the framing off `len` bytes. MORE: all consumed, the body goes on. OK: the message
     ends at `consumed`. BAD: b.fault says why, `consumed` where. In each case buf[data_at] on

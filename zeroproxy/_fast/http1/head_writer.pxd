@@ -4,7 +4,7 @@ from libc.stdint cimport uint8_t, uint64_t
 from zeroproxy._fast.types.http cimport Head, Span
 
 
-cdef struct Hop:            # what this hop adds to a request; spans borrowed for the call
+cdef struct RequestHop:     # what this hop adds to a request; spans borrowed for the call
     Span peer               # address of the caller; len 0: unix socket, unknown
     Span proto              # "http" or "https"
     Span authority          # of the endpoint: Host where the caller sent none
@@ -19,7 +19,7 @@ cdef struct Hop:            # what this hop adds to a request; spans borrowed fo
                                 # and X-Real-IP go on as they are
 
 
-cdef struct Back:           # what this hop adds to a response
+cdef struct ResponseHop:    # what this hop adds to a response
     Span date               # sent unless the response has one
     Span request_id         # sent unless the response has one; len 0: none
     uint64_t length         # FRAMING_LENGTH
@@ -29,8 +29,8 @@ cdef struct Back:           # what this hop adds to a response
     uint8_t switches        # a 101 that was asked for
 
 cdef size_t write_request_head(
-    const Head *h, const Hop *hop, char *out, size_t cap,
+    const Head *h, const RequestHop *hop, char *out, size_t cap,
 ) noexcept nogil
 cdef size_t write_response_head(
-    const Head *h, const Back *back, char *out, size_t cap,
+    const Head *h, const ResponseHop *back, char *out, size_t cap,
 ) noexcept nogil

@@ -71,7 +71,7 @@ cdef uint64_t NOT_COPIED = ONE_HOP | (
     | (1ULL << <int>FIELD_TRACEPARENT) | (1ULL << <int>FIELD_ALIAS)
 )
 # What says where a request came from: only a proxy of one's own may.
-cdef uint64_t UNTRUSTED = (1ULL << <int>FIELD_FORWARDED) | (1ULL << <int>FIELD_X_REAL_IP) \
+cdef uint64_t UNTRUSTED_FIELDS = (1ULL << <int>FIELD_FORWARDED) | (1ULL << <int>FIELD_X_REAL_IP) \
     | (1ULL << <int>FIELD_X_FORWARDED)
 cdef uint64_t KEYS = 1ULL << <int>FIELD_AUTHORIZATION | 1ULL << <int>FIELD_X_API_KEY \
     | 1ULL << <int>FIELD_API_KEY
@@ -215,7 +215,7 @@ cdef void put_kept(Out *o, const Head *h, uint64_t dropped, bint keeps_tracestat
         put_field(o, h, f)
 
 
-cdef void put_forwarded_for(Out *o, const Head *h, const Hop *hop) noexcept nogil:
+cdef void put_forwarded_for(Out *o, const Head *h, const RequestHop *hop) noexcept nogil:
     """One line: what was there, if it is trusted, then the address this hop saw."""
     cdef Span peer = clean(hop.peer)
     cdef const Field *f
@@ -237,7 +237,7 @@ cdef void put_forwarded_for(Out *o, const Head *h, const Hop *hop) noexcept nogi
         put_word(o, b"\r\n")
 
 
-cdef Span said_before(const Head *h, const Hop *hop, uint8_t k, Span ours) noexcept nogil:
+cdef Span said_before(const Head *h, const RequestHop *hop, uint8_t k, Span ours) noexcept nogil:
     """The first trusted value of field `k`, else ours."""
     cdef const Field *f
     cdef int i
@@ -254,7 +254,7 @@ cdef void put_optional(Out *o, const char *name, Span value) noexcept nogil:
         put_line(o, name, value)
 
 
-cdef void put_request_extras(Out *o, const Head *h, const Hop *hop, Span trace) noexcept nogil:
+cdef void put_request_extras(Out *o, const Head *h, const RequestHop *hop, Span trace) noexcept nogil:
     cdef Span request_id = find_request_id(h)
     put_forwarded_for(o, h, hop)
     put_optional(
@@ -270,7 +270,7 @@ cdef void put_request_extras(Out *o, const Head *h, const Hop *hop, Span trace) 
 
 
 cdef size_t write_request_head(
-    const Head *h, const Hop *hop, char *out, size_t cap,
+    const Head *h, const RequestHop *hop, char *out, size_t cap,
 ) noexcept nogil:
     """The head of a request as it goes upstream; returns its length, 0: it does not fit."""
     cdef uint64_t dropped = NOT_COPIED
@@ -285,7 +285,7 @@ cdef size_t write_request_head(
     if hop.drops_keys:
         dropped |= KEYS
     if not hop.trusts_forwarded:
-        dropped |= UNTRUSTED
+        dropped |= UNTRUSTED_FIELDS
     put_kept(&o, h, dropped, trace.len != 0)
     put_optional(&o, b"Authorization: ", clean(hop.bearer))
     put_framing(&o, hop.framing, hop.length)
@@ -306,7 +306,7 @@ cdef void put_status_line(Out *o, const Head *h) noexcept nogil:
     put_word(o, b"\r\n")
 
 
-cdef void put_connection(Out *o, const Head *h, const Back *back) noexcept nogil:
+cdef void put_connection(Out *o, const Head *h, const ResponseHop *back) noexcept nogil:
     """426 names the protocol to ask for, so its Upgrade travels on (RFC 9110 15.5.22)."""
     if (back.switches or h.status == 426) and put_upgrade(o, h):
         put_word(o, b"Connection: upgrade")
@@ -333,7 +333,7 @@ cdef uint64_t put_response_fields(Out *o, const Head *h, bint keeps_length) noex
 
 
 cdef size_t write_response_head(
-    const Head *h, const Back *back, char *out, size_t cap,
+    const Head *h, const ResponseHop *back, char *out, size_t cap,
 ) noexcept nogil:
     """The head of a response as it goes downstream; returns its length, 0: it does not fit.
     A response to HEAD, or a 304, keeps the length it would have had; 1xx and 204 say none."""

@@ -10,7 +10,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcmp, memset
 
-from zeroproxy._fast.jsonscan.affinity_scan cimport KEYED_ABSENT, KEYED_FOUND, KEYED_MORE
+from zeroproxy._fast.jsonscan.affinity_scan cimport AFFINITY_ABSENT, AFFINITY_FOUND, AFFINITY_MORE
 from zeroproxy._fast.jsonscan.tokens cimport string_end
 
 
@@ -64,15 +64,15 @@ cdef inline bint is_read(const Look *l) noexcept nogil:
     return l.depth == 1 or (l.depth == 2 and l.in_metadata)
 
 
-cdef void end_prompt(Look *l, Keyed *k, size_t end, uint32_t prefix) noexcept nogil:
+cdef void end_prompt(Look *l, AffinityScan *k, size_t end, uint32_t prefix) noexcept nogil:
     """What is here of it ends at `end`."""
     cdef size_t n = end - l.prompt_at
-    if l.prompt_at and k.prompt != KEYED_FOUND:
-        k.prompt = KEYED_FOUND
+    if l.prompt_at and k.prompt != AFFINITY_FOUND:
+        k.prompt = AFFINITY_FOUND
         k.prompt_hash = key_of(l.at + l.prompt_at, n if n < prefix else prefix)
 
 
-cdef void read_string(Look *l, Keyed *k) noexcept nogil:
+cdef void read_string(Look *l, AffinityScan *k) noexcept nogil:
     """A string whose inside begins at l.k; one that does not end here is left for the next look."""
     cdef const char *inside = l.at + l.k
     cdef bint is_escaped = 0
@@ -82,8 +82,8 @@ cdef void read_string(Look *l, Keyed *k) noexcept nogil:
         return
     if not l.is_value:
         l.member = member_of(inside, n, l.in_metadata)
-    elif l.member == MEMBER_USER and n and k.user != KEYED_FOUND:
-        k.user = KEYED_FOUND
+    elif l.member == MEMBER_USER and n and k.user != AFFINITY_FOUND:
+        k.user = AFFINITY_FOUND
         k.user_hash = key_of(inside, n)
 
 
@@ -96,7 +96,7 @@ cdef void begin_value(Look *l) noexcept nogil:
         l.prompt_at = l.k
 
 
-cdef void change_level(Look *l, Keyed *k, char c, uint32_t prefix) noexcept nogil:
+cdef void change_level(Look *l, AffinityScan *k, char c, uint32_t prefix) noexcept nogil:
     if c == c'{' or c == c'[':
         if l.depth == 0:
             l.is_over = c == c'['
@@ -115,7 +115,7 @@ cdef void change_level(Look *l, Keyed *k, char c, uint32_t prefix) noexcept nogi
         l.is_value = 1
 
 
-cdef void step(Look *l, Keyed *k, uint32_t prefix) noexcept nogil:
+cdef void step(Look *l, AffinityScan *k, uint32_t prefix) noexcept nogil:
     cdef char c = l.at[l.k]
     l.k += 1
     if c == c'"':
@@ -131,21 +131,21 @@ cdef void step(Look *l, Keyed *k, uint32_t prefix) noexcept nogil:
         l.member = MEMBER_OTHER
 
 
-cdef void keyed_read(
-    Keyed *k, const char *at, size_t len, bint is_all, uint32_t prefix,
+cdef void affinity_scan_read(
+    AffinityScan *k, const char *at, size_t len, bint is_all, uint32_t prefix,
 ) noexcept nogil:
     """Look at the first `len` bytes of a body; is_all: there are no more, or none that count."""
     cdef Look l
-    memset(k, 0, sizeof(Keyed))
+    memset(k, 0, sizeof(AffinityScan))
     memset(&l, 0, sizeof(Look))
     l.at = at
     l.len = len
-    while l.k < len and not l.is_over and (k.user != KEYED_FOUND or k.prompt != KEYED_FOUND):
+    while l.k < len and not l.is_over and (k.user != AFFINITY_FOUND or k.prompt != AFFINITY_FOUND):
         step(&l, k, prefix)
     if l.prompt_at and (is_all or len - l.prompt_at >= prefix):
         end_prompt(&l, k, len, prefix)
     if is_all or l.is_over:
-        if k.user == KEYED_MORE:
-            k.user = KEYED_ABSENT
-        if k.prompt == KEYED_MORE:
-            k.prompt = KEYED_ABSENT
+        if k.user == AFFINITY_MORE:
+            k.user = AFFINITY_ABSENT
+        if k.prompt == AFFINITY_MORE:
+            k.prompt = AFFINITY_ABSENT

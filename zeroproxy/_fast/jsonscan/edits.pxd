@@ -1,15 +1,15 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int8_t, uint8_t, uint16_t
 
-from zeroproxy._fast.types.meter cimport Asked
+from zeroproxy._fast.types.meter cimport RequestScan
 
 
-cdef enum Wish:             # what to ask for on the caller's behalf
-    WISH_NOTHING = 0
-    WISH_USAGE              # usage at the end
-    WISH_RUNNING            # and with every event; the server says that only with usage at the end
-    WISH_RUNNING_ALONE      # the same of a server that says either without the other
-    WISH_TIMINGS            # llama.cpp's timings with every event, and no usage
+cdef enum UsageRequest:     # what to ask for on the caller's behalf
+    USAGE_REQUEST_NONE = 0
+    USAGE_REQUEST_FINAL     # usage at the end
+    USAGE_REQUEST_RUNNING   # and with every event; the server says that only with usage at the end
+    USAGE_REQUEST_RUNNING_ONLY  # the same of a server that says either without the other
+    USAGE_REQUEST_TIMINGS   # llama.cpp's timings with every event, and no usage
 
 
 cdef enum Edited:           # what was asked for, and is to be taken out of the response; or-ed
@@ -38,11 +38,11 @@ cdef enum Key:              # members of a request that matter
     KEY_TIMINGS             # llama.cpp's timings_per_token
 
 
-cdef int key_of(const Asked *a) noexcept nogil
-cdef size_t asked_longest(int wish) noexcept nogil
-cdef int asked_woken(const Asked *a) noexcept nogil
+cdef int key_of(const RequestScan *a) noexcept nogil
+cdef size_t edit_bytes_max(int usage_request) noexcept nogil
+cdef int unasked_running_usage(const RequestScan *a) noexcept nogil
 cdef void edit_undo(char *at, size_t n, int was) noexcept nogil
-cdef void offer_at_end(Asked *a, Edit *due) noexcept nogil
-cdef void offer_in_options(Asked *a, Edit *due) noexcept nogil
-cdef void offer_for_value(Asked *a, char first, Edit *due) noexcept nogil
-cdef void offer_name(Asked *a, Edit *due) noexcept nogil
+cdef void offer_at_end(RequestScan *a, Edit *due) noexcept nogil
+cdef void offer_in_options(RequestScan *a, Edit *due) noexcept nogil
+cdef void offer_for_value(RequestScan *a, char first, Edit *due) noexcept nogil
+cdef void offer_name(RequestScan *a, Edit *due) noexcept nogil

@@ -22,13 +22,13 @@ from zeroproxy._fast.jsonscan.edits cimport (
     KEY_STREAM,
     KEY_TIMINGS,
     KEY_USAGE,
-    WISH_NOTHING,
-    WISH_RUNNING,
-    WISH_TIMINGS,
+    USAGE_REQUEST_NONE,
+    USAGE_REQUEST_RUNNING,
+    USAGE_REQUEST_TIMINGS,
     Edit,
 )
 from zeroproxy._fast.jsonscan.tokens cimport is_equal
-from zeroproxy._fast.types.meter cimport Asked
+from zeroproxy._fast.types.meter cimport RequestScan
 
 
 cdef enum Was:              # what an edit replaced
@@ -51,20 +51,20 @@ cdef const char *TRUE_FOR_FALSE = b"true "
 cdef const char *TRUE_FOR_NULL = b"true"
 
 
-cdef size_t asked_longest(int wish) noexcept nogil:
+cdef size_t edit_bytes_max(int usage_request) noexcept nogil:
     """How many bytes the edits of one request can add at most."""
-    if wish == WISH_NOTHING:
+    if usage_request == USAGE_REQUEST_NONE:
         return 0
-    if wish == WISH_TIMINGS:
+    if usage_request == USAGE_REQUEST_TIMINGS:
         return strlen(TIMINGS)
-    return strlen(OPTIONS_RUNNING if wish >= WISH_RUNNING else OPTIONS)
+    return strlen(OPTIONS_RUNNING if usage_request >= USAGE_REQUEST_RUNNING else OPTIONS)
 
 
-cdef int asked_woken(const Asked *a) noexcept nogil:
+cdef int unasked_running_usage(const RequestScan *a) noexcept nogil:
     """What the edit of EDITED_USAGE makes the server send besides the closing event, as Edited:
     some put usage beside the last choice. It is the caller's if he asked for running usage, and his
     words alone would have moved the server."""
-    return 0 if a.asks_running and a.wish != WISH_RUNNING else EDITED_RUNNING
+    return 0 if a.caller_asks_running and a.usage_request != USAGE_REQUEST_RUNNING else EDITED_RUNNING
 
 
 cdef void edit_undo(char *at, size_t n, int was) noexcept nogil:
@@ -78,11 +78,11 @@ cdef void edit_undo(char *at, size_t n, int was) noexcept nogil:
         memcpy(at, b"null", 4)
 
 
-cdef inline bint is_text(const Asked *a, const char *word, size_t n) noexcept nogil:
+cdef inline bint is_text(const RequestScan *a, const char *word, size_t n) noexcept nogil:
     return a.text_len == n and is_equal(a.text, word, n)
 
 
-cdef int key_of(const Asked *a) noexcept nogil:
+cdef int key_of(const RequestScan *a) noexcept nogil:
     """Key of the member whose name a.text is."""
     if a.in_options:
         if is_text(a, b"include_usage", 13):
@@ -102,7 +102,7 @@ cdef int key_of(const Asked *a) noexcept nogil:
 # ---------------------------------------------------------------- offers
 
 
-cdef void offer(Asked *a, Edit *due, const char *add, int was, int edited) noexcept nogil:
+cdef void offer(RequestScan *a, Edit *due, const char *add, int was, int edited) noexcept nogil:
     due.add = add
     due.n_add = <uint16_t>strlen(add)
     due.was = <signed char>was
@@ -110,32 +110,32 @@ cdef void offer(Asked *a, Edit *due, const char *add, int was, int edited) noexc
     due.edited = <unsigned char>edited
 
 
-cdef int wanted(const Asked *a) noexcept nogil:
+cdef int wanted(const RequestScan *a) noexcept nogil:
     """What is still to be asked for, as Edited."""
     cdef int edited = 0
-    if a.wish == WISH_NOTHING or a.wish == WISH_TIMINGS or a.is_frozen:
+    if a.usage_request == USAGE_REQUEST_NONE or a.usage_request == USAGE_REQUEST_TIMINGS or a.edits_forbidden:
         return 0
     if not a.has_usage:
         edited = EDITED_USAGE
-    if a.wish >= WISH_RUNNING and not a.has_running:
+    if a.usage_request >= USAGE_REQUEST_RUNNING and not a.has_running:
         edited |= EDITED_RUNNING
     return edited
 
 
-cdef void offer_at_end(Asked *a, Edit *due) noexcept nogil:
+cdef void offer_at_end(RequestScan *a, Edit *due) noexcept nogil:
     """The root is about to end."""
-    if a.wish == WISH_TIMINGS and a.is_stream and not a.is_frozen and not a.has_timings:
+    if a.usage_request == USAGE_REQUEST_TIMINGS and a.is_stream and not a.edits_forbidden and not a.has_timings:
         offer(a, due, TIMINGS, WAS_NOTHING, EDITED_TIMINGS)
         return
     if not a.is_stream or a.has_options or not wanted(a):
         return
-    if a.wish >= WISH_RUNNING:
+    if a.usage_request >= USAGE_REQUEST_RUNNING:
         offer(a, due, OPTIONS_RUNNING, WAS_NOTHING, EDITED_USAGE | EDITED_RUNNING)
     else:
         offer(a, due, OPTIONS, WAS_NOTHING, EDITED_USAGE)
 
 
-cdef void offer_in_options(Asked *a, Edit *due) noexcept nogil:
+cdef void offer_in_options(RequestScan *a, Edit *due) noexcept nogil:
     """stream_options is about to end."""
     cdef int edited = wanted(a)
     if edited == 0:
@@ -149,12 +149,12 @@ cdef void offer_in_options(Asked *a, Edit *due) noexcept nogil:
         due.n_add -= 1
 
 
-cdef void offer_for_value(Asked *a, char first, Edit *due) noexcept nogil:
+cdef void offer_for_value(RequestScan *a, char first, Edit *due) noexcept nogil:
     """A member of stream_options, or itself, begins with a letter: true, false or null."""
     cdef int was = WAS_FALSE if first == c'f' else <int>WAS_NULL
     if a.key == KEY_OPTIONS:
         if first == c'n' and wanted(a):
-            offer(a, due, OBJECT_RUNNING if a.wish >= WISH_RUNNING else OBJECT, was, wanted(a))
+            offer(a, due, OBJECT_RUNNING if a.usage_request >= USAGE_REQUEST_RUNNING else OBJECT, was, wanted(a))
         return
     if a.key == KEY_USAGE and first != c't' and wanted(a) & EDITED_USAGE:
         offer(a, due, TRUE_FOR_FALSE if first == c'f' else TRUE_FOR_NULL, was, EDITED_USAGE)
@@ -162,7 +162,7 @@ cdef void offer_for_value(Asked *a, char first, Edit *due) noexcept nogil:
         offer(a, due, TRUE_FOR_FALSE if first == c'f' else TRUE_FOR_NULL, was, EDITED_RUNNING)
 
 
-cdef void offer_name(Asked *a, Edit *due) noexcept nogil:
+cdef void offer_name(RequestScan *a, Edit *due) noexcept nogil:
     """The model's name is about to begin, and the server calls it something else."""
     due.add = a.rename
     due.n_add = a.rename_len

@@ -51,10 +51,10 @@ from zeroproxy._fast.jsonscan.tokens cimport (
     skip_to,
     string_end,
 )
-from zeroproxy._fast.types.meter cimport ASKED_TEXT, Asked
+from zeroproxy._fast.types.meter cimport SCAN_TEXT, RequestScan
 from zeroproxy._fast.types.model cimport ModelName, Unescape
 
-cdef enum AskedState:
+cdef enum RequestScanState:
     ASKED_PLAIN = 0
     ASKED_KEY
     ASKED_STRING
@@ -66,24 +66,24 @@ cdef enum AskedState:
     ASKED_FORM              # of another kind of body: `until` bytes up to the model's name
 
 
-cdef void asked_begin(Asked *a, int wish, ModelName *name) noexcept nogil:
+cdef void request_scan_begin(RequestScan *a, int usage_request, ModelName *name) noexcept nogil:
     """`name`: where the model's goes, borrowed."""
-    memset(a, 0, sizeof(Asked))
-    a.wish = <unsigned char>wish
+    memset(a, 0, sizeof(RequestScan))
+    a.usage_request = <unsigned char>usage_request
     a.state = ASKED_FIRST
     a.name = name
     if name != NULL:
         name_clear(name)
 
 
-cdef void asked_rename(Asked *a, const char *name, size_t len, size_t skip) noexcept nogil:
+cdef void request_scan_rename(RequestScan *a, const char *name, size_t len, size_t skip) noexcept nogil:
     """Offer `name` (borrowed, as the body spells names) for the `skip` bytes of the model's."""
     a.rename = name
     a.rename_len = <uint16_t>len
     a.rename_skip = <uint16_t>skip
 
 
-cdef void asked_form(Asked *a, uint32_t until) noexcept nogil:
+cdef void request_scan_form(RequestScan *a, uint32_t until) noexcept nogil:
     """Nothing of this body is read; what stands behind `until` bytes of it is renamed."""
     a.state = ASKED_FORM
     a.until = until
@@ -92,12 +92,12 @@ cdef void asked_form(Asked *a, uint32_t until) noexcept nogil:
 # ---------------------------------------------------------------- the walk
 
 
-cdef inline bint is_read(const Asked *a) noexcept nogil:
+cdef inline bint is_read(const RequestScan *a) noexcept nogil:
     """Whether the members at this depth matter."""
     return a.depth == 1 or (a.depth == 2 and a.in_options)
 
 
-cdef void end_key(Asked *a) noexcept nogil:
+cdef void end_key(RequestScan *a) noexcept nogil:
     """A member's name was read; what it had before counts no longer."""
     cdef char[8] out
     cdef unsigned char mark
@@ -108,11 +108,11 @@ cdef void end_key(Asked *a) noexcept nogil:
     if a.in_options:
         a.has_member = 1
         mark = 1 if a.key == KEY_USAGE else 2 if a.key == KEY_RUNNING else 0
-        a.is_frozen |= (a.members & mark) != 0
+        a.edits_forbidden |= (a.members & mark) != 0
         a.members |= mark
     elif a.key == KEY_OPTIONS:
         # Twice: which one counts is the server's choice.
-        a.is_frozen |= a.has_options
+        a.edits_forbidden |= a.has_options
         a.has_options = 1
     elif a.key == KEY_STREAM:
         a.is_stream = 0
@@ -124,18 +124,18 @@ cdef void end_key(Asked *a) noexcept nogil:
         a.has_timings = 1
     elif a.key == KEY_OTHER and is_word(<Cursor>a.text, a.text_len, b"model", 5):
         # Some parsers do not look at the case.
-        a.is_veiled = 1
+        a.is_ambiguous = 1
 
 
-cdef void add_text(Asked *a, const char *at, size_t len) noexcept nogil:
+cdef void add_text(RequestScan *a, const char *at, size_t len) noexcept nogil:
     cdef size_t room
-    if a.text_len <= ASKED_TEXT:
-        room = ASKED_TEXT - a.text_len
+    if a.text_len <= SCAN_TEXT:
+        room = SCAN_TEXT - a.text_len
         memcpy(a.text + a.text_len, at, len if len < room else room)
-        a.text_len = <unsigned char>(a.text_len + len if len <= room else ASKED_TEXT + 1)
+        a.text_len = <unsigned char>(a.text_len + len if len <= room else SCAN_TEXT + 1)
 
 
-cdef void keep(Asked *a, const char *at, size_t len) noexcept nogil:
+cdef void keep(RequestScan *a, const char *at, size_t len) noexcept nogil:
     """A piece of a key, of the model's name, or of a value that is read as text."""
     cdef char[8] out
     cdef size_t k
@@ -155,26 +155,26 @@ cdef inline bint is_flag(int key) noexcept nogil:
     return key == KEY_STREAM or key == KEY_USAGE or key == KEY_RUNNING
 
 
-cdef void take_flag(Asked *a, bint is_number) noexcept nogil:
+cdef void take_flag(RequestScan *a, bint is_number) noexcept nogil:
     """A number or a string where a boolean belongs has ended: some servers convert it."""
-    cdef bint is_set = is_true(a.text, min(a.text_len, ASKED_TEXT), is_number)
+    cdef bint is_set = is_true(a.text, min(a.text_len, SCAN_TEXT), is_number)
     a.is_guess = 1
     if a.key == KEY_STREAM:
         a.is_stream = is_set
     elif a.key == KEY_USAGE:
         a.has_usage = is_set
     else:
-        a.has_running = a.asks_running = is_set
+        a.has_running = a.caller_asks_running = is_set
     a.key = KEY_OTHER
     a.state = ASKED_PLAIN
 
 
-cdef bint asked_is_in_model(const Asked *a) noexcept nogil:
+cdef bint request_scan_is_in_model(const RequestScan *a) noexcept nogil:
     """Whether the model's name has begun and not ended."""
     return a.state == ASKED_STRING and a.key == KEY_MODEL
 
 
-cdef size_t step_string(Asked *a, const char *at, size_t k, size_t len) noexcept nogil:
+cdef size_t step_string(RequestScan *a, const char *at, size_t k, size_t len) noexcept nogil:
     """The inside of a string from offset k; returns the offset behind it, or `len`."""
     cdef bint is_escaped = a.is_escaped
     cdef size_t n = string_end(at + k, len - k, &is_escaped)
@@ -197,7 +197,7 @@ cdef size_t step_string(Asked *a, const char *at, size_t k, size_t len) noexcept
     return k + n + 1
 
 
-cdef bint begin_text(Asked *a, char c) noexcept nogil:
+cdef bint begin_text(RequestScan *a, char c) noexcept nogil:
     """The first byte of a value that is read as a text. 0: it is none."""
     cdef bint is_digit = c'0' <= c <= c'9'
     if a.key == KEY_N and is_digit:
@@ -215,7 +215,7 @@ cdef bint begin_text(Asked *a, char c) noexcept nogil:
     return 0
 
 
-cdef size_t begin_value(Asked *a, const char *at, size_t k, Edit *due) noexcept nogil:
+cdef size_t begin_value(RequestScan *a, const char *at, size_t k, Edit *due) noexcept nogil:
     """The first byte of a member's value; returns the offset behind it, or k: an edit is due."""
     cdef char c = at[k]
     a.state = ASKED_PLAIN
@@ -225,15 +225,15 @@ cdef size_t begin_value(Asked *a, const char *at, size_t k, Edit *due) noexcept 
         elif c == c't':
             a.has_usage |= a.key == KEY_USAGE
             a.has_running |= a.key == KEY_RUNNING
-            a.asks_running |= a.key == KEY_RUNNING
-            a.is_frozen |= a.key == KEY_OPTIONS
+            a.caller_asks_running |= a.key == KEY_RUNNING
+            a.edits_forbidden |= a.key == KEY_OPTIONS
         else:
             offer_for_value(a, c, due)
             if due.n_add:
                 a.has_usage |= due.edited & EDITED_USAGE
                 a.has_running |= (due.edited & EDITED_RUNNING) != 0
             elif a.key == KEY_OPTIONS:
-                a.is_frozen |= c == c'f'
+                a.edits_forbidden |= c == c'f'
         a.key = KEY_OTHER
         return k if due.n_add else k + 1
     if a.key == KEY_OPTIONS and c == c'{':
@@ -247,13 +247,13 @@ cdef size_t begin_value(Asked *a, const char *at, size_t k, Edit *due) noexcept 
     if a.key == KEY_MODEL and c == c'"' and a.rename_len:
         offer_name(a, due)
         return k
-    a.is_frozen |= a.key == KEY_OPTIONS
+    a.edits_forbidden |= a.key == KEY_OPTIONS
     if a.key != KEY_MODEL or c != c'"':
         a.key = KEY_OTHER
     return step_plain(a, at, k, due, 1)
 
 
-cdef size_t close_level(Asked *a, char c, size_t k, Edit *due) noexcept nogil:
+cdef size_t close_level(RequestScan *a, char c, size_t k, Edit *due) noexcept nogil:
     """A closing bracket at offset k; returns the offset behind it, or k: an edit is due."""
     if a.depth == 1 and c == c'}':
         offer_at_end(a, due)
@@ -273,7 +273,7 @@ cdef size_t close_level(Asked *a, char c, size_t k, Edit *due) noexcept nogil:
 
 
 cdef size_t step_plain(
-    Asked *a, const char *at, size_t k, Edit *due, bint is_value,
+    RequestScan *a, const char *at, size_t k, Edit *due, bint is_value,
 ) noexcept nogil:
     """One byte between tokens, and the token it begins; returns the offset behind it. A string that
     is no value names one."""
@@ -291,7 +291,7 @@ cdef size_t step_plain(
     return k + 1
 
 
-cdef size_t step_member(Asked *a, const char *at, size_t k, Edit *due) noexcept nogil:
+cdef size_t step_member(RequestScan *a, const char *at, size_t k, Edit *due) noexcept nogil:
     """One byte behind a name, or of the number it names; returns the offset behind it."""
     cdef char c = at[k]
     if a.state == ASKED_NUMBER and a.key != KEY_N:
@@ -316,7 +316,7 @@ cdef size_t step_member(Asked *a, const char *at, size_t k, Edit *due) noexcept 
     return begin_value(a, at, k, due)
 
 
-cdef size_t step_first(Asked *a, const char *at, size_t k) noexcept nogil:
+cdef size_t step_first(RequestScan *a, const char *at, size_t k) noexcept nogil:
     """One byte of what comes before the first member."""
     cdef unsigned char c = <unsigned char>at[k]
     if a.state == ASKED_SECOND and c:
@@ -328,7 +328,7 @@ cdef size_t step_first(Asked *a, const char *at, size_t k) noexcept nogil:
             a.state = ASKED_SECOND
             return k + 1
         if c == 0xEF or c == 0xBB or c == 0xBF:
-            a.is_veiled = 1
+            a.is_ambiguous = 1
             return k + 1
         if c == c' ' or c == c'\n' or c == c'\r' or c == c'\t':
             return k + 1
@@ -338,7 +338,7 @@ cdef size_t step_first(Asked *a, const char *at, size_t k) noexcept nogil:
     return k + 1
 
 
-cdef size_t step_form(Asked *a, size_t k, size_t len, Edit *due) noexcept nogil:
+cdef size_t step_form(RequestScan *a, size_t k, size_t len, Edit *due) noexcept nogil:
     cdef size_t n = a.until if a.until < len - k else len - k
     a.until -= <uint32_t>n
     if a.until == 0 and a.rename_len:
@@ -362,7 +362,7 @@ cdef size_t pass_members(const char *at, size_t k, size_t len) noexcept nogil:
     return k
 
 
-cdef size_t asked_feed(Asked *a, const char *at, size_t len, Edit *due) noexcept nogil:
+cdef size_t request_scan_feed(RequestScan *a, const char *at, size_t len, Edit *due) noexcept nogil:
     """Read up to `len` bytes; returns how many were read. due.n_add != 0: an edit belongs exactly
     there. Whoever makes it leaves out due.skip bytes that follow; whoever does not goes on."""
     cdef size_t k = 0
@@ -390,5 +390,5 @@ cdef size_t asked_feed(Asked *a, const char *at, size_t len, Edit *due) noexcept
             k = step_first(a, at, k)
     k = k if due.n_add else len
     if a.is_strict and not is_plain(&a.plain, at, k):
-        a.is_veiled = 1
+        a.is_ambiguous = 1
     return k

@@ -27,7 +27,7 @@ cdef void pool_init(BlockPool *pool) noexcept nogil
 cdef void pool_close(BlockPool *pool) noexcept nogil
 cdef bint buffer_reserve(Buffer *b, BlockPool *pool, size_t room) noexcept nogil
 cdef bint buffer_append(Buffer *b, BlockPool *pool, const char *at, size_t n) noexcept nogil
-cdef void buffer_give_back(Buffer *b, BlockPool *pool) noexcept nogil
+cdef void buffer_release(Buffer *b, BlockPool *pool) noexcept nogil
 
 
 cdef inline uint32_t buffer_len(const Buffer *b) noexcept nogil:
@@ -41,4 +41,4 @@ cdef inline char *buffer_bytes(const Buffer *b) noexcept nogil:
 cdef inline void buffer_consume(Buffer *b, BlockPool *pool, size_t n) noexcept nogil:
     b.at += <uint32_t>n
     if b.at == b.end:
-        buffer_give_back(b, pool)
+        buffer_release(b, pool)

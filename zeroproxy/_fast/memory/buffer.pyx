@@ -51,7 +51,7 @@ cdef void pool_close(BlockPool *pool) noexcept nogil:
         pool.n_free[k] = 0
 
 
-cdef char *take_block(BlockPool *pool, int k) noexcept nogil:
+cdef char *acquire_block(BlockPool *pool, int k) noexcept nogil:
     cdef void *block = pool.free_head[k]
     if block != NULL:
         pool.free_head[k] = (<void **>block)[0]
@@ -64,7 +64,7 @@ cdef char *take_block(BlockPool *pool, int k) noexcept nogil:
     return <char *>block
 
 
-cdef void give_back_block(BlockPool *pool, char *block, uint32_t cap) noexcept nogil:
+cdef void release_block(BlockPool *pool, char *block, uint32_t cap) noexcept nogil:
     cdef int k = class_for(cap)
     invariant(pool.bytes_out >= cap)
     pool.bytes_out -= cap
@@ -92,12 +92,12 @@ cdef bint buffer_reserve(Buffer *b, BlockPool *pool, size_t room) noexcept nogil
     k = class_for(kept + room)
     if k < 0:
         return 0
-    block = take_block(pool, k)
+    block = acquire_block(pool, k)
     if block == NULL:
         return 0
     if b.cap:
         memcpy(block, b.data + b.at, kept)
-        give_back_block(pool, b.data, b.cap)
+        release_block(pool, b.data, b.cap)
     b.data = block
     b.cap = class_size(k)
     b.at = 0
@@ -116,8 +116,8 @@ cdef bint buffer_append(Buffer *b, BlockPool *pool, const char *at, size_t n) no
     return 1
 
 
-cdef void buffer_give_back(Buffer *b, BlockPool *pool) noexcept nogil:
+cdef void buffer_release(Buffer *b, BlockPool *pool) noexcept nogil:
     if b.cap:
-        give_back_block(pool, b.data, b.cap)
+        release_block(pool, b.data, b.cap)
     b.data = NULL
     b.at = b.end = b.cap = 0

@@ -7,7 +7,7 @@ Law 2. Whoever rings waits for nobody, hence a futex and no mutex: the sleeper h
 from libc.stdint cimport uint32_t, uint64_t
 from posix.time cimport timespec
 
-from zeroproxy._fast.memory.futex cimport Bell
+from zeroproxy._fast.memory.futex cimport Futex
 from zeroproxy._fast.types.clock cimport NS_PER_S, clock_monotonic_ns
 
 
@@ -27,20 +27,20 @@ cdef extern from "atomics.h" nogil:
     uint32_t swap_ordered "zp_swap_ordered"(uint32_t *at, uint32_t value) noexcept
 
 
-cdef void bell_ring(Bell *b) noexcept nogil:
-    if swap_ordered(&b.rung, 1) == 0:
-        syscall(SYS_futex, &b.rung, FUTEX_WAKE_PRIVATE, 1)
+cdef void futex_wake(Futex *b) noexcept nogil:
+    if swap_ordered(&b.word, 1) == 0:
+        syscall(SYS_futex, &b.word, FUTEX_WAKE_PRIVATE, 1)
 
 
-cdef void bell_await(Bell *b, uint64_t ns) noexcept nogil:
+cdef void futex_wait(Futex *b, uint64_t ns) noexcept nogil:
     """Until it was rung since the last call, or `ns` (less than a century) are over."""
     cdef uint64_t due = clock_monotonic_ns() + ns, now
     cdef timespec left
-    while swap_ordered(&b.rung, 0) == 0:
+    while swap_ordered(&b.word, 0) == 0:
         now = clock_monotonic_ns()
         if now >= due:
             break
         left.tv_sec = <long>((due - now) // NS_PER_S)
         left.tv_nsec = <long>((due - now) % NS_PER_S)
         # A span, by the monotonic clock. It returns at once if somebody has rung meanwhile.
-        syscall(SYS_futex, &b.rung, FUTEX_WAIT_PRIVATE, 0, &left)
+        syscall(SYS_futex, &b.word, FUTEX_WAIT_PRIVATE, 0, &left)

@@ -1,12 +1,12 @@
 from libc.stdint cimport uint32_t, uint64_t
 
-from zeroproxy._fast.memory.futex cimport Bell
+from zeroproxy._fast.memory.futex cimport Futex
 from zeroproxy._fast.types.record cimport Record
 
 
 cdef struct Ring:
     Record *slots           # owned
-    Bell bell               # the consumer sleeps by it
+    Futex wakeup            # the consumer sleeps by it
     uint32_t mask           # slots - 1; a power of two
     char[64] _pad0          # the two indices: on cache lines of their own, however it lies
     uint64_t head           # written by the producer

@@ -14,7 +14,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from zeroproxy._fast.memory.futex cimport bell_await, bell_ring
+from zeroproxy._fast.memory.futex cimport futex_wait, futex_wake
 from zeroproxy._fast.memory.ring cimport Ring
 from zeroproxy._fast.types.model cimport MODEL_MAX
 from zeroproxy._fast.types.record cimport Record
@@ -35,7 +35,7 @@ cdef int ring_init(Ring *r, uint32_t slots) noexcept nogil:
     r.mask = slots - 1
     r.head = r.tail = r.seen_head = r.seen_tail = r.n_overflow = r.done = 0
     r.wake_at = NEVER
-    r.bell.rung = 0
+    r.wakeup.word = 0
     return 0 if r.slots != NULL else -1
 
 
@@ -60,7 +60,7 @@ cdef bint ring_push(Ring *r, const Record *record) noexcept nogil:
     store_ordered(&r.head, r.head + 1)
     if r.head >= load_ordered(&r.wake_at):
         store_ordered(&r.wake_at, NEVER)
-        bell_ring(&r.bell)
+        futex_wake(&r.wakeup)
     return 1
 
 
@@ -83,13 +83,13 @@ cdef void ring_await(Ring *r, uint64_t n, uint64_t ns) noexcept nogil:
     cdef uint64_t enough = r.tail + (n if n < half else half)
     store_ordered(&r.wake_at, enough)
     if load_ordered(&r.head) < enough:
-        bell_await(&r.bell, ns)
+        futex_wait(&r.wakeup, ns)
     store_ordered(&r.wake_at, NEVER)
 
 
 cdef void ring_wake(Ring *r) noexcept nogil:
     """Anybody: end the consumer's sleep, or its next one."""
-    bell_ring(&r.bell)
+    futex_wake(&r.wakeup)
 
 
 cdef uint64_t ring_head(const Ring *r) noexcept nogil:

@@ -21,8 +21,8 @@ from zeroproxy._fast.memory.buffer cimport (
     buffer_append,
     buffer_bytes,
     buffer_consume,
-    buffer_give_back,
     buffer_len,
+    buffer_release,
 )
 from zeroproxy._fast.memory.prefetch cimport prefetch
 from zeroproxy._fast.net.conn cimport CONNECT_MORE, RECV_EMPTY, RECV_FAILED
@@ -66,22 +66,22 @@ from zeroproxy._fast.net.tls cimport (
     TLS_MORE,
     tls_close,
     tls_handshake,
-    tls_hear,
     tls_note,
+    tls_pump,
     tls_recv,
-    tls_say_end,
     tls_send,
+    tls_send_close_notify,
 )
 from zeroproxy._fast.types.clock cimport clock_monotonic_ns
 from zeroproxy._fast.types.plane cimport Conn, Plane
-from zeroproxy._fast.types.reactor cimport PARKED_MAX, PARK_BYTES, Park, Parked
+from zeroproxy._fast.types.reactor cimport SEND_BATCH_BYTES, SEND_BATCH_MAX, DeferredSend, SendBatch
 from zeroproxy._fast.types.tls cimport Tls
 
 cdef enum:
     PARK_MOST = 4096        # bytes of one send; what is longer is not worth a copy
 
 
-cdef void conn_note(Conn *c, uint32_t events) noexcept nogil:
+cdef void conn_on_events(Conn *c, uint32_t events) noexcept nogil:
     """Remember what a report said."""
     if events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR):
         c.may_read = 1
@@ -179,66 +179,66 @@ cdef bint hand_over(Plane *p, Conn *c, const char *at, size_t n) noexcept nogil:
 
 
 cdef void call_off(Plane *p, Conn *c) noexcept nogil:
-    if c.parked:
-        p.park.sends[c.parked - 1].conn = NULL
-        c.parked = 0
+    if c.deferred:
+        p.send_batch.sends[c.deferred - 1].conn = NULL
+        c.deferred = 0
 
 
-cdef bint push(Plane *p, Parked *it, uint64_t *now_ns) noexcept nogil:
+cdef bint flush_deferred(Plane *p, DeferredSend *it, uint64_t *now_ns) noexcept nogil:
     """Hand one parked send over. 0: the conn is broken or backed up now. `now_ns`, 0: not read yet,
     is read once for all."""
     cdef Conn *c = <Conn *>it.conn
     it.conn = NULL
-    c.parked = 0
-    cdef bint is_sent = hand_over(p, c, p.park.bytes + it.at, it.n) and not conn_is_backed_up(c)
-    if it.own != NULL:
+    c.deferred = 0
+    cdef bint is_sent = hand_over(p, c, p.send_batch.bytes + it.at, it.n) and not conn_is_backed_up(c)
+    if it.overhead != NULL:
         if not now_ns[0]:
             now_ns[0] = clock_monotonic_ns()
-        it.own[0] += now_ns[0] - p.now_ns
+        it.overhead[0] += now_ns[0] - p.now_ns
     return is_sent
 
 
-cdef void conn_push(Plane *p, Conn *c) noexcept nogil:
+cdef void conn_flush_deferred(Plane *p, Conn *c) noexcept nogil:
     cdef uint64_t now_ns = 0
-    if c.parked and not push(p, &p.park.sends[c.parked - 1], &now_ns):
+    if c.deferred and not flush_deferred(p, &p.send_batch.sends[c.deferred - 1], &now_ns):
         p.on_unsent(p, c, 0)
 
 
-cdef void conn_push_all(Plane *p) noexcept nogil:
+cdef void conn_flush_all_deferred(Plane *p) noexcept nogil:
     cdef uint32_t i
     cdef uint64_t now_ns = 0
     cdef void *c
-    for i in range(p.park.n):
-        if i + 1 < p.park.n:
-            prefetch(p.park.sends[i + 1].conn, 1)
-        c = p.park.sends[i].conn
-        if c != NULL and not push(p, &p.park.sends[i], &now_ns):
+    for i in range(p.send_batch.n):
+        if i + 1 < p.send_batch.n:
+            prefetch(p.send_batch.sends[i + 1].conn, 1)
+        c = p.send_batch.sends[i].conn
+        if c != NULL and not flush_deferred(p, &p.send_batch.sends[i], &now_ns):
             p.on_unsent(p, c, 0)
-    p.park.n = p.park.end = 0
+    p.send_batch.n = p.send_batch.end = 0
 
 
 cdef void on_group_end(void *plane) noexcept nogil:
-    conn_push_all(<Plane *>plane)
+    conn_flush_all_deferred(<Plane *>plane)
 
 
 cdef void conn_install(Plane *p) noexcept nogil:
     p.on_group_end = on_group_end
 
 
-cdef void park(Plane *p, Conn *c, const char *at, size_t n) noexcept nogil:
-    cdef Park *park = &p.park
-    cdef Parked *it
-    if park.n == PARKED_MAX or park.end + n > PARK_BYTES:
-        conn_push_all(p)
-    it = &park.sends[park.n]
-    park.n += 1
+cdef void defer_send(Plane *p, Conn *c, const char *at, size_t n) noexcept nogil:
+    cdef SendBatch *defer_send = &p.send_batch
+    cdef DeferredSend *it
+    if defer_send.n == SEND_BATCH_MAX or defer_send.end + n > SEND_BATCH_BYTES:
+        conn_flush_all_deferred(p)
+    it = &defer_send.sends[defer_send.n]
+    defer_send.n += 1
     it.conn = c
-    it.own = NULL
-    it.at = park.end
+    it.overhead = NULL
+    it.at = defer_send.end
     it.n = <uint32_t>n
-    memcpy(park.bytes + it.at, at, n)
-    park.end = (it.at + it.n + LINE - 1) // LINE * LINE
-    c.parked = <uint8_t>park.n
+    memcpy(defer_send.bytes + it.at, at, n)
+    defer_send.end = (it.at + it.n + LINE - 1) // LINE * LINE
+    c.deferred = <uint8_t>defer_send.n
 
 
 cdef bint conn_send(Plane *p, Conn *c, const char *at, size_t n) noexcept nogil:
@@ -246,19 +246,19 @@ cdef bint conn_send(Plane *p, Conn *c, const char *at, size_t n) noexcept nogil:
     broken. Of a parked send that is heard later: whoever owns the conn gets a turn. Nothing that
     is parked waits for a long send."""
     if n > PARK_MOST:
-        conn_push_all(p)
-    conn_push(p, c)
-    if not p.park.is_open or n > PARK_MOST or c.tls != NULL or c.broken or conn_is_backed_up(c):
+        conn_flush_all_deferred(p)
+    conn_flush_deferred(p, c)
+    if not p.send_batch.accepts or n > PARK_MOST or c.tls != NULL or c.broken or conn_is_backed_up(c):
         return hand_over(p, c, at, n)
-    park(p, c, at, n)
+    defer_send(p, c, at, n)
     return 1
 
 
-cdef void conn_time(Plane *p, Conn *c, uint64_t *own) noexcept nogil:
+cdef void conn_time_deferred(Plane *p, Conn *c, uint64_t *own) noexcept nogil:
     """Add to `own` the time from the reports of this turn until what was sent last is handed over;
     `own` must live as long as the plane."""
-    if c.parked:
-        p.park.sends[c.parked - 1].own = own
+    if c.deferred:
+        p.send_batch.sends[c.deferred - 1].overhead = own
     else:
         own[0] += clock_monotonic_ns() - p.now_ns
 
@@ -266,7 +266,7 @@ cdef void conn_time(Plane *p, Conn *c, uint64_t *own) noexcept nogil:
 cdef bint conn_flush(Plane *p, Conn *c) noexcept nogil:
     """Send what waits. 1: nothing waits any more."""
     cdef ssize_t sent
-    conn_push(p, c)
+    conn_flush_deferred(p, c)
     while conn_is_backed_up(c) and c.may_write:
         sent = send_some(c, buffer_bytes(&c.outbuf), buffer_len(&c.outbuf))
         if sent < 0:
@@ -290,7 +290,7 @@ cdef bint conn_is_silent(Conn *c) noexcept nogil:
     cdef char byte
     if c.tls != NULL:
         (<Tls *>c.tls).may_recv = 1
-        tls_hear(c)
+        tls_pump(c)
         return not c.may_read
     return recv(c.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 and errno == EAGAIN
 
@@ -299,36 +299,36 @@ cdef bint conn_has_bytes(Conn *c) noexcept nogil:
     """A byte is there to be read; an end or a failure alone is none."""
     cdef char byte
     if c.tls != NULL:
-        return tls_hear(c)
+        return tls_pump(c)
     return recv(c.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1
 
 
-cdef void conn_hear(Conn *c) noexcept nogil:
+cdef void conn_pump_tls(Conn *c) noexcept nogil:
     """Let TLS take in what is meant for itself, so that may_read speaks of the rest."""
     if c.tls != NULL and c.may_read:
-        tls_hear(c)
+        tls_pump(c)
 
 
 cdef bint conn_shut(Plane *p, Conn *c) noexcept nogil:
     """Send our FIN; reading goes on. 0: TLS could not say the end yet, the socket is full."""
-    conn_push(p, c)
+    conn_flush_deferred(p, c)
     if not c.shut and c.fd >= 0:
-        if c.tls != NULL and not tls_say_end(c):
+        if c.tls != NULL and not tls_send_close_notify(c):
             return 0
         shutdown(c.fd, SHUT_WR)
         c.shut = 1
     return 1
 
 
-cdef bint conn_says_end(Conn *c) noexcept nogil:
+cdef bint conn_send_close_notify(Conn *c) noexcept nogil:
     """Before a close: what TLS has to say at the end is out. 0: the socket is full."""
-    return c.tls == NULL or tls_say_end(c)
+    return c.tls == NULL or tls_send_close_notify(c)
 
 
-cdef void conn_mute(Conn *c) noexcept nogil:
+cdef void conn_forbid_close_notify(Conn *c) noexcept nogil:
     """What was sent is not the whole of it: TLS will not say that it is."""
     if c.tls != NULL:
-        (<Tls *>c.tls).is_mute = 1
+        (<Tls *>c.tls).forbids_close_notify = 1
 
 
 cdef void conn_close(Plane *p, Conn *c) noexcept nogil:
@@ -336,14 +336,14 @@ cdef void conn_close(Plane *p, Conn *c) noexcept nogil:
     still parked is never sent: nobody waits for its answer."""
     if c.is_upstream:
         call_off(p, c)
-    conn_push(p, c)
+    conn_flush_deferred(p, c)
     timer_disarm(&p.wheel, &c.timer)
     if c.tls != NULL:
         if conn_is_backed_up(c):
-            conn_mute(c)
+            conn_forbid_close_notify(c)
         tls_close(c)
-    buffer_give_back(&c.inbuf, &p.blocks)
-    buffer_give_back(&c.outbuf, &p.blocks)
+    buffer_release(&c.inbuf, &p.blocks)
+    buffer_release(&c.outbuf, &p.blocks)
     if c.fd < 0:
         return
     reactor_remove(&p.reactor, c.slot)
@@ -356,7 +356,7 @@ cdef void conn_reset(Plane *p, Conn *c) noexcept nogil:
     cdef linger how
     how.l_onoff = 1
     how.l_linger = 0
-    conn_mute(c)
+    conn_forbid_close_notify(c)
     if c.fd >= 0:
         setsockopt(c.fd, SOL_SOCKET, SO_LINGER, &how, sizeof(how))
     conn_close(p, c)
@@ -372,7 +372,7 @@ cdef int finish_handshake(Conn *c) noexcept nogil:
     return c.error if c.error else EPROTO
 
 
-cdef bint conn_is_through(Conn *c) noexcept nogil:
+cdef bint conn_is_connected(Conn *c) noexcept nogil:
     """A new conn that needs no report: over loopback a connect ends at once. TLS goes on."""
     cdef sockaddr_storage peer
     cdef socklen_t size = sizeof(peer)

@@ -1,8 +1,8 @@
-from zeroproxy._fast.types.lock cimport Turn
+from zeroproxy._fast.types.lock cimport PlaneLock
 
-cdef int turn_init(Turn *t) noexcept nogil
-cdef void turn_close(Turn *t) noexcept nogil
-cdef void turn_take(Turn *t) noexcept nogil
-cdef void turn_give(Turn *t) noexcept nogil
-cdef void turn_resume(Turn *t) noexcept nogil
-cdef bint turn_is_wanted(const Turn *t) noexcept nogil
+cdef int plane_lock_init(PlaneLock *t) noexcept nogil
+cdef void plane_lock_close(PlaneLock *t) noexcept nogil
+cdef void acquire_plane(PlaneLock *t) noexcept nogil
+cdef void release_plane(PlaneLock *t) noexcept nogil
+cdef void reacquire_plane(PlaneLock *t) noexcept nogil
+cdef bint plane_is_wanted(const PlaneLock *t) noexcept nogil

@@ -9,7 +9,7 @@ Law 3. The driver never waits for the interpreter, so a door may keep the GIL wh
 
 from libc.stdint cimport uint32_t
 
-from zeroproxy._fast.types.lock cimport Turn, pthread_mutex_t
+from zeroproxy._fast.types.lock cimport PlaneLock, pthread_mutex_t
 
 
 cdef extern from "<pthread.h>" nogil:
@@ -23,43 +23,43 @@ cdef extern from "atomics.h" nogil:
     void add_relaxed "zp_add_relaxed"(uint32_t *at, uint32_t n) noexcept
 
 
-cdef int turn_init(Turn *t) noexcept nogil:
+cdef int plane_lock_init(PlaneLock *t) noexcept nogil:
     """0, or -1."""
     t.n_waiting = 0
-    if pthread_mutex_init(&t.plane, NULL):
+    if pthread_mutex_init(&t.mutex, NULL):
         return -1
-    if pthread_mutex_init(&t.door, NULL):
-        pthread_mutex_destroy(&t.plane)
+    if pthread_mutex_init(&t.entrance, NULL):
+        pthread_mutex_destroy(&t.mutex)
         return -1
     return 0
 
 
-cdef void turn_close(Turn *t) noexcept nogil:
-    pthread_mutex_destroy(&t.plane)
-    pthread_mutex_destroy(&t.door)
+cdef void plane_lock_close(PlaneLock *t) noexcept nogil:
+    pthread_mutex_destroy(&t.mutex)
+    pthread_mutex_destroy(&t.entrance)
 
 
-cdef void turn_take(Turn *t) noexcept nogil:
+cdef void acquire_plane(PlaneLock *t) noexcept nogil:
     """A door's: waits at most for the group of reports under way."""
     add_relaxed(&t.n_waiting, 1)
-    pthread_mutex_lock(&t.door)
-    pthread_mutex_lock(&t.plane)
-    pthread_mutex_unlock(&t.door)
+    pthread_mutex_lock(&t.entrance)
+    pthread_mutex_lock(&t.mutex)
+    pthread_mutex_unlock(&t.entrance)
     add_relaxed(&t.n_waiting, <uint32_t>-1)
 
 
-cdef void turn_give(Turn *t) noexcept nogil:
-    pthread_mutex_unlock(&t.plane)
+cdef void release_plane(PlaneLock *t) noexcept nogil:
+    pthread_mutex_unlock(&t.mutex)
 
 
-cdef void turn_resume(Turn *t) noexcept nogil:
+cdef void reacquire_plane(PlaneLock *t) noexcept nogil:
     """The driver's: behind the doors that wait."""
-    if turn_is_wanted(t):
-        pthread_mutex_lock(&t.door)
-        pthread_mutex_unlock(&t.door)
-    pthread_mutex_lock(&t.plane)
+    if plane_is_wanted(t):
+        pthread_mutex_lock(&t.entrance)
+        pthread_mutex_unlock(&t.entrance)
+    pthread_mutex_lock(&t.mutex)
 
 
-cdef bint turn_is_wanted(const Turn *t) noexcept nogil:
+cdef bint plane_is_wanted(const PlaneLock *t) noexcept nogil:
     """A door waits. May be a moment old."""
     return load_relaxed(&t.n_waiting) != 0

@@ -13,7 +13,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 
 from zeroproxy._fast.memory.prefetch cimport prefetch
-from zeroproxy._fast.net.plane_lock cimport turn_give, turn_is_wanted, turn_resume
+from zeroproxy._fast.net.plane_lock cimport plane_is_wanted, reacquire_plane, release_plane
 from zeroproxy._fast.net.reactor cimport BATCH
 from zeroproxy._fast.net.syscalls cimport (
     EINTR,
@@ -165,11 +165,11 @@ cdef void reactor_dispatch(
     plane.now_ns = clock_monotonic_ns()
     while first < n:
         # A report that comes alone has nobody to share the cache with. Checked builds park always.
-        plane.park.is_open = n > 1 or ZP_DEBUG
+        plane.send_batch.accepts = n > 1 or ZP_DEBUG
         dispatch_group(r, plane, &events[first], min(n - first, <int>GROUP))
-        plane.park.is_open = 0
+        plane.send_batch.accepts = 0
         first += GROUP
-        if first < n and turn_is_wanted(&plane.driver.turn):
-            turn_give(&plane.driver.turn)
-            turn_resume(&plane.driver.turn)
+        if first < n and plane_is_wanted(&plane.driver.lock):
+            release_plane(&plane.driver.lock)
+            reacquire_plane(&plane.driver.lock)
             plane.now_ns = clock_monotonic_ns()

@@ -20,8 +20,8 @@ cdef void tls_note(Conn *c, uint32_t events) noexcept nogil
 cdef TlsStep tls_handshake(Conn *c) noexcept nogil
 cdef ssize_t tls_recv(Conn *c, char *buf, size_t cap) noexcept nogil
 cdef ssize_t tls_send(Conn *c, const char *at, size_t n) noexcept nogil
-cdef bint tls_hear(Conn *c) noexcept nogil
-cdef bint tls_say_end(Conn *c) noexcept nogil
+cdef bint tls_pump(Conn *c) noexcept nogil
+cdef bint tls_send_close_notify(Conn *c) noexcept nogil
 
 
 cdef inline int tls_fault(const Conn *c) noexcept nogil:

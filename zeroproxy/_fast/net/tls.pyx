@@ -204,18 +204,18 @@ cdef void tls_close(Conn *c) noexcept nogil:
     if t.shaking == 2:
         t.counters.failed[c.is_upstream][<int>TLS_FAULT_ABANDONED] += 1
     elif not c.broken and not c.shut and not c.saw_fin:
-        tls_say_end(c)
+        tls_send_close_notify(c)
     lib.SSL_free(t.ssl)
     t.counters.open -= 1
     free(t)
     c.tls = NULL
 
 
-cdef bint tls_say_end(Conn *c) noexcept nogil:
+cdef bint tls_send_close_notify(Conn *c) noexcept nogil:
     """Send close_notify. 1: it is out, or there is none to be sent; 0: the socket is full."""
     cdef Tls *t = <Tls *>c.tls
     cdef int n
-    if t.has_notified or t.is_mute or t.has_failed or t.shaking:
+    if t.sent_close_notify or t.forbids_close_notify or t.has_failed or t.shaking:
         return 1
     lib.ERR_clear_error()
     n = lib.SSL_shutdown(t.ssl)
@@ -224,12 +224,12 @@ cdef bint tls_say_end(Conn *c) noexcept nogil:
         return 0
     if n < 0:
         lib.ERR_clear_error()
-    t.has_notified = 1
+    t.sent_close_notify = 1
     return 1
 
 
 cdef void tls_note(Conn *c, uint32_t events) noexcept nogil:
-    """Remember what a report said of the socket; conn_note has done so for the conn."""
+    """Remember what a report said of the socket; conn_on_events has done so for the conn."""
     cdef Tls *t = <Tls *>c.tls
     if events & ~<uint32_t>EPOLLOUT:
         t.may_recv = 1
@@ -360,7 +360,7 @@ cdef ssize_t tls_send(Conn *c, const char *at, size_t n) noexcept nogil:
     cdef Tls *t = <Tls *>c.tls
     cdef size_t sent = 0
     cdef int some, what
-    if t.has_failed or t.has_notified:
+    if t.has_failed or t.sent_close_notify:
         c.broken = 1
         return -1
     lib.ERR_clear_error()
@@ -377,7 +377,7 @@ cdef ssize_t tls_send(Conn *c, const char *at, size_t n) noexcept nogil:
     return <ssize_t>sent
 
 
-cdef bint tls_hear(Conn *c) noexcept nogil:
+cdef bint tls_pump(Conn *c) noexcept nogil:
     """Take in what the peer's TLS has to say by itself (session tickets, key updates): afterwards
     may_read means bytes, an end, or a failure. 1: bytes."""
     cdef Tls *t = <Tls *>c.tls

@@ -10,26 +10,32 @@ from libc.stdint cimport uint64_t
 
 from zeroproxy._fast.http1.grammar cimport Cursor, is_word
 from zeroproxy._fast.jsonscan.affinity_scan cimport (
-    KEYED_ABSENT,
-    KEYED_FOUND,
-    KEYED_MORE,
-    Keyed,
+    AFFINITY_ABSENT,
+    AFFINITY_FOUND,
+    AFFINITY_MORE,
+    AffinityScan,
+    affinity_scan_read,
     key_of,
-    keyed_read,
 )
-from zeroproxy._fast.request.routing cimport BODY_JSON, BODY_MORE, Begin, open_body, wait_for_body
+from zeroproxy._fast.request.routing cimport (
+    BODY_JSON,
+    BODY_MORE,
+    BodyStart,
+    open_body,
+    wait_for_body,
+)
 from zeroproxy._fast.types.balance cimport (
     BALANCE_CONSISTENT_HASH,
-    KEY_OF_HEADER,
-    KEY_OF_USER,
-    KeyPart,
-    KeyTerms,
+    HASH_SOURCE_HEADER,
+    HASH_SOURCE_USER,
+    HashPart,
+    HashSettings,
 )
 from zeroproxy._fast.types.http cimport Field, Head
 from zeroproxy._fast.types.plane cimport Plane, Relay, Upstream
 
 
-cdef uint64_t key_of_header(const Head *h, const KeyPart *part) noexcept nogil:
+cdef uint64_t key_of_header(const Head *h, const HashPart *part) noexcept nogil:
     """0: it is not there, or empty."""
     cdef const Field *f
     cdef int i
@@ -42,27 +48,27 @@ cdef uint64_t key_of_header(const Head *h, const KeyPart *part) noexcept nogil:
 
 
 cdef void read_body(
-    Plane *p, Relay *r, const Upstream *u, const Head *h, Keyed *k, Begin *b,
+    Plane *p, Relay *r, const Upstream *u, const Head *h, AffinityScan *k, BodyStart *b,
 ) noexcept nogil:
-    k.user = k.prompt = KEYED_MORE if b.kind == BODY_MORE else <int>KEYED_ABSENT
+    k.user = k.prompt = AFFINITY_MORE if b.kind == BODY_MORE else <int>AFFINITY_ABSENT
     if b.kind == BODY_JSON:
         open_body(p, r, h, b)
-        keyed_read(k, b.at, b.len, b.is_all or b.is_full, u.affinity.prefix_bytes)
+        affinity_scan_read(k, b.at, b.len, b.is_all or b.is_full, u.hash.prefix_bytes)
 
 
-cdef bint key_request(
-    Plane *p, Relay *r, const Upstream *u, const Head *h, Begin *b,
+cdef bint find_affinity(
+    Plane *p, Relay *r, const Upstream *u, const Head *h, BodyStart *b,
 ) noexcept nogil:
     """Find r's key; it has none if nothing is found. 0: what would be it is still to come."""
-    cdef const KeyTerms *t = &u.affinity
-    cdef Keyed k
+    cdef const HashSettings *t = &u.hash
+    cdef AffinityScan k
     cdef bint is_user, has_read = 0
     cdef int i, state
     r.affinity = 0
     if u.balance != BALANCE_CONSISTENT_HASH or u.n_endpoints < 2:
         return 1
     for i in range(t.n):
-        if t.parts[i].source == KEY_OF_HEADER:
+        if t.parts[i].source == HASH_SOURCE_HEADER:
             r.affinity = key_of_header(h, &t.parts[i])
             if r.affinity:
                 return 1
@@ -70,12 +76,12 @@ cdef bint key_request(
         if not has_read:
             read_body(p, r, u, h, &k, b)
             has_read = 1
-        is_user = t.parts[i].source == KEY_OF_USER
+        is_user = t.parts[i].source == HASH_SOURCE_USER
         state = k.user if is_user else k.prompt
-        if state == KEYED_MORE:
+        if state == AFFINITY_MORE:
             wait_for_body(p, r, h, b)
             return 0
-        if state == KEYED_FOUND:
+        if state == AFFINITY_FOUND:
             r.affinity = k.user_hash if is_user else k.prompt_hash
             return 1
     return 1

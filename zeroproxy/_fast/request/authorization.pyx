@@ -10,7 +10,7 @@ Law 3. Where a key allows some models only, what cannot be told is refused: no J
 from libc.stddef cimport size_t
 
 from zeroproxy._fast.http1.grammar cimport Cursor, is_word
-from zeroproxy._fast.tenants.api_keys cimport key_allows, key_find, key_take
+from zeroproxy._fast.tenants.api_keys cimport key_allows, key_find, quota_reserve
 from zeroproxy._fast.types.api_key cimport QUOTA_COUNT, QUOTA_REQUESTS, ApiKey
 from zeroproxy._fast.types.http cimport (
     FAULT_KEY,
@@ -28,7 +28,7 @@ from zeroproxy._fast.types.http cimport (
     Head,
     Span,
 )
-from zeroproxy._fast.types.meter cimport Asked
+from zeroproxy._fast.types.meter cimport RequestScan
 from zeroproxy._fast.types.plane cimport Plane, Relay
 
 cdef enum:
@@ -89,7 +89,7 @@ cdef bint is_preflight(const Head *h) noexcept nogil:
     return has_origin and has_method
 
 
-cdef int judge_key(Plane *p, Relay *r, const Head *h) noexcept nogil:
+cdef int authorize(Plane *p, Relay *r, const Head *h) noexcept nogil:
     """Fault of a head that may not pass; it costs a request of the key's quota if it may. A
     preflight without a key passes as nobody's: whoever answers it does no work."""
     cdef Span shown
@@ -107,7 +107,7 @@ cdef int judge_key(Plane *p, Relay *r, const Head *h) noexcept nogil:
     r.key = key
     r.tenant = key.tenant
     r.priority = key.priority
-    which = key_take(
+    which = quota_reserve(
         &p.keys, key, h.length if h.framing == FRAMING_LENGTH else 0, p.now_ns, &r.reserved
     )
     if which == QUOTA_COUNT:
@@ -115,14 +115,14 @@ cdef int judge_key(Plane *p, Relay *r, const Head *h) noexcept nogil:
     return FAULT_QUOTA_REQUESTS if which == QUOTA_REQUESTS else FAULT_QUOTA_TOKENS
 
 
-cdef bint is_bound(const Relay *r) noexcept nogil:
+cdef bint is_model_restricted(const Relay *r) noexcept nogil:
     """Whether it matters which model is asked for."""
     return r.key != NULL and r.key.n_models != 0
 
 
-cdef bint may_ask_for(const Relay *r, const Asked *a) noexcept nogil:
+cdef bint is_model_allowed(const Relay *r, const RequestScan *a) noexcept nogil:
     """Whether the key allows what was read of the body so far, which names a model, r.model."""
-    return a.has_model == 1 and not a.is_veiled and not a.is_wide \
+    return a.has_model == 1 and not a.is_ambiguous and not a.is_wide \
         and key_allows(r.key, &r.model)
 
 

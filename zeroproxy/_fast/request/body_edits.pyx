@@ -21,18 +21,23 @@ from zeroproxy._fast.http1.body cimport LAST_CHUNK, frame_chunk, frame_last, las
 from zeroproxy._fast.http1.grammar cimport Cursor, is_word
 from zeroproxy._fast.jsonscan.edits cimport (
     EDITED_USAGE,
-    WISH_NOTHING,
-    WISH_RUNNING_ALONE,
-    WISH_TIMINGS,
+    USAGE_REQUEST_NONE,
+    USAGE_REQUEST_RUNNING_ONLY,
+    USAGE_REQUEST_TIMINGS,
     Edit,
-    asked_longest,
-    asked_woken,
+    edit_bytes_max,
+    unasked_running_usage,
 )
-from zeroproxy._fast.jsonscan.request_scan cimport asked_begin, asked_feed, asked_form, asked_rename
+from zeroproxy._fast.jsonscan.request_scan cimport (
+    request_scan_begin,
+    request_scan_feed,
+    request_scan_form,
+    request_scan_rename,
+)
 from zeroproxy._fast.memory.buffer cimport buffer_len
-from zeroproxy._fast.request.authorization cimport is_bound
+from zeroproxy._fast.request.authorization cimport is_model_restricted
 from zeroproxy._fast.request.query cimport query_model
-from zeroproxy._fast.request.routing cimport BODY_FORM, BODY_JSON, Begin, Target
+from zeroproxy._fast.request.routing cimport BODY_FORM, BODY_JSON, BodyStart, Target
 from zeroproxy._fast.types.exchange cimport IN_LOST_MAY_RETRY
 from zeroproxy._fast.types.http cimport (
     FAULT_BODY_CODE,
@@ -49,9 +54,14 @@ from zeroproxy._fast.types.http cimport (
     Head,
 )
 from zeroproxy._fast.types.memory cimport SLACK
-from zeroproxy._fast.types.meter cimport Asked
+from zeroproxy._fast.types.meter cimport RequestScan
 from zeroproxy._fast.types.plane cimport EDITS_MAX, Endpoint, Plane, Relay, Upstream
-from zeroproxy._fast.types.record cimport USAGE_BY_CALLER, USAGE_BY_US, USAGE_REFUSED, USAGE_UNASKED
+from zeroproxy._fast.types.record cimport (
+    USAGE_BY_CALLER,
+    USAGE_BY_REFUSED,
+    USAGE_BY_UNASKED,
+    USAGE_BY_US,
+)
 
 
 # ---------------------------------------------------------------- heads
@@ -94,34 +104,34 @@ cdef bint seals_body(const Head *h, const Field *f) noexcept nogil:
     )
 
 
-cdef int wish_for(const Upstream *u, const Relay *r) noexcept nogil:
+cdef int usage_request_for(const Upstream *u, const Relay *r) noexcept nogil:
     """What this request may be asked for: what every endpoint it may go to understands."""
     cdef const Endpoint *e
     cdef uint32_t k
-    cdef int wish = WISH_RUNNING_ALONE
+    cdef int usage_request = USAGE_REQUEST_RUNNING_ONLY
     cdef uint32_t n_timings = 0
     if not ends_with(r.path, r.path_len, b"/completions", 12) \
             and not ends_with(r.path, r.path_len, b"/invocations", 12):
-        return WISH_NOTHING
+        return USAGE_REQUEST_NONE
     for k in range(u.n_endpoints):
         e = u.endpoints[k]
-        if e.wish == WISH_TIMINGS:
+        if e.usage_request == USAGE_REQUEST_TIMINGS:
             n_timings += 1
-        elif e.wish < wish:
-            wish = e.wish
+        elif e.usage_request < usage_request:
+            usage_request = e.usage_request
         if e.refuses_usage and u.n_endpoints == 1:
-            return WISH_NOTHING
+            return USAGE_REQUEST_NONE
     if n_timings:
-        return WISH_TIMINGS if n_timings == u.n_endpoints else <int>WISH_NOTHING
-    return wish
+        return USAGE_REQUEST_TIMINGS if n_timings == u.n_endpoints else <int>USAGE_REQUEST_NONE
+    return usage_request
 
 
 cdef void begin_form(Relay *r, const Head *h, const Target *to) noexcept nogil:
     """Its length is known, so nothing is filled up."""
-    asked_begin(&r.read.asked, WISH_NOTHING, NULL)
-    asked_form(&r.read.asked, <uint32_t>to.at)
-    asked_rename(&r.read.asked, to.route.plain, to.route.plain_len, to.len)
-    r.scans = 1
+    request_scan_begin(&r.scan.request, USAGE_REQUEST_NONE, NULL)
+    request_scan_form(&r.scan.request, <uint32_t>to.at)
+    request_scan_rename(&r.scan.request, to.route.plain, to.route.plain_len, to.len)
+    r.scans_body = 1
     if h.framing == FRAMING_LENGTH:
         r.reserve = <int16_t>(<int>to.route.plain_len - <int>to.len)
 
@@ -135,11 +145,11 @@ cdef void drop_coding(Head *h) noexcept nogil:
 
 
 cdef void begin_editing(
-    Plane *p, Relay *r, Head *h, size_t here, const Begin *body, const Target *to,
+    Plane *p, Relay *r, Head *h, size_t here, const BodyStart *body, const Target *to,
 ) noexcept nogil:
     """A request head; `here` bytes came along behind it. Decides whether its body is read, and how
     much longer it may become."""
-    cdef int i, wish
+    cdef int i, usage_request
     cdef bint is_sealed = 0
     if h.framing == FRAMING_NONE or h.method != METHOD_POST:
         if h.upgrade == UPGRADE_WEBSOCKET:
@@ -153,37 +163,37 @@ cdef void begin_editing(
         query_model(h, &r.model)
     if body.kind != BODY_JSON:
         return
-    r.scans = 1
-    wish = wish_for(r.upstream, r)
-    if wish != WISH_NOTHING or to.route != NULL:
+    r.scans_body = 1
+    usage_request = usage_request_for(r.upstream, r)
+    if usage_request != USAGE_REQUEST_NONE or to.route != NULL:
         for i in range(h.n_fields):
             is_sealed |= seals_body(h, &h.fields[i])
-    if wish != WISH_NOTHING and is_sealed:
-        r.usage_by = USAGE_UNASKED
-        wish = WISH_NOTHING
-    asked_begin(&r.read.asked, wish, &r.model)
+    if usage_request != USAGE_REQUEST_NONE and is_sealed:
+        r.usage_by = USAGE_BY_UNASKED
+        usage_request = USAGE_REQUEST_NONE
+    request_scan_begin(&r.scan.request, usage_request, &r.model)
     query_model(h, &r.model)
-    r.read.asked.is_strict = is_bound(r)
+    r.scan.request.is_strict = is_model_restricted(r)
     if to.route != NULL and to.route.real_len:
-        asked_rename(&r.read.asked, to.route.real, to.route.real_len, to.len)
+        request_scan_rename(&r.scan.request, to.route.real, to.route.real_len, to.len)
         if is_sealed:
             drop_digests(h)
-    if h.framing == FRAMING_LENGTH and (wish != WISH_NOTHING or r.read.asked.rename_len):
-        r.reserve = <int16_t>(asked_longest(wish) + r.read.asked.rename_len)
+    if h.framing == FRAMING_LENGTH and (usage_request != USAGE_REQUEST_NONE or r.scan.request.rename_len):
+        r.reserve = <int16_t>(edit_bytes_max(usage_request) + r.scan.request.rename_len)
         if here >= h.length:
-            r.reserve = <int16_t>edits_needed(&r.read.asked, h.base + h.consumed, <size_t>h.length)
+            r.reserve = <int16_t>edits_needed(&r.scan.request, h.base + h.consumed, <size_t>h.length)
 
 
-cdef int edits_needed(Asked *asked, const char *at, size_t len) noexcept nogil:
+cdef int edits_needed(RequestScan *asked, const char *at, size_t len) noexcept nogil:
     """How many bytes the edits of a body that is all here will add. If there are none, it has been
     read: `asked` stands behind it."""
-    cdef Asked a = asked[0]
+    cdef RequestScan a = asked[0]
     cdef bint is_left_alone = 1
     cdef Edit due
     cdef size_t k
     cdef int added = 0
     while len:
-        k = asked_feed(&a, at, len, &due)
+        k = request_scan_feed(&a, at, len, &due)
         if due.n_add:
             is_left_alone = 0
             added += due.n_add - due.skip
@@ -204,7 +214,7 @@ cdef bint pass_plain(Plane *p, Relay *r, char *data, size_t n, bint is_last) noe
     """Bytes that stay as they are, framed in place. `data` has room for framing on both sides,
     unless it is empty."""
     cdef size_t before = 0
-    if r.ask.framing == FRAMING_CHUNKED:
+    if r.request_body.framing == FRAMING_CHUNKED:
         if n:
             before = frame_chunk(data, n)
             n += before + 2
@@ -222,7 +232,7 @@ cdef bint pass_piece(Plane *p, Relay *r, const char *at, size_t n) noexcept nogi
     cdef char *room = p.compose + SLACK // 2
     if n == 0:
         return 1
-    if r.ask.framing != FRAMING_CHUNKED:
+    if r.request_body.framing != FRAMING_CHUNKED:
         return send_up(p, r, at, n)
     memcpy(room, at, n)
     return pass_plain(p, r, room, n, 0)
@@ -233,13 +243,13 @@ cdef bint may_edit(Relay *r, const Edit *due) noexcept nogil:
         return 1
     if r.n_edits == EDITS_MAX:
         return 0
-    if r.ask.framing == FRAMING_LENGTH and r.added + due.n_add - due.skip > r.reserve:
+    if r.request_body.framing == FRAMING_LENGTH and r.added + due.n_add - due.skip > r.reserve:
         return 0
     if r.endpoint != NULL and r.endpoint.refuses_usage:
-        r.usage_by = USAGE_REFUSED
+        r.usage_by = USAGE_BY_REFUSED
         return 0
     if not r.replayable and (r.endpoint == NULL or not r.endpoint.takes_usage):
-        r.usage_by = USAGE_UNASKED
+        r.usage_by = USAGE_BY_UNASKED
         return 0
     return 1
 
@@ -251,8 +261,8 @@ cdef bint make_edit(Plane *p, Relay *r, const Edit *due) noexcept nogil:
     if not pass_piece(p, r, due.add, due.n_add):
         return 0
     if r.replayable:
-        r.edits[r.n_edits].at = buffer_len(&r.held) - due.n_add
-        if r.ask.framing == FRAMING_CHUNKED:
+        r.edits[r.n_edits].at = buffer_len(&r.replay) - due.n_add
+        if r.request_body.framing == FRAMING_CHUNKED:
             r.edits[r.n_edits].at -= 2
     r.edits[r.n_edits].n = due.n_add
     r.edits[r.n_edits].was = due.was
@@ -267,9 +277,9 @@ cdef bint make_edit(Plane *p, Relay *r, const Edit *due) noexcept nogil:
 
 cdef bint pass_end(Plane *p, Relay *r) noexcept nogil:
     """Behind the last byte of an edited body: what its announced length still owes."""
-    if r.ask.framing == FRAMING_CHUNKED:
+    if r.request_body.framing == FRAMING_CHUNKED:
         return send_up(p, r, last_chunk(), LAST_CHUNK)
-    if r.ask.framing == FRAMING_LENGTH and r.reserve > r.added:
+    if r.request_body.framing == FRAMING_LENGTH and r.reserve > r.added:
         memset(p.compose, c' ', <size_t>(r.reserve - r.added))
         return send_up(p, r, p.compose, <size_t>(r.reserve - r.added))
     return 1
@@ -277,9 +287,9 @@ cdef bint pass_end(Plane *p, Relay *r) noexcept nogil:
 
 cdef inline bint is_refused(Relay *r) noexcept nogil:
     """Asked before bytes are passed on: the model was allowed; a second one further on is not."""
-    if r.read.asked.is_wide:
+    if r.scan.request.is_wide:
         r.fault = FAULT_BODY_CODE
-    elif is_bound(r) and (r.read.asked.has_model > 1 or r.read.asked.is_veiled):
+    elif is_model_restricted(r) and (r.scan.request.has_model > 1 or r.scan.request.is_ambiguous):
         r.fault = FAULT_KEY_UNREAD
     return r.fault != FAULT_NONE
 
@@ -302,7 +312,7 @@ cdef bint pass_pieces(
         n -= left_out
         if n == 0:
             break
-        k = asked_feed(&r.read.asked, at, n, due)
+        k = request_scan_feed(&r.scan.request, at, n, due)
         if is_refused(r):
             return 0
     return pass_end(p, r) if is_last else 1
@@ -316,17 +326,17 @@ cdef bint pass_body(Plane *p, Relay *r, char *data, size_t n, bint is_last) noex
     r.skip -= <uint16_t>k
     data += k
     n -= k
-    if not r.scans:
+    if not r.scans_body:
         if r.reserve > r.added and is_last:
             return pass_piece(p, r, data, n) and pass_end(p, r)
         return pass_plain(p, r, data, n, is_last)
-    k = asked_feed(&r.read.asked, data, n, &due)
+    k = request_scan_feed(&r.scan.request, data, n, &due)
     if is_refused(r):
         return 0
-    if r.usage_by == 0 and r.read.asked.has_usage:
+    if r.usage_by == 0 and r.scan.request.has_usage:
         r.usage_by = USAGE_BY_CALLER
-    elif r.usage_by == 0 and r.read.asked.is_frozen and r.read.asked.is_stream:
-        r.usage_by = USAGE_UNASKED
+    elif r.usage_by == 0 and r.scan.request.edits_forbidden and r.scan.request.is_stream:
+        r.usage_by = USAGE_BY_UNASKED
     if due.n_add or (is_last and r.reserve > r.added):
         return pass_pieces(p, r, data, n, k, &due, is_last)
     return pass_plain(p, r, data, n, is_last)
@@ -345,16 +355,16 @@ cdef bint retry_unedited(Plane *p, Relay *r, int status) noexcept nogil:
     undo_edits(r)
     r.refused_by = r.endpoint
     # A rested conn might be dead, and this attempt is beyond terms.attempts already.
-    r.needs_new = 1
+    r.needs_fresh_conn = 1
     feed(p, r, IN_LOST_MAY_RETRY)
     return 1
 
 
 cdef void judge_edits(Relay *r, int status) noexcept nogil:
     """The final answer: what it says of the endpoint's taste, and what is to be taken out of it."""
-    if r.edited & EDITED_USAGE and r.scans:
-        r.edited |= asked_woken(&r.read.asked)
-    if status >= 300 or (r.scans and r.read.asked.is_guess):
+    if r.edited & EDITED_USAGE and r.scans_body:
+        r.edited |= unasked_running_usage(&r.scan.request)
+    if status >= 300 or (r.scans_body and r.scan.request.is_guess):
         # What one endpoint makes of an odd spelling says nothing of the next request.
         return
     if r.refused_by != NULL:

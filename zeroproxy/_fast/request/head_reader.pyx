@@ -15,16 +15,16 @@ from zeroproxy._fast.exchange.trace_context cimport adopt_trace, make_request_id
 from zeroproxy._fast.http1.body cimport body_begin
 from zeroproxy._fast.http1.fields cimport find_request_id
 from zeroproxy._fast.http1.head_parser cimport parse_request_head
-from zeroproxy._fast.http1.head_writer cimport Hop, write_request_head
-from zeroproxy._fast.jsonscan.edits cimport WISH_NOTHING
+from zeroproxy._fast.http1.head_writer cimport RequestHop, write_request_head
+from zeroproxy._fast.jsonscan.edits cimport USAGE_REQUEST_NONE
 from zeroproxy._fast.memory.buffer cimport buffer_append
-from zeroproxy._fast.request.affinity cimport key_request
-from zeroproxy._fast.request.authorization cimport judge_key
-from zeroproxy._fast.request.body_edits cimport begin_editing, wish_for
+from zeroproxy._fast.request.affinity cimport find_affinity
+from zeroproxy._fast.request.authorization cimport authorize
+from zeroproxy._fast.request.body_edits cimport begin_editing, usage_request_for
 from zeroproxy._fast.request.routing cimport (
     BODY_MORE,
     ROUTE_MORE,
-    Begin,
+    BodyStart,
     Target,
     peek_body,
     route_request,
@@ -93,7 +93,7 @@ cdef void refuse(Plane *p, Relay *r, int fault) noexcept nogil:
     end_with(p, r, IN_REFUSED, BLAME_DOWNSTREAM, why)
 
 
-cdef void adopt_head(Plane *p, Relay *r, const Head *h) noexcept nogil:
+cdef void remember_head(Plane *p, Relay *r, const Head *h) noexcept nogil:
     """What the exchange must remember of a head whose bytes are about to go away."""
     cdef Span id = find_request_id(h)
     cdef const char *path = h.base + h.target_at
@@ -105,7 +105,7 @@ cdef void adopt_head(Plane *p, Relay *r, const Head *h) noexcept nogil:
     r.minor = h.minor
     r.asks_close = h.asks_close
     r.upgrade = h.upgrade
-    r.owes_continue = h.asks_continue and not r.said_continue
+    r.owes_continue = h.asks_continue and not r.sent_100
     r.replayable = 1
     r.dialect = <unsigned char>dialect_of(path, n)
     r.path_len = <unsigned char>(n if n < sizeof(r.path) else sizeof(r.path))
@@ -113,7 +113,7 @@ cdef void adopt_head(Plane *p, Relay *r, const Head *h) noexcept nogil:
     if 0 < id.len <= sizeof(r.request_id):
         r.id_len = <unsigned char>id.len
         memcpy(r.request_id, id.at, id.len)
-    body_begin(&r.ask, h.framing, h.length)
+    body_begin(&r.request_body, h.framing, h.length)
 
 
 cdef void drop_cookies(Head *h) noexcept nogil:
@@ -125,7 +125,7 @@ cdef void drop_cookies(Head *h) noexcept nogil:
 
 cdef bint compose_request(Plane *p, Relay *r, Head *h) noexcept nogil:
     """Write the head as it travels on into `held`. 0: it does not fit, or no memory."""
-    cdef Hop hop
+    cdef RequestHop hop
     cdef char[64] trace
     cdef size_t n
     hop.peer.at = r.peer
@@ -149,39 +149,39 @@ cdef bint compose_request(Plane *p, Relay *r, Head *h) noexcept nogil:
     if not r.upstream.passes_cookies:
         drop_cookies(h)
     n = write_request_head(h, &hop, p.compose, BLOCK_LARGE)
-    return n != 0 and buffer_append(&r.held, &p.blocks, p.compose, n)
+    return n != 0 and buffer_append(&r.replay, &p.blocks, p.compose, n)
 
 
-cdef void agree_on_terms(const Plane *p, Relay *r) noexcept nogil:
-    r.terms.body_bytes = p.limits.body_bytes
-    r.terms.body_ns = p.limits.body_ns
-    r.terms.body_rate = p.limits.body_rate
-    r.terms.stall_ns = p.limits.stall_ns
-    r.terms.tunnel_ns = p.limits.tunnel_ns
-    r.terms.extra_bytes = p.limits.extra_bytes
-    r.terms.interims = p.limits.interims
-    r.terms.serves_half_close = p.serves_half_close
+cdef void freeze_settings(const Plane *p, Relay *r) noexcept nogil:
+    r.settings.body_bytes = p.limits.body_bytes
+    r.settings.body_ns = p.limits.body_ns
+    r.settings.body_rate = p.limits.body_rate
+    r.settings.stall_ns = p.limits.stall_ns
+    r.settings.tunnel_ns = p.limits.tunnel_ns
+    r.settings.extra_bytes = p.limits.extra_bytes
+    r.settings.interims = p.limits.interims
+    r.settings.serves_half_close = p.serves_half_close
 
 
 cdef void choose_upstream(Plane *p, Relay *r, int index) noexcept nogil:
     """Its patience is part of the terms."""
     cdef Upstream *u = p.upstreams[index]
     r.upstream = u
-    r.terms.queue_ns = u.queue_ns
-    r.terms.connect_ns = u.connect_ns
-    r.terms.first_byte_ns = u.first_byte_ns
-    r.terms.stream_idle_ns = u.stream_idle_ns
-    r.terms.total_ns = u.total_ns
-    r.terms.hedge_ns = u.hedge_ns
-    r.terms.attempts = u.attempts
-    r.terms.retry_on_busy = u.retry_on_busy
+    r.settings.queue_ns = u.queue_ns
+    r.settings.connect_ns = u.connect_ns
+    r.settings.first_byte_ns = u.first_byte_ns
+    r.settings.stream_idle_ns = u.stream_idle_ns
+    r.settings.total_ns = u.total_ns
+    r.settings.hedge_ns = u.hedge_ns
+    r.settings.max_attempts = u.max_attempts
+    r.settings.retry_on_busy = u.retry_on_busy
 
 
 cdef void begin_exchange(Plane *p, Relay *r) noexcept nogil:
     if r.phase == PHASE_IDLE:
         r.began_ns = p.now_ns
         r.began_wall_ns = clock_wall_ns()
-        agree_on_terms(p, r)
+        freeze_settings(p, r)
         r.id_len = <unsigned char>make_request_id(p, r.request_id)
         feed(p, r, IN_BYTES)
 
@@ -189,13 +189,13 @@ cdef void begin_exchange(Plane *p, Relay *r) noexcept nogil:
 cdef bint is_models_request(const Plane *p, const Relay *r) noexcept nogil:
     """The list of models, where several upstreams make it up."""
     return p.models != NULL and r.method == METHOD_GET and r.path_len == 10 \
-        and memcmp(r.path, b"/v1/models", 10) == 0 and r.ask.done
+        and memcmp(r.path, b"/v1/models", 10) == 0 and r.request_body.done
 
 
-cdef bint direct(Plane *p, Relay *r, Head *h, size_t here) noexcept nogil:
+cdef bint route_and_compose(Plane *p, Relay *r, Head *h, size_t here) noexcept nogil:
     """Compose the request for its upstream, or say why it goes nowhere. 0: the model it names,
     or its key, is still to come."""
-    cdef Begin body
+    cdef BodyStart body
     cdef Target target
     cdef int to
     cdef bint is_told
@@ -203,14 +203,14 @@ cdef bint direct(Plane *p, Relay *r, Head *h, size_t here) noexcept nogil:
     to = route_request(p, r, h, &body, &target)
     is_told = to != ROUTE_MORE
     if to >= 0 and p.n_upstreams:
-        is_told = key_request(p, r, p.upstreams[to], h, &body)
-        if is_told and body.kind == BODY_MORE and wish_for(p.upstreams[to], r) != WISH_NOTHING:
+        is_told = find_affinity(p, r, p.upstreams[to], h, &body)
+        if is_told and body.kind == BODY_MORE and usage_request_for(p.upstreams[to], r) != USAGE_REQUEST_NONE:
             # Whether usage is asked for hangs on its first byte.
             wait_for_body(p, r, h, &body)
             is_told = 0
     if not is_told:
         r.waits_for_more = 1
-        r.asked_ns = p.now_ns
+        r.request_read_ns = p.now_ns
         return 0
     if to < 0:
         refuse(p, r, ROUTE_MORE - to)
@@ -220,7 +220,7 @@ cdef bint direct(Plane *p, Relay *r, Head *h, size_t here) noexcept nogil:
         choose_upstream(p, r, to)
         begin_editing(p, r, h, here, &body, &target)
         r.is_composed = compose_request(p, r, h)
-        r.asked_ns = p.now_ns
+        r.request_read_ns = p.now_ns
         if not r.is_composed:
             refuse(p, r, FAULT_HEAD_TOO_LARGE)
     return 1
@@ -233,13 +233,13 @@ cdef void reply_locally(Plane *p, Relay *r, int what) noexcept nogil:
 
 cdef uint64_t body_most(const Relay *r) noexcept nogil:
     """Without a limit a length still has to leave room for edits, in our sums and the server's."""
-    return r.terms.body_bytes if r.terms.body_bytes else LENGTH_MOST
+    return r.settings.body_bytes if r.settings.body_bytes else LENGTH_MOST
 
 
 cdef size_t take_head(Plane *p, Relay *r, const char *at, size_t len) noexcept nogil:
     """Try to read a head; returns how many bytes it took (0: more are needed). A good one is
     composed, not yet launched: what came along of its body is to leave with it in one send."""
-    cdef Head *h = &p.ask
+    cdef Head *h = &p.request_head
     cdef Verdict v
     cdef int fault
     begin_exchange(p, r)
@@ -252,8 +252,8 @@ cdef size_t take_head(Plane *p, Relay *r, const char *at, size_t len) noexcept n
         r.method = h.method
         refuse(p, r, h.fault)
         return len
-    adopt_head(p, r, h)
-    fault = judge_key(p, r, h)
+    remember_head(p, r, h)
+    fault = authorize(p, r, h)
     if fault != FAULT_NONE:
         refuse(p, r, fault)
     elif h.framing == FRAMING_LENGTH and h.length > body_most(r):
@@ -262,14 +262,14 @@ cdef size_t take_head(Plane *p, Relay *r, const char *at, size_t len) noexcept n
         reply_locally(p, r, LOCAL_REPLY_OPTIONS)
     elif is_models_request(p, r):
         reply_locally(p, r, LOCAL_REPLY_MODELS)
-    elif not direct(p, r, h, len - h.consumed):
+    elif not route_and_compose(p, r, h, len - h.consumed):
         return 0
     return h.consumed
 
 
-cdef void launch(Plane *p, Relay *r) noexcept nogil:
+cdef void submit_request(Plane *p, Relay *r) noexcept nogil:
     """The head is in `held`, with what came along of the body: ask for a permit."""
     if r.is_composed and r.phase == PHASE_HEAD:
         r.is_composed = 0
-        r.asked_ns = p.now_ns
+        r.request_read_ns = p.now_ns
         feed(p, r, IN_REQUEST)

@@ -1,7 +1,7 @@
 from libc.stddef cimport size_t
 
 
-cdef enum Formed:
+cdef enum FormResult:
     FORM_MORE = 0           # it may stand further on
     FORM_FOUND
     FORM_ABSENT             # the form has ended, or is none

@@ -16,12 +16,12 @@ from libc.string cimport memchr, memcpy
 from zeroproxy._fast.exchange.actions cimport end_with
 from zeroproxy._fast.exchange.local_reply cimport refuse_plain
 from zeroproxy._fast.exchange.relay_pool cimport relay_later
-from zeroproxy._fast.http1.body cimport Cut, body_unframe
+from zeroproxy._fast.http1.body cimport BodySlice, body_unframe
 from zeroproxy._fast.memory.buffer cimport buffer_append, buffer_bytes, buffer_consume, buffer_len
-from zeroproxy._fast.net.conn cimport RECV_EMPTY, RECV_FAILED, conn_recv, conn_takes
+from zeroproxy._fast.net.conn cimport RECV_EMPTY, RECV_FAILED, conn_can_accept, conn_recv
 from zeroproxy._fast.net.tls cimport tls_fault
 from zeroproxy._fast.request.body_edits cimport pass_body
-from zeroproxy._fast.request.head_reader cimport launch, refuse, take_head
+from zeroproxy._fast.request.head_reader cimport refuse, submit_request, take_head
 from zeroproxy._fast.types.exchange cimport (
     BLAME_DOWNSTREAM,
     BLAME_OURSELVES,
@@ -57,20 +57,20 @@ cdef inline bint reads_head(const Relay *r) noexcept nogil:
 
 
 cdef bint wants_body(const Relay *r) noexcept nogil:
-    return not r.ask.done and PHASE_HEAD <= r.phase <= PHASE_RELAYING and not reads_head(r)
+    return not r.request_body.done and PHASE_HEAD <= r.phase <= PHASE_RELAYING and not reads_head(r)
 
 
 cdef size_t take_body(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:
     """Pass body bytes on. `at` has SLACK bytes around it. Returns how many bytes were the body's;
     the relay may have moved on."""
-    cdef Cut c
-    cdef Verdict v = body_unframe(&r.ask, at, len, &c, r.terms.extra_bytes)
-    r.asked_ns = p.now_ns
-    if r.terms.body_bytes and r.ask.total > r.terms.body_bytes:
+    cdef BodySlice c
+    cdef Verdict v = body_unframe(&r.request_body, at, len, &c, r.settings.extra_bytes)
+    r.request_read_ns = p.now_ns
+    if r.settings.body_bytes and r.request_body.total > r.settings.body_bytes:
         refuse_body(p, r, FAULT_BODY_TOO_LARGE)
         return len
     if v == VERDICT_BAD:
-        refuse_body(p, r, r.ask.fault)
+        refuse_body(p, r, r.request_body.fault)
         return len
     r.bytes_in += c.data_len
     if not pass_body(p, r, at + c.data_at, c.data_len, v == VERDICT_OK):
@@ -102,26 +102,26 @@ cdef void lose_request(Plane *p, Relay *r) noexcept nogil:
 cdef size_t body_room(Plane *p, Relay *r) noexcept nogil:
     """How many bytes of body may be read now; 0 pauses downstream."""
     if r.phase == PHASE_WAITING or r.phase == PHASE_RELAYING:
-        return READ_MAX if conn_takes(p, r.up) else 0
-    if buffer_len(&r.held) + 4096 > BLOCK_LARGE:
+        return READ_MAX if conn_can_accept(p, r.up) else 0
+    if buffer_len(&r.replay) + 4096 > BLOCK_LARGE:
         return 0
     # Framing and edits come on top.
-    return BLOCK_LARGE - buffer_len(&r.held) - 512
+    return BLOCK_LARGE - buffer_len(&r.replay) - 512
 
 
 cdef bint waits_for_whole(Plane *p, Relay *r) noexcept nogil:
     """Law 4. Who waits to be told to go on is told when there is a conn for it."""
     cdef size_t room = body_room(p, r)
-    if r.ask.done or r.owes_continue or r.upgrade == UPGRADE_WEBSOCKET or room == 0:
+    if r.request_body.done or r.owes_continue or r.upgrade == UPGRADE_WEBSOCKET or room == 0:
         return 0
-    if r.ask.framing == FRAMING_LENGTH:
-        return r.ask.left <= room
-    return r.scans or r.ask.total == 0
+    if r.request_body.framing == FRAMING_LENGTH:
+        return r.request_body.left <= room
+    return r.scans_body or r.request_body.total == 0
 
 
-cdef void launch_whole(Plane *p, Relay *r) noexcept nogil:
+cdef void submit_whole(Plane *p, Relay *r) noexcept nogil:
     if r.phase == PHASE_HEAD and r.is_composed and not waits_for_whole(p, r):
-        launch(p, r)
+        submit_request(p, r)
 
 
 # ---------------------------------------------------------------- reading
@@ -142,7 +142,7 @@ cdef void step_inbuf(Plane *p, Relay *r) noexcept nogil:
         used = take_head(p, r, buffer_bytes(&c.inbuf), buffer_len(&c.inbuf))
         if used and c.fd >= 0:
             buffer_consume(&c.inbuf, &p.blocks, used)
-        launch_whole(p, r)
+        submit_whole(p, r)
         return
     room = body_room(p, r)
     n = buffer_len(&c.inbuf)
@@ -155,7 +155,7 @@ cdef void step_inbuf(Plane *p, Relay *r) noexcept nogil:
     used = take_body(p, r, at, n)
     if c.fd >= 0:
         buffer_consume(&c.inbuf, &p.blocks, used)
-    launch_whole(p, r)
+    submit_whole(p, r)
 
 
 cdef bint wants_bytes(const Relay *r) noexcept nogil:
@@ -174,17 +174,17 @@ cdef void take_bytes(Plane *p, Relay *r, char *at, size_t n) noexcept nogil:
     while n and wants_bytes(r):
         if reads_head(r):
             used = take_head(p, r, at, n)
-            if r.is_composed and used < n and not r.ask.done and n - used <= body_room(p, r):
+            if r.is_composed and used < n and not r.request_body.done and n - used <= body_room(p, r):
                 used += take_body(p, r, at + used, n - used)
-            launch_whole(p, r)
+            submit_whole(p, r)
         elif n <= body_room(p, r):
             used = take_body(p, r, at, n)
-            launch_whole(p, r)
+            submit_whole(p, r)
         else:
             # Framing is written in place, over the byte behind the data: all of it, or a copy.
             r.down_paused = 1
             used = 0
-            launch(p, r)
+            submit_request(p, r)
         if used == 0:
             break
         at += used
@@ -220,17 +220,17 @@ cdef void receive(Plane *p, Relay *r) noexcept nogil:
     if n == RECV_EMPTY:
         return
     if n <= 0:
-        hear_end(p, r, n)
+        on_eof(p, r, n)
     elif buffer_len(&c.inbuf):
         save(p, r, at, <size_t>n)
-        r.asked_ns = p.now_ns
+        r.request_read_ns = p.now_ns
         if reads_head(r) and may_go_on(p, r, at, <size_t>n):
             r.waits_for_more = 0
     else:
         take_bytes(p, r, at, <size_t>n)
 
 
-cdef void hear_end(Plane *p, Relay *r, ssize_t n) noexcept nogil:
+cdef void on_eof(Plane *p, Relay *r, ssize_t n) noexcept nogil:
     """FIN or failure where a head or a body was to come."""
     if tls_fault(&r.down) == TLS_FAULT_PLAIN:
         refuse_plain(p, r.down.fd)

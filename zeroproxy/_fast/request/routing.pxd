@@ -20,7 +20,7 @@ cdef enum BodyKind:
     BODY_MORE               # its first byte decides, and is still to come
 
 
-cdef struct Begin:          # what is here of a request's body
+cdef struct BodyStart:      # what is here of a request's body
     size_t n                # bytes behind the head that are looked at
     const char *at          # those, framing taken off; NULL: not yet
     size_t len
@@ -35,9 +35,9 @@ cdef struct Target:         # where a request goes, and what it is called there
     size_t len              # bytes of the name as the body spells it
 
 
-cdef void peek_body(Plane *p, Relay *r, const Head *h, size_t here, Begin *b) noexcept nogil
-cdef void open_body(Plane *p, Relay *r, const Head *h, Begin *b) noexcept nogil
-cdef void wait_for_body(Plane *p, Relay *r, const Head *h, const Begin *b) noexcept nogil
+cdef void peek_body(Plane *p, Relay *r, const Head *h, size_t here, BodyStart *b) noexcept nogil
+cdef void open_body(Plane *p, Relay *r, const Head *h, BodyStart *b) noexcept nogil
+cdef void wait_for_body(Plane *p, Relay *r, const Head *h, const BodyStart *b) noexcept nogil
 cdef int route_request(
-    Plane *p, Relay *r, const Head *h, Begin *b, Target *to,
+    Plane *p, Relay *r, const Head *h, BodyStart *b, Target *to,
 ) noexcept nogil

@@ -17,17 +17,21 @@ from libc.string cimport memcpy, memset
 
 from zeroproxy._fast.exchange.actions cimport send_continue
 from zeroproxy._fast.exchange.response_usage cimport (
-    TYPE_IS_FORM,
-    TYPE_IS_JSON,
-    TYPE_IS_UNSAID,
+    REQUEST_TYPE_FORM,
+    REQUEST_TYPE_JSON,
+    REQUEST_TYPE_NONE,
     type_of_request,
 )
-from zeroproxy._fast.http1.body cimport Cut, body_begin, body_unframe
+from zeroproxy._fast.http1.body cimport BodySlice, body_begin, body_unframe
 from zeroproxy._fast.http1.grammar cimport Cursor, is_word
-from zeroproxy._fast.jsonscan.edits cimport WISH_NOTHING, Edit
-from zeroproxy._fast.jsonscan.request_scan cimport asked_begin, asked_feed
+from zeroproxy._fast.jsonscan.edits cimport USAGE_REQUEST_NONE, Edit
+from zeroproxy._fast.jsonscan.request_scan cimport request_scan_begin, request_scan_feed
 from zeroproxy._fast.jsonscan.strings cimport name_add, name_clear, name_is
-from zeroproxy._fast.request.authorization cimport is_bound, is_plain_json, may_ask_for
+from zeroproxy._fast.request.authorization cimport (
+    is_model_allowed,
+    is_model_restricted,
+    is_plain_json,
+)
 from zeroproxy._fast.request.multipart cimport (
     FORM_ABSENT,
     FORM_FOUND,
@@ -44,7 +48,7 @@ from zeroproxy._fast.request.routing cimport (
     BODY_OTHER,
     LOOK_MAX,
     ROUTE_MORE,
-    Begin,
+    BodyStart,
     Target,
 )
 from zeroproxy._fast.types.http cimport (
@@ -64,7 +68,7 @@ from zeroproxy._fast.types.http cimport (
     Field,
     Head,
 )
-from zeroproxy._fast.types.meter cimport Asked
+from zeroproxy._fast.types.meter cimport RequestScan
 from zeroproxy._fast.types.model cimport Route
 from zeroproxy._fast.types.plane cimport Plane, Relay
 
@@ -104,7 +108,7 @@ cdef const Field *content_type(const Head *h) noexcept nogil:
 cdef int kind_by_type(const Head *h) noexcept nogil:
     """BODY_MORE: its first byte decides."""
     cdef const Field *f
-    cdef int kind = TYPE_IS_UNSAID
+    cdef int kind = REQUEST_TYPE_NONE
     if not has_body(h):
         return BODY_NONE
     if h.method != METHOD_POST or is_coded(h):
@@ -112,12 +116,12 @@ cdef int kind_by_type(const Head *h) noexcept nogil:
     f = content_type(h)
     if f != NULL:
         kind = type_of_request(h.base + f.value_at, f.value_len)
-    if kind == TYPE_IS_JSON:
+    if kind == REQUEST_TYPE_JSON:
         return BODY_JSON
-    return BODY_FORM if kind == TYPE_IS_FORM else <int>BODY_MORE
+    return BODY_FORM if kind == REQUEST_TYPE_FORM else <int>BODY_MORE
 
 
-cdef int kind_by_byte(const Head *h, const Begin *b) noexcept nogil:
+cdef int kind_by_byte(const Head *h, const BodyStart *b) noexcept nogil:
     cdef const Field *f = content_type(h)
     cdef bint is_unsaid = f == NULL or f.value_len == 0
     cdef size_t k = 0
@@ -133,10 +137,10 @@ cdef int kind_by_byte(const Head *h, const Begin *b) noexcept nogil:
     return BODY_OTHER if b.is_all or b.is_full else <int>BODY_MORE
 
 
-cdef void open_body(Plane *p, Relay *r, const Head *h, Begin *b) noexcept nogil:
+cdef void open_body(Plane *p, Relay *r, const Head *h, BodyStart *b) noexcept nogil:
     """Take the framing off what is here: in place, or in p.compose."""
     cdef Body body
-    cdef Cut cut
+    cdef BodySlice cut
     if b.at != NULL:
         return
     b.at = h.base + h.consumed
@@ -147,16 +151,16 @@ cdef void open_body(Plane *p, Relay *r, const Head *h, Begin *b) noexcept nogil:
     # Taking the framing off moves bytes: of a copy, the body itself is still to be read.
     memcpy(p.compose, b.at, b.n)
     body_begin(&body, FRAMING_CHUNKED, 0)
-    body_unframe(&body, p.compose, b.n, &cut, r.terms.extra_bytes)
+    body_unframe(&body, p.compose, b.n, &cut, r.settings.extra_bytes)
     b.at = p.compose + cut.data_at
     b.len = cut.data_len
     b.is_all = body.done or cut.consumed < b.n
 
 
-cdef void peek_body(Plane *p, Relay *r, const Head *h, size_t here, Begin *b) noexcept nogil:
+cdef void peek_body(Plane *p, Relay *r, const Head *h, size_t here, BodyStart *b) noexcept nogil:
     """Of what kind the body is; `here` bytes came along behind the head."""
     cdef size_t most = LOOK_MAX - h.consumed if h.consumed < LOOK_MAX else 0
-    memset(b, 0, sizeof(Begin))
+    memset(b, 0, sizeof(BodyStart))
     b.is_full = here >= most
     b.n = most if b.is_full else here
     if h.framing == FRAMING_LENGTH and b.n > h.length:
@@ -167,12 +171,12 @@ cdef void peek_body(Plane *p, Relay *r, const Head *h, size_t here, Begin *b) no
         b.kind = <unsigned char>kind_by_byte(h, b)
 
 
-cdef void wait_for_body(Plane *p, Relay *r, const Head *h, const Begin *b) noexcept nogil:
+cdef void wait_for_body(Plane *p, Relay *r, const Head *h, const BodyStart *b) noexcept nogil:
     """What is here of it was not enough: look again when there is so much more."""
     cdef size_t again = b.n + 1 if h.framing == FRAMING_CHUNKED else 2 * b.n + 64
     # The caller may wait for a word before it sends what we need.
-    if h.asks_continue and not r.said_continue:
-        r.said_continue = 1
+    if h.asks_continue and not r.sent_100:
+        r.sent_100 = 1
         send_continue(p, r)
     if h.framing == FRAMING_LENGTH and again > h.length:
         again = <size_t>h.length
@@ -201,7 +205,7 @@ cdef int route_nameless(const Plane *p, const Head *h) noexcept nogil:
     return refused(FAULT_MODEL_NONE) if h.method == METHOD_POST and has_body(h) else 0
 
 
-cdef int more(Plane *p, Relay *r, const Head *h, const Begin *b) noexcept nogil:
+cdef int more(Plane *p, Relay *r, const Head *h, const BodyStart *b) noexcept nogil:
     """No model so far, and the body goes on."""
     if b.is_full:
         return refused(FAULT_MODEL_LATE)
@@ -209,19 +213,19 @@ cdef int more(Plane *p, Relay *r, const Head *h, const Begin *b) noexcept nogil:
     return ROUTE_MORE
 
 
-cdef int route_json(Plane *p, Relay *r, const Head *h, Begin *b, Target *to) noexcept nogil:
-    cdef Asked a
+cdef int route_json(Plane *p, Relay *r, const Head *h, BodyStart *b, Target *to) noexcept nogil:
+    cdef RequestScan a
     cdef Edit due
-    cdef bint bound = is_bound(r)
+    cdef bint bound = is_model_restricted(r)
     cdef int index
-    asked_begin(&a, WISH_NOTHING, &r.model)
+    request_scan_begin(&a, USAGE_REQUEST_NONE, &r.model)
     a.is_strict = bound
-    asked_feed(&a, b.at, b.len, &due)
-    a.is_veiled |= bound and not is_plain_json(b.at, b.len)
+    request_scan_feed(&a, b.at, b.len, &due)
+    a.is_ambiguous |= bound and not is_plain_json(b.at, b.len)
     if a.has_model:
-        if bound and not may_ask_for(r, &a):
+        if bound and not is_model_allowed(r, &a):
             return refused(
-                FAULT_KEY_MODEL if a.has_model == 1 and not a.is_veiled else FAULT_KEY_UNREAD
+                FAULT_KEY_MODEL if a.has_model == 1 and not a.is_ambiguous else FAULT_KEY_UNREAD
             )
         index = find_route(p, r, to)
         to.len = a.raw_len + 2
@@ -236,7 +240,7 @@ cdef int route_json(Plane *p, Relay *r, const Head *h, Begin *b, Target *to) noe
     return refused(FAULT_BODY_CODE) if a.is_wide else route_nameless(p, h)
 
 
-cdef int route_form(Plane *p, Relay *r, const Head *h, Begin *b, Target *to) noexcept nogil:
+cdef int route_form(Plane *p, Relay *r, const Head *h, BodyStart *b, Target *to) noexcept nogil:
     cdef const Field *f = content_type(h)
     cdef const char *boundary = NULL
     cdef const char *value = NULL
@@ -254,10 +258,10 @@ cdef int route_form(Plane *p, Relay *r, const Head *h, Begin *b, Target *to) noe
 
 
 cdef int route_request(
-    Plane *p, Relay *r, const Head *h, Begin *b, Target *to,
+    Plane *p, Relay *r, const Head *h, BodyStart *b, Target *to,
 ) noexcept nogil:
     """Index of the upstream, ROUTE_MORE, or what `refused` makes of a fault."""
-    cdef bint bound = is_bound(r)
+    cdef bint bound = is_model_restricted(r)
     r.routes_at = 0
     memset(to, 0, sizeof(Target))
     name_clear(&r.model)

@@ -28,7 +28,7 @@ from zeroproxy._fast.exchange.release cimport drop_rival
 from zeroproxy._fast.exchange.response_usage cimport meter_response, meter_tunnel
 from zeroproxy._fast.http1.body cimport (
     LAST_CHUNK,
-    Cut,
+    BodySlice,
     body_begin,
     body_unframe,
     frame_chunk,
@@ -36,22 +36,22 @@ from zeroproxy._fast.http1.body cimport (
     last_chunk,
 )
 from zeroproxy._fast.http1.head_parser cimport parse_response_head
-from zeroproxy._fast.http1.head_writer cimport Back, write_response_head
+from zeroproxy._fast.http1.head_writer cimport ResponseHop, write_response_head
 from zeroproxy._fast.memory.buffer cimport (
     buffer_append,
     buffer_bytes,
     buffer_consume,
-    buffer_give_back,
     buffer_len,
+    buffer_release,
 )
 from zeroproxy._fast.net.conn cimport (
     RECV_EMPTY,
     RECV_FAILED,
+    conn_can_accept,
     conn_is_backed_up,
     conn_recv,
     conn_send,
-    conn_takes,
-    conn_time,
+    conn_time_deferred,
 )
 from zeroproxy._fast.net.tls cimport tls_fault
 from zeroproxy._fast.request.body_edits cimport drop_digests, judge_edits, retry_unedited
@@ -85,7 +85,7 @@ from zeroproxy._fast.types.http cimport (
 from zeroproxy._fast.types.memory cimport BLOCK_LARGE, READ_MAX, SLACK
 from zeroproxy._fast.types.plane cimport Conn, Plane, Relay
 from zeroproxy._fast.upstream.breaker cimport note_status
-from zeroproxy._fast.upstream.keepalive cimport keepalive_hear
+from zeroproxy._fast.upstream.keepalive cimport keepalive_observe
 from zeroproxy._fast.usage.meter cimport meter_feed
 from zeroproxy._fast.usage.strip cimport STRIPS_NOT
 
@@ -113,7 +113,7 @@ cdef int choose_framing(Relay *r, const Head *h) noexcept nogil:
 
 
 cdef size_t write_head(Plane *p, Relay *r, const Head *h) noexcept nogil:
-    cdef Back back
+    cdef ResponseHop back
     back.date = date_now(p)
     back.request_id.at = r.request_id
     back.request_id.len = r.id_len
@@ -129,7 +129,7 @@ cdef bint forward_interim(Plane *p, Relay *r, const Head *h) noexcept nogil:
     """102, 103 and the like go on to an HTTP/1.1 caller; 100 was ours to say. 0: too many."""
     cdef size_t n
     r.interims += 1
-    if r.interims > r.terms.interims:
+    if r.interims > r.settings.interims:
         return 0
     if h.status == 100 or r.minor == 0:
         return 1
@@ -140,9 +140,9 @@ cdef bint forward_interim(Plane *p, Relay *r, const Head *h) noexcept nogil:
 cdef void begin_response(Plane *p, Relay *r, Head *h) noexcept nogil:
     """Decide everything about a final response from its head."""
     r.status = h.status
-    r.begun_ns = p.now_ns
+    r.response_head_ns = p.now_ns
     judge_edits(r, h.status)
-    keepalive_hear(r.endpoint, h)
+    keepalive_observe(r.endpoint, h)
     meter_response(r, h)
     note_status(r, h.status)
     if not r.is_streamed:
@@ -150,14 +150,14 @@ cdef void begin_response(Plane *p, Relay *r, Head *h) noexcept nogil:
     if may_shrink(r):
         drop_digests(h)
     r.out_framing = <unsigned char>choose_framing(r, h)
-    if not r.ask.done or r.out_framing == FRAMING_CLOSE or p.draining:
+    if not r.request_body.done or r.out_framing == FRAMING_CLOSE or p.draining:
         r.asks_close = 1
     if r.upgrade and buffer_len(&r.down.inbuf):
         # Bytes sent ahead of an upgrade that is declined or not passed on: of which protocol,
         # nobody knows.
         r.asks_close = 1
-    r.keeps_upstream = r.ask.done and not h.asks_close and h.framing != FRAMING_CLOSE
-    body_begin(&r.reply, h.framing, h.length)
+    r.keeps_upstream = r.request_body.done and not h.asks_close and h.framing != FRAMING_CLOSE
+    body_begin(&r.response_body, h.framing, h.length)
 
 
 cdef void count_failure(Relay *r) noexcept nogil:
@@ -168,7 +168,7 @@ cdef void count_failure(Relay *r) noexcept nogil:
 
 cdef void forward_head(Plane *p, Relay *r, char *body, size_t len) noexcept nogil:
     """The final head is in p.reply; send it with the `len` bytes of body that came along."""
-    cdef Head *h = &p.reply
+    cdef Head *h = &p.response_head
     cdef size_t n
     if (h.status == 503 or h.status == 429) and try_elsewhere(p, r):
         return
@@ -182,7 +182,7 @@ cdef void forward_head(Plane *p, Relay *r, char *body, size_t len) noexcept nogi
     if n == 0:
         lose_attempt(p, r, CAUSE_MALFORMED)
         return
-    buffer_give_back(&r.held, &p.blocks)
+    buffer_release(&r.replay, &p.blocks)
     r.replayable = 0
     r.head_sent = 1
     r.n_head = <unsigned int>n
@@ -195,11 +195,11 @@ cdef void switch_protocols(Plane *p, Relay *r, const char *rest, size_t len) noe
     cdef size_t n
     r.status = 101
     r.out_framing = FRAMING_NONE
-    n = write_head(p, r, &p.reply)
-    buffer_give_back(&r.held, &p.blocks)
+    n = write_head(p, r, &p.response_head)
+    buffer_release(&r.replay, &p.blocks)
     r.replayable = 0
     r.head_sent = 1
-    r.begun_ns = r.heard_ns = r.asked_ns = p.now_ns
+    r.response_head_ns = r.last_data_ns = r.request_read_ns = p.now_ns
     note_status(r, 101)
     note_first(p, r)
     meter_tunnel(r)
@@ -209,7 +209,7 @@ cdef void switch_protocols(Plane *p, Relay *r, const char *rest, size_t len) noe
         return
     if len:
         r.bytes_out += len
-        meter_feed(&r.read.meter, rest, len)
+        meter_feed(&r.scan.meter, rest, len)
     feed(p, r, IN_SWITCHED)
     relay_later(p, r)
 
@@ -217,7 +217,7 @@ cdef void switch_protocols(Plane *p, Relay *r, const char *rest, size_t len) noe
 cdef void take_heads(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:
     """Read response heads out of [at, at + len) until the final one; what is left of a partial
     head is kept in the conn's in-buffer. The bytes are in the scratch block."""
-    cdef Head *h = &p.reply
+    cdef Head *h = &p.response_head
     cdef Verdict v
     while True:
         v = parse_response_head(at, len, &p.limits.response, r.method == METHOD_HEAD, h)
@@ -257,17 +257,17 @@ cdef bint deliver(Plane *p, Relay *r, char *at, size_t n) noexcept nogil:
     r.n_head = 0
     if not conn_send(p, &r.down, p.compose, n):
         return 0
-    conn_time(p, &r.down, &r.own_ns)
+    conn_time_deferred(p, &r.down, &r.overhead_ns)
     return 1
 
 
 cdef void relay_body(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:
     """Pass one read of the response on. `at` lies in the scratch block, SLACK around it and the
     part that was kept back in front."""
-    cdef Cut c
+    cdef BodySlice c
     cdef size_t before = 0, n
     cdef char *data
-    cdef Verdict v = body_unframe(&r.reply, at, len, &c, r.terms.extra_bytes)
+    cdef Verdict v = body_unframe(&r.response_body, at, len, &c, r.settings.extra_bytes)
     data = at + c.data_at
     n = read_data(p, r, &data, c.data_len, v == VERDICT_OK)
     r.bytes_out += n
@@ -299,7 +299,7 @@ cdef void relay_body(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:
 
 cdef void end_unframed(Plane *p, Relay *r) noexcept nogil:
     """FIN where it is the end of the answer: what was kept back, and the last chunk."""
-    cdef char *data = p.scratch + SLACK + buffer_len(&r.part)
+    cdef char *data = p.scratch + SLACK + buffer_len(&r.partial_event)
     cdef size_t before = 0, n = read_data(p, r, &data, 0, 1)
     r.bytes_out += n
     if r.out_framing == FRAMING_CHUNKED:
@@ -310,21 +310,21 @@ cdef void end_unframed(Plane *p, Relay *r) noexcept nogil:
     if n and not deliver(p, r, data - before, n):
         end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_RESET)
     else:
-        r.reply.done = 1
+        r.response_body.done = 1
         feed(p, r, IN_COMPLETE)
 
 
 cdef bint ends_well(Relay *r) noexcept nogil:
     """Whether the FIN that has come ends the answer."""
-    if r.reply.framing == FRAMING_CLOSE:
+    if r.response_body.framing == FRAMING_CLOSE:
         return not ends_inside(r)
-    if r.out_framing == FRAMING_LENGTH or not is_answered(r) or not r.read.meter.at_edge:
+    if r.out_framing == FRAMING_LENGTH or not is_answered(r) or not r.scan.meter.at_edge:
         return 0
     r.endpoint.n_unframed += 1
     return 1
 
 
-cdef void hear_end(Plane *p, Relay *r, ssize_t n) noexcept nogil:
+cdef void on_eof(Plane *p, Relay *r, ssize_t n) noexcept nogil:
     """FIN or failure from upstream."""
     cdef int why = CAUSE_RESET if n == RECV_FAILED else CAUSE_CLOSED
     if tls_fault(r.up):
@@ -340,11 +340,11 @@ cdef void hear_end(Plane *p, Relay *r, ssize_t n) noexcept nogil:
 cdef void take_bytes(Plane *p, Relay *r, char *at, size_t n) noexcept nogil:
     cdef Conn *c = r.up
     cdef size_t kept
-    r.heard = 1
+    r.got_byte = 1
     if r.phase == PHASE_RELAYING:
         relay_body(p, r, at, n)
         return
-    r.heard_ns = p.now_ns
+    r.last_data_ns = p.now_ns
     drop_rival(p, r)
     if not buffer_len(&c.inbuf):
         take_heads(p, r, at, n)
@@ -369,7 +369,7 @@ cdef void read_response(Plane *p, Relay *r) noexcept nogil:
     cdef char *at
     cdef ssize_t n
     while (r.phase == PHASE_WAITING or r.phase == PHASE_RELAYING) and r.up.may_read:
-        if not conn_takes(p, &r.down):
+        if not conn_can_accept(p, &r.down):
             r.up_paused = 1
             return
         if budget == 0:
@@ -377,12 +377,12 @@ cdef void read_response(Plane *p, Relay *r) noexcept nogil:
             return
         budget -= 1
         # One of the two is empty; a part that was kept back is put in front of the read.
-        room = READ_MAX - buffer_len(&r.up.inbuf) - buffer_len(&r.part)
-        at = p.scratch + SLACK + buffer_len(&r.part)
+        room = READ_MAX - buffer_len(&r.up.inbuf) - buffer_len(&r.partial_event)
+        at = p.scratch + SLACK + buffer_len(&r.partial_event)
         n = conn_recv(r.up, at, room)
         if n == RECV_EMPTY:
             return
         if n <= 0:
-            hear_end(p, r, n)
+            on_eof(p, r, n)
             return
         take_bytes(p, r, at, <size_t>n)

@@ -7,14 +7,14 @@ Law 3. A failure on either side ends both.
 
 from zeroproxy._fast.exchange.actions cimport end_with, feed
 from zeroproxy._fast.exchange.relay_pool cimport relay_later
-from zeroproxy._fast.memory.buffer cimport buffer_bytes, buffer_give_back, buffer_len
+from zeroproxy._fast.memory.buffer cimport buffer_bytes, buffer_len, buffer_release
 from zeroproxy._fast.net.conn cimport (
     RECV_EMPTY,
+    conn_can_accept,
     conn_is_backed_up,
     conn_recv,
     conn_send,
     conn_shut,
-    conn_takes,
 )
 from zeroproxy._fast.types.exchange cimport (
     BLAME_DOWNSTREAM,
@@ -40,7 +40,7 @@ cdef int pump(Plane *p, Relay *r, Conn *source, Conn *sink, int ended) noexcept 
     cdef char *at = p.scratch + SLACK
     cdef int budget = 8
     cdef ssize_t n
-    while source.may_read and conn_takes(p, sink):
+    while source.may_read and conn_can_accept(p, sink):
         if budget == 0:
             return MORE
         budget -= 1
@@ -54,14 +54,14 @@ cdef int pump(Plane *p, Relay *r, Conn *source, Conn *sink, int ended) noexcept 
             break
         if source == &r.down:
             r.bytes_in += <size_t>n
-            r.asked_ns = p.now_ns
+            r.request_read_ns = p.now_ns
         else:
             r.bytes_out += <size_t>n
-            r.heard_ns = r.endpoint.last_heard_ns = p.now_ns
-            meter_feed(&r.read.meter, at, <size_t>n)
+            r.last_data_ns = r.endpoint.last_data_ns = p.now_ns
+            meter_feed(&r.scan.meter, at, <size_t>n)
         if not conn_send(p, sink, at, <size_t>n):
             return FAILED
-    if r.tunnel_ends & ended and conn_takes(p, sink):
+    if r.tunnel_ends & ended and conn_can_accept(p, sink):
         conn_shut(p, sink)
     return QUIET
 
@@ -72,7 +72,7 @@ cdef bint pass_early_bytes(Plane *p, Relay *r) noexcept nogil:
     if buffer_len(&r.down.inbuf):
         sent = conn_send(p, r.up, buffer_bytes(&r.down.inbuf), buffer_len(&r.down.inbuf))
         r.bytes_in += buffer_len(&r.down.inbuf)
-        buffer_give_back(&r.down.inbuf, &p.blocks)
+        buffer_release(&r.down.inbuf, &p.blocks)
     return sent
 
 

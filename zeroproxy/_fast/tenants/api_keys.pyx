@@ -21,7 +21,7 @@ from zeroproxy._fast.types.api_key cimport (
     QUOTA_REQUESTS,
     QUOTA_TOKENS,
     ApiKey,
-    Keyring,
+    ApiKeyTable,
     Quota,
 )
 from zeroproxy._fast.types.clock cimport NS_PER_S
@@ -50,7 +50,7 @@ cdef uint32_t key_place(const uint8_t *digest) noexcept nogil:
         | <uint32_t>digest[3] << 24
 
 
-cdef ApiKey *key_find(const Keyring *ring, const char *at, size_t len) noexcept nogil:
+cdef ApiKey *key_find(const ApiKeyTable *ring, const char *at, size_t len) noexcept nogil:
     """The key in force whose text this is; NULL: there is none."""
     cdef uint8_t[DIGEST] digest
     cdef uint32_t k
@@ -121,7 +121,7 @@ cdef inline uint32_t smooth(uint32_t mean, int64_t cost) noexcept nogil:
     return <uint32_t>(mean + (cost - mean) // 8 if mean else cost)
 
 
-cdef uint32_t expected(const Keyring *ring, const ApiKey *k, uint64_t bytes) noexcept nogil:
+cdef uint32_t expected(const ApiKeyTable *ring, const ApiKey *k, uint64_t bytes) noexcept nogil:
     """Tokens the next request of this key will cost, never more than a minute's worth: one at a
     time is always let in."""
     cdef uint64_t cost = k.mean if k.mean else ring.mean
@@ -131,11 +131,11 @@ cdef uint32_t expected(const Keyring *ring, const ApiKey *k, uint64_t bytes) noe
     return <uint32_t>cost if cost < most else <uint32_t>most
 
 
-cdef int key_take(
-    const Keyring *ring, ApiKey *k, uint64_t bytes, uint64_t now_ns, uint32_t *reserved
+cdef int quota_reserve(
+    const ApiKeyTable *ring, ApiKey *k, uint64_t bytes, uint64_t now_ns, uint32_t *reserved
 ) noexcept nogil:
     """Let one request with a body of `bytes` in: QUOTA_COUNT, or the quota that is exhausted.
-    `reserved`: what key_charge is to be told at the end."""
+    `reserved`: what quota_settle is to be told at the end."""
     reserved[0] = 0
     cdef Quota *requests = &k.quotas[<int>QUOTA_REQUESTS]
     cdef Quota *tokens = &k.quotas[<int>QUOTA_TOKENS]
@@ -157,8 +157,8 @@ cdef int key_take(
     return QUOTA_COUNT
 
 
-cdef void key_charge(
-    Keyring *ring, ApiKey *k, uint32_t reserved, int64_t tokens, uint64_t now_ns
+cdef void quota_settle(
+    ApiKeyTable *ring, ApiKey *k, uint32_t reserved, int64_t tokens, uint64_t now_ns
 ) noexcept nogil:
     """What an exchange has cost in the end; what it had reserved is free again."""
     cdef Quota *q = &k.quotas[<int>QUOTA_TOKENS]
@@ -174,7 +174,7 @@ cdef void key_charge(
         q.level = max(q.level - <double>tokens, -DEBT_MINUTES * q.rate)
 
 
-cdef int key_wait(const ApiKey *k, int which) noexcept nogil:
+cdef int quota_wait(const ApiKey *k, int which) noexcept nogil:
     """Whole seconds until this quota lets somebody in, if nobody else takes from it."""
     cdef const Quota *q = &k.quotas[which]
     cdef double lacks = (1.0 if which == QUOTA_REQUESTS else q.reserved) - q.level

@@ -1,16 +1,16 @@
 from libc.stdint cimport uint16_t, uint32_t
 
-from zeroproxy._fast.types.admission cimport Share
-from zeroproxy._fast.types.plane cimport Queue, Relay
+from zeroproxy._fast.types.admission cimport TenantShare
+from zeroproxy._fast.types.plane cimport FairQueue, Relay
 from zeroproxy._fast.types.record cimport Record
 
-cdef Share *share_of(Queue *q, uint16_t tenant) noexcept nogil
-cdef bint lane_join(Queue *q, Relay *r) noexcept nogil
-cdef void lane_leave(Queue *q, Relay *r) noexcept nogil
-cdef Relay *lane_next(Queue *q, uint32_t most) noexcept nogil
-cdef Relay *lane_worst(Queue *q, const Relay *r) noexcept nogil
-cdef Share *shares_stage(const Queue *q, uint32_t n) noexcept nogil
-cdef Share *shares_use(Queue *q, Share *grown, uint32_t n) noexcept nogil
-cdef void share_take(Queue *q, Relay *r) noexcept nogil
-cdef void share_return(Queue *q, const Relay *r) noexcept nogil
-cdef void share_settle(Queue *q, const Relay *r, const Record *record) noexcept nogil
+cdef TenantShare *share_of(FairQueue *q, uint16_t tenant) noexcept nogil
+cdef bint fair_queue_push(FairQueue *q, Relay *r) noexcept nogil
+cdef void fair_queue_remove(FairQueue *q, Relay *r) noexcept nogil
+cdef Relay *fair_queue_next(FairQueue *q, uint32_t most) noexcept nogil
+cdef Relay *fair_queue_victim(FairQueue *q, const Relay *r) noexcept nogil
+cdef TenantShare *shares_stage(const FairQueue *q, uint32_t n) noexcept nogil
+cdef TenantShare *shares_use(FairQueue *q, TenantShare *grown, uint32_t n) noexcept nogil
+cdef void acquire_share(FairQueue *q, Relay *r) noexcept nogil
+cdef void release_share(FairQueue *q, const Relay *r) noexcept nogil
+cdef void share_settle(FairQueue *q, const Relay *r, const Record *record) noexcept nogil

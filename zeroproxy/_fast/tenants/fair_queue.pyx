@@ -17,10 +17,10 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t
 from libc.stdlib cimport calloc, realloc
 from libc.string cimport memcpy, memset
 
-from zeroproxy._fast.tenants.fifo cimport line_join, line_leave
-from zeroproxy._fast.types.admission cimport Share
-from zeroproxy._fast.types.meter cimport NONE
-from zeroproxy._fast.types.plane cimport Lane, Queue, Relay
+from zeroproxy._fast.tenants.fifo cimport fifo_push, fifo_remove
+from zeroproxy._fast.types.admission cimport TenantShare
+from zeroproxy._fast.types.meter cimport EXACTNESS_NONE
+from zeroproxy._fast.types.plane cimport FairQueue, Relay, TenantQueue
 from zeroproxy._fast.types.record cimport Record
 
 cdef enum:
@@ -32,50 +32,50 @@ cdef enum:
 # ---------------------------------------------------------------- shares
 
 
-cdef Share *share_of(Queue *q, uint16_t tenant) noexcept nogil:
+cdef TenantShare *share_of(FairQueue *q, uint16_t tenant) noexcept nogil:
     """The control plane makes room for every tenant before it admits the first request."""
     return &q.shares[tenant] if tenant and tenant < q.n_shares else &q.common
 
 
-cdef Share *shares_stage(const Queue *q, uint32_t n) noexcept nogil:
+cdef TenantShare *shares_stage(const FairQueue *q, uint32_t n) noexcept nogil:
     """Shares of `n` tenants, for shares_use. NULL: no memory."""
-    return <Share *>calloc(max(n, q.n_shares, 1), sizeof(Share))
+    return <TenantShare *>calloc(max(n, q.n_shares, 1), sizeof(TenantShare))
 
 
-cdef Share *shares_use(Queue *q, Share *grown, uint32_t n) noexcept nogil:
+cdef TenantShare *shares_use(FairQueue *q, TenantShare *grown, uint32_t n) noexcept nogil:
     """Returns those it replaces."""
-    cdef Share *was = q.shares
+    cdef TenantShare *was = q.shares
     if was != NULL:
-        memcpy(grown, was, q.n_shares * sizeof(Share))
+        memcpy(grown, was, q.n_shares * sizeof(TenantShare))
     q.shares = grown
     q.n_shares = max(n, q.n_shares)
     return was
 
 
-cdef void lift(const Queue *q, Share *s) noexcept nogil:
-    if s.queued == 0 and s.served < q.clock:
-        s.served = q.clock
+cdef void catch_up(const FairQueue *q, TenantShare *s) noexcept nogil:
+    if s.queued == 0 and s.virtual_tokens < q.clock:
+        s.virtual_tokens = q.clock
 
 
-cdef void share_take(Queue *q, Relay *r) noexcept nogil:
+cdef void acquire_share(FairQueue *q, Relay *r) noexcept nogil:
     """A permit for `r`, which stands in no lane."""
-    cdef Share *s = share_of(q, r.tenant)
-    lift(q, s)
-    if s.served > q.clock:
-        q.clock = s.served
+    cdef TenantShare *s = share_of(q, r.tenant)
+    catch_up(q, s)
+    if s.virtual_tokens > q.clock:
+        q.clock = s.virtual_tokens
     r.charged = <uint32_t>(s.mean if s.mean else q.mean if q.mean else <int64_t>COST_FIRST)
-    s.served += r.charged
+    s.virtual_tokens += r.charged
     s.inflight += 1
 
 
-cdef void share_return(Queue *q, const Relay *r) noexcept nogil:
+cdef void release_share(FairQueue *q, const Relay *r) noexcept nogil:
     """It gives its permit back."""
     share_of(q, r.tenant).inflight -= 1
 
 
 cdef int64_t cost_of(const Record *r) noexcept nogil:
     cdef int64_t cost = 1
-    if r.exactness == NONE:
+    if r.exactness == EXACTNESS_NONE:
         if r.status < 400:
             cost += <int64_t>((r.bytes_in + 2 * r.bytes_out) // BYTES_PER_TOKEN)
     else:
@@ -90,11 +90,11 @@ cdef inline int64_t smooth(int64_t mean, int64_t cost) noexcept nogil:
     return mean + (cost - mean) // 8 if mean else cost
 
 
-cdef void share_settle(Queue *q, const Relay *r, const Record *record) noexcept nogil:
+cdef void share_settle(FairQueue *q, const Relay *r, const Record *record) noexcept nogil:
     """It has ended: what it cost is known."""
-    cdef Share *s = share_of(q, r.tenant)
+    cdef TenantShare *s = share_of(q, r.tenant)
     cdef int64_t cost = cost_of(record)
-    s.served += cost - r.charged
+    s.virtual_tokens += cost - r.charged
     s.mean = smooth(s.mean, cost)
     q.mean = smooth(q.mean, cost)
 
@@ -102,88 +102,88 @@ cdef void share_settle(Queue *q, const Relay *r, const Record *record) noexcept 
 # ---------------------------------------------------------------- lanes
 
 
-cdef Lane *find_lane(Queue *q, const Relay *r) noexcept nogil:
+cdef TenantQueue *find_tenant_queue(FairQueue *q, const Relay *r) noexcept nogil:
     cdef uint32_t k
-    for k in range(q.n_lanes):
-        if q.lanes[k].tenant == r.tenant and q.lanes[k].priority == r.priority:
-            return &q.lanes[k]
+    for k in range(q.n_tenant_queues):
+        if q.tenant_queues[k].tenant == r.tenant and q.tenant_queues[k].priority == r.priority:
+            return &q.tenant_queues[k]
     return NULL
 
 
-cdef Lane *new_lane(Queue *q, const Relay *r) noexcept nogil:
+cdef TenantQueue *new_tenant_queue(FairQueue *q, const Relay *r) noexcept nogil:
     cdef uint32_t cap
-    cdef Lane *grown
-    if q.n_lanes == q.cap_lanes:
-        cap = q.cap_lanes * 2 if q.cap_lanes else 4
-        grown = <Lane *>realloc(q.lanes, cap * sizeof(Lane))
+    cdef TenantQueue *grown
+    if q.n_tenant_queues == q.cap_tenant_queues:
+        cap = q.cap_tenant_queues * 2 if q.cap_tenant_queues else 4
+        grown = <TenantQueue *>realloc(q.tenant_queues, cap * sizeof(TenantQueue))
         if grown == NULL:
             return NULL
-        q.lanes = grown
-        q.cap_lanes = cap
-    grown = &q.lanes[q.n_lanes]
-    q.n_lanes += 1
-    memset(grown, 0, sizeof(Lane))
+        q.tenant_queues = grown
+        q.cap_tenant_queues = cap
+    grown = &q.tenant_queues[q.n_tenant_queues]
+    q.n_tenant_queues += 1
+    memset(grown, 0, sizeof(TenantQueue))
     grown.tenant = r.tenant
     grown.priority = r.priority
     return grown
 
 
-cdef bint lane_join(Queue *q, Relay *r) noexcept nogil:
+cdef bint fair_queue_push(FairQueue *q, Relay *r) noexcept nogil:
     """To the end of its lane; 0: no memory."""
-    cdef Lane *lane = find_lane(q, r)
-    cdef Share *s = share_of(q, r.tenant)
+    cdef TenantQueue *lane = find_tenant_queue(q, r)
+    cdef TenantShare *s = share_of(q, r.tenant)
     if lane == NULL:
-        lane = new_lane(q, r)
+        lane = new_tenant_queue(q, r)
     if lane == NULL:
         return 0
-    lift(q, s)
+    catch_up(q, s)
     s.queued += 1
     q.n += 1
-    line_join(&lane.line, r)
+    fifo_push(&lane.fifo, r)
     return 1
 
 
-cdef void lane_leave(Queue *q, Relay *r) noexcept nogil:
+cdef void fair_queue_remove(FairQueue *q, Relay *r) noexcept nogil:
     """Out of its lane, from any place in it."""
-    cdef Lane *lane = find_lane(q, r)
-    line_leave(&lane.line, r)
+    cdef TenantQueue *lane = find_tenant_queue(q, r)
+    fifo_remove(&lane.fifo, r)
     share_of(q, r.tenant).queued -= 1
     q.n -= 1
-    if lane.line.head == NULL:
-        q.n_lanes -= 1
-        lane[0] = q.lanes[q.n_lanes]
+    if lane.fifo.head == NULL:
+        q.n_tenant_queues -= 1
+        lane[0] = q.tenant_queues[q.n_tenant_queues]
 
 
-cdef bint goes_first(Queue *q, const Lane *a, const Lane *b) noexcept nogil:
+cdef bint goes_first(FairQueue *q, const TenantQueue *a, const TenantQueue *b) noexcept nogil:
     cdef int64_t one, other
     if a.priority != b.priority:
         return a.priority < b.priority
-    one = share_of(q, a.tenant).served
-    other = share_of(q, b.tenant).served
-    return one < other or (one == other and a.line.head.queued_ns < b.line.head.queued_ns)
+    one = share_of(q, a.tenant).virtual_tokens
+    other = share_of(q, b.tenant).virtual_tokens
+    return one < other or (one == other and a.fifo.head.queued_ns < b.fifo.head.queued_ns)
 
 
-cdef Relay *lane_next(Queue *q, uint32_t most) noexcept nogil:
+cdef Relay *fair_queue_next(FairQueue *q, uint32_t most) noexcept nogil:
     """Whose turn it is; NULL: nobody's. `most`: permits one tenant may hold; 0: any number."""
-    cdef const Lane *best = NULL
-    cdef const Lane *lane
+    cdef const TenantQueue *best = NULL
+    cdef const TenantQueue *lane
     cdef uint32_t k
-    for k in range(q.n_lanes):
-        lane = &q.lanes[k]
+    for k in range(q.n_tenant_queues):
+        lane = &q.tenant_queues[k]
         if most and share_of(q, lane.tenant).inflight >= most:
             continue
         if best == NULL or goes_first(q, lane, best):
             best = lane
-    return best.line.head if best != NULL else NULL
+    return best.fifo.head if best != NULL else NULL
 
 
-cdef Relay *lane_worst(Queue *q, const Relay *r) noexcept nogil:
+cdef Relay *fair_queue_victim(FairQueue *q, const Relay *r) noexcept nogil:
     """Who has to go if `r` is to get a place in the full queue; NULL: `r` itself."""
-    cdef const Lane *worst = NULL
-    cdef const Lane *lane
+    cdef const TenantQueue *worst = NULL
+    cdef const TenantQueue *lane
     cdef uint32_t k
-    for k in range(q.n_lanes):
-        lane = &q.lanes[k]
+    for k in range(q.n_tenant_queues):
+        lane = &q.tenant_queues[k]
         if worst == NULL or lane.priority > worst.priority or (
             lane.priority == worst.priority
             and share_of(q, lane.tenant).queued > share_of(q, worst.tenant).queued
@@ -194,4 +194,4 @@ cdef Relay *lane_worst(Queue *q, const Relay *r) noexcept nogil:
     if worst.priority == r.priority and \
             share_of(q, worst.tenant).queued <= share_of(q, r.tenant).queued + 1:
         return NULL
-    return worst.line.tail
+    return worst.fifo.tail

@@ -1,4 +1,4 @@
-from zeroproxy._fast.types.plane cimport Line, Relay
+from zeroproxy._fast.types.plane cimport Relay, RelayFifo
 
-cdef void line_join(Line *l, Relay *r) noexcept nogil
-cdef void line_leave(Line *l, Relay *r) noexcept nogil
+cdef void fifo_push(RelayFifo *l, Relay *r) noexcept nogil
+cdef void fifo_remove(RelayFifo *l, Relay *r) noexcept nogil

@@ -1,9 +1,9 @@
 """Relays that wait in the order of arrival. A relay stands in one line at a time."""
 
-from zeroproxy._fast.types.plane cimport Line, Relay
+from zeroproxy._fast.types.plane cimport Relay, RelayFifo
 
 
-cdef void line_join(Line *l, Relay *r) noexcept nogil:
+cdef void fifo_push(RelayFifo *l, Relay *r) noexcept nogil:
     """To the end of the line."""
     r.queue_next = NULL
     r.queue_prev = l.tail
@@ -15,7 +15,7 @@ cdef void line_join(Line *l, Relay *r) noexcept nogil:
     l.n += 1
 
 
-cdef void line_leave(Line *l, Relay *r) noexcept nogil:
+cdef void fifo_remove(RelayFifo *l, Relay *r) noexcept nogil:
     """Out of the line it stands in, from any place."""
     if r.queue_prev != NULL:
         r.queue_prev.queue_next = r.queue_next

@@ -45,7 +45,7 @@ cdef struct ApiKey:         # a slot means one digest for ever; never moved, fre
     Quota[QUOTA_COUNT] quotas
 
 
-cdef struct Keyring:
+cdef struct ApiKeyTable:
     uint8_t is_on           # 0: no key is asked for
     uint8_t forwards        # a caller's key travels on to upstreams that have none of their own
     uint32_t mask           # of table: a power of two minus one

@@ -13,30 +13,30 @@ cdef enum Balance:
     BALANCE_COUNT           # always last
 
 
-cdef enum KeySource:        # what a request's key is made of
-    KEY_OF_HEADER = 0
-    KEY_OF_USER             # who the body says is asking
-    KEY_OF_PROMPT           # how the prompt begins
+cdef enum HashSource:       # what a request's key is made of
+    HASH_SOURCE_HEADER = 0
+    HASH_SOURCE_USER        # who the body says is asking
+    HASH_SOURCE_PROMPT      # how the prompt begins
 
 
 cdef enum:
-    KEY_SOURCES = 4         # of one upstream
+    HASH_PARTS_MAX = 4      # of one upstream
 
 
-cdef struct KeyPart:
-    uint8_t source          # KeySource
+cdef struct HashPart:
+    uint8_t source          # HashSource
     uint8_t len
     char[64] name           # of a header field, in lower case
 
 
-cdef struct KeyTerms:       # how an upstream makes keys; consistent_hash only
+cdef struct HashSettings:   # how an upstream makes keys; consistent_hash only
     uint8_t n
-    KeyPart[KEY_SOURCES] parts          # the first that a request has wins
+    HashPart[HASH_PARTS_MAX] parts  # the first that a request has wins
     uint32_t prefix_bytes   # of a prompt
     double bound            # no endpoint has more than so many times its fair share in flight
 
 
-cdef struct Fit:            # y = a + b * q, or low, by weighted least squares; the weights fade
+cdef struct LinearFit:      # y = a + b * q, or low, by weighted least squares; the weights fade
     double w                # sum of the weights; 0: no sample
     double q
     double y
@@ -48,7 +48,7 @@ cdef struct Fit:            # y = a + b * q, or low, by weighted least squares; 
     uint64_t at_ns          # the last sample
 
 
-cdef struct Told:           # what the server says of itself
+cdef struct ReportedLoad:   # what the server says of itself
     uint32_t running
     uint32_t waiting
     double cache            # share of its cache that is used; -1: it does not say
@@ -56,18 +56,18 @@ cdef struct Told:           # what the server says of itself
     uint64_t until_ns       # forgotten then
 
 
-cdef struct Pace:           # how quick one endpoint is; fastest only
-    Fit first               # to the first byte of an answer that comes event by event
-    Fit gap                 # between two events of it
-    Fit whole               # to the last byte of an answer that comes in one piece
-    uint32_t lost           # attempts failed since the last good answer
+cdef struct LatencyModel:   # how quick one endpoint is; fastest only
+    LinearFit first         # to the first byte of an answer that comes event by event
+    LinearFit gap           # between two events of it
+    LinearFit whole         # to the last byte of an answer that comes in one piece
+    uint32_t failures       # attempts failed since the last good answer
     uint64_t area           # exchanges in flight, integrated over ns; wraps
     uint64_t area_ns        # up to here
     uint64_t tried_ns       # an attempt last began
-    Told told
+    ReportedLoad reported
 
 
-cdef struct Length:         # of an upstream's answers, as averages that fade
+cdef struct ResponseLength:     # of an upstream's answers, as averages that fade
     uint32_t n              # answers seen
     double events           # of one that comes event by event
     double streamed         # share of those

@@ -7,7 +7,7 @@ cdef enum:
     WINDOW_SLOTS = 8        # of a breaker's sliding window
 
 
-cdef struct BreakerTerms:   # what an upstream's breakers go by; times in ns
+cdef struct BreakerSettings:    # what an upstream's breakers go by; times in ns
     uint32_t failures       # so many in a row open it; 0: not counted
     uint32_t rate           # so many of RATE_ONE in the window open it; 0: not looked at
     uint32_t min_requests   # in the window, before their rate counts
@@ -20,20 +20,20 @@ cdef struct BreakerTerms:   # what an upstream's breakers go by; times in ns
 
 cdef struct Breaker:        # of one endpoint; upstream/breaker.pyx
     uint8_t state           # breaker.BreakerState
-    uint8_t on_trial        # closed again, and no attempt has ended well since
+    uint8_t is_unconfirmed  # closed again, and no attempt has ended well since
     uint16_t epoch          # attempts of another one do not count; opening begins one
     uint32_t in_a_row       # failures
     uint32_t n_probing      # half open: attempts under way
-    uint32_t n_proven       # half open: attempts that were answered
+    uint32_t n_confirmed    # half open: attempts that were answered
     uint32_t n_trips        # openings since an attempt last ended well
     uint64_t due_ns         # open: when it half opens
     uint64_t slot           # number of the window's newest slot
-    uint32_t[WINDOW_SLOTS] well
-    uint32_t[WINDOW_SLOTS] failed
-    uint64_t[3] moves       # by the state they led to
+    uint32_t[WINDOW_SLOTS] n_ok
+    uint32_t[WINDOW_SLOTS] n_failed
+    uint64_t[3] transitions     # by the state they led to
 
 
-cdef struct Trial:          # what an attempt means to its endpoint's breaker
+cdef struct BreakerTicket:  # what an attempt means to its endpoint's breaker
     uint16_t epoch
     uint8_t is_probe        # counted in n_probing
-    uint8_t sign            # breaker.Sign
+    uint8_t result          # breaker.Sign

@@ -161,7 +161,7 @@ cdef struct Head:           # one request head or response head; all offsets fro
     uint8_t asks_close      # Connection: close, or HTTP/1.0 without keep-alive
     uint8_t upgrade         # Upgrade; of a response: WEBSOCKET, or IGNORED where it names another
     uint8_t asks_continue   # Expect: 100-continue, HTTP/1.1
-    uint8_t path_only_query  # absolute-form with an empty path but a query: "?" comes first
+    uint8_t path_only_query     # absolute-form with an empty path but a query: "?" comes first
     int16_t host_field      # index into fields; -1: none
     int16_t upgrade_field   # index into fields; -1: none
     int16_t max_forwards    # -1: absent, or the method does not read it

@@ -39,10 +39,10 @@ cdef enum:
     HEDGES_KEPT = 10        # so many may be saved up
 
 
-cdef struct Terms:          # in force when the exchange began: a reload changes none of it
+cdef struct ExchangeSettings:   # in force when the exchange began: a reload changes none of it
     uint32_t extra_bytes
     uint32_t interims
-    uint16_t attempts
+    uint16_t max_attempts
     uint8_t retry_on_busy
     uint8_t serves_half_close
     uint32_t body_rate

@@ -9,17 +9,17 @@ cdef extern from "<pthread.h>" nogil:
         pass
 
 
-cdef struct Turn:
-    pthread_mutex_t plane   # held by whoever touches the plane
-    pthread_mutex_t door    # held by a door while it waits; the driver stands behind it
+cdef struct PlaneLock:
+    pthread_mutex_t mutex   # held by whoever touches the plane
+    pthread_mutex_t entrance    # held by a door while it waits; the driver stands behind it
     uint32_t n_waiting      # doors that wait; atomic
 
 
 cdef struct Driver:         # of a plane that a thread drives
-    Turn turn
+    PlaneLock lock
     uint8_t is_on           # 0: driven by hand, from Engine.on_ready
     uint8_t stops           # the thread is to end
-    uint8_t told            # news_fd is readable
+    uint8_t is_notified     # news_fd is readable
     uint32_t slot           # of kick_fd in the reactor
     int kick_fd             # owned; wakes the thread; -1: there is none
-    int news_fd             # owned; readable: Plane.has_news; -1: there is none
+    int notify_fd           # owned; readable: Plane.breaker_changed; -1: there is none

@@ -23,7 +23,7 @@ cdef struct Buffer:         # bytes [at, end) of one block; empty buffers hold n
 
 
 cdef struct BlockPool:
-    void *free_head[BLOCK_CLASSES]      # owned; singly linked through the first word
+    void *free_head[BLOCK_CLASSES]  # owned; singly linked through the first word
     uint32_t n_free[BLOCK_CLASSES]
-    uint32_t keep[BLOCK_CLASSES]        # more than this many free blocks go back to the allocator
-    uint64_t bytes_out                  # bytes lent out at the moment
+    uint32_t keep[BLOCK_CLASSES]    # more than this many free blocks go back to the allocator
+    uint64_t bytes_out      # bytes lent out at the moment

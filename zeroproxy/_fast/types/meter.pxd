@@ -6,11 +6,11 @@ from zeroproxy._fast.types.model cimport ModelName, Unescape
 
 
 cdef enum Exactness:
-    EXACT = 0               # the server's own final count
-    LOWER_BOUND             # cut short: at least this many
-    NONE                    # nothing countable was seen
-    UNTRUSTED               # the server counts, but is known to be wrong
-    UNCOUNTED               # an engine worked on it; it ended before any count came
+    EXACTNESS_EXACT = 0     # the server's own final count
+    EXACTNESS_LOWER_BOUND   # cut short: at least this many
+    EXACTNESS_NONE          # nothing countable was seen
+    EXACTNESS_UNTRUSTED     # the server counts, but is known to be wrong
+    EXACTNESS_UNCOUNTED     # an engine worked on it; it ended before any count came
     EXACTNESS_COUNT
 
 
@@ -24,7 +24,7 @@ cdef struct Tokens:         # -1: not known
 cdef enum:
     WALK_DEPTH = 8          # levels whose meaning is remembered; deeper ones are only counted
     WALK_TEXT = 32          # bytes of a key, a word or a number that are kept
-    ASKED_TEXT = 24         # bytes of a request's key that are kept
+    SCAN_TEXT = 24          # bytes of a request's key that are kept
     METER_SLOTS = 8         # choices whose running usage is kept apart
     TOKENS_MAX = 1 << 28    # in a record: more is no count but a fault. What the sums of 2^35 such
                             # records come to fits an int64, those of 2^25 the integers of a double
@@ -171,7 +171,7 @@ cdef struct Meter:
     uint8_t is_blank        # nothing on this line yet
     uint8_t has_data        # this event has data
     uint8_t is_over         # [DONE] was seen: what follows is relayed, not counted
-    uint8_t is_mute         # only edges are looked for: this answer is not to be counted
+    uint8_t is_uncounted    # only edges are looked for: this answer is not to be counted
     uint8_t is_ended        # the dialect's own end was seen
     uint8_t has_failed      # an error was reported in the body
     uint8_t watch           # Watch: the relay looks at such a read (response/body_reader.pyx)
@@ -189,16 +189,16 @@ cdef struct Meter:
     uint8_t type            # Type of the root being read
     uint8_t n_choices       # of the root being read
     uint8_t n_slots
-    uint8_t n_told          # closing counts that are those of a single choice
+    uint8_t n_reported      # closing counts that are those of a single choice
     uint8_t is_model_asked  # the name is the request's, until the response says one
     uint8_t learning        # template.Learning
     uint32_t n_events       # events with data before [DONE], pings left out, or lines
     uint32_t n_parts        # JSON objects with text
-    Template known
+    Template last_event
     # -- above: what an event that is known by its skeleton touches
     char[14] name           # of an SSE field, or a WebSocket frame's head
     uint16_t first_index    # of the first choice of the root being read
-    uint32_t n_parts_told   # of n_parts: before the server last counted
+    uint32_t n_parts_reported   # of n_parts: before the server last counted
     uint16_t n_asked        # choices per prompt, from the request
     uint32_t n_roots        # JSON objects that have ended
     uint32_t n_tokens       # TGI: token events
@@ -229,38 +229,38 @@ cdef inline int64_t value_of(const Meter *m, int fact) noexcept nogil:
 
 
 # An event with usage that ends a choice. What follows decides whose usage that is, so it waits in
-# front of Relay.part.
-cdef struct Held:
+# front of Relay.partial_event.
+cdef struct HeldEvent:
     uint32_t len            # bytes that wait, already metered; 0: none
     uint32_t usage_at       # Event.usage_at and usage_end, in these bytes
     uint32_t usage_end
 
 
-cdef struct Asked:          # walks a request body: the root's keys, as far as the proxy cares
+cdef struct RequestScan:    # walks a request body: the root's keys, as far as the proxy cares
     uint32_t depth
     uint32_t until          # of a form: bytes up to its model's name
     uint32_t raw_len        # bytes of the model's name as the body spells it
-    uint8_t state           # request_scan.AskedState
-    uint8_t wish            # edits.Wish; may change between two calls
+    uint8_t state           # request_scan.RequestScanState
+    uint8_t usage_request   # edits.Wish; may change between two calls
     uint8_t key             # edits.Key of the member being read
-    uint8_t text_len        # ASKED_TEXT + 1: too long to matter
+    uint8_t text_len        # SCAN_TEXT + 1: too long to matter
     uint8_t in_options      # inside the root's stream_options
     uint8_t is_stream       # "stream": true
     uint8_t has_options     # stream_options is there, whatever its value
     uint8_t has_usage       # include_usage: true
     uint8_t has_running     # continuous_usage_stats: true
-    uint8_t asks_running    # and that is what the caller said
+    uint8_t caller_asks_running     # and that is what the caller said
     uint8_t has_timings     # timings_per_token is there, whatever its value
     uint8_t has_member      # stream_options is not empty
     uint8_t members         # those of it that were named, one bit each
-    uint8_t is_frozen       # something in it is not what we know: no edit
+    uint8_t edits_forbidden     # something in it is not what we know: no edit
     uint8_t is_guess        # a boolean was spelt as a text or a number: the server may not take it
     uint8_t is_done         # the root has ended, or there is none
     uint8_t is_wide         # the text is UTF-16 or UTF-32
     uint8_t is_escaped
     uint8_t is_strict
     uint8_t plain           # strings.PlainState; is_strict only
-    uint8_t is_veiled       # other parsers may read it in another way
+    uint8_t is_ambiguous    # other parsers may read it in another way
     uint8_t has_model       # names of a model that are complete; more than one: which counts?
     uint16_t rename_len     # 0: the model's name stays
     uint16_t rename_skip    # bytes of the value it replaces, quotes included
@@ -268,9 +268,9 @@ cdef struct Asked:          # walks a request body: the root's keys, as far as t
     const char *rename      # borrowed: a Route's
     ModelName *name         # borrowed; NULL: it is not kept
     Unescape escape         # of the text being read
-    char[ASKED_TEXT] text
+    char[SCAN_TEXT] text
 
 
-cdef union Reading:         # first the request is read, then the response; never both
-    Asked asked
+cdef union BodyScan:        # first the request is read, then the response; never both
+    RequestScan request
     Meter meter

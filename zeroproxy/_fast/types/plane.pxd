@@ -4,17 +4,17 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int8_t, int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from zeroproxy._fast.types.admission cimport AdmissionTerms, Limit, Share
-from zeroproxy._fast.types.api_key cimport ApiKey, Keyring
-from zeroproxy._fast.types.balance cimport KeyTerms, Length, Pace
-from zeroproxy._fast.types.breaker cimport Breaker, BreakerTerms, Trial
+from zeroproxy._fast.types.admission cimport AdmissionSettings, Limit, TenantShare
+from zeroproxy._fast.types.api_key cimport ApiKey, ApiKeyTable
+from zeroproxy._fast.types.balance cimport HashSettings, LatencyModel, ResponseLength
+from zeroproxy._fast.types.breaker cimport Breaker, BreakerSettings, BreakerTicket
 from zeroproxy._fast.types.http cimport Body, Head, HeadLimits
-from zeroproxy._fast.types.limits cimport Counters, Limits, Terms
+from zeroproxy._fast.types.limits cimport Counters, ExchangeSettings, Limits
 from zeroproxy._fast.types.lock cimport Driver
 from zeroproxy._fast.types.memory cimport BlockPool, Buffer
-from zeroproxy._fast.types.meter cimport Held, Reading, Tokens
+from zeroproxy._fast.types.meter cimport BodyScan, HeldEvent, Tokens
 from zeroproxy._fast.types.model cimport ModelName, Route
-from zeroproxy._fast.types.pool cimport CLOSED_COUNT, Learned, Pool
+from zeroproxy._fast.types.pool cimport CLOSED_COUNT, LearnedKeepAlive, PoolSettings
 from zeroproxy._fast.types.reactor cimport (
     WHEEL_SHIFT,
     WHEEL_SIZE,
@@ -23,8 +23,8 @@ from zeroproxy._fast.types.reactor cimport (
     OnGroup,
     OnReady,
     OnSoon,
-    Park,
     Reactor,
+    SendBatch,
     Timer,
     Watch,
     Wheel,
@@ -38,8 +38,8 @@ cdef enum:
     DATE_LEN = 29           # of an IMF-fixdate (RFC 9110 5.6.7)
 
 
-cdef struct Done:           # an edit that was made, while it can be taken back
-    uint32_t at             # offset in Relay.held
+cdef struct MadeEdit:       # an edit that was made, while it can be taken back
+    uint32_t at             # offset in Relay.replay
     uint16_t n
     int8_t was              # edits.Was
 
@@ -53,27 +53,27 @@ cdef struct Endpoint        # below
 cdef struct Upstream        # below
 
 
-cdef struct Line:           # relays that wait, in order, through queue_prev and queue_next
+cdef struct RelayFifo:      # relays that wait, in order, through queue_prev and queue_next
     Relay *head             # borrowed
     Relay *tail
     uint32_t n
 
 
-cdef struct Lane:           # those of one tenant and one priority; never empty
-    Line line
+cdef struct TenantQueue:    # those of one tenant and one priority; never empty
+    RelayFifo fifo
     uint16_t tenant
     uint8_t priority
 
 
-cdef struct Queue:          # relays that wait for a permit
+cdef struct FairQueue:      # relays that wait for a permit
     uint32_t n              # in all lanes
-    uint32_t n_lanes
-    uint32_t cap_lanes
+    uint32_t n_tenant_queues
+    uint32_t cap_tenant_queues
     uint32_t n_shares
-    Lane *lanes             # owned; in no order
-    Share *shares           # owned; by tenant, from 1 on
-    Share common            # of those without a tenant
-    int64_t clock           # Share.served of the last who was let in
+    TenantQueue *tenant_queues  # owned; in no order
+    TenantShare *shares     # owned; by tenant, from 1 on
+    TenantShare common      # of those without a tenant
+    int64_t clock           # Share.virtual_tokens of the last who was let in
     int64_t mean            # tokens of an exchange, smoothed, of all tenants
     uint64_t n_displaced    # refused to make room for another
 
@@ -91,7 +91,7 @@ cdef struct Conn:           # one TCP or unix connection; knows no HTTP
     uint8_t saw_fin         # epoll reported RDHUP, or recv returned 0
     uint8_t broken          # epoll reported ERR or HUP, or a call failed
     uint8_t shut            # we sent our FIN
-    uint8_t parked          # 1 + its place in Plane.park; 0: nothing of it is there
+    uint8_t deferred        # 1 + its place in Plane.send_batch; 0: nothing of it is there
     Buffer outbuf           # what a send could not take
     Buffer inbuf            # received, not yet consumed (partial heads, pipelined requests)
     # -- the rest
@@ -108,7 +108,7 @@ cdef struct Conn:           # one TCP or unix connection; knows no HTTP
     Timer timer             # upstream: idle, connect of a prewarmed conn. downstream: see Relay
 
 
-cdef struct Conns:          # nobody's, the latest first
+cdef struct ConnList:       # nobody's, the latest first
     Conn *head
     Conn *tail
     uint32_t n
@@ -123,9 +123,9 @@ cdef struct Histogram:      # counts per bucket, the last one is +Inf; sum in ns
 cdef struct Endpoint:       # one address of an upstream; Python writes the words, C obeys
     Upstream *upstream      # borrowed
     uint32_t index          # in the plane's table
-    uint8_t up              # 1: in rotation
+    uint8_t in_rotation     # 1: in rotation
     uint8_t draining        # 1: no new exchange
-    uint8_t wish            # edits.Wish: what to ask for on the caller's behalf
+    uint8_t usage_request   # edits.Wish: what to ask for on the caller's behalf
     uint8_t takes_usage     # a request that was edited to ask for usage was answered well
     uint8_t refuses_usage   # it was refused, and the same request without the edit was not
     uint8_t removed         # 1: not its upstream's any more; the slot waits for its address
@@ -136,11 +136,11 @@ cdef struct Endpoint:       # one address of an upstream; Python writes the word
     uint32_t authority_len
     char addr[128]          # sockaddr_storage
     char authority[264]     # Host for requests that carry none
-    Conns idle              # owned
-    Conns opening           # owned; prewarm connects under way
+    ConnList idle           # owned
+    ConnList opening        # owned; prewarm connects under way
     uint32_t n_conns        # all of them: idle, opening, busy
-    Pool pool
-    Learned learned
+    PoolSettings pool
+    LearnedKeepAlive learned
     uint8_t is_warm         # the first set stands, or could not be had
     uint64_t warm_wait_ns   # between two tries; 0: the endpoint is not in doubt
     uint64_t used_ns        # began an exchange
@@ -157,15 +157,15 @@ cdef struct Endpoint:       # one address of an upstream; Python writes the word
     uint64_t n_busy         # answers 429 and 503
     uint64_t n_unframed     # answers whole in their dialect whose HTTP message was never ended
     Breaker breaker
-    uint32_t credit         # slow start: the part of a turn it has earned
-    uint64_t busy_until_ns  # it said 429 or 503: others go first
-    uint64_t ramp_ns        # slow start: since when; 0: over
-    uint64_t last_heard_ns  # last data of any response; comments and pings are none
+    uint32_t slow_start_credit  # slow start: the part of a turn it has earned
+    uint64_t deprioritized_until_ns     # it said 429 or 503: others go first
+    uint64_t slow_start_ns  # slow start: since when; 0: over
+    uint64_t last_data_ns   # last data of any response; comments and pings are none
     Limit limit
     char tls_name[256]      # its host, as a string; empty: in the clear
     TlsNote tls_note
     uint64_t hash           # of its URL
-    Pace pace
+    LatencyModel latency
 
 
 cdef struct Upstream:       # a named group of endpoints that serve the same models
@@ -176,15 +176,15 @@ cdef struct Upstream:       # a named group of endpoints that serve the same mod
     uint8_t balance         # balance.Balance
     uint32_t cursor         # round robin
     uint64_t chance         # state of its random numbers, never 0
-    KeyTerms affinity
-    Length length
-    AdmissionTerms admission
+    HashSettings hash
+    ResponseLength response_length
+    AdmissionSettings admission
     uint32_t inflight       # permits
     uint32_t n_placed       # attempts at its endpoints; a permit may be without one for a moment
-    Queue queue
-    Line waiting            # have one, wait for a conn
+    FairQueue queue
+    RelayFifo conn_waiters  # have one, wait for a conn
     uint64_t n_waited
-    uint32_t attempts       # 1: no retry
+    uint32_t max_attempts   # 1: no retry
     uint8_t retry_on_busy
     uint32_t hedge_share    # what each exchange earns, of HEDGE_ONE
     uint32_t hedge_credit   # a hedge costs HEDGE_ONE
@@ -193,7 +193,7 @@ cdef struct Upstream:       # a named group of endpoints that serve the same mod
     uint8_t passes_cookies
     uint16_t bearer_len
     char *bearer            # owned; "Bearer KEY", sent instead of a caller's; NULL: it has none
-    BreakerTerms breaker
+    BreakerSettings breaker
     uint64_t queue_ns       # time limits; 0: none
     uint64_t connect_ns
     uint64_t first_byte_ns
@@ -212,11 +212,11 @@ cdef struct Upstream:       # a named group of endpoints that serve the same mod
 cdef struct Rival:          # another attempt at the same time (hedge.pyx); fields as in Relay
     Conn *up
     Endpoint *endpoint
-    Trial trial
+    BreakerTicket ticket
     uint64_t attempt_ns
     uint64_t sent_ns
-    uint64_t pace_area
-    float pace_q
+    uint64_t load_area
+    float load
     uint8_t was_reused
     uint8_t on_endpoint
 
@@ -237,25 +237,25 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     # -- the exchange; cleared between two requests by settle_reset, from `phase` on
     # -- first what an event of a stream touches, in four lines of memory
     uint8_t phase           # Phase; only exchange_step writes it
-    uint8_t heard           # a byte of the response was received in this attempt
+    uint8_t got_byte        # a byte of the response was received in this attempt
     uint8_t is_streamed     # response is text/event-stream or NDJSON
     uint8_t up_paused       # upstream is not read: downstream is full
     uint8_t out_framing     # Framing of the response downstream
     uint8_t edited          # edits.Edited: what the edits asked for
     uint8_t strips          # the response is stripped of what was edited in
-    uint8_t scans           # the request body is JSON and is read in passing
+    uint8_t scans_body      # the request body is JSON and is read in passing
     uint32_t n_reads        # reads with data of a streamed response, from its first content on
     uint32_t n_head         # bytes of the response head in plane.compose, not sent yet
-    uint64_t heard_ns       # last data from upstream; comments and pings are none
+    uint64_t last_data_ns   # last data from upstream; comments and pings are none
     uint64_t gap_max_ns     # longest time between two reads of a streamed response
     uint64_t bytes_out
-    uint64_t first_ns       # first byte of the final response: of its head, or, where it comes
+    uint64_t first_content_ns   # first byte of the final response: of its head, or, where it comes
                             # event by event, of its first content (response/body_reader.pyx, law 2)
-    Buffer part             # an event of the response that goes on in the next read
-    Body reply              # walks the response body
-    Terms terms
-    uint64_t own_ns         # from the reports of a turn to our send, where a caller waits for it
-    Reading read            # begins a line
+    Buffer partial_event    # an event of the response that goes on in the next read
+    Body response_body      # walks the response body
+    ExchangeSettings settings
+    uint64_t overhead_ns    # from the reports of a turn to our send, where a caller waits for it
+    BodyScan scan           # begins a line
     # -- the rest
     uint8_t blame           # Blame
     uint8_t cause           # Cause
@@ -269,9 +269,9 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint8_t holds_permit
     uint8_t is_queued
     uint8_t on_endpoint     # counted in endpoint.inflight
-    uint8_t tried           # attempts begun
+    uint8_t n_attempts      # attempts begun
     uint8_t was_reused      # this attempt's conn had rested in the pool
-    uint8_t needs_new       # one of those has died: the next attempt gets a new conn
+    uint8_t needs_fresh_conn    # one of those has died: the next attempt gets a new conn
     uint8_t waits_conn      # in its upstream's line for a conn
     uint8_t replayable      # every request byte sent so far is still in `held`
     uint8_t head_sent       # a byte of the response has gone downstream
@@ -282,11 +282,11 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint8_t settled         # its record was written
     uint8_t tunnel_ends     # tunnel: which sides have ended
     uint8_t is_composed     # `held` has the head; the exchange has not been asked for yet
-    uint8_t said_continue   # 100 was sent before the upstream was known
+    uint8_t sent_100        # 100 was sent before the upstream was known
     uint8_t local_reply     # LocalReply
     uint8_t n_edits
     uint8_t usage_by        # UsageBy
-    uint8_t is_served       # the caller has all of the answer, whatever becomes of the conn
+    uint8_t was_served      # the caller has all of the answer, whatever becomes of the conn
     uint8_t trace_flags     # of the traceparent
     uint8_t has_parent      # the caller sent one: parent_span is his
     uint8_t waits_for_more  # the in-buffer holds a partial head, parsed as far as it goes
@@ -301,26 +301,26 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     ApiKey *key             # borrowed; what it came with; NULL: none is asked for
     uint32_t routes_at      # bytes of the in-buffer at which the model is looked for again
     uint64_t affinity       # consistent_hash: of the request; 0: it has no key
-    uint64_t pace_area      # fastest: pace.area of its endpoint when the attempt began
-    float pace_q            # and what was in flight there; 0: nothing was noted
+    uint64_t load_area      # fastest: pace.area of its endpoint when the attempt began
+    float load              # and what was in flight there; 0: nothing was noted
     int16_t reserve         # bytes the Content-Length sent upstream leaves for edits
     int16_t added           # of them: used
-    Trial trial             # of the attempt
+    BreakerTicket ticket    # of the attempt
     uint8_t is_hedged       # 1: no second attempt is to be begun; 2: one was
     Rival rival             # the other of the two, while nobody has answered
-    Done[EDITS_MAX] edits
-    Held held_back
+    MadeEdit[EDITS_MAX] edits
+    HeldEvent held_back
     Endpoint *refused_by    # borrowed: answered 400 or 422 to the edited request
-    Buffer held             # the request as it goes upstream, kept for a retry
-    Body ask                # walks the request body
+    Buffer replay           # the request as it goes upstream, kept for a retry
+    Body request_body       # walks the request body
     uint64_t began_wall_ns
     uint64_t began_ns       # first byte of the head
     uint64_t queued_ns      # asked for a permit
     uint64_t admitted_ns
     uint64_t attempt_ns     # began the current attempt
     uint64_t sent_ns        # the whole request was handed to the socket
-    uint64_t begun_ns       # first byte of its head
-    uint64_t asked_ns       # last byte of the request from downstream
+    uint64_t response_head_ns   # first byte of its head
+    uint64_t request_read_ns    # last byte of the request from downstream
     uint64_t rate_ns        # since when its body has a least rate: the caller can send, or again
     uint64_t rate_at        # body bytes that were here then
     uint64_t bytes_in       # body bytes, framing excluded
@@ -352,12 +352,12 @@ cdef struct Plane:
     char date[DATE_LEN]     # as a field value; not terminated
     Limits limits
     Counters counters
-    Head ask                # scratch: the request head being handled
-    Head reply              # scratch: the response head being handled
+    Head request_head       # scratch: the request head being handled
+    Head response_head      # scratch: the response head being handled
     char *scratch           # owned; SLACK + BLOCK_LARGE + SLACK bytes
     char *compose           # owned; a block's worth, for heads we write
-    Park park
-    Keyring keys
+    SendBatch send_batch
+    ApiKeyTable keys
     Route *routes           # owned; none: everything goes to the first upstream
     uint32_t n_routes
     void **old_routes       # owned
@@ -382,7 +382,7 @@ cdef struct Plane:
     uint8_t adds_via
     uint8_t trusts_forwarded
     uint8_t serves_half_close   # a caller's FIN behind its request is no abort
-    uint8_t has_news        # a breaker has moved: policy wants to know
+    uint8_t breaker_changed     # a breaker has moved: policy wants to know
     uint8_t makes_spans     # each exchange is a span of its own in the caller's trace
     uint64_t sample_below   # new traces whose low 64 bits are below it are sampled
     uint64_t serial

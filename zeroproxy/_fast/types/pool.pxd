@@ -13,7 +13,7 @@ cdef enum Closed:           # why an upstream conn was closed
     CLOSED_COUNT            # always last
 
 
-cdef struct Pool:           # written by Python; 0: no limit
+cdef struct PoolSettings:   # written by Python; 0: no limit
     uint64_t idle_ns        # the longest rest
     uint64_t max_age_ns     # of a conn
     uint64_t warm_idle_ns   # conns are kept warm for so long after an exchange
@@ -24,8 +24,8 @@ cdef struct Pool:           # written by Python; 0: no limit
     uint8_t learns          # what was learned counts
 
 
-cdef struct Learned:
-    uint64_t said_idle_ns   # safe share of Keep-Alive: timeout=; 0: it does not say
-    uint64_t seen_idle_ns   # safe share of the shortest rest it has ended; 0: none
+cdef struct LearnedKeepAlive:
+    uint64_t announced_idle_ns  # safe share of Keep-Alive: timeout=; 0: it does not say
+    uint64_t observed_idle_ns   # safe share of the shortest rest it has ended; 0: none
     uint64_t seen_ns        # when that was changed
-    uint32_t said_max       # Keep-Alive: max=; 0: it does not say
+    uint32_t announced_max  # Keep-Alive: max=; 0: it does not say

@@ -41,8 +41,8 @@ cdef enum:
 
 
 cdef struct Wheel:
-    Timer buckets[WHEEL_SIZE]           # list heads
-    uint64_t occupied[WHEEL_WORDS]      # bit per non-empty bucket
+    Timer buckets[WHEEL_SIZE]   # list heads
+    uint64_t occupied[WHEEL_WORDS]  # bit per non-empty bucket
     uint64_t now_tick       # everything up to this tick has been run
     uint64_t armed_tick     # what the timerfd is set to; 0: off
     uint32_t n_armed
@@ -50,20 +50,20 @@ cdef struct Wheel:
 
 
 cdef enum:
-    PARK_BYTES = 32768
-    PARKED_MAX = 32
+    SEND_BATCH_BYTES = 32768
+    SEND_BATCH_MAX = 32
 
 
-cdef struct Parked:         # a send that leaves at the end of the group of reports
+cdef struct DeferredSend:   # a send that leaves at the end of the group of reports
     void *conn              # borrowed, a Conn; NULL: called off
-    uint64_t *own           # borrowed; what the time until then is added to; NULL: not asked for
+    uint64_t *overhead      # borrowed; what the time until then is added to; NULL: not asked for
     uint32_t at             # in Park.bytes
     uint32_t n
 
 
-cdef struct Park:
-    uint8_t is_open         # reports are being dispatched
+cdef struct SendBatch:
+    uint8_t accepts         # reports are being dispatched
     uint32_t n
     uint32_t end            # of what lies in `bytes`
-    char *bytes             # owned; PARK_BYTES
-    Parked sends[PARKED_MAX]
+    char *bytes             # owned; SEND_BATCH_BYTES
+    DeferredSend sends[SEND_BATCH_MAX]

@@ -10,15 +10,15 @@ cdef enum UsageBy:          # who asked for usage
     USAGE_BY_NOBODY = 0
     USAGE_BY_CALLER
     USAGE_BY_US
-    USAGE_REFUSED           # the endpoint does not take the question
-    USAGE_UNASKED           # the request could not be held, and was passed on as it was
+    USAGE_BY_REFUSED        # the endpoint does not take the question
+    USAGE_BY_UNASKED        # the request could not be held, and was passed on as it was
 
 
 cdef struct Record:         # what one finished exchange leaves behind; fixed size, no pointers
     uint64_t began_wall_ns
     uint64_t queue_ns       # durations; 0: did not happen
     uint64_t connect_ns
-    uint64_t ttft_ns        # first byte of the request head to Relay.first_ns
+    uint64_t ttft_ns        # first byte of the request head to Relay.first_content_ns
     uint64_t gap_mean_ns    # between two reads of a streamed response
     uint64_t gap_max_ns
     uint64_t total_ns
@@ -32,7 +32,7 @@ cdef struct Record:         # what one finished exchange leaves behind; fixed si
     uint8_t cause
     uint8_t phase
     uint8_t method
-    uint8_t tried
+    uint8_t n_attempts
     uint8_t exactness
     uint8_t finish          # meter.Finish
     uint8_t usage_by        # UsageBy

@@ -105,6 +105,6 @@ cdef struct Tls:            # of one conn
     uint8_t writes_on_in    # and the other way round
     uint8_t is_over         # ended or failed: OpenSSL is not asked again
     uint8_t has_failed
-    uint8_t is_mute         # the response was cut: no close_notify, which would call it whole
-    uint8_t has_notified    # close_notify is out
+    uint8_t forbids_close_notify  # the response was cut: no close_notify, which would call it whole
+    uint8_t sent_close_notify   # close_notify is out
     uint8_t fault           # TlsFault

@@ -18,11 +18,16 @@ from zeroproxy._fast.types.balance cimport (
     BALANCE_FASTEST,
     BALANCE_POWER_OF_TWO,
     BALANCE_ROUND_ROBIN,
-    Pace,
+    LatencyModel,
 )
 from zeroproxy._fast.types.plane cimport Endpoint, Upstream
-from zeroproxy._fast.upstream.breaker cimport breaker_admits, ramp_share, ramp_takes
-from zeroproxy._fast.upstream.latency_model cimport pace_is_due, pace_is_known, pace_load, pace_time
+from zeroproxy._fast.upstream.breaker cimport breaker_admits, slow_start_admits, slow_start_share
+from zeroproxy._fast.upstream.latency_model cimport (
+    latency_estimate,
+    latency_is_due,
+    latency_is_known,
+    latency_load,
+)
 
 
 cdef extern from "hash.h" nogil:
@@ -50,13 +55,13 @@ cdef bint is_full(const Endpoint *e) noexcept nogil:
 
 
 cdef inline bint is_in_rotation(const Endpoint *e, uint64_t now) noexcept nogil:
-    return e.up and not e.draining and breaker_admits(&e.breaker, &e.upstream.breaker, now)
+    return e.in_rotation and not e.draining and breaker_admits(&e.breaker, &e.upstream.breaker, now)
 
 
 cdef bint is_eligible(const Endpoint *e, const Choice *c) noexcept nogil:
     return (
         is_in_rotation(e, c.now_ns) and not is_full(e) and e != c.avoid
-        and (c.takes_busy or c.now_ns >= e.busy_until_ns)
+        and (c.takes_busy or c.now_ns >= e.deprioritized_until_ns)
     )
 
 
@@ -75,7 +80,7 @@ cdef bint upstream_is_full(const Upstream *u, uint64_t now) noexcept nogil:
 # ---------------------------------------------------------------- counting
 
 
-cdef int64_t upstream_room(const Upstream *u, uint64_t now, int64_t *total) noexcept nogil:
+cdef int64_t upstream_free_permits(const Upstream *u, uint64_t now, int64_t *total) noexcept nogil:
     """Exchanges that its endpoints in rotation may still take, where each has a limit; `total`:
     with those they have."""
     cdef const Endpoint *e
@@ -92,7 +97,7 @@ cdef int64_t upstream_room(const Upstream *u, uint64_t now, int64_t *total) noex
 
 
 cdef inline uint64_t capacity(const Endpoint *e, const Choice *c) noexcept nogil:
-    return e.weight * ramp_share(e, c.now_ns)
+    return e.weight * slow_start_share(e, c.now_ns)
 
 
 cdef Endpoint *pick_least_inflight(Upstream *u, const Choice *c) noexcept nogil:
@@ -193,7 +198,7 @@ cdef Endpoint *pick_by_key(Upstream *u, const Choice *c) noexcept nogil:
             whole += <double>capacity(u.endpoints[i], c)
             room += u.endpoints[i].inflight
     # What all have in flight with this one, times the bound: to be shared by weight.
-    room = room * u.affinity.bound / whole if whole > 0 else 0
+    room = room * u.hash.bound / whole if whole > 0 else 0
     for i in range(u.n_endpoints):
         e = u.endpoints[i]
         if not is_eligible(e, c) or e.inflight >= room * capacity(e, c):
@@ -216,27 +221,27 @@ cdef const Endpoint *quickest(const Upstream *u, const Choice *c) noexcept nogil
     cdef uint32_t i
     for i in range(u.n_endpoints):
         e = u.endpoints[i]
-        if not is_eligible(e, c) or not pace_is_known(e):
+        if not is_eligible(e, c) or not latency_is_known(e):
             continue
-        here = pace_time(&e.pace, &u.length, 1)
+        here = latency_estimate(&e.latency, &u.response_length, 1)
         if best == NULL or here < least:
             best = e
             least = here
     return best
 
 
-cdef double cost(const Endpoint *e, const Pace *pace, const Choice *c) noexcept nogil:
+cdef double cost(const Endpoint *e, const LatencyModel *pace, const Choice *c) noexcept nogil:
     """One over how much more per ns the endpoint would get done with one exchange more: by Little's
     law it does q / time(q) with q in flight. Idle, that is the time one takes; where one more only
     makes all others slower it is a large multiple of it, and the times decide. `pace`: what it
     is taken to have."""
-    cdef double q = pace_load(e, c.now_ns)
-    cdef double now = pace_time(pace, &e.upstream.length, q)
-    cdef double then = pace_time(pace, &e.upstream.length, q + 1)
+    cdef double q = latency_load(e, c.now_ns)
+    cdef double now = latency_estimate(pace, &e.upstream.response_length, q)
+    cdef double then = latency_estimate(pace, &e.upstream.response_length, q + 1)
     cdef double gain = (q + 1) * now - q * then
     if gain < then / SATURATED:
         gain = then / SATURATED
-    return now * then / gain * <double>(<uint64_t>1 << e.pace.lost) / capacity(e, c)
+    return now * then / gain * <double>(<uint64_t>1 << e.latency.failures) / capacity(e, c)
 
 
 cdef Endpoint *pick_fastest(Upstream *u, const Choice *c) noexcept nogil:
@@ -250,14 +255,14 @@ cdef Endpoint *pick_fastest(Upstream *u, const Choice *c) noexcept nogil:
         e = u.endpoints[(u.cursor + i) % u.n_endpoints]
         if not is_eligible(e, c):
             continue
-        if like == NULL and not pace_is_known(e):
+        if like == NULL and not latency_is_known(e):
             like = quickest(u, c)
             if like == NULL:
                 return pick_least_inflight(u, c)
-        if pace_is_due(e, c.now_ns):
+        if latency_is_due(e, c.now_ns):
             best = e
             break
-        here = cost(e, &e.pace, c) if pace_is_known(e) else cost(e, &like.pace, c)
+        here = cost(e, &e.latency, c) if latency_is_known(e) else cost(e, &like.latency, c)
         if best == NULL or here < least:
             best = e
             least = here
@@ -283,9 +288,9 @@ cdef Endpoint *pick(Upstream *u, const Choice *c) noexcept nogil:
 cdef bint takes_turn(Endpoint *e, const Choice *c) noexcept nogil:
     """While it starts slowly most of its turns are another's. A key is not dealt out in turns: its
     draws already go by the share."""
-    if e.ramp_ns == 0 or (e.upstream.balance == BALANCE_CONSISTENT_HASH and c.key):
+    if e.slow_start_ns == 0 or (e.upstream.balance == BALANCE_CONSISTENT_HASH and c.key):
         return 1
-    return ramp_takes(e, c.now_ns)
+    return slow_start_admits(e, c.now_ns)
 
 
 cdef Endpoint *upstream_pick(

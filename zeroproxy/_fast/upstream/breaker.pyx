@@ -17,50 +17,50 @@ Law 5. No breaker shuts the last endpoint of an upstream: to try it costs a call
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from zeroproxy._fast.types.breaker cimport WINDOW_SLOTS, Breaker, BreakerTerms, Trial
+from zeroproxy._fast.types.breaker cimport WINDOW_SLOTS, Breaker, BreakerSettings, BreakerTicket
 from zeroproxy._fast.types.clock cimport NS_PER_MS, NS_PER_S
 from zeroproxy._fast.types.invariant cimport invariant
 from zeroproxy._fast.types.plane cimport Endpoint, Plane, Relay, Upstream
 from zeroproxy._fast.upstream.breaker cimport (
-    BREAKER_ALONE,
     BREAKER_CLOSED,
+    BREAKER_CONFIRMED,
     BREAKER_DUE,
-    BREAKER_FAILED,
+    BREAKER_FAILURE,
     BREAKER_HALF_OPEN,
     BREAKER_INPUTS,
+    BREAKER_LAST_ENDPOINT,
     BREAKER_OFF,
     BREAKER_OPEN,
-    BREAKER_PROVEN,
     BREAKER_STATES,
-    BREAKER_TOO_MUCH,
-    BREAKER_WELL,
+    BREAKER_SUCCESS,
+    BREAKER_TRIP,
     RATE_ONE,
+    RESULT_BUSY,
+    RESULT_FAILED,
+    RESULT_NONE,
+    RESULT_OK,
     SHARE_ONE,
-    SIGN_BUSY,
-    SIGN_FAILED,
-    SIGN_NONE,
-    SIGN_WELL,
     BreakerInput,
     BreakerState,
 )
 from zeroproxy._fast.upstream.concurrency_limit cimport limit_busy
 
 MOVES = {
-    (BREAKER_CLOSED, BREAKER_WELL): BREAKER_CLOSED,
-    (BREAKER_CLOSED, BREAKER_FAILED): BREAKER_CLOSED,
-    (BREAKER_CLOSED, BREAKER_TOO_MUCH): BREAKER_OPEN,
+    (BREAKER_CLOSED, BREAKER_SUCCESS): BREAKER_CLOSED,
+    (BREAKER_CLOSED, BREAKER_FAILURE): BREAKER_CLOSED,
+    (BREAKER_CLOSED, BREAKER_TRIP): BREAKER_OPEN,
     (BREAKER_CLOSED, BREAKER_OFF): BREAKER_CLOSED,
-    (BREAKER_CLOSED, BREAKER_ALONE): BREAKER_CLOSED,
+    (BREAKER_CLOSED, BREAKER_LAST_ENDPOINT): BREAKER_CLOSED,
 
     (BREAKER_OPEN, BREAKER_DUE): BREAKER_HALF_OPEN,
     (BREAKER_OPEN, BREAKER_OFF): BREAKER_CLOSED,
-    (BREAKER_OPEN, BREAKER_ALONE): BREAKER_CLOSED,
+    (BREAKER_OPEN, BREAKER_LAST_ENDPOINT): BREAKER_CLOSED,
 
-    (BREAKER_HALF_OPEN, BREAKER_WELL): BREAKER_HALF_OPEN,
-    (BREAKER_HALF_OPEN, BREAKER_PROVEN): BREAKER_CLOSED,
-    (BREAKER_HALF_OPEN, BREAKER_TOO_MUCH): BREAKER_OPEN,
+    (BREAKER_HALF_OPEN, BREAKER_SUCCESS): BREAKER_HALF_OPEN,
+    (BREAKER_HALF_OPEN, BREAKER_CONFIRMED): BREAKER_CLOSED,
+    (BREAKER_HALF_OPEN, BREAKER_TRIP): BREAKER_OPEN,
     (BREAKER_HALF_OPEN, BREAKER_OFF): BREAKER_CLOSED,
-    (BREAKER_HALF_OPEN, BREAKER_ALONE): BREAKER_CLOSED,
+    (BREAKER_HALF_OPEN, BREAKER_LAST_ENDPOINT): BREAKER_CLOSED,
 }
 
 cdef enum:
@@ -97,8 +97,8 @@ cdef void move(Breaker *b, BreakerInput what) noexcept nogil:
     cdef BreakerState to = breaker_step(<BreakerState>b.state, what)
     if to != b.state:
         b.state = <uint8_t>to
-        b.moves[<int>to] += 1
-        b.n_probing = b.n_proven = 0
+        b.transitions[<int>to] += 1
+        b.n_probing = b.n_confirmed = 0
 
 
 # ---------------------------------------------------------------- the window
@@ -106,32 +106,32 @@ cdef void move(Breaker *b, BreakerInput what) noexcept nogil:
 
 cdef void forget_window(Breaker *b) noexcept nogil:
     b.in_a_row = 0
-    memset(b.well, 0, sizeof(b.well))
-    memset(b.failed, 0, sizeof(b.failed))
+    memset(b.n_ok, 0, sizeof(b.n_ok))
+    memset(b.n_failed, 0, sizeof(b.n_failed))
 
 
-cdef uint32_t roll_window(Breaker *b, const BreakerTerms *t, uint64_t now) noexcept nogil:
+cdef uint32_t roll_window(Breaker *b, const BreakerSettings *t, uint64_t now) noexcept nogil:
     """Empty the slots that have passed; returns the index of the one that is now."""
     cdef uint64_t width = t.window_ns // WINDOW_SLOTS
     cdef uint64_t slot = now // width if width else 0
     if slot < b.slot or slot - b.slot >= WINDOW_SLOTS:
-        memset(b.well, 0, sizeof(b.well))
-        memset(b.failed, 0, sizeof(b.failed))
+        memset(b.n_ok, 0, sizeof(b.n_ok))
+        memset(b.n_failed, 0, sizeof(b.n_failed))
         b.slot = slot
     while b.slot < slot:
         b.slot += 1
-        b.well[b.slot % WINDOW_SLOTS] = b.failed[b.slot % WINDOW_SLOTS] = 0
+        b.n_ok[b.slot % WINDOW_SLOTS] = b.n_failed[b.slot % WINDOW_SLOTS] = 0
     return <uint32_t>(slot % WINDOW_SLOTS)
 
 
-cdef bint is_too_much(const Breaker *b, const BreakerTerms *t) noexcept nogil:
+cdef bint is_too_much(const Breaker *b, const BreakerSettings *t) noexcept nogil:
     cdef uint64_t well = 0, failed = 0
     cdef int k
-    if b.state == BREAKER_HALF_OPEN or b.on_trial:
+    if b.state == BREAKER_HALF_OPEN or b.is_unconfirmed:
         return 1
     for k in range(WINDOW_SLOTS):
-        well += b.well[k]
-        failed += b.failed[k]
+        well += b.n_ok[k]
+        failed += b.n_failed[k]
     if t.failures and b.in_a_row >= t.failures and (t.window_ns == 0 or failed >= t.failures):
         return 1
     return t.rate and t.window_ns and well + failed >= t.min_requests \
@@ -141,38 +141,38 @@ cdef bint is_too_much(const Breaker *b, const BreakerTerms *t) noexcept nogil:
 # ---------------------------------------------------------------- the breaker
 
 
-cdef inline bint is_off(const BreakerTerms *t) noexcept nogil:
+cdef inline bint is_off(const BreakerSettings *t) noexcept nogil:
     return t.failures == 0 and t.rate == 0
 
 
-cdef void open_it(Breaker *b, const BreakerTerms *t, uint64_t now) noexcept nogil:
+cdef void open_it(Breaker *b, const BreakerSettings *t, uint64_t now) noexcept nogil:
     cdef uint64_t wait = t.open_ns
     cdef uint32_t k = b.n_trips
     cdef uint64_t most = <uint64_t>OPEN_MAX_S * <uint64_t>NS_PER_S
     while k and wait < most:
         wait = wait * 2 if wait * 2 < most else most
         k -= 1
-    move(b, BREAKER_TOO_MUCH)
+    move(b, BREAKER_TRIP)
     b.n_trips += 1
     b.epoch += 1
-    b.on_trial = 0
+    b.is_unconfirmed = 0
     b.due_ns = now + wait
     forget_window(b)
 
 
-cdef bint breaker_admits(const Breaker *b, const BreakerTerms *t, uint64_t now) noexcept nogil:
+cdef bint breaker_admits(const Breaker *b, const BreakerSettings *t, uint64_t now) noexcept nogil:
     if b.state == BREAKER_CLOSED:
         return 1
     if b.state == BREAKER_OPEN:
         return now >= b.due_ns
-    return b.n_probing + b.n_proven < t.probes
+    return b.n_probing + b.n_confirmed < t.probes
 
 
 cdef void breaker_begin(
-    Breaker *b, const BreakerTerms *t, Trial *attempt, uint64_t now,
+    Breaker *b, const BreakerSettings *t, BreakerTicket *attempt, uint64_t now,
 ) noexcept nogil:
     """An attempt that was admitted begins."""
-    attempt.sign = SIGN_NONE
+    attempt.result = RESULT_NONE
     attempt.is_probe = 0
     if b.state == BREAKER_OPEN:
         move(b, BREAKER_DUE)
@@ -182,7 +182,7 @@ cdef void breaker_begin(
         b.n_probing += 1
 
 
-cdef bint breaker_prove(Breaker *b, const BreakerTerms *t, Trial *attempt) noexcept nogil:
+cdef bint breaker_confirm(Breaker *b, const BreakerSettings *t, BreakerTicket *attempt) noexcept nogil:
     """The answer to a probe has begun. 1: the breaker is closed by it."""
     if not attempt.is_probe:
         return 0
@@ -190,38 +190,38 @@ cdef bint breaker_prove(Breaker *b, const BreakerTerms *t, Trial *attempt) noexc
     if attempt.epoch != b.epoch or b.state != BREAKER_HALF_OPEN:
         return 0
     b.n_probing -= 1
-    b.n_proven += 1
-    if b.n_proven < t.probes:
+    b.n_confirmed += 1
+    if b.n_confirmed < t.probes:
         return 0
-    move(b, BREAKER_PROVEN)
-    b.on_trial = 1
+    move(b, BREAKER_CONFIRMED)
+    b.is_unconfirmed = 1
     forget_window(b)
     return 1
 
 
-cdef void count_well(Breaker *b, const BreakerTerms *t, uint64_t now) noexcept nogil:
-    b.well[roll_window(b, t, now)] += 1
+cdef void count_well(Breaker *b, const BreakerSettings *t, uint64_t now) noexcept nogil:
+    b.n_ok[roll_window(b, t, now)] += 1
     b.in_a_row = 0
     b.n_trips = 0
-    b.on_trial = 0
-    move(b, BREAKER_WELL)
+    b.is_unconfirmed = 0
+    move(b, BREAKER_SUCCESS)
 
 
 cdef void breaker_release(Breaker *b) noexcept nogil:
     """Closed without proof: the next failure opens it again, if another endpoint is there then."""
     if b.state != BREAKER_CLOSED:
-        b.on_trial = 1
+        b.is_unconfirmed = 1
         forget_window(b)
-    move(b, BREAKER_ALONE)
+    move(b, BREAKER_LAST_ENDPOINT)
 
 
 cdef void count_failed(
-    Breaker *b, const BreakerTerms *t, bint is_last, uint64_t now,
+    Breaker *b, const BreakerSettings *t, bint is_last, uint64_t now,
 ) noexcept nogil:
-    b.failed[roll_window(b, t, now)] += 1
+    b.n_failed[roll_window(b, t, now)] += 1
     b.in_a_row += 1
     if not is_too_much(b, t):
-        move(b, BREAKER_FAILED)
+        move(b, BREAKER_FAILURE)
     elif is_last:
         breaker_release(b)
     else:
@@ -229,7 +229,7 @@ cdef void count_failed(
 
 
 cdef void breaker_end(
-    Breaker *b, const BreakerTerms *t, Trial *attempt, bint is_last, uint64_t now,
+    Breaker *b, const BreakerSettings *t, BreakerTicket *attempt, bint is_last, uint64_t now,
 ) noexcept nogil:
     """The attempt is over; `attempt.sign` is final. `is_last`: no other endpoint could be tried."""
     if attempt.epoch != b.epoch or is_off(t):
@@ -237,9 +237,9 @@ cdef void breaker_end(
     if attempt.is_probe and b.state == BREAKER_HALF_OPEN:
         b.n_probing -= 1
     attempt.is_probe = 0
-    if attempt.sign == SIGN_WELL:
+    if attempt.result == RESULT_OK:
         count_well(b, t, now)
-    elif attempt.sign == SIGN_FAILED or (attempt.sign == SIGN_BUSY and t.counts_busy):
+    elif attempt.result == RESULT_FAILED or (attempt.result == RESULT_BUSY and t.counts_busy):
         count_failed(b, t, is_last, now)
 
 
@@ -247,7 +247,7 @@ cdef void breaker_off(Breaker *b) noexcept nogil:
     """Closed, and nothing held against it."""
     move(b, BREAKER_OFF)
     b.epoch += 1
-    b.on_trial = 0
+    b.is_unconfirmed = 0
     b.n_trips = 0
     forget_window(b)
 
@@ -255,26 +255,26 @@ cdef void breaker_off(Breaker *b) noexcept nogil:
 # ---------------------------------------------------------------- slow start
 
 
-cdef uint64_t ramp_share(const Endpoint *e, uint64_t now) noexcept nogil:
+cdef uint64_t slow_start_share(const Endpoint *e, uint64_t now) noexcept nogil:
     """What the endpoint may have of its share now, of SHARE_ONE."""
     cdef uint64_t whole = e.upstream.breaker.slow_start_ns
     cdef uint64_t share
-    if e.ramp_ns == 0 or now >= e.ramp_ns + whole:
+    if e.slow_start_ns == 0 or now >= e.slow_start_ns + whole:
         return SHARE_ONE
-    share = (now - e.ramp_ns) * SHARE_ONE // whole if now > e.ramp_ns else 0
+    share = (now - e.slow_start_ns) * SHARE_ONE // whole if now > e.slow_start_ns else 0
     return share if share > SHARE_MIN else SHARE_MIN
 
 
-cdef bint ramp_takes(Endpoint *e, uint64_t now) noexcept nogil:
+cdef bint slow_start_admits(Endpoint *e, uint64_t now) noexcept nogil:
     """It is this endpoint's turn. 0: while it starts slowly, most of its turns are another's."""
-    cdef uint64_t share = ramp_share(e, now)
+    cdef uint64_t share = slow_start_share(e, now)
     if share == SHARE_ONE:
-        e.ramp_ns = 0
+        e.slow_start_ns = 0
         return 1
-    e.credit += <uint32_t>share
-    if e.credit < SHARE_ONE:
+    e.slow_start_credit += <uint32_t>share
+    if e.slow_start_credit < SHARE_ONE:
         return 0
-    e.credit -= SHARE_ONE
+    e.slow_start_credit -= SHARE_ONE
     return 1
 
 
@@ -288,18 +288,18 @@ cdef void attempt_begins(Plane *p, Relay *r) noexcept nogil:
     r.on_endpoint = 1
     e.inflight += 1
     e.upstream.n_placed += 1
-    breaker_begin(&e.breaker, &e.upstream.breaker, &r.trial, p.now_ns)
-    p.has_news |= was != e.breaker.state
+    breaker_begin(&e.breaker, &e.upstream.breaker, &r.ticket, p.now_ns)
+    p.breaker_changed |= was != e.breaker.state
 
 
 cdef void note_status(Relay *r, int status) noexcept nogil:
     """The final head of the attempt. If its body is cut, dispatch.cut has the last word."""
     if status == 429 or status == 503:
-        r.trial.sign = SIGN_BUSY
+        r.ticket.result = RESULT_BUSY
     elif status >= 500:
-        r.trial.sign = SIGN_NONE if status == 501 or r.endpoint.probe_ok else SIGN_FAILED
+        r.ticket.result = RESULT_NONE if status == 501 or r.endpoint.probe_ok else RESULT_FAILED
     else:
-        r.trial.sign = SIGN_WELL if status < 400 else SIGN_NONE
+        r.ticket.result = RESULT_OK if status < 400 else RESULT_NONE
 
 
 cdef bint is_last(const Endpoint *e) noexcept nogil:
@@ -308,7 +308,7 @@ cdef bint is_last(const Endpoint *e) noexcept nogil:
     cdef uint32_t i
     for i in range(e.upstream.n_endpoints):
         other = e.upstream.endpoints[i]
-        if other != e and other.up and not other.draining \
+        if other != e and other.in_rotation and not other.draining \
                 and other.breaker.state == BREAKER_CLOSED:
             return 0
     return 1
@@ -321,23 +321,23 @@ cdef bint upstream_release(Plane *p, Upstream *u) noexcept nogil:
     cdef bint found = 0
     for i in range(u.n_endpoints):
         e = u.endpoints[i]
-        if e.up and not e.draining and e.breaker.state != BREAKER_CLOSED:
+        if e.in_rotation and not e.draining and e.breaker.state != BREAKER_CLOSED:
             breaker_release(&e.breaker)
             found = 1
-    p.has_news |= found
+    p.breaker_changed |= found
     return found
 
 
-cdef void prove(Plane *p, Relay *r) noexcept nogil:
-    if breaker_prove(&r.endpoint.breaker, &r.endpoint.upstream.breaker, &r.trial):
-        r.endpoint.ramp_ns = p.now_ns
-        p.has_news = 1
+cdef void confirm(Plane *p, Relay *r) noexcept nogil:
+    if breaker_confirm(&r.endpoint.breaker, &r.endpoint.upstream.breaker, &r.ticket):
+        r.endpoint.slow_start_ns = p.now_ns
+        p.breaker_changed = 1
 
 
-cdef void attempt_speaks(Plane *p, Relay *r) noexcept nogil:
-    """The answer has begun, as Relay.first_ns has it."""
-    if r.trial.sign != SIGN_BUSY and r.trial.sign != SIGN_FAILED:
-        prove(p, r)
+cdef void attempt_answered(Plane *p, Relay *r) noexcept nogil:
+    """The answer has begun, as Relay.first_content_ns has it."""
+    if r.ticket.result != RESULT_BUSY and r.ticket.result != RESULT_FAILED:
+        confirm(p, r)
 
 
 cdef void attempt_ends(Plane *p, Relay *r) noexcept nogil:
@@ -348,18 +348,18 @@ cdef void attempt_ends(Plane *p, Relay *r) noexcept nogil:
     e.inflight -= 1
     e.upstream.n_placed -= 1
     r.on_endpoint = 0
-    if r.trial.sign == SIGN_BUSY:
+    if r.ticket.result == RESULT_BUSY:
         limit_busy(r, p.now_ns)
         e.n_busy += 1
-        e.busy_until_ns = p.now_ns + <uint64_t>BUSY_MS * <uint64_t>NS_PER_MS
-    if r.trial.sign == SIGN_WELL:
-        if r.reply.done or r.is_served or r.status == 101:
-            prove(p, r)
+        e.deprioritized_until_ns = p.now_ns + <uint64_t>BUSY_MS * <uint64_t>NS_PER_MS
+    if r.ticket.result == RESULT_OK:
+        if r.response_body.done or r.was_served or r.status == 101:
+            confirm(p, r)
         else:
-            r.trial.sign = SIGN_NONE
+            r.ticket.result = RESULT_NONE
     # Who else there is matters only to a failure.
     breaker_end(
-        &e.breaker, &e.upstream.breaker, &r.trial, r.trial.sign >= SIGN_BUSY and is_last(e),
+        &e.breaker, &e.upstream.breaker, &r.ticket, r.ticket.result >= RESULT_BUSY and is_last(e),
         p.now_ns,
     )
-    p.has_news |= was != e.breaker.state
+    p.breaker_changed |= was != e.breaker.state

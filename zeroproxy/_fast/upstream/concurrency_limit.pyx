@@ -11,7 +11,7 @@ Law 2. Only responses that come event by event are measured: the first byte of a
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from zeroproxy._fast.types.admission cimport AdmissionTerms
+from zeroproxy._fast.types.admission cimport AdmissionSettings
 from zeroproxy._fast.types.plane cimport Endpoint, Relay
 
 cdef enum:
@@ -21,7 +21,7 @@ cdef enum:
 
 
 cdef void set_exact(Endpoint *e, uint64_t exact) noexcept nogil:
-    cdef const AdmissionTerms *t = &e.upstream.admission
+    cdef const AdmissionSettings *t = &e.upstream.admission
     cdef uint64_t most = t.max_inflight if t.max_inflight else <uint64_t>LIMIT_MOST
     cdef uint64_t least = t.min_inflight if t.min_inflight < most else most
     if exact > most * LIMIT_ONE:
@@ -36,7 +36,7 @@ cdef void set_exact(Endpoint *e, uint64_t exact) noexcept nogil:
 
 cdef void limit_begin(Endpoint *e) noexcept nogil:
     """Obey the terms; what a limit has found out stays, as far as they allow."""
-    cdef const AdmissionTerms *t = &e.upstream.admission
+    cdef const AdmissionSettings *t = &e.upstream.admission
     if t.ttft_target_ns == 0:
         e.limit.now = t.max_inflight
         e.limit.exact = 0
@@ -54,8 +54,8 @@ cdef void lower(Endpoint *e, uint64_t began_ns, uint64_t now) noexcept nogil:
     set_exact(e, e.limit.exact - e.limit.exact // 10)
 
 
-cdef bint limit_hear(const Relay *r, uint64_t now) noexcept nogil:
-    """An answer has begun, as Relay.first_ns has it. 1: one exchange more may be sent."""
+cdef bint limit_observe(const Relay *r, uint64_t now) noexcept nogil:
+    """An answer has begun, as Relay.first_content_ns has it. 1: one exchange more may be sent."""
     cdef Endpoint *e = r.endpoint
     cdef uint64_t target = e.upstream.admission.ttft_target_ns
     cdef uint32_t was = e.limit.now

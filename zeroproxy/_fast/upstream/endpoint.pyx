@@ -12,7 +12,7 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memset
 
 from zeroproxy._fast.memory.buffer cimport alloc_lines
-from zeroproxy._fast.net.conn cimport conn_close, conn_hear, conn_is_silent, conn_watch
+from zeroproxy._fast.net.conn cimport conn_close, conn_is_silent, conn_pump_tls, conn_watch
 from zeroproxy._fast.net.syscalls cimport (
     AF_UNIX,
     EINPROGRESS,
@@ -31,7 +31,7 @@ from zeroproxy._fast.net.syscalls cimport (
 from zeroproxy._fast.net.timer cimport timer_init, timer_no_later
 from zeroproxy._fast.net.tls cimport tls_open
 from zeroproxy._fast.types.invariant cimport invariant
-from zeroproxy._fast.types.plane cimport Conn, Conns, Endpoint, Plane, Upstream
+from zeroproxy._fast.types.plane cimport Conn, ConnList, Endpoint, Plane, Upstream
 from zeroproxy._fast.types.pool cimport CLOSED_AGE, CLOSED_IDLE, CLOSED_PEER, CLOSED_SURPLUS
 from zeroproxy._fast.upstream.keepalive cimport (
     keepalive_forget,
@@ -47,7 +47,7 @@ cdef enum:
     TRUST_NS = 200000000
 
 
-cdef Conn *take_conn(Plane *p, Endpoint *e) noexcept nogil:
+cdef Conn *acquire_conn(Plane *p, Endpoint *e) noexcept nogil:
     cdef Conn *c = p.free_conns
     if c != NULL:
         p.free_conns = c.next
@@ -66,7 +66,7 @@ cdef Conn *take_conn(Plane *p, Endpoint *e) noexcept nogil:
     return c
 
 
-cdef void conns_push(Conns *l, Conn *c) noexcept nogil:
+cdef void conn_list_push(ConnList *l, Conn *c) noexcept nogil:
     c.prev = NULL
     c.next = l.head
     if l.head != NULL:
@@ -77,7 +77,7 @@ cdef void conns_push(Conns *l, Conn *c) noexcept nogil:
     l.n += 1
 
 
-cdef void conns_remove(Conns *l, Conn *c) noexcept nogil:
+cdef void conn_list_remove(ConnList *l, Conn *c) noexcept nogil:
     if c.prev != NULL:
         c.prev.next = c.next
     else:
@@ -90,7 +90,7 @@ cdef void conns_remove(Conns *l, Conn *c) noexcept nogil:
     l.n -= 1
 
 
-cdef void endpoint_discard(Plane *p, Conn *c) noexcept nogil:
+cdef void release_conn(Plane *p, Conn *c) noexcept nogil:
     """Close a conn that is not in the idle list and give its struct back."""
     conn_close(p, c)
     c.owner = NULL
@@ -102,7 +102,7 @@ cdef void endpoint_discard(Plane *p, Conn *c) noexcept nogil:
 
 cdef void endpoint_retire(Plane *p, Conn *c, int why) noexcept nogil:
     c.endpoint.n_closed[why] += 1
-    endpoint_discard(p, c)
+    release_conn(p, c)
 
 
 cdef void endpoint_lose_idle(Plane *p, Conn *c) noexcept nogil:
@@ -126,7 +126,7 @@ cdef void endpoint_want_warm(Plane *p, Endpoint *e) noexcept nogil:
         timer_no_later(&p.wheel, &e.warm_timer, p.now_ns + 1)
 
 
-cdef bint endpoint_has_room(const Plane *p, const Endpoint *e) noexcept nogil:
+cdef bint endpoint_may_connect(const Plane *p, const Endpoint *e) noexcept nogil:
     """Whether a conn may be opened that no exchange waits for."""
     return (
         p.counters.upstream_conns < p.limits.connections
@@ -136,7 +136,7 @@ cdef bint endpoint_has_room(const Plane *p, const Endpoint *e) noexcept nogil:
 
 cdef bint is_quiet(Plane *p, Conn *c) noexcept nogil:
     """Nothing was reported, and for a conn that rested longer the kernel agrees."""
-    conn_hear(c)
+    conn_pump_tls(c)
     if c.may_read or c.saw_fin or c.broken:
         return 0
     if p.now_ns - c.since_ns < TRUST_NS:
@@ -144,14 +144,14 @@ cdef bint is_quiet(Plane *p, Conn *c) noexcept nogil:
     return conn_is_silent(c)
 
 
-cdef Conn *endpoint_take_idle(Plane *p, Endpoint *e) noexcept nogil:
+cdef Conn *acquire_idle_conn(Plane *p, Endpoint *e) noexcept nogil:
     """The most recently used idle conn that is still quiet and not too old; NULL: none."""
     cdef uint64_t limit = keepalive_limit(e)
     cdef Conn *c
     e.used_ns = p.now_ns
     while e.idle.head != NULL:
         c = e.idle.head
-        conns_remove(&e.idle, c)
+        conn_list_remove(&e.idle, c)
         if not is_quiet(p, c):
             endpoint_lose_idle(p, c)
         elif limit and p.now_ns - c.since_ns >= limit:
@@ -167,7 +167,7 @@ cdef Conn *endpoint_take_idle(Plane *p, Endpoint *e) noexcept nogil:
 
 
 cdef bint has_place(const Plane *p, const Endpoint *e) noexcept nogil:
-    if not e.up or e.draining or p.draining or e.idle.n >= e.pool.max_idle:
+    if not e.in_rotation or e.draining or p.draining or e.idle.n >= e.pool.max_idle:
         return 0
     # One more than the descriptors allow, or than a reload has left.
     return (
@@ -176,7 +176,7 @@ cdef bint has_place(const Plane *p, const Endpoint *e) noexcept nogil:
     )
 
 
-cdef void endpoint_put_idle(Plane *p, Conn *c) noexcept nogil:
+cdef void release_idle_conn(Plane *p, Conn *c) noexcept nogil:
     """Take a clean conn into the pool, or close it if there is no place or it is spent."""
     cdef Endpoint *e = c.endpoint
     cdef uint64_t limit
@@ -191,7 +191,7 @@ cdef void endpoint_put_idle(Plane *p, Conn *c) noexcept nogil:
     invariant(c.inbuf.cap == 0 and c.outbuf.cap == 0)
     keepalive_raise(e, p.now_ns)
     c.since_ns = p.now_ns
-    conns_push(&e.idle, c)
+    conn_list_push(&e.idle, c)
     limit = keepalive_limit(e)
     if limit:
         timer_no_later(&p.wheel, &c.timer, c.since_ns + limit)
@@ -220,7 +220,7 @@ cdef Conn *endpoint_connect(Plane *p, Endpoint *e) noexcept nogil:
         return NULL
     if addr.sa_family != AF_UNIX:
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
-    c = take_conn(p, e)
+    c = acquire_conn(p, e)
     e.n_connects += 1
     if c != NULL and secure(p, c) \
             and (connect(fd, addr, e.addr_len) == 0 or errno == EINPROGRESS):
@@ -231,7 +231,7 @@ cdef Conn *endpoint_connect(Plane *p, Endpoint *e) noexcept nogil:
             return c
     close(fd)
     if c != NULL:
-        endpoint_discard(p, c)
+        release_conn(p, c)
     e.n_connect_failures += 1
     return NULL
 
@@ -240,7 +240,7 @@ cdef void endpoint_drop_idle(Plane *p, Endpoint *e) noexcept nogil:
     cdef Conn *c
     while e.idle.head != NULL:
         c = e.idle.head
-        conns_remove(&e.idle, c)
+        conn_list_remove(&e.idle, c)
         endpoint_retire(p, c, CLOSED_SURPLUS)
 
 
@@ -248,5 +248,5 @@ cdef void endpoint_drop_oldest(Plane *p, Endpoint *e) noexcept nogil:
     """Make room for a new conn where there is an idle one."""
     cdef Conn *c = e.idle.tail
     if c != NULL:
-        conns_remove(&e.idle, c)
+        conn_list_remove(&e.idle, c)
         endpoint_retire(p, c, CLOSED_SURPLUS)

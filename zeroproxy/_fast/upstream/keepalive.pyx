@@ -37,7 +37,7 @@ cdef uint64_t number_behind(Span s, const char *name, size_t n) noexcept nogil:
     return (value if value < SAID_MAX else <uint64_t>SAID_MAX) + 1
 
 
-cdef void keepalive_hear(Endpoint *e, const Head *h) noexcept nogil:
+cdef void keepalive_observe(Endpoint *e, const Head *h) noexcept nogil:
     """What a response says in `Keep-Alive: timeout=N, max=M`; one that says nothing changes
     nothing."""
     cdef const Field *f
@@ -58,17 +58,17 @@ cdef void keepalive_hear(Endpoint *e, const Head *h) noexcept nogil:
             n = number_behind(part, b"timeout=", 8)
             if n:
                 # timeout=0: nothing may rest.
-                e.learned.said_idle_ns = (n - 1) * <uint64_t>NS_PER_S // 10 * 6 + (n == 1)
+                e.learned.announced_idle_ns = (n - 1) * <uint64_t>NS_PER_S // 10 * 6 + (n == 1)
             n = number_behind(part, b"max=", 4)
             if n:
-                e.learned.said_max = <uint32_t>(n - 1) if n > 1 else 1
+                e.learned.announced_max = <uint32_t>(n - 1) if n > 1 else 1
 
 
 cdef uint64_t keepalive_limit(const Endpoint *e) noexcept nogil:
     """How long a conn may rest; 0: for ever."""
     if not e.pool.learns:
         return e.pool.idle_ns
-    return shorter(shorter(e.pool.idle_ns, e.learned.said_idle_ns), e.learned.seen_idle_ns)
+    return shorter(shorter(e.pool.idle_ns, e.learned.announced_idle_ns), e.learned.observed_idle_ns)
 
 
 cdef bint keepalive_is_spent(const Endpoint *e, const Conn *c, uint64_t now_ns) noexcept nogil:
@@ -77,9 +77,9 @@ cdef bint keepalive_is_spent(const Endpoint *e, const Conn *c, uint64_t now_ns) 
         return 1
     if e.pool.max_requests and c.served >= e.pool.max_requests:
         return 1
-    if not e.pool.learns or e.learned.said_max == 0:
+    if not e.pool.learns or e.learned.announced_max == 0:
         return 0
-    return c.served != 0 and c.served + 1 >= e.learned.said_max
+    return c.served != 0 and c.served + 1 >= e.learned.announced_max
 
 
 cdef void keepalive_lower(Endpoint *e, const Conn *c, uint64_t now_ns) noexcept nogil:
@@ -87,20 +87,20 @@ cdef void keepalive_lower(Endpoint *e, const Conn *c, uint64_t now_ns) noexcept 
     cdef uint64_t limit = (now_ns - c.since_ns) // 10 * 6
     if limit < LEAST_NS:
         limit = LEAST_NS
-    e.learned.seen_idle_ns = shorter(e.learned.seen_idle_ns, limit)
+    e.learned.observed_idle_ns = shorter(e.learned.observed_idle_ns, limit)
     e.learned.seen_ns = now_ns
 
 
 cdef void keepalive_raise(Endpoint *e, uint64_t now_ns) noexcept nogil:
     """A step up if nothing was closed for long; forgotten once it is no limit any more."""
-    if e.learned.seen_idle_ns == 0 or now_ns - e.learned.seen_ns < RAISE_NS:
+    if e.learned.observed_idle_ns == 0 or now_ns - e.learned.seen_ns < RAISE_NS:
         return
     e.learned.seen_ns = now_ns
-    e.learned.seen_idle_ns += e.learned.seen_idle_ns // 8
-    if e.pool.idle_ns and e.learned.seen_idle_ns >= e.pool.idle_ns:
-        e.learned.seen_idle_ns = 0
+    e.learned.observed_idle_ns += e.learned.observed_idle_ns // 8
+    if e.pool.idle_ns and e.learned.observed_idle_ns >= e.pool.idle_ns:
+        e.learned.observed_idle_ns = 0
 
 
 cdef void keepalive_forget(Endpoint *e) noexcept nogil:
-    e.learned.said_idle_ns = e.learned.seen_idle_ns = 0
-    e.learned.said_max = 0
+    e.learned.announced_idle_ns = e.learned.observed_idle_ns = 0
+    e.learned.announced_max = 0

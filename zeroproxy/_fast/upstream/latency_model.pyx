@@ -13,11 +13,11 @@ Law 5. Nothing here runs unless the upstream asks for `fastest`.
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
 
-from zeroproxy._fast.types.balance cimport BALANCE_FASTEST, Fit, Length, Pace
+from zeroproxy._fast.types.balance cimport BALANCE_FASTEST, LatencyModel, LinearFit, ResponseLength
 from zeroproxy._fast.types.clock cimport NS_PER_S
 from zeroproxy._fast.types.http cimport METHOD_POST
 from zeroproxy._fast.types.plane cimport Endpoint, Plane, Relay
-from zeroproxy._fast.upstream.breaker cimport SIGN_BUSY, SIGN_FAILED, SIGN_WELL
+from zeroproxy._fast.upstream.breaker cimport RESULT_BUSY, RESULT_FAILED, RESULT_OK
 
 cdef enum:
     SAMPLES = 32            # an old sample's weight falls by 1/e with so many new ones
@@ -39,7 +39,7 @@ cdef double PRIOR_SLOPE = 0.2
 # ---------------------------------------------------------------- lines
 
 
-cdef void draw_line(Fit *f) noexcept nogil:
+cdef void fit_line(LinearFit *f) noexcept nogil:
     """Of positive slope. It may begin below zero: a server takes more and more at no cost until it
     is full, and what comes then waits. The line is that of the load it has; `low` is below it."""
     cdef double q = f.q / f.w
@@ -53,7 +53,7 @@ cdef void draw_line(Fit *f) noexcept nogil:
     f.a = y - f.b * q
 
 
-cdef void fit_add(Fit *f, double q, double y, uint64_t now) noexcept nogil:
+cdef void fit_add(LinearFit *f, double q, double y, uint64_t now) noexcept nogil:
     cdef double age = <double>(now - f.at_ns) / <double>NS_PER_S if now > f.at_ns else 0
     cdef double keep = (1 - 1.0 / SAMPLES) * FADE_S / (FADE_S + age)
     if f.w == 0 or f.w * keep < 1:
@@ -66,19 +66,19 @@ cdef void fit_add(Fit *f, double q, double y, uint64_t now) noexcept nogil:
     f.qq = f.qq * keep + q * q
     f.qy = f.qy * keep + q * y
     f.at_ns = now
-    draw_line(f)
+    fit_line(f)
 
 
-cdef inline double at(const Fit *f, double q) noexcept nogil:
+cdef inline double at(const LinearFit *f, double q) noexcept nogil:
     cdef double y = f.a + f.b * q
     return y if y > f.low else f.low
 
 
-cdef bint pace_is_known(const Endpoint *e) noexcept nogil:
-    return e.pace.first.w > 0 or e.pace.whole.w > 0
+cdef bint latency_is_known(const Endpoint *e) noexcept nogil:
+    return e.latency.first.w > 0 or e.latency.whole.w > 0
 
 
-cdef double pace_time(const Pace *s, const Length *l, double q) noexcept nogil:
+cdef double latency_estimate(const LatencyModel *s, const ResponseLength *l, double q) noexcept nogil:
     """What an exchange is expected to take with q in flight, itself included, in ns; > 0."""
     cdef double share = l.streamed
     if s.whole.w == 0:
@@ -89,77 +89,77 @@ cdef double pace_time(const Pace *s, const Length *l, double q) noexcept nogil:
         + share * (at(&s.first, q) + l.events * at(&s.gap, q))
 
 
-cdef void pace_forget(Endpoint *e) noexcept nogil:
+cdef void latency_forget(Endpoint *e) noexcept nogil:
     """Another server may have come up at this address. What runs there goes on."""
-    cdef Pace *s = &e.pace
-    memset(&s.first, 0, sizeof(Fit))
-    memset(&s.gap, 0, sizeof(Fit))
-    memset(&s.whole, 0, sizeof(Fit))
-    s.lost = 0
+    cdef LatencyModel *s = &e.latency
+    memset(&s.first, 0, sizeof(LinearFit))
+    memset(&s.gap, 0, sizeof(LinearFit))
+    memset(&s.whole, 0, sizeof(LinearFit))
+    s.failures = 0
     s.tried_ns = 0
-    s.told.until_ns = 0
+    s.reported.until_ns = 0
 
 
 # ---------------------------------------------------------------- load
 
 
-cdef double pace_load(const Endpoint *e, uint64_t now) noexcept nogil:
+cdef double latency_load(const Endpoint *e, uint64_t now) noexcept nogil:
     """Exchanges in flight there, other people's included as far as they are known."""
     cdef double own = e.inflight
     cdef double all_
-    if now >= e.pace.told.until_ns:
+    if now >= e.latency.reported.until_ns:
         return own
-    all_ = <double>e.pace.told.running + e.pace.told.waiting + own - e.pace.told.inflight
+    all_ = <double>e.latency.reported.running + e.latency.reported.waiting + own - e.latency.reported.inflight
     return all_ if all_ > own else own
 
 
 cdef void roll_area(Endpoint *e, uint64_t now) noexcept nogil:
     """The load is about to change."""
-    cdef Pace *s = &e.pace
+    cdef LatencyModel *s = &e.latency
     if now > s.area_ns:
-        s.area += <uint64_t>(pace_load(e, now) * <double>(now - s.area_ns))
+        s.area += <uint64_t>(latency_load(e, now) * <double>(now - s.area_ns))
         s.area_ns = now
 
 
-cdef void pace_tell(Endpoint *e, double[3] load, uint64_t lasts, uint64_t now) noexcept nogil:
+cdef void latency_report_load(Endpoint *e, double[3] load, uint64_t lasts, uint64_t now) noexcept nogil:
     """The server says: so many run, so many wait, so much of its cache is used (-1: unknown)."""
     roll_area(e, now)
-    e.pace.told.running = <uint32_t>load[0]
-    e.pace.told.waiting = <uint32_t>load[1]
-    e.pace.told.cache = load[2]
-    e.pace.told.inflight = e.inflight
-    e.pace.told.until_ns = now + lasts
+    e.latency.reported.running = <uint32_t>load[0]
+    e.latency.reported.waiting = <uint32_t>load[1]
+    e.latency.reported.cache = load[2]
+    e.latency.reported.inflight = e.inflight
+    e.latency.reported.until_ns = now + lasts
 
 
-cdef bint pace_is_due(const Endpoint *e, uint64_t now) noexcept nogil:
+cdef bint latency_is_due(const Endpoint *e, uint64_t now) noexcept nogil:
     """It is idle and nobody has tried it for long: how quick it is now, one request will tell."""
     cdef double wait
-    if e.inflight or e.pace.tried_ns == 0:
+    if e.inflight or e.latency.tried_ns == 0:
         return e.inflight == 0
-    wait = EXPLORE_SHARE * pace_time(&e.pace, &e.upstream.length, 1)
+    wait = EXPLORE_SHARE * latency_estimate(&e.latency, &e.upstream.response_length, 1)
     if wait < <double>EXPLORE_S * <double>NS_PER_S:
         wait = <double>EXPLORE_S * <double>NS_PER_S
     if wait > <double>EXPLORE_MAX_S * <double>NS_PER_S:
         wait = <double>EXPLORE_MAX_S * <double>NS_PER_S
-    return now >= e.pace.tried_ns + <uint64_t>wait
+    return now >= e.latency.tried_ns + <uint64_t>wait
 
 
 # ---------------------------------------------------------------- attempts
 
 
-cdef void pace_begins(Plane *p, Relay *r) noexcept nogil:
+cdef void latency_attempt_begins(Plane *p, Relay *r) noexcept nogil:
     """Before the endpoint counts the attempt as in flight."""
     cdef Endpoint *e = r.endpoint
     if e.upstream.balance != BALANCE_FASTEST:
-        r.pace_q = 0
+        r.load = 0
         return
     roll_area(e, p.now_ns)
-    r.pace_area = e.pace.area
-    r.pace_q = <float>(pace_load(e, p.now_ns) + 1)
-    e.pace.tried_ns = p.now_ns
+    r.load_area = e.latency.area
+    r.load = <float>(latency_load(e, p.now_ns) + 1)
+    e.latency.tried_ns = p.now_ns
 
 
-cdef void note_length(Length *l, bint is_streamed, uint32_t events) noexcept nogil:
+cdef void note_length(ResponseLength *l, bint is_streamed, uint32_t events) noexcept nogil:
     cdef double rate
     if l.n < SAMPLES:
         l.n += 1
@@ -171,8 +171,8 @@ cdef void note_length(Length *l, bint is_streamed, uint32_t events) noexcept nog
 
 cdef bint is_sample(const Relay *r) noexcept nogil:
     return (
-        r.trial.sign == SIGN_WELL and 200 <= r.status < 300 and r.reply.done and r.head_sent
-        and r.method == METHOD_POST and r.pace_q > 0
+        r.ticket.result == RESULT_OK and 200 <= r.status < 300 and r.response_body.done and r.head_sent
+        and r.method == METHOD_POST and r.load > 0
     )
 
 
@@ -180,34 +180,34 @@ cdef double average_load(const Relay *r, uint64_t now) noexcept nogil:
     """Over the time of the attempt, which is one of them."""
     cdef double found = 0
     if now > r.attempt_ns:
-        found = <double>(r.endpoint.pace.area - r.pace_area) / <double>(now - r.attempt_ns)
+        found = <double>(r.endpoint.latency.area - r.load_area) / <double>(now - r.attempt_ns)
     return found if found > 1 else 1
 
 
 cdef void take_sample(Relay *r, uint64_t now) noexcept nogil:
-    cdef Pace *s = &r.endpoint.pace
-    cdef uint64_t asked = r.sent_ns if r.sent_ns > r.asked_ns else r.asked_ns
-    cdef uint32_t events = r.read.meter.n_events
-    cdef bint is_streamed = r.is_streamed and events > 1 and r.heard_ns > r.first_ns
+    cdef LatencyModel *s = &r.endpoint.latency
+    cdef uint64_t asked = r.sent_ns if r.sent_ns > r.request_read_ns else r.request_read_ns
+    cdef uint32_t events = r.scan.meter.n_events
+    cdef bint is_streamed = r.is_streamed and events > 1 and r.last_data_ns > r.first_content_ns
     cdef double q = average_load(r, now)
-    if asked == 0 or r.first_ns < asked:
+    if asked == 0 or r.first_content_ns < asked:
         return              # it did not wait for the whole request
-    note_length(&r.upstream.length, is_streamed, events)
+    note_length(&r.upstream.response_length, is_streamed, events)
     if is_streamed:
-        fit_add(&s.first, r.pace_q, <double>(r.first_ns - asked), now)
-        fit_add(&s.gap, q, <double>(r.heard_ns - r.first_ns) / (events - 1), now)
+        fit_add(&s.first, r.load, <double>(r.first_content_ns - asked), now)
+        fit_add(&s.gap, q, <double>(r.last_data_ns - r.first_content_ns) / (events - 1), now)
     else:
-        fit_add(&s.whole, q, <double>(r.heard_ns - asked), now)
+        fit_add(&s.whole, q, <double>(r.last_data_ns - asked), now)
 
 
-cdef void pace_ends(Plane *p, Relay *r) noexcept nogil:
+cdef void latency_attempt_ends(Plane *p, Relay *r) noexcept nogil:
     """Before the endpoint's in-flight count falls; the sign of the attempt is final."""
-    cdef Pace *s = &r.endpoint.pace
+    cdef LatencyModel *s = &r.endpoint.latency
     if r.endpoint.upstream.balance != BALANCE_FASTEST:
         return
     roll_area(r.endpoint, p.now_ns)
-    if r.trial.sign == SIGN_FAILED or r.trial.sign == SIGN_BUSY:
-        s.lost += s.lost < LOST_MAX
+    if r.ticket.result == RESULT_FAILED or r.ticket.result == RESULT_BUSY:
+        s.failures += s.failures < LOST_MAX
     elif is_sample(r):
-        s.lost = 0
+        s.failures = 0
         take_sample(r, p.now_ns)

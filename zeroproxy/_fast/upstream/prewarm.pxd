@@ -1,7 +1,7 @@
 from zeroproxy._fast.types.plane cimport Conn, Endpoint, Plane
 
-cdef void idle_init(Endpoint *e) noexcept nogil
-cdef void idle_begin(Plane *p, Endpoint *e) noexcept nogil
-cdef void idle_stop(Plane *p, Endpoint *e) noexcept nogil
-cdef void idle_ready(Plane *p, Conn *c) noexcept nogil
-cdef void idle_due(Plane *p, Conn *c) noexcept nogil
+cdef void prewarm_init(Endpoint *e) noexcept nogil
+cdef void prewarm_begin(Plane *p, Endpoint *e) noexcept nogil
+cdef void prewarm_stop(Plane *p, Endpoint *e) noexcept nogil
+cdef void prewarm_ready(Plane *p, Conn *c) noexcept nogil
+cdef void prewarm_due(Plane *p, Conn *c) noexcept nogil

@@ -10,22 +10,22 @@ Law 3. Never more than `max_idle`, `max_connections`, or what the descriptors al
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from zeroproxy._fast.net.conn cimport CONNECT_MORE, conn_finish_connect, conn_hear
+from zeroproxy._fast.net.conn cimport CONNECT_MORE, conn_finish_connect, conn_pump_tls
 from zeroproxy._fast.net.timer cimport timer_arm, timer_disarm, timer_init, timer_no_later
 from zeroproxy._fast.types.clock cimport NS_PER_MS, NS_PER_S
 from zeroproxy._fast.types.plane cimport Conn, Endpoint, Plane
 from zeroproxy._fast.types.pool cimport CLOSED_IDLE, CLOSED_SURPLUS
 from zeroproxy._fast.upstream.endpoint cimport (
-    conns_push,
-    conns_remove,
+    conn_list_push,
+    conn_list_remove,
     endpoint_connect,
-    endpoint_discard,
     endpoint_forget,
-    endpoint_has_room,
     endpoint_lose_idle,
-    endpoint_put_idle,
+    endpoint_may_connect,
     endpoint_retire,
     endpoint_want_warm,
+    release_conn,
+    release_idle_conn,
 )
 from zeroproxy._fast.upstream.keepalive cimport keepalive_limit
 
@@ -37,7 +37,7 @@ cdef uint64_t CONNECT_NS = 2 * <uint64_t>NS_PER_S      # where timeouts.connect 
 
 cdef bint is_wanted(const Plane *p, const Endpoint *e) noexcept nogil:
     cdef uint64_t limit = keepalive_limit(e)
-    if not e.pool.warm or not e.up or e.draining or p.draining or (limit and limit < WORTH_NS):
+    if not e.pool.warm or not e.in_rotation or e.draining or p.draining or (limit and limit < WORTH_NS):
         return 0
     return e.pool.warm_idle_ns == 0 or p.now_ns - e.used_ns < e.pool.warm_idle_ns
 
@@ -54,13 +54,13 @@ cdef void fill(Plane *p, Endpoint *e) noexcept nogil:
     cdef uint32_t most = e.pool.warm if e.pool.warm < e.pool.max_idle else e.pool.max_idle
     cdef uint64_t patience = e.upstream.connect_ns if e.upstream.connect_ns else CONNECT_NS
     cdef Conn *c
-    while e.idle.n + e.opening.n < most and endpoint_has_room(p, e):
+    while e.idle.n + e.opening.n < most and endpoint_may_connect(p, e):
         c = endpoint_connect(p, e)
         if c == NULL:
             endpoint_forget(e)
             back_off(p, e)
             break
-        conns_push(&e.opening, c)
+        conn_list_push(&e.opening, c)
         timer_no_later(&p.wheel, &c.timer, p.now_ns + patience)
         if e.warm_wait_ns:
             break
@@ -86,13 +86,13 @@ cdef void fill_due(void *plane, void *owner) noexcept nogil:
     fill(p, e)
 
 
-cdef void idle_init(Endpoint *e) noexcept nogil:
+cdef void prewarm_init(Endpoint *e) noexcept nogil:
     timer_init(&e.warm_timer, fill_due, e)
 
 
-cdef void idle_begin(Plane *p, Endpoint *e) noexcept nogil:
+cdef void prewarm_begin(Plane *p, Endpoint *e) noexcept nogil:
     """The endpoint is new in rotation, or its pool has changed: warm it now, as if used."""
-    idle_stop(p, e)
+    prewarm_stop(p, e)
     e.used_ns = p.now_ns
     if is_wanted(p, e):
         fill(p, e)
@@ -100,14 +100,14 @@ cdef void idle_begin(Plane *p, Endpoint *e) noexcept nogil:
         e.is_warm = 1
 
 
-cdef void idle_stop(Plane *p, Endpoint *e) noexcept nogil:
+cdef void prewarm_stop(Plane *p, Endpoint *e) noexcept nogil:
     """Give up what is under way; what rests is not touched."""
     cdef Conn *c
     timer_disarm(&p.wheel, &e.warm_timer)
     e.warm_wait_ns = 0
     while e.opening.head != NULL:
         c = e.opening.head
-        conns_remove(&e.opening, c)
+        conn_list_remove(&e.opening, c)
         endpoint_retire(p, c, CLOSED_SURPLUS)
 
 
@@ -116,21 +116,21 @@ cdef void idle_stop(Plane *p, Endpoint *e) noexcept nogil:
 
 cdef void end_opening(Plane *p, Conn *c, bint has_failed) noexcept nogil:
     cdef Endpoint *e = c.endpoint
-    conns_remove(&e.opening, c)
+    conn_list_remove(&e.opening, c)
     if has_failed:
         e.n_connect_failures += 1
         endpoint_forget(e)
-        endpoint_discard(p, c)
+        release_conn(p, c)
         back_off(p, e)
     else:
         e.n_warmed += 1
         c.since_ns = p.now_ns
-        endpoint_put_idle(p, c)
+        release_idle_conn(p, c)
     if e.opening.n == 0:
         e.is_warm = 1
 
 
-cdef void idle_ready(Plane *p, Conn *c) noexcept nogil:
+cdef void prewarm_ready(Plane *p, Conn *c) noexcept nogil:
     """A report on a conn without an owner: its connect has ended, or it has died."""
     cdef Endpoint *e = c.endpoint
     cdef int failure
@@ -139,22 +139,22 @@ cdef void idle_ready(Plane *p, Conn *c) noexcept nogil:
         if failure != CONNECT_MORE:
             end_opening(p, c, failure != 0)
         return
-    conn_hear(c)
+    conn_pump_tls(c)
     if c.may_read or c.saw_fin or c.broken:
-        conns_remove(&e.idle, c)
+        conn_list_remove(&e.idle, c)
         if c.served == 0 and p.now_ns - c.since_ns < FIRST_WAIT_NS:
             back_off(p, e)
         endpoint_lose_idle(p, c)
 
 
-cdef void idle_due(Plane *p, Conn *c) noexcept nogil:
+cdef void prewarm_due(Plane *p, Conn *c) noexcept nogil:
     """The conn's timer fired while nobody owned it."""
     cdef Endpoint *e = c.endpoint
     cdef uint64_t limit = keepalive_limit(e)
     if c.connecting:
         end_opening(p, c, 1)
     elif limit and p.now_ns >= c.since_ns + limit:
-        conns_remove(&e.idle, c)
+        conn_list_remove(&e.idle, c)
         endpoint_retire(p, c, CLOSED_IDLE)
         endpoint_want_warm(p, e)
     elif limit:

@@ -130,14 +130,14 @@ cdef void raise_final(Meter *m) noexcept nogil:
     m.final.cached = higher(m.final.cached, value_of(m, FACT_CACHED))
     m.final.reasoning = higher(m.final.reasoning, value_of(m, FACT_REASONING))
     if m.seen & bit(FACT_COMPLETION):
-        m.n_parts_told = m.n_parts
+        m.n_parts_reported = m.n_parts
 
 
 cdef void add_final(Meter *m, bint sums_prompts) noexcept nogil:
     """Counts of the whole request, or of one generation that is reported only once."""
     cdef int64_t completion = value_of(m, FACT_COMPLETION)
-    if m.seen & bit(FACT_T_PREDICTED) and m.n_told < 255:
-        m.n_told += 1
+    if m.seen & bit(FACT_T_PREDICTED) and m.n_reported < 255:
+        m.n_reported += 1
     if not adds_up(m):
         raise_final(m)
         return
@@ -150,7 +150,7 @@ cdef void add_final(Meter *m, bint sums_prompts) noexcept nogil:
     m.final.completion = added(m.final.completion, completion)
     m.final.reasoning = added(m.final.reasoning, value_of(m, FACT_REASONING))
     if completion >= 0:
-        m.n_parts_told = m.n_parts
+        m.n_parts_reported = m.n_parts
 
 
 cdef Slot *slot_of(Meter *m, uint32_t key) noexcept nogil:
@@ -185,7 +185,7 @@ cdef void put_running(Meter *m, uint32_t key) noexcept nogil:
     s.cached = raised(s.cached, value_of(m, FACT_CACHED))
     s.reasoning = raised(s.reasoning, value_of(m, FACT_REASONING))
     if completion >= 0:
-        m.n_parts_told = m.n_parts
+        m.n_parts_reported = m.n_parts
 
 
 cdef void put_timings(Meter *m) noexcept nogil:
@@ -210,7 +210,7 @@ cdef void set_value(Meter *m, int fact, int64_t n) noexcept nogil:
 # ---------------------------------------------------------------- dialects
 
 
-cdef void fold_anthropic(Meter *m) noexcept nogil:
+cdef void merge_anthropic(Meter *m) noexcept nogil:
     """Anthropic: input and cache in the first event or, better, in the last; output in the last.
     vLLM's first event has all of the input as one, its last has the cached part apart."""
     cdef int64_t prompt = value_of(m, FACT_PROMPT)
@@ -228,12 +228,12 @@ cdef void fold_anthropic(Meter *m) noexcept nogil:
     # What message_start says of the output is a placeholder.
     if m.type != TYPE_MESSAGE_START and m.seen & bit(FACT_COMPLETION):
         m.final.completion = higher(m.final.completion, value_of(m, FACT_COMPLETION))
-        m.n_parts_told = m.n_parts
+        m.n_parts_reported = m.n_parts
     if m.type == TYPE_MESSAGE:
         m.is_ended = 1
 
 
-cdef void fold_native(Meter *m) noexcept nogil:
+cdef void merge_native(Meter *m) noexcept nogil:
     """llama.cpp /completion: both counts in every event."""
     m.sums_prompts = 1
     if m.seen & bit(FACT_T_CACHE):
@@ -243,7 +243,7 @@ cdef void fold_native(Meter *m) noexcept nogil:
         m.is_ended = 1
 
 
-cdef void fold_ollama(Meter *m) noexcept nogil:
+cdef void merge_ollama(Meter *m) noexcept nogil:
     """Ollama: counts in the last line; a count that is missing was left out, not zero."""
     if m.seen & bit(FACT_EMBEDDING):
         set_value(m, FACT_COMPLETION, 0)
@@ -256,7 +256,7 @@ cdef void fold_ollama(Meter *m) noexcept nogil:
         m.is_ended = 1
 
 
-cdef void fold_tgi(Meter *m) noexcept nogil:
+cdef void merge_tgi(Meter *m) noexcept nogil:
     """TGI /generate and /generate_stream: one event, one token; details may say the prompt."""
     if m.seen & bit(FACT_TOKEN):
         m.n_tokens += 1
@@ -270,7 +270,7 @@ cdef void fold_tgi(Meter *m) noexcept nogil:
         m.is_ended = 1
 
 
-cdef void fold_meta(Meter *m, bint is_stream) noexcept nogil:
+cdef void merge_meta(Meter *m, bint is_stream) noexcept nogil:
     """SGLang /generate: running counts per generation; in one JSON text each stands once."""
     if is_stream:
         m.sums_prompts = 1
@@ -296,7 +296,7 @@ cdef void read_total(Meter *m) noexcept nogil:
         set_value(m, FACT_COMPLETION, total - prompt)
 
 
-cdef void fold_usage(Meter *m, bint is_stream) noexcept nogil:
+cdef void merge_usage(Meter *m, bint is_stream) noexcept nogil:
     """OpenAI's usage, and what servers put beside or instead of it."""
     if m.seen & bit(FACT_TOTAL):
         read_total(m)
@@ -323,14 +323,14 @@ cdef void note_error(Meter *m) noexcept nogil:
         m.has_failed = 1
 
 
-cdef void fold_typed(Meter *m) noexcept nogil:
+cdef void merge_typed(Meter *m) noexcept nogil:
     """Dialects whose events say what they are."""
     if m.type == TYPE_PING:
         m.is_ping = 1
     elif m.type == TYPE_PRELUDE:
         return
     elif m.type in (TYPE_MESSAGE, TYPE_MESSAGE_START, TYPE_MESSAGE_DELTA):
-        fold_anthropic(m)
+        merge_anthropic(m)
     elif m.type == TYPE_MESSAGE_STOP:
         m.is_ended = 1
     elif m.type != TYPE_ERROR:
@@ -358,21 +358,21 @@ cdef void end_root(Meter *m) noexcept nogil:
     if m.seen & bit(FACT_CONTENT) or (m.seen & bit(FACT_NO_ID) and m.n_choices):
         count_text(m)
     if m.type != TYPE_OTHER:
-        fold_typed(m)
+        merge_typed(m)
     elif m.seen & bit(FAMILY_META):
-        fold_meta(m, is_stream)
+        merge_meta(m, is_stream)
     elif m.seen & bit(FAMILY_NATIVE):
-        fold_native(m)
+        merge_native(m)
     elif m.seen & (bit(FACT_TOKEN) | bit(FACT_GENERATED)):
-        fold_tgi(m)
+        merge_tgi(m)
     elif m.seen & bit(FAMILY_WORKER):
         set_value(m, FACT_COMPLETION, 0)
         add_final(m, 1)
         m.is_ended = 1
     elif m.seen & (bit(FAMILY_OLLAMA) | bit(FACT_DONE)):
-        fold_ollama(m)
+        merge_ollama(m)
     else:
-        fold_usage(m, is_stream)
+        merge_usage(m, is_stream)
     if not m.has_begun:
         m.is_prelude = is_prelude(m)
     m.n_roots += 1

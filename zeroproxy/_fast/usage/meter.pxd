@@ -24,14 +24,14 @@ cdef struct Event:          # one whole event, as meter_event found it
     uint32_t usage_end      # behind its value
     unsigned char is_usage_only     # usage without a choice: nothing else to say
     unsigned char ends_choice
-    unsigned char is_timings        # it is timings, beside a choice that goes on
+    unsigned char is_timings    # it is timings, beside a choice that goes on
 
 cdef void meter_begin(Meter *m, int kind) noexcept nogil
 cdef void meter_feed(Meter *m, const char *at, size_t len) noexcept nogil
 cdef size_t meter_event(Meter *m, const char *at, size_t len, Event *e) noexcept nogil
 cdef size_t meter_resync(Meter *m, const char *at, size_t len) noexcept nogil
 cdef size_t event_end(const char *at, size_t len) noexcept nogil
-cdef void meter_turn(Meter *m, int kind) noexcept nogil
+cdef void meter_switch(Meter *m, int kind) noexcept nogil
 cdef bint meter_is_inside(const Meter *m) noexcept nogil
 cdef int meter_end(Meter *m, bint is_whole, int status, Tokens *tokens) noexcept nogil
 cdef int meter_finish_of(const Meter *m, bint is_whole, int status) noexcept nogil

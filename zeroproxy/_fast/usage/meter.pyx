@@ -13,12 +13,12 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memchr, memset
 
 from zeroproxy._fast.types.meter cimport (
+    EXACTNESS_NONE,
     FACT_CONTENT,
     FACT_ERROR,
     FACT_ERROR_CODE,
     FACT_T_PREDICTED,
     FAMILY_USAGE,
-    NONE,
     SENSE_NONE,
     TYPE_OTHER,
     WATCH_FIRST,
@@ -40,7 +40,7 @@ from zeroproxy._fast.usage.meter cimport (
     KIND_NONE,
     Event,
 )
-from zeroproxy._fast.usage.sse cimport LINE_COMMENT, Lines, end_event, end_line, walk_lines
+from zeroproxy._fast.usage.sse cimport LINE_COMMENT, LineScan, end_event, end_line, walk_lines
 from zeroproxy._fast.usage.template cimport (
     LEARN_BEGUN,
     LEARN_NOT,
@@ -50,11 +50,11 @@ from zeroproxy._fast.usage.template cimport (
     learn_event,
     resume,
 )
-from zeroproxy._fast.usage.totals cimport fold_all
+from zeroproxy._fast.usage.totals cimport sum_tokens
 from zeroproxy._fast.usage.websocket cimport walk_frames
 
 
-cdef void meter_turn(Meter *m, int kind) noexcept nogil:
+cdef void meter_switch(Meter *m, int kind) noexcept nogil:
     """Before its first byte: the body is of this kind."""
     m.kind = <uint8_t>kind
     m.is_single = kind == KIND_JSON
@@ -64,7 +64,7 @@ cdef void meter_turn(Meter *m, int kind) noexcept nogil:
 
 cdef void meter_begin(Meter *m, int kind) noexcept nogil:
     memset(m, 0, sizeof(Meter))
-    meter_turn(m, kind)
+    meter_switch(m, kind)
     m.at_edge = 1
     m.is_blank = 1
     m.n_asked = 1
@@ -105,16 +105,16 @@ cdef void walk_texts(Meter *m, const char *at, size_t len) noexcept nogil:
 cdef void resume_event(Meter *m, const char *at, size_t len) noexcept nogil:
     """Walk an event whose head is known from its text on; the rest of it is one line."""
     resume(m)
-    walk_feed(m, at + m.known.head_len, len - m.known.head_len - 1)
+    walk_feed(m, at + m.last_event.head_len, len - m.last_event.head_len - 1)
     m.has_data = 1
     end_event(m)
 
 
 cdef size_t walk_event(Meter *m, const char *at, size_t len, size_t *base) noexcept nogil:
     """Walk up to the first edge and learn from what stands there; returns its length."""
-    cdef Lines l
+    cdef LineScan l
     l.data_at = l.n_data = 0
-    m.known.head_len = m.known.tail_len = 0
+    m.last_event.head_len = m.last_event.tail_len = 0
     m.learning = LEARN_BEGUN
     len = walk_lines(m, at, len, &l, 1)
     if l.n_data == 1:
@@ -144,7 +144,7 @@ cdef void note_usage(const Meter *m, size_t base, uint64_t done, Event *e) noexc
 
 cdef size_t pass_event(Meter *m, const char *at, size_t len) noexcept nogil:
     """An event that is not counted; whether it is one is all that is looked at."""
-    cdef Lines l
+    cdef LineScan l
     return walk_lines(m, at, len, &l, 1)
 
 
@@ -156,7 +156,7 @@ cdef size_t meter_event(Meter *m, const char *at, size_t len, Event *e) noexcept
     cdef bint is_known
     e.usage_at = e.usage_end = e.is_usage_only = e.ends_choice = e.is_timings = 0
     if m.is_over:
-        return pass_event(m, at, len) if m.is_mute else len
+        return pass_event(m, at, len) if m.is_uncounted else len
     is_known = fits_head(m, at, len)
     if is_known and fits_tail(m, at, len):
         m.n_events += 1
@@ -164,8 +164,8 @@ cdef size_t meter_event(Meter *m, const char *at, size_t len, Event *e) noexcept
         return len
     m.walk.usage.end = 0
     done = m.choices_done
-    if is_known and is_one_line(at + m.known.head_len, len - m.known.head_len - 2):
-        base = m.known.head_len
+    if is_known and is_one_line(at + m.last_event.head_len, len - m.last_event.head_len - 2):
+        base = m.last_event.head_len
         resume_event(m, at, len)
     else:
         m.seen = 0
@@ -192,7 +192,7 @@ cdef size_t event_end(const char *at, size_t len) noexcept nogil:
 
 
 cdef void feed_events(Meter *m, const char *at, size_t len) noexcept nogil:
-    cdef Lines l
+    cdef LineScan l
     cdef Event e
     cdef size_t n
     while len:
@@ -233,7 +233,7 @@ cdef bint meter_is_inside(const Meter *m) noexcept nogil:
         return is_open(m)
     if (m.kind != KIND_EVENTS and m.kind != KIND_LINES) or m.at_edge:
         return 0
-    if m.line == LINE_COMMENT or m.done_len == 6 or (m.is_over and not m.is_mute):
+    if m.line == LINE_COMMENT or m.done_len == 6 or (m.is_over and not m.is_uncounted):
         return 0
     # A level that was left is still in its place.
     return is_open(m) or m.walk.here.place[0] == SENSE_NONE
@@ -241,7 +241,7 @@ cdef bint meter_is_inside(const Meter *m) noexcept nogil:
 
 cdef size_t meter_resync(Meter *m, const char *at, size_t len) noexcept nogil:
     """Read the rest of an event whose begin went by; returns how many bytes that were."""
-    cdef Lines l
+    cdef LineScan l
     return walk_lines(m, at, len, &l, 1)
 
 
@@ -256,18 +256,18 @@ cdef void finish_last(Meter *m) noexcept nogil:
 cdef int meter_end(Meter *m, bint is_whole, int status, Tokens *tokens) noexcept nogil:
     """The response is over; fills `tokens` and returns its Exactness."""
     tokens.prompt = tokens.completion = tokens.cached = tokens.reasoning = -1
-    if m.kind == KIND_NONE or m.is_mute:
-        return NONE
+    if m.kind == KIND_NONE or m.is_uncounted:
+        return EXACTNESS_NONE
     if is_whole:
         finish_last(m)
     if status >= 400:
-        return NONE
-    return fold_all(m, tokens)
+        return EXACTNESS_NONE
+    return sum_tokens(m, tokens)
 
 
 cdef int meter_finish_of(const Meter *m, bint is_whole, int status) noexcept nogil:
     """Finish, after meter_end."""
-    if (m.kind == KIND_NONE or m.is_mute) and status < 400:
+    if (m.kind == KIND_NONE or m.is_uncounted) and status < 400:
         return FINISH_UNKNOWN
     if m.has_failed or status >= 400:
         return FINISH_ERROR

@@ -5,12 +5,12 @@ from zeroproxy._fast.types.model cimport MODEL_MAX
 from zeroproxy._fast.types.record cimport Record
 
 cdef enum:
-    SPILL_NAMED = 1024      # rows that name endpoint and model
-    SPILL_SEGMENT = 1024    # rows of a segment
-    SPILL_SEGMENTS = 257    # room for 65,536 tenants with a row of each exactness
+    OVERFLOW_NAMED = 1024   # rows that name endpoint and model
+    OVERFLOW_SEGMENT = 1024     # rows of a segment
+    OVERFLOW_SEGMENTS = 257     # room for 65,536 tenants with a row of each exactness
 
 
-cdef struct Spilled:        # of one kind; only ever grows
+cdef struct OverflowSums:   # of one kind; only ever grows
     uint64_t count          # written last
     uint64_t prompt
     uint64_t completion
@@ -20,9 +20,9 @@ cdef struct Spilled:        # of one kind; only ever grows
     uint64_t bytes_out
 
 
-cdef struct Spill:          # what did not fit the ring, of one kind
-    Spilled sums
-    Spilled taken           # what the consumer has had of it; only the consumer writes it
+cdef struct OverflowRow:    # what did not fit the ring, of one kind
+    OverflowSums sums
+    OverflowSums taken      # what the consumer has had of it; only the consumer writes it
     uint16_t upstream
     uint16_t endpoint
     uint16_t tenant
@@ -34,27 +34,27 @@ cdef struct Spill:          # what did not fit the ring, of one kind
     char[MODEL_MAX] model
 
 
-cdef struct Spills:
+cdef struct OverflowTable:
     uint64_t n              # rows in use; read by the consumer
     uint64_t total          # records spilled; read by the consumer
     uint64_t seen           # of them: taken; the consumer's
     uint32_t n_named        # of the rows
     uint32_t free_head      # 1 + row; 0: there is none
     uint32_t n_segments
-    Spill *segments[SPILL_SEGMENTS]     # owned; rows never move
+    OverflowRow *segments[OVERFLOW_SEGMENTS]    # owned; rows never move
     uint32_t *index         # owned; open addressing: 1 + row; 0: free
     uint32_t mask
 
-cdef int spill_init(Spills *s) noexcept nogil
-cdef void spill_close(Spills *s) noexcept nogil
-cdef void spill_add(Spills *s, const Record *record) noexcept nogil
-cdef Spill *spill_row(const Spills *s, uint64_t row) noexcept nogil
-cdef uint64_t spill_rows(const Spills *s) noexcept nogil
-cdef bint spill_grew(Spills *s) noexcept nogil
-cdef bint spill_take(Spill *row, Spill *out) noexcept nogil
-cdef int spill_reserve(
-    Spills *s, uint32_t n_tenants, uint32_t **index, uint32_t *mask
+cdef int overflow_init(OverflowTable *s) noexcept nogil
+cdef void overflow_close(OverflowTable *s) noexcept nogil
+cdef void overflow_add(OverflowTable *s, const Record *record) noexcept nogil
+cdef OverflowRow *overflow_row(const OverflowTable *s, uint64_t row) noexcept nogil
+cdef uint64_t overflow_rows(const OverflowTable *s) noexcept nogil
+cdef bint overflow_grew(OverflowTable *s) noexcept nogil
+cdef bint overflow_take(OverflowRow *row, OverflowRow *out) noexcept nogil
+cdef int overflow_reserve(
+    OverflowTable *s, uint32_t n_tenants, uint32_t **index, uint32_t *mask
 ) noexcept nogil
-cdef void spill_use(Spills *s, uint32_t **index, uint32_t mask) noexcept nogil
-cdef void spill_mark(const Spills *s, uint8_t *marks) noexcept nogil
-cdef void spill_forget(Spills *s, const uint8_t *gone) noexcept nogil
+cdef void overflow_use(OverflowTable *s, uint32_t **index, uint32_t mask) noexcept nogil
+cdef void overflow_mark(const OverflowTable *s, uint8_t *marks) noexcept nogil
+cdef void overflow_forget(OverflowTable *s, const uint8_t *gone) noexcept nogil

@@ -16,12 +16,12 @@ from libc.string cimport memcmp, memcpy, memset
 from zeroproxy._fast.types.meter cimport EXACTNESS_COUNT
 from zeroproxy._fast.types.record cimport Record
 from zeroproxy._fast.usage.overflow cimport (
-    SPILL_NAMED,
-    SPILL_SEGMENT,
-    SPILL_SEGMENTS,
-    Spill,
-    Spilled,
-    Spills,
+    OVERFLOW_NAMED,
+    OVERFLOW_SEGMENT,
+    OVERFLOW_SEGMENTS,
+    OverflowRow,
+    OverflowSums,
+    OverflowTable,
 )
 
 
@@ -49,7 +49,7 @@ cdef inline uint32_t hash_of(const Kind *k) noexcept nogil:
     return <uint32_t>zp_mix(where ^ 0x9E3779B97F4A7C15ULL, zp_hash(k.model, k.model_len) | 1)
 
 
-cdef inline Kind kind_of(const Spill *row) noexcept nogil:
+cdef inline Kind kind_of(const OverflowRow *row) noexcept nogil:
     cdef Kind k
     k.upstream = row.upstream
     k.endpoint = row.endpoint
@@ -61,7 +61,7 @@ cdef inline Kind kind_of(const Spill *row) noexcept nogil:
     return k
 
 
-cdef inline bint is_kind(const Spill *row, const Kind *k) noexcept nogil:
+cdef inline bint is_kind(const OverflowRow *row, const Kind *k) noexcept nogil:
     return (
         row.endpoint == k.endpoint and row.upstream == k.upstream and row.tenant == k.tenant
         and row.exactness == k.exactness and row.is_rest == k.is_rest
@@ -69,21 +69,21 @@ cdef inline bint is_kind(const Spill *row, const Kind *k) noexcept nogil:
     )
 
 
-cdef Spill *spill_row(const Spills *s, uint64_t row) noexcept nogil:
-    return &s.segments[row // SPILL_SEGMENT][row % SPILL_SEGMENT]
+cdef OverflowRow *overflow_row(const OverflowTable *s, uint64_t row) noexcept nogil:
+    return &s.segments[row // OVERFLOW_SEGMENT][row % OVERFLOW_SEGMENT]
 
 
-cdef int spill_init(Spills *s) noexcept nogil:
+cdef int overflow_init(OverflowTable *s) noexcept nogil:
     """-1: no memory."""
     cdef uint32_t *index = NULL
     cdef uint32_t mask
-    if spill_reserve(s, 1, &index, &mask) < 0:
+    if overflow_reserve(s, 1, &index, &mask) < 0:
         return -1
-    spill_use(s, &index, mask)
+    overflow_use(s, &index, mask)
     return 0
 
 
-cdef void spill_close(Spills *s) noexcept nogil:
+cdef void overflow_close(OverflowTable *s) noexcept nogil:
     cdef uint32_t k
     for k in range(s.n_segments):
         free(s.segments[k])
@@ -100,18 +100,18 @@ cdef void note(uint32_t *index, uint32_t mask, const Kind *k, uint32_t row) noex
     index[h] = row + 1
 
 
-cdef Spill *find(const Spills *s, const Kind *k) noexcept nogil:
+cdef OverflowRow *find(const OverflowTable *s, const Kind *k) noexcept nogil:
     cdef uint32_t h = hash_of(k) & s.mask
-    cdef Spill *row
+    cdef OverflowRow *row
     while s.index[h]:
-        row = spill_row(s, s.index[h] - 1)
+        row = overflow_row(s, s.index[h] - 1)
         if is_kind(row, k):
             return row
         h = (h + 1) & s.mask
     return NULL
 
 
-cdef void describe(Spill *row, const Kind *k) noexcept nogil:
+cdef void describe(OverflowRow *row, const Kind *k) noexcept nogil:
     row.upstream = k.upstream
     row.endpoint = k.endpoint
     row.tenant = k.tenant
@@ -122,18 +122,18 @@ cdef void describe(Spill *row, const Kind *k) noexcept nogil:
     row.is_free = 0
 
 
-cdef Spill *new_row(Spills *s, const Kind *k) noexcept nogil:
+cdef OverflowRow *new_row(OverflowTable *s, const Kind *k) noexcept nogil:
     """NULL: there is none left, which cannot be for the rest of a tenant."""
-    cdef Spill *row
+    cdef OverflowRow *row
     cdef uint64_t at = s.n
-    if not k.is_rest and s.n_named == SPILL_NAMED:
+    if not k.is_rest and s.n_named == OVERFLOW_NAMED:
         return NULL
     if s.free_head:
         at = s.free_head - 1
-        s.free_head = spill_row(s, at).next_free
-    elif at == <uint64_t>s.n_segments * SPILL_SEGMENT:
+        s.free_head = overflow_row(s, at).next_free
+    elif at == <uint64_t>s.n_segments * OVERFLOW_SEGMENT:
         return NULL
-    row = spill_row(s, at)
+    row = overflow_row(s, at)
     describe(row, k)
     note(s.index, s.mask, k, <uint32_t>at)
     s.n_named += not k.is_rest
@@ -142,9 +142,9 @@ cdef Spill *new_row(Spills *s, const Kind *k) noexcept nogil:
     return row
 
 
-cdef Spill *row_for(Spills *s, const Record *r) noexcept nogil:
+cdef OverflowRow *row_for(OverflowTable *s, const Record *r) noexcept nogil:
     cdef Kind k
-    cdef Spill *row
+    cdef OverflowRow *row
     k.upstream = r.upstream
     k.endpoint = r.endpoint
     k.tenant = r.tenant
@@ -169,10 +169,10 @@ cdef inline void grow(uint64_t *counter, int64_t by) noexcept nogil:
         store_release(counter, counter[0] + <uint64_t>by)
 
 
-cdef void spill_add(Spills *s, const Record *r) noexcept nogil:
+cdef void overflow_add(OverflowTable *s, const Record *r) noexcept nogil:
     """Producer only."""
-    cdef Spill *row = row_for(s, r)
-    cdef Spilled *sums = &row.sums
+    cdef OverflowRow *row = row_for(s, r)
+    cdef OverflowSums *sums = &row.sums
     grow(&sums.prompt, r.tokens.prompt)
     grow(&sums.completion, r.tokens.completion)
     grow(&sums.cached, r.tokens.cached)
@@ -186,12 +186,12 @@ cdef void spill_add(Spills *s, const Record *r) noexcept nogil:
 # ---------------------------------------------------------------- the consumer
 
 
-cdef uint64_t spill_rows(const Spills *s) noexcept nogil:
+cdef uint64_t overflow_rows(const OverflowTable *s) noexcept nogil:
     """How many there are. Any thread."""
     return load_acquire(&s.n)
 
 
-cdef bint spill_grew(Spills *s) noexcept nogil:
+cdef bint overflow_grew(OverflowTable *s) noexcept nogil:
     """Consumer only: whether anything was spilled since it last asked."""
     cdef uint64_t total = load_acquire(&s.total)
     if total == s.seen:
@@ -200,16 +200,16 @@ cdef bint spill_grew(Spills *s) noexcept nogil:
     return 1
 
 
-cdef inline void describe_like(Spill *out, const Spill *row) noexcept nogil:
+cdef inline void describe_like(OverflowRow *out, const OverflowRow *row) noexcept nogil:
     cdef Kind k = kind_of(row)
     describe(out, &k)
 
 
-cdef bint spill_take(Spill *row, Spill *out) noexcept nogil:
+cdef bint overflow_take(OverflowRow *row, OverflowRow *out) noexcept nogil:
     """Consumer only: `out.sums` is what the row has grown by since it last asked. 0: nothing."""
-    cdef const Spilled *now = &row.sums
-    cdef Spilled *was = &row.taken
-    cdef Spilled seen
+    cdef const OverflowSums *now = &row.sums
+    cdef OverflowSums *was = &row.taken
+    cdef OverflowSums seen
     # First: what a row is called was written before its count.
     seen.count = load_acquire(&now.count)
     if seen.count == was.count:
@@ -235,14 +235,14 @@ cdef bint spill_take(Spill *row, Spill *out) noexcept nogil:
 # ---------------------------------------------------------------- the control plane
 
 
-cdef int spill_reserve(
-    Spills *s, uint32_t n_tenants, uint32_t **index, uint32_t *mask
+cdef int overflow_reserve(
+    OverflowTable *s, uint32_t n_tenants, uint32_t **index, uint32_t *mask
 ) noexcept nogil:
-    """Room for the rows of so many tenants; for `spill_use`. No row is touched. -1: no memory."""
-    cdef uint32_t rows = SPILL_NAMED + n_tenants * EXACTNESS_COUNT, size = 2048
-    cdef uint32_t wanted = (rows + SPILL_SEGMENT - 1) // SPILL_SEGMENT
-    while s.n_segments < wanted and s.n_segments < SPILL_SEGMENTS:
-        s.segments[s.n_segments] = <Spill *>calloc(SPILL_SEGMENT, sizeof(Spill))
+    """Room for the rows of so many tenants; for `overflow_use`. No row is touched. -1: no memory."""
+    cdef uint32_t rows = OVERFLOW_NAMED + n_tenants * EXACTNESS_COUNT, size = 2048
+    cdef uint32_t wanted = (rows + OVERFLOW_SEGMENT - 1) // OVERFLOW_SEGMENT
+    while s.n_segments < wanted and s.n_segments < OVERFLOW_SEGMENTS:
+        s.segments[s.n_segments] = <OverflowRow *>calloc(OVERFLOW_SEGMENT, sizeof(OverflowRow))
         if s.segments[s.n_segments] == NULL:
             return -1
         s.n_segments += 1
@@ -256,18 +256,18 @@ cdef int spill_reserve(
     return 0
 
 
-cdef void index_again(Spills *s) noexcept nogil:
+cdef void index_again(OverflowTable *s) noexcept nogil:
     cdef uint32_t row
     cdef Kind k
     memset(s.index, 0, (<size_t>s.mask + 1) * sizeof(uint32_t))
     for row in range(<uint32_t>s.n):
-        if not spill_row(s, row).is_free:
-            k = kind_of(spill_row(s, row))
+        if not overflow_row(s, row).is_free:
+            k = kind_of(overflow_row(s, row))
             note(s.index, s.mask, &k, row)
 
 
-cdef void spill_use(Spills *s, uint32_t **index, uint32_t mask) noexcept nogil:
-    """The index of `spill_reserve`; gives back the one that it replaces."""
+cdef void overflow_use(OverflowTable *s, uint32_t **index, uint32_t mask) noexcept nogil:
+    """The index of `overflow_reserve`; gives back the one that it replaces."""
     if index[0] == NULL:
         return
     s.index, index[0] = index[0], s.index
@@ -275,23 +275,23 @@ cdef void spill_use(Spills *s, uint32_t **index, uint32_t mask) noexcept nogil:
     index_again(s)
 
 
-cdef void spill_mark(const Spills *s, uint8_t *marks) noexcept nogil:
+cdef void overflow_mark(const OverflowTable *s, uint8_t *marks) noexcept nogil:
     """The tenants of whom the consumer has not had all, by index."""
     cdef uint64_t row
-    cdef const Spill *found
+    cdef const OverflowRow *found
     for row in range(s.n):
-        found = spill_row(s, row)
+        found = overflow_row(s, row)
         if found.sums.count != load_acquire(&found.taken.count):
             marks[found.tenant] = 1
 
 
-cdef void spill_forget(Spills *s, const uint8_t *gone) noexcept nogil:
+cdef void overflow_forget(OverflowTable *s, const uint8_t *gone) noexcept nogil:
     """Those tenants' indices, `gone` by index, mean others from now on."""
     cdef uint64_t row
-    cdef Spill *found
+    cdef OverflowRow *found
     cdef bint any = 0
     for row in range(s.n):
-        found = spill_row(s, row)
+        found = overflow_row(s, row)
         if gone[found.tenant] and not found.is_free:
             found.is_free = 1
             found.next_free = s.free_head

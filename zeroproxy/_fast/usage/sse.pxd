@@ -4,7 +4,7 @@ from libc.stdint cimport uint32_t
 from zeroproxy._fast.types.meter cimport Meter
 
 
-cdef struct Lines:          # what one call of walk_lines met
+cdef struct LineScan:       # what one call of walk_lines met
     size_t data_at          # where the last data began
     uint32_t n_data         # pieces of data
 
@@ -19,5 +19,5 @@ cdef size_t line_end(const char *at, size_t len) noexcept nogil
 cdef void end_event(Meter *m) noexcept nogil
 cdef void end_line(Meter *m) noexcept nogil
 cdef size_t walk_lines(
-    Meter *m, const char *at, size_t len, Lines *l, bint to_edge,
+    Meter *m, const char *at, size_t len, LineScan *l, bint to_edge,
 ) noexcept nogil

@@ -20,7 +20,7 @@ from zeroproxy._fast.usage.sse cimport (
     LINE_EVENT,
     LINE_NAME,
     LINE_OTHER,
-    Lines,
+    LineScan,
 )
 
 cdef const char *DONE = b"[DONE]"
@@ -88,7 +88,7 @@ cdef void end_event(Meter *m) noexcept nogil:
     else:
         if not m.is_prelude:
             m.has_begun = 1
-        if not m.is_over or m.is_mute:
+        if not m.is_over or m.is_uncounted:
             m.n_events += 1
     m.has_data = m.is_ping = m.is_prelude = 0
     m.done_len = 0
@@ -132,7 +132,7 @@ cdef size_t line_end(const char *at, size_t len) noexcept nogil:
     return len if cr == NULL else <size_t>(cr - at)
 
 
-cdef size_t step_line(Meter *m, const char *at, size_t k, size_t len, Lines *l) noexcept nogil:
+cdef size_t step_line(Meter *m, const char *at, size_t k, size_t len, LineScan *l) noexcept nogil:
     """The rest of a line whose field is known, without its end; returns the offset behind it."""
     cdef size_t n = line_end(at + k, len - k)
     cdef size_t i
@@ -148,7 +148,7 @@ cdef size_t step_line(Meter *m, const char *at, size_t k, size_t len, Lines *l) 
 
 
 cdef inline size_t step_byte(
-    Meter *m, const char *at, size_t k, size_t len, Lines *l,
+    Meter *m, const char *at, size_t k, size_t len, LineScan *l,
 ) noexcept nogil:
     """A byte that ends no line, or what of its line is of one kind; returns the offset behind."""
     if m.line != LINE_NAME:
@@ -166,7 +166,7 @@ cdef inline size_t step_byte(
 
 
 cdef size_t walk_lines(
-    Meter *m, const char *at, size_t len, Lines *l, bint to_edge,
+    Meter *m, const char *at, size_t len, LineScan *l, bint to_edge,
 ) noexcept nogil:
     """Lines of an event stream, from any byte to any byte, or `to_edge`: up to the next edge.
     Returns how many bytes were read."""

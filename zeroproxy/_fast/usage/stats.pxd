@@ -3,7 +3,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from zeroproxy._fast.types.model cimport MODEL_MAX, Route
 from zeroproxy._fast.types.plane cimport Histogram, Plane
 from zeroproxy._fast.types.record cimport Record
-from zeroproxy._fast.usage.overflow cimport Spills
+from zeroproxy._fast.usage.overflow cimport OverflowTable
 
 cdef enum:
     SERIES_FIRST = 1024     # places for series; a power of two, a quarter stays free
@@ -74,8 +74,8 @@ cdef struct Stats:
     const Route *routes     # borrowed: the models that are configured
     uint32_t n_routes
     uint32_t n_known
-    uint64_t[KNOWN_SIZE] known      # hashes of the models that were answered for; 0: free
-    Spills spills
+    uint64_t[KNOWN_SIZE] known  # hashes of the models that were answered for; 0: free
+    OverflowTable overflow
 
 cdef int stats_init(Stats *s) noexcept nogil
 cdef void stats_close(Stats *s) noexcept nogil

@@ -15,7 +15,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from zeroproxy._fast.types.plane cimport Histogram, Plane
 from zeroproxy._fast.types.record cimport Record
-from zeroproxy._fast.usage.overflow cimport spill_close, spill_init
+from zeroproxy._fast.usage.overflow cimport overflow_close, overflow_init
 from zeroproxy._fast.usage.stats cimport (
     BUCKETS,
     GUESTS_LEAST,
@@ -79,13 +79,13 @@ cdef int stats_init(Stats *s) noexcept nogil:
         return -1
     if tokens_stage(&s.tokens, &none, 1, 0) < 0:
         return -1
-    return spill_init(&s.spills)
+    return overflow_init(&s.overflow)
 
 
 cdef void stats_close(Stats *s) noexcept nogil:
     free(s.series.at)
     tokens_free(&s.tokens)
-    spill_close(&s.spills)
+    overflow_close(&s.overflow)
 
 
 # ---------------------------------------------------------------- requests_total

@@ -16,7 +16,7 @@ from libc.stdint cimport uint32_t
 from libc.string cimport memmove
 
 from zeroproxy._fast.jsonscan.edits cimport EDITED_RUNNING, EDITED_TIMINGS, EDITED_USAGE
-from zeroproxy._fast.types.meter cimport Held, Meter
+from zeroproxy._fast.types.meter cimport HeldEvent, Meter
 from zeroproxy._fast.usage.meter cimport Event, event_end, meter_event, meter_resync
 from zeroproxy._fast.usage.sse cimport line_end
 
@@ -76,7 +76,7 @@ cdef size_t edge_end(const char *at, size_t len) noexcept nogil:
 # ---------------------------------------------------------------- the event that waits
 
 
-cdef size_t end_wait(Held *held, char *at, size_t kept, bint is_running) noexcept nogil:
+cdef size_t end_wait(HeldEvent *held, char *at, size_t kept, bint is_running) noexcept nogil:
     """What followed the event that waits, the last of [at, at + kept), tells whose usage it has:
     running usage goes. Returns how many bytes are left."""
     cdef char *event = at + kept - held.len
@@ -92,7 +92,7 @@ cdef size_t end_wait(Held *held, char *at, size_t kept, bint is_running) noexcep
 
 
 cdef size_t weigh(
-    Meter *m, Held *held, char *at, size_t kept, const char *event, size_t n, Event *e,
+    Meter *m, HeldEvent *held, char *at, size_t kept, const char *event, size_t n, Event *e,
     int edited,
 ) noexcept nogil:
     """As keep_event, behind [at, at + kept), where the caller is to get usage at the end. Returns
@@ -116,7 +116,7 @@ cdef size_t weigh(
 
 
 cdef size_t strip_events(
-    Meter *m, int edited, Held *held, char *at, size_t len, size_t *left,
+    Meter *m, int edited, HeldEvent *held, char *at, size_t len, size_t *left,
 ) noexcept nogil:
     """Meter the events in [at, at + len) and strip them in place; the first held.len bytes are
     metered already. Returns how many bytes are to be sent. Behind them held.len bytes wait: keep

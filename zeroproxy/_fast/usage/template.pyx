@@ -61,15 +61,15 @@ cdef void learn_text(Meter *m, size_t k) noexcept nogil:
     m.learning = LEARN_TEXT
     m.walk.content.begin = <uint32_t>k
     m.walk.content.end = 0
-    m.known.here = m.walk.here
-    m.known.seen = m.seen
-    m.known.type = m.type
-    m.known.index = <uint16_t>value_of(m, FACT_INDEX)
+    m.last_event.here = m.walk.here
+    m.last_event.seen = m.seen
+    m.last_event.type = m.type
+    m.last_event.index = <uint16_t>value_of(m, FACT_INDEX)
 
 
 cdef void learn_root_ends(Meter *m) noexcept nogil:
     m.learning = LEARN_ROOT if m.learning == LEARN_TEXT else <int>LEARN_NOT
-    m.known.is_plain = not m.seen & ~plain_facts() and m.type in (TYPE_OTHER, TYPE_RESPONSE)
+    m.last_event.is_plain = not m.seen & ~plain_facts() and m.type in (TYPE_OTHER, TYPE_RESPONSE)
 
 
 # ---------------------------------------------------------------- whole events
@@ -80,11 +80,11 @@ cdef void learn_event(Meter *m, const char *at, size_t len, size_t data_at) noex
     cdef size_t end = data_at + m.walk.content.end
     if m.learning != LEARN_ROOT or m.walk.content.end <= m.walk.content.begin:
         return
-    m.known.head_len = <uint32_t>(data_at + m.walk.content.begin)
-    m.known.head_hash = hash_bytes(at, m.known.head_len)
-    if m.known.is_plain:
-        m.known.tail_len = <uint32_t>(len - end)
-        m.known.tail_hash = hash_bytes(at + end, m.known.tail_len)
+    m.last_event.head_len = <uint32_t>(data_at + m.walk.content.begin)
+    m.last_event.head_hash = hash_bytes(at, m.last_event.head_len)
+    if m.last_event.is_plain:
+        m.last_event.tail_len = <uint32_t>(len - end)
+        m.last_event.tail_hash = hash_bytes(at + end, m.last_event.tail_len)
 
 
 cdef bint is_one_line(const char *at, size_t len) noexcept nogil:
@@ -93,29 +93,29 @@ cdef bint is_one_line(const char *at, size_t len) noexcept nogil:
 
 cdef bint fits_head(const Meter *m, const char *at, size_t len) noexcept nogil:
     return (
-        m.known.head_len != 0 and len >= m.known.head_len + 2
-        and hash_bytes(at, m.known.head_len) == m.known.head_hash
+        m.last_event.head_len != 0 and len >= m.last_event.head_len + 2
+        and hash_bytes(at, m.last_event.head_len) == m.last_event.head_hash
     )
 
 
 cdef bint fits_tail(const Meter *m, const char *at, size_t len) noexcept nogil:
     """Whether the text that begins behind the head is followed by exactly the tail."""
     cdef bint is_escaped = 0
-    cdef size_t n, head = m.known.head_len
-    if m.known.tail_len == 0 or len <= head + m.known.tail_len:
+    cdef size_t n, head = m.last_event.head_len
+    if m.last_event.tail_len == 0 or len <= head + m.last_event.tail_len:
         return 0
     n = string_end(at + head, len - head, &is_escaped)
-    return 0 < n == len - head - m.known.tail_len and is_one_line(at + head, n) \
-        and hash_bytes(at + head + n, m.known.tail_len) == m.known.tail_hash
+    return 0 < n == len - head - m.last_event.tail_len and is_one_line(at + head, n) \
+        and hash_bytes(at + head + n, m.last_event.tail_len) == m.last_event.tail_hash
 
 
 cdef void resume(Meter *m) noexcept nogil:
     """Stand where the head ends, as if it had been walked."""
-    m.walk.here = m.known.here
+    m.walk.here = m.last_event.here
     m.walk.text_len = 0
     m.walk.comma = <uint32_t>-1     # it lies in the head: usage without one of its own stays
-    m.type = m.known.type
-    m.seen = m.known.seen
-    m.value[FACT_INDEX - FACT_PROMPT] = m.known.index
+    m.type = m.last_event.type
+    m.seen = m.last_event.seen
+    m.value[FACT_INDEX - FACT_PROMPT] = m.last_event.index
     m.n_choices = 0
     m.first_index = 0

@@ -7,7 +7,15 @@ Law 2. Cached tokens are prompt tokens: never more of them.
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from zeroproxy._fast.types.meter cimport EXACT, LOWER_BOUND, NONE, UNTRUSTED, Meter, Slot, Tokens
+from zeroproxy._fast.types.meter cimport (
+    EXACTNESS_EXACT,
+    EXACTNESS_LOWER_BOUND,
+    EXACTNESS_NONE,
+    EXACTNESS_UNTRUSTED,
+    Meter,
+    Slot,
+    Tokens,
+)
 from zeroproxy._fast.usage.totals cimport UNKNOWN, added
 
 
@@ -51,7 +59,7 @@ cdef void sum_slots(const Meter *m, Tokens *t) noexcept nogil:
 cdef bint lacks_choices(const Meter *m) noexcept nogil:
     """Whether a choice has begun whose tokens the server had not told when the response ended."""
     cdef uint64_t rest = m.choices_seen
-    cdef int n = m.n_told if m.final.completion >= 0 else m.n_slots
+    cdef int n = m.n_reported if m.final.completion >= 0 else m.n_slots
     if m.is_single or n == 0:
         return 0
     while rest:
@@ -63,9 +71,9 @@ cdef bint lacks_choices(const Meter *m) noexcept nogil:
 cdef int lower_bound(const Meter *m, Tokens *t) noexcept nogil:
     """Some or all of the completion was not counted by the server."""
     if t.completion < 0 and t.prompt < 0 and m.n_parts == 0:
-        return NONE
-    t.completion = m.n_parts if t.completion < 0 else t.completion + (m.n_parts - m.n_parts_told)
-    return LOWER_BOUND
+        return EXACTNESS_NONE
+    t.completion = m.n_parts if t.completion < 0 else t.completion + (m.n_parts - m.n_parts_reported)
+    return EXACTNESS_LOWER_BOUND
 
 
 cdef int sum_all(const Meter *m, Tokens *t) noexcept nogil:
@@ -86,10 +94,10 @@ cdef int sum_all(const Meter *m, Tokens *t) noexcept nogil:
         if t.completion < 0:
             t.completion = m.head_completion
         if t.completion < 0 or lacks_choices(m) or (
-            (m.is_session or not is_final) and (m.n_parts > m.n_parts_told or m.is_clipped)
+            (m.is_session or not is_final) and (m.n_parts > m.n_parts_reported or m.is_clipped)
         ):
             return lower_bound(m, t)
-    return EXACT
+    return EXACTNESS_EXACT
 
 
 cdef bint counts_nothing(const Meter *m, const Tokens *t) noexcept nogil:
@@ -101,11 +109,11 @@ cdef bint counts_nothing(const Meter *m, const Tokens *t) noexcept nogil:
     return m.n_parts != 0 or (m.is_single and m.choices_seen != 0)
 
 
-cdef int fold_all(const Meter *m, Tokens *t) noexcept nogil:
+cdef int sum_tokens(const Meter *m, Tokens *t) noexcept nogil:
     """The totals of the response, and their Exactness."""
     cdef int exactness = sum_all(m, t)
     if t.cached > t.prompt >= 0:
         t.cached = t.prompt
-    if m.is_absurd or (exactness == EXACT and (m.is_untrusted or counts_nothing(m, t))):
-        return UNTRUSTED
+    if m.is_absurd or (exactness == EXACTNESS_EXACT and (m.is_untrusted or counts_nothing(m, t))):
+        return EXACTNESS_UNTRUSTED
     return exactness
