@@ -35,7 +35,9 @@ def keyed(bytes body, bint is_all, int prefix):
     cdef AffinityScan k
     affinity_scan_read(&k, body, len(body), is_all, prefix)
     user = k.user_hash if k.user == AFFINITY_FOUND else ... if k.user == AFFINITY_MORE else None
-    prompt = k.prompt_hash if k.prompt == AFFINITY_FOUND else ... if k.prompt == AFFINITY_MORE else None
+    prompt = ... if k.prompt == AFFINITY_MORE else None
+    if k.prompt == AFFINITY_FOUND:
+        prompt = k.prompt_hash
     return user, prompt
 
 
@@ -102,7 +104,9 @@ cdef class Balancer:
     def time(self, uint32_t i, double q):
         """Expected with q in flight, in ns; None: it has not answered yet."""
         cdef Endpoint *e = self.endpoints[i]
-        return latency_estimate(&e.latency, &self.u.response_length, q) if latency_is_known(e) else None
+        if not latency_is_known(e):
+            return None
+        return latency_estimate(&e.latency, &self.u.response_length, q)
 
     def pick(self, uint64_t key=0, int avoid=-1):
         """Its place, or None."""

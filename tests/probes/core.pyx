@@ -81,10 +81,12 @@ def hot_lines():
     of_relay = [
         <size_t>&r.up, <size_t>&r.endpoint, <size_t>&r.upstream, <size_t>&r.phase,
         <size_t>&r.is_streamed, <size_t>&r.strips, <size_t>&r.n_reads, <size_t>&r.n_head,
-        <size_t>&r.last_data_ns, <size_t>&r.gap_max_ns, <size_t>&r.bytes_out, <size_t>&r.first_content_ns,
+        <size_t>&r.last_data_ns, <size_t>&r.gap_max_ns, <size_t>&r.bytes_out,
+        <size_t>&r.first_content_ns,
         <size_t>&r.partial_event.end, <size_t>&r.response_body.left, <size_t>&r.response_body.done,
         <size_t>&r.settings.extra_bytes, <size_t>&m.kind, <size_t>&m.is_over, <size_t>&m.n_events,
-        <size_t>&m.watch, <size_t>&m.n_parts, <size_t>&m.last_event.head_hash, <size_t>&m.last_event.tail_len,
+        <size_t>&m.watch, <size_t>&m.n_parts, <size_t>&m.last_event.head_hash,
+        <size_t>&m.last_event.tail_len,
     ]
     begin = <size_t>&r
     return [sorted({(at - begin) // LINE for at in each}) for each in (of_conn, of_relay)]

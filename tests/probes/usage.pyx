@@ -202,7 +202,8 @@ cdef class AskedProbe:
     def doubts(self):
         """(models that were named, is_veiled, is_wide, is_guess)"""
         return (
-            self.a.has_model, bool(self.a.is_ambiguous), bool(self.a.is_wide), bool(self.a.is_guess),
+            self.a.has_model, bool(self.a.is_ambiguous), bool(self.a.is_wide),
+            bool(self.a.is_guess),
         )
 
 

@@ -154,7 +154,7 @@ cdef class Engine(PlaneThread):
     # ------------------------------------------------------------ upstreams
 
     def add_upstream(self, name, endpoints, **settings):
-        """`endpoints`: what add_endpoint takes, each; `settings`: those of set_upstream, all of them.
+        """`endpoints`: what add_endpoint takes, each; `settings`: all those of set_upstream.
         Returns the index of the upstream."""
         with self.change() as change:
             return change.add_upstream(name, endpoints, **settings)
@@ -199,10 +199,10 @@ cdef class Engine(PlaneThread):
             change.remove_endpoint(index)
 
     def set_endpoint(self, index, **settings):
-        """Write the words of one endpoint; one that leaves rotation loses its idle conns. A
-        removed endpoint obeys no word. `usage_request`: what to ask for on a caller's behalf, 0 nothing, 1
-        usage at the end, 2 with every event, 3 the same where either is said without the other.
-        `load`: what it says of itself, (running, waiting, share of its cache or -1, seconds until
+        """Change settings of one endpoint; one that leaves rotation loses its idle conns. A removed
+        endpoint takes no setting. `usage_request`: asked for on a caller's behalf, 0 nothing, 1
+        usage at the end, 2 with every event, 3 the same where either comes without the other.
+        `load`: reported by the server, (running, waiting, share of its cache or -1, seconds until
         that is forgotten). `probe_ok`: its last health probe was answered well."""
         with self.change() as change:
             change.set_endpoint(index, **settings)

@@ -141,9 +141,9 @@ cdef int find_slot(Plane *p, Upstream *u, tuple spec, list urls) except -1:
 cdef Endpoint *registry_stage_endpoint(
     Plane *p, Upstream *u, tuple spec, list urls, uint32_t n_staged
 ) except NULL:
-    """A slot for it, out of rotation; `registry_join` cannot fail then. `urls` are by slot; a new one
-    is named before it is there, because another thread looks names up. `n_staged`: how many are to
-    join before it."""
+    """Make a slot for it, out of rotation; `registry_join` cannot fail then. `urls` are by slot; a
+    new one is named before it is there, because another thread looks names up. `n_staged`: how
+    many are to join before it."""
     cdef Endpoint *e
     cdef bytes called
     cdef int at

@@ -114,14 +114,18 @@ cdef dict read_pool(const Endpoint *e):
 
 cdef dict read_share(const TenantShare *s, str tenant):
     """`served`: its virtual token counter; `mean`: of the same, per exchange."""
-    return {"tenant": tenant, "inflight": s.inflight, "queued": s.queued, "served": s.virtual_tokens,
-            "mean": s.mean}
+    return {
+        "tenant": tenant, "inflight": s.inflight, "queued": s.queued, "served": s.virtual_tokens,
+        "mean": s.mean,
+    }
 
 
 cdef list read_shares(PlaneThread engine, const FairQueue *q, tuple names):
     """Of those that have ever been let in, or wait."""
     cdef uint32_t k
-    cdef TenantShare *shares = <TenantShare *>copy_rows(engine, q.shares, q.n_shares, sizeof(TenantShare))
+    cdef TenantShare *shares = <TenantShare *>copy_rows(
+        engine, q.shares, q.n_shares, sizeof(TenantShare)
+    )
     found = [read_share(&q.common, "")]
     for k in range(1, q.n_shares):
         if shares[k].mean or shares[k].inflight or shares[k].queued:

@@ -186,8 +186,8 @@ cdef class PlaneThread:
         self.lock.release()
 
     cdef void enter_plane(self) noexcept nogil:
-        """For a door that has the lock, and runs without the GIL between this and `leave_plane`: what
-        Python does meanwhile cannot make the plane wait."""
+        """Take the plane; the caller holds `lock`, and runs without the GIL until `leave_plane`, so
+        that other Python code cannot make the plane wait."""
         if self.depth == 0:
             acquire_plane(&self.p.driver.lock)
             self.p.now_ns = clock_monotonic_ns()

@@ -324,7 +324,10 @@ cdef bint looks_complete_when_closed(const Relay *r) noexcept nogil:
 
 cdef bint is_read_up(const Relay *r) noexcept nogil:
     """Nothing of the caller's is left unread, so closing sends a FIN and the answer is safe."""
-    return r.request_body.done and r.fault == 0 and not r.down.may_read and not buffer_len(&r.down.inbuf)
+    return (
+        r.request_body.done and r.fault == 0 and not r.down.may_read
+        and not buffer_len(&r.down.inbuf)
+    )
 
 
 cdef int linger_on(Plane *p, Relay *r) noexcept nogil:

@@ -98,7 +98,10 @@ cdef uint64_t deadline(const Plane *p, const Relay *r) noexcept nogil:
     if phase == PHASE_LINGERING:
         return after(r.down.since_ns, p.limits.linger_ns)
     if phase == PHASE_TUNNEL:
-        return after(r.last_data_ns if r.last_data_ns > r.request_read_ns else r.request_read_ns, r.settings.tunnel_ns)
+        return after(
+            r.last_data_ns if r.last_data_ns > r.request_read_ns else r.request_read_ns,
+            r.settings.tunnel_ns,
+        )
     if phase == PHASE_HEAD:
         due = after(r.request_read_ns, r.settings.body_ns)
     elif phase == PHASE_QUEUED:

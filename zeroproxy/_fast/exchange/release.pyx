@@ -121,7 +121,10 @@ cdef void write_record(Plane *p, Relay *r) noexcept nogil:
 cdef void release_upstream_conn(Plane *p, Relay *r) noexcept nogil:
     if r.up == NULL:
         return
-    if r.keeps_upstream and r.response_body.done and not (r.up.saw_fin or r.up.broken or r.up.deferred):
+    if (
+        r.keeps_upstream and r.response_body.done
+        and not (r.up.saw_fin or r.up.broken or r.up.deferred)
+    ):
         r.up.served += 1
         release_idle_conn(p, r.up)
     else:

@@ -136,7 +136,9 @@ cdef int type_of_request(const char *at, size_t len) noexcept nogil:
     if is_type(at, len, b"application/json", 16) or is_type(at, len, b"text/json", 9) \
             or (n > 5 and is_word(<Cursor>at + n - 5, 5, b"+json", 5)):
         return REQUEST_TYPE_JSON
-    return REQUEST_TYPE_FORM if is_type(at, len, b"multipart/form-data", 19) else <int>REQUEST_TYPE_OTHER
+    if is_type(at, len, b"multipart/form-data", 19):
+        return REQUEST_TYPE_FORM
+    return REQUEST_TYPE_OTHER
 
 
 cdef int kind_of_path(const char *at, size_t len) noexcept nogil:
@@ -201,8 +203,8 @@ cdef void read_field(Meter *m, const Head *h, const Field *f) noexcept nogil:
 
 
 cdef void turn_to_response(Relay *r, int kind) noexcept nogil:
-    """Reading.request becomes Reading.meter; what of the request counts is carried over. The rest of
-    a request that is answered early is not read any more."""
+    """Replace the request scan by the response meter; carry the model's name and the number of
+    choices over. The rest of a request that is answered early is not read any more."""
     cdef uint16_t n = 0
     if r.scans_body:
         n = r.scan.request.n

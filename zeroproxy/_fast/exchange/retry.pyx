@@ -56,7 +56,8 @@ cdef void describe_attempt(const Plane *p, const Relay *r, Attempt *a) noexcept 
     a.tried = r.n_attempts
     # A rested conn that died says nothing about the endpoint, and is free of charge once: with
     # attempts = 1 the race with a server's keep-alive would otherwise still reach the caller.
-    a.attempts = <int>r.settings.max_attempts + (r.was_reused or r.needs_fresh_conn) + (r.is_hedged == 2)
+    a.attempts = <int>r.settings.max_attempts + (r.is_hedged == 2)
+    a.attempts += r.was_reused or r.needs_fresh_conn
 
 
 cdef bint is_stale(const Attempt *a) noexcept nogil:

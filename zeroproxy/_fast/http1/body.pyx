@@ -228,7 +228,9 @@ cdef inline size_t plain_size(const unsigned char *at, size_t len, uint64_t *siz
     return k + 2
 
 
-cdef inline size_t take_data(Body *b, char *buf, size_t at, size_t len, BodySlice *cut) noexcept nogil:
+cdef inline size_t take_data(
+    Body *b, char *buf, size_t at, size_t len, BodySlice *cut,
+) noexcept nogil:
     """As much data as is here, joined to what this call already found."""
     cdef size_t n = len - at
     cdef size_t end = cut.data_at + cut.data_len

@@ -254,7 +254,9 @@ cdef void put_optional(Out *o, const char *name, Span value) noexcept nogil:
         put_line(o, name, value)
 
 
-cdef void put_request_extras(Out *o, const Head *h, const RequestHop *hop, Span trace) noexcept nogil:
+cdef void put_request_extras(
+    Out *o, const Head *h, const RequestHop *hop, Span trace,
+) noexcept nogil:
     cdef Span request_id = find_request_id(h)
     put_forwarded_for(o, h, hop)
     put_optional(

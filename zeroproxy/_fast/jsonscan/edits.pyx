@@ -64,7 +64,9 @@ cdef int unasked_running_usage(const RequestScan *a) noexcept nogil:
     """What the edit of EDITED_USAGE makes the server send besides the closing event, as Edited:
     some put usage beside the last choice. It is the caller's if he asked for running usage, and his
     words alone would have moved the server."""
-    return 0 if a.caller_asks_running and a.usage_request != USAGE_REQUEST_RUNNING else EDITED_RUNNING
+    if a.caller_asks_running and a.usage_request != USAGE_REQUEST_RUNNING:
+        return 0
+    return EDITED_RUNNING
 
 
 cdef void edit_undo(char *at, size_t n, int was) noexcept nogil:
@@ -113,7 +115,7 @@ cdef void offer(RequestScan *a, Edit *due, const char *add, int was, int edited)
 cdef int wanted(const RequestScan *a) noexcept nogil:
     """What is still to be asked for, as Edited."""
     cdef int edited = 0
-    if a.usage_request == USAGE_REQUEST_NONE or a.usage_request == USAGE_REQUEST_TIMINGS or a.edits_forbidden:
+    if a.edits_forbidden or a.usage_request in (USAGE_REQUEST_NONE, USAGE_REQUEST_TIMINGS):
         return 0
     if not a.has_usage:
         edited = EDITED_USAGE
@@ -124,7 +126,10 @@ cdef int wanted(const RequestScan *a) noexcept nogil:
 
 cdef void offer_at_end(RequestScan *a, Edit *due) noexcept nogil:
     """The root is about to end."""
-    if a.usage_request == USAGE_REQUEST_TIMINGS and a.is_stream and not a.edits_forbidden and not a.has_timings:
+    if (
+        a.usage_request == USAGE_REQUEST_TIMINGS and a.is_stream
+        and not a.edits_forbidden and not a.has_timings
+    ):
         offer(a, due, TIMINGS, WAS_NOTHING, EDITED_TIMINGS)
         return
     if not a.is_stream or a.has_options or not wanted(a):
@@ -152,9 +157,10 @@ cdef void offer_in_options(RequestScan *a, Edit *due) noexcept nogil:
 cdef void offer_for_value(RequestScan *a, char first, Edit *due) noexcept nogil:
     """A member of stream_options, or itself, begins with a letter: true, false or null."""
     cdef int was = WAS_FALSE if first == c'f' else <int>WAS_NULL
+    cdef bint is_running = a.usage_request >= USAGE_REQUEST_RUNNING
     if a.key == KEY_OPTIONS:
         if first == c'n' and wanted(a):
-            offer(a, due, OBJECT_RUNNING if a.usage_request >= USAGE_REQUEST_RUNNING else OBJECT, was, wanted(a))
+            offer(a, due, OBJECT_RUNNING if is_running else OBJECT, was, wanted(a))
         return
     if a.key == KEY_USAGE and first != c't' and wanted(a) & EDITED_USAGE:
         offer(a, due, TRUE_FOR_FALSE if first == c'f' else TRUE_FOR_NULL, was, EDITED_USAGE)

@@ -6,7 +6,9 @@ from zeroproxy._fast.types.meter cimport RequestScan
 from zeroproxy._fast.types.model cimport ModelName
 
 cdef void request_scan_begin(RequestScan *a, int usage_request, ModelName *name) noexcept nogil
-cdef void request_scan_rename(RequestScan *a, const char *name, size_t len, size_t skip) noexcept nogil
+cdef void request_scan_rename(
+    RequestScan *a, const char *name, size_t len, size_t skip,
+) noexcept nogil
 cdef void request_scan_form(RequestScan *a, uint32_t until) noexcept nogil
 cdef size_t request_scan_feed(RequestScan *a, const char *at, size_t len, Edit *due) noexcept nogil
 cdef bint request_scan_is_in_model(const RequestScan *a) noexcept nogil

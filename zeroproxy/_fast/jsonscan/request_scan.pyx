@@ -76,7 +76,9 @@ cdef void request_scan_begin(RequestScan *a, int usage_request, ModelName *name)
         name_clear(name)
 
 
-cdef void request_scan_rename(RequestScan *a, const char *name, size_t len, size_t skip) noexcept nogil:
+cdef void request_scan_rename(
+    RequestScan *a, const char *name, size_t len, size_t skip,
+) noexcept nogil:
     """Offer `name` (borrowed, as the body spells names) for the `skip` bytes of the model's."""
     a.rename = name
     a.rename_len = <uint16_t>len

@@ -78,7 +78,7 @@ from zeroproxy._fast.types.reactor cimport SEND_BATCH_BYTES, SEND_BATCH_MAX, Def
 from zeroproxy._fast.types.tls cimport Tls
 
 cdef enum:
-    PARK_MOST = 4096        # bytes of one send; what is longer is not worth a copy
+    DEFER_MOST = 4096        # bytes of one send; what is longer is not worth a copy
 
 
 cdef void conn_on_events(Conn *c, uint32_t events) noexcept nogil:
@@ -190,7 +190,8 @@ cdef bint flush_deferred(Plane *p, DeferredSend *it, uint64_t *now_ns) noexcept 
     cdef Conn *c = <Conn *>it.conn
     it.conn = NULL
     c.deferred = 0
-    cdef bint is_sent = hand_over(p, c, p.send_batch.bytes + it.at, it.n) and not conn_is_backed_up(c)
+    cdef const char *at = p.send_batch.bytes + it.at
+    cdef bint is_sent = hand_over(p, c, at, it.n) and not conn_is_backed_up(c)
     if it.overhead != NULL:
         if not now_ns[0]:
             now_ns[0] = clock_monotonic_ns()
@@ -226,29 +227,32 @@ cdef void conn_install(Plane *p) noexcept nogil:
 
 
 cdef void defer_send(Plane *p, Conn *c, const char *at, size_t n) noexcept nogil:
-    cdef SendBatch *defer_send = &p.send_batch
+    cdef SendBatch *batch = &p.send_batch
     cdef DeferredSend *it
-    if defer_send.n == SEND_BATCH_MAX or defer_send.end + n > SEND_BATCH_BYTES:
+    if batch.n == SEND_BATCH_MAX or batch.end + n > SEND_BATCH_BYTES:
         conn_flush_all_deferred(p)
-    it = &defer_send.sends[defer_send.n]
-    defer_send.n += 1
+    it = &batch.sends[batch.n]
+    batch.n += 1
     it.conn = c
     it.overhead = NULL
-    it.at = defer_send.end
+    it.at = batch.end
     it.n = <uint32_t>n
-    memcpy(defer_send.bytes + it.at, at, n)
-    defer_send.end = (it.at + it.n + LINE - 1) // LINE * LINE
-    c.deferred = <uint8_t>defer_send.n
+    memcpy(batch.bytes + it.at, at, n)
+    batch.end = (it.at + it.n + LINE - 1) // LINE * LINE
+    c.deferred = <uint8_t>batch.n
 
 
 cdef bint conn_send(Plane *p, Conn *c, const char *at, size_t n) noexcept nogil:
     """Send, at the latest when the group of reports ends; keep what does not fit. 0: the conn is
     broken. Of a parked send that is heard later: whoever owns the conn gets a turn. Nothing that
     is parked waits for a long send."""
-    if n > PARK_MOST:
+    if n > DEFER_MOST:
         conn_flush_all_deferred(p)
     conn_flush_deferred(p, c)
-    if not p.send_batch.accepts or n > PARK_MOST or c.tls != NULL or c.broken or conn_is_backed_up(c):
+    if (
+        not p.send_batch.accepts or n > DEFER_MOST
+        or c.tls != NULL or c.broken or conn_is_backed_up(c)
+    ):
         return hand_over(p, c, at, n)
     defer_send(p, c, at, n)
     return 1

@@ -178,10 +178,14 @@ cdef void begin_editing(
         request_scan_rename(&r.scan.request, to.route.real, to.route.real_len, to.len)
         if is_sealed:
             drop_digests(h)
-    if h.framing == FRAMING_LENGTH and (usage_request != USAGE_REQUEST_NONE or r.scan.request.rename_len):
+    if h.framing == FRAMING_LENGTH and (
+        usage_request != USAGE_REQUEST_NONE or r.scan.request.rename_len
+    ):
         r.reserve = <int16_t>(edit_bytes_max(usage_request) + r.scan.request.rename_len)
         if here >= h.length:
-            r.reserve = <int16_t>edits_needed(&r.scan.request, h.base + h.consumed, <size_t>h.length)
+            r.reserve = <int16_t>edits_needed(
+                &r.scan.request, h.base + h.consumed, <size_t>h.length
+            )
 
 
 cdef int edits_needed(RequestScan *asked, const char *at, size_t len) noexcept nogil:

@@ -198,13 +198,14 @@ cdef bint route_and_compose(Plane *p, Relay *r, Head *h, size_t here) noexcept n
     cdef BodyStart body
     cdef Target target
     cdef int to
-    cdef bint is_told
+    cdef bint is_told, wants_usage
     peek_body(p, r, h, here, &body)
     to = route_request(p, r, h, &body, &target)
     is_told = to != ROUTE_MORE
     if to >= 0 and p.n_upstreams:
         is_told = find_affinity(p, r, p.upstreams[to], h, &body)
-        if is_told and body.kind == BODY_MORE and usage_request_for(p.upstreams[to], r) != USAGE_REQUEST_NONE:
+        wants_usage = usage_request_for(p.upstreams[to], r) != USAGE_REQUEST_NONE
+        if is_told and body.kind == BODY_MORE and wants_usage:
             # Whether usage is asked for hangs on its first byte.
             wait_for_body(p, r, h, &body)
             is_told = 0

@@ -174,7 +174,10 @@ cdef void take_bytes(Plane *p, Relay *r, char *at, size_t n) noexcept nogil:
     while n and wants_bytes(r):
         if reads_head(r):
             used = take_head(p, r, at, n)
-            if r.is_composed and used < n and not r.request_body.done and n - used <= body_room(p, r):
+            if (
+                r.is_composed and used < n and not r.request_body.done
+                and n - used <= body_room(p, r)
+            ):
                 used += take_body(p, r, at + used, n - used)
             submit_whole(p, r)
         elif n <= body_room(p, r):

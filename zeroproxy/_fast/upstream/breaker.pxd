@@ -37,7 +37,9 @@ cdef bint breaker_admits(const Breaker *b, const BreakerSettings *t, uint64_t no
 cdef void breaker_begin(
     Breaker *b, const BreakerSettings *t, BreakerTicket *attempt, uint64_t now,
 ) noexcept nogil
-cdef bint breaker_confirm(Breaker *b, const BreakerSettings *t, BreakerTicket *attempt) noexcept nogil
+cdef bint breaker_confirm(
+    Breaker *b, const BreakerSettings *t, BreakerTicket *attempt,
+) noexcept nogil
 cdef void breaker_end(
     Breaker *b, const BreakerSettings *t, BreakerTicket *attempt, bint is_last, uint64_t now,
 ) noexcept nogil

@@ -182,7 +182,9 @@ cdef void breaker_begin(
         b.n_probing += 1
 
 
-cdef bint breaker_confirm(Breaker *b, const BreakerSettings *t, BreakerTicket *attempt) noexcept nogil:
+cdef bint breaker_confirm(
+    Breaker *b, const BreakerSettings *t, BreakerTicket *attempt,
+) noexcept nogil:
     """The answer to a probe has begun. 1: the breaker is closed by it."""
     if not attempt.is_probe:
         return 0

@@ -78,7 +78,9 @@ cdef bint latency_is_known(const Endpoint *e) noexcept nogil:
     return e.latency.first.w > 0 or e.latency.whole.w > 0
 
 
-cdef double latency_estimate(const LatencyModel *s, const ResponseLength *l, double q) noexcept nogil:
+cdef double latency_estimate(
+    const LatencyModel *s, const ResponseLength *l, double q,
+) noexcept nogil:
     """What an exchange is expected to take with q in flight, itself included, in ns; > 0."""
     cdef double share = l.streamed
     if s.whole.w == 0:
@@ -105,11 +107,12 @@ cdef void latency_forget(Endpoint *e) noexcept nogil:
 
 cdef double latency_load(const Endpoint *e, uint64_t now) noexcept nogil:
     """Exchanges in flight there, other people's included as far as they are known."""
+    cdef const ReportedLoad *reported = &e.latency.reported
     cdef double own = e.inflight
     cdef double all_
-    if now >= e.latency.reported.until_ns:
+    if now >= reported.until_ns:
         return own
-    all_ = <double>e.latency.reported.running + e.latency.reported.waiting + own - e.latency.reported.inflight
+    all_ = <double>reported.running + reported.waiting + own - reported.inflight
     return all_ if all_ > own else own
 
 
@@ -121,7 +124,9 @@ cdef void roll_area(Endpoint *e, uint64_t now) noexcept nogil:
         s.area_ns = now
 
 
-cdef void latency_report_load(Endpoint *e, double[3] load, uint64_t lasts, uint64_t now) noexcept nogil:
+cdef void latency_report_load(
+    Endpoint *e, double[3] load, uint64_t lasts, uint64_t now,
+) noexcept nogil:
     """The server says: so many run, so many wait, so much of its cache is used (-1: unknown)."""
     roll_area(e, now)
     e.latency.reported.running = <uint32_t>load[0]
@@ -171,7 +176,8 @@ cdef void note_length(ResponseLength *l, bint is_streamed, uint32_t events) noex
 
 cdef bint is_sample(const Relay *r) noexcept nogil:
     return (
-        r.ticket.result == RESULT_OK and 200 <= r.status < 300 and r.response_body.done and r.head_sent
+        r.ticket.result == RESULT_OK and 200 <= r.status < 300
+        and r.response_body.done and r.head_sent
         and r.method == METHOD_POST and r.load > 0
     )
 

@@ -37,7 +37,9 @@ cdef uint64_t CONNECT_NS = 2 * <uint64_t>NS_PER_S      # where timeouts.connect 
 
 cdef bint is_wanted(const Plane *p, const Endpoint *e) noexcept nogil:
     cdef uint64_t limit = keepalive_limit(e)
-    if not e.pool.warm or not e.in_rotation or e.draining or p.draining or (limit and limit < WORTH_NS):
+    if not e.pool.warm or not e.in_rotation or e.draining or p.draining:
+        return 0
+    if limit and limit < WORTH_NS:
         return 0
     return e.pool.warm_idle_ns == 0 or p.now_ns - e.used_ns < e.pool.warm_idle_ns
 

@@ -72,7 +72,10 @@ cdef int lower_bound(const Meter *m, Tokens *t) noexcept nogil:
     """Some or all of the completion was not counted by the server."""
     if t.completion < 0 and t.prompt < 0 and m.n_parts == 0:
         return EXACTNESS_NONE
-    t.completion = m.n_parts if t.completion < 0 else t.completion + (m.n_parts - m.n_parts_reported)
+    if t.completion < 0:
+        t.completion = m.n_parts
+    else:
+        t.completion += m.n_parts - m.n_parts_reported
     return EXACTNESS_LOWER_BOUND
 
 
