@@ -82,7 +82,10 @@ BREAKER = {
     "failures": 3, "error_rate": 0.0, "min_requests": 20, "half_open_probes": 1,
     "count_busy": False, "window": 10.0, "open_for": 1.0, "slow_start": 0.0,
 }
-KEY = {"on": [(HASH_SOURCE_USER, b""), (HASH_SOURCE_PROMPT, b"")], "prefix_bytes": 16, "load_bound": 1.25}
+KEY = {
+    "on": [(HASH_SOURCE_USER, b""), (HASH_SOURCE_PROMPT, b"")],
+    "prefix_bytes": 16, "load_bound": 1.25,
+}
 ZERO = ("relays", "upstream_conns", "permits", "block_bytes", "watches", "timers", "bugs")
 
 cdef World world

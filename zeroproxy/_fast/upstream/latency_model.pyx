@@ -13,7 +13,13 @@ Law 5. Nothing here runs unless the upstream asks for `fastest`.
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
 
-from zeroproxy._fast.types.balance cimport BALANCE_FASTEST, LatencyModel, LinearFit, ResponseLength
+from zeroproxy._fast.types.balance cimport (
+    BALANCE_FASTEST,
+    LatencyModel,
+    LinearFit,
+    ReportedLoad,
+    ResponseLength,
+)
 from zeroproxy._fast.types.clock cimport NS_PER_S
 from zeroproxy._fast.types.http cimport METHOD_POST
 from zeroproxy._fast.types.plane cimport Endpoint, Plane, Relay
