@@ -1,15 +1,13 @@
 """One connection: a descriptor, two buffers that are empty most of the time. Knows no HTTP.
 
-Law 1. Edge-triggered: `may_read` and `may_write` remember what the kernel last said. A read shorter
-       than asked means drained, so no second recv is spent to hear EAGAIN; once a FIN or an error
-       was reported reading goes on until recv says so itself.
+Law 1. Edge-triggered: `may_read` and `may_write` keep the kernel's last report. A short read means
+       drained, so no recv is spent on EAGAIN; after a FIN or an error, read until recv returns it.
 Law 2. What a send could not take is copied to the out-buffer, at most one block; whoever feeds the
        conn stops reading its source until the out-buffer is empty.
-Law 3. Everything goes out before the plane sleeps: TCP_NODELAY, no timer, no corking. What is sent
-       while reports are dispatched and is short is parked, that is copied, until their group ends:
-       what reads and what sends then push each other out of the cache once a group and not once a
-       report. Closing, shutting and a second send push first.
-Law 4. Whoever uses a conn does not know whether it speaks TLS: one branch in each verb does.
+Law 3. Everything leaves before the plane sleeps: TCP_NODELAY, no timer, no corking. A short send
+       during dispatch is deferred, that is copied, to the end of its group of reports: reads and
+       sends evict each other's cache lines once a group. Close, shut and a second send flush it.
+Law 4. Callers do not know whether a conn speaks TLS: one branch in each verb does.
 """
 
 from libc.stddef cimport size_t
@@ -175,7 +173,7 @@ cdef bint hand_over(Plane *p, Conn *c, const char *at, size_t n) noexcept nogil:
     return 1
 
 
-# ---------------------------------------------------------------- parked sends
+# ---------------------------------------------------------------- deferred sends
 
 
 cdef void call_off(Plane *p, Conn *c) noexcept nogil:
@@ -185,13 +183,12 @@ cdef void call_off(Plane *p, Conn *c) noexcept nogil:
 
 
 cdef bint flush_deferred(Plane *p, DeferredSend *it, uint64_t *now_ns) noexcept nogil:
-    """Hand one parked send over. 0: the conn is broken or backed up now. `now_ns`, 0: not read yet,
-    is read once for all."""
+    """Hand one deferred send over. 0: the conn is broken or backed up. `now_ns` is read once."""
     cdef Conn *c = <Conn *>it.conn
+    cdef bint is_sent
     it.conn = NULL
     c.deferred = 0
-    cdef const char *at = p.send_batch.bytes + it.at
-    cdef bint is_sent = hand_over(p, c, at, it.n) and not conn_is_backed_up(c)
+    is_sent = hand_over(p, c, p.send_batch.bytes + it.at, it.n) and not conn_is_backed_up(c)
     if it.overhead != NULL:
         if not now_ns[0]:
             now_ns[0] = clock_monotonic_ns()
@@ -244,8 +241,7 @@ cdef void defer_send(Plane *p, Conn *c, const char *at, size_t n) noexcept nogil
 
 cdef bint conn_send(Plane *p, Conn *c, const char *at, size_t n) noexcept nogil:
     """Send, at the latest when the group of reports ends; keep what does not fit. 0: the conn is
-    broken. Of a parked send that is heard later: whoever owns the conn gets a turn. Nothing that
-    is parked waits for a long send."""
+    broken; a deferred send reports that to `on_unsent`. No deferred send waits for a long one."""
     if n > DEFER_MOST:
         conn_flush_all_deferred(p)
     conn_flush_deferred(p, c)
