@@ -10,6 +10,9 @@ RUN = $(VENV)/.run
 STAMP = $(VENV)/.installed
 PIP = $(PY) -m pip install -q --disable-pip-version-check
 SHARED ?= $(abspath ../shared)
+# Workers that share the tests (tests/conftest.py). None: WORKERS=0.
+WORKERS ?= 2
+PARALLEL = -n $(WORKERS)
 SOURCES = $(wildcard $(addprefix zeroproxy/_fast/*/*., pyx pxd h))
 PROBES = $(wildcard $(addprefix tests/probes/*., pyx pxd))
 ASAN = LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
@@ -22,7 +25,7 @@ run: $(VENV)/.compiled
 	$(PY) -m zeroproxy demo
 
 test: compile
-	$(PY) -m pytest tests
+	$(PY) -m pytest tests $(PARALLEL)
 
 compile: $(STAMP) $(VENV)/.compiled $(VENV)/.probes
 
@@ -54,15 +57,17 @@ $(VENV)/.probes: $(VENV)/.compiled $(PROBES)
 # The other builds live in folders of their own, so that they never replace the release build.
 debug: $(STAMP)
 	$(PY) tools/build_variant.py debug build/debug
-	cd build/debug && ZEROPROXY_SHARED=$(SHARED) $(CURDIR)/$(PY) -m pytest tests/unit tests/relay tests/e2e
+	cd build/debug && ZEROPROXY_SHARED=$(SHARED) $(CURDIR)/$(PY) -m pytest $(PARALLEL) \
+		tests/unit tests/relay tests/e2e
 
 SANITIZED ?= tests/unit tests/relay
 sanitize: $(STAMP)
 	$(PY) tools/build_variant.py sanitize build/sanitize
 	cd build/sanitize && ZEROPROXY_SHARED=$(SHARED) $(ASAN) \
-		$(CURDIR)/$(PY) -m pytest $(SANITIZED) -p no:cacheprovider
+		$(CURDIR)/$(PY) -m pytest $(SANITIZED) $(PARALLEL) -p no:cacheprovider
 
-# The thread of the data plane and Python's doors, under ThreadSanitizer: a race is exit status 66.
+# The thread of the data plane and Python's doors, under ThreadSanitizer: a race is exit status 66. No
+# workers: nobody looks at the exit status of one.
 RACED ?= tests/relay/test_thread.py tests/e2e/test_embed.py
 race: $(STAMP)
 	$(PY) tools/build_variant.py race build/race
@@ -112,7 +117,7 @@ EXAMPLES ?= 20000
 differential: $(STAMP)
 	$(PY) tools/build_variant.py sanitize build/sanitize
 	cd build/sanitize && ZEROPROXY_SHARED=$(SHARED) ZEROPROXY_EXAMPLES=$(EXAMPLES) $(ASAN) \
-		$(CURDIR)/$(PY) -m pytest -p no:cacheprovider --timeout 3600 \
+		$(CURDIR)/$(PY) -m pytest $(PARALLEL) -p no:cacheprovider --timeout 3600 \
 		tests/unit/test_http1_differential.py tests/unit/test_meter.py tests/unit/test_body.py
 
 # Days in minutes: aborts, reloads, killed endpoints; memory, descriptors and counters are sampled.

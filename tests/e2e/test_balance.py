@@ -18,7 +18,7 @@ def endpoints(proxy):
         return json.load(answer)["upstreams"][0]["endpoints"]
 
 
-async def ask(session, proxy, **more):
+async def stream_chat(session, proxy, **more):
     body = {
         "model": "sim-1", "stream": True, "max_tokens": 16,
         "messages": [{"role": "user", "content": "x"}], **more,
@@ -31,7 +31,7 @@ async def ask(session, proxy, **more):
 async def ask_often(proxy, callers, times):
     async def caller(session):
         for _ in range(times):
-            await ask(session, proxy)
+            await stream_chat(session, proxy)
 
     async with aiohttp.ClientSession() as session:
         await asyncio.gather(*(caller(session) for _ in range(callers)))
@@ -70,6 +70,6 @@ async def test_users_stay_with_their_server():
             for user in range(8):
                 before = one.stats()["finished"]
                 for _ in range(4):
-                    await ask(session, proxy, user=f"user {user}")
+                    await stream_chat(session, proxy, user=f"user {user}")
                 homes[user] = one.stats()["finished"] - before
     assert set(homes.values()) <= {0, 4}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_process import ask, endless_answer
+from tests.e2e.test_process import chat_answer, endless_answer
 from tests.support.proxy_process import CLOSED, ProxyProcess, upstream_toml
 from tests.support.records import query
 
@@ -52,7 +52,7 @@ def test_an_unread_stdout_costs_lines_of_the_log_and_nothing_else(sim):
         proxy.stdout = stdout
         with proxy:
             with ThreadPoolExecutor(8) as pool:
-                list(pool.map(lambda _: ask(proxy.port, 1), range(REQUESTS)))
+                list(pool.map(lambda _: chat_answer(proxy.port, 1), range(REQUESTS)))
             proxy.until(lambda s: s["metering"]["ledger"]["rows"] == REQUESTS)
             proxy.until(lambda s: s["metering"]["flusher"]["stalled_seconds"] == 0)
             assert b"zeroproxy_flusher_stalled_seconds 0.0" in proxy.fetch("/metrics")
@@ -70,7 +70,7 @@ def test_an_unread_stderr_holds_up_nothing(sim):
                 os.kill(proxy.pid, signal.SIGHUP)
                 proxy.until(lambda s, k=k: s["reloads"]["ok"] == k)
             assert proxy.fetch("/healthz")
-            assert ask(proxy.port, 1)
+            assert chat_answer(proxy.port, 1)
             assert proxy.stop() == 0
 
 
@@ -84,7 +84,7 @@ def test_closed_standard_descriptors_are_no_matter(sim, names):
     for name in names:
         setattr(proxy, name, CLOSED)
     with proxy:
-        assert ask(proxy.port, 1)
+        assert chat_answer(proxy.port, 1)
         for fd in range(3):
             target = str(Path(f"/proc/{proxy.pid}/fd/{fd}").readlink())
             assert not target.startswith(("socket", "anon"))
@@ -118,11 +118,11 @@ def test_sigusr1_reopens_the_access_log_and_sigusr2_is_told(sim, tmp_path):
     log, rotated = tmp_path / "access.jsonl", tmp_path / "access.jsonl.1"
     text = upstream_toml(sim.url) + f'[log]\naccess = "jsonl:{log}"\n'
     with ProxyProcess(text) as proxy:
-        ask(proxy.port, 1)
+        chat_answer(proxy.port, 1)
         log.rename(rotated)
         os.kill(proxy.pid, signal.SIGUSR1)
         proxy.until(lambda _: "the access log is reopened" in proxy.errors.read_text())
-        ask(proxy.port, 1)
+        chat_answer(proxy.port, 1)
         os.kill(proxy.pid, signal.SIGUSR2)
         proxy.until(lambda _: "SIGUSR2 is ignored" in proxy.errors.read_text())
         assert proxy.status()["reloads"]["ok"] == 0

@@ -14,7 +14,8 @@ import pytest
 
 import zeroproxy
 from tests.support.keepalive_server import HOWS, KeepaliveServer
-from tests.support.proxy_process import ProxyProcess, free_port, upstream_toml
+from tests.support.ports import free_port
+from tests.support.proxy_process import ProxyProcess, upstream_toml
 from tests.support.servers import ServerProcess
 from tests.support.until import until
 from zeroproxy.config.load import parse_config

@@ -17,7 +17,8 @@ from contextlib import contextmanager
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.proxy_process import ProxyProcess, free_port, upstream_toml
+from tests.support.ports import free_port
+from tests.support.proxy_process import ProxyProcess, upstream_toml
 from tests.support.sim_thread import SimThread
 from zeroproxy.server.fd_limits import reserved
 
@@ -28,7 +29,7 @@ def chat(tokens: int, stream: bool = True) -> bytes:
     return json.dumps(body).encode()
 
 
-def ask(port: int, tokens: int = 4, stream: bool = True) -> bytes:
+def chat_answer(port: int, tokens: int = 4, stream: bool = True) -> bytes:
     conn = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         conn.request("POST", "/v1/chat/completions", chat(tokens, stream))
@@ -108,7 +109,7 @@ def test_no_command_is_a_usage_error():
 
 def test_sigterm_lets_streams_finish(sim):
     with ProxyProcess(upstream_toml(sim.url)) as proxy, ThreadPoolExecutor(8) as pool:
-        asked = [pool.submit(ask, proxy.port, 300) for _ in range(8)]
+        asked = [pool.submit(chat_answer, proxy.port, 300) for _ in range(8)]
         proxy.until(lambda s: s["upstreams"][0]["inflight"] == 8)
         proxy.terminate()
         for one in asked:
@@ -170,8 +171,8 @@ def test_unix_sockets_on_both_sides_and_several_listeners(tmp_path):
             )
         )
         with inner, ProxyProcess(upstream_toml(f"unix:{inner_path}")) as outer:
-            assert ask(outer.port).endswith(b"data: [DONE]\n\n")
-            assert ask(inner.port).endswith(b"data: [DONE]\n\n")
+            assert chat_answer(outer.port).endswith(b"data: [DONE]\n\n")
+            assert chat_answer(inner.port).endswith(b"data: [DONE]\n\n")
         assert not inner_path.exists(), "a socket file is removed at the end"
         assert not outer_path.exists()
 
@@ -181,7 +182,7 @@ def test_two_endpoints_share_the_work():
         text = upstream_toml(a.url, b.url, balance='"round_robin"')
         with ProxyProcess(text) as proxy:
             for _ in range(6):
-                ask(proxy.port)
+                chat_answer(proxy.port)
         assert (a.stats.begun, b.stats.begun) == (3, 3)
 
 
@@ -194,7 +195,7 @@ def test_512_streams_on_1024_descriptors_are_refused_politely_or_served(sim):
         cap = proxy.status()["connections"]["limit"]
         assert cap == (1024 - reserved(1024)) // 2
         with ThreadPoolExecutor(64) as pool:
-            answers = list(pool.map(lambda _: ask(proxy.port), range(512)))
+            answers = list(pool.map(lambda _: chat_answer(proxy.port), range(512)))
         assert all(a.endswith(b"data: [DONE]\n\n") for a in answers)
         status = proxy.until_quiet()
         assert status["connections"]["starved"] == 0
@@ -210,7 +211,7 @@ def test_descriptors_that_run_out_are_survived(sim):
             for sock in idle:
                 sock.close()
         proxy.until(lambda s: s["connections"]["downstream"] == 0)
-        assert ask(proxy.port).endswith(b"data: [DONE]\n\n")
+        assert chat_answer(proxy.port).endswith(b"data: [DONE]\n\n")
 
 
 def test_a_100_megabyte_body_flows_through_bounded_memory(sim):
@@ -219,7 +220,7 @@ def test_a_100_megabyte_body_flows_through_bounded_memory(sim):
             return int(statm.read().split()[1]) * 4096
 
     with ProxyProcess(upstream_toml(sim.url)) as proxy:
-        ask(proxy.port)
+        chat_answer(proxy.port)
         before = resident(proxy.pid)
         conn = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=60)
         body = chat(2).replace(b'"x"', b'"' + b"x" * 100_000_000 + b'"')
@@ -253,7 +254,7 @@ def test_readyz_says_why_not():
 
 def test_metrics_count_what_happened(proxy):
     for _ in range(3):
-        ask(proxy.port)
+        chat_answer(proxy.port)
     with pytest.raises(urllib.error.HTTPError) as found:
         urllib.request.urlopen(f"{proxy.url}/nowhere")
     found.value.close()
@@ -287,8 +288,8 @@ def test_the_access_log_has_a_line_per_exchange(sim, tmp_path):
     log = tmp_path / "access.jsonl"
     text = upstream_toml(sim.url) + f'[log]\naccess = "jsonl:{log}"\n'
     with ProxyProcess(text) as proxy:
-        ask(proxy.port)
-        ask(proxy.port, stream=False)
+        chat_answer(proxy.port)
+        chat_answer(proxy.port, stream=False)
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert [(x["status"], x["outcome"], x["path"]) for x in lines] == [
         (200, "ok", "/v1/chat/completions")

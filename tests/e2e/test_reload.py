@@ -31,7 +31,7 @@ def chat(tokens: int = 4) -> bytes:
     return json.dumps(body).encode()
 
 
-def ask(conn: http.client.HTTPConnection, tokens: int = 4) -> None:
+def stream_over(conn: http.client.HTTPConnection, tokens: int = 4) -> None:
     conn.request("POST", "/v1/chat/completions", chat(tokens))
     response = conn.getresponse()
     answer = response.read()
@@ -90,7 +90,7 @@ class Load:
         conn = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
         while not self._stop.is_set():
             try:
-                ask(conn, tokens=2 + number * 8)
+                stream_over(conn, tokens=2 + number * 8)
             except Exception as error:
                 self.failures.append(error)
                 return
@@ -233,7 +233,7 @@ def test_a_change_that_needs_a_restart_is_named_and_nothing_is_applied(sim):
             )  # fmt: skip
         assert in_force(proxy) == before
         conn = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=30)
-        ask(conn)
+        stream_over(conn)
         conn.close()
 
 
@@ -252,7 +252,7 @@ def test_what_cannot_be_prepared_is_refused_as_a_whole(sim, tmp_path):
             assert reason in message
         assert [e["url"] for e in proxy.status()["upstreams"][0]["endpoints"]] == [sim.url]
         conn = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=30)
-        ask(conn)
+        stream_over(conn)
         conn.close()
 
 
@@ -261,11 +261,11 @@ def test_a_name_that_is_not_known_yet_takes_nobody_else_along(sim):
     with ProxyProcess(text) as proxy:
         assert proxy.status()["unresolved"] == ["http://no.invalid:1"]
         conn = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=30)
-        ask(conn)
+        stream_over(conn)
         replace_upstream(proxy, upstream_toml("http://none.invalid:1", sim.url))
         assert post_reload(proxy)["changed"] == ["upstream[0].endpoints"]
         assert proxy.status()["unresolved"] == ["http://none.invalid:1"]
-        ask(conn)
+        stream_over(conn)
         conn.close()
 
 
@@ -340,11 +340,11 @@ def test_the_log_can_be_switched_on_and_off(sim, tmp_path):
         conn = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=30)
         replace_upstream(proxy, upstream_toml(sim.url) + f'[log]\naccess = "jsonl:{log}"\n')
         assert post_reload(proxy)["changed"] == ["log.access"]
-        ask(conn)
+        stream_over(conn)
         proxy.until(lambda _: len(log.read_text().splitlines()) == 1)
         replace_upstream(proxy, upstream_toml(sim.url))
         assert post_reload(proxy)["changed"] == ["log.access"]
-        ask(conn)
+        stream_over(conn)
         conn.close()
     assert len(log.read_text().splitlines()) == 1
 

@@ -37,7 +37,7 @@ def client_of(proxy):
     return openai.OpenAI(base_url=f"{proxy.url}/v1", api_key="x", max_retries=0)
 
 
-def ask(client, model, **more):
+def completion(client, model, **more):
     return client.chat.completions.create(
         model=model, messages=[{"role": "user", "content": "hello"}], max_tokens=5, **more
     )
@@ -45,14 +45,14 @@ def ask(client, model, **more):
 
 def test_each_model_is_answered_by_its_own_server(proxy):
     with client_of(proxy) as client:
-        assert ask(client, "first").model == "first"
-        assert ask(client, "second").model == "second"
-        assert ask(client, "gpt-4o").model == "first"
-        chunks = list(ask(client, "gpt-4o", stream=True))
+        assert completion(client, "first").model == "first"
+        assert completion(client, "second").model == "second"
+        assert completion(client, "gpt-4o").model == "first"
+        chunks = list(completion(client, "gpt-4o", stream=True))
         assert {chunk.model for chunk in chunks} == {"first"}
         assert all(chunk.usage is None for chunk in chunks)
         with pytest.raises(openai.NotFoundError):
-            ask(client, "third")
+            completion(client, "third")
     requests = proxy.until(lambda s: sum(r["count"] for r in s["requests"]) == 5)["requests"]
     counts = {(r["upstream"], r["status"]): r["count"] for r in requests}
     assert counts == {("one", 200): 3, ("two", 200): 1, ("two", 404): 1}

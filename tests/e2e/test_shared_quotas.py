@@ -27,7 +27,7 @@ def config(sim, redis, **quota):
     return toml_key(KEY, name="k", **quota) + shared + upstream_toml(sim.url)
 
 
-def ask(proxy, tokens=1):
+def chat_status(proxy, tokens=1):
     """Status of one request."""
     body = {"model": "sim-1", "max_tokens": tokens, "messages": [{"role": "user", "content": "x"}]}
     request = urllib.request.Request(
@@ -35,7 +35,7 @@ def ask(proxy, tokens=1):
         {"Content-Type": "application/json", "Authorization": f"Bearer {KEY}"},
     )  # fmt: skip
     try:
-        with urllib.request.urlopen(request, timeout=20) as response:
+        with urllib.request.urlopen(request, timeout=60) as response:
             response.read()
             return response.status
     except urllib.error.HTTPError as error:
@@ -72,7 +72,7 @@ def is_settled(status):
 
 def test_two_proxies_let_in_one_quota_between_them(pair):
     begin = time.monotonic()
-    answers = [ask(proxy) for _ in range(60) for proxy in pair]
+    answers = [chat_status(proxy) for _ in range(60) for proxy in pair]
     let_in = answers.count(200)
     flowed_in = 40 * (time.monotonic() - begin) / 60
     assert set(answers) == {200, 429}
@@ -88,29 +88,29 @@ def test_two_proxies_let_in_one_quota_between_them(pair):
 
 def test_what_one_has_used_the_other_has_not(pair):
     first, second = pair
-    while ask(first) == 200:
+    while chat_status(first) == 200:
         pass
     # Its own half was gone at once, but it goes on to take what the other leaves.
     first.until(is_settled)
     assert quota(first.status())["used"] >= 20
-    ask(second)
+    chat_status(second)
     second.until(lambda s: is_settled(s) and quota(s)["level"] < 20)
 
 
 def test_a_dead_redis_leaves_each_its_part_and_it_is_shared_again_when_it_is_back(pair, redis):
     first, second = pair
-    ask(first)
+    chat_status(first)
     first.until(is_settled)
     redis.stop()
     for proxy in pair:
         proxy.until(lambda s: not shared(s)["connected"] and not quota(s)["leased"])
     assert shared(first.status())["proxies"] == 2
-    answers = [ask(first) for _ in range(60)]
+    answers = [chat_status(first) for _ in range(60)]
     assert 10 <= answers.count(200) <= 40
     assert 429 in answers
     assert "zeroproxy_quota_shared_up 0.0" in first.fetch("/metrics").decode()
     redis.start()
-    ask(second)
+    chat_status(second)
     second.until(is_settled)
     for proxy in pair:
         proxy.until(lambda s: shared(s)["connected"])
@@ -125,7 +125,7 @@ def test_a_proxy_starts_without_redis(sim, redis):
     redis.stop()
     with ProxyProcess(config(sim, redis, requests_per_minute=3)) as proxy:
         proxy.until(lambda s: shared(s)["failures"] > 0)
-        assert [ask(proxy) for _ in range(4)] == [200, 200, 200, 429]
+        assert [chat_status(proxy) for _ in range(4)] == [200, 200, 200, 429]
 
 
 def test_tokens_are_a_debt_of_all(sim, redis):
@@ -134,17 +134,17 @@ def test_tokens_are_a_debt_of_all(sim, redis):
     with ProxyProcess(text) as first, ProxyProcess(text) as second:
         for proxy in (first, second):
             proxy.until(lambda s: shared(s)["proxies"] == 2)
-        assert ask(first, tokens=5000) == 200
+        assert chat_status(first, tokens=5000) == 200
         first.until(lambda s: is_settled(s) and -250 <= quota(s)["level"] < -200)
         # The other one's share was granted before: its next request goes on that, then it knows.
-        ask(second)
+        chat_status(second)
         second.until(lambda s: is_settled(s) and -250 <= quota(s)["level"] < -200)
-        assert ask(second) == 429
+        assert chat_status(second) == 429
 
 
 def test_no_key_and_no_digest_is_in_redis(pair, redis):
     first, _ = pair
-    ask(first)
+    chat_status(first)
     first.until(is_settled)
     with redis.client() as client:
         names = client.keys("*")

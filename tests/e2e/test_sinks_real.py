@@ -63,7 +63,7 @@ def metering_toml(redis, postgres, path) -> str:
     )
 
 
-def ask(url: str, tokens: int = 3) -> None:
+def post_chat(url: str, tokens: int = 3) -> None:
     body = {"model": "sim-1", "max_tokens": tokens, "messages": [{"role": "user", "content": "x"}]}
     request = urllib.request.Request(
         f"{url}/v1/chat/completions",
@@ -83,7 +83,7 @@ class Load:
 
     def call(self, k: int) -> None:
         while not self.end.is_set():
-            ask(self.url)
+            post_chat(self.url)
             self.done[k] += 1
 
     @property
@@ -174,7 +174,7 @@ def test_sigterm_brings_the_last_records_to_every_sink(sim, redis, postgres, tmp
     text = upstream_toml(sim.url) + metering_toml(redis, postgres, tmp_path)
     with ProxyProcess(text) as proxy:
         for _ in range(25):
-            ask(proxy.url)
+            post_chat(proxy.url)
     assert demand_equal(redis, postgres, tmp_path) == 25
 
 
@@ -183,10 +183,10 @@ def test_kill_9_and_a_restart_leave_the_same_rows_everywhere(sim, redis, postgre
     proxy = ProxyProcess(text)
     proxy.start()
     for _ in range(30):
-        ask(proxy.url)
+        post_chat(proxy.url)
     proxy.until(lambda s: s["metering"]["ledger"]["rows"] == 30)
     for _ in range(30):
-        ask(proxy.url)
+        post_chat(proxy.url)
     proxy.process.kill()
     proxy.process.wait()
     proxy.folder.cleanup()
@@ -195,7 +195,7 @@ def test_kill_9_and_a_restart_leave_the_same_rows_everywhere(sim, redis, postgre
     assert query(tmp_path / "usage.sqlite", "PRAGMA integrity_check") == [("ok",)]
     with ProxyProcess(text) as again:
         for _ in range(10):
-            ask(again.url)
+            post_chat(again.url)
     assert demand_equal(redis, postgres, tmp_path) == flushed + 10
 
 
@@ -204,12 +204,12 @@ def test_a_postgresql_that_hangs_holds_up_neither_callers_nor_the_end(
 ):
     text = upstream_toml(sim.url) + metering_toml(redis, postgres, tmp_path)
     with ProxyProcess(text) as proxy:
-        ask(proxy.url)
+        post_chat(proxy.url)
         proxy.until(lambda s: s["metering"]["sinks"][1]["delivered"] == 1, 30)
         with postgres.connect() as lock, lock.transaction():
             lock.execute("LOCK TABLE zeroproxy_usage")
             for _ in range(30):
-                ask(proxy.url)
+                post_chat(proxy.url)
             state = {"redis": 0, "postgres": 30, "jsonl": 0}
             proxy.until(lambda s: waiting(s) == state, 30)
             assert proxy.stop() == 0

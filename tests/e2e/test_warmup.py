@@ -28,7 +28,7 @@ def sim(*models: str, cold: float = COLD) -> Simulator:
     return Simulator(SimOptions(models=models or ("sim-1",), cold=cold, **FAST))
 
 
-async def ask(proxy: zeroproxy.Proxy, model: str = "sim-1") -> int:
+async def status_of_model(proxy: zeroproxy.Proxy, model: str = "sim-1") -> int:
     body = {"model": model, "max_tokens": 2, "messages": [{"role": "user", "content": "x"}]}
     async with (
         aiohttp.ClientSession() as session,
@@ -60,7 +60,7 @@ async def test_ready_waits_until_every_model_is_warm_and_no_caller_meets_a_cold_
         assert (status, said in text) == (503, True)
         await until(lambda: proxy.ready()[0])
         assert cold.stats.met_cold == 2, "both of ours, one for each model"
-        assert [await ask(proxy, model) for model in ("one", "two")] == [200, 200]
+        assert [await status_of_model(proxy, model) for model in ("one", "two")] == [200, 200]
         assert cold.stats.met_cold == 2
         found = endpoint(proxy, cold.url)["warmup"]
         assert found["state"] == "warm"
@@ -76,7 +76,7 @@ async def test_warm_up_requests_are_nobodys_bill():
         await until(lambda: proxy.ready()[0])
         assert server.stats.finished == 1
         assert proxy.snapshot()["requests"] == proxy.snapshot()["tokens"] == []
-        assert await ask(proxy) == 200
+        assert await status_of_model(proxy) == 200
         assert sum(row["count"] for row in proxy.snapshot()["requests"]) == 1
 
 
@@ -87,7 +87,7 @@ async def test_an_endpoint_that_a_reload_adds_is_asked_by_callers_when_it_is_war
         assert not endpoint(proxy, new.url)["up"]
         assert proxy.ready()[0], "who has traffic keeps it"
         while not endpoint(proxy, new.url)["up"]:
-            assert set(await asyncio.gather(*(ask(proxy) for _ in range(4)))) == {200}
+            assert set(await asyncio.gather(*(status_of_model(proxy) for _ in range(4)))) == {200}
         assert new.stats.met_cold == 1, "ours"
 
 
@@ -97,4 +97,4 @@ async def test_what_is_refused_is_said_and_holds_nobody_up():
         found = endpoint(proxy, server.url)["warmup"]
         assert found["state"] == "failed"
         assert found["reason"].startswith("sim-1: POST /v1/none says 404")
-        assert await ask(proxy) == 200
+        assert await status_of_model(proxy) == 200

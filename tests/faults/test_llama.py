@@ -9,7 +9,7 @@ from threading import Event, Semaphore
 
 import pytest
 
-from tests.support.outages import answered, chat, endpoint, post, see, until_up
+from tests.support.outages import chat, endpoint, outcomes_of, post, see, until_up
 from tests.support.proxy_process import ProxyProcess, upstream_toml
 from tests.support.real_servers import LlamaProcess, llama_files
 
@@ -38,7 +38,7 @@ def proxy(llamas: tuple[LlamaProcess, LlamaProcess]) -> Iterator[ProxyProcess]:
         process.until_quiet()
 
 
-def ask(proxy: ProxyProcess, tokens: int = 2, begun: Semaphore | None = None) -> str:
+def see_llama(proxy: ProxyProcess, tokens: int = 2, begun: Semaphore | None = None) -> str:
     """What a caller of the model sees (outages.see); it says all of its tokens."""
     body = chat(tokens, model="smollm2", ignore_eos=True)
     return see(proxy, body, {"Content-Type": "application/json"}, begun)
@@ -52,7 +52,7 @@ def load(proxy: ProxyProcess, pool: ThreadPoolExecutor) -> Iterator[list[Future[
     def loop() -> list[str]:
         seen = []
         while not over.is_set():
-            seen.append(ask(proxy))
+            seen.append(see_llama(proxy))
         return seen
 
     try:
@@ -69,28 +69,28 @@ def all_of(loops: list[Future[list[str]]]) -> Counter[str]:
 
 def failures(proxy: ProxyProcess, llama: LlamaProcess) -> int:
     """Answers of this server that its callers know to be lost."""
-    return sum(n for outcome, n in answered(proxy, llama).items() if outcome != "ok")
+    return sum(n for outcome, n in outcomes_of(proxy, llama).items() if outcome != "ok")
 
 
 def until_answered(proxy: ProxyProcess, llama: LlamaProcess, n: int) -> None:
     """Wait for so many more answers of this server."""
-    before = answered(proxy, llama)["ok"]
-    while answered(proxy, llama)["ok"] < before + n:
-        assert ask(proxy, 1) == "done"
+    before = outcomes_of(proxy, llama)["ok"]
+    while outcomes_of(proxy, llama)["ok"] < before + n:
+        assert see_llama(proxy, 1) == "done"
 
 
 def share(proxy: ProxyProcess, llama: LlamaProcess) -> int:
     """How many of the next requests it gets."""
-    before = answered(proxy, llama)["ok"]
-    assert [ask(proxy, 1) for _ in range(ASKED)] == ["done"] * ASKED
-    return answered(proxy, llama)["ok"] - before
+    before = outcomes_of(proxy, llama)["ok"]
+    assert [see_llama(proxy, 1) for _ in range(ASKED)] == ["done"] * ASKED
+    return outcomes_of(proxy, llama)["ok"] - before
 
 
 def test_a_killed_llama_costs_only_the_answers_it_was_giving(llamas, proxy):
     killed, other = llamas
     with ThreadPoolExecutor(RUNNING + LOOPS) as pool:
         begun = Semaphore(0)
-        asked = [pool.submit(ask, proxy, 64, begun) for _ in range(RUNNING)]
+        asked = [pool.submit(see_llama, proxy, 64, begun) for _ in range(RUNNING)]
         for _ in asked:
             assert begun.acquire(timeout=60)
         with load(proxy, pool) as loops:

@@ -1,6 +1,7 @@
 """Permits on the wire: limits per endpoint, who waits for one, limits that adapt themselves."""
 
 from tests.support.breakers import status, terms
+from tests.support.exchanges import connected
 from tests.support.script import SSE_HEAD, change, chunk, event, get, ok, play, post
 
 
@@ -63,9 +64,7 @@ def test_the_queue_of_an_only_endpoint_goes_on_however_it_fails():
 
 def test_a_late_first_token_lowers_the_limit_of_its_endpoint():
     with play(max_inflight=10, ttft_target=1e-9) as script:
-        d = script.downstream()
-        d.send(post())
-        u = script.upstream()
+        d, u = connected(script)
         u.send(SSE_HEAD + chunk(event()))
         assert upstream(script)["endpoints"][0]["limit"] == 9
         assert upstream(script)["endpoints"][0]["limit_cuts"] == 1
@@ -76,9 +75,7 @@ def test_a_late_first_token_lowers_the_limit_of_its_endpoint():
 def test_first_tokens_in_time_let_more_in():
     with play(max_inflight=100, min_inflight=1, ttft_target=1e-9) as script:
         for _ in range(60):
-            d = script.downstream()
-            d.send(post(extra=b"Connection: close\r\n"))
-            u = script.upstream()
+            d, u = connected(script, post(extra=b"Connection: close\r\n"))
             u.send(SSE_HEAD + chunk(event()) + b"0\r\n\r\n")
             d.receive()
             d.close()

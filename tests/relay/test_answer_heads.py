@@ -7,7 +7,7 @@ from time import time
 import pytest
 
 from tests.probes.http1 import date_at
-from tests.support.editing import LAST, RUNNING, TEXT, USAGE, ask, unchunk
+from tests.support.editing import LAST, RUNNING, TEXT, USAGE, json_post, unchunk
 from tests.support.script import SSE_HEAD, chunk, event, get, ok, play, post, split_head
 
 # ---------------------------------------------------------------- H4
@@ -96,7 +96,7 @@ def names_in(head):
 def test_an_answer_that_is_edited_names_no_digest_of_what_it_was(usage_request):
     with play(usage_request=usage_request) as script:
         d = script.downstream()
-        d.send(ask())
+        d.send(json_post())
         head = SSE_HEAD.replace(b"\r\n\r\n", b"\r\n" + DIGESTS + b"\r\n")
         script.upstream().send(head + chunk(event(TEXT % b"") + event(LAST)) + b"0\r\n\r\n")
         head, body = split_head(d.receive())
@@ -104,7 +104,7 @@ def test_an_answer_that_is_edited_names_no_digest_of_what_it_was(usage_request):
         assert unchunk(body) == event(TEXT % b"")
 
 
-@pytest.mark.parametrize("request_", [post(), get(), ask(b'{"stream":false}')])
+@pytest.mark.parametrize("request_", [post(), get(), json_post(b'{"stream":false}')])
 def test_an_answer_that_is_not_edited_keeps_its_digests(request_):
     with play(usage_request=USAGE) as script:
         d = script.downstream()
@@ -116,7 +116,7 @@ def test_an_answer_that_is_not_edited_keeps_its_digests(request_):
 @pytest.mark.parametrize("line", DIGESTS.splitlines(keepends=True)[:4])
 def test_a_request_under_a_digest_is_not_asked_for_usage(line):
     with play(usage_request=USAGE) as script:
-        script.downstream().send(ask(extra=line))
+        script.downstream().send(json_post(extra=line))
         head, body = split_head(script.upstream().receive())
         assert line in head
         assert body == b'{"model":"m-1","stream":true}'
@@ -127,7 +127,7 @@ def test_a_request_whose_model_is_renamed_names_no_digest_of_what_it_was(later):
     with play(usage_request=USAGE) as script:
         script.engine.set_routes([("m-1", 0, b'"real"')], 0)
         d = script.downstream()
-        head, body = split_head(ask(extra=DIGESTS + b"Signature: x\r\n"))
+        head, body = split_head(json_post(extra=DIGESTS + b"Signature: x\r\n"))
         if later:
             d.send(head)
             d.send_bytewise(body)

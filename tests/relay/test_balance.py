@@ -5,8 +5,8 @@ from collections import Counter
 
 import pytest
 
-from tests.relay.test_editing import ask, unchunk
 from tests.relay.test_routing import CHUNKED
+from tests.support.editing import json_post, unchunk
 from tests.support.script import UPSTREAM, chunk, get, ok, play, post, split_head
 
 BY_KEY, FASTEST = 3, 4
@@ -73,10 +73,10 @@ def test_sessions_spread():
     ],
 )  # fmt: skip
 def test_what_belongs_together_goes_together_in_every_split(body, other):
-    whole = ask(json.dumps(body).encode())
+    whole = json_post(json.dumps(body).encode())
     begin = whole.index(b"\r\n\r\n") + 4
     with by_key() as script:
-        expected = home(script, ask(json.dumps(other).encode()))
+        expected = home(script, json_post(json.dumps(other).encode()))
         for k in range(begin, len(whole)):
             assert home(script, whole[:k], whole[k:]) == expected
 
@@ -85,9 +85,9 @@ def test_nothing_is_sent_before_the_key_is_there_and_all_of_it_after():
     body = b'{"prompt":"' + b"p" * 200 + b'","user":"u"}'
     with by_key() as script:
         d = script.downstream()
-        d.send(ask(body)[:-3])
+        d.send(json_post(body)[:-3])
         assert not any(script.has_connected(k) for k in range(4))
-        d.send(ask(body)[-3:])
+        d.send(json_post(body)[-3:])
         u = script.upstream(where(script))
         assert split_head(u.receive())[1] == body
 
@@ -95,7 +95,7 @@ def test_nothing_is_sent_before_the_key_is_there_and_all_of_it_after():
 def test_a_chunked_body_has_a_key_too():
     body = b'{"prompt":"p","user":"u"}'
     with by_key() as script:
-        expected = home(script, ask(b'{"user":"u"}'))
+        expected = home(script, json_post(b'{"user":"u"}'))
         d = script.downstream()
         d.send(CHUNKED + chunk(body[:4]) + chunk(body[4:20]))
         d.send(chunk(body[20:]) + b"0\r\n\r\n")
@@ -107,7 +107,7 @@ def test_a_chunked_body_has_a_key_too():
 def test_the_caller_who_waits_for_a_word_gets_it():
     with by_key() as script:
         d = script.downstream()
-        head, body = split_head(ask(b'{"user":"u"}', extra=b"Expect: 100-continue\r\n"))
+        head, body = split_head(json_post(b'{"user":"u"}', extra=b"Expect: 100-continue\r\n"))
         d.send(head)
         assert d.receive() == b"HTTP/1.1 100 Continue\r\n\r\n"
         d.send(body)
@@ -117,29 +117,29 @@ def test_the_caller_who_waits_for_a_word_gets_it():
 def test_a_header_that_is_there_spares_the_wait_for_the_body():
     with by_key() as script:
         d = script.downstream()
-        d.send(ask(b'{"prompt":"%s"}' % LONG, extra=b"X-Session-Id: s\r\n")[:-5])
+        d.send(json_post(b'{"prompt":"%s"}' % LONG, extra=b"X-Session-Id: s\r\n")[:-5])
         assert where(script) in range(4)
 
 
 def test_a_prompt_needs_no_more_of_the_body_than_its_prefix():
     with by_key(on=[(PROMPT, b"")]) as script:
         d = script.downstream()
-        d.send(ask(b'{"prompt":"' + LONG + b'", "user":"u"}')[:-20])
+        d.send(json_post(b'{"prompt":"' + LONG + b'", "user":"u"}')[:-20])
         assert where(script) in range(4)
 
 
 def test_a_user_beyond_the_first_64_kib_is_not_waited_for():
     body = b'{"prompt":"' + LONG + b'","user":"u"}'
     with by_key() as script:
-        expected = home(script, ask(b'{"prompt":"' + b"x" * 70 + b'"}'))
+        expected = home(script, json_post(b'{"prompt":"' + b"x" * 70 + b'"}'))
         d = script.downstream()
-        d.send(ask(body)[:68_000])
+        d.send(json_post(body)[:68_000])
         assert where(script) == expected
 
 
 def test_a_retry_goes_elsewhere_and_the_next_request_comes_back():
     with by_key(retry_on_busy=False, attempts=2) as script:
-        request = ask(b'{"user":"u"}')
+        request = json_post(b'{"user":"u"}')
         first = home(script, request)
         d = script.downstream()
         script.refuse(first)
@@ -166,7 +166,7 @@ def test_where_there_is_no_choice_nothing_waits_for_a_key():
     with by_key(endpoints=2, upstreams=["one", "two"]) as script:
         script.engine.set_routes([("a", 0, b""), ("b", 1, b"")], 0)
         d = script.downstream()
-        d.send(ask(b'{"model":"b","messages":["%s"],"user":"u"}' % LONG)[:-6])
+        d.send(json_post(b'{"model":"b","messages":["%s"],"user":"u"}' % LONG)[:-6])
         assert where(script) == 1
 
 
@@ -174,7 +174,7 @@ def test_a_request_waits_for_its_model_and_then_for_its_key():
     with by_key(endpoints=2) as script:
         script.engine.set_routes([("a", 0, b"")], None)
         d = script.downstream()
-        whole = ask(b'{"messages":["m"],"model":"a","user":"u"}')
+        whole = json_post(b'{"messages":["m"],"model":"a","user":"u"}')
         d.send(whole[:-18])
         assert not script.has_connected(0)
         assert not script.has_connected(1)
@@ -184,7 +184,7 @@ def test_a_request_waits_for_its_model_and_then_for_its_key():
 
 def test_a_policy_that_changes_is_obeyed_by_the_next_request():
     key = {"on": ON, "prefix_bytes": 64, "load_bound": 1000.0}
-    request = ask(b'{"user":"u"}')
+    request = json_post(b'{"user":"u"}')
     with play(endpoints=4, balance=0) as script:
         assert {home(script, request) for _ in range(4)} == {0, 1, 2, 3}
         script.engine.set_upstream(0, **{**UPSTREAM, "balance": BY_KEY, "key": key})
@@ -209,7 +209,7 @@ def pace(script, k=0):
     return script.engine.snapshot()["upstreams"][0]["endpoints"][k]["pace"]
 
 
-def answered(script, answer, request=None):
+def answered_by(script, answer, request=None):
     d = script.downstream()
     d.send(request or post())
     k = where(script)
@@ -226,12 +226,12 @@ def test_whole_good_answers_to_posts_are_measured_and_nothing_else():
     closing = b"Connection: close\r\n"
     with play(balance=FASTEST) as script:
         for status in (b"404 Not Found", b"500 Oh"):
-            answered(script, ok(extra=closing).replace(b"200 OK", status))
-        answered(script, ok(extra=closing), get())
-        answered(script, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort")
+            answered_by(script, ok(extra=closing).replace(b"200 OK", status))
+        answered_by(script, ok(extra=closing), get())
+        answered_by(script, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort")
         assert pace(script)["whole"]["samples"] == 0
         assert pace(script)["lost"] == 1
-        answered(script, ok(extra=closing))
+        answered_by(script, ok(extra=closing))
         found = pace(script)
         assert found["whole"]["samples"] == 1
         assert found["lost"] == 0
@@ -252,12 +252,12 @@ def test_what_a_server_says_of_its_load_is_shown_until_it_is_stale():
 def test_a_server_that_others_keep_busy_is_passed_over():
     with play(endpoints=2, balance=FASTEST) as script:
         closing = ok(extra=b"Connection: close\r\n")
-        assert {answered(script, closing) for _ in range(2)} == {0, 1}
+        assert {answered_by(script, closing) for _ in range(2)} == {0, 1}
         script.engine.set_endpoint(0, load=(200.0, 100.0, 1.0, 3600.0))
-        assert {answered(script, closing) for _ in range(10)} == {1}
+        assert {answered_by(script, closing) for _ in range(10)} == {1}
 
 
 def test_no_other_policy_measures():
     with play() as script:
-        answered(script, ok(extra=b"Connection: close\r\n"))
+        answered_by(script, ok(extra=b"Connection: close\r\n"))
         assert pace(script) is None

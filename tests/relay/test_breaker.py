@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.breakers import (
     endpoints,
-    exchange,
+    exchange_once,
     goes_elsewhere,
     let_through,
     moves,
@@ -16,6 +16,7 @@ from tests.support.breakers import (
     status,
     terms,
 )
+from tests.support.exchanges import connected, waiting
 from tests.support.script import SSE_HEAD, change, chunk, event, get, ok, play, post
 
 # ---------------------------------------------------------------- what counts
@@ -25,7 +26,7 @@ def test_5xx_in_a_row_open_it_and_callers_go_elsewhere():
     with pair(breaker=terms(open_for=7.0)) as script:
         for _ in range(3):
             assert state(script) == "closed"
-            assert exchange(script, status(500)).startswith(b"HTTP/1.1 500 ")
+            assert exchange_once(script, status(500)).startswith(b"HTTP/1.1 500 ")
         assert state(script) == "open"
         assert goes_elsewhere(script)
         assert moves(script) == (0, 0, 1)
@@ -35,7 +36,7 @@ def test_5xx_in_a_row_open_it_and_callers_go_elsewhere():
 def test_what_is_the_callers_fault_or_says_busy_does_not_count(code):
     with play(breaker=terms()) as script:
         for _ in range(8):
-            exchange(script, status(code))
+            exchange_once(script, status(code))
         assert state(script) == "closed"
         assert endpoints(script)[0]["breaker"]["in_a_row"] == 0
 
@@ -43,13 +44,13 @@ def test_what_is_the_callers_fault_or_says_busy_does_not_count(code):
 def test_4xx_between_failures_does_not_hide_them():
     with pair(breaker=terms()) as script:
         for code in (500, 400, 500, 404, 500):
-            exchange(script, status(code))
+            exchange_once(script, status(code))
         assert state(script) == "open"
 
 
 def test_busy_counts_where_it_was_asked_for():
     with pair(breaker=terms(count_busy=True, failures=1)) as script:
-        exchange(script, status(503))
+        exchange_once(script, status(503))
         assert state(script) == "open"
 
 
@@ -67,10 +68,7 @@ def test_refused_connections_open_it():
 def test_attempts_that_end_badly_open_it(how):
     with pair(breaker=terms(), attempts=1) as script:
         for _ in range(3):
-            d = script.downstream()
-            d.send(post())
-            u = script.upstream()
-            u.receive()
+            d, u = waiting(script)
             if how == "cut":
                 u.send(SSE_HEAD + chunk(event()))
             if how == "garbage":
@@ -96,10 +94,7 @@ def test_a_first_byte_that_never_comes_counts():
 def test_a_caller_who_leaves_is_no_failure():
     with pair(breaker=terms(failures=1)) as script:
         for head in (b"", SSE_HEAD + chunk(event())):
-            d = script.downstream()
-            d.send(post())
-            u = script.upstream()
-            u.receive()
+            d, u = waiting(script)
             if head:
                 u.send(head)
             d.close()
@@ -109,9 +104,7 @@ def test_a_caller_who_leaves_is_no_failure():
 
 def test_a_stale_idle_conn_is_no_failure():
     with pair(breaker=terms(failures=1)) as script:
-        d = script.downstream()
-        d.send(get())
-        u = script.upstream()
+        d, u = connected(script, get())
         u.send(ok())
         d.receive()
         d.send(get())
@@ -136,7 +129,7 @@ def test_what_a_retry_saved_counts_all_the_same():
 def test_nothing_counts_when_it_is_off():
     with pair(breaker=terms(failures=0)) as script:
         for _ in range(10):
-            exchange(script, status(500))
+            exchange_once(script, status(500))
         assert moves(script) == (0, 0, 0)
 
 
@@ -153,7 +146,7 @@ def test_half_open_lets_one_through_and_closes_with_its_first_byte():
         assert goes_elsewhere(script), "a head without an event proves nothing"
         u.send(chunk(event()))
         assert state(script) == "closed"
-        exchange(script, ok())
+        exchange_once(script, ok())
         u.send(b"0\r\n\r\n")
         assert d.receive().endswith(b"0\r\n\r\n")
         assert moves(script) == (1, 1, 1)
@@ -233,20 +226,20 @@ def test_what_was_under_way_when_it_opened_does_not_open_it_again():
 
 def test_an_open_endpoint_gets_nothing_while_another_is_there():
     with play(endpoints=2, balance=0, breaker=terms(failures=1, open_for=60.0)) as script:
-        exchange(script, status(500), endpoint=0)
+        exchange_once(script, status(500), endpoint=0)
         for _ in range(6):
-            exchange(script, ok(), endpoint=1)
+            exchange_once(script, ok(), endpoint=1)
         assert not script.has_connected(0)
 
 
 @pytest.mark.parametrize("balance", [0, 1, 3, 4])  # 2 may begin with either
 def test_a_fast_503_does_not_attract_traffic(balance):
     with play(endpoints=2, balance=balance, breaker=terms()) as script:
-        exchange(script, status(503), endpoint=0)
+        exchange_once(script, status(503), endpoint=0)
         for _ in range(6):
-            exchange(script, ok(), endpoint=1)
+            exchange_once(script, ok(), endpoint=1)
         script.engine.set_endpoint(1, up=False)
-        exchange(script, ok(), endpoint=0)
+        exchange_once(script, ok(), endpoint=0)
 
 
 @pytest.mark.parametrize("balance", [0, 1, 2, 3, 4])
@@ -267,7 +260,7 @@ def test_an_endpoint_that_comes_back_begins_with_a_small_share(balance):
             served[which] += 1
         assert 1 <= served[0] <= 4, "a thirty-second part of its turns"
         script.engine.set_endpoint(1, up=False)
-        exchange(script, ok(), endpoint=0)
+        exchange_once(script, ok(), endpoint=0)
 
 
 def test_one_that_health_puts_back_need_not_wait_for_its_breaker():
@@ -276,7 +269,7 @@ def test_one_that_health_puts_back_need_not_wait_for_its_breaker():
         assert goes_elsewhere(script)
         script.engine.set_endpoint(0, up=False)
         script.engine.set_endpoint(0, up=True)
-        exchange(script, ok())
+        exchange_once(script, ok())
         assert state(script) == "closed"
 
 
@@ -284,5 +277,5 @@ def test_a_reload_that_switches_breakers_off_closes_them():
     with pair(breaker=terms(open_for=3600.0)) as script:
         open_it(script)
         change(script, balance=0, breaker=terms(failures=0))
-        exchange(script, ok())
+        exchange_once(script, ok())
         assert state(script) == "closed"

@@ -5,7 +5,7 @@ import pytest
 from tests.support.breakers import (
     NO_ONE,
     endpoints,
-    exchange,
+    exchange_once,
     goes_elsewhere,
     let_through,
     moves,
@@ -15,13 +15,14 @@ from tests.support.breakers import (
     status,
     terms,
 )
-from tests.support.script import POOL, Script, get, ok, play, post
+from tests.support.exchanges import waiting
+from tests.support.script import POOL, Script, get, ok, play
 
 # ---------------------------------------------------------------- the only one
 
 
 def answers_on(script: Script, endpoint: int = 0) -> None:
-    exchange(script, ok(), endpoint)
+    exchange_once(script, ok(), endpoint)
 
 
 @pytest.mark.parametrize("how", ["status", "close", "garbage"])
@@ -29,10 +30,7 @@ def test_the_only_endpoint_is_never_shut_by_its_breaker(how):
     with play(breaker=terms(), attempts=1) as script:
         for _ in range(12):
             answer = {"status": status(500), "garbage": b"SSH-2.0-x\r\n", "close": b""}[how]
-            d = script.downstream()
-            d.send(get(extra=b"Connection: close\r\n"))
-            u = script.upstream()
-            u.receive()
+            d, u = waiting(script, get(extra=b"Connection: close\r\n"))
             u.send(answer)
             u.close()
             assert not d.receive().startswith(NO_ONE)
@@ -45,7 +43,7 @@ def test_of_two_that_fail_the_second_stays():
     with pair(breaker=terms(open_for=3600.0)) as script:
         open_it(script)
         for _ in range(12):
-            assert exchange(script, status(500), endpoint=1).startswith(b"HTTP/1.1 500 ")
+            assert exchange_once(script, status(500), endpoint=1).startswith(b"HTTP/1.1 500 ")
         assert (state(script, 0), state(script, 1)) == ("open", "closed")
 
 
@@ -54,7 +52,7 @@ def test_an_open_breaker_is_closed_when_the_others_go(word):
     with pair(breaker=terms(open_for=3600.0)) as script:
         open_it(script)
         script.engine.set_endpoint(1, **word)
-        exchange(script, status(500))
+        exchange_once(script, status(500))
         assert state(script) == "closed"
         answers_on(script)
         script.engine.set_endpoint(0, **word)
@@ -86,7 +84,7 @@ def test_a_whole_5xx_is_no_sign_while_the_probe_is_good(code):
     with pair(breaker=terms()) as script:
         script.engine.set_endpoint(0, probe_ok=True)
         for _ in range(8):
-            assert exchange(script, status(code)).startswith(b"HTTP/1.1 %d " % code)
+            assert exchange_once(script, status(code)).startswith(b"HTTP/1.1 %d " % code)
         assert state(script) == "closed"
         assert endpoints(script)[0]["breaker"]["in_a_row"] == 0
 
@@ -96,7 +94,7 @@ def test_it_counts_again_once_the_probe_is_bad():
         script.engine.set_endpoint(0, probe_ok=True)
         script.engine.set_endpoint(0, probe_ok=False)
         for _ in range(3):
-            exchange(script, status(500))
+            exchange_once(script, status(500))
         assert state(script) == "open"
 
 
@@ -106,10 +104,7 @@ def test_what_is_not_whole_counts_beside_a_good_probe(how):
     with pair(breaker=terms(), attempts=1, first_byte=first_byte) as script:
         script.engine.set_endpoint(0, probe_ok=True)
         for _ in range(3):
-            d = script.downstream()
-            d.send(post())
-            u = script.upstream()
-            u.receive()
+            d, u = waiting(script)
             if how == "cut":
                 u.send(b"HTTP/1.1 500 x\r\nContent-Length: 9\r\n\r\nhalf")
                 u.close()
@@ -140,6 +135,6 @@ def test_a_slot_that_is_used_again_has_no_good_probe():
         assert script.engine.add_endpoint(0, spec) == 0
         assert goes_elsewhere(script), "its turns come first now"
         for _ in range(3):
-            exchange(script, status(500))
+            exchange_once(script, status(500))
         (sample,) = script.engine.health_sample(only=0)
         assert sample["breaker"]["state"] == "open"

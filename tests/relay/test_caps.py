@@ -1,7 +1,8 @@
 """max_connections: who finds every endpoint at its cap waits in line for a conn."""
 
 from tests.support.breakers import status, terms
-from tests.support.pools import ask_again, endpoint
+from tests.support.exchanges import waiting
+from tests.support.pools import endpoint, finish_exchange
 from tests.support.script import POOL, get, ok, play, split_head
 
 
@@ -94,7 +95,7 @@ def test_a_dead_conn_at_the_cap_is_replaced_within_it():
             d.send(get())
         ups = [script.upstream() for _ in range(2)]
         for u, d in zip(ups, callers, strict=True):
-            ask_again(d, u, b"")
+            finish_exchange(d, u, b"")
         callers[0].send(get())
         ups[1].close()
         script.upstream().send(ok(b"new"))
@@ -164,10 +165,7 @@ def test_while_one_breaker_is_open_the_line_is_for_the_others():
 def test_a_full_endpoint_is_half_open_with_the_conn_that_becomes_free():
     breaker = terms(failures=1, open_for=0.01)
     with play(max_connections=1, endpoints=1, breaker=breaker) as script:
-        d = script.downstream()
-        d.send(get())
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script, get())
         u.send(status(500))
         assert d.receive().startswith(b"HTTP/1.1 500 ")
         while True:
@@ -188,7 +186,7 @@ def test_idle_conns_of_one_endpoint_give_way_to_another_when_descriptors_are_sho
             d.send(get())
         ups = [script.upstream(k) for k in range(2)]
         for d, u in zip(callers, ups, strict=True):
-            ask_again(d, u, b"")
+            finish_exchange(d, u, b"")
         script.engine.set_endpoint(1, weight=1000)
         for d in callers:
             d.send(get())

@@ -4,7 +4,8 @@ conn behind the end of the dialect, but not of the message (F11)."""
 import pytest
 
 from tests.support.breakers import terms
-from tests.support.editing import LAST, RUNNING, TEXT, USAGE, ask, unchunk
+from tests.support.editing import LAST, RUNNING, TEXT, USAGE, json_post, unchunk
+from tests.support.exchanges import connected, waiting
 from tests.support.script import SSE_HEAD, chunk, event, get, ok, play, post, split_head
 
 DONE = event(b"[DONE]")
@@ -17,9 +18,7 @@ ERROR = event(b'{"error":{"message":"engine died"}}')
 def closed(kind, *reads, request=None, how="close", **words):
     """What a caller sees of an answer that ends with its conn: its bytes and the record."""
     with play(**words) as script:
-        d = script.downstream()
-        d.send(request or post())
-        u = script.upstream()
+        d, u = connected(script, request or post())
         # What is closed over unread bytes is reset.
         if how == "close":
             u.receive()
@@ -103,7 +102,7 @@ def test_a_close_delimited_answer_that_ends_in_the_middle_looks_cut(kind, before
 
 @pytest.mark.parametrize(("kind", "before", "part"), CUTS[:6])
 def test_what_is_kept_back_of_it_is_not_sent_and_the_error_is_told(kind, before, part):
-    got, record = closed(kind, before, part, request=ask(), usage_request=RUNNING)
+    got, record = closed(kind, before, part, request=json_post(), usage_request=RUNNING)
     assert unchunk(got).startswith(before + b'data: {"error":{"message":')
     assert not got.endswith(b"0\r\n\r\n")
     assert record["outcome"] == "upstream/relaying/closed"
@@ -120,10 +119,7 @@ def test_a_get_is_held_to_the_same(kind):
 
 def test_http_1_0_sees_it_as_a_reset():
     with play() as script:
-        d = script.downstream()
-        d.send(b"POST /x HTTP/1.0\r\nContent-Length: 0\r\n\r\n")
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script, b"POST /x HTTP/1.0\r\nContent-Length: 0\r\n\r\n")
         u.send(CLOSE_HEAD % EVENTS + ONE + b'data: {"half')
         d.receive()
         u.close()
@@ -154,9 +150,7 @@ ENDS = {
 
 def unended(script, path, kind, body, how="close"):
     """One exchange on a fresh conn whose answer has no last chunk; what the caller got of it."""
-    d = script.downstream()
-    d.send(post(path))
-    u = script.upstream()
+    d, u = connected(script, post(path))
     if how == "close":
         u.receive()
     head = b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nTransfer-Encoding: chunked\r\n\r\n" % kind
@@ -195,9 +189,7 @@ def test_an_answer_whose_length_falls_short_behind_done_is_cut_and_no_evidence(h
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: %d\r\n\r\n"
     with play(breaker=terms(failures=5)) as script:
         for _ in range(8):
-            d = script.downstream()
-            d.send(post())
-            u = script.upstream()
+            d, u = connected(script)
             if how == "close":
                 u.receive()
             u.send(head % (len(whole) + 5) + whole)
@@ -215,10 +207,7 @@ def test_a_length_that_is_not_passed_on_falls_short_unseen():
     whole = ONE + event(LAST) + DONE
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: %d\r\n\r\n"
     with play(usage_request=USAGE) as script:
-        d = script.downstream()
-        d.send(ask())
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script, json_post())
         u.send(head % (len(whole) + 5) + whole)
         u.close()
         assert split_head(d.receive())[1] == chunk(ONE + DONE) + b"0\r\n\r\n"

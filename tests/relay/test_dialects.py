@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.support.exchanges import waiting
 from tests.support.script import SSE_HEAD, chunk, event, play, post, split_head
 
 WHY = "the inference server closed the connection before the response was complete"
@@ -38,10 +39,7 @@ BARE_HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 )
 def test_the_last_event_of_a_cut_stream(path, name, said):
     with play() as script:
-        d = script.downstream()
-        d.send(post(path.encode()))
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script, post(path.encode()))
         u.send(SSE_HEAD + chunk(event() + event()))
         d.receive()
         u.close()
@@ -66,10 +64,7 @@ def test_the_last_event_of_a_cut_stream(path, name, said):
 )
 def test_the_last_line_of_a_cut_series_of_json_texts(path, head, end, said):
     with play() as script:
-        d = script.downstream()
-        d.send(post(path.encode()))
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script, post(path.encode()))
         u.send(head + chunk(b'{"text":"x"}' + end.encode()))
         d.receive()
         u.close()
@@ -106,10 +101,7 @@ def test_the_last_line_of_a_cut_series_of_json_texts(path, head, end, said):
 )
 def test_an_answer_of_our_own(path, said):
     with play() as script:
-        d = script.downstream()
-        d.send(post(path.encode()))
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script, post(path.encode()))
         u.close()
         head, body = split_head(d.receive())
         assert head.startswith(b"HTTP/1.1 502 ")

@@ -4,6 +4,7 @@ import socket
 
 import pytest
 
+from tests.support.exchanges import answered
 from tests.support.script import Peer, get, ok, play
 
 
@@ -13,7 +14,7 @@ def script():
         yield s
 
 
-def answered(script, caller, u=None):
+def answered_and_closed(script, caller, u=None):
     u = u or script.upstream()
     u.receive()
     u.send(ok(b"there"))
@@ -36,7 +37,7 @@ def test_who_stands_in_the_accept_queue_is_served(script):
     script.listener.close()
     script.engine.drain()
     for peer in waiting:
-        answered(script, peer)
+        answered_and_closed(script, peer)
     assert [r["outcome"] for r in script.records()] == ["ok"] * 40
 
 
@@ -46,7 +47,7 @@ def test_who_has_connected_and_asks_a_moment_later_is_served(script):
     script.engine.drain()
     caller.send(get()[:5])
     caller.send(get()[5:])
-    answered(script, caller)
+    answered_and_closed(script, caller)
     assert script.outcome() == "ok"
 
 
@@ -61,11 +62,6 @@ def test_who_has_connected_and_never_asks_is_closed_after_a_while(script):
 
 
 def test_who_waits_for_another_request_on_a_kept_connection_is_closed_at_once(script):
-    caller = script.downstream()
-    caller.send(get())
-    u = script.upstream()
-    u.receive()
-    u.send(ok())
-    caller.receive()
+    caller, _ = answered(script, get())
     script.engine.drain()
     assert caller.is_closed()

@@ -17,11 +17,12 @@ from tests.support.editing import (
     TEXT,
     USAGE,
     answer,
-    ask,
     form,
+    json_post,
     length_of,
     unchunk,
 )
+from tests.support.exchanges import connected, waiting
 from tests.support.script import SSE_HEAD, chunk, event, get, ok, play, post, split_head
 
 # ---------------------------------------------------------------- into the request
@@ -33,7 +34,7 @@ from tests.support.script import SSE_HEAD, chunk, event, get, ok, play, post, sp
 def test_a_request_that_came_in_one_piece_grows_by_exactly_its_edit(usage_request, options):
     with play(usage_request=usage_request) as script:
         d = script.downstream()
-        d.send(ask())
+        d.send(json_post())
         head, body = split_head(script.upstream().receive())
         assert json.loads(body) == {**json.loads(ASKS), "stream_options": options}
         assert length_of(head) == len(body)
@@ -43,7 +44,7 @@ def test_a_request_that_came_in_one_piece_grows_by_exactly_its_edit(usage_reques
 def test_a_body_that_comes_later_is_edited_within_the_length_that_was_announced():
     with play(usage_request=RUNNING) as script:
         d = script.downstream()
-        head, body = split_head(ask())
+        head, body = split_head(json_post())
         d.send(head)
         d.send_bytewise(body)
         u = script.upstream()
@@ -56,7 +57,7 @@ def test_a_body_that_comes_later_is_edited_within_the_length_that_was_announced(
 def test_a_body_that_needs_no_edit_is_filled_with_blanks_behind_its_end(body):
     with play(usage_request=USAGE) as script:
         d = script.downstream()
-        head, body = split_head(ask(body))
+        head, body = split_head(json_post(body))
         d.send(head)
         d.send_bytewise(body)
         u = script.upstream()
@@ -78,9 +79,7 @@ def test_a_chunked_body_is_edited_in_any_split():
 
 def test_a_pipelined_request_behind_an_edited_one_is_not_touched():
     with play(usage_request=RUNNING) as script:
-        d = script.downstream()
-        d.send(ask() + get(b"/second"))
-        u = script.upstream()
+        d, u = connected(script, json_post() + get(b"/second"))
         _, body = split_head(u.receive())
         assert json.loads(body)["stream_options"] == BOTH
         answer(u, TEXT % b"", b"[DONE]")
@@ -93,16 +92,16 @@ def test_a_pipelined_request_behind_an_edited_one_is_not_touched():
 @pytest.mark.parametrize(
     "request_",
     [
-        ask(path=b"/v1/embeddings"),
-        ask(path=b"/v1/messages"),
-        ask(extra=b"Content-Encoding: gzip\r\n"),
-        ask(extra=b"Content-Digest: sha-256=:x:\r\n"),
-        ask(extra=b"Signature: x\r\n"),
-        ask(extra=b"Content-MD5: x\r\n"),
+        json_post(path=b"/v1/embeddings"),
+        json_post(path=b"/v1/messages"),
+        json_post(extra=b"Content-Encoding: gzip\r\n"),
+        json_post(extra=b"Content-Digest: sha-256=:x:\r\n"),
+        json_post(extra=b"Signature: x\r\n"),
+        json_post(extra=b"Content-MD5: x\r\n"),
         form(b"m"),
         post(body=b"stream=true"),
         post(body=b'"stream"', extra=b"Content-Type: text/plain\r\n"),
-        ask(
+        json_post(
             b'{"stream":true,"stream_options":{"include_usage":true,"continuous_usage_stats":true}}'
         ),
     ],
@@ -147,9 +146,7 @@ def test_json_is_edited_whatever_it_is_called(extra, path, later):
 )
 def test_usage_is_asked_for_in_every_spelling_of_stream(said):
     with play(usage_request=USAGE) as script:
-        d = script.downstream()
-        d.send(ask(b'{"model":"m",%s}' % said))
-        u = script.upstream()
+        d, u = connected(script, json_post(b'{"model":"m",%s}' % said))
         _, body = split_head(u.receive())
         assert json.loads(body)["stream_options"] == {"include_usage": True}
         answer(u, TEXT % b"", LAST, b"[DONE]")
@@ -162,16 +159,13 @@ def test_usage_is_asked_for_in_every_spelling_of_stream(said):
 def test_an_odd_spelling_teaches_nothing_about_the_endpoint():
     """One that takes 1 for no stream refuses the question; it would not refuse it of a stream."""
     with play(usage_request=USAGE) as script:
-        d = script.downstream()
-        d.send(ask(b'{"stream":1}'))
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script, json_post(b'{"stream":1}'))
         u.send(REFUSAL)
         u = script.upstream()
         assert json.loads(split_head(u.receive())[1]) == {"stream": 1}
         u.send(ok(b"{}", extra=JSON + b"Connection: close\r\n"))
         assert d.receive().startswith(b"HTTP/1.1 200 ")
-        d.send(ask())
+        d.send(json_post())
         assert b"include_usage" in script.upstream().receive()
 
 
@@ -189,10 +183,7 @@ def test_json_in_another_code_is_refused(code, extra):
 
 def test_a_body_under_a_seal_is_marked_as_one_that_was_not_asked_for_usage():
     with play(usage_request=USAGE) as script:
-        d = script.downstream()
-        d.send(ask(extra=b"Digest: x\r\n"))
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script, json_post(extra=b"Digest: x\r\n"))
         answer(u, TEXT % b"", b"[DONE]")
         d.receive()
         assert script.records()[0]["usage_by"] == "unasked"
@@ -200,17 +191,17 @@ def test_a_body_under_a_seal_is_marked_as_one_that_was_not_asked_for_usage():
 
 def test_the_answer_must_come_uncompressed():
     with play(usage_request=USAGE) as script:
-        script.downstream().send(ask(extra=b"Accept-Encoding: gzip, br\r\n"))
+        script.downstream().send(json_post(extra=b"Accept-Encoding: gzip, br\r\n"))
         assert b"accept-encoding" not in script.upstream().receive().lower()
     with play(usage_request=0) as script:
-        script.downstream().send(ask(extra=b"Accept-Encoding: gzip, br\r\n"))
+        script.downstream().send(json_post(extra=b"Accept-Encoding: gzip, br\r\n"))
         assert b"accept-encoding" not in script.upstream().receive().lower()
 
 
 def test_all_endpoints_of_an_upstream_must_understand_what_is_asked():
     with play(usage_request=RUNNING, endpoints=2) as script:
         script.engine.set_endpoint(1, usage_request=USAGE)
-        script.downstream().send(ask())
+        script.downstream().send(json_post())
         k = 0 if script.has_connected(0) else 1
         _, body = split_head(script.upstream(k).receive())
         assert json.loads(body)["stream_options"] == {"include_usage": True}
@@ -222,7 +213,7 @@ def test_all_endpoints_of_an_upstream_must_understand_what_is_asked():
 def test_the_caller_sees_nothing_of_what_he_did_not_ask_for():
     with play(usage_request=RUNNING) as script:
         d = script.downstream()
-        d.send(ask())
+        d.send(json_post())
         answer(script.upstream(), TEXT % BESIDE, LAST, b"[DONE]")
         _, body = split_head(d.receive())
         assert unchunk(body) == event(TEXT % b"") + event(b"[DONE]")
@@ -237,7 +228,7 @@ def test_the_caller_sees_nothing_of_what_he_did_not_ask_for():
 def test_a_caller_who_asked_keeps_the_last_usage_and_sees_none_beside_choices():
     with play(usage_request=RUNNING) as script:
         d = script.downstream()
-        d.send(ask(b'{"stream":true,"stream_options":{"include_usage":true}}'))
+        d.send(json_post(b'{"stream":true,"stream_options":{"include_usage":true}}'))
         answer(script.upstream(), TEXT % BESIDE, LAST, b"[DONE]")
         _, body = split_head(d.receive())
         assert unchunk(body) == event(TEXT % b"") + event(LAST) + event(b"[DONE]")
@@ -250,12 +241,10 @@ RUNNING_ONLY = (
 )
 
 
-def answered(usage_request, options):
+def relayed_usage(usage_request, options):
     """What a caller gets who asks with these stream_options."""
     with play(usage_request=usage_request) as script:
-        d = script.downstream()
-        d.send(ask(b'{"stream_options":%s,"stream":true}' % options))
-        u = script.upstream()
+        d, u = connected(script, json_post(b'{"stream_options":%s,"stream":true}' % options))
         assert json.loads(split_head(u.receive())[1])["stream_options"] == BOTH
         answer(u, TEXT % BESIDE, LAST, b"[DONE]")
         return unchunk(split_head(d.receive())[1])
@@ -264,27 +253,27 @@ def answered(usage_request, options):
 @pytest.mark.parametrize("options", RUNNING_ONLY)
 def test_running_usage_that_only_our_question_woke_is_taken_out(options):
     # vLLM says no running usage to a caller who does not ask for the closing one.
-    assert answered(RUNNING, options) == event(TEXT % b"") + event(b"[DONE]")
+    assert relayed_usage(RUNNING, options) == event(TEXT % b"") + event(b"[DONE]")
 
 
 @pytest.mark.parametrize("options", RUNNING_ONLY)
 def test_running_usage_that_the_caller_would_get_without_us_is_his(options):
-    assert answered(EITHER_ALONE, options) == event(TEXT % BESIDE) + event(b"[DONE]")
+    assert relayed_usage(EITHER_ALONE, options) == event(TEXT % BESIDE) + event(b"[DONE]")
 
 
 @pytest.mark.parametrize("usage_request", [RUNNING, EITHER_ALONE])
 def test_a_caller_who_asked_for_both_gets_both(usage_request):
     options = b'{"continuous_usage_stats":true,"include_usage":true}'
-    assert answered(usage_request, options) == event(TEXT % BESIDE) + event(LAST) + event(b"[DONE]")
+    assert relayed_usage(usage_request, options) == event(TEXT % BESIDE) + event(LAST) + event(
+        b"[DONE]"
+    )
 
 
 def test_an_event_in_pieces_is_kept_back_until_it_is_whole():
     whole = b"".join(event(p) for p in (TEXT % BESIDE, LAST, b"[DONE]"))
     for k in range(1, len(whole)):
         with play(usage_request=RUNNING) as script:
-            d = script.downstream()
-            d.send(ask())
-            u = script.upstream()
+            d, u = connected(script, json_post())
             u.send(SSE_HEAD + chunk(whole[:k]))
             u.send(chunk(whole[k:]) + b"0\r\n\r\n")
             _, body = split_head(d.receive())
@@ -294,10 +283,7 @@ def test_an_event_in_pieces_is_kept_back_until_it_is_whole():
 def test_an_answer_without_a_length_loses_nothing_at_its_end():
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
     with play(usage_request=RUNNING) as script:
-        d = script.downstream()
-        d.send(ask())
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script, json_post())
         u.send(head + event(TEXT % BESIDE) + b"data: [DONE]")
         u.close()
         _, body = split_head(d.receive())
@@ -310,12 +296,12 @@ def test_an_answer_with_a_length_is_stripped_too():
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: %d\r\n\r\n"
     for version, ends in ((b"1.1", b"0\r\n\r\n"), (b"1.0", b"")):
         with play(usage_request=RUNNING) as script:
-            d = script.downstream()
-            d.send(
-                ask(extra=b"Connection: keep-alive\r\n").replace(b"HTTP/1.1", b"HTTP/" + version)
+            d, u = waiting(
+                script,
+                json_post(extra=b"Connection: keep-alive\r\n").replace(
+                    b"HTTP/1.1", b"HTTP/" + version
+                ),
             )
-            u = script.upstream()
-            u.receive()
             u.send(head % len(body) + body)
             got, sent = split_head(d.receive())
             assert b"content-length" not in got.lower()
@@ -328,10 +314,7 @@ def test_an_answer_with_a_length_is_stripped_too():
 def test_an_event_too_long_to_be_held_passes_and_the_next_is_stripped_again():
     long = b'{"choices":[{"index":0,"delta":{"content":"%s"}}]}' % (b"y" * 200_000)
     with play(usage_request=RUNNING) as script:
-        d = script.downstream()
-        d.send(ask())
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script, json_post())
         u.send(SSE_HEAD)
         got = d.receive()
         for at in range(0, len(long) + 8, 10_000):
@@ -345,10 +328,7 @@ def test_an_event_too_long_to_be_held_passes_and_the_next_is_stripped_again():
 
 def test_a_cut_is_exact_and_looks_cut_even_with_an_event_kept_back():
     with play(usage_request=RUNNING) as script:
-        d = script.downstream()
-        d.send(ask())
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script, json_post())
         u.send(SSE_HEAD + chunk(event(TEXT % BESIDE) + b'data: {"choices":[{"ind'))
         u.close()
         _, body = split_head(d.receive())
@@ -361,10 +341,7 @@ def test_a_cut_is_exact_and_looks_cut_even_with_an_event_kept_back():
 
 def test_a_caller_who_leaves_is_counted_exactly():
     with play(usage_request=RUNNING) as script:
-        d = script.downstream()
-        d.send(ask())
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script, json_post())
         u.send(SSE_HEAD + chunk(event(TEXT % BESIDE)))
         d.receive()
         d.close()
@@ -378,9 +355,7 @@ def test_a_caller_who_leaves_is_counted_exactly():
 @pytest.mark.parametrize("leave", ["close", "reset"])
 def test_a_caller_who_closes_at_done_has_been_served(leave):
     with play() as script:
-        d = script.downstream()
-        d.send(ask())
-        u = script.upstream()
+        d, u = connected(script, json_post())
         u.send(SSE_HEAD + chunk(event(TEXT % b"") + event(LAST) + event(b"[DONE]")))
         d.receive()
         getattr(d, leave)()
@@ -391,7 +366,7 @@ def test_a_caller_who_closes_at_done_has_been_served(leave):
 def test_a_caller_who_closes_at_done_of_a_failed_answer_is_told_as_he_was():
     with play() as script:
         d = script.downstream()
-        d.send(ask())
+        d.send(json_post())
         script.upstream().send(SSE_HEAD + chunk(event(b'{"error":{"m":1}}') + event(b"[DONE]")))
         d.receive()
         d.close()

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.support.script import SSE_HEAD, chunk, event, get, ok, play, post, split_head
+from tests.support.exchanges import answered, connected, streaming, waiting
+from tests.support.script import SSE_HEAD, chunk, get, ok, play, post, split_head
 
 ERROR = b'{"error":{"message":'
 
@@ -29,10 +30,9 @@ def test_a_bad_head_is_answered_and_never_forwarded(script):
 
 
 def test_a_bad_chunk_in_an_upload_is_never_completed_upstream(script):
-    d = script.downstream()
-    d.send(b"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
-    u = script.upstream()
-    u.receive()
+    d, u = waiting(
+        script, b"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+    )
     d.send(b"zz\r\n")
     assert d.receive().startswith(b"HTTP/1.1 400 ")
     assert u.receive() == b""
@@ -52,10 +52,7 @@ def test_a_body_above_the_limit_is_refused_before_it_is_sent():
 
 
 def test_a_caller_who_leaves_while_waiting_frees_the_endpoint(script):
-    d = script.downstream()
-    d.send(post())
-    u = script.upstream()
-    u.receive()
+    d, u = waiting(script)
     d.close()
     assert u.is_closed()
     assert script.outcome() == "downstream/waiting/closed"
@@ -63,12 +60,7 @@ def test_a_caller_who_leaves_while_waiting_frees_the_endpoint(script):
 
 @pytest.mark.parametrize("how", ["close", "reset", "finish"])
 def test_a_caller_who_leaves_in_mid_response_frees_the_endpoint(script, how):
-    d = script.downstream()
-    d.send(post())
-    u = script.upstream()
-    u.receive()
-    u.send(SSE_HEAD + chunk(event()))
-    d.receive()
+    d, u = streaming(script)
     getattr(d, how)()
     assert u.is_closed()
     assert script.outcome().startswith("downstream/relaying/")
@@ -117,9 +109,7 @@ def test_a_caller_who_leaves_as_the_permit_comes_never_reaches_the_endpoint():
 def test_a_refused_connection_is_tried_elsewhere():
     with play(endpoints=2, balance=0) as script:
         script.refuse(0)
-        d = script.downstream()
-        d.send(post())
-        u = script.upstream(1)
+        d, u = connected(script, endpoint=1)
         for _ in range(2):
             u.send(ok())
             assert d.receive().endswith(b"ok")
@@ -138,12 +128,7 @@ def test_when_every_endpoint_refuses_the_caller_gets_502(script):
 
 
 def test_a_reused_conn_that_died_is_replaced_unseen(script):
-    d = script.downstream()
-    d.send(post(body=b"first"))
-    u = script.upstream()
-    u.receive()
-    u.send(ok())
-    d.receive()
+    d, u = answered(script, post(body=b"first"))
     d.send(post(body=b"second"))
     assert u.receive().endswith(b"second")
     u.close()
@@ -155,12 +140,7 @@ def test_a_reused_conn_that_died_is_replaced_unseen(script):
 
 
 def test_an_idle_conn_the_endpoint_closed_is_never_handed_out(script):
-    d = script.downstream()
-    d.send(post())
-    u = script.upstream()
-    u.receive()
-    u.send(ok())
-    d.receive()
+    d, u = answered(script)
     u.close()
     d.send(post(body=b"second"))
     fresh = script.upstream()
@@ -171,12 +151,7 @@ def test_an_idle_conn_the_endpoint_closed_is_never_handed_out(script):
 
 
 def test_bytes_on_an_idle_conn_are_never_an_answer(script):
-    d = script.downstream()
-    d.send(get())
-    u = script.upstream()
-    u.receive()
-    u.send(ok())
-    d.receive()
+    d, u = answered(script, get())
     u.send(ok(b"poison"))
     assert u.is_closed()
     d.send(get())
@@ -187,20 +162,14 @@ def test_bytes_on_an_idle_conn_are_never_an_answer(script):
 
 
 def test_surplus_bytes_end_the_conn_and_reach_nobody(script):
-    d = script.downstream()
-    d.send(get())
-    u = script.upstream()
-    u.receive()
+    d, u = waiting(script, get())
     u.send(ok(b"ok") + b"surplus")
     assert d.receive().endswith(b"\r\n\r\nok")
     assert u.is_closed()
 
 
 def test_a_fresh_conn_that_died_is_not_tried_again(script):
-    d = script.downstream()
-    d.send(post())
-    u = script.upstream()
-    u.receive()
+    d, u = waiting(script)
     u.close()
     assert d.receive().startswith(b"HTTP/1.1 502 ")
     assert not script.has_connected()
@@ -208,12 +177,7 @@ def test_a_fresh_conn_that_died_is_not_tried_again(script):
 
 
 def test_a_post_that_was_answered_in_part_is_not_tried_again(script):
-    d = script.downstream()
-    d.send(post())
-    u = script.upstream()
-    u.receive()
-    u.send(ok())
-    d.receive()
+    d, u = answered(script)
     d.send(post())
     u.receive()
     u.send(b"HTTP/1.1 20")
@@ -223,18 +187,14 @@ def test_a_post_that_was_answered_in_part_is_not_tried_again(script):
 
 
 def test_junk_instead_of_a_head_is_502(script):
-    d = script.downstream()
-    d.send(get())
-    u = script.upstream()
+    d, u = connected(script, get())
     u.send(b"SSH-2.0-OpenSSH\r\n")
     assert d.receive().startswith(b"HTTP/1.1 502 ")
     assert script.outcome() == "upstream/waiting/malformed"
 
 
 def test_a_101_nobody_asked_for_is_502(script):
-    d = script.downstream()
-    d.send(get())
-    u = script.upstream()
+    d, u = connected(script, get())
     u.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nraw")
     answer = d.receive()
     assert answer.startswith(b"HTTP/1.1 502 ")
@@ -242,10 +202,7 @@ def test_a_101_nobody_asked_for_is_502(script):
 
 
 def test_a_cut_response_has_no_last_chunk(script):
-    d = script.downstream()
-    d.send(get())
-    u = script.upstream()
-    u.receive()
+    d, u = waiting(script, get())
     u.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel")
     d.receive()
     u.close()
@@ -255,10 +212,7 @@ def test_a_cut_response_has_no_last_chunk(script):
 
 
 def test_a_cut_length_is_not_padded(script):
-    d = script.downstream()
-    d.send(get())
-    u = script.upstream()
-    u.receive()
+    d, u = waiting(script, get())
     u.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhel")
     assert d.receive().endswith(b"\r\n\r\nhel")
     u.close()
@@ -267,10 +221,7 @@ def test_a_cut_length_is_not_padded(script):
 
 
 def test_http_1_0_sees_a_cut_as_a_reset(script):
-    d = script.downstream()
-    d.send(b"GET /x HTTP/1.0\r\n\r\n")
-    u = script.upstream()
-    u.receive()
+    d, u = waiting(script, b"GET /x HTTP/1.0\r\n\r\n")
     u.send(SSE_HEAD + b"5\r\nhel")
     d.receive()
     u.close()
@@ -286,12 +237,7 @@ def test_http_1_0_sees_a_cut_as_a_reset(script):
     ],
 )
 def test_a_cut_at_an_event_edge_says_so_in_the_dialect(script, path, start):
-    d = script.downstream()
-    d.send(post(path))
-    u = script.upstream()
-    u.receive()
-    u.send(SSE_HEAD + chunk(event()))
-    d.receive()
+    d, u = streaming(script, post(path))
     u.close()
     last = d.receive()
     size, _, rest = last.partition(b"\r\n")
@@ -302,10 +248,7 @@ def test_a_cut_at_an_event_edge_says_so_in_the_dialect(script, path, start):
 
 
 def test_a_cut_inside_an_event_adds_nothing(script):
-    d = script.downstream()
-    d.send(post())
-    u = script.upstream()
-    u.receive()
+    d, u = waiting(script)
     u.send(SSE_HEAD + chunk(b'data: {"half'))
     d.receive()
     u.close()
@@ -314,9 +257,7 @@ def test_a_cut_inside_an_event_adds_nothing(script):
 
 
 def test_a_500_passes_and_counts_as_a_failure_of_the_endpoint(script):
-    d = script.downstream()
-    d.send(get())
-    u = script.upstream()
+    d, u = connected(script, get())
     u.send(b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 3\r\n\r\nbad")
     assert d.receive().endswith(b"\r\n\r\nbad")
     (endpoint,) = script.engine.snapshot()["upstreams"][0]["endpoints"]
@@ -326,10 +267,7 @@ def test_a_500_passes_and_counts_as_a_failure_of_the_endpoint(script):
 @pytest.mark.parametrize(("status", "left"), [(b"503 Busy", 1), (b"429 Slow", 1)])
 def test_retry_on_busy_goes_to_another_endpoint(status, left):
     with play(endpoints=2, balance=0, retry_on_busy=True) as script:
-        d = script.downstream()
-        d.send(post(body=b"hello"))
-        u = script.upstream(0)
-        u.receive()
+        d, u = waiting(script, post(body=b"hello"))
         u.send(b"HTTP/1.1 %s\r\nContent-Length: 4\r\n\r\nbusy" % status)
         other = script.upstream(1)
         assert other.receive().endswith(b"hello")
@@ -338,9 +276,7 @@ def test_retry_on_busy_goes_to_another_endpoint(status, left):
 
 
 def test_without_retry_on_busy_a_503_passes(script):
-    d = script.downstream()
-    d.send(post())
-    u = script.upstream()
+    d, u = connected(script)
     u.send(b"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 4\r\n\r\nbusy")
     answer = d.receive()
     assert answer.startswith(b"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\n")
@@ -363,10 +299,9 @@ def test_no_endpoint_in_rotation_is_503_with_retry_after(script):
 
 
 def test_an_early_refusal_of_an_upload_reaches_the_caller(script):
-    d = script.downstream()
-    d.send(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 1000)
-    u = script.upstream()
-    u.receive()
+    d, u = waiting(
+        script, b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 1000
+    )
     u.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig")
     u.close()
     d.send_some(b"x" * 400_000)

@@ -3,7 +3,8 @@
 import itertools
 import socket
 
-from tests.support.script import SSE_HEAD, chunk, event, get, play, post
+from tests.support.exchanges import connected
+from tests.support.script import SSE_HEAD, chunk, event, get, play
 from zeroproxy._fast.engine.thread import MORE
 
 CROWD = 300
@@ -11,9 +12,7 @@ CROWD = 300
 
 def test_a_crowd_of_new_conns_is_let_in_by_parts():
     with play() as script:
-        d = script.downstream()
-        d.send(post())
-        u = script.upstream()
+        d, u = connected(script)
         u.send(SSE_HEAD + chunk(event()))
         d.receive()
         script.listener.listen(2 * CROWD)

@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from tests.support.editing import ask
+from tests.support.editing import json_post
+from tests.support.exchanges import waiting
 from tests.support.script import SSE_HEAD, chunk, event, play, post
 
 COMMENT = b": keep-alive\n\n"
@@ -53,10 +54,7 @@ CONTENTS = [
 
 
 def begin(script, head=SSE_HEAD):
-    d = script.downstream()
-    d.send(ask())
-    u = script.upstream()
-    u.receive()
+    d, u = waiting(script, json_post())
     u.send(head)
     script.turn()
     return d, u
@@ -246,10 +244,7 @@ def test_get_streams_are_watched_as_well():
     """A response that is fetched again is not counted; pings do not keep it alive either."""
     request = b"GET /v1/responses/1?stream=true HTTP/1.1\r\nHost: a\r\n\r\n"
     with play(stream_idle=0.3) as script:
-        d = script.downstream()
-        d.send(request)
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script, request)
         u.send(SSE_HEAD + chunk(event()))
         assert outlasted(script, d, u, COMMENT) == "upstream/relaying/timeout"
 
@@ -258,10 +253,7 @@ def test_ndjson_without_data_is_no_content():
     head = SSE_HEAD.replace(b"text/event-stream; charset=utf-8", b"application/x-ndjson")
     line = json.dumps({"message": {"role": "assistant", "content": "x"}, "done": False}).encode()
     with play() as script:
-        d = script.downstream()
-        d.send(post(b"/api/chat"))
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script, post(b"/api/chat"))
         u.send(head + chunk(b"\n"))
         d.receive()
         time.sleep(0.05)

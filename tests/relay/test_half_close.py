@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.exchanges import connected, streaming, waiting
 from tests.support.script import SSE_HEAD, UPSTREAM, chunk, event, get, ok, play, post, split_head
 
 
@@ -14,10 +15,7 @@ def serving():
 
 def test_by_default_it_has_left():
     with play() as script:
-        d = script.downstream()
-        d.send(post())
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script)
         d.finish()
         assert u.is_closed()
         assert script.outcome() == "downstream/waiting/closed"
@@ -38,9 +36,7 @@ def test_where_it_is_served_it_gets_its_answer_and_the_conn_ends(serving, reques
 
 
 def test_a_stream_goes_on_to_its_end(serving):
-    d = serving.downstream()
-    d.send(post())
-    u = serving.upstream()
+    d, u = connected(serving)
     u.send(SSE_HEAD + chunk(event()))
     assert d.receive()
     d.finish()
@@ -81,22 +77,14 @@ def test_one_in_the_queue_keeps_its_place(serving):
 
 
 def test_who_resets_has_left_all_the_same(serving):
-    d = serving.downstream()
-    d.send(post())
-    u = serving.upstream()
-    u.receive()
+    d, u = waiting(serving)
     d.reset()
     assert u.is_closed()
     assert serving.outcome() == "downstream/waiting/reset"
 
 
 def test_who_closes_is_noticed_at_the_next_write(serving):
-    d = serving.downstream()
-    d.send(post())
-    u = serving.upstream()
-    u.receive()
-    u.send(SSE_HEAD + chunk(event()))
-    d.receive()
+    d, u = streaming(serving)
     d.close()
     assert not u.is_closed()
     u.send(chunk(event()))
@@ -105,10 +93,7 @@ def test_who_closes_is_noticed_at_the_next_write(serving):
 
 
 def test_a_reload_changes_nothing_for_an_exchange_that_runs(serving):
-    d = serving.downstream()
-    d.send(post())
-    u = serving.upstream()
-    u.receive()
+    d, u = waiting(serving)
     serving.engine.set_switches(via=True, trust_forwarded=False, serve_half_close=False)
     d.finish()
     u.send(ok(b"answer"))

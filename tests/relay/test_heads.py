@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.exchanges import connected
 from tests.support.script import get, ok, play, post, split_head
 
 MOST = 2**63 - 1
@@ -15,16 +16,14 @@ def script():
 
 def forwarded(script, request: bytes) -> bytes:
     """The request as it went upstream."""
-    d = script.downstream()
-    d.send(request)
-    u = script.upstream()
+    d, u = connected(script, request)
     found = u.receive()
     u.send(ok())
     assert d.receive().startswith(b"HTTP/1.1 200 ")
     return found
 
 
-def refused(script, request: bytes, status: int) -> bytes:
+def refused_head(script, request: bytes, status: int) -> bytes:
     d = script.downstream()
     d.send(request)
     found = d.receive()
@@ -43,7 +42,7 @@ def test_a_length_that_leaves_no_room_for_edits_is_too_much_even_without_a_limit
 ):
     head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
     with play(limits={"body_bytes": 0}, usage_request=usage_request) as script:
-        refused(script, head + b"Content-Length: %d\r\n\r\n{" % length, 413)
+        refused_head(script, head + b"Content-Length: %d\r\n\r\n{" % length, 413)
 
 
 def test_without_a_limit_a_terabyte_may_come():
@@ -60,7 +59,7 @@ def test_without_a_limit_a_terabyte_may_come():
 def test_a_body_of_two_types_is_refused(script, second):
     """RFC 9110 8.3: one recipient takes the first, another the last."""
     types = b"Content-Type: application/json\r\nX: y\r\nContent-Type: " + second + b"\r\n"
-    found = refused(script, post(extra=types), 400)
+    found = refused_head(script, post(extra=types), 400)
     assert b"occur only once" in found
 
 
@@ -104,7 +103,7 @@ def test_options_with_forwards_left_go_on(script):
 
 
 def test_trace_is_refused_however_far_it_may_go(script):
-    refused(script, b"TRACE / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n", 405)
+    refused_head(script, b"TRACE / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n", 405)
 
 
 # ---------------------------------------------------------------- queries
@@ -138,12 +137,12 @@ def test_such_a_query_may_follow_any_form_of_target(script, query):
     "byte", [b" ", b"\t", b"#", b"\0", b"\r", b"\n", b"\x7f", b"\x1b", b"\x01"]
 )
 def test_no_query_holds_a_control_a_blank_or_a_fragment(script, byte):
-    refused(script, get(b"/v1/models?a=" + byte + b"b"), 400)
+    refused_head(script, get(b"/v1/models?a=" + byte + b"b"), 400)
 
 
 @pytest.mark.parametrize("byte", [b"[", b"|", b"{", b'"', b"\\", b"\xc3", b"%", b"%4", b"^"])
 def test_a_path_is_held_to_the_rfc_all_the_same(script, byte):
-    refused(script, get(b"/v1/" + byte + b"?a=1"), 400)
+    refused_head(script, get(b"/v1/" + byte + b"?a=1"), 400)
 
 
 # ---------------------------------------------------------------- who forwarded it

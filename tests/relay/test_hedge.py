@@ -4,6 +4,7 @@ import select
 
 import pytest
 
+from tests.support.exchanges import connected
 from tests.support.script import EXPECT, SSE_HEAD, chunk, event, get, ok, play, post
 
 NOW = 1e-9
@@ -23,9 +24,7 @@ def late(script):
 
 def both(script, request=None):
     """(caller, first endpoint's conn, second's) of a request that both have."""
-    d = script.downstream()
-    d.send(request or post(extra=b"Connection: close\r\n"))
-    one = script.upstream(0)
+    d, one = connected(script, request or post(extra=b"Connection: close\r\n"))
     late(script)
     two = script.upstream(1)
     assert one.receive() == two.receive() != b""
@@ -70,9 +69,7 @@ def test_an_answer_in_time_is_not_hedged():
 
 def test_nothing_is_asked_twice_unless_it_was_switched_on():
     with play(endpoints=2, balance=0) as script:
-        d = script.downstream()
-        d.send(get())
-        u = script.upstream(0)
+        d, u = connected(script, get())
         assert not script.has_connected(1)
         u.send(ok())
         d.receive()
@@ -97,9 +94,7 @@ def test_the_budget_is_a_share_of_all_requests():
 
 def test_a_lone_endpoint_is_asked_once():
     with hedged(endpoints=1) as script:
-        d = script.downstream()
-        d.send(get())
-        u = script.upstream(0)
+        d, u = connected(script, get())
         late(script)
         assert not script.has_connected(0)
         u.send(ok())
@@ -150,9 +145,7 @@ def test_when_both_fail_the_caller_is_told_once():
 def test_a_second_endpoint_that_refuses_does_no_harm():
     with hedged() as script:
         script.refuse(1)
-        d = script.downstream()
-        d.send(get())
-        u = script.upstream(0)
+        d, u = connected(script, get())
         late(script)
         u.send(ok())
         assert d.receive().endswith(b"ok")

@@ -2,8 +2,9 @@
 
 import pytest
 
-from tests.relay.test_keys import JSON, answered, passes, refused
-from tests.support.editing import ask, form, unchunk
+from tests.relay.test_keys import JSON, json_answer, passes, refused_key
+from tests.support.editing import form, json_post, unchunk
+from tests.support.exchanges import connected
 from tests.support.keys import row, shows
 from tests.support.script import chunk, get, play, post, split_head
 
@@ -18,7 +19,7 @@ def bound():
 @pytest.mark.parametrize("model", [b"small", b"tiny"])
 def test_a_model_on_the_list_is_served(bound, model):
     body = b'{"messages":[],"model":"%s"}' % model
-    assert split_head(passes(bound, ask(body, extra=shows("k"))))[1] == body
+    assert split_head(passes(bound, json_post(body, extra=shows("k"))))[1] == body
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,7 @@ def test_a_model_on_the_list_is_served(bound, model):
     ],
 )
 def test_what_is_not_surely_allowed_is_refused(bound, body):
-    _, answer = refused(bound, ask(body, extra=shows("k")), 403)
+    _, answer = refused_key(bound, json_post(body, extra=shows("k")), 403)
     assert answer["error"]["code"] == "model_not_allowed"
 
 
@@ -54,20 +55,20 @@ def test_what_is_not_surely_allowed_is_refused(bound, body):
     [
         post(body=b"model=small", extra=shows("k")),
         form(b"small", extra=shows("k")),
-        ask(b'{"model":"small"}', extra=shows("k") + b"Content-Encoding: gzip\r\n"),
+        json_post(b'{"model":"small"}', extra=shows("k") + b"Content-Encoding: gzip\r\n"),
         get(b"/v1/realtime", extra=shows("k") + b"Connection: upgrade\r\nUpgrade: websocket\r\n"),
     ],
 )
 def test_a_request_whose_model_cannot_be_read_is_refused(bound, request_):
-    _, answer = refused(bound, request_, 403)
+    _, answer = refused_key(bound, request_, 403)
     assert "does not name one of them plainly" in answer["error"]["message"]
 
 
 @pytest.mark.parametrize(
     "request_",
     [
-        ask(b'{"model":"sm\\u0061ll"}', extra=shows("k")),
-        ask(b'{"p":"%s","model":"small"}' % (b"x" * 40_000), extra=shows("k")),
+        json_post(b'{"model":"sm\\u0061ll"}', extra=shows("k")),
+        json_post(b'{"p":"%s","model":"small"}' % (b"x" * 40_000), extra=shows("k")),
         post(body=b'{"model":"small"}', extra=shows("k")),
         post(body=b"", extra=shows("k")),
     ],
@@ -79,7 +80,7 @@ def test_what_names_an_allowed_model_in_another_way_passes(bound, request_):
 
 def test_a_model_that_comes_too_late_is_refused_with_the_reason(bound):
     body = b'{"p":"%s","model":"small"}' % (b"x" * 70_000)
-    _, answer = refused(bound, ask(body, extra=shows("k")), 400)
+    _, answer = refused_key(bound, json_post(body, extra=shows("k")), 400)
     assert "first 64 KiB" in answer["error"]["message"]
 
 
@@ -87,9 +88,11 @@ def test_a_model_that_comes_too_late_is_refused_with_the_reason(bound):
 def test_a_longer_name_is_another_one(n):
     with play() as script:
         script.engine.set_keys([row("k", models=("x" * n,))])
-        passes(script, ask(b'{"model":"%s"}' % (b"x" * n), extra=shows("k")))
+        passes(script, json_post(b'{"model":"%s"}' % (b"x" * n), extra=shows("k")))
         for other in (n - 1, n + 1, n + 100, 300):
-            refused(script, ask(b'{"model":"%s"}' % (b"x" * other), extra=shows("k")), 403)
+            refused_key(
+                script, json_post(b'{"model":"%s"}' % (b"x" * other), extra=shows("k")), 403
+            )
 
 
 def test_a_request_without_a_body_passes(bound):
@@ -106,17 +109,15 @@ def test_a_second_model_further_on_never_reaches_the_server_whole(bound, second,
         pieces = [head + JSON + shows("k") + b"\r\n" + chunk(begin), chunk(second + b"}")]
         pieces[1] += b"0\r\n\r\n"
     else:
-        request = ask(whole, extra=shows("k"))
+        request = json_post(whole, extra=shows("k"))
         pieces = [request[: -len(second) - 1], request[-len(second) - 1 :]]
-    d = bound.downstream()
-    d.send(pieces[0])
-    u = bound.upstream()
+    d, u = connected(bound, pieces[0])
     got = u.receive()
     d.send(pieces[1])
     got += u.receive()
     assert b"large" not in got
     assert u.is_closed()
-    assert answered(d)[0] == 403
+    assert json_answer(d)[0] == 403
     if chunked:
         assert not unchunk(split_head(got)[1]).endswith(b"}")
 
@@ -125,12 +126,12 @@ def test_a_model_of_another_upstream_is_refused_before_it_is_looked_for():
     with play(endpoints=2, upstreams=["one", "two"]) as script:
         script.engine.set_routes([("a", 0, b""), ("b", 1, b"")], None)
         script.engine.set_keys([row("k", models=("a",))])
-        refused(script, ask(b'{"model":"b"}', extra=shows("k")), 403)
-        passes(script, ask(b'{"model":"a"}', extra=shows("k")))
+        refused_key(script, json_post(b'{"model":"b"}', extra=shows("k")), 403)
+        passes(script, json_post(b'{"model":"a"}', extra=shows("k")))
 
 
 def test_the_model_is_found_in_any_split(bound):
-    request = ask(b'{"prompt":"hello","model":"tiny"}', extra=shows("k"))
+    request = json_post(b'{"prompt":"hello","model":"tiny"}', extra=shows("k"))
     d = bound.downstream()
     d.send_bytewise(request)
     assert split_head(bound.upstream().receive())[1] == split_head(request)[1]

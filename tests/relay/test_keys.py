@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from tests.support.editing import ask
+from tests.support.editing import json_post
+from tests.support.exchanges import connected, waiting
 from tests.support.keys import FORMS, row, shows
 from tests.support.script import SSE_HEAD, chunk, event, get, ok, play, post, split_head
 
@@ -19,16 +20,14 @@ def script():
         yield s
 
 
-def answered(d):
+def json_answer(d):
     head, body = split_head(d.receive())
     return int(head.split()[1]), head, json.loads(body)
 
 
 def passes(script, request):
     """The request as it went upstream, once the answer is back."""
-    d = script.downstream()
-    d.send(request)
-    u = script.upstream()
+    d, u = connected(script, request)
     got = u.receive()
     u.send(ok(extra=b"Connection: close\r\n"))
     assert d.receive().startswith(b"HTTP/1.1 200 ")
@@ -37,10 +36,10 @@ def passes(script, request):
     return got
 
 
-def refused(script, request, status):
+def refused_key(script, request, status):
     d = script.downstream()
     d.send(request)
-    found, head, body = answered(d)
+    found, head, body = json_answer(d)
     assert found == status
     assert not script.has_connected()
     return head, body
@@ -73,7 +72,7 @@ def test_a_key_is_known_in_every_form_and_ends_here(script, form):
 )
 @pytest.mark.parametrize("request_", [post, get])
 def test_without_a_known_key_nothing_is_sent_upstream(script, request_, shown):
-    head, body = refused(script, request_(extra=shown), 401)
+    head, body = refused_key(script, request_(extra=shown), 401)
     assert b"WWW-Authenticate: Bearer\r\n" in head
     assert body["error"]["code"] == "invalid_api_key"
     assert "sk-on" not in json.dumps(body)
@@ -81,7 +80,7 @@ def test_without_a_known_key_nothing_is_sent_upstream(script, request_, shown):
 
 
 def test_anthropic_callers_are_answered_in_their_words(script):
-    _, body = refused(script, post(b"/v1/messages"), 401)
+    _, body = refused_key(script, post(b"/v1/messages"), 401)
     assert body["type"] == "error"
     assert body["error"]["type"] == "authentication_error"
 
@@ -89,15 +88,15 @@ def test_anthropic_callers_are_answered_in_their_words(script):
 def test_two_keys_in_one_request_are_refused(script):
     d = script.downstream()
     d.send(post(extra=b"api-key: sk-one\r\nAPI-Key: sk-two\r\n"))
-    assert answered(d)[0] == 400
+    assert json_answer(d)[0] == 400
 
 
 def test_the_list_of_models_wants_a_key_too(script):
     script.engine.set_models(b'{"data":[]}')
-    refused(script, get(b"/v1/models"), 401)
+    refused_key(script, get(b"/v1/models"), 401)
     d = script.downstream()
     d.send(get(b"/v1/models", extra=shows("sk-one")))
-    assert answered(d)[0] == 200
+    assert json_answer(d)[0] == 200
 
 
 def test_every_request_of_a_conn_shows_its_own_key():
@@ -111,7 +110,7 @@ def test_every_request_of_a_conn_shows_its_own_key():
             u.send(ok(extra=b"Connection: close\r\n"))
             d.receive()
         d.send(post())
-        assert answered(d)[0] == 401
+        assert json_answer(d)[0] == 401
         assert [r["tenant"] for r in script.records()] == ["A", "B", ""]
 
 
@@ -121,7 +120,7 @@ def test_a_key_among_many_is_found():
         for k in (0, 1, 1500, 2999):
             passes(script, post(extra=shows(f"key-{k}")))
         assert [r["tenant"] for r in script.records()] == [f"t{k % 7}" for k in (0, 1, 1500, 2999)]
-        refused(script, post(extra=shows("key-3000")), 401)
+        refused_key(script, post(extra=shows("key-3000")), 401)
 
 
 # ---------------------------------------------------------------- upstream keys
@@ -159,7 +158,7 @@ def spend(script, n, **key):
 def test_requests_above_the_quota_are_told_when_to_come_again():
     with play() as script:
         spend(script, 2, requests=2)
-        head, body = refused(script, post(extra=shows("k")), 429)
+        head, body = refused_key(script, post(extra=shows("k")), 429)
         (wait,) = re.findall(rb"Retry-After: (\d+)\r\n", head)
         assert 1 <= int(wait) <= 31
         assert body["error"]["code"] == "rate_limit_exceeded"
@@ -173,7 +172,7 @@ def test_a_head_that_comes_byte_by_byte_costs_one_request():
     with play() as script:
         script.engine.set_keys([row("k", requests=2, models=("a",))])
         d = script.downstream()
-        d.send_bytewise(ask(b'{"prompt":"long enough","model":"a"}', extra=shows("k")))
+        d.send_bytewise(json_post(b'{"prompt":"long enough","model":"a"}', extra=shows("k")))
         u = script.upstream()
         u.receive()
         (quota,) = script.engine.quotas()
@@ -184,17 +183,14 @@ def test_tokens_are_charged_when_the_answer_has_ended():
     usage = b'{"usage":{"prompt_tokens":7000,"completion_tokens":50,"total_tokens":7050}}'
     with play() as script:
         script.engine.set_keys([row("k", tokens=100)])
-        d = script.downstream()
-        d.send(ask(b"{}", extra=shows("k")))
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script, json_post(b"{}", extra=shows("k")))
         u.send(ok(usage, extra=JSON))
         d.receive()
         (quota,) = script.engine.quotas()
         assert quota["used"] == 7050
         assert quota["level"] < 0
-        d.send(ask(b"{}", extra=shows("k")))
-        status, _, body = answered(d)
+        d.send(json_post(b"{}", extra=shows("k")))
+        status, _, body = json_answer(d)
         assert status == 429
         assert body["error"]["type"] == "tokens"
         assert "tokens per minute" in body["error"]["message"]
@@ -210,10 +206,7 @@ def test_what_no_server_counted_is_charged_by_an_estimate(path, text):
     The quota is charged for what went by."""
     with play() as script:
         script.engine.set_keys([row("k", tokens=100)])
-        d = script.downstream()
-        d.send(ask(b'{"p":"%s"}' % (b"p" * 400), path, shows("k")))
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script, json_post(b'{"p":"%s"}' % (b"p" * 400), path, shows("k")))
         payload = b'{"choices":[{"index":0,"delta":{"content":"%s"}}]}' % text
         events = [event(payload)] * (3 if text else 320) + [event(b"[DONE]")]
         u.send(SSE_HEAD + chunk(b"".join(events)) + b"0\r\n\r\n")
@@ -231,7 +224,7 @@ def test_other_answers_without_usage_cost_nothing():
         script.engine.set_keys([row("k", tokens=100)])
         d = script.downstream()
         for path in (b"/tokenize", b"/v1/audio/speech", b"/v1/embeddings"):
-            d.send(ask(b'{"p":"x"}', path, shows("k")))
+            d.send(json_post(b'{"p":"x"}', path, shows("k")))
             u = script.upstream()
             u.receive()
             u.send(ok(b"[%s1]" % (b"1," * 5000), extra=JSON + b"Connection: close\r\n"))
@@ -242,7 +235,7 @@ def test_other_answers_without_usage_cost_nothing():
 def test_anthropic_callers_get_their_kind_of_limit():
     with play() as script:
         spend(script, 1, requests=1)
-        _, body = refused(script, post(b"/v1/messages", extra=shows("k")), 429)
+        _, body = refused_key(script, post(b"/v1/messages", extra=shows("k")), 429)
         assert body["error"]["type"] == "rate_limit_error"
 
 
@@ -250,15 +243,12 @@ def test_anthropic_callers_get_their_kind_of_limit():
 
 
 def test_a_key_that_is_taken_away_lets_its_running_exchange_finish(script):
-    d = script.downstream()
-    d.send(post(extra=shows("sk-one")))
-    u = script.upstream()
-    u.receive()
+    d, u = waiting(script, post(extra=shows("sk-one")))
     script.engine.set_keys([row("sk-two", tenant="others")])
     u.send(ok())
     assert d.receive().startswith(b"HTTP/1.1 200 ")
     d.send(post(extra=shows("sk-one")))
-    assert answered(d)[0] == 401
+    assert json_answer(d)[0] == 401
     assert [r["tenant"] for r in script.records()] == ["team", ""]
 
 
@@ -270,16 +260,16 @@ def test_a_key_that_stays_keeps_its_levels_and_its_place():
         (after,) = script.engine.quotas()
         assert after["index"] == before["index"]
         assert after["key"] == "renamed"
-        refused(script, post(extra=shows("k")), 429)
+        refused_key(script, post(extra=shows("k")), 429)
 
 
 def test_a_key_that_comes_back_has_not_been_forgiven():
     with play() as script:
         spend(script, 1, requests=1)
         script.engine.set_keys([])
-        refused(script, post(extra=shows("k")), 401)
+        refused_key(script, post(extra=shows("k")), 401)
         script.engine.set_keys([row("k", requests=1)])
-        refused(script, post(extra=shows("k")), 429)
+        refused_key(script, post(extra=shows("k")), 429)
 
 
 def test_no_table_at_all_opens_the_door(script):
@@ -299,10 +289,7 @@ def test_tokens_are_told_apart_by_tenant():
     with play() as script:
         script.engine.set_keys([row("a", tenant="A"), row("b", tenant="B")])
         for key in "aab":
-            d = script.downstream()
-            d.send(ask(b"{}", extra=shows(key)))
-            u = script.upstream()
-            u.receive()
+            d, u = waiting(script, json_post(b"{}", extra=shows(key)))
             u.send(ok(usage, extra=JSON + b"Connection: close\r\n"))
             d.receive()
         found = {t["tenant"]: t["prompt"] for t in script.engine.snapshot()["tokens"]}

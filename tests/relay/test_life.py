@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.exchanges import connected, waiting
 from tests.support.script import SSE_HEAD, chunk, event, get, ok, play, post, split_head, upload
 
 
@@ -12,9 +13,9 @@ def script():
 
 
 def test_a_request_is_forwarded_with_its_own_head(script):
-    d = script.downstream()
-    d.send(post(body=b'{"a":1}', extra=b"X-Keep: me\r\nConnection: X-Hop\r\nX-Hop: 1\r\n"))
-    u = script.upstream()
+    d, u = connected(
+        script, post(body=b'{"a":1}', extra=b"X-Keep: me\r\nConnection: X-Hop\r\nX-Hop: 1\r\n")
+    )
     head, body = split_head(u.receive())
     assert head.startswith(b"POST /v1/chat/completions HTTP/1.1\r\nHost: a.test\r\n")
     assert b"X-Keep: me\r\n" in head
@@ -29,10 +30,7 @@ def test_a_request_is_forwarded_with_its_own_head(script):
 
 
 def test_the_first_event_is_forwarded_before_the_second_exists(script):
-    d = script.downstream()
-    d.send(post())
-    u = script.upstream()
-    u.receive()
+    d, u = waiting(script)
     u.send(SSE_HEAD + chunk(event(b"1")))
     head, body = split_head(d.receive())
     assert b"Transfer-Encoding: chunked\r\n" in head
@@ -45,9 +43,7 @@ def test_the_first_event_is_forwarded_before_the_second_exists(script):
 
 
 def test_a_head_without_a_body_yet_goes_out_at_once(script):
-    d = script.downstream()
-    d.send(post())
-    u = script.upstream()
+    d, u = connected(script)
     u.send(SSE_HEAD)
     assert d.receive().endswith(b"\r\n\r\n")
     u.send(chunk(event()) + b"0\r\n\r\n")
@@ -55,9 +51,7 @@ def test_a_head_without_a_body_yet_goes_out_at_once(script):
 
 
 def test_a_conn_is_used_again(script):
-    d = script.downstream()
-    d.send(get())
-    u = script.upstream()
+    d, u = connected(script, get())
     u.send(ok())
     d.receive()
     d.send(get(b"/second"))
@@ -69,9 +63,7 @@ def test_a_conn_is_used_again(script):
 
 
 def test_pipelined_requests_are_answered_in_order(script):
-    d = script.downstream()
-    d.send(get(b"/1") + get(b"/2") + get(b"/3"))
-    u = script.upstream()
+    d, u = connected(script, get(b"/1") + get(b"/2") + get(b"/3"))
     for k in (1, 2, 3):
         assert u.receive().count(b"GET /%d " % k) == 1
         u.send(ok(b"answer %d" % k))
@@ -141,9 +133,9 @@ def test_the_last_bytes_of_a_chunked_upload_never_overwrite_the_next_request(scr
 
 
 def test_100_continue_is_said_when_the_body_can_flow(script):
-    d = script.downstream()
-    d.send(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
-    u = script.upstream()
+    d, u = connected(
+        script, b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
+    )
     assert d.receive() == b"HTTP/1.1 100 Continue\r\n\r\n"
     assert b"expect" not in u.receive().lower()
     d.send(b"hi")
@@ -153,17 +145,13 @@ def test_100_continue_is_said_when_the_body_can_flow(script):
 
 
 def test_100_continue_is_not_said_when_the_body_is_here_already(script):
-    d = script.downstream()
-    d.send(post(body=b"hi", extra=b"Expect: 100-continue\r\n"))
-    u = script.upstream()
+    d, u = connected(script, post(body=b"hi", extra=b"Expect: 100-continue\r\n"))
     u.send(ok())
     assert d.receive().startswith(b"HTTP/1.1 200 OK\r\n")
 
 
 def test_http_1_0_gets_bytes_without_chunks_and_a_close(script):
-    d = script.downstream()
-    d.send(b"POST /x HTTP/1.0\r\nContent-Length: 0\r\n\r\n")
-    u = script.upstream()
+    d, u = connected(script, b"POST /x HTTP/1.0\r\nContent-Length: 0\r\n\r\n")
     u.send(SSE_HEAD + chunk(event(b"1")))
     u.send(chunk(event(b"2")) + b"0\r\n\r\n")
     head, body = split_head(d.receive())
@@ -174,9 +162,7 @@ def test_http_1_0_gets_bytes_without_chunks_and_a_close(script):
 
 
 def test_http_1_0_with_keep_alive_stays_when_the_length_is_known(script):
-    d = script.downstream()
-    d.send(b"GET /x HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
-    u = script.upstream()
+    d, u = connected(script, b"GET /x HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
     u.send(ok())
     assert b"Connection: keep-alive\r\n" in d.receive()
     d.send(get())
@@ -185,10 +171,7 @@ def test_http_1_0_with_keep_alive_stays_when_the_length_is_known(script):
 
 
 def test_a_body_that_ends_with_the_conn_is_chunked_for_http_1_1(script):
-    d = script.downstream()
-    d.send(get())
-    u = script.upstream()
-    u.receive()
+    d, u = waiting(script, get())
     u.send(b"HTTP/1.1 200 OK\r\n\r\nabc")
     assert d.receive().endswith(b"\r\n\r\n3\r\nabc\r\n")
     u.close()
@@ -198,9 +181,7 @@ def test_a_body_that_ends_with_the_conn_is_chunked_for_http_1_1(script):
 
 @pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
 def test_bodiless_answers_have_no_body(script, status):
-    d = script.downstream()
-    d.send(get())
-    u = script.upstream()
+    d, u = connected(script, get())
     u.send(b"HTTP/1.1 %s\r\nETag: x\r\n\r\n" % status)
     assert d.receive().endswith(b"\r\n\r\n")
     d.send(get())
@@ -209,9 +190,7 @@ def test_bodiless_answers_have_no_body(script, status):
 
 
 def test_head_keeps_the_length_and_has_no_body(script):
-    d = script.downstream()
-    d.send(b"HEAD /x HTTP/1.1\r\nHost: a\r\n\r\n")
-    u = script.upstream()
+    d, u = connected(script, b"HEAD /x HTTP/1.1\r\nHost: a\r\n\r\n")
     u.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
     assert b"Content-Length: 1000\r\n" in d.receive()
     d.send(get())
@@ -221,9 +200,7 @@ def test_head_keeps_the_length_and_has_no_body(script):
 
 def test_interim_answers_go_to_http_1_1_only(script):
     hint = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
-    d = script.downstream()
-    d.send(get())
-    u = script.upstream()
+    d, u = connected(script, get())
     u.send(hint)
     assert d.receive().startswith(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n")
     u.send(ok())
@@ -235,9 +212,7 @@ def test_interim_answers_go_to_http_1_1_only(script):
 
 
 def test_trailers_are_read_and_dropped(script):
-    d = script.downstream()
-    d.send(get())
-    u = script.upstream()
+    d, u = connected(script, get())
     u.send(SSE_HEAD + chunk(b"x") + b"0\r\nX-Checksum: 1\r\n\r\n")
     assert d.receive().endswith(chunk(b"x") + b"0\r\n\r\n")
     d.send(get())
@@ -257,9 +232,7 @@ def test_of_a_large_answer_that_nobody_reads_little_waits_in_the_kernel(script):
 
 def test_a_large_answer_flows_through_a_small_window(script):
     body = bytes(k * 31 % 251 for k in range(3_000_000))
-    d = script.downstream()
-    d.send(get())
-    u = script.upstream()
+    d, u = connected(script, get())
     answer = ok(body)
     sent = u.send_some(answer)
     assert sent < len(answer), "backpressure must reach the endpoint"

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.support.editing import JSON, form, length_of, parts, unchunk
+from tests.support.exchanges import connected
 from tests.support.script import chunk, ok, play, post, split_head
 
 TYPES = [
@@ -165,9 +166,7 @@ def test_cookies_stay_here_unless_the_upstream_is_to_have_them():
     request = post(extra=b"Cookie: session=1\r\nX-Stays: 1\r\ncookie: b=2\r\n")
     for passes in (False, True):
         with play(cookies=passes) as script:
-            d = script.downstream()
-            d.send(request)
-            u = script.upstream()
+            d, u = connected(script, request)
             got = u.receive()
             assert (b"session=1" in got, b"b=2" in got) == (passes, passes)
             assert b"X-Stays: 1" in got

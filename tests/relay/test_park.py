@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from tests.support.exchanges import connected
 from tests.support.script import Script, chunk, event, get, ok, play, post
 
 SSE = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -14,9 +15,7 @@ def pairs(script: Script, n: int):
     """n streams that have begun: [(downstream, upstream)]."""
     found = []
     for _ in range(n):
-        d = script.downstream()
-        d.send(post(body=b'{"stream":true}'))
-        u = script.upstream()
+        d, u = connected(script, post(body=b'{"stream":true}'))
         u.send(SSE)
         assert d.receive().startswith(b"HTTP/1.1 200 ")
         found.append((d, u))
@@ -72,12 +71,11 @@ def test_a_long_send_lets_what_is_parked_go_first():
     """An event and 60 KB of an upload in one group: both arrive, the event is not lost."""
     with play() as script:
         ((d, u),) = pairs(script, 1)
-        other = script.downstream()
-        other.send(
+        other, v = connected(
+            script,
             b"POST /v1/files HTTP/1.1\r\nHost: h\r\nContent-Type: text/plain\r\n"
-            b"Content-Length: 200000\r\n\r\n" + b"y" * 100_000
+            b"Content-Length: 200000\r\n\r\n" + b"y" * 100_000,
         )
-        v = script.upstream()
         received = v.receive()
         u.put(chunk(event()))
         other.put(b"y" * 60_000)
@@ -106,9 +104,7 @@ def test_a_caller_who_resets_beside_an_event_ends_the_exchange_once():
 @pytest.mark.parametrize("body", [b"short", b"x" * 100_000], ids=["parked", "at once"])
 def test_our_own_time_is_measured_either_way(body):
     with play() as script:
-        d = script.downstream()
-        d.send(post())
-        u = script.upstream()
+        d, u = connected(script)
         u.send(ok(body))
         assert d.receive().endswith(body)
         overhead = script.engine.snapshot()["upstreams"][0]["histograms"]["overhead"]
@@ -118,12 +114,11 @@ def test_our_own_time_is_measured_either_way(body):
 
 def test_what_one_end_says_last_is_told_before_its_fin_in_a_tunnel():
     with play() as script:
-        d = script.downstream()
-        d.send(
+        d, u = connected(
+            script,
             b"GET /v1/realtime HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
         )
-        u = script.upstream()
         u.send(
             b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
         )

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.support.pools import ask, ask_again, endpoint, first, pool
+from tests.support.exchanges import connected
+from tests.support.pools import endpoint, exchange_on, finish_exchange, first, pool
 from tests.support.script import get, ok, play
 
 # ---------------------------------------------------------------- which conn
@@ -15,7 +16,7 @@ def test_the_conn_that_rested_least_is_used_first():
             d.send(get())
         ups = [script.upstream() for _ in range(3)]
         for u, d in zip(ups, callers, strict=True):
-            ask_again(d, u, b"")
+            finish_exchange(d, u, b"")
         for u in reversed(ups):
             callers[0].send(get())
             assert u.receive().startswith(b"GET ")
@@ -25,7 +26,7 @@ def test_the_conn_that_rested_least_is_used_first():
 def test_a_conn_serves_no_more_than_it_may():
     with play(max_requests=2) as script:
         d, u = first(script)
-        ask(script, u, d)
+        exchange_on(script, u, d)
         assert u.is_closed()
         assert pool(script)["closed"]["age"] == 1
 
@@ -51,9 +52,7 @@ def test_how_conns_ended_is_counted():
         assert endpoint(script)["connections"] == 1
         script.wait()
         assert u.is_closed()
-        d = script.downstream()
-        d.send(get())
-        u = script.upstream()
+        d, u = connected(script, get())
         u.send(ok(extra=b"Connection: close\r\n"))
         d.receive()
         assert pool(script)["closed"] == {
@@ -97,7 +96,7 @@ def test_what_is_said_is_not_sent_on():
 def test_where_nothing_is_learned_what_is_said_does_not_count():
     with play(idle_timeout=60.0, learns=False) as script:
         d, u = first(script, b"Keep-Alive: timeout=0, max=1\r\n")
-        ask(script, u, d)
+        exchange_on(script, u, d)
         u.close()
         assert pool(script)["idle_limit_s"] == 60.0
 
@@ -108,7 +107,7 @@ def test_a_conn_is_given_up_before_its_last_request():
         d, u = first(script, b"Keep-Alive: timeout=5, max=5\r\n")
         for _ in range(3):
             assert not u.is_closed()
-            ask(script, u, d, b"Keep-Alive: timeout=5, max=5\r\n")
+            exchange_on(script, u, d, b"Keep-Alive: timeout=5, max=5\r\n")
         assert u.is_closed()
 
 
@@ -128,7 +127,7 @@ def test_a_conn_the_endpoint_closed_teaches_a_shorter_rest():
         assert pool(script)["seen_idle_s"] == pool(script)["idle_limit_s"] == 0.5
         assert pool(script)["closed"]["endpoint"] == 1
         d.send(get())
-        ask_again(d, script.upstream(), b"")
+        finish_exchange(d, script.upstream(), b"")
 
 
 def test_an_endpoint_that_refuses_is_forgotten():

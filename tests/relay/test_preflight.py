@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.exchanges import waiting
 from tests.support.keys import row, shows
 from tests.support.script import get, play
 
@@ -57,10 +58,7 @@ def test_what_is_no_preflight_wants_a_key(script, request_):
 
 
 def test_a_preflight_with_a_key_counts_as_its_keys(script):
-    d = script.downstream()
-    d.send(options(ORIGIN + ASKS + shows("sk-one")))
-    u = script.upstream()
-    u.receive()
+    d, u = waiting(script, options(ORIGIN + ASKS + shows("sk-one")))
     u.send(ANSWER)
     d.receive()
     assert script.records()[0]["tenant"] == "team"

@@ -9,7 +9,8 @@ import socket
 
 import pytest
 
-from tests.support.editing import BOTH, REFUSAL, RUNNING, ask, length_of
+from tests.support.editing import BOTH, REFUSAL, RUNNING, json_post, length_of
+from tests.support.exchanges import connected
 from tests.support.script import Peer, Script, ok, play, post, split_head
 
 ROUNDS = 250
@@ -75,7 +76,7 @@ RACES = [
 ]
 
 
-def serve(d: Peer, u: Peer, body: bytes) -> None:
+def echo(d: Peer, u: Peer, body: bytes) -> None:
     assert u.receive().endswith(body)
     u.send(ok(body))
     assert d.receive().endswith(body)
@@ -83,15 +84,13 @@ def serve(d: Peer, u: Peer, body: bytes) -> None:
 
 def race(script: Script, how) -> None:
     bring_others(script)
-    d = script.downstream()
-    d.send(post(body=b"%08d" % 0))
-    u = script.upstream()
-    serve(d, u, b"%08d" % 0)
+    d, u = connected(script, post(body=b"%08d" % 0))
+    echo(d, u, b"%08d" % 0)
     for k in range(1, ROUNDS + 1):
         body = b"%08d" % k
         how(d, u, post(body=body))
         u = script.upstream()
-        serve(d, u, body)
+        echo(d, u, body)
 
 
 @pytest.mark.parametrize("attempts", [1, 2])
@@ -114,13 +113,11 @@ def test_no_caller_sees_the_race(how, attempts):
 def test_an_end_that_is_reported_beside_the_request_costs_no_attempt():
     """Upstream's reports go first."""
     with play(attempts=1) as script:
-        d = script.downstream()
-        d.send(post())
-        u = script.upstream()
-        serve(d, u, b"{}")
+        d, u = connected(script)
+        echo(d, u, b"{}")
         d.put(post(body=b"beside"))
         u.close()
-        serve(d, script.upstream(), b"beside")
+        echo(d, script.upstream(), b"beside")
         assert [r["tried"] for r in script.records()] == [1, 1]
 
 
@@ -134,22 +131,20 @@ def test_a_pool_that_dies_as_a_whole_costs_one_retry(attempts):
             d.send(post())
         ups = [script.upstream() for _ in callers]
         for d, u in zip(callers, ups, strict=True):
-            serve(d, u, b"{}")
+            echo(d, u, b"{}")
         d = callers[0]
         d.put(post(body=b"racing"))
         keep_busy(script)
         for u in ups:
             u.sock.close()
-        serve(d, script.upstream(), b"racing")
+        echo(d, script.upstream(), b"racing")
         assert script.records()[-1]["tried"] == 2
 
 
 def test_what_has_begun_to_be_answered_is_not_sent_twice():
     with play() as script:
-        d = script.downstream()
-        d.send(post())
-        u = script.upstream()
-        serve(d, u, b"{}")
+        d, u = connected(script)
+        echo(d, u, b"{}")
         d.send(post(body=b"second"))
         u.send(b"HTTP/1.1 2")
         u.close()
@@ -159,9 +154,7 @@ def test_what_has_begun_to_be_answered_is_not_sent_twice():
 
 def test_a_new_conn_that_dies_is_no_race():
     with play() as script:
-        d = script.downstream()
-        d.send(post())
-        u = script.upstream()
+        d, u = connected(script)
         u.sock.shutdown(socket.SHUT_RDWR)
         u.close()
         assert d.receive().startswith(b"HTTP/1.1 502 ")
@@ -177,11 +170,9 @@ def test_what_was_written_into_a_request_is_in_its_second_attempt_too(how):
     with play(usage_request=RUNNING, attempts=1) as script:
         script.engine.set_routes([("mine", 0, b'"the/server\'s"')], 0)
         bring_others(script)
-        d = script.downstream()
-        d.send(post())
-        u = script.upstream()
-        serve(d, u, b"{}")
-        how(d, u, ask(b'{"model":"mine","stream":true}'))
+        d, u = connected(script)
+        echo(d, u, b"{}")
+        how(d, u, json_post(b'{"model":"mine","stream":true}'))
         u = script.upstream()
         head, body = split_head(u.receive())
         assert length_of(head) == len(body)
@@ -200,9 +191,9 @@ def test_a_request_whose_edit_was_refused_meets_no_dead_conn():
         for d in callers:
             d.send(post())
         first, second = (script.upstream() for _ in callers)
-        serve(callers[0], first, b"{}")
-        serve(callers[1], second, b"{}")
-        callers[0].send(ask())
+        echo(callers[0], first, b"{}")
+        echo(callers[1], second, b"{}")
+        callers[0].send(json_post())
         assert b"stream_options" in second.receive()
         second.put(REFUSAL)
         first.close()

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from tests.support.editing import LAST, REFUSAL, TEXT, answer, ask, unchunk
+from tests.support.editing import LAST, REFUSAL, TEXT, answer, json_post, unchunk
+from tests.support.exchanges import connected, waiting
 from tests.support.script import SSE_HEAD, chunk, event, get, ok, play, split_head
 
 # ---------------------------------------------------------------- records
@@ -12,14 +13,11 @@ from tests.support.script import SSE_HEAD, chunk, event, get, ok, play, split_he
 
 def test_the_model_of_a_failed_request_is_named_only_if_somebody_has_answered_for_it():
     with play() as script:
-        d = script.downstream()
-        d.send(ask())
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script, json_post())
         u.send(REFUSAL)
         d.receive()
         for reply in (answer, lambda u, *_: u.send(REFUSAL)):
-            d.send(ask())
+            d.send(json_post())
             u.receive()
             reply(u, TEXT % b"", LAST, b"[DONE]")
             d.receive()
@@ -31,10 +29,7 @@ def test_the_model_of_a_failed_request_is_named_only_if_somebody_has_answered_fo
 
 def test_own_time_is_measured_where_a_caller_waits_for_it():
     with play() as script:
-        d = script.downstream()
-        d.send(ask())
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script, json_post())
         answer(u, TEXT % b"", b"[DONE]")
         d.receive()
         own = script.engine.snapshot()["upstreams"][0]["histograms"]["overhead"]
@@ -46,10 +41,7 @@ def test_own_time_is_measured_where_a_caller_waits_for_it():
 @pytest.mark.parametrize("piece", [b"", b'data: {"cho'])
 def test_an_answer_to_a_get_is_not_counted_and_its_cut_is_told_only_between_events(piece):
     with play() as script:
-        d = script.downstream()
-        d.send(get(b"/v1/responses/1?stream=true"))
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script, get(b"/v1/responses/1?stream=true"))
         u.send(SSE_HEAD + chunk(event(TEXT % b"") + event(LAST) + piece))
         u.close()
         _, body = split_head(d.receive())
@@ -67,9 +59,7 @@ PARENT = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def sent_trace(script, extra):
-    d = script.downstream()
-    d.send(ask(extra=extra))
-    u = script.upstream()
+    d, u = connected(script, json_post(extra=extra))
     found = re.findall(rb"(?i)\r\ntraceparent: ([^\r]*)", u.receive())
     u.send(ok())
     d.receive()
@@ -118,9 +108,7 @@ def test_two_traceparents_are_none():
 
 def test_the_first_byte_of_an_event_stream_is_that_of_its_body():
     with play() as script:
-        d = script.downstream()
-        d.send(ask())
-        u = script.upstream()
+        d, u = connected(script, json_post())
         u.send(SSE_HEAD)
         d.receive()
         d.close()
@@ -132,7 +120,7 @@ def test_what_the_ring_does_not_take_is_added_up():
         d = script.downstream()
         u = None
         for _ in range(7):
-            d.send(ask())
+            d.send(json_post())
             u = u or script.upstream()
             u.receive()
             answer(u, TEXT % b"", LAST, b"[DONE]")
@@ -149,10 +137,7 @@ def test_what_the_ring_does_not_take_is_added_up():
 @pytest.mark.parametrize("count", [b"268435457", b"9007199254740993", b"4" + b"0" * 18, b"1e18"])
 def test_an_absurd_count_is_left_out_of_every_sum(count):
     with play() as script:
-        d = script.downstream()
-        d.send(ask())
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script, json_post())
         last = b'{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":%s}}' % count
         answer(u, TEXT % b"", last, b"[DONE]")
         d.receive()
@@ -165,10 +150,7 @@ def test_an_absurd_count_is_left_out_of_every_sum(count):
 
 def test_the_largest_count_is_kept():
     with play() as script:
-        d = script.downstream()
-        d.send(ask())
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script, json_post())
         answer(u, b'{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":268435456}}')
         d.receive()
         (record,) = script.records()
@@ -187,10 +169,7 @@ HALF = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99
 @pytest.mark.parametrize("begun", [False, True])
 def test_a_request_that_is_abandoned_without_a_count_is_marked(path, begun):
     with play() as script:
-        d = script.downstream()
-        d.send(ask(b'{"model":"m-1"}', path=path))
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script, json_post(b'{"model":"m-1"}', path=path))
         if begun:
             u.send(HALF)
             d.receive()
@@ -204,7 +183,7 @@ def test_a_request_that_is_abandoned_without_a_count_is_marked(path, begun):
 def test_a_prefill_that_is_timed_out_is_marked():
     with play(first_byte=0.1) as script:
         d = script.downstream()
-        d.send(ask(b'{"model":"m-1"}'))
+        d.send(json_post(b'{"model":"m-1"}'))
         script.upstream().receive()
         script.wait()
         assert d.receive().startswith(b"HTTP/1.1 504 ")
@@ -214,7 +193,7 @@ def test_a_prefill_that_is_timed_out_is_marked():
 
 def test_what_no_engine_worked_on_is_not_marked():
     with play() as script:
-        for request in (get(), ask(b"{}", path=b"/tokenize"), ask(b"{}")[:-1]):
+        for request in (get(), json_post(b"{}", path=b"/tokenize"), json_post(b"{}")[:-1]):
             d = script.downstream()
             d.send(request)
             if script.has_connected():

@@ -14,10 +14,11 @@ from tests.support.editing import (
     TEXT,
     USAGE,
     answer,
-    ask,
+    json_post,
     length_of,
     unchunk,
 )
+from tests.support.exchanges import connected, waiting
 from tests.support.script import POOL, chunk, event, play, split_head
 
 # ---------------------------------------------------------------- refusals
@@ -25,10 +26,7 @@ from tests.support.script import POOL, chunk, event, play, split_head
 
 def test_a_refused_edit_is_taken_back_once_and_then_remembered():
     with play(usage_request=RUNNING) as script:
-        d = script.downstream()
-        d.send(ask())
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script, json_post())
         u.send(REFUSAL)
         u = script.upstream()
         head, body = split_head(u.receive())
@@ -36,7 +34,7 @@ def test_a_refused_edit_is_taken_back_once_and_then_remembered():
         assert length_of(head) == len(body)
         answer(u, TEXT % b"", b"[DONE]")
         assert d.receive().startswith(b"HTTP/1.1 200 ")
-        d.send(ask())
+        d.send(json_post())
         _, body = split_head(u.receive())
         assert body == ASKS
         answer(u, TEXT % b"", LAST, b"[DONE]")
@@ -51,25 +49,23 @@ def test_a_request_that_is_wrong_in_itself_gets_its_answer_and_blames_no_endpoin
     refusal = REFUSAL.replace(b"400", b"%d" % code)
     with play(usage_request=USAGE) as script:
         d = script.downstream()
-        d.send(ask())
+        d.send(json_post())
         script.upstream().send(refusal)
         u = script.upstream()
         u.receive()
         u.send(refusal)
         assert d.receive().startswith(b"HTTP/1.1 %d " % code)
-        d.send(ask())
+        d.send(json_post())
         _, body = split_head(u.receive())
         assert "stream_options" in json.loads(body)
 
 
 def test_an_endpoint_that_took_the_question_is_not_asked_twice():
     with play(usage_request=USAGE) as script:
-        d = script.downstream()
-        d.send(ask())
-        u = script.upstream()
+        d, u = connected(script, json_post())
         answer(u, TEXT % b"", LAST, b"[DONE]")
         d.receive()
-        d.send(ask())
+        d.send(json_post())
         u.receive()
         u.send(REFUSAL)
         assert d.receive().startswith(b"HTTP/1.1 400 ")
@@ -79,7 +75,7 @@ def test_an_endpoint_that_took_the_question_is_not_asked_twice():
 def test_an_edit_in_the_options_is_taken_back_to_what_it_was():
     body = b'{"stream":true,"stream_options":{"include_usage":false}}'
     with play(usage_request=RUNNING) as script:
-        script.downstream().send(ask(body))
+        script.downstream().send(json_post(body))
         u = script.upstream()
         u.receive()
         u.send(REFUSAL)
@@ -102,14 +98,14 @@ def test_an_endpoint_that_no_warm_conn_reached_may_be_another_one_now():
         d, u = script.downstream(), script.upstream()
         where = Path(script.sources[0].getsockname())
         away = where.rename(where.with_suffix(".away"))
-        d.send(ask())
+        d.send(json_post())
         answer(u, TEXT % b"", LAST, b"[DONE]")
         d.receive()
         u.close()
         script.wait()
         away.rename(where)
         script.engine.set_pool(0, **POOL)
-        d.send(ask())
+        d.send(json_post())
         script.upstream().send(REFUSAL)
         _, body = split_head(script.upstream().receive())
         assert json.loads(body) == json.loads(ASKS)
@@ -132,15 +128,12 @@ def upload(d, u, data):
 
 def test_a_request_too_large_to_be_held_is_edited_only_where_that_is_known_to_be_taken():
     with play(usage_request=USAGE) as script:
-        d = script.downstream()
-        d.send(ask())
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script, json_post())
         answer(u, TEXT % b"", LAST, b"[DONE]")
         d.receive()
-        d.send(ask(LARGE)[:1000])
+        d.send(json_post(LARGE)[:1000])
         u = script.upstream()
-        head, body = upload(d, u, ask(LARGE)[1000:])
+        head, body = upload(d, u, json_post(LARGE)[1000:])
         assert length_of(head) == len(body)
         assert "stream_options" in json.loads(body)
         answer(u, TEXT % b"", LAST, b"[DONE]")
@@ -150,10 +143,8 @@ def test_a_request_too_large_to_be_held_is_edited_only_where_that_is_known_to_be
 
 def test_a_request_too_large_to_be_held_is_passed_as_it_is_to_an_endpoint_nobody_knows():
     with play(usage_request=USAGE) as script:
-        d = script.downstream()
-        d.send(ask(LARGE)[:1000])
-        u = script.upstream()
-        head, body = upload(d, u, ask(LARGE)[1000:])
+        d, u = connected(script, json_post(LARGE)[:1000])
+        head, body = upload(d, u, json_post(LARGE)[1000:])
         assert b"".join((head, body)).rstrip(b" ").endswith(LARGE[-1000:])
         assert b"stream_options" not in body
         answer(u, TEXT % b"", b"[DONE]")

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.support.exchanges import connected, waiting
 from tests.support.script import (
     LIMITS,
     POOL,
@@ -34,11 +35,9 @@ def limit(script: Script, **limits: float) -> None:
     script.engine.set_limits(SimpleNamespace(**{**LIMITS, **limits}))
 
 
-def serve(script: Script, endpoint: int) -> None:
+def exchange_with(script: Script, endpoint: int) -> None:
     """One exchange on a new conn to `endpoint`, which stays open, as does the caller's."""
-    d = script.downstream()
-    d.send(get())
-    u = script.upstream(endpoint)
+    d, u = connected(script, get(), endpoint=endpoint)
     u.send(ok())
     assert d.receive().endswith(b"ok")
 
@@ -48,10 +47,7 @@ def serve(script: Script, endpoint: int) -> None:
 
 def test_a_removed_endpoint_finishes_what_it_began_and_gets_nothing_new():
     with play(endpoints=2) as script:
-        d = script.downstream()
-        d.send(post())
-        u = script.upstream(0)
-        u.receive()
+        d, u = waiting(script)
         u.send(SSE_HEAD + chunk(event()))
         script.engine.remove_endpoint(0)
         assert urls(script) == ["http://up1"]
@@ -69,7 +65,7 @@ def test_a_removed_endpoint_finishes_what_it_began_and_gets_nothing_new():
 
 def test_idle_conns_of_a_removed_endpoint_are_closed():
     with play(endpoints=2) as script:
-        serve(script, 0)
+        exchange_with(script, 0)
         assert script.engine.snapshot()["connections"]["idle"] == 1
         script.engine.remove_endpoint(0)
         assert script.engine.snapshot()["connections"]["idle"] == 0
@@ -95,16 +91,14 @@ def test_the_same_name_at_another_address_is_another_slot():
 
 def test_records_keep_the_name_of_the_endpoint_that_served_them():
     with play(endpoints=2) as script:
-        d = script.downstream()
-        d.send(get())
-        u = script.upstream(0)
+        d, u = connected(script, get())
         script.engine.remove_endpoint(0)
         third = ("http://third", *spec_of(script, 0)[1:])
         assert script.engine.add_endpoint(0, third) == 2
         u.send(ok())
         d.receive()
         script.engine.remove_endpoint(1)
-        serve(script, 0)
+        exchange_with(script, 0)
         found = [r["endpoint"] for r in script.records()]
         assert found == ["http://up0", "http://third"]
         labels = {r["endpoint"] for r in script.engine.snapshot()["requests"]}
@@ -127,15 +121,13 @@ def test_without_any_endpoint_callers_are_told_so():
         d.send(get())
         assert d.receive().startswith(b"HTTP/1.1 50")
         script.engine.add_endpoint(0, spec_of(script, 0))
-        serve(script, 0)
+        exchange_with(script, 0)
 
 
 @pytest.mark.parametrize("balance", [0, 1])
 def test_an_attempt_on_a_removed_endpoint_is_tried_elsewhere(balance):
     with play(endpoints=2, retry_on_busy=True, balance=balance) as script:
-        d = script.downstream()
-        d.send(get())
-        u = script.upstream(0)
+        d, u = connected(script, get())
         script.engine.remove_endpoint(0)
         u.send(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
         script.upstream(1).send(ok(b"elsewhere"))
@@ -144,11 +136,11 @@ def test_an_attempt_on_a_removed_endpoint_is_tried_elsewhere(balance):
 
 def test_a_changed_pool_begins_anew():
     with play() as script:
-        serve(script, 0)
+        exchange_with(script, 0)
         script.engine.set_pool(0, **POOL)
         assert script.engine.snapshot()["connections"]["idle"] == 1
         script.engine.set_pool(0, **{**POOL, "max_idle": 0})
-        serve(script, 0)
+        exchange_with(script, 0)
         assert script.engine.snapshot()["connections"]["idle"] == 0
 
 
@@ -192,9 +184,7 @@ def test_a_response_keeps_the_patience_it_began_under():
 
 def test_new_exchanges_on_an_old_conn_get_the_new_terms():
     with play() as script:
-        d = script.downstream()
-        d.send(get())
-        u = script.upstream()
+        d, u = connected(script, get())
         u.send(ok())
         d.receive()
         change(script, first_byte=0.02)
@@ -206,9 +196,7 @@ def test_new_exchanges_on_an_old_conn_get_the_new_terms():
 
 def test_an_exchange_keeps_its_attempts():
     with play(endpoints=2, retry_on_busy=True) as script:
-        d = script.downstream()
-        d.send(get())
-        u = script.upstream(0)
+        d, u = connected(script, get())
         change(script, attempts=1, retry_on_busy=False)
         u.send(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
         script.upstream(1).send(ok(b"elsewhere"))

@@ -12,6 +12,7 @@ import time
 import pytest
 
 from tests.support.breakers import terms
+from tests.support.exchanges import connected, waiting
 from tests.support.script import Peer, Script, get, ok, play, post
 
 #: Longer than any race (retry.RACE_NS).
@@ -22,9 +23,7 @@ NOTICE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 
 
 def reused(script: Script) -> tuple[Peer, Peer]:
     """A caller, and the endpoint's end of a conn that has served once."""
-    d = script.downstream()
-    d.send(post())
-    u = script.upstream()
+    d, u = connected(script)
     assert u.receive()
     u.send(ok())
     assert d.receive().startswith(b"HTTP/1.1 200 ")
@@ -243,10 +242,7 @@ def test_any_other_408_is_the_callers(how):
 
 def test_a_408_on_a_new_conn_is_the_callers():
     with play() as script:
-        d = script.downstream()
-        d.send(post())
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script)
         u.send(NOTICE)
         assert d.receive().startswith(b"HTTP/1.1 408 ")
         assert not script.has_connected()

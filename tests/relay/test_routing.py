@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from tests.support.editing import ask, length_of, unchunk
+from tests.support.editing import json_post, length_of, unchunk
+from tests.support.exchanges import connected, waiting
 from tests.support.keys import row, shows
 from tests.support.script import EXPECT, chunk, get, ok, play, post, split_head
 
@@ -51,7 +52,7 @@ def goes_to(script, request):
     ],
 )
 def test_the_body_says_where_a_request_goes(script, body, index):
-    k, got = goes_to(script, ask(body))
+    k, got = goes_to(script, json_post(body))
     head, sent = split_head(got)
     assert k == index
     assert sent == body
@@ -60,7 +61,7 @@ def test_the_body_says_where_a_request_goes(script, body, index):
 
 def test_the_model_is_found_in_any_split_and_nothing_is_sent_before():
     whole = b'{"messages":["' + b"x" * 300 + b'"],"model":"b","stream":false}'
-    request = ask(whole)
+    request = json_post(whole)
     begin = len(request) - len(whole)
     for k in range(begin, len(request), 7):
         with play(endpoints=2, upstreams=["one", "two"]) as script:
@@ -122,7 +123,7 @@ def test_a_conn_that_ends_with_the_request_waits_for_the_rest_of_it(mode, kind, 
 
 def test_single_bytes_are_enough(script):
     d = script.downstream()
-    d.send_bytewise(ask(b'{"prompt":"hello","model":"b"}'))
+    d.send_bytewise(json_post(b'{"prompt":"hello","model":"b"}'))
     u = script.upstream(1)
     assert split_head(u.receive())[1] == b'{"prompt":"hello","model":"b"}'
 
@@ -137,7 +138,7 @@ def test_a_chunked_body_says_it_too(script):
 
 
 def test_a_caller_who_waits_for_a_word_gets_it_once(script):
-    head, body = split_head(ask(b'{"model":"b"}', extra=b"Expect: 100-continue\r\n"))
+    head, body = split_head(json_post(b'{"model":"b"}', extra=b"Expect: 100-continue\r\n"))
     d = script.downstream()
     d.send(head)
     assert d.receive() == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -152,7 +153,7 @@ def test_a_caller_who_waits_for_a_word_gets_it_once(script):
 @pytest.mark.parametrize("n", [40_000, 60_000])
 def test_a_model_behind_long_messages_is_found(script, n, chunked):
     whole = b'{"messages":"%s","model":"a"}' % (b"p" * n)
-    request = CHUNKED + chunk(whole) + b"0\r\n\r\n" if chunked else ask(whole)
+    request = CHUNKED + chunk(whole) + b"0\r\n\r\n" if chunked else json_post(whole)
     k, got = goes_to(script, request)
     sent = split_head(got)[1]
     assert k == 0
@@ -165,7 +166,7 @@ def test_a_model_that_comes_too_late_is_refused_with_the_reason(script, default,
     script.engine.set_routes([("a", 0, b""), ("b", 1, b"")], default)
     whole = b'{"messages":"%s","model":"a"}' % (b"p" * 90_000)
     d = script.downstream()
-    d.send_some(CHUNKED + chunk(whole) + b"0\r\n\r\n" if chunked else ask(whole))
+    d.send_some(CHUNKED + chunk(whole) + b"0\r\n\r\n" if chunked else json_post(whole))
     head, body = split_head(d.receive())
     assert head.startswith(b"HTTP/1.1 400 ")
     assert "first 64 KiB" in json.loads(body)["error"]["message"]
@@ -193,7 +194,7 @@ def test_a_name_is_one_name_in_every_spelling(spelling, real, later):
     with play(endpoints=2, upstreams=["one", "two"]) as script:
         script.engine.set_routes([("a", 0, b""), (NAME, 1, real)], None)
         body = b'{"x":1,"model": %s,"y":2}' % spelling
-        request = ask(body)
+        request = json_post(body)
         d = script.downstream()
         d.send(request[: len(request) - later])
         d.send(request[len(request) - later :])
@@ -213,16 +214,13 @@ def test_long_names_are_told_apart():
     with play(endpoints=5, upstreams=list("abcde")) as script:
         script.engine.set_routes([(name, k, b"") for k, name in enumerate(names)], None)
         for k, name in enumerate(names):
-            assert goes_to(script, ask(b'{"model":"%s"}' % name.encode()))[0] == k
+            assert goes_to(script, json_post(b'{"model":"%s"}' % name.encode()))[0] == k
         d = script.downstream()
-        d.send(ask(b'{"model":"%s"}' % (b"m" * 257)))
+        d.send(json_post(b'{"model":"%s"}' % (b"m" * 257)))
         assert d.receive().startswith(b"HTTP/1.1 404 ")
         script.records()
         for name in [*names, "m" * 257, "m" * 258]:
-            d = script.downstream()
-            d.send(ask(b'{"model":"%s"}' % names[0].encode()))
-            u = script.upstream()
-            u.receive()
+            d, u = waiting(script, json_post(b'{"model":"%s"}' % names[0].encode()))
             text = json.dumps({"model": name, "usage": {"prompt_tokens": 1, "total_tokens": 1}})
             u.send(ok(text.encode(), extra=JSON + b"Connection: close\r\n"))
             d.receive()
@@ -238,7 +236,7 @@ def test_long_names_are_told_apart():
         get(),
         post(body=b"model=a"),
         post(body=b""),
-        ask(b'{"model":"a"}', extra=b"Content-Encoding: gzip\r\n"),
+        json_post(b'{"model":"a"}', extra=b"Content-Encoding: gzip\r\n"),
     ],
 )
 def test_what_names_no_model_goes_with_the_rest(script, request_):
@@ -252,7 +250,7 @@ def test_a_model_goes_by_another_name_upstream(real, later):
     with play(usage_request=2) as script:
         script.engine.set_routes([("mine", 0, real)], 0)
         d = script.downstream()
-        request = ask(body)
+        request = json_post(body)
         cut = len(request) - later if later else len(request)
         d.send(request[:cut])
         d.send(request[cut:])
@@ -271,7 +269,7 @@ def test_a_request_that_names_two_models_is_renamed_nowhere():
     with play() as script:
         script.engine.set_routes([("mine", 0, b'"real"')], 0)
         body = b'{"model":"other","model":"mine"}'
-        script.downstream().send(ask(body))
+        script.downstream().send(json_post(body))
         assert split_head(script.upstream().receive())[1] == body
 
 
@@ -279,7 +277,7 @@ def test_a_model_nobody_serves_is_answered_here():
     with play(endpoints=2, upstreams=["one", "two"]) as script:
         script.engine.set_routes([("a", 0, b""), ("b", 1, b"")], None)
         d = script.downstream()
-        d.send(ask(b'{"model":"c"}'))
+        d.send(json_post(b'{"model":"c"}'))
         head, body = split_head(d.receive())
         assert head.startswith(b"HTTP/1.1 404 Not Found\r\n")
         assert "serves the model" in json.loads(body)["error"]["message"]
@@ -303,14 +301,12 @@ def test_the_list_of_models_is_ours(script):
 def test_with_one_upstream_nothing_is_looked_at():
     with play() as script:
         d = script.downstream()
-        d.send(split_head(ask(b'{"model":"zzz"}', extra=EXPECT))[0])
+        d.send(split_head(json_post(b'{"model":"zzz"}', extra=EXPECT))[0])
         assert script.upstream().receive().startswith(b"POST ")
 
 
 def test_a_pipelined_request_behind_a_routed_one_is_routed_by_itself(script):
-    d = script.downstream()
-    d.send(ask(b'{"model":"a"}') + ask(b'{"model":"b"}'))
-    u = script.upstream(0)
+    d, u = connected(script, json_post(b'{"model":"a"}') + json_post(b'{"model":"b"}'))
     assert split_head(u.receive())[1] == b'{"model":"a"}'
     u.send(ok(b"one"))
     u = script.upstream(1)

@@ -5,7 +5,8 @@ import struct
 
 import pytest
 
-from tests.support.editing import JSON, TEXT, answer, ask
+from tests.support.editing import JSON, TEXT, answer, json_post
+from tests.support.exchanges import connected, waiting
 from tests.support.script import get, ok, play, post
 
 OFFERS = (
@@ -31,9 +32,7 @@ def done(prompt, completion, kind="response.completed", model="m-1"):
 
 def session(script, path, *frames):
     """What upstream was asked, and the record of a session in which it sent these."""
-    d = script.downstream()
-    d.send(get(path, OFFERS))
-    u = script.upstream()
+    d, u = connected(script, get(path, OFFERS))
     asked = u.receive()
     u.send(SWITCH + b"".join(frames))
     d.receive()
@@ -103,10 +102,7 @@ def test_the_model_of_a_session_is_that_of_its_query(query, model):
 def test_a_query_names_the_model_where_the_body_does_not(body, kind, model):
     counted = ok(b'{"usage":{"prompt_tokens":3,"completion_tokens":1}}', JSON)
     with play() as script:
-        d = script.downstream()
-        d.send(post(b"/v1/audio/transcriptions?model=m-2", body, kind))
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script, post(b"/v1/audio/transcriptions?model=m-2", body, kind))
         u.send(counted)
         d.receive()
         (record,) = script.records()
@@ -145,9 +141,7 @@ TIMED = b',"timings":{"cache_n":1,"prompt_n":3,"predicted_n":%d,"predicted_ms":1
 
 def test_an_aborted_stream_of_llama_cpp_has_its_counts():
     with play(usage_request=TIMINGS) as script:
-        d = script.downstream()
-        d.send(ask())
-        u = script.upstream()
+        d, u = connected(script, json_post())
         body = u.receive().partition(b"\r\n\r\n")[2]
         assert json.loads(body)["timings_per_token"] is True
         answer(u, TEXT % (TIMED % 1), TEXT % (TIMED % 2))
@@ -162,10 +156,7 @@ def test_an_aborted_stream_of_llama_cpp_has_its_counts():
 def test_the_timings_that_end_a_choice_stay():
     last = b'{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]%s}' % (TIMED % 2)
     with play(usage_request=TIMINGS) as script:
-        d = script.downstream()
-        d.send(ask())
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script, json_post())
         answer(u, TEXT % (TIMED % 1), last, b"[DONE]")
         found = d.receive()
         assert last in found
@@ -178,9 +169,7 @@ def test_the_timings_that_end_a_choice_stay():
 def test_a_caller_who_speaks_of_timings_gets_what_he_asked_for(said):
     body = b'{"model":"m","stream":true,"timings_per_token":%s}' % said
     with play(usage_request=TIMINGS) as script:
-        d = script.downstream()
-        d.send(ask(body))
-        u = script.upstream()
+        d, u = connected(script, json_post(body))
         assert u.receive().endswith(body)
         answer(u, TEXT % (TIMED % 1), b"[DONE]")
         assert TEXT % (TIMED % 1) in d.receive()
@@ -189,7 +178,7 @@ def test_a_caller_who_speaks_of_timings_gets_what_he_asked_for(said):
 def test_who_does_not_stream_is_not_asked():
     with play(usage_request=TIMINGS) as script:
         d = script.downstream()
-        d.send(ask(b'{"model":"m"}'))
+        d.send(json_post(b'{"model":"m"}'))
         assert script.upstream().receive().endswith(b'{"model":"m"}')
 
 
@@ -197,5 +186,5 @@ def test_servers_of_different_kinds_are_asked_for_what_all_of_them_take():
     with play(usage_request=TIMINGS, endpoints=2) as script:
         script.engine.set_endpoint(1, usage_request=2)
         d = script.downstream()
-        d.send(ask())
+        d.send(json_post())
         assert script.upstream(0 if script.has_connected(0) else 1).receive().endswith(b"true}")

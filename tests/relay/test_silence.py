@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.support.breakers import status
+from tests.support.exchanges import waiting
 from tests.support.script import SSE_HEAD, Script, chunk, event, get, ok, play, post
 
 AT_ONCE = 0.0  # however short the silence
@@ -19,10 +20,7 @@ def ended(script: Script, endpoint: int = 0, after: float = AT_ONCE) -> int:
 
 def test_a_stream_is_cut_with_an_error_event_and_its_conn_closed():
     with play() as script:
-        d = script.downstream()
-        d.send(post())
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script)
         u.send(SSE_HEAD + chunk(event()))
         assert ended(script) == 1
         answer = d.receive()
@@ -56,10 +54,7 @@ def test_who_waits_is_answered_and_nothing_is_sent_twice(rested):
 
 def test_only_what_was_silent_for_so_long_is_ended():
     with play() as script:
-        d = script.downstream()
-        d.send(post())
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script)
         assert ended(script, after=3600.0) == 0
         u.send(ok())
         assert d.receive().endswith(b"ok")
@@ -82,10 +77,7 @@ def test_a_caller_who_uploads_or_does_not_read_is_owed_nothing():
         slow = script.downstream()
         slow.send(post(body=b"12345", extra=b"Expect: 100-continue\r\n")[:-2])
         script.upstream().receive()
-        lazy = script.downstream()
-        lazy.send(get())
-        u = script.upstream()
-        u.receive()
+        _, u = waiting(script, get())
         rest = ok(b"x" * 20_000_000)
         while sent := u.send_some(rest):
             rest = rest[sent:]
@@ -94,10 +86,7 @@ def test_a_caller_who_uploads_or_does_not_read_is_owed_nothing():
 
 
 def hedged(script: Script) -> tuple[Any, Any, Any]:
-    d = script.downstream()
-    d.send(post())
-    first = script.upstream(0)
-    first.receive()
+    d, first = waiting(script)
     script.wait()
     second = script.upstream(1)
     second.receive()

@@ -16,7 +16,7 @@ def answer(body=USAGE, status=b"200 OK"):
     return head + body
 
 
-def serve(script, conns, model, said, extra=b""):
+def answer_model(script, conns, model, said, extra=b""):
     down, up = conns
     down.send(post(body=b'{"model":"%s"}' % model, extra=JSON + extra))
     if up is None:
@@ -32,7 +32,7 @@ def test_behind_the_last_row_of_their_own_exact_counts_stay_exact():
         for k in range(1200):
             # Each model is answered for once, and then not: a name nobody answers for is no label.
             said = answer(b"{}", b"404 No") if k % 2 else answer()
-            serve(script, conns, b"m%d" % (k // 2), said)
+            answer_model(script, conns, b"m%d" % (k // 2), said)
         rows = script.engine.overflow()
         keys = [(row["upstream"], row["endpoint"], row["model"], row["exactness"]) for row in rows]
         assert len(set(keys)) == len(rows) == NAMED + 2
@@ -55,7 +55,7 @@ def test_a_tenants_bill_is_never_anothers():
         conns = [script.downstream(), None]
         for t in range(tenants):
             for m in range(models):
-                serve(script, conns, b"m%d" % m, answer(), shows(f"k{t}"))
+                answer_model(script, conns, b"m%d" % m, answer(), shows(f"k{t}"))
         rows = script.engine.overflow()
         bills = Counter()
         for row in rows:
@@ -83,8 +83,8 @@ def test_a_caller_that_left_in_its_head_is_no_other_model():
 
 def test_half_of_a_name_is_no_model():
     with play() as script:
-        serve(script, [script.downstream(), None], b"llama-3", answer())
-        serve(script, [script.downstream(), script.peers[-2]], b"lla", answer())
+        answer_model(script, [script.downstream(), None], b"llama-3", answer())
+        answer_model(script, [script.downstream(), script.peers[-2]], b"lla", answer())
         script.records()
         for cut, model in ((-7, ""), (-1, "llama-3")):
             down = script.downstream()

@@ -9,9 +9,10 @@ from tests.support.editing import (
     RUNNING,
     TEXT,
     USAGE,
-    ask,
+    json_post,
     unchunk,
 )
+from tests.support.exchanges import waiting
 from tests.support.script import SSE_HEAD, chunk, event, play, split_head
 
 DONE = event(b"[DONE]")
@@ -20,13 +21,10 @@ FINISH = b'{"choices":[{"index":%d,"delta":{},"finish_reason":"stop"}]%s}'
 ASKS_USAGE = b'{"stream":true,"stream_options":{"include_usage":true}}'
 
 
-def answered(*reads, usage_request=RUNNING, body=b'{"stream":true}', head=SSE_HEAD):
+def stripped(*reads, usage_request=RUNNING, body=b'{"stream":true}', head=SSE_HEAD):
     """What the caller got of an answer that came in these reads, and its record."""
     with play(usage_request=usage_request) as script:
-        d = script.downstream()
-        d.send(ask(body))
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script, json_post(body))
         u.send(head)
         for read in reads:
             u.send(chunk(read))
@@ -54,14 +52,14 @@ def answered(*reads, usage_request=RUNNING, body=b'{"stream":true}', head=SSE_HE
     ],
 )
 def test_a_usage_event_without_a_choice_goes_as_a_whole(closing, usage_request):
-    body, _ = answered(event(TEXT % b"") + event(closing) + DONE, usage_request=usage_request)
+    body, _ = stripped(event(TEXT % b"") + event(closing) + DONE, usage_request=usage_request)
     assert body == event(TEXT % b"") + DONE
 
 
 @pytest.mark.parametrize("usage_request", [USAGE, RUNNING, EITHER_ALONE])
 def test_usage_beside_the_last_choice_goes_if_only_we_asked(usage_request):
     usage = b',"usage":' + CLOSING
-    body, _ = answered(
+    body, _ = stripped(
         event(TEXT % b"") + event(FINISH % (0, usage)) + DONE, usage_request=usage_request
     )
     assert body == event(TEXT % b"") + event(FINISH % (0, b"")) + DONE
@@ -69,7 +67,7 @@ def test_usage_beside_the_last_choice_goes_if_only_we_asked(usage_request):
 
 def test_an_error_beside_usage_stays():
     last = b'{"error":{"message":"x"}%s}'
-    body, _ = answered(event(last % (b',"usage":' + CLOSING)) + DONE)
+    body, _ = stripped(event(last % (b',"usage":' + CLOSING)) + DONE)
     assert body == event(last % b"") + DONE
 
 
@@ -83,7 +81,7 @@ def test_an_error_beside_usage_stays():
     ],
 )
 def test_who_asked_gets_usage_from_a_server_that_puts_it_beside_the_last_choice(parts):
-    body, _ = answered(*parts, body=ASKS_USAGE)
+    body, _ = stripped(*parts, body=ASKS_USAGE)
     assert body == b"".join(parts).replace(BESIDE, b"")
 
 
@@ -97,17 +95,14 @@ def test_who_asked_gets_usage_from_a_server_that_puts_it_beside_the_last_choice(
     ],
 )  # fmt: skip
 def test_who_asked_gets_usage_once_from_a_server_with_a_closing_event(parts):
-    body, _ = answered(*parts, body=ASKS_USAGE)
+    body, _ = stripped(*parts, body=ASKS_USAGE)
     assert body == b"".join(parts).replace(BESIDE, b"")
 
 
 def test_an_event_that_waits_is_not_lost_to_a_cut():
     last = event(FINISH % (0, b',"usage":' + CLOSING))
     with play(usage_request=RUNNING) as script:
-        d = script.downstream()
-        d.send(ask(ASKS_USAGE))
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script, json_post(ASKS_USAGE))
         u.send(SSE_HEAD + chunk(event(TEXT % BESIDE) + last))
         u.close()
         sent = unchunk(split_head(d.receive())[1])
@@ -131,7 +126,7 @@ def test_an_event_that_waits_is_not_lost_to_a_cut():
 def test_a_stream_under_any_type_is_stripped_and_counted(kind, start, usage_request):
     line = b"content-type: " + kind + b"\r\n" if kind else b""
     head = b"HTTP/1.1 200 OK\r\n" + line + b"transfer-encoding: chunked\r\n\r\n"
-    body, _ = answered(
+    body, _ = stripped(
         start + event(TEXT % b"") + event(LAST) + DONE, head=head, usage_request=usage_request
     )
     assert body == start + event(TEXT % b"") + DONE
@@ -141,10 +136,7 @@ def test_a_stream_with_a_length_under_a_wrong_type_loses_the_length():
     whole = event(TEXT % b"") + event(LAST) + DONE
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n"
     with play(usage_request=USAGE) as script:
-        d = script.downstream()
-        d.send(ask())
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script, json_post())
         u.send(head % len(whole))
         u.send_bytewise(whole)
         head, body = split_head(d.receive())
@@ -156,7 +148,7 @@ def test_a_stream_with_a_length_under_a_wrong_type_loses_the_length():
 def test_a_caller_who_asked_is_counted_under_any_type():
     head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
     whole = event(TEXT % b"") + event(LAST) + DONE
-    body, _ = answered(whole, head=head, usage_request=USAGE, body=ASKS_USAGE)
+    body, _ = stripped(whole, head=head, usage_request=USAGE, body=ASKS_USAGE)
     assert body == whole
 
 
@@ -166,7 +158,7 @@ def test_what_is_no_stream_passes_as_it_is(kind):
     head = b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n"
     with play(usage_request=USAGE) as script:
         d = script.downstream()
-        d.send(ask())
+        d.send(json_post())
         script.upstream().send(head % (kind, len(whole)) + whole)
         _, body = split_head(d.receive())
         assert unchunk(body) == whole
@@ -180,10 +172,7 @@ def test_what_is_no_stream_passes_as_it_is(kind):
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
 def test_a_comment_goes_out_at_once(end):
     with play(usage_request=RUNNING) as script:
-        d = script.downstream()
-        d.send(ask())
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script, json_post())
         u.send(SSE_HEAD)
         d.receive()
         for part in (b": ping" + end, end, b": pi", b"ng" + end):
@@ -196,10 +185,7 @@ def test_a_comment_goes_out_at_once(end):
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
 def test_an_event_goes_out_with_its_end_whichever_line_ends_it_has(end):
     with play(usage_request=RUNNING) as script:
-        d = script.downstream()
-        d.send(ask())
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script, json_post())
         u.send(SSE_HEAD)
         d.receive()
         for _ in range(3):

@@ -4,7 +4,8 @@ from collections import Counter
 
 import pytest
 
-from tests.relay.test_totals import counted, serve
+from tests.relay.test_totals import count_model, counted
+from tests.support.exchanges import waiting
 from tests.support.keys import row, shows
 from tests.support.script import ok, play, post
 
@@ -17,7 +18,7 @@ def test_a_process_may_see_any_number_of_tenants():
         for k in range(40):
             script.engine.set_keys([row(f"k{n}", tenant=f"{k}-{n}") for n in range(2000)])
             script.records()
-        serve([script.downstream(), None], script, b"m", shows("k7"))
+        count_model([script.downstream(), None], script, b"m", shows("k7"))
         assert [r["tenant"] for r in script.records()] == ["39-7"]
 
 
@@ -28,7 +29,7 @@ def test_too_many_at_once_are_refused_before_anything_is_changed():
         with pytest.raises(ValueError, match="too many tenants"):
             script.engine.set_keys(rows)
         conns = [script.downstream(), None]
-        serve(conns, script, b"m", shows("k"))
+        count_model(conns, script, b"m", shows("k"))
         assert [r["tenant"] for r in script.records()] == ["t"]
 
 
@@ -37,7 +38,7 @@ def test_a_tenant_that_left_is_billed_to_the_end_and_then_gone():
         script.engine.set_keys([row(f"k{n}", tenant=f"old{n}") for n in range(200)])
         conns = [script.downstream(), None]
         for n in range(200):
-            serve(conns, script, b"m", shows(f"k{n}"))
+            count_model(conns, script, b"m", shows(f"k{n}"))
         # Two records in the ring, 198 spilled, none of it taken: every index is still its own.
         for _ in range(3):
             script.engine.set_keys([row(f"k{n}", tenant=f"new{n}") for n in range(200)])
@@ -49,7 +50,7 @@ def test_a_tenant_that_left_is_billed_to_the_end_and_then_gone():
             script.engine.set_keys([row(f"k{n}", tenant=f"last{n}") for n in range(200)])
         assert not any(tenant.startswith("old") for _, tenant in counted(script))
         for n in range(200):
-            serve(conns, script, b"m", shows(f"k{n}"))
+            count_model(conns, script, b"m", shows(f"k{n}"))
         names = {r["tenant"] for r in script.records()}
         names |= {r["tenant"] for r in script.engine.take_overflow()}
         assert names == {f"last{n}" for n in range(200)}
@@ -59,10 +60,7 @@ def test_a_tenant_that_left_is_billed_to_the_end_and_then_gone():
 def test_an_exchange_that_runs_keeps_its_tenants_name():
     with play() as script:
         script.engine.set_keys([row("k", tenant="mine")])
-        down = script.downstream()
-        down.send(post(extra=shows("k")))
-        up = script.upstream()
-        up.receive()
+        down, up = waiting(script, post(extra=shows("k")))
         for k in range(5):
             script.engine.set_keys([row(f"k{n}", tenant=f"{k}-{n}") for n in range(300)])
             script.records()

@@ -284,7 +284,7 @@ def test_an_engine_is_started_once():
             script.engine.start()
 
 
-def exchange(caller, server):
+def exchange_over_sockets(caller, server):
     caller.sendall(get())
     assert server.recv(65536)
     server.sendall(ok())
@@ -311,7 +311,7 @@ def test_bytes_pass_while_a_snapshot_is_made_python(monkeypatch):
     with one_exchange_ended() as (script, caller, server):
 
         def label(*args):
-            exchange(caller, server)
+            exchange_over_sockets(caller, server)
             passed.append(args)
             return "done"
 
@@ -326,7 +326,7 @@ def test_bytes_pass_while_a_change_is_prepared():
     with one_exchange_ended() as (script, caller, server):
         with script.engine.change() as change:
             change.set_keys([])
-            exchange(caller, server)
+            exchange_over_sockets(caller, server)
         caller.sendall(get())
         assert caller.recv(65536).startswith(b"HTTP/1.1 401 ")
 

@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from tests.support.script import EXPECT, SSE_HEAD, chunk, event, get, ok, play, post, split_head
+from tests.support.exchanges import connected, streaming, waiting
+from tests.support.script import EXPECT, get, ok, play, post, split_head
 
 
 @pytest.fixture
@@ -37,10 +38,7 @@ def test_an_idle_conn_is_closed_without_a_word():
 
 def test_a_body_that_stops_is_408():
     with play(limits={"body_timeout": 0.25}) as script:
-        d = script.downstream()
-        d.send(post(body=b"12345", extra=EXPECT)[:-2])
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script, post(body=b"12345", extra=EXPECT)[:-2])
         script.wait()
         assert d.receive().startswith(b"HTTP/1.1 408 ")
         assert u.is_closed()
@@ -61,9 +59,7 @@ def trickle(script, d, n):
 def test_a_body_below_the_least_rate_is_408_and_gives_its_permit_back():
     """A5: 8 uploads of 4 bytes a minute held all permits for ever."""
     with play(limits={"body_timeout": 0.25, "body_min_rate": 1000}, max_inflight=1) as script:
-        d = script.downstream()
-        d.send(post(body=b"x" * 1000, extra=EXPECT)[:-990])
-        u = script.upstream()
+        d, u = connected(script, post(body=b"x" * 1000, extra=EXPECT)[:-990])
         other = script.downstream()
         other.send(get())
         assert not script.has_connected()
@@ -83,10 +79,8 @@ def test_a_body_below_the_least_rate_is_408_and_gives_its_permit_back():
 
 @pytest.mark.parametrize("rate", [0, 20])
 def test_a_slow_body_above_the_least_rate_goes_on(rate):
-    with play(limits={"body_timeout": 0.1, "body_min_rate": rate}) as script:
-        d = script.downstream()
-        d.send(post(body=b"x" * 60, extra=EXPECT)[:-50])
-        u = script.upstream()
+    with play(limits={"body_timeout": 0.4, "body_min_rate": rate}) as script:
+        d, u = connected(script, post(body=b"x" * 60, extra=EXPECT)[:-50])
         assert trickle(script, d, 50)[0] == b""
         assert u.receive().endswith(b"x" * 60)
         u.send(ok())
@@ -95,10 +89,7 @@ def test_a_slow_body_above_the_least_rate_goes_on(rate):
 
 def test_no_first_byte_in_time_is_504():
     with play(first_byte=0.25) as script:
-        d = script.downstream()
-        d.send(post())
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script)
         script.wait()
         assert d.receive().startswith(b"HTTP/1.1 504 ")
         assert u.is_closed()
@@ -107,12 +98,7 @@ def test_no_first_byte_in_time_is_504():
 
 def test_silence_in_mid_response_is_a_cut():
     with play(stream_idle=0.25) as script:
-        d = script.downstream()
-        d.send(post())
-        u = script.upstream()
-        u.receive()
-        u.send(SSE_HEAD + chunk(event()))
-        d.receive()
+        d, u = streaming(script)
         script.wait()
         assert b'"error"' in d.receive()
         assert d.is_closed()
@@ -122,10 +108,7 @@ def test_silence_in_mid_response_is_a_cut():
 
 def test_a_reader_who_does_not_read_is_cut_off():
     with play(limits={"write_stall_timeout": 0.2}) as script:
-        d = script.downstream()
-        d.send(get())
-        u = script.upstream()
-        u.receive()
+        _, u = waiting(script, get())
         rest = ok(b"x" * 20_000_000)
         while sent := u.send_some(rest):
             rest = rest[sent:]
@@ -153,12 +136,7 @@ def test_a_queue_that_is_full_or_slow_is_503():
 
 def test_total_ends_a_response_that_goes_on_for_ever():
     with play(total=0.05) as script:
-        d = script.downstream()
-        d.send(get())
-        u = script.upstream()
-        u.receive()
-        u.send(SSE_HEAD + chunk(event()))
-        d.receive()
+        d, _ = streaming(script, get())
         script.wait()
         assert b'"error"' in d.receive()
         assert d.is_closed()
@@ -187,10 +165,7 @@ def test_a_drain_lets_exchanges_finish(script):
 
 
 def test_the_end_of_a_drain_cuts_and_records(script):
-    d = script.downstream()
-    d.send(get())
-    u = script.upstream()
-    u.receive()
+    d, u = waiting(script, get())
     script.engine.close_all()
     assert d.receive().startswith(b"HTTP/1.1 503 ")
     assert d.is_closed()
@@ -199,12 +174,7 @@ def test_the_end_of_a_drain_cuts_and_records(script):
 
 
 def test_the_end_of_a_drain_cuts_a_response_in_its_dialect(script):
-    d = script.downstream()
-    d.send(post())
-    u = script.upstream()
-    u.receive()
-    u.send(SSE_HEAD + chunk(event()))
-    d.receive()
+    d, u = streaming(script)
     script.engine.close_all()
     assert b"the proxy is shutting down" in d.receive()
     assert d.is_closed()

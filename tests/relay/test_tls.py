@@ -7,6 +7,7 @@ import ssl
 import pytest
 
 from tests.support.certificates import certificates
+from tests.support.exchanges import connected, waiting
 from tests.support.script import SSE_HEAD, carry, chunk, event, get, ok, post, split_head, upload
 from tests.support.tls_script import down, play, tls_counters, up
 from zeroproxy._fast.engine.tls_context import Context
@@ -18,9 +19,7 @@ CLOSE_FRAMED = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\npart"
 
 def test_a_body_that_ends_with_its_conn_needs_the_word():
     with play(up()) as script:
-        d = script.downstream()
-        d.send(get())
-        u = script.upstream()
+        d, u = connected(script, get())
         u.send(CLOSE_FRAMED)
         u.finish()
         assert d.receive().endswith(b"0\r\n\r\n")
@@ -29,9 +28,7 @@ def test_a_body_that_ends_with_its_conn_needs_the_word():
 
 def test_a_cut_line_is_no_end():
     with play(up()) as script:
-        d = script.downstream()
-        d.send(get())
-        u = script.upstream()
+        d, u = connected(script, get())
         u.send(CLOSE_FRAMED)
         u.cut()
         assert not d.receive().endswith(b"0\r\n\r\n")
@@ -41,9 +38,7 @@ def test_a_cut_line_is_no_end():
 
 def test_a_clean_end_is_said():
     with play(down()) as script:
-        d = script.downstream()
-        d.send(get(extra=b"Connection: close\r\n"))
-        u = script.upstream()
+        d, u = connected(script, get(extra=b"Connection: close\r\n"))
         u.send(ok())
         assert d.receive().endswith(b"ok")
         assert d.is_closed() and d.clean_end
@@ -51,9 +46,7 @@ def test_a_clean_end_is_said():
 
 def test_a_cut_response_is_not_called_whole():
     with play(down()) as script:
-        d = script.downstream()
-        d.send(post())
-        u = script.upstream()
+        d, u = connected(script)
         u.send(SSE_HEAD + chunk(event()))
         u.close()
         assert b"data: " in d.receive()
@@ -140,10 +133,7 @@ def test_large_bodies_arrive_whole_both_ways(small):
 
 def test_a_reader_who_does_not_read_stops_the_endpoint():
     with play(down() | up()) as script:
-        d = script.downstream()
-        d.send(post())
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script)
         u.send(SSE_HEAD)
         piece = chunk(event(b"x" * 60_000))
         sent = 0
@@ -233,9 +223,7 @@ def test_new_certificates_are_shown_to_new_conns_only():
 def test_two_thousand_handshakes_leave_nothing():
     def shake(times):
         for _ in range(times):
-            d = script.downstream()
-            d.send(get(extra=b"Connection: close\r\n"))
-            u = script.upstream()
+            d, u = connected(script, get(extra=b"Connection: close\r\n"))
             u.send(ok(extra=b"Connection: close\r\n"))
             assert d.receive().endswith(b"ok")
             for peer in (d, u):

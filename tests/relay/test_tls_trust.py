@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.certificates import certificates
 from tests.support.script import get, ok, post
-from tests.support.tls_script import down, exchange, play, said, tls_counters, up
+from tests.support.tls_script import down, exchange_over_tls, play, said, tls_counters, up
 from zeroproxy._fast.engine.tls_context import Context
 from zeroproxy.errors import TlsError
 
@@ -19,7 +19,7 @@ TLS_1_2, TLS_1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 @pytest.mark.parametrize("highest", [TLS_1_2, TLS_1_3])
 def test_a_request_goes_through_tls_on_both_sides(highest):
     with play(down(highest) | up(highest=highest)) as script:
-        request, answer = exchange(script)
+        request, answer = exchange_over_tls(script)
         assert b"X-Forwarded-Proto: https\r\n" in request
         assert answer.endswith(b"\r\n\r\nok")
         assert script.outcome() == "ok"
@@ -28,7 +28,7 @@ def test_a_request_goes_through_tls_on_both_sides(highest):
 
 def test_without_tls_in_front_the_request_says_http():
     with play(up()) as script:
-        assert b"X-Forwarded-Proto: http\r\n" in exchange(script)[0]
+        assert b"X-Forwarded-Proto: http\r\n" in exchange_over_tls(script)[0]
 
 
 def test_a_name_is_announced_and_an_address_is_not():
@@ -37,7 +37,7 @@ def test_a_name_is_announced_and_an_address_is_not():
         seen = []
         tls["endpoint"].sni_callback = lambda obj, name, context, seen=seen: seen.append(name)
         with play(tls) as script:
-            assert exchange(script)[1].endswith(b"ok")
+            assert exchange_over_tls(script)[1].endswith(b"ok")
         assert seen == [announced]
 
 
@@ -102,13 +102,13 @@ def test_the_system_does_not_know_our_authority():
 
 def test_without_verify_anybody_may_answer():
     with play(up(certificates().unknown, ca="", verify=False)) as script:
-        assert exchange(script)[1].endswith(b"ok")
+        assert exchange_over_tls(script)[1].endswith(b"ok")
 
 
 def test_the_name_of_the_server_may_be_another_than_the_host():
     with play(up(certificates().elsewhere)) as script:
         script.engine.set_tls(script.tls["client"], upstream=0, server_name=b"elsewhere.test")
-        assert exchange(script)[1].endswith(b"ok")
+        assert exchange_over_tls(script)[1].endswith(b"ok")
 
 
 def test_the_breaker_counts_a_refused_certificate():
@@ -145,7 +145,7 @@ def test_an_endpoint_that_asks_for_a_certificate_gets_ours(highest):
     tls = up(cert=c.caller.cert, key=c.caller.key)
     tls["endpoint"] = c.server.server(client_ca=c.authority.ca, highest=highest)
     with play(tls) as script:
-        assert exchange(script)[1].endswith(b"ok")
+        assert exchange_over_tls(script)[1].endswith(b"ok")
 
 
 @pytest.mark.parametrize("highest", [TLS_1_2, TLS_1_3])
@@ -173,7 +173,7 @@ def test_callers_need_a_certificate_where_there_is_an_authority_for_them(highest
     tls = down(client_ca=c.authority.ca)
     tls["caller"] = c.authority.client(c.caller, highest)
     with play(tls) as script:
-        assert exchange(script)[1].endswith(b"ok")
+        assert exchange_over_tls(script)[1].endswith(b"ok")
         for pair in (None, c.unknown):
             tls["caller"] = c.authority.client(pair, highest)
             with pytest.raises(ssl.SSLError, match=r"(?i)alert|eof"):

@@ -10,7 +10,7 @@ USAGE = b'{"usage":{"prompt_tokens":3,"completion_tokens":5}}'
 ANSWER = b"HTTP/1.1 200 OK\r\n%sContent-Length: %d\r\n\r\n%s" % (JSON, len(USAGE), USAGE)
 
 
-def serve(conns, script, model, extra=b""):
+def count_model(conns, script, model, extra=b""):
     down, up = conns
     down.send(post(body=b'{"model":"%s"}' % model, extra=JSON + extra))
     if up is None:
@@ -36,10 +36,10 @@ def test_invented_models_take_no_row_from_a_configured_one_or_a_later_tenant():
         script.engine.set_keys(keys)
         conns = [script.downstream(), None]
         for k in range(400):
-            serve(conns, script, b"made-up-%d" % k, shows("k0"))
+            count_model(conns, script, b"made-up-%d" % k, shows("k0"))
         for k in range(20):
-            serve(conns, script, b"real", shows(f"k{k}"))
-            serve(conns, script, b"unlisted", shows(f"k{k}"))
+            count_model(conns, script, b"real", shows(f"k{k}"))
+            count_model(conns, script, b"unlisted", shows(f"k{k}"))
         found = counted(script)
         assert all(found["real", f"t{k}"] == 5 for k in range(20))
         assert all(found["unlisted", f"t{k}"] == 5 for k in range(1, 20))
@@ -57,7 +57,7 @@ def test_80_tenants_with_5_models_each_have_400_rows():
         conns = [script.downstream(), None]
         for t in range(80):
             for m in range(5):
-                serve(conns, script, b"m%d" % m, shows(f"k{t}"))
+                count_model(conns, script, b"m%d" % m, shows(f"k{t}"))
         assert counted(script) == {(f"m{m}", f"t{t}"): 5 for m in range(5) for t in range(80)}
 
 

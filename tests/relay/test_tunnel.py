@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.exchanges import connected, waiting
 from tests.support.script import carry, get, ok, play, post
 
 ASK = get(b"/v1/realtime", b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
@@ -15,9 +16,7 @@ def script():
 
 
 def open_tunnel(script):
-    d = script.downstream()
-    d.send(ASK)
-    u = script.upstream()
+    d, u = connected(script, ASK)
     head = u.receive()
     assert b"Upgrade: websocket\r\n" in head
     assert b"onnection: upgrade\r\n" in head
@@ -55,9 +54,7 @@ def test_a_reset_on_one_side_ends_the_other(script):
 
 
 def test_early_bytes_are_held_until_the_101(script):
-    d = script.downstream()
-    d.send(ASK + b"early")
-    u = script.upstream()
+    d, u = connected(script, ASK + b"early")
     assert b"early" not in u.receive()
     u.send(SWITCH)
     assert u.receive() == b"early"
@@ -65,10 +62,7 @@ def test_early_bytes_are_held_until_the_101(script):
 
 
 def test_without_a_101_what_follows_is_http_again(script):
-    d = script.downstream()
-    d.send(ASK)
-    u = script.upstream()
-    u.receive()
+    d, u = waiting(script, ASK)
     u.send(ok(b"no upgrade"))
     assert d.receive().endswith(b"no upgrade")
     d.send(get(b"/next"))
@@ -78,10 +72,7 @@ def test_without_a_101_what_follows_is_http_again(script):
 
 
 def test_what_was_sent_ahead_of_a_declined_upgrade_is_never_looked_at(script):
-    d = script.downstream()
-    d.send(ASK + get(b"/next"))
-    u = script.upstream()
-    u.receive()
+    d, u = waiting(script, ASK + get(b"/next"))
     u.send(ok(b"no upgrade"))
     found = d.receive()
     assert found.endswith(b"no upgrade")
@@ -124,10 +115,7 @@ def test_an_idle_tunnel_is_closed():
 )
 def test_a_101_to_anything_but_websocket_is_no_tunnel(script, fields):
     """RFC 9110 7.8: a server switches to what was offered, and says to what."""
-    d = script.downstream()
-    d.send(ASK)
-    u = script.upstream()
-    u.receive()
+    d, u = waiting(script, ASK)
     u.send(b"HTTP/1.1 101 Switching Protocols\r\n" + fields + b"\r\nraw")
     found = d.receive()
     assert found.startswith(b"HTTP/1.1 502 ")
@@ -169,9 +157,7 @@ def test_a_101_to_who_did_not_get_to_ask_is_refused(script, request_):
 
 
 def test_bytes_behind_an_upgrade_that_is_not_passed_on_are_never_looked_at(script):
-    d = script.downstream()
-    d.send(get(extra=b"Connection: Upgrade\r\nUpgrade: foo\r\n") + get(b"/next"))
-    u = script.upstream()
+    d, u = connected(script, get(extra=b"Connection: Upgrade\r\nUpgrade: foo\r\n") + get(b"/next"))
     assert b"/next" not in u.receive()
     u.send(ok())
     assert b"Connection: close\r\n" in d.receive()

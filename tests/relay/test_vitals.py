@@ -1,15 +1,14 @@
 """What the engine tells policy: that a breaker has moved, and who owes whom."""
 
 from tests.support.breakers import status, terms
+from tests.support.exchanges import connected, waiting
 from tests.support.script import EXPECT, SSE_HEAD, chunk, event, get, ok, play, post
 from zeroproxy._fast.engine.thread import BREAKER_CHANGED
 
 
 def test_a_move_is_told_once_and_the_vitals_show_it():
     with play(endpoints=2, balance=0, breaker=terms(failures=1, open_for=60.0)) as script:
-        d = script.downstream()
-        d.send(get())
-        u = script.upstream()
+        d, u = connected(script, get())
         u.put(status(500))
         told = [script.engine.on_ready() & BREAKER_CHANGED for _ in range(4)]
         assert told.count(BREAKER_CHANGED) == 1
@@ -27,10 +26,7 @@ def test_vitals_know_who_owes_bytes():
         script.upstream().receive()
         found = script.engine.health_sample(0)[0]
         assert (found["inflight"], found["owed"], found["quiet_s"]) == (1, 0, 0.0)
-        d = script.downstream()
-        d.send(post())
-        u = script.upstream()
-        u.receive()
+        _, u = waiting(script)
         found = script.engine.health_sample(0)[0]
         assert (found["inflight"], found["owed"], found["begun"]) == (2, 1, 0)
         assert found["heard_s"] == 0.0
@@ -45,10 +41,7 @@ def test_vitals_know_who_owes_bytes():
 
 def test_a_caller_who_does_not_read_is_not_held_against_the_endpoint():
     with play() as script:
-        d = script.downstream()
-        d.send(get())
-        u = script.upstream()
-        u.receive()
+        _, u = waiting(script, get())
         rest = ok(b"x" * 20_000_000)
         while sent := u.send_some(rest):
             rest = rest[sent:]
@@ -58,10 +51,7 @@ def test_a_caller_who_does_not_read_is_not_held_against_the_endpoint():
 
 def test_no_relay_is_looked_at_while_bytes_come():
     with play() as script:
-        d = script.downstream()
-        d.send(post())
-        u = script.upstream()
-        u.receive()
+        _, u = waiting(script)
         assert script.engine.health_sample(1)[0]["owed"] == 1, "nothing was ever heard"
         u.send(SSE_HEAD + chunk(event()))
         found = script.engine.health_sample(3600)[0]

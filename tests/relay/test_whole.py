@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.exchanges import connected, waiting
 from tests.support.script import EXPECT, Script, chunk, get, ok, play, post, split_head
 
 JSON = b"Content-Type: application/json\r\n"
@@ -53,10 +54,7 @@ def test_who_is_slow_takes_no_permit_from_the_others():
     with play(max_inflight=1) as script:
         slow = script.downstream()
         slow.send(post(body=b"12345")[:-2])
-        d = script.downstream()
-        d.send(post())
-        u = script.upstream()
-        u.receive()
+        d, u = waiting(script)
         u.send(ok())
         assert d.receive().endswith(b"ok")
         slow.send(b"45")
@@ -132,9 +130,7 @@ def test_json_in_chunks_that_outgrows_it_goes_on_then(script):
 
 
 def test_who_waits_to_be_told_to_go_on_has_a_server_first(script):
-    d = script.downstream()
-    d.send(split_head(post(body=b"12345", extra=EXPECT))[0])
-    u = script.upstream()
+    d, u = connected(script, split_head(post(body=b"12345", extra=EXPECT))[0])
     assert u.receive().startswith(b"POST ")
     assert d.receive() == b"HTTP/1.1 100 Continue\r\n\r\n"
     d.send(b"12345")

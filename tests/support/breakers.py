@@ -46,7 +46,7 @@ def moves(script: Script) -> tuple[int, ...]:
     return to["closed"], to["half_open"], to["open"]
 
 
-def exchange(script: Script, answer: bytes, endpoint: int = 0) -> bytes:
+def exchange_once(script: Script, answer: bytes, endpoint: int = 0) -> bytes:
     """One exchange on a new caller's conn, over a new conn upstream."""
     d = script.downstream()
     d.send(get(extra=b"Connection: close\r\n"))
@@ -61,7 +61,7 @@ def exchange(script: Script, answer: bytes, endpoint: int = 0) -> bytes:
 
 def open_it(script: Script) -> None:
     while state(script) != "open":
-        exchange(script, status(500))
+        exchange_once(script, status(500))
 
 
 def let_through(script: Script) -> tuple[Peer, Peer]:

@@ -20,7 +20,8 @@ from typing import Any
 
 from tests.support import strict9112
 from tests.support.corpus import DECIDED
-from tests.support.proxy_process import ProxyProcess, free_port, upstream_toml
+from tests.support.ports import free_port
+from tests.support.proxy_process import ProxyProcess, upstream_toml
 
 HTTP = Path(os.environ.get("ZEROPROXY_SHARED", "../shared")).resolve() / "http"
 FILES = sorted(HTTP.glob("*.jsonl"))

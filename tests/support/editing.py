@@ -17,7 +17,7 @@ CHUNKED = (
 BOTH = {"include_usage": True, "continuous_usage_stats": True}
 
 
-def ask(body=ASKS, path=b"/v1/chat/completions", extra=b""):
+def json_post(body=ASKS, path=b"/v1/chat/completions", extra=b""):
     return post(path, body, JSON + extra)
 
 

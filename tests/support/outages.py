@@ -50,7 +50,7 @@ def see(
         conn.close()
 
 
-def ask(
+def see_sim(
     proxy: ProxyProcess, tokens: int = 2, fault: str = "", begun: Semaphore | None = None
 ) -> str:
     """The same, of a simulator."""
@@ -62,7 +62,7 @@ def endpoint(status: dict[str, Any], server: Server) -> dict[str, Any]:
     return dict(found)
 
 
-def answered(proxy: ProxyProcess, server: Server) -> Counter[str]:
+def outcomes_of(proxy: ProxyProcess, server: Server) -> Counter[str]:
     """Exchanges of one endpoint so far, by outcome."""
     found: Counter[str] = Counter()
     for row in proxy.status()["requests"]:

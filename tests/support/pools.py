@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.support.exchanges import connected
 from tests.support.script import Peer, Script, get, ok
 
 
@@ -16,25 +17,21 @@ def pool(script: Script, k: int = 0) -> dict[str, Any]:
     return endpoint(script, k)["pool"]
 
 
-def ask(script: Script, u: Peer, d: Peer | None = None, extra: bytes = b"") -> Peer:
+def exchange_on(script: Script, u: Peer, d: Peer | None = None, extra: bytes = b"") -> Peer:
     """One exchange that `u` serves; returns the caller."""
     d = d or script.downstream()
     d.send(get())
-    assert u.receive().startswith(b"GET ")
-    u.send(ok(extra=extra))
-    assert d.receive().endswith(b"ok")
-    return d
+    return finish_exchange(d, u, extra)
 
 
 def first(script: Script, extra: bytes = b"") -> tuple[Peer, Peer]:
     """A caller and the conn that has served it once."""
-    d = script.downstream()
-    d.send(get())
-    u = script.upstream()
-    return ask_again(d, u, extra), u
+    d, u = connected(script, get())
+    return finish_exchange(d, u, extra), u
 
 
-def ask_again(d: Peer, u: Peer, extra: bytes) -> Peer:
+def finish_exchange(d: Peer, u: Peer, extra: bytes) -> Peer:
+    """`u` reads the request that has been sent, and answers it; returns the caller."""
     assert u.receive().startswith(b"GET ")
     u.send(ok(extra=extra))
     assert d.receive().endswith(b"ok")

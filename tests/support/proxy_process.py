@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,11 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.support.ports import free_port
+from tests.support.until import words_of
 
 
 def with_ledger(text: str, path: Path) -> str:
@@ -102,7 +98,7 @@ class ProxyProcess:
     def start(self) -> None:
         self.launch()
         assert self.process is not None
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         path = "/readyz" if self.wait_ready else "/healthz"
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
@@ -121,7 +117,7 @@ class ProxyProcess:
     def status(self) -> dict[str, Any]:
         return dict(json.loads(self.fetch("/status")))
 
-    def until(self, condition: Any, seconds: float = 10.0) -> dict[str, Any]:
+    def until(self, condition: Any, seconds: float = 30.0) -> dict[str, Any]:
         """The first /status that satisfies `condition`."""
         deadline = time.monotonic() + seconds
         while True:
@@ -129,7 +125,9 @@ class ProxyProcess:
             if condition(status):
                 return status
             if time.monotonic() > deadline:
-                raise AssertionError(f"never came true within {seconds} s: {status}")
+                raise AssertionError(
+                    f"not true within {seconds} s: {words_of(condition)}\n{status}"
+                )
             time.sleep(0.02)
 
     def until_quiet(self) -> dict[str, Any]:

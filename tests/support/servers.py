@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.proxy_process import free_port
+from tests.support.ports import free_port
+from tests.support.until import words_of
 
 
 def missing(what: str, how: str) -> None:
@@ -107,5 +108,5 @@ def settled(condition: Callable[[], object], seconds: float = 60.0) -> None:
     """Return when `condition` holds; fail after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "it never came true"
+        assert time.monotonic() < deadline, f"not true within {seconds} s: {words_of(condition)}"
         time.sleep(0.02)

@@ -200,7 +200,7 @@ def play(tls, *, limits=None, endpoints=1, **upstream):
     script.demand_zero()
 
 
-def exchange(script, request=None, answer=None):
+def exchange_over_tls(script, request=None, answer=None):
     d = script.downstream()
     d.send(request or post())
     u = script.upstream()

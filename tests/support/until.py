@@ -1,12 +1,26 @@
-"""Waiting for what another task, thread or process will make true."""
+"""Waiting for what another task, thread or process will make true; a failure tells what it was."""
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable
+from time import monotonic
 
 
-async def until(condition: Callable[[], object]) -> None:
-    """Return when `condition` holds; the test's own timeout is the limit."""
-    while not condition():  # noqa: ASYNC110 - counters have no event to wait for
+def words_of(condition: Callable[..., object]) -> str:
+    """The source of a condition, and the values of the names that it takes from its test."""
+    try:
+        source = " ".join(inspect.getsource(condition).split())
+        found = inspect.getclosurevars(condition).nonlocals
+    except (OSError, TypeError):
+        return repr(condition)
+    return "\n".join((source, *(f"{name} = {value!r:.300}" for name, value in found.items())))
+
+
+async def until(condition: Callable[[], object], seconds: float = 100.0) -> None:
+    """Return when `condition` holds; fail after `seconds`."""
+    deadline = monotonic() + seconds
+    while not condition():
+        assert monotonic() < deadline, f"not true within {seconds} s: {words_of(condition)}"
         await asyncio.sleep(0.001)

@@ -239,7 +239,7 @@ WRONG = {
 }
 
 
-def serve(listener: socket.socket, answer: bytes) -> None:
+def answer_all(listener: socket.socket, answer: bytes) -> None:
     """Answer every conn with the same bytes, then close it, until the listener is shut."""
     while True:
         try:
@@ -257,7 +257,7 @@ def answered(answer: bytes, load: Callable[..., Any], folder: Path, **more: obje
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"{folder}/wrong")
         listener.listen()
-        thread = threading.Thread(target=serve, args=(listener, answer))
+        thread = threading.Thread(target=answer_all, args=(listener, answer))
         thread.start()
         try:
             options = {"conns": 1, "events": 2, "seconds": 0.2, "warmup": 0, "ramp": 0}

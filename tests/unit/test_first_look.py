@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from tests.support.proxy_process import free_port
+from tests.support.ports import free_port
 from tests.support.script_upstream import ScriptConn, ScriptRequest, ScriptUpstream
 from zeroproxy.config.load import parse_config
 from zeroproxy.server import worker as module
@@ -42,7 +42,7 @@ def config(url: str, port: int):
     )
 
 
-async def ask(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def open_request(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     while True:
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -60,7 +60,7 @@ async def test_the_first_requests_are_asked_for_what_their_server_understands(mo
     async with ScriptUpstream(server) as script:
         worker = Worker(config(script.url, port))
         starting = asyncio.ensure_future(worker.start())
-        reader, writer = await ask(port)
+        reader, writer = await open_request(port)
         server.caller_was_here.set()
         assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
         await starting

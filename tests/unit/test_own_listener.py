@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from tests.support.proxy_process import free_port
+from tests.support.ports import free_port
 from zeroproxy.commands import check
 from zeroproxy.config.load import parse_config
 from zeroproxy.errors import ConfigError, ReloadError
@@ -45,9 +45,10 @@ def looped(listen: str, endpoint: str):
     ],
 )
 async def test_what_is_its_own(tmp_path, listen, endpoint, own):
-    port = free_port()
+    port, folder = free_port(), tmp_path / "s"  # short: a unix address has 107 bytes
+    folder.mkdir()
     listen, endpoint = (
-        text.format(port, tmp=tmp_path, name=tmp_path.name) for text in (listen, endpoint)
+        text.format(port, tmp=folder, name=folder.name) for text in (listen, endpoint)
     )
     bound = bind_all([listen])
     try:

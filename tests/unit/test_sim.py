@@ -138,18 +138,18 @@ async def test_two_choices_differ_and_are_counted_together(client):
 
 @pytest.mark.parametrize("prompt", ["a b", ["a b", "c d e"], [1, 2], [[1, 2], [3, 4, 5]]])
 async def test_text_completions_take_every_form_of_prompt(client, prompt):
-    async def ask(**more):
+    async def complete_prompt(**more):
         return await client.completions.create(
             model="sim-1", prompt=prompt, n=2, max_tokens=3, **more
         )
 
     count = 2 if isinstance(prompt[0], (list, str)) and isinstance(prompt, list) else 1
-    whole = await ask()
+    whole = await complete_prompt()
     assert [c.index for c in whole.choices] == list(range(2 * count))
     assert whole.usage.completion_tokens == 6 * count
     assert whole.usage.prompt_tokens == (5 if count == 2 else 2)
     texts = [""] * 2 * count
-    async for chunk in await ask(stream=True):
+    async for chunk in await complete_prompt(stream=True):
         texts[chunk.choices[0].index] += chunk.choices[0].text
     assert texts == [c.text for c in whole.choices]
 

@@ -17,7 +17,7 @@ async def sim():
         yield simulator
 
 
-async def ask(sim, fault, path="/v1/chat/completions", stream=True):
+async def bytes_and_end(sim, fault, path="/v1/chat/completions", stream=True):
     """All bytes that came, and how the connection ended: fin or reset."""
     reader, writer = await asyncio.open_connection(*sim.url[7:].split(":"))
     body = {"messages": [{"content": "x"}], "max_tokens": 6, "stream": stream}
@@ -47,7 +47,7 @@ def tokens(found):
 
 
 async def test_without_a_fault_all_of_it_comes(sim):
-    found, end = await ask(sim, "")
+    found, end = await bytes_and_end(sim, "")
     assert (tokens(found), end) == (6, "whole")
     assert sim.stats.faults == 0
 
@@ -57,7 +57,7 @@ async def test_without_a_fault_all_of_it_comes(sim):
     [("cut=2", 2, "reset"), ("clean-cut=2", 2, "fin"), ("cut-mid-event=2", 2, "reset")],
 )
 async def test_a_stream_is_cut_after_so_many_tokens(sim, fault, count, ends):
-    found, end = await ask(sim, fault)
+    found, end = await bytes_and_end(sim, fault)
     assert (tokens(found), end) == (count, ends)
     assert b"[DONE]" not in found
     is_whole_event = found.endswith(b"\n\n\r\n")
@@ -67,22 +67,22 @@ async def test_a_stream_is_cut_after_so_many_tokens(sim, fault, count, ends):
 
 @pytest.mark.parametrize(("fault", "ends"), [("cut", "reset"), ("clean-cut", "fin")])
 async def test_a_body_is_cut_in_its_middle(sim, fault, ends):
-    found, end = await ask(sim, fault, stream=False)
+    found, end = await bytes_and_end(sim, fault, stream=False)
     head, _, body = found.partition(b"\r\n\r\n")
     length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
     assert (len(body), end) == (length // 2, ends)
 
 
 async def test_an_error_event_is_followed_by_done_in_openai_s_dialect_only(sim):
-    found, end = await ask(sim, "error-event=1")
+    found, end = await bytes_and_end(sim, "error-event=1")
     assert (tokens(found), end) == (1, "whole")
     assert b'data: {"error":{"message":"EngineCore' in found
     assert b"data: [DONE]" in found
-    found, end = await ask(sim, "error-event=1", "/v1/messages")
+    found, end = await bytes_and_end(sim, "error-event=1", "/v1/messages")
     assert b'event: error\ndata: {"type":"error","error":{"type":"api_error"' in found
     assert b"[DONE]" not in found and b"message_stop" not in found
     assert end == "whole"
-    found, _ = await ask(sim, "close-head", stream=False)
+    found, _ = await bytes_and_end(sim, "close-head", stream=False)
     assert found == b""
 
 
@@ -96,21 +96,21 @@ async def test_an_error_event_is_followed_by_done_in_openai_s_dialect_only(sim):
     ],
 )
 async def test_a_head_may_be_anything_but_a_head(sim, fault, starts, ends):
-    assert await ask(sim, fault) == (starts, ends)
+    assert await bytes_and_end(sim, fault) == (starts, ends)
 
 
 async def test_an_answer_may_lack_its_content_type(sim):
-    found, end = await ask(sim, "no-content-type")
+    found, end = await bytes_and_end(sim, "no-content-type")
     assert (tokens(found), end) == (6, "whole")
     assert b"content-type" not in found.lower()
-    found, _ = await ask(sim, "no-content-type", stream=False)
+    found, _ = await bytes_and_end(sim, "no-content-type", stream=False)
     head, _, body = found.partition(b"\r\n\r\n")
     assert b"content-type" not in head.lower()
     assert json.loads(body)["usage"]["completion_tokens"] == 6
 
 
 async def test_a_stall_lasts_until_the_caller_leaves(sim):
-    asking = asyncio.ensure_future(ask(sim, "stall=2"))
+    asking = asyncio.ensure_future(bytes_and_end(sim, "stall=2"))
     await until(lambda: sim.stats.completion_tokens == 2 and sim.stats.generated_tokens == 6)
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
@@ -119,7 +119,7 @@ async def test_a_stall_lasts_until_the_caller_leaves(sim):
 
 
 async def test_a_slow_head_is_a_whole_answer(sim):
-    assert (await ask(sim, "slow-head=0.01"))[1] == "whole"
+    assert (await bytes_and_end(sim, "slow-head=0.01"))[1] == "whole"
 
 
 async def test_a_status_is_an_error_of_the_client_s_own_kind(sim):

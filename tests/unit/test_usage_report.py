@@ -35,7 +35,7 @@ def ledger():
         yield connection
 
 
-def ask(source, *by: str, since=None, until=None, zone=UTC, **filters: str) -> Report:
+def report_by(source, *by: str, since=None, until=None, zone=UTC, **filters: str) -> Report:
     return usage(source, Query(by or ("model",), since, until, filters, zone))
 
 
@@ -53,7 +53,7 @@ def test_a_row_has_everything_a_bill_needs(ledger):
                outcome="downstream/relaying/closed"),
         record(T0, exactness="none"),
     ])  # fmt: skip
-    (row,) = ask(ledger).rows
+    (row,) = report_by(ledger).rows
     assert row.keys == ("m",)
     found = numbers(row.sums)
     assert (found["requests"], found["failed"]) == (3, 1)
@@ -79,13 +79,13 @@ def test_an_error_of_the_server_has_failed_and_an_overflow_row_has_not(is_whole,
     ]
     with contextlib.closing(Ledger(tmp_path / "usage.sqlite")) as ledger:
         ledger.write([DEFAULTS | each | {"time_ns": T0 + HOUR_NS // 2} for each in batch])
-        totals = ask(ledger.path, since=None if is_whole else at(0.25)).totals
+        totals = report_by(ledger.path, since=None if is_whole else at(0.25)).totals
     assert (totals.requests, totals.failed) == (12, 4)
 
 
 def test_what_was_broken_off_before_any_count_has_a_word_of_its_own(ledger):
     write(ledger, [record(T0, exactness="uncounted"), record(T0, exactness="none")])
-    found = numbers(ask(ledger).totals)
+    found = numbers(report_by(ledger).totals)
     assert (found["uncounted_requests"], found["untrusted_requests"], found["none_requests"]) == (
         1, 0, 1,
     )  # fmt: skip
@@ -93,7 +93,7 @@ def test_what_was_broken_off_before_any_count_has_a_word_of_its_own(ledger):
 
 def test_where_nothing_is_known_nothing_is_claimed(ledger):
     write(ledger, [record(T0, exactness="none")])
-    found = numbers(ask(ledger).totals)
+    found = numbers(report_by(ledger).totals)
     assert (found["exact_share"], found["mean_ttft_s"], found["requests"]) == (None, None, 1)
 
 
@@ -102,9 +102,9 @@ def test_most_tokens_come_first_and_time_comes_in_its_order(ledger):
         record(T0 + 5 * HOUR_NS, model="small", tokens=(1, 1, 0, 0)),
         record(T0 + 2 * HOUR_NS, model="large", tokens=(9, 9, 0, 0)),
     ])  # fmt: skip
-    assert [row.keys for row in ask(ledger).rows] == [("large",), ("small",)]
-    assert [row.keys for row in ask(ledger, "hour").rows] == [(at(2),), (at(5),)]
-    assert [row.keys for row in ask(ledger, "day", "model").rows] == [
+    assert [row.keys for row in report_by(ledger).rows] == [("large",), ("small",)]
+    assert [row.keys for row in report_by(ledger, "hour").rows] == [(at(2),), (at(5),)]
+    assert [row.keys for row in report_by(ledger, "day", "model").rows] == [
         (date(2026, 11, 1), "large"), (date(2026, 11, 1), "small"),
     ]  # fmt: skip
 
@@ -113,15 +113,15 @@ def test_only_what_was_asked_for_is_counted(ledger):
     write(
         ledger, [record(T0, model=m, tenant=t) for m in ("a", "b", "' OR 1=1") for t in ("", "x")]
     )
-    assert ask(ledger, model="a").totals.requests == 2
-    assert ask(ledger, model="a", tenant="").totals.requests == 1
-    assert ask(ledger, model="' OR 1=1").totals.requests == 2
-    assert ask(ledger, model="no").rows == []
+    assert report_by(ledger, model="a").totals.requests == 2
+    assert report_by(ledger, model="a", tenant="").totals.requests == 1
+    assert report_by(ledger, model="' OR 1=1").totals.requests == 2
+    assert report_by(ledger, model="no").rows == []
 
 
 def test_a_word_for_exactness_that_nobody_knows_is_not_trusted(ledger):
     write(ledger, [record(T0, exactness="guessed", tokens=(1, 1, 0, 0))])
-    report = ask(ledger, "exactness")
+    report = report_by(ledger, "exactness")
     assert requests_of(report) == {("guessed",): 1}
     assert report.totals.tokens_by["untrusted"] == 2
 
@@ -129,11 +129,11 @@ def test_a_word_for_exactness_that_nobody_knows_is_not_trusted(ledger):
 def test_days_are_those_of_the_zone(ledger):
     write(ledger, [record(T0 + k * HOUR_NS) for k in range(24)])
     tokyo = timezone(timedelta(hours=9))
-    assert requests_of(ask(ledger, "day", zone=tokyo)) == {
+    assert requests_of(report_by(ledger, "day", zone=tokyo)) == {
         (date(2026, 11, 1),): 6, (date(2026, 11, 2),): 18,
     }  # fmt: skip
     india = timezone(timedelta(hours=5, minutes=30))
-    report = ask(ledger, "day", zone=india)
+    report = report_by(ledger, "day", zone=india)
     assert requests_of(report) == {(date(2026, 11, 1),): 10, (date(2026, 11, 2),): 14}
     assert len(report.notes) == 1
 
@@ -142,7 +142,7 @@ def test_the_two_hours_with_one_wall_time_in_autumn_stay_apart(ledger):
     first = datetime(2026, 10, 25, 0, tzinfo=UTC)  # 02:00 CEST; an hour later 02:00 CET
     begin = int(first.timestamp()) * 10**9
     write(ledger, [record(begin), record(begin + HOUR_NS), record(begin + HOUR_NS)])
-    rows = ask(ledger, "hour", zone=ZoneInfo("Europe/Berlin")).rows
+    rows = report_by(ledger, "hour", zone=ZoneInfo("Europe/Berlin")).rows
     assert [(str(row.keys[0]), row.sums.requests) for row in rows] == [
         ("2026-10-25 02:00:00+02:00", 1), ("2026-10-25 02:00:00+01:00", 2),
     ]  # fmt: skip
@@ -167,7 +167,7 @@ def minutes(connection: sqlite3.Connection) -> None:
 def test_hours_that_the_window_cuts_are_read_in_detail(ledger, since, until, count):
     minutes(ledger)
     window = [None if hours is None else at(hours) for hours in (since, until)]
-    report = ask(ledger, "hour", since=window[0], until=window[1])
+    report = report_by(ledger, "hour", since=window[0], until=window[1])
     assert (report.totals.requests, report.totals.total_tokens) == (count, 2 * count)
     assert sum(requests_of(report).values()) == count
     assert report.notes == []
@@ -176,26 +176,26 @@ def test_hours_that_the_window_cuts_are_read_in_detail(ledger, since, until, cou
 def test_a_window_begins_at_its_moment_and_ends_before_its_end(ledger):
     write(ledger, [record(T0 + 1000), record(T0 + 2000), record(T0 + 3000)])
     micro = timedelta(microseconds=1)
-    report = ask(ledger, since=START + micro, until=START + 3 * micro)
+    report = report_by(ledger, since=START + micro, until=START + 3 * micro)
     assert report.totals.requests == 2
 
 
 def test_an_hour_whose_detail_is_gone_is_counted_whole_and_says_so(ledger):
     minutes(ledger)
     prune(ledger, T0 + 90 * MINUTE)
-    report = ask(ledger, since=at(1.75), until=at(3.5))
+    report = report_by(ledger, since=at(1.75), until=at(3.5))
     assert report.totals.requests == 60 + 60 + 30
     assert report.notes == [
         "the hour from 2026-11-01 10:00 UTC is counted whole: its detail is no longer kept"
     ]
-    assert ask(ledger, since=at(1), until=at(3.5)).notes == []
+    assert report_by(ledger, since=at(1), until=at(3.5)).notes == []
 
 
 def test_exchanges_that_did_not_fit_the_ring_count_as_many(ledger):
     lost = record(T0, count=7, outcome="overflow", exactness="untrusted", tokens=(70, 7, 0, 0))
     write(ledger, [lost, record(T0 + 40 * MINUTE)])
     for until in (at(0.5), at(1)):
-        totals = ask(ledger, until=until).totals
+        totals = report_by(ledger, until=until).totals
         assert totals.requests_by["untrusted"] == 7
         assert (totals.failed, totals.total_tokens) == (0, 77)
 
@@ -231,7 +231,7 @@ def test_any_grouping_of_any_window_sums_to_its_rows(rows, by, since, until):
         since, until = until, None
     with contextlib.closing(new_ledger()) as ledger:
         write(ledger, rows)
-        report = ask(ledger, *by, since=since, until=until)
+        report = report_by(ledger, *by, since=since, until=until)
     lower, upper = (m and int(m.timestamp()) * 10**9 for m in (since, until))
     inside = [
         row
@@ -258,7 +258,7 @@ def test_any_grouping_of_any_window_sums_to_its_rows(rows, by, since, until):
 
 def test_what_is_missing_is_a_sentence(tmp_path):
     with pytest.raises(ZeroproxyError, match=r"/no\.sqlite: there is no ledger; the proxy makes"):
-        ask(tmp_path / "no.sqlite")
+        report_by(tmp_path / "no.sqlite")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -267,9 +267,9 @@ def test_what_is_no_ledger_is_a_sentence(tmp_path, content):
     path = tmp_path / "x"
     path.write_bytes(content)
     with pytest.raises(ZeroproxyError, match=r"/x: it is no ledger.*metering\.ledger names"):
-        ask(path)
+        report_by(path)
     with pytest.raises(ZeroproxyError, match="cannot be read"):
-        ask(tmp_path)
+        report_by(tmp_path)
 
 
 @pytest.mark.parametrize(("version", "says"), [(99, "a newer zeroproxy"), (0, "an older")])
@@ -277,7 +277,7 @@ def test_another_version_is_a_sentence(tmp_path, version, says):
     path = tmp_path / "x.sqlite"
     new_ledger(path, version).close()
     with pytest.raises(ZeroproxyError, match=rf"{says} .*version {version}, this one reads 1"):
-        ask(path)
+        report_by(path)
 
 
 def test_a_path_is_taken_literally_and_nothing_is_written_to(tmp_path):
@@ -285,7 +285,7 @@ def test_a_path_is_taken_literally_and_nothing_is_written_to(tmp_path):
     with contextlib.closing(new_ledger(path)) as ledger:
         write(ledger, [record(T0)])
     before = path.read_bytes()
-    assert ask(path).totals.requests == 1
+    assert report_by(path).totals.requests == 1
     assert path.read_bytes() == before
 
 
@@ -314,14 +314,14 @@ def test_a_writer_at_work_is_neither_disturbed_nor_seen_by_halves(tmp_path):
         writer.start()
         seen = [0]
         while writer.is_alive():
-            report = ask(path, "hour", "model", since=at(0.25))
+            report = report_by(path, "hour", "model", since=at(0.25))
             assert report.notes == []  # detail and hours of one snapshot agree
             seen.append(report.totals.requests)
         writer.join()
         assert failures == []
         assert all(count % batch == 0 for count in seen)
         assert seen == sorted(seen)
-        assert ask(path).totals.total_tokens == 3 * batch * batches
+        assert report_by(path).totals.total_tokens == 3 * batch * batches
 
 
 def test_a_report_is_one_snapshot_even_while_rows_arrive(tmp_path):
@@ -331,11 +331,11 @@ def test_a_report_is_one_snapshot_even_while_rows_arrive(tmp_path):
         uri = f"file:{path}?mode=ro"
         with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as reader:
             reader.execute("BEGIN")
-            assert ask(reader).totals.requests == 1
+            assert report_by(reader).totals.requests == 1
             write(ledger, [record(T0)])
-            assert ask(reader).totals.requests == 1  # the caller's transaction is left alone
+            assert report_by(reader).totals.requests == 1  # the caller's transaction is left alone
             reader.rollback()
-            assert ask(reader).totals.requests == 2
+            assert report_by(reader).totals.requests == 2
             assert not reader.in_transaction
 
 
@@ -389,10 +389,10 @@ def test_groups_may_have_blanks_between_them():
 
 
 def test_json_names_the_window_also_where_none_was_asked_for(ledger):
-    found = as_object(ask(ledger), at(9))
+    found = as_object(report_by(ledger), at(9))
     assert (found["since"], found["until"]) == (None, "2026-11-01T18:00:00+00:00")
     write(ledger, [record(T0 + MINUTE)])
-    found = as_object(ask(ledger, "day", "hour"), at(9))
+    found = as_object(report_by(ledger, "day", "hour"), at(9))
     assert found["since"] == "2026-11-01T09:00:00+00:00"
     assert found["by"] == ["day", "hour"]
     (row,) = found["rows"]

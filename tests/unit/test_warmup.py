@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.members import Member
-from tests.support.proxy_process import free_port
+from tests.support.ports import free_port
 from tests.support.script_upstream import ScriptConn, ScriptRequest, ScriptUpstream
 from tests.support.until import until
 from zeroproxy.config.schema import Alias, Upstream, Warmup

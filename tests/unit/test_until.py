@@ -1,0 +1,19 @@
+"""A wait that fails tells what was waited for."""
+
+import pytest
+
+from tests.support.until import until
+
+
+async def test_a_condition_that_comes_true_is_waited_for():
+    seen = []
+    await until(lambda: seen.append(1) or len(seen) == 3)
+    assert len(seen) == 3
+
+
+async def test_the_failure_has_the_condition_and_its_values():
+    heard = ["one"]
+    with pytest.raises(AssertionError) as failed:
+        await until(lambda: "two" in heard, seconds=0)
+    assert '"two" in heard' in str(failed.value)
+    assert "heard = ['one']" in str(failed.value)
