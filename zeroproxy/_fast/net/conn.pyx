@@ -10,7 +10,7 @@ Law 3. Everything goes out before the plane sleeps: TCP_NODELAY, no timer, no co
        what reads and what sends then push each other out of the cache once a group and not once a
        report. Closing, shutting and a second send push first.
 Law 4. Whoever uses a conn does not know whether it speaks TLS: one branch in each verb does.
-"""
+Tests: tests/relay/test_park.py, tests/relay/test_tunnel.py."""
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
