@@ -70,7 +70,7 @@ class ParallelBuild(build_ext):
     def build_extension(self, ext):
         begun = time.monotonic()
         super().build_extension(ext)
-        # What is up to date takes no time.
+        # A module that is up to date takes no time.
         if not PROGRESS or time.monotonic() - begun < 0.1:
             return
         self.n_compiled += 1

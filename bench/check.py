@@ -25,7 +25,7 @@ from rich.table import Table
 
 BASELINE = BENCH / "baseline.json"
 RUN, TURNS = BENCH / "run.py", BENCH / "turns.py"
-#: Who is held against the ratio bounds: as users run it, with metering and the ledger.
+#: Contestant that is held against the ratio bounds: as users run it, with metering and the ledger.
 GATED = "zeroproxy"
 NOTHING_SAID = 2
 WIDTH = 100
@@ -44,7 +44,7 @@ def parse() -> argparse.Namespace:
 
 
 def measured(program: Path, *words: str) -> dict[str, Any]:
-    """What a program of the bench finds with these options."""
+    """Figures of a program of the bench with these options."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         out = Path(folder) / "found.json"
         done = subprocess.run(
@@ -63,7 +63,7 @@ def instructions(names: list[str]) -> dict[str, dict[str, float]]:
 
 
 def made_here() -> dict[str, Any]:
-    """What an instruction count depends on beside the sources."""
+    """Versions that an instruction count depends on beside the sources."""
     facts = machine.facts(raise_nofile())
     found = {name: facts[name] for name in ("cpu", "python", "compiler", "commit", "changed")}
     found["valgrind"] = machine.first_line("valgrind", "--version")

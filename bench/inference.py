@@ -1,5 +1,5 @@
-"""A real inference server, asked directly and through zeroproxy in turns: what the proxy adds,
-what it computes, and whether its ledger has the tokens that the server counted.
+"""A real inference server, asked directly and through zeroproxy in turns. Figures: what the
+proxy adds, what it computes, and whether its ledger has the tokens that the server counted.
 
 usage: python -m bench.inference --model NAME [--url URL | --server COMMAND] [--concurrency 1,64]
 With --server the command is started, awaited and ended; else the server at --url is taken, and
@@ -10,9 +10,10 @@ Law 1. The load is `zeroproxy bench`, several of it where one would be its own l
        over repeats and processes, beside them the least and the most of the repeats. The JSON has
        times in seconds and CPU in microseconds.
 Law 2. Nobody else may use the server: its counters before and after a turn are the turn's.
-Law 3. A turn through the proxy begins when the proxy has the server in rotation: one that a direct
-       turn kept too busy to answer probes is out for a moment. How long was waited is in the JSON.
+Law 3. A turn through the proxy begins when the proxy has the server in rotation. One that a direct
+       turn kept too busy to answer probes is out for a moment. The JSON has the time waited.
 Exit status 1: a request failed, or a count of whole answers differs from the server's.
+Tests: tests/e2e/test_bench_inference.py.
 """
 
 from __future__ import annotations

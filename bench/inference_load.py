@@ -1,6 +1,6 @@
-"""What inference.py loads a server with, and what it reads of processes, counters and the ledger.
+"""The load of inference.py, and its readers of processes, counters and the ledger.
 
-Law. Only processes started here are ended. CPU time is what the kernel says of a process, counts
+Note. Only processes started here are ended. CPU time is what the kernel says of a process, counts
      are what the server's counters and the proxy's /usage say; nothing is estimated.
 """
 
@@ -31,7 +31,7 @@ from bench.driver.processes import end
 from tests.support.proxy_process import ProxyProcess
 
 PROMPT, GENERATED = "prompt_tokens", "completion_tokens"
-#: What is kept of a turn: its name in the JSON of `zeroproxy bench`, and the quantile.
+#: Figures that are kept of a turn: name in the JSON of `zeroproxy bench`, and the quantile.
 FIGURES = (
     ("TTFT p50", "ttft_s", "p50"),
     ("TTFT p99", "ttft_s", "p99"),
@@ -41,11 +41,11 @@ FIGURES = (
     ("whole answer p50", "total_s", "p50"),
     ("whole answer p99", "total_s", "p99"),
 )
-#: Tokens are reckoned from events, at the run's mean of tokens an event: where a busy server puts
+#: Tokens are reckoned from events, at the run's mean of tokens an event. Where a busy server puts
 #: more and more of them into one, answers/s is the figure to go by.
 RATES = (("tokens/s", "tokens_per_s"), ("answers/s", "answers_per_s"))
 LEAVERS, LEAVE_AFTER, LEAVE_TOKENS = 64, 20, 512
-#: Seconds. What is counted may be a second on its way into the ledger.
+#: Seconds. A count may be a second on its way into the ledger.
 CALM, PATIENCE = 1.3, 20.0
 
 Counts = dict[str, int]
@@ -92,7 +92,7 @@ class Turn:
 
 @dataclass
 class Bench:
-    """What all turns share."""
+    """Servers and settings that all turns share."""
 
     options: argparse.Namespace
     proxy: ProxyProcess
@@ -120,7 +120,7 @@ def cores(text: str) -> set[int]:
 
 @contextlib.contextmanager
 def on_cores(wanted: set[int]) -> Iterator[None]:
-    """What is started meanwhile stays on these."""
+    """Cores on which programs started meanwhile stay."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, wanted)
     try:
@@ -198,7 +198,7 @@ def await_server(options: argparse.Namespace, process: subprocess.Popen[bytes]) 
 
 
 def server_counts(options: argparse.Namespace) -> Counts:
-    """What the server has counted since it began. A counter that is missing ends the run."""
+    """Counts of the server since it began. A counter that is missing ends the run."""
     text = fetch(options.url + options.metrics).decode()
     found: Counts = {}
     for key, name in zip((PROMPT, GENERATED), options.counters.split(","), strict=True):
@@ -237,7 +237,7 @@ def less(after: Counts, before: Counts) -> Counts:
 
 @contextlib.contextmanager
 def counting(bench: Bench, name: str) -> Iterator[dict[str, Any]]:
-    """What ledger and server count meanwhile becomes one row; the body may add to it."""
+    """One row of the counts of ledger and server meanwhile; the body may add to it."""
     server_before, ledger_before = settled(bench)
     row: dict[str, Any] = {"name": name, "must_agree": True}
     yield row
@@ -263,7 +263,7 @@ def await_rotation(proxy: ProxyProcess) -> float:
 
 
 def serves(options: argparse.Namespace, path: str) -> bool:
-    """Whether the server itself has this path; "": the usual one, which it has."""
+    """True if the server itself has this path; "": the usual one, which it has."""
     request = urllib.request.Request(options.url + path, data=b"{}")
     try:
         if path:

@@ -12,7 +12,7 @@ from driver.contestants import PEERS, peer_folder
 
 
 def install(name: str, requirement: str) -> bool:
-    """Whether it is there now; what pip says goes to the terminal."""
+    """True if it is there now; the output of pip goes to the terminal."""
     folder = peer_folder(name)
     if not (folder / "bin" / "python").exists():
         venv.create(folder, with_pip=True)

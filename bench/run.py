@@ -61,7 +61,7 @@ def chosen(text: str | None, known: dict[str, Any], default: list[str]) -> list[
 
 
 def chosen_scenarios(options: argparse.Namespace) -> list[Scenario]:
-    """What is run."""
+    """Scenarios to run."""
     default = [s.name for s in scenarios.SCENARIOS if s.quick or not options.quick]
     if not options.quick:
         default = list(scenarios.DEFAULT)
@@ -81,7 +81,7 @@ def cores(options: argparse.Namespace, console: Console) -> tuple[int, int]:
 
 
 def present(options: argparse.Namespace, console: Console) -> list[Contestant]:
-    """Who takes part; who is absent is named."""
+    """Contestants that take part; absent ones are named."""
     found = []
     for contestant in chosen(options.contestants, contestants.BY_NAME, list(contestants.DEFAULT)):
         if missing := contestant.missing():

@@ -1,5 +1,6 @@
-"""A real proxy under everything that goes wrong in a day, for as long as asked: callers who leave
-at any moment, nonsense, reloads, endpoints that are killed and come back.
+"""A real proxy under everything that goes wrong in a day, for as long as asked.
+
+Callers leave at any moment or send nonsense, reloads come, endpoints are killed and come back.
 
 usage: python -m bench.soak [--seconds 1800] [--callers 12]
 Exit status 1: something was not given back, descriptors or memory grow, or the proxy was not well.
@@ -143,7 +144,7 @@ def run(proxy: ProxyProcess, sims: tuple[StoppableSim, StoppableSim], options: a
 
 
 def judge(samples: list[Sample], fds: tuple[int, int], seconds: float) -> list[str]:
-    """What is wrong; prints what was found."""
+    """Faults that were found; prints the figures."""
     warm = samples[int(len(samples) * WARM_UP) :]
     quarter = max(len(warm) // 4, 1)
     first = sum(s.rss for s in warm[:quarter]) / quarter

@@ -1,10 +1,10 @@
 """Ratios of CPU time to a few percent, on a machine whose speed is not its own.
 
-In each round each contestant is loaded for half a second, in an order drawn anew, and its CPU per
-unit is divided by the first one's of the same round. What changes from minute to minute, a
-neighbour or a clock, hits all of them in a round alike. After some rounds all are started anew:
-where its memory comes to lie makes a process faster or slower for as long as it lives. Printed: the
-median of the ratios, and between which values 95 of 100 medians lie that are drawn anew from the
+In each round each contestant is loaded for half a second, in an order drawn anew. Its CPU per unit
+is divided by the first one's of the same round. Changes from minute to minute, of a neighbour or a
+clock, hit all of them in a round alike. After some rounds all are started anew:
+where its memory comes to lie makes a process faster or slower for as long as it lives. It
+prints the median of the ratios, and the bounds of 95 of 100 medians. These are drawn anew from the
 same starts, and of each from its rounds (percentile bootstrap of clusters, Efron 1979).
 """
 

@@ -1,4 +1,4 @@
-"""What is read in passing: metering, what a request asks for, and taking usage out again.
+"""Readers of bytes in passing: the meter, the scan of a request, and taking usage out again.
 
 An input is three bytes of choices, then the body.
 """

@@ -1,9 +1,9 @@
 /* Faults by choice, and a clock that the target turns.
  *
- * Law 1. Only what the kernel may really do. A short read or write, or an EAGAIN, says to an
- *        edge-triggered set that another report will follow; EPOLL_CTL_MOD brings it about.
- * Law 2. Everything follows from the seed: an input that fails once fails again.
- * Law 3. Without faults_begin nothing fails, without faults_clock the clock is the machine's. */
+ * Note 1. Only what the kernel may really do. A short read or write, or an EAGAIN, says to an
+ *         edge-triggered set that another report will follow; EPOLL_CTL_MOD brings it about.
+ * Note 2. Everything follows from the seed: an input that fails once fails again.
+ * Note 3. Without faults_begin nothing fails, without faults_clock the clock is the machine's. */
 #define _GNU_SOURCE /* accept4 */
 #include <errno.h>
 #include <poll.h>

@@ -1,5 +1,5 @@
-/* Included in front of every compiled file of the data plane, in the fuzzing build only: the calls
- * below go to faults.c, which lets some of them fail the way the kernel and the allocator may. */
+/* Included in front of every compiled file of the data plane, in the fuzzing build only. The calls
+ * below go to faults.c, which lets some of them fail as the kernel and the allocator may. */
 #ifndef ZP_FAULTS_H
 #define ZP_FAULTS_H
 

@@ -66,7 +66,7 @@ cdef void check_inside(const Head *h, size_t n) noexcept nogil:
 
 
 cdef void check_prefix(int part, const Head *a, int whole, const Head *b, size_t k) noexcept nogil:
-    """What a prefix of k bytes says, the whole says as well."""
+    """Demand of the whole every verdict on a prefix of k bytes."""
     if part == VERDICT_OK:
         demand(whole == VERDICT_OK)
         demand(a.consumed == b.consumed)
@@ -220,7 +220,7 @@ cdef bint read_piece(Read *r, const char *at, size_t n, uint32_t extra) noexcept
 
 
 cdef void check_framed(const char *at, size_t n) noexcept nogil:
-    """What we frame comes out as it was."""
+    """Bytes that we frame come out as they were."""
     cdef char *room = <char *>malloc(n + 64)
     cdef size_t head
     cdef Read r

@@ -1,4 +1,4 @@
-# What every target needs: exact copies, so that one byte too far is seen, and cuts chosen by seed.
+# Helpers of every target: exact copies, so that one byte too far is seen, and cuts chosen by seed.
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint64_t

@@ -75,7 +75,7 @@ def number(text: str, pattern: str) -> int:
 
 
 def find_of(said: str, found: Path) -> str:
-    """What went wrong and the inputs themselves: where this is read, their files may be gone."""
+    """Print the reports and the inputs themselves: a reader may not have their files."""
     begin = re.search(r"ERROR: |runtime error|deadly signal", said)
     inputs = (
         f"{path.name}, base64: {base64.b64encode(path.read_bytes()).decode()}"

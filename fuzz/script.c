@@ -1,8 +1,8 @@
 /* Callers and an endpoint, moved by a script of bytes.
  *
  * Every request has a tag, a byte of 0x80 or more that also stands in its path behind a mark ("~"
- * and two hex digits); every body, asked or answered, is made of that byte. So whatever arrives says
- * whose it is: nothing may reach another caller, come twice, or come from nowhere. */
+ * and two hex digits). Every body, asked or answered, is made of that byte. So all bytes that arrive
+ * show their owner: nothing may reach another caller, come twice, or come from nowhere. */
 #define _GNU_SOURCE /* accept4 */
 #include "script.h"
 

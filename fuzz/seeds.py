@@ -1,5 +1,5 @@
-"""Seeds: what shared/ holds of real and of malicious bytes, with choices in front. They are written
-into the build folder and nowhere else.
+"""Seeds: the project's own cases and golden bodies, and what shared/ adds of real and of malicious
+bytes, with choices in front. They are written into the build folder and nowhere else.
 
 usage: seeds.py SHARED FOLDER
 """
@@ -11,6 +11,11 @@ from collections.abc import Iterator
 from hashlib import sha1
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from tests.support.golden import GOLDEN  # noqa: E402
+
+OWN = ROOT / "tests" / "data" / "http"
 #: Inputs longer than this are cut: what they teach is at their beginning.
 LONGEST = 8192
 #: Choices in front of a seed: plain ones, and some that switch every limit and way on.
@@ -48,8 +53,14 @@ def engine_seeds() -> Iterator[bytes]:
             yield bytes((how & 15, 3, 0, 0)) + once * 2
 
 
+def corpus(shared: Path) -> list[Path]:
+    """The own cases, and those of other projects."""
+    others = sorted((shared / "http").glob("*.jsonl"))
+    return [*sorted(OWN.glob("*.jsonl")), *(p for p in others if not (OWN / p.name).exists())]
+
+
 def messages(shared: Path, kind: str) -> Iterator[bytes]:
-    for path in sorted((shared / "http").glob("*.jsonl")):
+    for path in corpus(shared):
         for line in path.read_text().splitlines():
             case = json.loads(line)
             if case["kind"] == kind:
@@ -65,11 +76,12 @@ def bodies_of(shared: Path) -> Iterator[bytes]:
 
 
 def recorded(shared: Path) -> Iterator[bytes]:
-    """Answers of real servers, and the event streams of the corpus."""
+    """Golden bodies, answers of real servers, and the event streams of the corpus."""
+    yield from (golden.body for golden in GOLDEN)
     for path in sorted((shared / "real").rglob("*")):
         if path.is_file() and path.suffix not in (".md", ".py"):
             yield path.read_bytes().partition(b"\r\n\r\n")[2][:LONGEST]
-    for line in (shared / "http" / "own_sse.jsonl").read_text().splitlines():
+    for line in (OWN / "own_sse.jsonl").read_text().splitlines():
         writes = json.loads(line).get("writes", [])
         yield b"".join(map(base64.b64decode, writes))[:LONGEST]
 

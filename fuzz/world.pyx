@@ -1,8 +1,8 @@
 """A whole engine between callers and an endpoint, on real sockets, with faults.
 
 An input is four bytes of choices, then steps of two bytes: what, and how (script.c). The clock is
-the script's. In the end nobody says a word any more: deadlines alone must end every exchange, and
-then nothing is lent out, and every request that reached the endpoint has left one record.
+the script's. In the end no peer sends any more: deadlines alone must end every exchange. Then
+nothing is lent out, and every request that reached the endpoint has left one record.
 """
 
 from libc.stddef cimport size_t

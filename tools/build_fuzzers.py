@@ -1,6 +1,7 @@
-"""Build the fuzzing variant in a folder of its own: the sources compiled by clang with coverage,
-AddressSanitizer and UndefinedBehaviorSanitizer, the targets of fuzz/, and one program that holds
-libFuzzer and a Python.
+"""Build the fuzzing variant in a folder of its own.
+
+The sources are compiled by clang with coverage, AddressSanitizer and UndefinedBehaviorSanitizer,
+and so are the targets of fuzz/. One program holds libFuzzer and a Python.
 
 usage: build_fuzzers.py FOLDER
 """
@@ -21,7 +22,7 @@ COMPILERS = ("clang", *(f"clang-{n}" for n in range(21, 13, -1)))
 
 
 def has_fuzzer(compiler: str) -> bool:
-    """Whether it can link libFuzzer: its run-time is a package apart."""
+    """True if it can link libFuzzer: its run-time is a package apart."""
     empty = "int LLVMFuzzerTestOneInput(const char *d, unsigned long n) { return 0; }"
     probe = [compiler, SANITIZERS, "-x", "c", "-", "-o", os.devnull]
     return subprocess.run(probe, input=empty, text=True, capture_output=True).returncode == 0
@@ -36,7 +37,7 @@ def find_compiler() -> str:
 
 
 def link_python() -> list[str]:
-    """What links a program with this Python."""
+    """Options that link a program with this Python."""
     known = sysconfig.get_config_vars()
     folder = known["LIBDIR"] if known.get("Py_ENABLE_SHARED") else known["LIBPL"]
     flags = [f"-L{folder}", f"-lpython{known['LDVERSION']}", f"-Wl,-rpath,{folder}"]

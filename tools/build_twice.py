@@ -1,8 +1,8 @@
 """Build the sdist, and from it the wheel, twice and compare: the same sources must give the same
 bytes, wherever they lie.
 
-What setuptools packs as sdist is packed once more with what differs between machines levelled:
-order, owner, times (SOURCE_DATE_EPOCH; by default that of the last commit). The wheels are compared
+The sdist of setuptools is packed once more, with the same order, owner and times on every machine.
+The time is SOURCE_DATE_EPOCH, by default that of the last commit. The wheels are compared
 as they come, built in two folders; the same compiler and Python are taken for granted.
 
 usage: build_twice.py FOLDER
@@ -76,7 +76,7 @@ def build_wheel(sdist: bytes, where: str, when: int) -> tuple[str, bytes]:
 
 
 def keep_if_same(folder: Path, name: str, first: bytes, second: bytes) -> bool:
-    """Whether the two are the same; then it lies in `folder`."""
+    """True if the two are the same; then it lies in `folder`."""
     digests = [hashlib.sha256(data).hexdigest() for data in (first, second)]
     if digests[0] != digests[1]:
         print(f"NOT REPRODUCIBLE: {name} is {digests[0]}, then {digests[1]}")

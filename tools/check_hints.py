@@ -1,5 +1,6 @@
-"""Fail if Cython gives a performance hint or a warning anywhere in the data plane: a missing
-exception clause costs a check, or the GIL, after every call."""
+"""Fail if Cython gives a performance hint or a warning anywhere in the data plane.
+
+A missing exception clause costs a check, or the GIL, after every call."""
 
 import subprocess
 import sys

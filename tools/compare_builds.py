@@ -18,7 +18,7 @@ from pathlib import Path
 
 SYMBOL = re.compile(r"^[0-9a-f]+ <(.+)>:$")
 INSTRUCTION = re.compile(r"^\s*[0-9a-f]+:\s+(.*)$")
-#: What depends on where the linker put things: targets of jumps and calls, data behind rip.
+#: Parts that depend on where the linker put things: targets of jumps and calls, data behind rip.
 MASKS = (
     (re.compile(r"\s*#.*$"), ""),
     (re.compile(r"\b[0-9a-f]+ <[^>]*>"), "TARGET"),

@@ -1,5 +1,6 @@
-"""Print what pyproject.toml says the package needs, and the extras given as arguments, one a line:
-for a plain pip install that does not build the project itself."""
+"""Print the requirements of pyproject.toml, and of the extras given as arguments, one a line.
+
+They are for a plain pip install that does not build the project itself."""
 
 import sys
 import tomllib

@@ -8,8 +8,8 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-#: What optional features need that is not installed with zeroproxy: pip's own words. The extras of
-#: pyproject.toml, which no package index knows by our name.
+#: Packages that optional features need, as pip names them: the extras of pyproject.toml, which no
+#: package index knows by our name.
 PACKAGES = {
     "otel": ("opentelemetry-exporter-otlp-proto-http>=1.37", "opentelemetry-sdk>=1.37"),
     "postgres": ("psycopg[binary]>=3.2",),

@@ -4,6 +4,7 @@ Law 1. Who logs never waits for stderr: a thread writes, behind a bounded queue.
        is dropped and counted.
 Law 2. Only the command line installs the handler. A program that embeds the proxy decides itself
        what becomes of the lines.
+Tests: tests/unit/test_log.py.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""A reverse proxy as one writes it with aiohttp in an afternoon, honestly: uvloop, pooled conns,
-bodies and answers passed on as they come, hop-by-hop fields dropped, nothing logged or counted.
+"""A reverse proxy as one writes it with aiohttp in an afternoon, honestly. It has uvloop and pooled
+conns, passes bodies and answers on as they come, drops hop-by-hop fields, and logs nothing.
 
 usage: aiohttp_proxy.py --listen HOST:PORT --upstream HOST:PORT
 """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from driver.counting import LOADS_ALONE, Counts, Tool
 
-#: What the thread of the data plane runs (engine/thread.pyx), as its compiled name is matched.
+#: Function of the data plane's thread (engine/thread.pyx), as its compiled name is matched.
 PLANE = "__pyx_pw_*Driven_*drive"
 
 
@@ -31,6 +31,6 @@ def read(folder: Path) -> Counts:
 
 
 CALLGRIND = Tool("valgrind", prefix, read)
-#: Of zeroproxy only, and of it only the data plane: what its threads do by the clock (the ledger,
-#: health) would make a count move by more than the gate allows.
+#: Of zeroproxy only, and of it only the data plane. Work by the clock (the ledger, health) would
+#: make a count move by more than the gate allows.
 CALLGRIND_PLANE = Tool("valgrind", plane_prefix, read, LOADS_ALONE)

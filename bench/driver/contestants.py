@@ -1,9 +1,10 @@
-"""Who is measured. A new peer is one row here and one template in bench/compare.
+"""Contestants of a run. A new peer is one row here and one template in bench/compare.
 
-A command is given as words with {placeholders}; a template is filled with the same names:
-listen, upstream, admin ("HOST:PORT"), host, port, admin_port (parts of them), folder (its own, for
-its files), conns (of the scenario), nofile (the descriptor limit), maxconn (conns that limit
-allows), config (the filled template).
+A command is given as words with {placeholders}, and a template is filled with the same names:
+
+- listen, upstream, admin ("HOST:PORT"); host, port, admin_port (parts of them)
+- folder (its own, for its files), config (the filled template)
+- conns (of the scenario), nofile (the descriptor limit), maxconn (conns that limit allows)
 """
 
 import functools
@@ -28,7 +29,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 )
 
 
-#: What pip calls the peers it has; bench/peers.py installs them.
+#: Names of the peers that pip has; bench/peers.py installs them.
 PEERS = {
     "litellm": "litellm[proxy]",
     "vllm-router": "vllm-router",
@@ -75,7 +76,7 @@ class Contestant:
     drops_headers: bool = False  # passes on only those it knows
 
     def missing(self) -> str:
-        """Why it cannot run here; empty: it can."""
+        """Reason for which it cannot run here; empty: it can."""
         if self.module:
             try:
                 found = importlib.util.find_spec(self.module) is not None
@@ -89,7 +90,7 @@ class Contestant:
         return f"no program {program}{hint}"
 
     def speaks_tls(self) -> bool:
-        """Whether its configuration has a place for a certificate."""
+        """True if its configuration has a place for a certificate."""
         if not self.template:
             return False
         return "_tls" in (COMPARE / self.template).read_text(encoding="utf-8")
@@ -107,7 +108,7 @@ class Contestant:
         return [word.format(**words) for word in self.command]
 
     def version_line(self) -> str:
-        """What it says of itself."""
+        """Version that it reports."""
         if not self.version or self.missing():
             return ""
         said = subprocess.run(self.version, capture_output=True, text=True, check=False, cwd=BENCH)

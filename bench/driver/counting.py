@@ -1,8 +1,8 @@
 """Figures per unit from a tool that counts everything a program does from its start to its end.
 
-Two loads that differ only in size are run under the tool; the difference of the counts over the
-difference of the units is what one more unit costs, because start-up, end and everything that goes
-by the clock cancel out.
+Two loads that differ only in size are run under the tool. The difference of the counts over the
+difference of the units is the cost of one more unit. Start-up, end and work by the clock cancel
+out.
 """
 
 import json
@@ -26,8 +26,8 @@ LOADS: dict[str, tuple[tuple[Scenario, int], tuple[Scenario, int]]] = {
     "event": ((replace(EVENTS, conns=4), 2), (EVENTS, 2)),
     "request": ((REQUESTS, 25), (REQUESTS, 525)),
 }
-# The same events, but each comes alone: how many wake-ups a burst takes depends on who else is on
-# the machine, and a gate must not.
+# The same events, but each comes alone. The wake-ups of a burst depend on other work of the
+# machine, and a gate must not.
 ALONE = replace(EVENTS, step_ms=192, spread=32, events=50)
 LOADS_ALONE = {**LOADS, "event": ((replace(ALONE, conns=4), 2), (ALONE, 2))}
 Counts = dict[str, int]
@@ -35,7 +35,7 @@ Counts = dict[str, int]
 
 @dataclass(frozen=True)
 class Tool:
-    """What goes before the command, and how its counts are read; both are given its folder."""
+    """Words in front of the command, and the reader of its counts; both get its folder."""
 
     program: str
     prefix: Callable[[Path], tuple[str, ...]]

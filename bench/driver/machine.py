@@ -1,4 +1,4 @@
-"""What the figures were measured on: a figure without its machine says nothing."""
+"""The machine of the figures: without it they mean nothing."""
 
 import os
 import platform
@@ -20,7 +20,7 @@ def cpu_model() -> str:
 
 
 def first_line(*command: str) -> str:
-    """What a tool says first; empty if it is not there."""
+    """First line that a tool prints; empty if it is not there."""
     try:
         said = subprocess.run(command, capture_output=True, text=True, check=False, cwd=BENCH)
     except OSError:

@@ -37,7 +37,7 @@ def colour_of(name: str) -> str:
 
 
 def doubts(row: JSON) -> str:
-    """What a reader must know before comparing."""
+    """Remarks that a reader needs before comparing."""
     flags = " ".join(row["flags"])
     found = [said for word, said in DOUBTS.items() if word in flags]
     if row["failures"]:

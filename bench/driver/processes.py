@@ -1,7 +1,7 @@
 """Processes: start one on a core, look at its whole tree, end it.
 
-Law 1. Only processes started here are ended, by their own handle.
-Law 2. What is read is what the kernel says in /proc; nothing is asked of the process itself.
+Note 1. Only processes started here are ended, by their own handle.
+Note 2. Figures are those of the kernel, in /proc; nothing is asked of the process itself.
 """
 
 import contextlib
@@ -143,7 +143,7 @@ def waited(before: dict[int, Thread], after: dict[int, Thread]) -> float:
 
 
 def sleeps(pids: list[int]) -> int:
-    """How often they went to sleep of their own accord."""
+    """Number of times they went to sleep of their own accord."""
     count = 0
     for pid in pids:
         for status in Path(f"/proc/{pid}/task").glob("*/status"):
@@ -164,7 +164,7 @@ class Memory:
 
 
 def memory(pids: list[int]) -> Memory:
-    """What smaps_rollup says."""
+    """Figures of smaps_rollup."""
     sums = {"Pss": 0, "Rss": 0, "Pss_Anon": 0}
     for pid in pids:
         with contextlib.suppress(OSError):

@@ -1,5 +1,5 @@
-"""From trials to a table. Medians over the repeats; differences and ratios are taken inside each
-repeat first, pair by pair, because the machine drifts between repeats more than the proxies do."""
+"""From trials to a table. Medians over the repeats. Differences and ratios are taken inside each
+repeat first, pair by pair: the machine drifts between repeats more than the proxies do."""
 
 import json
 from pathlib import Path

@@ -1,8 +1,8 @@
 """The loads. One row, one load; the same for every contestant.
 
-Law 1. Where contestants could deliver different rates, the rate is set here, below what the
-       slowest serious one can do: CPU per unit is compared at equal delivered load. Closed loops
-       (requests-64, large-bodies, connects) are the exception, marked `paced = False`.
+Note 1. Where contestants could deliver different rates, the rate is set here, below the limit of
+        the slowest serious one. CPU per unit is compared at equal delivered load. Closed loops
+        (requests-64, large-bodies, connects) are the exception, marked `paced = False`.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Scenario:
 
     @property
     def paced(self) -> bool:
-        """Whether every contestant is offered the same load per second."""
+        """True if every contestant is offered the same load per second."""
         return (self.mode in ("streams", "idle") or self.rate > 0) and not self.leave
 
     @property
@@ -40,8 +40,8 @@ class Scenario:
         return float(self.rate)
 
 
-# 4,000 and 9,000 exchanges at 20 ms would be 200,000 events/s and more, which no core relays: they
-# are there for memory and fairness, so their steps are longer and the rate stays near 20,000/s.
+# 4,000 and 9,000 exchanges at 20 ms would be 200,000 events/s and more, which no core relays. They
+# are there for memory and fairness: their steps are longer, and the rate stays near 20,000/s.
 SCENARIOS = (
     Scenario("streams-64", "streams", 64, quick=True),
     Scenario("streams-512", "streams", 512, quick=True),
@@ -79,7 +79,7 @@ GROWTH = tuple(
     for conns in (250, 500, 1000, 2000, 4000, 8000)
 )  # fmt: skip
 SCENES = (
-    # What broke the proxies this project began with: 512 callers that come at the same instant.
+    # The load that broke the proxies this project began with: 512 callers at the same instant.
     Scenario("seed-512", "streams", 512, warmup=0, ramp=0),
     Scenario("aborts", "streams", 64, unit="request", leave=3, warmup=2, ramp=0.2),
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def tls_words(folder: Path, wanted: bool) -> dict[str, str]:
-    """What the templates say of it; empty words: in the clear."""
+    """Values of the templates; empty ones: in the clear."""
     if not wanted:
         return {"zeroproxy_tls": "", "nginx_ssl": "", "nginx_tls": "", "haproxy_tls": ""}
     cert, key, both = folder / "cert.pem", folder / "key.pem", folder / "both.pem"

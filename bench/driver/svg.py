@@ -1,5 +1,5 @@
-"""Bars and lines as SVG text: two kinds of picture do not justify a plotting library, and what is
-written here is the same for the same figures, so that a change of a picture can be read."""
+"""Bars and lines as SVG text. Two kinds of picture do not justify a plotting library. The same
+figures give the same text, so that a change of a picture can be read."""
 
 import math
 from dataclasses import dataclass
@@ -150,7 +150,7 @@ def draw_bar(drawing: Drawing, bar: Bar, middle: float, scale: float) -> None:
 
 @dataclass(frozen=True)
 class Axis:
-    """What an axis says and how it counts."""
+    """Title and scale of an axis."""
 
     label: str
     is_log: bool = False

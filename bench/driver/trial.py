@@ -1,8 +1,8 @@
 """One trial: one contestant under one load, everything started fresh.
 
 Backend and generator share one core, the proxy has the other for itself. The generator reads the
-CPU clocks at the two ends of the window; memory is read after the window while the load still runs,
-so that reading it costs no one anything that is measured.
+CPU clocks at the two ends of the window. Memory is read after the window while the load still runs:
+reading it costs nothing that is measured.
 """
 
 import contextlib
@@ -37,9 +37,9 @@ class Place:
 
 
 def padded(place: Place, n: int) -> Place:
-    """Of the n-th repeat, or start: events of another length, by up to 127 bytes. It decides, by
-    how receive windows are rounded, whether the kernel acknowledges from within the proxy's recv,
-    at several microseconds each, or from within the backend's send; for each proxy otherwise."""
+    """Of the n-th repeat, or start: events of another length, by up to 127 bytes. By
+    how receive windows are rounded, the length decides where the kernel acknowledges. It does so in
+    the proxy's recv, at several microseconds each, or in the backend's send. Proxies differ."""
     return replace(place, pad=n * 79 % 128)
 
 
@@ -94,7 +94,7 @@ def started(
 
 
 def proxy_words(place: Place, scenario: Scenario, folder: Path, upstream: str) -> dict[str, str]:
-    """What commands and templates may name (contestants.py)."""
+    """Names that commands and templates may use (contestants.py)."""
     listen, admin = processes.free_address(), processes.free_address()
     host, _, port = listen.rpartition(":")
     return {
@@ -133,7 +133,7 @@ def generator_command(place: Place, scenario: Scenario, run: Started) -> list[st
 
 
 def look(pids: list[int]) -> dict[str, float]:
-    """What the kernel has counted for the contestant so far."""
+    """Counts of the kernel for the contestant so far."""
     user, system = processes.cpu_split(pids)
     return {"user": user, "system": system, "sleeps": processes.sleeps(pids)}
 
@@ -219,7 +219,7 @@ def digest(
 def flags(
     scenario: Scenario, contestant: Contestant, result: dict[str, Any], same_tree: bool
 ) -> list[str]:
-    """What a reader must know before comparing this row."""
+    """Remarks that a reader needs before comparing this row."""
     load = result["load"]
     found = []
     # Not exactly 1: exchanges that are between two lives get no event in that step.

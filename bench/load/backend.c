@@ -1,11 +1,11 @@
-/* A backend that behaves like a batching inference engine: every step, all running exchanges get
+/* A backend that behaves like a batching inference engine. Every step, all running exchanges get
  * one event each, one HTTP chunk and one send per event. This is the hard case for a proxy: the
  * events of a step come as one burst. `--spread N` deals the exchanges out over N sub-steps.
  *
- * Law 1. Head and first event leave as soon as the request is read (a prefill of no time), so that
- *        time to first event measures the proxy and not the distance to the next step.
- * Law 2. Each event carries the clock at its own send.
- * Law 3. A step is never made up for: an engine that is late is slower, and says so (late_steps).
+ * Note 1. Head and first event leave as soon as the request is read (a prefill of no time).
+ *         Time to first event measures the proxy, not the distance to the next step.
+ * Note 2. Each event carries the clock at its own send.
+ * Note 3. A step is never made up for: an engine that is late is slower, and says so (late_steps).
  *
  * usage: backend --listen ADDRESS [--step-ms 20] [--events 200] [--spread 1] [--pad BYTES]
  * SIGTERM prints what was served, as JSON, and ends. */
@@ -86,7 +86,7 @@ static void set_writable(struct conn *conn, int on)
     conn->watches_writable = (uint8_t)on;
 }
 
-/* Send now, or keep. What is kept is bounded by what one exchange can say. False: lost. */
+/* Send now, or keep. Kept bytes are bounded by the size of one exchange. False: lost. */
 static int say(struct conn *conn, struct text text)
 {
     size_t done = 0;

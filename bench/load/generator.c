@@ -1,12 +1,12 @@
-/* A closed-loop caller: every conn has at most one request under way, every response is checked to
- * its last byte (response.c), every event is timed against the clock the backend wrote into it.
+/* A closed-loop caller. Every conn has at most one request under way, every response is checked to
+ * its last byte (response.c). Every event is timed against the clock the backend wrote into it.
  *
- * Law 1. Warm-up is not measured: counts begin at `open` and end at `closed`. Failures after
- *        `closed` still count; those before `open` are reported apart.
- * Law 2. CPU times are read by this program at the same two instants as its counts.
- * Law 3. First exchanges are of different lengths, so that later ends and beginnings are spread
- *        evenly. Events stay in step: that is the backend's doing.
- * Law 4. A conn that failed comes back after a pause: a dead target is not hammered. */
+ * Note 1. Warm-up is not measured: counts begin at `open` and end at `closed`. Failures after
+ *         `closed` still count; those before `open` are reported apart.
+ * Note 2. CPU times are read by this program at the same two instants as its counts.
+ * Note 3. First exchanges are of different lengths, so that later ends and beginnings are spread
+ *         evenly. Events stay in step: that is the backend's doing.
+ * Note 4. A conn that failed comes back after a pause: a dead target is not hammered. */
 #define _GNU_SOURCE
 #include "generator.h"
 #include "secure.h"
@@ -229,7 +229,7 @@ static void complete(struct conn *conn)
     }
 }
 
-/* What the caller did not wait for is no failure: it counts as a request. */
+/* An answer that the caller did not wait for is no failure: it counts as a request. */
 static void leave(struct conn *conn)
 {
     live.requests++;
@@ -288,8 +288,8 @@ static void reopen_due(uint64_t now)
             open_conn(&conns[i]);
 }
 
-/* A target that falls behind is not chased: what cannot be sent for want of a free conn is lost
- * to the rate, and the report's requests per second say so. */
+/* A target that falls behind is not chased. Requests without a free conn are lost to the rate, as
+ * the report's requests per second show. */
 static void send_paced(uint64_t now)
 {
     uint64_t due = (now - paced_from_ns) * options.rate / SECOND_NS;

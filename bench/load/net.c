@@ -84,8 +84,8 @@ int listen_on(const struct address *address)
         unlink(((const struct sockaddr_un *)&address->storage)->sun_path);
     if (bind(fd, (const struct sockaddr *)&address->storage, address->len) < 0)
         die("bind: %s", strerror(errno));
-    /* More than SOMAXCONN is cut down by the kernel; a burst of 4,000 conns must not meet a short
-     * queue, or SYN retries (1 s) would be measured as the proxy's latency. */
+    /* More than SOMAXCONN is cut down by the kernel. A burst of 4,000 conns must not meet a short
+     * queue: SYN retries (1 s) would be measured as the proxy's latency. */
     if (listen(fd, 1 << 16) < 0)
         die("listen: %s", strerror(errno));
     return fd;

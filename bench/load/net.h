@@ -1,7 +1,7 @@
-/* What the programs of the bench share: addresses, non-blocking sockets, the clock, the end.
+/* Parts that the programs of the bench share: addresses, non-blocking sockets, the clock, the end.
  *
- * Law 1. Every socket made here is non-blocking, close-on-exec and, on TCP, TCP_NODELAY.
- * Law 2. Set-up errors end the program with a message (die); what a peer does never ends it. */
+ * Note 1. Every socket made here is non-blocking, close-on-exec and, on TCP, TCP_NODELAY.
+ * Note 2. Set-up errors end the program with a message (die); what a peer does never ends it. */
 #ifndef BENCH_NET_H
 #define BENCH_NET_H
 

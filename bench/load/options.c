@@ -99,8 +99,8 @@ void read_options(int argc, char **argv)
         die("%s", USAGE);
 }
 
-/* The CPU clock of another process, as clock_getcpuclockid(3) makes it: utime + stime of
- * /proc/PID/stat, threads that ended included, but in nanoseconds instead of 10 ms ticks. */
+/* The CPU clock of another process, as clock_getcpuclockid(3) makes it. It is utime + stime of
+ * /proc/PID/stat with the threads that ended, in nanoseconds instead of 10 ms ticks. */
 uint64_t cpu_of(int pid)
 {
     struct timespec t;

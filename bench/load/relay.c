@@ -1,10 +1,10 @@
 /* The floor: the least a relay can do. One recv and one send per event, no HTTP, one upstream
- * conn per downstream conn, epoll edge-triggered. What costs less than this cheats; what a proxy
- * costs above it is its own doing.
+ * conn per downstream conn, epoll edge-triggered. A proxy that costs less than this cheats;
+ * costs above it are its own doing.
  *
- * Law 1. Each fd is registered once, IN|OUT|RDHUP, edge-triggered; there is no epoll_ctl per event.
- * Law 2. A short read means drained: there is no second recv just to hear EAGAIN.
- * Law 3. While bytes wait for one side, the other side is not read: at most one block per side.
+ * Note 1. Each fd is registered once, IN|OUT|RDHUP, edge-triggered; there is no epoll_ctl per event.
+ * Note 2. A short read means drained: there is no second recv just to hear EAGAIN.
+ * Note 3. While bytes wait for one side, the other side is not read: at most one block per side.
  *
  * usage: relay --listen ADDRESS --upstream ADDRESS */
 #define _GNU_SOURCE
@@ -90,8 +90,8 @@ static int push(struct side *to, const char *bytes, size_t len)
 static void pump(struct side *from)
 {
     struct side *to = from->peer;
-    /* A full block each turn means an upload; there is no fairness to keep beyond the socket
-     * buffer, because edge-triggered epoll would not report the rest again. */
+    /* A full block each turn means an upload. There is no fairness to keep beyond the socket
+     * buffer: edge-triggered epoll would not report the rest again. */
     while (to->connected && !to->waiting) {
         ssize_t got = recv(from->fd, block, BLOCK, 0);
         if (got < 0 && errno == EAGAIN)

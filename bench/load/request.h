@@ -1,8 +1,8 @@
 /* One request, read by the backend: enough of HTTP/1.1 for well-behaved callers, and no more.
  *
- * Law 1. Bytes come in in any split; the body is scanned for what decides the answer, counted and
- *        dropped, never stored.
- * Law 2. No I/O here. */
+ * Note 1. Bytes come in in any split; the body is scanned for what decides the answer, counted and
+ *         dropped, never stored.
+ * Note 2. No I/O here. */
 #ifndef BENCH_REQUEST_H
 #define BENCH_REQUEST_H
 

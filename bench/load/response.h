@@ -2,7 +2,8 @@
  *
  * Law 1. Only what was asked for passes: 200, HTTP/1.1, one framing, chunk by chunk, the events
  *        in order and in number, [DONE], the last chunk. Anything else is a named failure.
- * Law 2. No I/O and no clock here: the owner hears of each event through `on_event`. */
+ * Law 2. No I/O and no clock here: the owner hears of each event through `on_event`.
+ * Tests: tests/unit/test_bench_programs.py. */
 #ifndef BENCH_RESPONSE_H
 #define BENCH_RESPONSE_H
 

@@ -1,6 +1,6 @@
-/* What the backend says, byte for byte: vLLM's shapes at vLLM's size (one event is ~300 bytes and
- * what it is padded with), each in one HTTP chunk as uvicorn frames it. Event: " #SEQUENCE@STAMP",
- * fixed width, so that only digits are written per event. */
+/* Answers of the backend, byte for byte: vLLM's shapes at vLLM's size. One event is ~300 bytes and
+ * its padding, in one HTTP chunk as uvicorn frames it. Event: " #SEQUENCE@STAMP", fixed width, so
+ * that only digits are written per event. */
 #ifndef BENCH_SSE_H
 #define BENCH_SSE_H
 

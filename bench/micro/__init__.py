@@ -1,1 +1,1 @@
-"""What one head, one KB, one record costs: `make bench-micro`. Not part of the tests."""
+"""Costs of one head, one KB, one record: `make bench-micro`. Not part of the tests."""

@@ -30,7 +30,7 @@ ROWS: list[Row] = []
 
 @pytest.fixture
 def cost(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., None]:
-    """Law: what is compared in a group does the same work on the same bytes."""
+    """Note: what is compared in a group does the same work on the same bytes."""
 
     def measure(who: str, work: Callable[..., object], units: float, setup: Any = None) -> None:
         group = request.function.__doc__ or request.function.__name__

@@ -1,4 +1,4 @@
-"""What an exchange leaves: a slot of the ring, a dict, a row, a line."""
+"""Traces of an exchange: a slot of the ring, a dict, a row, a line."""
 
 import io
 from collections.abc import Callable

@@ -1,9 +1,9 @@
-"""What a neighbour feels of an attack: gaps between his events, quiet and during each, and how long
+"""Gaps that an attack makes between a neighbour's events: quiet and during each, and how long
 after its end the proxy is as it was. Targets: p99 at most twice that of the quiet proxy, recovery
 within a second. Correctness and memory are the business of tests/faults/test_attacks.py.
 
-The proxy has a core for itself; attackers share the other one with the engine and the neighbour,
-who go before them: what is measured is what the proxy lets through, not who else is busy.
+The proxy has a core for itself. Attackers share the other one with the engine and the neighbour,
+who go before them. The figures show what the proxy lets through, not who else is busy.
 
 usage: python -m bench.scenes.attacks [--seconds 3] [--tokens 100]
 """
@@ -29,7 +29,7 @@ from tests.support.stoppable_sim import StoppableSim
 
 MIB = 1 << 20
 WORST_RATIO, WORST_RECOVERY = 2.0, 1.0
-#: A neighbour who heard less than that was starved, whatever his gaps.
+#: A neighbour with fewer events than that was starved, whatever its gaps.
 FEWEST = 50
 CAP = 6000
 SPAWN = multiprocessing.get_context("spawn")

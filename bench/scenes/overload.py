@@ -2,9 +2,14 @@
 
     python bench/scenes/overload.py [--seconds 12] [--slots 64] [--queue 2] [--times 4]
 
-The engine is a simulator with so many slots. Loads: as many callers as slots (capacity); that and a
-full queue; `times` as many callers, who come again after Retry-After; `times` the rate of capacity
-with random gaps, whoever is still waiting; the same callers without limits. An answer has 10 to 30
+The engine is a simulator with so many slots. Loads:
+
+- as many callers as slots (capacity); that and a full queue
+- `times` as many callers, who come again after Retry-After
+- `times` the rate of capacity with random gaps, whoever is still waiting
+- the same callers without limits
+
+An answer has 10 to 30
 tokens, drawn by a seed, so that slots are not freed in step.
 """
 
@@ -37,7 +42,7 @@ def parse() -> argparse.Namespace:
 
 
 class Load:
-    """What is offered to one address, and what came of it."""
+    """Load that is offered to one address, and its results."""
 
     def __init__(self, address: str, seconds: float) -> None:
         self.address = address

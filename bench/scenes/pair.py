@@ -2,12 +2,12 @@
 
     python bench/scenes/pair.py [--seconds 10] [--repeats 2] [--only slots,growing] [--out FILE]
 
-Closed-loop callers ask for event streams, through a proxy per policy or, for comparison, without
-any: so many callers pinned to the fast server, the rest to the slow one. The best of those splits
-is the best that is possible with servers like these. All take turns inside each repeat. What counts
-are tokens of answers per second. The servers are simulators: `slots` runs four answers at once and
-makes the rest wait, as llama.cpp does; the steps of `growing` take longer the more answers are in
-them.
+Closed-loop callers ask for event streams, through a proxy per policy. For comparison they ask
+without any: so many callers pinned to the fast server, the rest to the slow one. The best of those
+splits is the best that is possible with servers like these. All take turns inside each repeat. The
+figure is tokens of answers per second. The servers are simulators. `slots` runs four answers at
+once and makes the rest wait, as llama.cpp does. The steps of `growing` take longer the more answers
+are in them.
 """
 
 import argparse

@@ -4,8 +4,8 @@
 
 Each trial starts a proxy, waits for /readyz, and sends a burst on conns that stand: the first
 requests. The third such burst after it is the warm figure. A delay of the connection is made
-without root, by a relay that takes nothing from a new conn for so long: what a handshake over a
-network or TLS would cost, but the connect itself is still loopback's. Proxies take turns.
+without root, by a relay that takes nothing from a new conn for so long. That is the cost of a
+handshake over a network or TLS; the connect itself is still loopback's. Proxies take turns.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""What the scenes share: programs on loopback, and a caller that notes when bytes came.
+"""Parts that the scenes share: programs on loopback, and a caller that notes when bytes came.
 
-Law. A caller's times begin at the `write` of a request on a conn that stands, and end when the loop
-     hands over the bytes; how late that loop is, is measured beside them (Lag).
+Note. A caller's times begin at the `write` of a request on a conn that stands, and end when the
+      loop hands over the bytes. The delay of that loop is measured beside them (Lag).
 """
 
 import asyncio
@@ -165,7 +165,7 @@ class Caller(asyncio.Protocol):
 
 
 class Lag:
-    """How late this process' loop runs what is due: what the tool adds to every time it notes."""
+    """Delay of this process' loop: the tool adds it to every time it notes."""
 
     def __init__(self) -> None:
         self.late: list[float] = []

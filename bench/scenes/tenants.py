@@ -1,8 +1,8 @@
 """Four tenants, one of which floods: what the other three notice of it.
 
 Three quiet tenants send a request every now and then; the fourth keeps many running. The time to
-the first token of the quiet ones is taken without the flood and with it, in turns, once through a
-proxy with keys, a limit and a fair queue, and once straight to the server, which serves in order.
+the first token of the quiet ones is taken without the flood and with it, in turns. The ways are a
+proxy with keys, a limit and a fair queue, and the server itself, which serves in order.
 
     python bench/scenes/tenants.py [--turns 3] [--seconds 8]
 

@@ -1,14 +1,13 @@
 """The HTTP corpus against real proxy processes: what a strict reverse proxy accepts, refuses,
-rewrites and passes on event by event. The cases and their runner live in ../shared/http."""
+rewrites and passes on event by event. The project's own cases are in tests/data/http, those of
+other projects in ../shared/http, if that is there."""
 
 import pytest
 
-from tests.support.corpus_run import FILES, Play, play_bytewise, play_events, play_whole
+from tests.support.corpus import needs_others
+from tests.support.corpus_run import Play, play_bytewise, play_events, play_whole
 
-pytestmark = [
-    pytest.mark.skipif(not FILES, reason="NOT TESTED: the corpus (../shared/http) is missing"),
-    pytest.mark.timeout(400),
-]
+pytestmark = pytest.mark.timeout(400)
 #: Where the RFC permits both, this share of what a strict proxy should do.
 PREFERRED = 0.98
 
@@ -57,3 +56,8 @@ def test_every_event_stream_arrives_byte_for_byte_and_write_by_write(tmp_path):
     played = play_events(tmp_path)
     assert not played.failures()
     assert len(played.of("sse")) >= 29
+
+
+@needs_others
+def test_the_cases_of_other_projects_are_played_too(whole):
+    assert {one["id"].split(":")[0] for one in whole.results} > {"own", "xf"}

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -104,24 +105,57 @@ def test_a_file_imports_only_from_its_folder_and_from_below(path):
         assert floor_of(other) <= floor_of(here), f"{here} imports {other}, which is not below it"
 
 
-def test_no_imports_go_in_a_circle():
-    """Inside a folder too; a .pyx and its .pxd are one module."""
+def graph() -> dict[str, set[str]]:
+    """Modules by what they import and cimport; a .pyx and its .pxd are one module."""
     edges: dict[str, set[str]] = {}
     for path in FILES:
         edges.setdefault(module_of(path), set()).update(imports_of(path) - {module_of(path)})
-    state: dict[str, int] = {}
+    return edges
 
-    def visit(module: str, trail: tuple[str, ...]) -> None:
-        assert state.get(module) != 1, f"a circle: {' > '.join((*trail, module))}"
-        if state.get(module) == 2:
-            return
-        state[module] = 1
-        for other in edges.get(module, ()):
-            visit(other, (*trail, module))
-        state[module] = 2
 
-    for module in edges:
-        visit(module, ())
+def circle_in(edges: dict[str, set[str]]) -> list[str]:
+    """Modules of one circle, the first of them again at its end; empty: there is none."""
+    done: set[str] = set()
+
+    def visit(module: str, trail: list[str]) -> list[str]:
+        if module in trail:
+            return [*trail[trail.index(module) :], module]
+        if module in done:
+            return []
+        done.add(module)
+        circles = (visit(other, [*trail, module]) for other in sorted(edges.get(module, ())))
+        return next(filter(None, circles), [])
+
+    return next(filter(None, (visit(module, []) for module in edges)), [])
+
+
+def test_no_imports_go_in_a_circle():
+    """Inside a folder too, cimports like imports."""
+    circle = circle_in(graph())
+    assert not circle, f"move what both need below them: {' > '.join(circle)}"
+
+
+def test_a_circle_is_found():
+    edges = {"a": {"b", "c"}, "b": {"c"}, "c": {"d"}, "d": {"b"}}
+    assert circle_in(edges) == ["b", "c", "d", "b"]
+    assert circle_in({**edges, "d": set()}) == []
+
+
+def test_everything_in_the_wheel_is_imported_by_it():
+    """Modules that only tests or benchmarks import belong to them (tests/probes)."""
+    scripts = tomllib.loads(Path("pyproject.toml").read_text())["project"]["scripts"]
+    entries = {entry.partition(":")[0].removeprefix("zeroproxy.") for entry in scripts.values()}
+    edges, reached = graph(), {"__init__", "__main__", "embed"}
+    waiting = [*reached, *entries]
+    while waiting:
+        module = waiting.pop()
+        reached.add(module)
+        packages = {module[:at] for at, char in enumerate(module) if char == "."}
+        waiting += (edges.get(module, set()) | packages) - reached
+    unused = sorted(set(edges) - reached)
+    assert not unused, (
+        f"nothing in the package imports {unused}: delete them, or move them to tests"
+    )
 
 
 def test_importing_the_package_imports_nothing_heavy():

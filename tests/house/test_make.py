@@ -1,4 +1,4 @@
-"""What `make` does in a fresh clone, as make itself says: nothing twice, nothing unneeded."""
+"""Steps of `make` in a fresh clone, as make itself prints them: none twice, none unneeded."""
 
 import os
 import runpy
@@ -24,7 +24,7 @@ def test_the_data_plane_is_compiled_once(target):
     lines = steps(target).splitlines()
     built = [line for line in lines if "build_ext" in line]
     assert sum("ZEROPROXY_PROBES=1" not in line for line in built) == 1
-    # What only tests need comes on top of it.
+    # Parts that only tests need come on top of it.
     assert len(built) == (1 if target == "run" else 2)
     (editable,) = [line for line in lines if line.endswith("-e .")]
     assert editable.startswith("ZEROPROXY_PURE=1 ")

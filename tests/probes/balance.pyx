@@ -31,7 +31,7 @@ def key(bytes text):
 
 
 def keyed(bytes body, bint is_all, int prefix):
-    """(user, prompt) of the begin of a body: a hash, None: absent, ...: more is needed."""
+    """(user, prompt) of the start of a body: a hash, None: absent, ...: more is needed."""
     cdef AffinityScan k
     affinity_scan_read(&k, body, len(body), is_all, prefix)
     user = k.user_hash if k.user == AFFINITY_FOUND else ... if k.user == AFFINITY_MORE else None

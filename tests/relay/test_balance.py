@@ -11,7 +11,7 @@ from tests.support.script import UPSTREAM, chunk, get, ok, play, post, split_hea
 
 BY_KEY, FASTEST = 3, 4
 HEADER, USER, PROMPT = 0, 1, 2
-#: More than is held of a request: its begin goes on while its end is still to come.
+#: More than is held of a request: its start goes on while its end is still to come.
 LONG = b"x" * 80_000
 ON = [(HEADER, b"x-session-id"), (USER, b""), (PROMPT, b"")]
 

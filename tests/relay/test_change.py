@@ -58,7 +58,7 @@ def test_a_change_that_is_given_up_leaves_no_trace():
 
 
 def test_a_model_that_is_no_text_is_refused_whole():
-    """house.md 7.6: it raised in the middle, and lost the table."""
+    """It raised in the middle, and lost the table."""
     with play() as script:
         script.engine.set_routes([("a", 0, b"")], None)
         with pytest.raises(UnicodeEncodeError):

@@ -99,7 +99,7 @@ def chat(tokens: int) -> bytes:
 
 
 class Neighbour:
-    """Somebody who streams all the while, on a connection of his own, and misses nothing."""
+    """Caller that streams all the while, on a connection of its own, and misses nothing."""
 
     def __init__(self, port: int, tokens: int = 20) -> None:
         self.conn = http.client.HTTPConnection("127.0.0.1", port, timeout=60)

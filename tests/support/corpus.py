@@ -1,7 +1,8 @@
-"""The corpus of request and response cases, which lives beside the checkout and is not part of it.
+"""The corpus of request and response cases: the project's own part is in tests/data/http, what
+comes from other projects lies beside the checkout and is not part of it.
 
-ZEROPROXY_SHARED names the folder; otherwise ../shared beside the checkout. Without it the tests
-that need it are skipped, and say so."""
+ZEROPROXY_SHARED names the folder beside it; otherwise ../shared. Without it the own part is tested
+alone, and one skipped test reports what was not."""
 
 import base64
 import json
@@ -13,7 +14,12 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parents[2]
+OWN = HERE / "tests" / "data" / "http"
 SHARED = Path(os.environ.get("ZEROPROXY_SHARED", HERE.parent / "shared")) / "http"
+OWN_FILES = sorted(OWN.glob("*.jsonl"))
+#: Cases of other projects. The folder also holds the own files, which count once.
+OTHER_FILES = [p for p in sorted(SHARED.glob("*.jsonl")) if not (OWN / p.name).exists()]
+FILES = [*OWN_FILES, *OTHER_FILES]
 
 #: Where we decided otherwise than the corpus, and why.
 DECIDED = {
@@ -23,8 +29,9 @@ DECIDED = {
     "http11probe:COMP-DUPLICATE-CT": "reject",
 }
 
-needs_corpus = pytest.mark.skipif(
-    not SHARED.is_dir(), reason=f"NO CORPUS: {SHARED} is missing; set ZEROPROXY_SHARED"
+needs_others = pytest.mark.skipif(
+    not OTHER_FILES,
+    reason=f"NOT TESTED: the corpus of other projects, {SHARED} is missing; set ZEROPROXY_SHARED",
 )
 
 
@@ -40,7 +47,7 @@ class Case:
 
 
 def load(kind: str) -> Iterator[Case]:
-    for path in sorted(SHARED.glob("*.jsonl")):
+    for path in FILES:
         with path.open(encoding="utf-8") as lines:
             for line in lines:
                 c = json.loads(line)

@@ -1,6 +1,6 @@
 """The corpus played against real proxies: in shards that run at once, because most cases wait.
 
-Every shard has a proxy, a backend and a process of the runner (../shared/http/run_cases.py) for
+Every shard has a proxy, a backend and a process of the runner (tests/support/run_cases.py) for
 itself. Event streams are timed by the runner, so they are played alone.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -19,12 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import strict9112
-from tests.support.corpus import DECIDED
+from tests.support.corpus import DECIDED, FILES
 from tests.support.ports import free_port
 from tests.support.proxy_process import ProxyProcess, upstream_toml
 
-HTTP = Path(os.environ.get("ZEROPROXY_SHARED", "../shared")).resolve() / "http"
-FILES = sorted(HTTP.glob("*.jsonl"))
 SHARDS = 8
 #: Seconds the runner waits for an answer: more than its own 0.35, as the shards share the machine.
 PATIENCE = "0.7"
@@ -114,7 +111,7 @@ def play_shard(
     text = upstream_toml(f"http://127.0.0.1:{backend}", **WORDS) + METERING + SLOW
     with ProxyProcess(text, wait_ready=False) as proxy:
         done = subprocess.run(
-            [sys.executable, str(HTTP / "run_cases.py"), "--proxy", f"127.0.0.1:{proxy.port}",
+            [sys.executable, "-m", "tests.support.run_cases", "--proxy", f"127.0.0.1:{proxy.port}",
              "--backend", f"127.0.0.1:{backend}", "--out", str(out), "-v", *options, str(source)],
             capture_output=True, text=True, timeout=380, check=False,
         )  # fmt: skip

@@ -41,7 +41,7 @@ class Truth:
         return all(low <= value <= high for low, value, high in each)
 
     def told(self) -> bool:
-        """Whether the caller was told what he asked to be told, and nothing else."""
+        """True if the caller got the usage it had asked for, and nothing else."""
         said = self.answer.usage()
         if not self.ask.wants_usage and self.ask.kind != "embeddings":
             return not said

@@ -19,7 +19,7 @@ REQUEST = (
 
 
 class Server:
-    """Says what it is only once a caller has sent his request."""
+    """Names itself only once a caller has sent a request."""
 
     def __init__(self) -> None:
         self.caller_was_here = asyncio.Event()

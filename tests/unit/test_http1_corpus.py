@@ -5,11 +5,10 @@ from collections import Counter
 import pytest
 
 from tests.support import strict9112
-from tests.support.corpus import DECIDED, Case, load, needs_corpus
+from tests.support.corpus import DECIDED, Case, load, needs_others
 from tests.support.split import bytewise, pieces, whole
 from tests.support.walk import Walk, walk_requests, walk_response
 
-pytestmark = needs_corpus
 BYTEWISE_UP_TO = 1500
 PREFERRED = 0.98
 
@@ -101,3 +100,8 @@ def test_the_verdict_on_the_corpus_does_not_depend_on_how_it_was_split(kind: str
         if (a.state, a.fault, a.fault_at, a.messages) != (b.state, b.fault, b.fault_at, b.messages):
             differ.append((case.id, a.state, a.fault, a.fault_at, b.state, b.fault, b.fault_at))
     assert differ == []
+
+
+@needs_others
+def test_the_cases_of_other_projects_are_among_them():
+    assert {case.id.split(":")[0] for case in load("request")} > {"own"}

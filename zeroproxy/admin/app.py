@@ -14,7 +14,8 @@ With admin.token every path but /healthz and /readyz asks for it.
 Law 1. Loopback is no wall against a browser: any page may post to it. What changes something is
        therefore refused to whoever sends Origin or Sec-Fetch-Site, which browsers do and tools do
        not. What only tells something wants a Host that no page can choose (hosts.py), or the token.
-Law 2. Whoever leaves ends his request; a reload goes on, for it is whole or not at all.
+Law 2. A caller who leaves ends the request; a reload goes on, for it is whole or not at all.
+Tests: tests/unit/test_admin_app.py, tests/unit/test_admin_door.py.
 """
 
 from __future__ import annotations

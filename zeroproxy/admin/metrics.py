@@ -5,6 +5,7 @@ names, escaping and content types are the library's business. Names: the contrac
 
 Law. No label set occurs twice in a family: a scraper refuses what repeats. C keeps its rows apart
 by more than the labels show (an outcome's phase, the bytes of a model's name): rows are summed.
+Tests: tests/unit/test_admin_app.py.
 """
 
 from __future__ import annotations

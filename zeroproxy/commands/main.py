@@ -133,7 +133,11 @@ def run_proxy(path: str) -> int:
         config = load_config(path)
         from zeroproxy.server.process import run
 
-        return run(config, path)
+        try:
+            return run(config, path)
+        except (ZeroproxyError, OSError) as error:
+            complain(error)
+            return 1
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

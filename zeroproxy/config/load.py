@@ -1,6 +1,7 @@
 """Reading a configuration: TOML, ${ENV}, types, and what only several keys together can say.
 
 Law. Whatever is wrong is said in one line: file, line, key, what, and the nearest spelling.
+Tests: tests/unit/test_config.py.
 """
 
 from __future__ import annotations

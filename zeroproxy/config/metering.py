@@ -56,7 +56,7 @@ def kind_of(sink: AnySink) -> str:
 class Metering(Base, frozen=True):
     """What is counted, the usage ledger, and where it is sent on (docs/metering.md)."""
 
-    #: Ask for usage on the caller's behalf, and take out of the answer what he did not ask for.
+    #: Ask for usage on the caller's behalf, and take it out of the answer again.
     inject_usage: bool = True
     #: Ask for it with every event, so that a stream that is cut is counted exactly too. auto: where
     #: the server is known to understand it (vLLM, SGLang).

@@ -6,6 +6,7 @@ same text once more and keeps only where things are: table headers, keys, array 
 Law 1. The text has passed tomllib: nothing is validated here, and what cannot be understood ends
        the walk instead of raising.
 Law 2. A line ends with LF, as in TOML and in editors; U+2028 and its like do not end one.
+Tests: tests/unit/test_config_locator.py.
 """
 
 from __future__ import annotations

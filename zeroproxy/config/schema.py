@@ -5,6 +5,7 @@ Law 2. A default is what an operator who never heard of the key would want; its 
 Law 3. A key whose feature this version does not have is refused, never silently accepted.
 Times are seconds; 0 means no limit unless a key says otherwise. Parts: config/base.py,
 config/upstream.py, config/tls.py, config/metering.py, config/auth.py. Reading: config/load.py.
+Tests: tests/house/test_conf.py, tests/unit/test_config.py.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 Law 1. Whatever is wrong is said with the file, and in a file of keys with line and key. What a
        secret is, is never said.
 Law 2. `resolve` is given a configuration as it was written, not one that it has made itself.
+Tests: tests/unit/test_embed_config.py, tests/e2e/test_keys.py.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def console_for(stream: Any) -> Console:
 
 
 async def prepare(settings: Settings) -> list[Ask]:
-    """What each target can be asked; a trial request of each was answered."""
+    """Requests that each target can answer; a trial request of each was answered."""
     ask = Ask(settings.model, settings.prompt, settings.max_tokens, settings.streams,
               settings.wants_usage)  # fmt: skip
     asks = []

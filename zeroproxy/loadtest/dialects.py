@@ -1,4 +1,4 @@
-"""What is asked and how an answer speaks: chat and text completions of OpenAI, messages of
+"""Shapes of requests and answers: chat and text completions of OpenAI, messages of
 Anthropic. A dialect reads one event's data, or one whole JSON answer, into a `Reading`."""
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SEEN = ("content", "reasoning_content", "reasoning", "refusal", "tool_calls", "f
 
 @dataclass(slots=True)
 class Reading:
-    """What an answer has said so far."""
+    """The part of an answer that was read so far."""
 
     texts: int = 0  # events that carried text
     prompt: int | None = None  # tokens, by the server's own usage
@@ -27,7 +27,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Ask:
-    """What every request of a run has in common."""
+    """The parts that all requests of a run have in common."""
 
     model: str
     prompt: str  # {n} in it becomes the number of the request
@@ -37,7 +37,7 @@ class Ask:
 
 
 def error_text(said: Any) -> str:
-    """What an error object says: they come in several shapes."""
+    """Message of an error object, which comes in several shapes."""
     if isinstance(said, dict):
         inner = said.get("error", said.get("detail", said.get("message", said)))
         return error_text(inner) if inner is not said else orjson.dumps(said).decode()

@@ -5,6 +5,7 @@ Law 1. When the window closes no request begins; what is under way is finished a
 Law 2. A caller whose request failed pauses: an endpoint in trouble is not hammered.
 Law 3. Callers begin a millisecond apart. To open a conn costs this program nearly that much, and
        in a burst it would time itself.
+Tests: tests/unit/test_loadtest.py, tests/e2e/test_bench_command.py.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ Done = asyncio.Future[list[BaseException | None]]
 
 @dataclass(frozen=True)
 class Load:
-    """How much, how long."""
+    """Amount and duration of the load."""
 
     concurrency: int
     seconds: float
@@ -38,7 +39,7 @@ class Load:
 
 
 class Stop:
-    """What the user wants: `gently` begins no more requests, `now` gives up those under way."""
+    """Signals of the user: `gently` begins no more requests, `now` gives up those under way."""
 
     def __init__(self) -> None:
         self.gently = asyncio.Event()

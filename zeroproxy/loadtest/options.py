@@ -34,7 +34,7 @@ LIMIT = "20,000"
 
 @dataclass(frozen=True)
 class Settings:
-    """What was asked for; keys are in `targets` only, and never written."""
+    """Options of a run; keys are in `targets` only, and never written."""
 
     targets: tuple[Target, ...]  # one, or two that are compared
     model: str  # "": the first that the server lists

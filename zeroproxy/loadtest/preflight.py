@@ -1,5 +1,5 @@
-"""Before the first measured request: descriptors, the list of models, one trial request. What is
-wrong is said in words that help, because a table of 512 equal failures helps nobody."""
+"""Before the first measured request: descriptors, the list of models, one trial request. A
+fault is named in words that help, because a table of 512 equal failures helps nobody."""
 
 from __future__ import annotations
 
@@ -93,8 +93,8 @@ async def try_once(session: aiohttp.ClientSession, target: Target, ask: Ask) -> 
 
 
 async def check(session: aiohttp.ClientSession, target: Target, ask: Ask) -> Ask:
-    """What can be asked of this target: `ask` with a model, and without the wish for usage if it
-    does not know that. Raises ZeroproxyError."""
+    """The request that this target can answer: `ask` with a model, and without asking for usage
+    if the target does not know that. Raises ZeroproxyError."""
     models = await list_models(session, target)
     ask = replace(ask, model=choose_model(target, ask.model, models))
     kind, said = await try_once(session, target, ask)

@@ -1,4 +1,4 @@
-"""What people see: progress on standard error, tables on standard output."""
+"""Output for people: progress on standard error, tables on standard output."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def number(value: float | None) -> str:
 
 
 class Progress:
-    """What the slice under way has done so far."""
+    """Figures of the slice under way."""
 
     def __init__(self, console: Console, total: int) -> None:
         self.console, self.total, self.turn = console, total, 0

@@ -20,7 +20,7 @@ CONNECT_TIMEOUT = 30.0
 
 @dataclass
 class Side:
-    """What one target has done at one concurrency."""
+    """Results of one target at one concurrency."""
 
     target: Target
     slices: list[Tally] = field(default_factory=list)

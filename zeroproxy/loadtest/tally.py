@@ -1,4 +1,4 @@
-"""What was measured of one URL: counts, failures by kind, and how long things took."""
+"""Measurements of one URL: counts, failures by kind, and how long things took."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TIMES = ("ttft", "gap", "per_token", "total")
 
 @dataclass
 class Inside:
-    """What arrived while the window was open: what rates are made of."""
+    """Arrivals while the window was open: rates are made of them."""
 
     seconds: float = 0.0
     own_cpu: float = 0.0  # seconds of this process
@@ -73,7 +73,7 @@ class Tally:
 
     @property
     def counts_by_usage(self) -> bool:
-        """Whether every answer said how many tokens it has."""
+        """True if every answer gave its number of tokens."""
         return self.answered > 0 and self.with_usage == self.answered
 
     def tokens_per_second(self, streams: bool) -> float | None:

@@ -43,7 +43,9 @@ def says(body: bytes) -> str:
 
 
 class Exchange:
-    """Law: an exchange is counted exactly once, by `run`, as answered, failed or abandoned."""
+    """Law: an exchange is counted exactly once, by `run`, as answered, failed or abandoned.
+    Tests: tests/e2e/test_bench_command.py.
+    """
 
     def __init__(self, target: Target, ask: Ask, tally: Tally) -> None:
         self.target, self.ask, self.tally = target, ask, tally
@@ -52,7 +54,7 @@ class Exchange:
         self.begun = self.first = self.last = 0.0
 
     async def run(self, session: aiohttp.ClientSession, number: int) -> bool:
-        """Whether it was answered to the right ending."""
+        """True if it was answered to the right ending."""
         body = orjson.dumps(self.target.dialect.body(self.ask, number))
         self.tally.asked += 1
         self.begun = time.perf_counter()

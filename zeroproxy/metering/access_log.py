@@ -4,6 +4,7 @@ Law 1. `write` never waits for the file. A thread writes, behind a bounded queue
        stalls costs lines, which are counted, and holds up neither the ledger nor a stop.
 Law 2. A batch goes whole to one file: the old one is closed when what waits for it is written (or
        PATIENCE is over), so a rotation (rename, then SIGHUP or SIGUSR1) loses and splits no line.
+Tests: tests/unit/test_access.py.
 """
 
 from __future__ import annotations

@@ -8,11 +8,12 @@ Law 3. A record that the ledger refuses takes no other along: it is kept in a fi
        the next start tries again, and it is shown.
 Law 4. Direct sinks (access log, traces) get each batch once, after the ledger, and only queue it.
        One that fails is reported once, counted, and tried again with the next batch.
-Law 5. While callers need the whole core, it takes little of it (restraint.py). While nobody
+Law 5. While callers need the whole core, it takes little of it (cpu_budget.py). While nobody
        calls, it sleeps until the ring wakes it.
 Law 6. `stop` takes all that is left before it closes. If the ledger still fails after STOP_PATIENCE
        the rest goes to the rescue file, which the next start takes in: SIGTERM loses nothing. Only
        a write that hangs in the kernel for HANG_PATIENCE is left behind.
+Tests: tests/unit/test_flusher.py, tests/unit/test_refused.py.
 """
 
 from __future__ import annotations

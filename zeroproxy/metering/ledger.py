@@ -6,6 +6,7 @@ Law 3. Every error is a sentence that names the file. One Ledger belongs to one 
 
 The file may be shared: several processes write in turn (WAL, busy timeout), anybody may read. It
 may be deleted or replaced while it is open: each write looks where it goes.
+Tests: tests/unit/test_ledger.py, tests/unit/test_replaced.py.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ Law 1. One thread and one SQLite connection for each sink: a slow server delays 
 Law 2. A cursor moves only after the sink has the rows. A sink must not mind rows it has already:
        a crash between the two delivers them again.
 Law 3. No error text that leaves here holds a secret.
+Tests: tests/unit/test_outbox.py.
 """
 
 from __future__ import annotations

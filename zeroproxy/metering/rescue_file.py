@@ -8,6 +8,7 @@ Law 2. Several processes may share the files. Who appends or takes away holds a 
        file that has the name at that moment; who takes in first gives the file a name of its own
        and keeps the lock, so that nobody appends to what is about to go.
 Law 3. Lines that cannot be used are kept, never dropped.
+Tests: tests/unit/test_refused.py.
 """
 
 from __future__ import annotations

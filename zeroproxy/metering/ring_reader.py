@@ -9,8 +9,8 @@ from typing import Protocol
 
 from zeroproxy.metering.rows import DEFAULTS, OVERFLOW, Record
 
-# Records per transaction. After each the flusher looks whether callers need the core (its law 4):
-# with many more it would take 10 ms and longer from a full one before it does.
+# Records per transaction. After each the flusher looks whether callers need the core
+# (flusher.py, law 5): with many more it would take 10 ms and longer from a full one before it does.
 BATCH = 256
 # Records per call into the engine, which holds the GIL: 64 take some 0.2 ms, and the loop (health,
 # admin) may want the interpreter back.

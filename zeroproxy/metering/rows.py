@@ -4,6 +4,7 @@ Law. Nothing a record holds can make SQLite refuse it: `clean` clamps numbers to
      text text. A batch refused once would be refused for ever, and all behind it would wait.
 
 This runs for every exchange: itemgetter and sums of columns, no loop over columns in Python.
+Tests: tests/unit/test_ledger.py.
 """
 
 from __future__ import annotations

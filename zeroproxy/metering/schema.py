@@ -6,6 +6,7 @@ Law 2. `exchange` is the detail and the outbox; it is pruned. `hourly` is what b
        every row of `exchange` is counted in it in the same transaction, and it outlives the detail.
 Law 3. Token columns are NULL where the server said nothing: unknown is not zero. In `hourly`, which
        adds up, unknown counts as nothing, and `exactness` keeps such rows apart.
+Tests: tests/unit/test_ledger.py.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ Law 4. An engine under load may miss a probe. As long as bytes of its answers co
        times out is no bad answer.
 Law 5. A cold endpoint (warmup.py) is out as long as a warm one of its upstream takes requests.
        Where there is none it is used: late is better than never.
+Tests: tests/unit/test_health.py, tests/unit/test_gone.py, tests/faults/test_health.py.
 """
 
 from __future__ import annotations

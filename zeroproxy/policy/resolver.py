@@ -4,6 +4,7 @@ Law 1. Each look-up has TIMEOUT seconds, then it counts as failed. Its thread ma
        as the C library likes: neither other work of the loop nor the exit waits for it.
 Law 2. At most one thread per name, and AT_ONCE in all. While a look-up of a name hangs it is not
        looked up once more: the answer is for both.
+Tests: tests/unit/test_resolver.py.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def begin(host: str, port: int) -> Future[Found]:
         if len(_running) >= AT_ONCE:
             raise OSError("too many names are being looked up")
         future = _running[host, port] = Future()
-        # Who gives up waiting cancels his own wait, not the look-up.
+        # A caller that gives up cancels its own wait, not the look-up.
         future.set_running_or_notify_cancel()
     # Daemons: those of an executor are joined at the exit, however long they hang.
     threading.Thread(

@@ -7,6 +7,7 @@ Law 2. What is reported is the total since this proxy began, so a report that ar
 Law 3. A key at rest here, and every key while Redis does not answer, fills by itself at its rate
        over the number of proxies. So the first burst after a rest needs no answer; together the
        proxies may once let through up to what they held unseen, which is a debt paid later.
+Tests: tests/e2e/test_shared_quotas.py.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ Law 2. No word of the engine is written here. Whether a cold endpoint is left ou
        health's decision (health.py, law 5).
 Law 3. The requests go straight to the endpoint, over conns of their own: no permit, no record, no
        bill, nothing a breaker sees.
+Tests: tests/unit/test_warmup.py, tests/e2e/test_warmup.py.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ Law 1. An endpoint of the configuration is one member, or with `expand` one per 
        new one is resolved.
 Law 2. An endpoint whose name has no address is no member until names.py finds one.
 Law 3. What can fail is preparing (`stage`), which changes nothing here.
+Tests: tests/unit/test_names.py, tests/unit/test_reload.py.
 """
 
 from __future__ import annotations

@@ -11,12 +11,10 @@ import contextlib
 import functools
 import gc
 import signal
-import sys
 
 from zeroproxy._version import __version__
 from zeroproxy.config.load import load_config
 from zeroproxy.config.schema import Config
-from zeroproxy.errors import ZeroproxyError
 from zeroproxy.log import StderrHandler, log, on_stderr
 from zeroproxy.server.worker import Worker
 
@@ -82,17 +80,13 @@ def handle_signals(worker: Worker, hurry: asyncio.Event) -> None:
 
 
 def run(config: Config, path: str) -> int:
-    """What `zeroproxy -c FILE` does; `path` is that file. Exit status: 0 after a drain, 1
-    if it could not start."""
+    """Run the proxy of `path` until it is told to stop. Exit status: 0 after a drain. Raises
+    ZeroproxyError or OSError if it cannot start."""
     try:
         import uvloop
     except ImportError:
         factory = None
     else:
         factory = uvloop.new_event_loop
-    try:
-        with on_stderr() as stderr, asyncio.Runner(loop_factory=factory) as runner:
-            return runner.run(serve(config, path, stderr))
-    except (ZeroproxyError, OSError) as error:
-        print(f"zeroproxy: {error}", file=sys.stderr, flush=True)
-        return 1
+    with on_stderr() as stderr, asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(serve(config, path, stderr))

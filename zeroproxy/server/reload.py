@@ -5,6 +5,7 @@ Law 1. Whole or not at all. What can fail (reading, names, certificates, the log
 Law 2. No exchange is cut: one that has begun keeps the terms it began under (plane.Terms).
 Law 3. A key that is not in LIVE cannot change: the reload is refused and the key named. So a new
        key needs a restart until somebody makes it live.
+Tests: tests/unit/test_reload.py, tests/e2e/test_reload.py.
 """
 
 from __future__ import annotations

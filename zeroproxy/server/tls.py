@@ -4,6 +4,7 @@ Law 1. What can fail is done by `prepare` and `stage`, which change nothing; `ad
 Law 2. A file is compared by what is in it: a reload that finds it changed puts it in force though
        the configuration says the same. Connections that are open keep what they began with.
 Law 3. No key, and nothing of what is in a file, is ever shown.
+Tests: tests/e2e/test_tls.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What was sent, answer by answer: the truth that a proxy's counts are compared with."""
+"""Answers as they were sent, one by one: the truth that a proxy's counts are compared with."""
 
 from __future__ import annotations
 

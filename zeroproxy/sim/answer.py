@@ -87,7 +87,7 @@ class Answer:
         self.total = sum(len(plan.pieces) for plan in ask.plans)
 
     async def stream(self, job: Job, stats: Stats) -> bool:
-        """Whether it was sent to its end."""
+        """True if it was sent to its end."""
         await self.wire.begin(EVENTS)
         for sent in range(self.total):
             index = await job.next()

@@ -1,4 +1,4 @@
-"""What vLLM's Anthropic frontend puts on the wire: named events, usage at both ends, no [DONE]."""
+"""Bytes of vLLM's Anthropic frontend: named events, usage at both ends, no [DONE]."""
 
 from __future__ import annotations
 

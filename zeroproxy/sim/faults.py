@@ -15,6 +15,7 @@ in the answer:
   clean-cut=N       FIN after N tokens, without the last chunk
   error-event=N     after N tokens an error event (and [DONE]), as vLLM when its engine dies
   stall=N           after N tokens nothing more; the connection stays open
+
 An answer that is not streamed is cut, or stalls, in the middle of its body; error-event is a 500.
 """
 
@@ -36,7 +37,7 @@ class Fault:
     arg: float = 0.0
 
     def is_due(self, tokens: int) -> bool:
-        """Whether it ends an answer of which `tokens` have been sent."""
+        """True if it ends an answer of which `tokens` have been sent."""
         return self.name in LATE and tokens >= self.arg
 
 

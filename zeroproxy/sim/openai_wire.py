@@ -1,4 +1,4 @@
-"""What vLLM's OpenAI frontend puts on the wire: compact JSON, its key order, one event per token.
+"""Bytes of vLLM's OpenAI frontend: compact JSON, its key order, one event per token.
 
 Events are glued from prepared bytes, not built as dicts: a token costs one small dumps.
 """
@@ -68,7 +68,7 @@ def total_usage(ask: Ask, counts: list[int]) -> JSON:
 
 
 class _OpenAI:
-    """What chat and text completions have in common."""
+    """The common parts of chat and text completions."""
 
     prefix = ""
     event_object = ""

@@ -1,4 +1,4 @@
-"""How the simulator behaves, and what it has done."""
+"""Options of the simulator, and its counters."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class SimOptions:
 
 @dataclass
 class Stats:
-    """What the simulator has seen and done. Token counts are of what was written to sockets,
+    """Counters of the simulator. Token counts are of what was written to sockets,
     except `generated_tokens`, which the engine produced whether or not anyone still listened."""
 
     begun: int = 0

@@ -1,4 +1,4 @@
-"""What a request asks for: its prompts, counted, and the answers that will be given.
+"""Prompts of a request, counted, and the answers that will be given.
 
 A token is a word. The same prompt always gives the same text and, without max_tokens, the same
 length; with max_tokens an answer is exactly that long.

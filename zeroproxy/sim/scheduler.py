@@ -1,7 +1,7 @@
 """The engine of the simulator: one scheduler that steps all running choices together.
 
-Each step gives every running choice one token, as a batching engine does; choices above
-`max_running` wait in order; a prefill delay comes before the first token. There is one timer for
+Each step gives every running choice one token, as a batching engine does. Choices above
+`max_running` wait in order. A prefill delay comes before the first token. There is one timer for
 all of them, and none while nothing runs.
 """
 

@@ -209,7 +209,7 @@ class Simulator:
         return max(left, 0.0)
 
     async def _fail_early(self, out: Wire, fault: Fault, ask: Ask) -> bool:
-        """Whether this was the whole answer. Raises AskError for a plain error."""
+        """True if this was the whole answer. Raises AskError for a plain error."""
         if fault.name == "status":
             raise AskError(f"status {fault.arg:.0f} was asked for", int(fault.arg))
         if fault.name == "error-event" and not ask.streams:
@@ -267,7 +267,7 @@ class Simulator:
         return web.Response(body=generate_latest(self._registry), content_type="text/plain")
 
     def collect(self) -> list[Any]:
-        """What prometheus_client asks of a collector: vLLM's names, without its model label,
+        """Collect for prometheus_client: vLLM's names, without its model label,
         since one engine serves all models here."""
         s = self.stats
         return [

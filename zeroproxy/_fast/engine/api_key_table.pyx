@@ -5,6 +5,7 @@ Law 1. A key keeps its slot for ever, by its digest: exchanges hold its address,
 Law 2. A table is prepared without the turn, and put in force in one: the plane waits for what
        differs, not for what was read.
 Law 3. No digest leaves through here.
+Tests: tests/relay/test_keys.py, tests/e2e/test_keys.py.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t

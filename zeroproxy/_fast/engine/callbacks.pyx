@@ -4,6 +4,7 @@ Law 1. A turn looks at both conns and does everything that can be done now; it m
        time and twice in a row does no harm.
 Law 2. Writes come before reads: what a socket can take is taken from memory before more is read.
 Law 3. A caller who leaves is noticed without reading: FIN and RST are reported by epoll.
+Tests: tests/relay/test_endings.py, tests/relay/test_half_close.py.
 """
 
 from libc.stddef cimport size_t
@@ -311,7 +312,7 @@ cdef bint run_later(Plane *p) noexcept nogil:
 
 cdef void relay_begin_drain(Plane *p) noexcept nogil:
     """From now on every exchange is its conn's last; conns that wait for another are closed. A
-    caller who has not asked yet is waited for (deadline): nobody told him not to."""
+    caller who has not asked yet is waited for (deadline): it cannot know."""
     cdef Relay *r
     cdef uint32_t i
     p.draining = 1

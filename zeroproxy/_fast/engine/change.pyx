@@ -8,6 +8,7 @@ Law 1. Whole or not at all. What can fail fails inside the block, and the plane 
        end nothing can, and no request meets one half of the old and one of the new.
 Law 2. Until then the plane's thread works on; other doors wait. The steps are made without the GIL,
        so that nothing Python does keeps the plane waiting.
+Tests: tests/relay/test_change.py, tests/relay/test_thread.py.
 """
 
 from libc.stdint cimport uint32_t

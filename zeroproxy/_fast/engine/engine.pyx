@@ -27,6 +27,7 @@
 Law. Adding a door is a design decision (ARCHITECTURE.md). Nothing here runs per request. Each door
      has the plane to itself (thread.pyx) and is open to any Python thread; but the ring has one
      consumer, who takes no turn.
+Tests: tests/relay/test_thread.py.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
@@ -174,7 +175,7 @@ cdef class Engine(PlaneThread):
     def set_upstream(self, index, **settings):
         """balance, max_inflight (per endpoint), queue, queue_timeout, connect, first_byte,
         stream_idle, total, attempts, retry_on_busy; if need be min_inflight, ttft_target,
-        tenant_share, hedge_after, hedge_budget (see config_upstream), breaker and key (dicts;
+        tenant_share, hedge_after, hedge_budget (see config/upstream.py), breaker and key (dicts;
         absent: off), api_key (bytes; absent: none), cookies (absent: they stay here); times in
         seconds, 0: none."""
         with self.change() as change:

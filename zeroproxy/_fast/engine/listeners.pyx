@@ -45,7 +45,7 @@ cdef enum:
     ACCEPTS = 16
     # As many as may wait (server/listener.py).
     BACKLOG = 4096
-    # Bytes the kernel may hold for a caller who does not read, beyond what his window allows: its
+    # Bytes the kernel may hold for a caller who does not read, beyond what its window allows: its
     # own bound is megabytes, and a thousand such callers would starve everybody's TCP.
     UNSENT = 131072
 

@@ -2,6 +2,7 @@
 
 Law. `names` is (upstreams, endpoints, tenants), each a list by index that is longer than any index
      in a record: the flusher's thread reads it while a door appends.
+Tests: tests/relay/test_records.py, tests/relay/test_reload.py.
 """
 
 from libc.stdint cimport uint64_t

@@ -6,6 +6,7 @@ Law 2. `upstream.endpoints` are those in force, in no promised order; `plane.end
        there ever were, by index. A removed endpoint keeps its slot, and gets it back only for the
        same address: an index means one URL for ever.
 Law 3. What can fail is `stage`, which leaves everything in force as it is.
+Tests: tests/relay/test_reload.py, tests/relay/test_change.py.
 """
 
 from libc.stdint cimport uint32_t, uint64_t

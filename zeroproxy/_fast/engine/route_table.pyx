@@ -1,6 +1,7 @@
 """The table of routes by model, prepared as a Step of a change (engine/change.pyx).
 
 Law. As in engine/staged_settings.pyx.
+Tests: tests/relay/test_change.py.
 """
 
 import json

@@ -1,6 +1,7 @@
 """What the configuration says, as structs: limits, breakers, admission, pools, keys of requests.
 
 Law. Each fills its struct or raises; a time limit that is negative is a ValueError.
+Tests: tests/relay/test_reload.py.
 """
 
 from libc.stdint cimport uint32_t, uint64_t

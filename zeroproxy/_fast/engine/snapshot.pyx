@@ -1,7 +1,7 @@
 """The plane as plain Python values: dicts, lists, ints. Runs per scrape, never per request.
 
-Law. What may be long is copied in slices, each in a turn of its own and without the GIL. Tables and
-     lists stay where they are meanwhile: whoever could move them needs the engine's lock.
+Note. Long tables and lists are copied in slices, each in a turn of its own and without the GIL.
+      They stay where they are meanwhile: moving them needs the engine's lock.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t

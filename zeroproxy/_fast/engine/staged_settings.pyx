@@ -2,6 +2,7 @@
 
 Law. Whatever can fail (a value, memory) fails in `stage_x`, which leaves the plane as it is. What
      `apply_x` replaces it gives to the Step, which frees it without the turn.
+Tests: tests/relay/test_change.py.
 """
 
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t

@@ -3,6 +3,7 @@
 Law 1. An index means one tenant as long as anything refers to it: a key in force, an exchange, a
        record on its way, what was spilled and not yet taken. Then it may mean another.
 Law 2. Nothing here is read by the plane's thread.
+Tests: tests/relay/test_tenants.py.
 """
 
 from libc.stdint cimport uint8_t, uint32_t

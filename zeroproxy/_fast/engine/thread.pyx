@@ -7,6 +7,7 @@ Law 3. A door that leaves work behind wakes the thread.
 Law 4. A door that only reads copies structs without the GIL and makes Python values of them when
        it has given the turn back; one that copies much does it in pieces, a turn each.
 Law 5. News for Python make `news_fd` readable, once until it was heard.
+Tests: tests/relay/test_thread.py.
 """
 
 import threading

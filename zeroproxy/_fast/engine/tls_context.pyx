@@ -4,6 +4,7 @@ Law 1. Whatever is wrong with a file is a TlsError that names the key and the fi
        in it.
 Law 2. A context is never changed: a reload makes another one, and a conn keeps its own.
 Law 3. TLS 1.2 at least, HTTP/1.1 alone, no renegotiation, no compression, no early data.
+Tests: tests/relay/test_tls.py, tests/unit/test_pem.py, tests/e2e/test_tls.py.
 """
 
 from libc.string cimport memcmp, memset

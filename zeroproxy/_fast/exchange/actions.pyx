@@ -1,8 +1,8 @@
 """What the relay does after each move of the exchange table, and the deadlines of each phase.
 
-Law 1. `feed` is the only caller of exchange_step. It runs as a loop, not as a recursion: an action
-       answers with the next input, or with NOTHING when the exchange has to wait.
-Law 2. After `feed` the relay may be closed: callers look at r.phase again before they touch it.
+Note 1. `feed` is the only caller of exchange_step. It runs as a loop, not as a recursion: an action
+        answers with the next input, or with NOTHING when the exchange has to wait.
+Note 2. After `feed` the relay may be closed: callers look at r.phase again before they touch it.
 """
 
 from libc.stddef cimport size_t

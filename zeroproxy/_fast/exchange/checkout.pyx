@@ -4,6 +4,7 @@ Law 1. `pool.max_connections` is per endpoint; who finds every endpoint at its c
        upstream's line, in the order of arrival and no longer than `admission.queue_timeout`.
 Law 2. A rested conn may be dead by the time it is used. So what could not be sent again (a request
        too long to be held) goes out on a new one, and so does what has met a dead one before.
+Tests: tests/relay/test_caps.py, tests/relay/test_pools.py.
 """
 
 from libc.stdint cimport uint32_t

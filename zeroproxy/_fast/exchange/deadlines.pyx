@@ -6,6 +6,7 @@ Law 2. Every phase that waits for somebody has a limit of its own: a long prefil
        not a hang in mid-response (stream_idle), and a reader who does not read (stall) is neither.
        The prefill ends with the first content of a stream, not with its head (body_reader, law 2).
 Law 3. Once its head has begun, an exchange is measured by its own terms, whatever a reload says.
+Tests: tests/relay/test_time.py, tests/relay/test_reload.py.
 """
 
 from libc.stdint cimport uint64_t
@@ -28,7 +29,7 @@ from zeroproxy._fast.types.exchange cimport (
 from zeroproxy._fast.types.plane cimport Plane, Relay
 
 cdef enum:
-    # While the proxy drains, a caller who has just connected gets so long to begin his request.
+    # While the proxy drains, a caller who has just connected gets so long to begin a request.
     FRESH_NS = 1000000000
 
 
@@ -89,7 +90,7 @@ cdef uint64_t deadline(const Plane *p, const Relay *r) noexcept nogil:
             r.down.since_ns, p.limits.header_ns if tls_is_shaking(&r.down) else p.limits.idle_ns
         )
     if phase == PHASE_HEAD and not r.is_composed:
-        # The head is there where the begin of the body is waited for.
+        # The head is there where the start of the body is waited for.
         if r.routes_at:
             return after(r.request_read_ns, r.settings.body_ns)
         return after(r.began_ns, p.limits.header_ns)

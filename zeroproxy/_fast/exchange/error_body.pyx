@@ -3,6 +3,7 @@
 Law 1. Errors are JSON, in OpenAI's shape {"error": {"message", "type", "code"}} where the path has
        no dialect of its own.
 Law 2. The texts are ours, fixed at compile time. Nothing a caller or a server sent is echoed.
+Tests: tests/relay/test_dialects.py.
 """
 
 from libc.stddef cimport size_t

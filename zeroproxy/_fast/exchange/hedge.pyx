@@ -5,6 +5,7 @@ Law 1. Only before the first byte of any answer, only a request that is held who
 Law 2. The two attempts are equal: `Relay.up` and its like are one, `Relay.rival` the other, and
        swap_rival makes either the first. Both count at their endpoints; only who fails is blamed.
 Law 3. The loser's conn is closed before a byte of the winner is relayed: its GPU is free.
+Tests: tests/relay/test_hedge.py.
 """
 
 from zeroproxy._fast.exchange.checkout cimport checkout_conn

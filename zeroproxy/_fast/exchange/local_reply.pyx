@@ -3,6 +3,7 @@
 Law. An error has X-Request-Id and Date, and Retry-After for 429 and 503. Nothing a caller or a
      server sent is echoed, except the request id, which was checked to be visible ASCII without
      quotes.
+Tests: tests/relay/test_answer_heads.py, tests/relay/test_keys.py.
 """
 
 from libc.stddef cimport size_t
@@ -163,7 +164,7 @@ cdef void refuse_over_limit(Plane *p, int fd) noexcept nogil:
 
 
 cdef void refuse_plain(Plane *p, int fd) noexcept nogil:
-    """One 400 for who speaks plain HTTP on a port that speaks TLS, in the clear as he does."""
+    """One 400 in the clear, for plain HTTP on a port that speaks TLS."""
     refuse(
         p, fd, b"400 Bad Request", b"",
         b'{"error":{"message":"this port speaks TLS: use https://","type":"invalid_request_error",'

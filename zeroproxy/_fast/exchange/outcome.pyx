@@ -3,6 +3,7 @@
 Law 1. Every exchange ends with exactly one outcome; it is written `blame/phase/cause` in logs,
        metrics and records, and `ok` when nobody is to blame.
 Law 2. The status a caller sees for an outcome is decided here and nowhere else.
+Tests: tests/relay/test_endings.py.
 """
 
 from zeroproxy._fast.types.exchange cimport (

@@ -1,6 +1,6 @@
 """Relay structs: lent out, given back, put on the run list; and why an exchange ends.
 
-Law. A relay struct goes back to the free list only from ACT_CLOSE.
+Note. A relay struct goes back to the free list from ACT_CLOSE, or from an accept that failed.
 """
 
 from libc.stdlib cimport free, realloc

@@ -1,6 +1,7 @@
 """What an exchange took and how it is given back; the one record it leaves.
 
 Law 1. Every exchange that reached PHASE_HEAD writes exactly one record, whatever happened.
+Tests: tests/relay/test_records.py, tests/e2e/test_conservation.py.
 """
 
 from libc.stdint cimport uint64_t

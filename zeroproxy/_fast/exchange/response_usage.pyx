@@ -4,9 +4,10 @@ keeps of the count.
 Law 1. Only answers to POST are counted, and messages of a session's tunnel (/v1/realtime,
        /v1/responses): a GET may replay an answer that was counted before.
 Law 2. What is counted must be readable: a caller's Accept-Encoding does not go along with a POST
-       (request/body_edits.pyx), nor his offer of compressed frames with such a tunnel.
+       (request/body_edits.pyx), nor its offer of compressed frames with such a tunnel.
 Law 3. A count above TOKENS_MAX is none: it enters no record, no total, no quota; the rest of its
        record is untrusted. So one fault of a server spoils no sum for ever.
+Tests: tests/relay/test_sessions.py, tests/relay/test_records.py.
 """
 
 from libc.stddef cimport size_t
@@ -319,7 +320,7 @@ cdef bint is_plausible(int64_t *n) noexcept nogil:
 
 
 cdef void bound_tokens(Record *record) noexcept nogil:
-    """Law 3."""
+    """Apply law 3."""
     cdef Tokens *t = &record.tokens
     if not (is_plausible(&t.prompt) & is_plausible(&t.completion) & is_plausible(&t.cached)
             & is_plausible(&t.reasoning)):

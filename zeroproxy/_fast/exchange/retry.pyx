@@ -6,6 +6,7 @@ Law 1. A server that closes a resting conn does not know of the request that is 
        endpoint had the request, and may have died of it.
 Law 2. An end of any age is harmless where the peer's kernel has acknowledged nothing of the
        request. TCP in the clear can tell. A unix socket cannot; TLS sends more than it was given.
+Tests: tests/relay/test_races.py, tests/relay/test_retries.py.
 """
 
 from libc.stdint cimport uint64_t

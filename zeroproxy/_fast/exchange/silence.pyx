@@ -4,6 +4,7 @@ Law 1. Who decides that an endpoint is gone is health (policy/health.py). Here o
        byte for as long as it names is ended.
 Law 2. It is ended as by its own deadline: what has begun is cut in its dialect, what has not is
        answered 504. Whether it was begun there nobody knows, so it is not sent again.
+Tests: tests/relay/test_silence.py.
 """
 
 from libc.stdint cimport uint32_t, uint64_t

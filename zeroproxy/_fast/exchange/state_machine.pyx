@@ -6,6 +6,7 @@ Law 2. Nothing here touches a socket, a buffer or a clock: inputs come in, actio
 Law 3. Once the response head has gone downstream there is no way back to CONNECTING: a retry
        would show the caller two answers.
 Law 4. CLOSED absorbs nothing: a relay that is closed is never stepped again.
+Tests: tests/unit/test_core.py.
 """
 
 from zeroproxy._fast.types.exchange cimport (

@@ -89,7 +89,7 @@ cdef void begin_trace(Plane *p, Relay *r) noexcept nogil:
 cdef size_t adopt_trace(Plane *p, Relay *r, Head *h, char *out) noexcept nogil:
     """The exchange's place in a trace (W3C Trace Context), and in `out` the traceparent to send if
     the caller's is not passed on. The caller's is, unless we make spans: then ours stands between
-    his and the server's."""
+    it and the server's."""
     cdef Span trace = find_traceparent(h)
     cdef char flags = 0
     cdef int k

@@ -40,9 +40,13 @@ cdef inline const char *last_chunk() noexcept nogil:
     """The end of a chunked body without trailers."""
     return b"0\r\n\r\n"
 
+# Start a body. `length` counts for FRAMING_LENGTH only; one without a body is done at once.
 cdef void body_begin(Body *b, int framing, uint64_t length) noexcept nogil
+# Take the framing off `len` bytes in place; `cut` tells what is data and what was consumed.
 cdef Verdict body_unframe(
     Body *b, char *buf, size_t len, BodySlice *cut, uint32_t extra_limit,
 ) noexcept nogil
+# Frame `len` > 0 bytes in place, with 32 free bytes on either side; returns the size line's length.
 cdef size_t frame_chunk(char *data, size_t len) noexcept nogil
+# Write the last chunk at `at`; returns its length.
 cdef size_t frame_last(char *at) noexcept nogil

@@ -9,6 +9,7 @@ Law 4. Data before a wrong byte is valid and is handed out; nothing behind it is
 Law 5. Data is moved only when a second chunk begins in the same read, and then once per byte.
 
 The states of the framing bytes are a table, GRAMMAR, compiled to an array at import.
+Tests: tests/unit/test_body.py.
 """
 
 from libc.stddef cimport size_t

@@ -7,6 +7,7 @@ Law 1. Field names are found through one hash of length, first and last letter. 
 Law 2. Where RFC 9110 permits a value and no honest peer sends it, it is refused: sub-delims,
        empty labels and ports above 65535 in a host, numbers above 2^63 - 1.
 Law 3. Nothing here knows where a value came from or what follows from it: see rules.
+Tests: tests/unit/test_http1_requests.py.
 """
 
 from libc.stddef cimport size_t

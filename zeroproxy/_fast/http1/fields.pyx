@@ -7,6 +7,7 @@ Law 2. What is refused is refused at its first wrong byte, so the verdict is the
        the bytes were split.
 Law 3. A kept value holds no CR, LF, NUL or other control but HTAB: whoever copies names and
        values between CRLFs cannot make a line that was not there.
+Tests: tests/unit/test_http1_requests.py, tests/unit/test_http1_differential.py.
 """
 
 from libc.stddef cimport size_t

@@ -2,6 +2,7 @@
 #
 # Law 1. No function here reads at or past `end`.
 # Law 2. Words to compare with are given in lower case; only the other side is folded.
+# Tests: tests/unit/test_http1_differential.py.
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
@@ -33,22 +34,25 @@ cdef enum:
     SP = 32
 
 
+# Every byte has a mark of `what`.
 cdef inline bint is_all(Cursor p, size_t n, unsigned char what) noexcept nogil:
     return skip_class(p, p + n, what) == p + n
 
 
+# First byte behind blanks (SP, HTAB); `end`: there are only blanks.
 cdef inline Cursor skip_blank(Cursor p, Cursor end) noexcept nogil:
     while p < end and (p[0] == SP or p[0] == HTAB):
         p += 1
     return p
 
 
+# Lower case of an ASCII letter; any other byte stays.
 cdef inline unsigned char fold(unsigned char c) noexcept nogil:
     return c | 0x20 if <unsigned char>(c - 65) < 26 else c
 
 
+# Value of a hex digit; -1: it is none.
 cdef inline int hex_of(char c) noexcept nogil:
-    # Value of a hex digit; -1: it is none.
     if c'0' <= c <= c'9':
         return c - c'0'
     if c'a' <= (c | 0x20) <= c'f':
@@ -56,16 +60,17 @@ cdef inline int hex_of(char c) noexcept nogil:
     return -1
 
 
+# Lower case of eight bytes at once.
 cdef inline uint64_t fold_eight(uint64_t w) noexcept nogil:
-    # Eight bytes in lower case. Only bytes of ASCII are looked at, so no sum carries over.
+    # Only bytes of ASCII are looked at, so no sum carries over.
     cdef uint64_t ones = 0x0101010101010101
     cdef uint64_t low = w & ones * 0x7F
     cdef uint64_t from_a = low + ones * (128 - 65), above_z = low + ones * (127 - 90)
     return w | ((from_a ^ above_z) & ~w & (ones << 7)) >> 2
 
 
+# `word`, in lower case, stands at `p` in any case; there are `n` bytes at `p`.
 cdef inline bint begins_with(Cursor p, const char *word, size_t n) noexcept nogil:
-    # In any case; there are n bytes at p.
     cdef uint64_t mine, theirs
     cdef size_t k = 0
     if n >= 8:
@@ -86,10 +91,12 @@ cdef inline bint begins_with(Cursor p, const char *word, size_t n) noexcept nogi
     return 1
 
 
+# The bytes are a lower-case `word`, in any case.
 cdef inline bint is_word(Cursor p, size_t n, const char *word, size_t word_len) noexcept nogil:
     return n == word_len and begins_with(p, word, n)
 
 
+# Two runs of `n` bytes differ at most in case.
 cdef inline bint is_same(Cursor a, Cursor b, size_t n) noexcept nogil:
     cdef size_t i
     for i in range(n):
@@ -98,8 +105,8 @@ cdef inline bint is_same(Cursor a, Cursor b, size_t n) noexcept nogil:
     return 1
 
 
+# Next member of a comma list, blanks trimmed, empty ones passed over (RFC 9110 5.6.1). 0: none.
 cdef inline bint next_element(Cursor *at, Cursor end, Span *element) noexcept nogil:
-    # The next member of a comma list, blanks trimmed, empty members passed over (RFC 9110 5.6.1).
     cdef Cursor p = at[0]
     cdef Cursor first
     while p < end and (p[0] == SP or p[0] == HTAB or p[0] == 44):

@@ -8,6 +8,8 @@ Law 3. The strict profile: what RFC 9112 lets a recipient repair is refused. Acc
        being asked for: up to LEADING_CRLF empty lines before a request, HTTP/1.2 to 1.9 as 1.1,
        unknown methods, a status line without a reason.
 Law 4. Nothing is copied or allocated; a Head borrows the bytes it was given.
+Tests: tests/unit/test_http1_requests.py, tests/unit/test_http1_responses.py,
+       tests/unit/test_http1_corpus.py.
 """
 
 from libc.stddef cimport size_t

@@ -28,9 +28,11 @@ cdef struct ResponseHop:    # what this hop adds to a response
     uint8_t keeps_alive     # HTTP/1.0 caller whose conn stays: it must be told
     uint8_t switches        # a 101 that was asked for
 
+# Write the head for upstream; returns its length, 0: above `cap`.
 cdef size_t write_request_head(
     const Head *h, const RequestHop *hop, char *out, size_t cap,
 ) noexcept nogil
+# Write the head for downstream; returns its length, 0: above `cap`.
 cdef size_t write_response_head(
     const Head *h, const ResponseHop *back, char *out, size_t cap,
 ) noexcept nogil

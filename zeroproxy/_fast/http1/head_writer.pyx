@@ -10,6 +10,7 @@ Law 3. No line can be injected. Names are tokens and values hold no CR, LF or NU
        a port, numbers are printed by us, and spans of our own (peer, ids, authority) are left
        out if they hold a byte that a field value may not hold.
 Law 4. All or nothing: 0 means that it does not fit in `cap`; no byte at or past it is written.
+Tests: tests/unit/test_headers.py.
 """
 
 from libc.stddef cimport size_t

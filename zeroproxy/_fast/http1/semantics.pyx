@@ -7,6 +7,7 @@ Law 2. A field that Connection names ends at this hop, unless the message could 
        response the option is ignored.
 Law 3. The same head gives the same framing whatever the method: GET and HEAD have bodies when
        they say so (what one side skips, the other reads as a request).
+Tests: tests/unit/test_http1_requests.py, tests/unit/test_http1_responses.py.
 """
 
 from libc.stddef cimport size_t

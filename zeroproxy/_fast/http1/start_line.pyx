@@ -5,6 +5,7 @@ Law 1. Exactly one space between the parts, `HTTP/1.` in capitals, CRLF at the e
        hold whatever is no control, no blank and no "#".
 Law 2. Each part ends at its first byte that cannot belong to it, so the verdict does not depend
        on how the bytes were split, and garbage is refused before a line end is seen.
+Tests: tests/unit/test_http1_requests.py, tests/unit/test_http1_responses.py.
 """
 
 from libc.stddef cimport size_t

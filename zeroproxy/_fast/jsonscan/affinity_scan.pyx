@@ -1,9 +1,10 @@
 """What a request body says of whose it is: the user it names, and how its prompt begins.
 
-Law 1. A flat look at the begin of a body, made anew when there is more of it; no object is built.
+Law 1. A flat look at the start of a body, made anew when there is more of it; no object is built.
 Law 2. What is hashed are raw bytes, the same in every split: of a user the inside of the string, of
        a prompt the first bytes of its JSON. Two spellings of one text are two keys.
 Law 3. Of several that count the first in the body does.
+Tests: tests/relay/test_balance.py.
 """
 
 from libc.stddef cimport size_t

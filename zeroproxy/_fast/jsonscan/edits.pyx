@@ -4,6 +4,7 @@ Law 1. An edit is legal JSON where it is offered, and no member ends up twice, u
        own has a value of another type than it should: then ours comes last, which counts.
 Law 2. Every edit can be taken back in place, at the same length: blanks are as good as nothing
        between two tokens of JSON, and behind the text.
+Tests: tests/unit/test_asked.py.
 """
 
 from libc.stddef cimport size_t
@@ -62,8 +63,8 @@ cdef size_t edit_bytes_max(int usage_request) noexcept nogil:
 
 cdef int unasked_running_usage(const RequestScan *a) noexcept nogil:
     """What the edit of EDITED_USAGE makes the server send besides the closing event, as Edited:
-    some put usage beside the last choice. It is the caller's if he asked for running usage, and his
-    words alone would have moved the server."""
+    some put usage beside the last choice. It is the caller's if that asked for running usage, and
+    this alone would have moved the server."""
     if a.caller_asks_running and a.usage_request != USAGE_REQUEST_RUNNING:
         return 0
     return EDITED_RUNNING

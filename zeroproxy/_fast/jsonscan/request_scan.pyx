@@ -9,6 +9,7 @@ Law 3. What is no object is read no further. `stream_options` of another type, o
        that occurs twice, is left alone.
 Law 4. With is_strict, what another parser might read in another way is veiled: bytes between
        strings that JSON does not have (comments), a byte order mark, MODEL in other cases.
+Tests: tests/unit/test_asked.py.
 """
 
 from libc.stddef cimport size_t

@@ -2,6 +2,7 @@
 
 Law 1. A ring is never lost: whoever awaits it later returns at once. Rings in between count as one.
 Law 2. Whoever rings waits for nobody, hence a futex and no mutex: the sleeper has a low priority.
+Tests: tests/unit/test_core.py.
 """
 
 from libc.stdint cimport uint32_t, uint64_t

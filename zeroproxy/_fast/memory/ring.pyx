@@ -7,6 +7,7 @@ Law 3. A full ring refuses the record and counts it. Detail is lost then, totals
        adds the record to what was spilled (usage/stats.pyx).
 Law 4. A consumer may sleep until there is enough: the producer wakes it, once. A wake too many can
        happen, one too few cannot: both sides write first, then look, in one order for all.
+Tests: tests/unit/test_core.py.
 """
 
 from libc.stddef cimport size_t

@@ -1,6 +1,6 @@
 """OpenSSL 3, opened when TLS is configured: its functions as a table of pointers.
 
-Law. Opened at run time and never closed: a proxy without TLS does not need it, and no header of it
+Note. Opened at run time and never closed: a proxy without TLS does not need it, and no header of it
      is needed to compile. The names are in the order of tls_types.LibSsl.
 """
 

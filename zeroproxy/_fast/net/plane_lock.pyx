@@ -5,6 +5,7 @@ Law 1. Whoever touches a plane has the turn. Without it: the ring's consumer, an
 Law 2. A door that waits goes first: a mutex alone is not fair, and a driver with work to do would
        take it back before the door has woken up.
 Law 3. The driver never waits for the interpreter, so a door may keep the GIL while it waits.
+Tests: tests/relay/test_thread.py.
 """
 
 from libc.stdint cimport uint32_t

@@ -1,12 +1,12 @@
 """The plane's epoll set. Every descriptor is registered once, edge-triggered.
 
-Law 1. epoll data = generation << 32 | slot. A report whose generation is not the slot's is for a
-       conn that was closed earlier in the same batch: dropped and counted (HAProxy's cure).
-Law 2. Reports are dispatched in groups, those of one function together: each finds its code in the
-       cache. Upstream goes first: what has ended makes room for what begins.
-Law 3. The reactor knows a descriptor, a function and an opaque owner, nothing else.
-Law 4. While one owner is served, the memory of the next two is on its way: waiting for it was a
-       third of our own time in a burst of events.
+Note 1. epoll data = generation << 32 | slot. A report whose generation is not the slot's is for a
+        conn that was closed earlier in the same batch: dropped and counted (HAProxy's cure).
+Note 2. Reports are dispatched in groups, those of one function together: each finds its code in the
+        cache. Upstream goes first: what has ended makes room for what begins.
+Note 3. The reactor knows descriptors, functions and opaque owners; of the plane its hooks and lock.
+Note 4. While one owner is served, the memory of the next two is on its way: waiting for it was a
+        third of our own time in a burst of events.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -148,7 +148,7 @@ cdef void dispatch_group(Reactor *r, Plane *p, const epoll_event *events, int n)
 cdef int reactor_wait(Reactor *r, epoll_event *events, int wait_ms) noexcept nogil:
     """How many reports were put into `events`, BATCH at most; -1 ms: until there is one. Needs no
     turn: what is done to the set meanwhile makes reports stale. If the kernel refuses to report,
-    the process ends: somebody closed descriptors that are not his, and nobody can be served."""
+    the process ends: somebody closed descriptors of others, and nobody can be served."""
     cdef int n = epoll_wait(r.epoll_fd, events, BATCH, wait_ms)
     if n < 0:
         if errno != EINTR:

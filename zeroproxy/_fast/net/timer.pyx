@@ -6,6 +6,7 @@ Law 3. Arming and disarming are O(1); a timer beyond one turn (68.7 s) is looked
 
 The timerfd is moved only when something becomes due earlier than what it is set to; a wake-up
 that finds nothing due costs less than a system call per request would.
+Tests: tests/unit/test_core.py.
 """
 
 from libc.stdint cimport uint32_t, uint64_t

@@ -10,6 +10,7 @@ Law 3. Upstream, a FIN without close_notify is a failure: whoever cuts the line 
        end a body that ends with its conn. Downstream it is a FIN; requests bring their length.
 Law 4. OpenSSL's error queue is empty before each call and after each failure: it is the thread's,
        and Python's ssl module looks at it too.
+Tests: tests/relay/test_tls.py.
 """
 
 from libc.stddef cimport size_t

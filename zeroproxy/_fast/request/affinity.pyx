@@ -4,6 +4,7 @@ Law 1. Nothing is looked at for any other policy, nor where there is no choice.
 Law 2. A request whose key stands in its body waits in the in-buffer until it has been read, the
        body has ended, or LOOK_MAX bytes have gone by, as it does for its model (routing.pyx). What
        is not in there is not there.
+Tests: tests/relay/test_balance.py.
 """
 
 from libc.stdint cimport uint64_t

@@ -5,6 +5,7 @@ Law 1. One answer per exchange: once the key was found and its request taken fro
 Law 2. Nothing of a key is kept but the address of its slot.
 Law 3. Where a key allows some models only, what cannot be told is refused: no JSON, two models in
        whatever case, bytes that a server might take for UTF-16, UTF-32 or a comment.
+Tests: tests/relay/test_keys.py, tests/relay/test_key_models.py.
 """
 
 from libc.stddef cimport size_t

@@ -9,6 +9,7 @@ Law 2. An edit is made only if it can be taken back (the request is still held) 
        more without the edit; if that is answered well it is never asked so again.
 Law 3. Usage is not asked for under a digest, a signature or a coding of the body. The server's own
        name of the model is written all the same, and the digests of what was sent end here.
+Tests: tests/relay/test_editing.py, tests/relay/test_refusals.py.
 """
 
 from libc.stddef cimport size_t

@@ -3,6 +3,7 @@
 Law 1. A good head is composed, not yet launched: what came along of its body leaves with it in one
        send.
 Law 2. What is refused is answered, and what follows on the conn is never parsed.
+Tests: tests/relay/test_life.py, tests/relay/test_endings.py.
 """
 
 from libc.stddef cimport size_t

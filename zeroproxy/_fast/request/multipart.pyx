@@ -1,7 +1,8 @@
-"""The `model` of multipart/form-data (RFC 7578), in the begin of a body.
+"""The `model` of multipart/form-data (RFC 7578), in the start of a body.
 
-Law. A flat look at the begin, made anew when there is more of it. A part whose end is not there is
+Law. A flat look at the start, made anew when there is more of it. A part whose end is not there is
      not found: half a name is no name. What is not well formed has no such part.
+Tests: tests/relay/test_named.py.
 """
 
 from libc.stddef cimport size_t
@@ -80,7 +81,7 @@ cdef bint begins_part(
 cdef size_t next_part(
     const char *at, size_t k, size_t len, const char *boundary, size_t n,
 ) noexcept nogil:
-    """Offset of the next delimiter from the begin of a line on; `len`: it is not here."""
+    """Offset of the next delimiter from the start of a line on; `len`: it is not here."""
     while k < len and not begins_part(at, k, len, boundary, n):
         k = line_end(at, k, len)
         if k == 0:

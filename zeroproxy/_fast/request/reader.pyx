@@ -8,6 +8,7 @@ Law 3. A body that is refused half-way is never completed upstream.
 Law 4. A body that has a length, or is JSON, is of no use to a server before its end. If `held` can
        take all of it, nobody is asked for a permit or a conn before it is there: who is slow, or
        sends nonsense, keeps neither from the others. What is longer goes on as it comes.
+Tests: tests/relay/test_whole.py, tests/relay/test_life.py.
 """
 
 from libc.stddef cimport size_t
@@ -110,7 +111,7 @@ cdef size_t body_room(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef bint waits_for_whole(Plane *p, Relay *r) noexcept nogil:
-    """Law 4. Who waits to be told to go on is told when there is a conn for it."""
+    """Apply law 4. Who waits to be told to go on is told when there is a conn for it."""
     cdef size_t room = body_room(p, r)
     if r.request_body.done or r.owes_continue or r.upgrade == UPGRADE_WEBSOCKET or room == 0:
         return 0
@@ -199,7 +200,7 @@ cdef void take_bytes(Plane *p, Relay *r, char *at, size_t n) noexcept nogil:
 cdef bint may_go_on(const Plane *p, const Relay *r, const char *at, size_t n) noexcept nogil:
     """A partial head is parsed again only when another line has arrived (or it fills the limit):
     so a caller who sends single bytes costs one pass per line, not one per byte. One that waits
-    for its model: when the begin of the body has doubled."""
+    for its model: when the start of the body has doubled."""
     cdef size_t have = buffer_len(&r.down.inbuf)
     if r.routes_at:
         return have >= r.routes_at

@@ -7,8 +7,9 @@ Law 2. JSON is what is called so, or begins with a brace and is called neither a
        servers read it so. What has no body is routed by `model` in its query.
 Law 3. What names no model goes to the upstream without models; if there is none, it goes to the
        first if it has no body to name it in, and else nowhere.
-Law 4. The begin of a body is read again only when it has doubled: single bytes cost no more. (Only
+Law 4. The start of a body is read again only when it has doubled: single bytes cost no more. (Only
        a chunked one may end at any byte: there each read of it costs at most a look at LOOK_MAX.)
+Tests: tests/relay/test_routing.py, tests/relay/test_named.py.
 """
 
 from libc.stddef cimport size_t
@@ -78,7 +79,7 @@ cdef inline int refused(int fault) noexcept nogil:
     return ROUTE_MORE - fault
 
 
-# ---------------------------------------------------------------- the begin of a body
+# ---------------------------------------------------------------- the start of a body
 
 
 cdef inline bint has_body(const Head *h) noexcept nogil:

@@ -7,6 +7,7 @@ Law 2. Two clocks run by what the engine has made, and by nothing that a server'
        data), `heard_ns` and the endpoint's `last_heard_ns` are the last data. Comments, pings and
        empty events move none of them: not the TTFT, no time limit, no breaker, not the silence by
        which a wedged engine is found. They are relayed, and no more.
+Tests: tests/relay/test_stripping.py, tests/relay/test_first_content.py.
 """
 
 from libc.stddef cimport size_t

@@ -7,6 +7,7 @@ Law 2. A response may be pooled after only if it ended by its own framing, with 
 Law 3. FIN ends a response where the framing says so, unless it comes in the middle of an event, a
        line or a JSON text; and behind the dialect's own end, whatever the framing says. An error
        never does.
+Tests: tests/relay/test_complete.py, tests/relay/test_endings.py.
 """
 
 from libc.stddef cimport size_t

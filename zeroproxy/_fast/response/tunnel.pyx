@@ -3,6 +3,7 @@
 Law 1. Each side is read only while the other takes it.
 Law 2. A FIN is passed on once everything before it was; the tunnel ends when both sides have ended.
 Law 3. A failure on either side ends both.
+Tests: tests/relay/test_tunnel.py.
 """
 
 from zeroproxy._fast.exchange.actions cimport end_with, feed

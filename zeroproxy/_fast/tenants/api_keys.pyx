@@ -8,6 +8,7 @@ Law 2. A quota is a bucket: it begins full, holds a minute's worth and fills eve
        may fall below zero, but not by more than DEBT_MINUTES' worth: nobody is shut out for hours.
 Law 3. A leased quota does not fill by itself: its level is what was granted, less what was taken
        since that was worked out.
+Tests: tests/unit/test_keys.py.
 """
 
 from libc.stddef cimport size_t
@@ -34,7 +35,7 @@ cdef extern from "sha256.h" nogil:
 
 cdef enum:
     WAIT_MAX = 86400        # seconds: what Retry-After says at most
-    DEBT_MINUTES = 10       # of a quota: what a debt is at most (also in policy/shares.py)
+    DEBT_MINUTES = 10       # of a quota: what a debt is at most (also in policy/shared_quota.py)
     COST_FIRST = 256        # tokens of an answer, as long as none has ended
     BYTES_PER_TOKEN = 4     # of a request
     COST_MOST = 1 << 30

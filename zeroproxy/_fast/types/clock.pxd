@@ -9,12 +9,14 @@ cdef enum:
     NS_PER_S = 1000000000
 
 
+# Nanoseconds of the monotonic clock.
 cdef inline uint64_t clock_monotonic_ns() noexcept nogil:
     cdef timespec ts
     clock_gettime(CLOCK_MONOTONIC, &ts)
     return <uint64_t>ts.tv_sec * <uint64_t>NS_PER_S + <uint64_t>ts.tv_nsec
 
 
+# Nanoseconds since the epoch.
 cdef inline uint64_t clock_wall_ns() noexcept nogil:
     cdef timespec ts
     clock_gettime(CLOCK_REALTIME, &ts)

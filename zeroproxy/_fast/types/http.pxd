@@ -3,6 +3,7 @@
 # Law 1. This folder cimports libc and itself only, so every other folder may read it.
 # Law 2. Who owns a pointer is written where the pointer is declared.
 # Law 3. Times are monotonic nanoseconds (suffix _ns) unless the name says wall.
+# Tests: tests/house/test_floors.py.
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t, uint64_t

@@ -15,7 +15,7 @@ cdef struct Unescape:       # a resumable position inside the bytes of one JSON 
     uint16_t high           # a high surrogate whose low one has to follow; 0: none
 
 
-cdef struct ModelName:      # decoded; name_begin, name_free
+cdef struct ModelName:      # decoded; name_clear, name_free
     uint16_t len            # MODEL_MAX + 1: it goes on, as rest_hash says
     Unescape text
     uint64_t rest_hash      # of what is not kept of a longer name

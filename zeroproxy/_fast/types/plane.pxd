@@ -234,7 +234,7 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     Conn *up                # owned while an attempt is on; NULL otherwise
     Upstream *upstream      # borrowed
     Endpoint *endpoint      # borrowed; of the current attempt, or of the last one
-    # -- the exchange; cleared between two requests by settle_reset, from `phase` on
+    # -- the exchange; cleared between two requests by relay_reset, from `phase` on
     # -- first what an event of a stream touches, in four lines of memory
     uint8_t phase           # Phase; only exchange_step writes it
     uint8_t got_byte        # a byte of the response was received in this attempt
@@ -288,7 +288,7 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint8_t usage_by        # UsageBy
     uint8_t was_served      # the caller has all of the answer, whatever becomes of the conn
     uint8_t trace_flags     # of the traceparent
-    uint8_t has_parent      # the caller sent one: parent_span is his
+    uint8_t has_parent      # the caller sent one: it is in `parent`
     uint8_t waits_for_more  # the in-buffer holds a partial head, parsed as far as it goes
     uint16_t skip           # bytes of it that an edit replaces, to come
     uint16_t status         # sent downstream; 0: none

@@ -1,8 +1,8 @@
 # The words of TLS: what we use of OpenSSL 3, and what a conn keeps beside its SSL object. No code;
 # the laws of http.pxd hold here too.
 #
-# Law. OpenSSL's own types stay opaque (void *): its headers are not needed to compile, and a proxy
-#      without TLS never opens the library.
+# Note. OpenSSL's own types stay opaque (void *): its headers are not needed to compile, and a proxy
+#       without TLS never opens the library.
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 

@@ -8,6 +8,7 @@ Law 2. consistent_hash: each endpoint draws a number from its own hash and the k
        but not how much goes there.
 Law 3. fastest: what counts is how much more the endpoints would get done in all, not how soon this
        request would be done: the next one's wait is somebody's as well.
+Tests: tests/unit/test_balance.py.
 """
 
 from libc.math cimport log

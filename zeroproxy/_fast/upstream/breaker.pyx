@@ -4,14 +4,16 @@ Law 1. Every legal move is a row of MOVES; what is not a row is a bug, as in sta
 Law 2. An attempt counts once, when it ends, and only in the epoch it began in: what was under way
        when the breaker opened says nothing about the endpoint that comes back.
 Law 3. Half open, at most `probes` attempts are under way or proven. A probe proves the endpoint
-       with the begin of its answer (body_reader.pyx, law 2), not with its end: a generation takes
+       with the start of its answer (body_reader.pyx, law 2), not with its end: a generation takes
        minutes, and who has one endpoint would wait for it. Until an attempt has ended well the
        breaker is on trial: one failure opens it again, for twice as long.
 Law 4. 4xx is the caller's fault and no sign; 429 and 503 give the probe's turn back, and count as
        failures only if the terms say so. A whole 5xx is no sign while the health probe is good:
        servers answer it to what is the caller's fault, too. 501 never is one.
 Law 5. No breaker shuts the last endpoint of an upstream: to try it costs a caller less than to
-       refuse him. One that is open when the others go is closed again.
+       be refused. One that is open when the others go is closed again.
+Tests: tests/unit/test_breaker.py, tests/relay/test_breaker.py,
+       tests/relay/test_breaker_last.py.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t

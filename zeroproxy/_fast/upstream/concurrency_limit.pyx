@@ -7,6 +7,7 @@ Law 1. A limit is lowered once per round: only by an attempt that began after it
        The others were sent under the higher limit and say nothing about the lower one.
 Law 2. Only responses that come event by event are measured: the first byte of any other is its
        last, and says how long the answer was.
+Tests: tests/unit/test_limit.py.
 """
 
 from libc.stdint cimport uint32_t, uint64_t

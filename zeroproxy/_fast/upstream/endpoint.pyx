@@ -6,6 +6,7 @@ Law 1. A conn is handed out only if nothing was reported on it while it was idle
 Law 2. An idle conn is closed before the server would close it (keepalive.pyx); the rest of that
        race is covered by the law of retries.
 Law 3. A conn that failed is closed, never pooled; FIN, not RST, so that the engine frees the GPU.
+Tests: tests/relay/test_pools.py, tests/relay/test_races.py.
 """
 
 from libc.stdint cimport uint64_t

@@ -6,6 +6,7 @@ Law 2. What was seen is doubted slowly: one step up per RAISE_NS, until it is fo
        limit than LEAST_NS is never concluded: a server that restarts closes conns of any age.
 Law 3. `max` is read as "closed after this many", the strictest of its meanings: where it counts
        down (Apache httpd) a conn is given up at half its life.
+Tests: tests/relay/test_pools.py.
 """
 
 from libc.stdint cimport uint32_t, uint64_t

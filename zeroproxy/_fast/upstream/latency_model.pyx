@@ -8,6 +8,7 @@ Law 3. Old samples fade, with every new one and with time.
 Law 4. What a server says of its own load counts until it is stale, corrected by what we have sent
        since. It never makes the load less than what is ours.
 Law 5. Nothing here runs unless the upstream asks for `fastest`.
+Tests: tests/unit/test_balance.py.
 """
 
 from libc.stdint cimport uint32_t, uint64_t

@@ -6,6 +6,7 @@ Law 1. Conns are kept warm only while the endpoint has had an exchange in the la
 Law 2. An endpoint that does not accept, or closes what it has just accepted, is tried with one
        conn at a time and ever more rarely, up to LAST_WAIT_NS.
 Law 3. Never more than `max_idle`, `max_connections`, or what the descriptors allow.
+Tests: tests/relay/test_warm.py.
 """
 
 from libc.stdint cimport uint32_t, uint64_t

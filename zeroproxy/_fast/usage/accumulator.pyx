@@ -12,6 +12,7 @@ Law 3. Where the server has not counted, every event with text holds at least on
        are a lower bound, and are called one. A count is exact only if no text came after it.
 Law 4. A count of what was used never shrinks: of two that are said of the same tokens, in any
        dialect, the higher holds. Anthropic's input moves between its three fields: their sum.
+Tests: tests/unit/test_meter_totals.py, tests/unit/test_meter_golden.py.
 """
 
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t

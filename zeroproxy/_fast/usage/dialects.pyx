@@ -5,6 +5,7 @@ place it is listed for; the same word anywhere else is text.
 
 Law. WORDS is the whole truth; it is compiled at import into a table by place and length, so that a
      key costs one look-up and, at most times, one comparison.
+Tests: tests/unit/test_meter_golden.py.
 """
 
 from libc.stddef cimport size_t

@@ -11,7 +11,9 @@ from zeroproxy._fast.types.meter cimport (
     Walk,
 )
 
+# Enter an object or array that begins at `at`.
 cdef void open_level(Meter *m, bint is_object, uint32_t at) noexcept nogil
+# Leave it again; it ends at `at`.
 cdef void close_level(Meter *m, uint32_t at) noexcept nogil
 
 

@@ -1,6 +1,7 @@
 """The levels of a JSON text: what an object or array means as it opens, what its end settles.
 
 Law. Only usage/dialects.pyx gives meaning; a level that has none is counted and nothing else.
+Tests: tests/unit/test_meter.py.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t

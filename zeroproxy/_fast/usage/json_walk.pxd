@@ -10,7 +10,9 @@ cdef enum WalkState:
     WALK_ESCAPE             # behind a backslash inside a string
     WALK_NUMBER             # a number that counts
 
+# Start with the next JSON text; what was left open is forgotten.
 cdef void walk_begin(Meter *m) noexcept nogil
+# Walk over the next bytes, in any split, and add every root object that ends.
 cdef void walk_feed(Meter *m, const char *at, size_t len) noexcept nogil
 
 

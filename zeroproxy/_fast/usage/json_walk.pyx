@@ -5,6 +5,7 @@ Law 1. Any split, no buffer: a key or a word that matters is at most WALK_TEXT b
 Law 2. A name means something only where dialects.pyx lists it. Text inside strings, and the same
        name anywhere else (logprobs keyed by token text), is never looked at.
 Law 3. Malformed text cannot hurt: depth and lengths are bounded, unknown bytes are stepped over.
+Tests: tests/unit/test_meter.py.
 """
 
 from libc.stddef cimport size_t

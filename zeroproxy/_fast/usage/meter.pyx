@@ -6,6 +6,7 @@ Law 2. An edge is a blank line, or a comment line behind an edge, in any of the 
 Law 3. What is not counted is still relayed: after [DONE], after garbage, in every other body.
 Law 4. An event that fits the skeleton of the one before (template.pyx) is not walked again; one
        that fits its head is walked from the text on. What is counted is the same.
+Tests: tests/unit/test_meter.py.
 """
 
 from libc.stddef cimport size_t
@@ -240,7 +241,7 @@ cdef bint meter_is_inside(const Meter *m) noexcept nogil:
 
 
 cdef size_t meter_resync(Meter *m, const char *at, size_t len) noexcept nogil:
-    """Read the rest of an event whose begin went by; returns how many bytes that were."""
+    """Read the rest of an event whose start went by; returns how many bytes that were."""
     cdef LineScan l
     return walk_lines(m, at, len, &l, 1)
 

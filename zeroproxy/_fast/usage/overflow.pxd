@@ -45,16 +45,27 @@ cdef struct OverflowTable:
     uint32_t *index         # owned; open addressing: 1 + row; 0: free
     uint32_t mask
 
+# Allocate an index for one tenant. -1: no memory.
 cdef int overflow_init(OverflowTable *s) noexcept nogil
+# Free all rows.
 cdef void overflow_close(OverflowTable *s) noexcept nogil
+# Producer only: add a record to the row of its kind.
 cdef void overflow_add(OverflowTable *s, const Record *record) noexcept nogil
+# Row by its number; it never moves.
 cdef OverflowRow *overflow_row(const OverflowTable *s, uint64_t row) noexcept nogil
+# Number of rows. Any thread.
 cdef uint64_t overflow_rows(const OverflowTable *s) noexcept nogil
+# Consumer only: something was added since the last call.
 cdef bint overflow_grew(OverflowTable *s) noexcept nogil
+# Consumer only: fill `out` with the growth of a row since the last call. 0: none.
 cdef bint overflow_take(OverflowRow *row, OverflowRow *out) noexcept nogil
+# Allocate an index for so many tenants. No row is touched. -1: no memory.
 cdef int overflow_reserve(
     OverflowTable *s, uint32_t n_tenants, uint32_t **index, uint32_t *mask
 ) noexcept nogil
+# Put a reserved index in force and free the one it replaces.
 cdef void overflow_use(OverflowTable *s, uint32_t **index, uint32_t mask) noexcept nogil
+# Mark, by index, the tenants of whom the consumer has not had all.
 cdef void overflow_mark(const OverflowTable *s, uint8_t *marks) noexcept nogil
+# Forget tenants, `gone` by index: their indices mean others from now on.
 cdef void overflow_forget(OverflowTable *s, const uint8_t *gone) noexcept nogil

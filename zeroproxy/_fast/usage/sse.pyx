@@ -7,6 +7,7 @@ Law 3. A comment line at an edge leads from edge to edge: no event has begun. An
        is one at once; an LF that comes next belongs to it.
 Law 4. Comments, events without data and pings are no events: they tell nothing of the engine, and
        whoever measures its silence or its first word must not take them for one.
+Tests: tests/unit/test_meter.py, tests/relay/test_first_content.py.
 """
 
 from libc.stddef cimport size_t

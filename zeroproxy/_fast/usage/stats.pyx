@@ -7,6 +7,7 @@ Law 3. A tenant's tokens are its tenant's, whatever the model: what finds no row
        to the tenant's totals. Models that nobody has configured, which callers may make up, have a
        few rows of each tenant and take none from the others.
 Law 4. The rows of an endpoint that was removed go when their places are needed.
+Tests: tests/relay/test_totals.py.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t

@@ -8,6 +8,7 @@ cdef enum Strips:           # Relay.strips
     STRIPS_EVENTS = 1       # the answer is an event stream, and something is taken out of it
     STRIPS_UNDECIDED = 2    # a stream was asked for: the first bytes will tell whether it is one
 
+# Meter and strip the events in [at, at + len) in place; returns the bytes to send.
 cdef size_t strip_events(
     Meter *m, int edited, HeldEvent *held, char *at, size_t len, size_t *left,
 ) noexcept nogil

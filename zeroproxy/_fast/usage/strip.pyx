@@ -9,6 +9,7 @@ Law 4. A comment waits for nothing. An event goes on with its end, whichever lin
 Law 5. A caller who asked for usage at the end gets it once. Where running usage was asked for as
        well, that of the event that ends a choice is running usage only if more usage follows: so
        long the event waits (Held).
+Tests: tests/unit/test_strip.py, tests/relay/test_stripping.py.
 """
 
 from libc.stddef cimport size_t

@@ -13,4 +13,5 @@ cdef inline int64_t added(int64_t a, int64_t b) noexcept nogil:
         return b if a < 0 else a
     return a + b if a + b < <int64_t>COUNT_MAX else <int64_t>COUNT_MAX
 
+# Fill `tokens` with the totals of the response; returns their Exactness.
 cdef int sum_tokens(const Meter *m, Tokens *tokens) noexcept nogil

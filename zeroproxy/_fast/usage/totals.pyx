@@ -3,6 +3,7 @@
 Law 1. Exact is what the server has counted to the end, unless it counts no token where there was
        text. (What is too much to be true is left out where records are made: response_usage.pyx.)
 Law 2. Cached tokens are prompt tokens: never more of them.
+Tests: tests/unit/test_meter_totals.py.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t

@@ -2,6 +2,7 @@
 
 Law. Only looked at, never changed. What cannot be read (a compressed or masked frame) is stepped
      over by its length: metering then has nothing, relaying loses nothing.
+Tests: tests/relay/test_sessions.py.
 """
 
 from libc.stddef cimport size_t

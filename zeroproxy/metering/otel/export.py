@@ -1,6 +1,7 @@
-"""The half of otel.py that needs the OpenTelemetry packages: spans made and batches sent.
+"""The half of sink.py that needs the OpenTelemetry packages: spans made and batches sent.
 
 Law. Ids and times are the record's own. A record without a trace begins one.
+Tests: tests/unit/test_otel.py.
 """
 
 from __future__ import annotations

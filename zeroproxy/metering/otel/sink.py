@@ -7,6 +7,7 @@ Law 2. accepted = sent + undelivered + queued (the batch under way included), at
        `state()` shows them all.
 Law 3. A collector that fails is reported once, and once more when it is back; never with a header.
 Law 4. Nothing of OpenTelemetry is imported unless otel.endpoint is set.
+Tests: tests/unit/test_otel.py.
 """
 
 from __future__ import annotations

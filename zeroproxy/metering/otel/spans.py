@@ -7,6 +7,7 @@ Law 2. What is not known is left out; nothing is guessed. gen_ai.provider.name i
        runs the model cannot be read off the wire.
 Law 3. Cached tokens are part of the input and reasoning tokens part of the output, as the
        conventions want and as records have them.
+Tests: tests/unit/test_spans.py.
 """
 
 from __future__ import annotations

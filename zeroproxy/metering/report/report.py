@@ -4,6 +4,7 @@ Law 1. `hourly` is complete, so it is what is summed. Only of an hour that the w
        detail read, and only if all of that hour's detail is still there; else the hour is counted
        whole, and a note says so.
 Law 2. One report is one read transaction: it sees no batch by halves.
+Tests: tests/unit/test_usage_report.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Usage into a PostgreSQL table: one transaction per batch, and the id is the primary key.
 
 Law. A row is in the table once, however often it is delivered. Unknown tokens are NULL.
+Tests: tests/e2e/test_sinks_real.py.
 """
 
 from __future__ import annotations

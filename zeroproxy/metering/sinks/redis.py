@@ -3,6 +3,7 @@
 Law. A row is in the stream once, however often it is delivered: the script knows the last seq of
      each ledger. If Redis forgot (restart without persistence, FLUSHALL), it says so, and the
      ledger sends again what it still has.
+Tests: tests/e2e/test_sinks_real.py.
 """
 
 from __future__ import annotations
