@@ -18,7 +18,8 @@ from tests.support.editing import (
     length_of,
     unchunk,
 )
-from tests.support.script import POOL, chunk, event, play, split_head
+from tests.support.script import chunk, event, play, split_head
+from tests.support.settings import POOL
 
 # ---------------------------------------------------------------- refusals
 
@@ -108,7 +109,7 @@ def test_an_endpoint_that_no_warm_conn_reached_may_be_another_one_now():
         u.close()
         script.wait()
         away.rename(where)
-        script.engine.set_pool(0, **POOL)
+        script.engine.set_pool(0, settings=POOL)
         d.send(ask())
         script.upstream().send(REFUSAL)
         _, body = split_head(script.upstream().receive())
