@@ -9,7 +9,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
 from fuzz.pieces cimport copy_of, demand, next_piece, seed_of
-from zeroproxy._fast.jsonscan.edits cimport Edit, edit_bytes_max, edit_undo
+from zeroproxy._fast.jsonscan.edits cimport WISH_COUNT, Edit, edit_bytes_max, edit_undo
 from zeroproxy._fast.jsonscan.request_scan cimport request_scan_begin, request_scan_feed
 from zeroproxy._fast.jsonscan.strings cimport name_free, name_write
 from zeroproxy._fast.types.meter cimport HeldEvent, Meter, RequestScan, Tokens
@@ -26,7 +26,6 @@ from zeroproxy._fast.usage.strip cimport strip_events
 
 cdef enum:
     CHOICES = 3
-    WISHES = 5
     LONGEST_EDITS = 4096
 
 
@@ -135,7 +134,7 @@ cdef int asked(const uint8_t *data, size_t size) noexcept nogil:
         return -1
     memset(&whole, 0, sizeof(whole))
     memset(names, 0, sizeof(names))
-    request_scan_begin(&whole.asked, data[0] % WISHES, &names[0])
+    request_scan_begin(&whole.asked, data[0] % WISH_COUNT, &names[0])
     parts = whole
     parts.asked.name = &names[1]
     whole.out = <char *>malloc(n + LONGEST_EDITS)
@@ -152,7 +151,7 @@ cdef int asked(const uint8_t *data, size_t size) noexcept nogil:
         done += k
     demand(whole.n == parts.n and memcmp(whole.out, parts.out, whole.n) == 0)
     demand(whole.n == n + whole.added - whole.left_out)
-    demand(whole.added <= edit_bytes_max(data[0] % WISHES) + whole.left_out)
+    demand(whole.added <= edit_bytes_max(data[0] % WISH_COUNT) + whole.left_out)
     demand_same_name(&names[0], &names[1])
     name_free(&names[0])
     name_free(&names[1])

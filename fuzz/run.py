@@ -15,6 +15,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
+
 #: target: (module, executions at scale 1, longest input)
 TARGETS = {
     "request_head": ("kernels", 250_000, 4096),
@@ -36,7 +38,8 @@ def environment(folder: Path, target: str) -> dict[str, str]:
         **os.environ,
         **SANITIZERS,
         "PYTHONHOME": sys.base_prefix,
-        "PYTHONPATH": str(folder),
+        # Behind the build: what typed settings are made of.
+        "PYTHONPATH": f"{folder}:{Path(msgspec.__file__).parents[1]}",
         "PYTHONDONTWRITEBYTECODE": "1",
         "ZEROPROXY_TARGET": f"fuzz.{TARGETS[target][0]}:{target}",
     }

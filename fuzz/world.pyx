@@ -10,12 +10,23 @@ from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memset
 
 from fuzz.pieces cimport demand
-from zeroproxy._fast.types.balance cimport HASH_SOURCE_PROMPT, HASH_SOURCE_USER
 
 from collections import Counter
-from types import SimpleNamespace
 
 from zeroproxy._fast.engine.engine import Engine
+from zeroproxy._fast.engine.enum_names import BALANCES, USAGE_REQUESTS
+from zeroproxy._fast.engine.settings_types import EndpointSettings, UpstreamSettings
+from zeroproxy._fast.engine.thread import MORE
+from zeroproxy.config.schema import (
+    Admission,
+    Breaker,
+    Hash,
+    Hedge,
+    Limits,
+    PoolSettings,
+    Retry,
+    Timeouts,
+)
 
 
 cdef extern from "faults.h" nogil:
@@ -64,28 +75,13 @@ cdef enum:
     NO_CRANK = 14
     TURN_CLOCK = 13
 
-LIMITS = SimpleNamespace(
+LIMITS = Limits(
     header_line_bytes=1024, header_bytes=2048, header_count=16, body_bytes=400, connections=3,
-    interim_responses=2, chunk_extra_bytes=256, header_timeout=10.0, body_timeout=30.0,
-    body_min_rate=100, idle_timeout=75.0, write_stall_timeout=60.0, linger_timeout=2.0,
-    tunnel_idle_timeout=3600.0,
+    interim_responses=2, chunk_extra_bytes=256, body_min_rate=100,
 )
-POOL = {
-    "max_idle": 4, "idle_timeout": 3.0, "max_age": 0.0, "max_requests": 0, "max_connections": 0,
-    "learns": True, "prewarm": 0, "prewarm_idle": 60.0,
-}
-UPSTREAM = {
-    "balance": 1, "max_inflight": 0, "queue": 2, "queue_timeout": 30.0, "connect": 2.0,
-    "first_byte": 600.0, "stream_idle": 120.0, "total": 0.0, "attempts": 3, "retry_on_busy": True,
-}
-BREAKER = {
-    "failures": 3, "error_rate": 0.0, "min_requests": 20, "half_open_probes": 1,
-    "count_busy": False, "window": 10.0, "open_for": 1.0, "slow_start": 0.0,
-}
-KEY = {
-    "on": [(HASH_SOURCE_USER, b""), (HASH_SOURCE_PROMPT, b"")],
-    "prefix_bytes": 16, "load_bound": 1.25,
-}
+BREAKER = Breaker(failures=3, open_for=1.0, slow_start=0.0)
+NO_BREAKER = Breaker(failures=0, slow_start=0.0)
+NO_HASH, HASH = Hash(on=()), Hash(on=("user", "prompt"), prefix_bytes=16)
 ZERO = ("relays", "upstream_conns", "permits", "block_bytes", "watches", "timers", "bugs")
 
 cdef World world
@@ -94,31 +90,37 @@ memset(&world, 0, sizeof(world))
 
 cdef make_engine(uint8_t a, uint8_t b):
     """Not before the clock stands. Several endpoints are one and the same to the script."""
-    limits = {"max_connections": 1 if a & 1 else 0, "prewarm": 2 if a & 2 else 0}
-    words = {"max_inflight": 1 if a & 4 else 0, "balance": (b >> 2) % 5}
-    if a & 8:
-        words["breaker"] = BREAKER
-    if a & 16:
-        words |= {"hedge_after": 0.5, "hedge_budget": 1.0}
-    if a & 32:
-        words["ttft_target"] = 0.1
-    if b & 128:
-        words["key"] = KEY
+    pool = PoolSettings(max_idle=4, max_connections=1 if a & 1 else 0, prewarm=2 if a & 2 else 0)
+    settings = UpstreamSettings(
+        balance=BALANCES[(b >> 2) % len(BALANCES)],
+        hash=HASH if b & 128 else NO_HASH,
+        admission=Admission(
+            max_inflight=1 if a & 4 else 0, queue=2, ttft_target=0.1 if a & 32 else 0.0
+        ),
+        timeouts=Timeouts(),
+        retry=Retry(attempts=3, on_busy=True),
+        hedge=Hedge(after=0.5, budget=1.0) if a & 16 else Hedge(budget=0.0),
+        breaker=BREAKER if a & 8 else NO_BREAKER,
+        api_key="", cookies=False,
+    )
     engine = Engine(limits=LIMITS, ring_slots=128)
-    specs = [
-        (f"http://up{k}", world.up_name[:world.up_size], b"up.test", 1 + k, {**POOL, **limits})
+    endpoints = [
+        EndpointSettings(
+            url=f"http://up{k}", sockaddr=world.up_name[:world.up_size], authority=b"up.test",
+            weight=1 + k, pool=pool,
+        )
         for k in range(1 + (a >> 6 & 1))
     ]
-    engine.add_upstream("up", specs, **{**UPSTREAM, **words})
-    for k, _ in enumerate(specs):
-        engine.set_endpoint(k, usage_request=b & 3)
-    engine.listen(world.down_fd, True)
+    engine.add_upstream("up", settings=settings, endpoints=endpoints)
+    for k, _ in enumerate(endpoints):
+        engine.set_endpoint(k, usage_request=USAGE_REQUESTS[b & 3])
+    engine.listen(world.down_fd, is_unix=True)
     return engine
 
 
 cdef crank(engine):
     for _ in range(CRANKS):
-        if not engine.on_ready() & 1:
+        if not engine.on_ready() & MORE:
             return
     demand(False)
 

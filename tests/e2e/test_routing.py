@@ -29,7 +29,7 @@ def proxy():
         SimThread(models=("second",)) as two,
         ProxyProcess(TEXT.format(one=one.url, two=two.url)) as proxy,
     ):
-        proxy.until(lambda s: len(s["backends"]) == 2)
+        proxy.until(lambda s: len(s["servers"]) == 2)
         yield proxy
 
 

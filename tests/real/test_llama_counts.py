@@ -65,7 +65,7 @@ def ask_of(name, shape, k=0, **more):
 def tapped(llama):
     """(proxy, tap between it and the server), with the server known for what it is"""
     with Tap(llama) as tap, ProxyProcess(upstream_toml(tap.url)) as proxy:
-        proxy.until(lambda s: s["backends"].get(tap.url) == "llamacpp")
+        proxy.until(lambda s: s["servers"].get(tap.url) == "llamacpp")
         yield proxy, tap
         proxy.until_quiet()
 

@@ -111,7 +111,7 @@ def shapes(vllm, model):
 
 
 def known_as(proxy, url, kind="vllm"):
-    proxy.until(lambda s: s["backends"].get(url) == kind)
+    proxy.until(lambda s: s["servers"].get(url) == kind)
     return proxy
 
 

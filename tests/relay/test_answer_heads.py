@@ -9,6 +9,7 @@ import pytest
 from tests.probes.http1 import date_at
 from tests.support.editing import LAST, RUNNING, TEXT, USAGE, json_post, unchunk
 from tests.support.script import SSE_HEAD, chunk, event, get, ok, play, post, split_head
+from tests.support.settings import routes
 
 # ---------------------------------------------------------------- H4
 
@@ -125,7 +126,7 @@ def test_a_request_under_a_digest_is_not_asked_for_usage(line):
 @pytest.mark.parametrize("later", [False, True])
 def test_a_request_whose_model_is_renamed_names_no_digest_of_what_it_was(later):
     with play(usage_request=USAGE) as script:
-        script.engine.set_routes([("m-1", 0, b'"real"')], 0)
+        script.engine.set_routes(routes(("m-1", 0, "real")), default=0)
         d = script.downstream()
         head, body = split_head(json_post(extra=DIGESTS + b"Signature: x\r\n"))
         if later:

@@ -4,21 +4,24 @@ import json
 from collections import Counter
 
 import pytest
+from msgspec.structs import replace
 
 from tests.relay.test_routing import CHUNKED
 from tests.support.editing import json_post, unchunk
-from tests.support.script import UPSTREAM, chunk, get, ok, play, post, split_head
+from tests.support.script import chunk, get, ok, play, post, split_head
+from tests.support.settings import routes, settings
+from zeroproxy._fast.engine.settings_types import ReportedLoad
+from zeroproxy.config.schema import Hash
 
-BY_KEY, FASTEST = 3, 4
-HEADER, USER, PROMPT = 0, 1, 2
+BY_KEY, FASTEST = "consistent_hash", "fastest"
 #: More than is held of a request: its start goes on while its end is still to come.
 LONG = b"x" * 80_000
-ON = [(HEADER, b"x-session-id"), (USER, b""), (PROMPT, b"")]
+ON = ("header:x-session-id", "user", "prompt")
+BOUNDLESS = Hash(on=ON, prefix_bytes=64, load_bound=1000.0)
 
 
 def by_key(on=ON, endpoints=4, **more):
-    key = {"on": on, "prefix_bytes": 64, "load_bound": 1000.0}
-    return play(endpoints=endpoints, balance=BY_KEY, key=key, **more)
+    return play(endpoints=endpoints, balance=BY_KEY, hash=replace(BOUNDLESS, on=on), **more)
 
 
 def where(script):
@@ -122,7 +125,7 @@ def test_a_header_that_is_there_spares_the_wait_for_the_body():
 
 
 def test_a_prompt_needs_no_more_of_the_body_than_its_prefix():
-    with by_key(on=[(PROMPT, b"")]) as script:
+    with by_key(on=("prompt",)) as script:
         d = script.downstream()
         d.send(json_post(b'{"prompt":"' + LONG + b'", "user":"u"}')[:-20])
         assert where(script) in range(4)
@@ -153,8 +156,7 @@ def test_a_retry_goes_elsewhere_and_the_next_request_comes_back():
 
 
 def test_a_session_that_crowds_its_endpoint_flows_over_within_the_bound():
-    key = {"on": ON, "prefix_bytes": 64, "load_bound": 1.25}
-    with play(endpoints=4, balance=BY_KEY, key=key) as script:
+    with play(endpoints=4, balance=BY_KEY, hash=replace(BOUNDLESS, load_bound=1.25)) as script:
         for _ in range(40):
             script.downstream().send(post(extra=b"X-Session-Id: hot\r\n"))
         loads = [v["inflight"] for v in script.engine.health_sample()]
@@ -164,7 +166,7 @@ def test_a_session_that_crowds_its_endpoint_flows_over_within_the_bound():
 
 def test_where_there_is_no_choice_nothing_waits_for_a_key():
     with by_key(endpoints=2, upstreams=["one", "two"]) as script:
-        script.engine.set_routes([("a", 0, b""), ("b", 1, b"")], 0)
+        script.engine.set_routes(routes(("a", 0), ("b", 1)), default=0)
         d = script.downstream()
         d.send(json_post(b'{"model":"b","messages":["%s"],"user":"u"}' % LONG)[:-6])
         assert where(script) == 1
@@ -172,7 +174,7 @@ def test_where_there_is_no_choice_nothing_waits_for_a_key():
 
 def test_a_request_waits_for_its_model_and_then_for_its_key():
     with by_key(endpoints=2) as script:
-        script.engine.set_routes([("a", 0, b"")], None)
+        script.engine.set_routes(routes(("a", 0)), default=None)
         d = script.downstream()
         whole = json_post(b'{"messages":["m"],"model":"a","user":"u"}')
         d.send(whole[:-18])
@@ -183,26 +185,26 @@ def test_a_request_waits_for_its_model_and_then_for_its_key():
 
 
 def test_a_policy_that_changes_is_obeyed_by_the_next_request():
-    key = {"on": ON, "prefix_bytes": 64, "load_bound": 1000.0}
     request = json_post(b'{"user":"u"}')
-    with play(endpoints=4, balance=0) as script:
+    with play(endpoints=4, balance="round_robin") as script:
         assert {home(script, request) for _ in range(4)} == {0, 1, 2, 3}
-        script.engine.set_upstream(0, **{**UPSTREAM, "balance": BY_KEY, "key": key})
+        script.engine.set_upstream(0, settings=settings(balance=BY_KEY, hash=BOUNDLESS))
         assert len({home(script, request) for _ in range(8)}) == 1
-        script.engine.set_upstream(0, **{**UPSTREAM, "balance": FASTEST})
+        script.engine.set_upstream(0, settings=settings(balance=FASTEST))
         home(script, request)
         assert sum(pace(script, k)["whole"]["samples"] for k in range(4)) == 1
 
 
 def test_a_word_that_is_none_of_an_endpoint_is_refused():
-    with play() as script:
-        with pytest.raises(TypeError, match="speed"):
-            script.engine.set_endpoint(0, speed=1)
-        with pytest.raises(ValueError, match="balance"):
-            script.engine.set_upstream(0, balance=9)
+    with play() as script, pytest.raises(TypeError, match="speed"):
+        script.engine.set_endpoint(0, speed=1)
 
 
 # ---------------------------------------------------------------- fastest
+
+
+def load(running, waiting, cache, lasts):
+    return ReportedLoad(running=running, waiting=waiting, cache=cache, lasts=lasts)
 
 
 def pace(script, k=0):
@@ -241,11 +243,11 @@ def test_whole_good_answers_to_posts_are_measured_and_nothing_else():
 def test_what_a_server_says_of_its_load_is_shown_until_it_is_stale():
     with play(balance=FASTEST) as script:
         assert pace(script)["told"] is None
-        script.engine.set_endpoint(0, load=(3.0, 2.0, 0.5, 3600.0))
+        script.engine.set_endpoint(0, load=load(3.0, 2.0, 0.5, 3600.0))
         assert pace(script)["told"] == {"running": 3, "waiting": 2, "cache": 0.5}
-        script.engine.set_endpoint(0, load=(3.0, 2.0, -1.0, 3600.0))
+        script.engine.set_endpoint(0, load=load(3.0, 2.0, -1.0, 3600.0))
         assert pace(script)["told"]["cache"] is None
-        script.engine.set_endpoint(0, load=(3.0, 2.0, 0.5, 0.0))
+        script.engine.set_endpoint(0, load=load(3.0, 2.0, 0.5, 0.0))
         assert pace(script)["told"] is None
 
 
@@ -253,7 +255,7 @@ def test_a_server_that_others_keep_busy_is_passed_over():
     with play(endpoints=2, balance=FASTEST) as script:
         closing = ok(extra=b"Connection: close\r\n")
         assert {answered_by(script, closing) for _ in range(2)} == {0, 1}
-        script.engine.set_endpoint(0, load=(200.0, 100.0, 1.0, 3600.0))
+        script.engine.set_endpoint(0, load=load(200.0, 100.0, 1.0, 3600.0))
         assert {answered_by(script, closing) for _ in range(10)} == {1}
 
 

@@ -16,7 +16,9 @@ from tests.support.breakers import (
     terms,
 )
 from tests.support.exchanges import waiting
-from tests.support.script import POOL, Script, get, ok, play
+from tests.support.script import Script, get, ok, play
+from tests.support.settings import POOL
+from zeroproxy._fast.engine.settings_types import EndpointSettings
 
 # ---------------------------------------------------------------- the only one
 
@@ -130,9 +132,12 @@ def test_a_5xx_beside_a_good_probe_proves_that_it_lives():
 def test_a_slot_that_is_used_again_has_no_good_probe():
     with pair(breaker=terms()) as script:
         script.engine.set_endpoint(0, probe_ok=True)
-        spec = ("http://up0", script._sockaddr(script.sources[0]), b"up0.test", 1_000_000, POOL)
+        again = EndpointSettings(
+            url="http://up0", sockaddr=script._sockaddr(script.sources[0]), authority=b"up0.test",
+            weight=1_000_000, pool=POOL,
+        )  # fmt: skip
         script.engine.remove_endpoint(0)
-        assert script.engine.add_endpoint(0, spec) == 0
+        assert script.engine.add_endpoint(0, settings=again) == 0
         assert goes_elsewhere(script), "its turns come first now"
         for _ in range(3):
             exchange_once(script, status(500))

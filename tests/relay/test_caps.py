@@ -1,9 +1,12 @@
 """max_connections: who finds every endpoint at its cap waits in line for a conn."""
 
+from msgspec.structs import replace
+
 from tests.support.breakers import status, terms
 from tests.support.exchanges import waiting
 from tests.support.pools import endpoint, finish_exchange
-from tests.support.script import POOL, get, ok, play, split_head
+from tests.support.script import get, ok, play, split_head
+from tests.support.settings import POOL
 
 
 def test_at_the_cap_exchanges_wait_in_order():
@@ -37,7 +40,7 @@ def test_a_conn_that_ends_makes_room_for_a_new_one():
 
 
 def test_an_endpoint_with_room_is_used_before_anybody_waits():
-    with play(max_connections=1, endpoints=2, balance=0) as script:
+    with play(max_connections=1, endpoints=2, balance="round_robin") as script:
         for _ in range(2):
             script.downstream().send(get())
         script.upstream(0), script.upstream(1)
@@ -84,7 +87,7 @@ def test_a_cap_that_is_raised_lets_who_waits_go_on():
         for _ in range(3):
             script.downstream().send(get())
         script.upstream()
-        script.engine.set_pool(0, **{**POOL, "max_connections": 0})
+        script.engine.set_pool(0, settings=replace(POOL, max_connections=0))
         script.upstream(), script.upstream()
 
 
@@ -149,7 +152,7 @@ def test_who_waits_for_the_only_endpoint_gets_it_however_it_fails():
 
 def test_while_one_breaker_is_open_the_line_is_for_the_others():
     breaker = terms(failures=1, open_for=60.0)
-    with play(max_connections=1, endpoints=2, balance=0, breaker=breaker) as script:
+    with play(max_connections=1, endpoints=2, balance="round_robin", breaker=breaker) as script:
         callers = [script.downstream() for _ in range(3)]
         for d in callers:
             d.send(get())
@@ -180,7 +183,7 @@ def test_a_full_endpoint_is_half_open_with_the_conn_that_becomes_free():
 
 
 def test_idle_conns_of_one_endpoint_give_way_to_another_when_descriptors_are_short():
-    with play(endpoints=2, balance=0, limits={"connections": 2}) as script:
+    with play(endpoints=2, balance="round_robin", limits={"connections": 2}) as script:
         callers = [script.downstream() for _ in range(2)]
         for d in callers:
             d.send(get())

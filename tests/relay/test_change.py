@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from tests.support import scarce
-from tests.support.script import POOL, UPSTREAM, play, post
+from tests.support.script import play, post
+from tests.support.settings import endpoint, routes, settings
 
 
 @pytest.fixture(scope="module")
@@ -47,22 +48,21 @@ def test_a_change_that_is_given_up_leaves_no_trace():
     with play() as script:
         before = script.engine.snapshot()
         with pytest.raises(ZeroDivisionError), script.engine.change() as change:
-            change.set_upstream(0, **{**UPSTREAM, "max_inflight": 3})
-            change.add_endpoint(0, ("http://h:9", b"\x02\0" + bytes(14), b"h:9", 1, POOL))
+            change.set_upstream(0, settings=settings(max_inflight=3))
+            change.add_endpoint(0, settings=endpoint(9))
             change.set_keys([])
             raise ZeroDivisionError
         assert script.engine.snapshot() == before
         # The slot that was made is free again.
-        spec = ("http://h:8", b"\x02\0" + bytes(14), b"h:8", 1, POOL)
-        assert script.engine.add_endpoint(0, spec) == 1
+        assert script.engine.add_endpoint(0, settings=endpoint(8)) == 1
 
 
 def test_a_model_that_is_no_text_is_refused_whole():
     """It raised in the middle, and lost the table."""
     with play() as script:
-        script.engine.set_routes([("a", 0, b"")], None)
+        script.engine.set_routes(routes(("a", 0)), default=None)
         with pytest.raises(UnicodeEncodeError):
-            script.engine.set_routes([("b", 0, b""), ("\ud800", 0, b"")], 0)
+            script.engine.set_routes(routes(("b", 0), ("\ud800", 0)), default=0)
         d = script.downstream()
         d.send(post(body=b'{"model":"b"}', extra=b"Content-Type: application/json\r\n"))
         assert d.receive().startswith(b"HTTP/1.1 404 ")

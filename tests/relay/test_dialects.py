@@ -113,7 +113,7 @@ def test_an_answer_of_our_own(path, said):
     [
         ({"body_bytes": 1}, {}, 413, "request_too_large"),
         ({}, {"first_byte": 0.05}, 504, "timeout_error"),
-        ({}, {"usage_request": 0}, 503, "overloaded_error"),
+        ({}, {"usage_request": "nothing"}, 503, "overloaded_error"),
     ],
 )
 def test_the_kinds_of_anthropic(limits, terms, status, kind):

@@ -193,7 +193,7 @@ def test_the_answer_must_come_uncompressed():
     with play(usage_request=USAGE) as script:
         script.downstream().send(json_post(extra=b"Accept-Encoding: gzip, br\r\n"))
         assert b"accept-encoding" not in script.upstream().receive().lower()
-    with play(usage_request=0) as script:
+    with play(usage_request="nothing") as script:
         script.downstream().send(json_post(extra=b"Accept-Encoding: gzip, br\r\n"))
         assert b"accept-encoding" not in script.upstream().receive().lower()
 

@@ -107,7 +107,7 @@ def test_a_caller_who_leaves_as_the_permit_comes_never_reaches_the_endpoint():
 
 
 def test_a_refused_connection_is_tried_elsewhere():
-    with play(endpoints=2, balance=0) as script:
+    with play(endpoints=2, balance="round_robin") as script:
         script.refuse(0)
         d, u = connected(script, endpoint=1)
         for _ in range(2):
@@ -266,7 +266,7 @@ def test_a_500_passes_and_counts_as_a_failure_of_the_endpoint(script):
 
 @pytest.mark.parametrize(("status", "left"), [(b"503 Busy", 1), (b"429 Slow", 1)])
 def test_retry_on_busy_goes_to_another_endpoint(status, left):
-    with play(endpoints=2, balance=0, retry_on_busy=True) as script:
+    with play(endpoints=2, balance="round_robin", retry_on_busy=True) as script:
         d, u = waiting(script, post(body=b"hello"))
         u.send(b"HTTP/1.1 %s\r\nContent-Length: 4\r\n\r\nbusy" % status)
         other = script.upstream(1)

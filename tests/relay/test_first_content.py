@@ -194,7 +194,7 @@ def test_data_without_content_is_a_sign_of_life():
 
 
 def vital(script):
-    (found,) = script.engine.health_sample(0)
+    (found,) = script.engine.health_sample(after=0)
     return found
 
 

@@ -3,7 +3,8 @@
 import pytest
 
 from tests.support.exchanges import connected, streaming, waiting
-from tests.support.script import SSE_HEAD, UPSTREAM, chunk, event, get, ok, play, post, split_head
+from tests.support.script import SSE_HEAD, chunk, event, get, ok, play, post, split_head
+from tests.support.settings import settings
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_all_that_was_asked_ahead_is_served(serving):
 
 
 def test_one_in_the_queue_keeps_its_place(serving):
-    serving.engine.set_upstream(0, **{**UPSTREAM, "max_inflight": 1})
+    serving.engine.set_upstream(0, settings=settings(max_inflight=1))
     first, second = serving.downstream(), serving.downstream()
     first.send(get(b"/1"))
     u = serving.upstream()

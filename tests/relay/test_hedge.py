@@ -11,7 +11,7 @@ NOW = 1e-9
 
 
 def hedged(**more):
-    words = {"endpoints": 2, "balance": 0, "hedge_after": NOW, "hedge_budget": 1.0}
+    words = {"endpoints": 2, "balance": "round_robin", "hedge_after": NOW, "hedge_budget": 1.0}
     return play(**{**words, **more})
 
 
@@ -68,7 +68,7 @@ def test_an_answer_in_time_is_not_hedged():
 
 
 def test_nothing_is_asked_twice_unless_it_was_switched_on():
-    with play(endpoints=2, balance=0) as script:
+    with play(endpoints=2, balance="round_robin") as script:
         d, u = connected(script, get())
         assert not script.has_connected(1)
         u.send(ok())

@@ -7,6 +7,7 @@ from tests.support.editing import form, json_post, unchunk
 from tests.support.exchanges import connected
 from tests.support.keys import row, shows
 from tests.support.script import chunk, get, play, post, split_head
+from tests.support.settings import routes
 
 
 @pytest.fixture
@@ -124,7 +125,7 @@ def test_a_second_model_further_on_never_reaches_the_server_whole(bound, second,
 
 def test_a_model_of_another_upstream_is_refused_before_it_is_looked_for():
     with play(endpoints=2, upstreams=["one", "two"]) as script:
-        script.engine.set_routes([("a", 0, b""), ("b", 1, b"")], None)
+        script.engine.set_routes(routes(("a", 0), ("b", 1)), default=None)
         script.engine.set_keys([row("k", models=("a",))])
         refused_key(script, json_post(b'{"model":"b"}', extra=shows("k")), 403)
         passes(script, json_post(b'{"model":"a"}', extra=shows("k")))

@@ -7,6 +7,7 @@ import pytest
 from tests.support.editing import JSON, form, length_of, parts, unchunk
 from tests.support.exchanges import connected
 from tests.support.script import chunk, ok, play, post, split_head
+from tests.support.settings import routes
 
 TYPES = [
     b"",
@@ -27,7 +28,7 @@ FORM = b"Content-Type: multipart/form-data; boundary=xYz\r\n"
 def script():
     """a goes to 0, b to 1, what names none to 2."""
     with play(endpoints=3, upstreams=["chat", "speech", "rest"]) as s:
-        s.engine.set_routes([("a", 0, b""), ("b", 1, b""), ("c d", 1, b'"x \\"y"')], 2)
+        s.engine.set_routes(routes(("a", 0), ("b", 1), ("c d", 1, 'x "y')), default=2)
         yield s
 
 
@@ -82,7 +83,7 @@ def test_a_form_without_a_model_goes_to_who_takes_it_or_nowhere(script, body):
     d = script.downstream()
     d.send(post(b"/v1/files", body, FORM))
     assert where(script) == 2
-    script.engine.set_routes([("a", 0, b""), ("b", 1, b"")], None)
+    script.engine.set_routes(routes(("a", 0), ("b", 1)), default=None)
     d = script.downstream()
     d.send(post(b"/v1/files", body, FORM))
     head, text = split_head(d.receive())
@@ -142,7 +143,7 @@ def test_a_query_says_it_for_what_has_no_body(script, target, index):
 
 
 def test_a_model_in_a_query_that_nobody_serves_is_answered_here(script):
-    script.engine.set_routes([("a", 0, b"")], None)
+    script.engine.set_routes(routes(("a", 0)), default=None)
     d = script.downstream()
     d.send(UPGRADE % b"/v1/realtime?model=zzz")
     assert d.receive().startswith(b"HTTP/1.1 404 ")
@@ -151,7 +152,7 @@ def test_a_model_in_a_query_that_nobody_serves_is_answered_here(script):
 def test_a_body_that_stops_before_its_model_is_measured_as_bodies_are():
     """The head was there in time: what is late is the body."""
     with play(upstreams=["one"], limits={"header_timeout": 0.1, "body_timeout": 0.4}) as script:
-        script.engine.set_routes([("a", 0, b"")], None)
+        script.engine.set_routes(routes(("a", 0)), default=None)
         d = script.downstream()
         d.send(post(body=b'{"x":1,"model":"a"}', extra=JSON)[:-9])
         script.wait()

@@ -94,7 +94,7 @@ def test_what_is_said_is_not_sent_on():
 
 
 def test_where_nothing_is_learned_what_is_said_does_not_count():
-    with play(idle_timeout=60.0, learns=False) as script:
+    with play(idle_timeout=60.0, keep_alive="fixed") as script:
         d, u = first(script, b"Keep-Alive: timeout=0, max=1\r\n")
         exchange_on(script, u, d)
         u.close()

@@ -65,7 +65,7 @@ def test_a_preflight_with_a_key_counts_as_its_keys(script):
 
 
 def test_a_preflight_is_not_lent_the_upstreams_key():
-    with play(api_key=b"secret") as script:
+    with play(api_key="secret") as script:
         script.engine.set_keys([row("sk-one")])
         d = script.downstream()
         d.send(options(ORIGIN + ASKS))
@@ -73,7 +73,7 @@ def test_a_preflight_is_not_lent_the_upstreams_key():
 
 
 def test_where_nobody_needs_a_key_the_upstreams_goes_with_all():
-    with play(api_key=b"secret") as script:
+    with play(api_key="secret") as script:
         d = script.downstream()
         d.send(options(ORIGIN + ASKS))
         assert b"Authorization: Bearer secret\r\n" in script.upstream().receive()

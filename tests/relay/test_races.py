@@ -12,6 +12,7 @@ import pytest
 from tests.support.editing import BOTH, REFUSAL, RUNNING, json_post, length_of
 from tests.support.exchanges import connected
 from tests.support.script import Peer, Script, ok, play, post, split_head
+from tests.support.settings import routes
 
 ROUNDS = 250
 
@@ -168,7 +169,7 @@ def test_a_new_conn_that_dies_is_no_race():
 def test_what_was_written_into_a_request_is_in_its_second_attempt_too(how):
     """Usage is asked for and the model has the server's name, in a length that fits."""
     with play(usage_request=RUNNING, attempts=1) as script:
-        script.engine.set_routes([("mine", 0, b'"the/server\'s"')], 0)
+        script.engine.set_routes(routes(("mine", 0, "the/server's")), default=0)
         bring_others(script)
         d, u = connected(script)
         echo(d, u, b"{}")

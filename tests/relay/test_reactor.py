@@ -8,10 +8,10 @@ import pytest
 
 ENGINE = """
 import os, time
-from types import SimpleNamespace
+from tests.support.settings import LIMITS
 from zeroproxy._fast.engine.engine import Engine
-from tests.support.script import LIMITS
-engine = Engine(limits=SimpleNamespace(**LIMITS))
+
+engine = Engine(limits=LIMITS)
 """
 
 # What wakes the thread: a caller's connection.

@@ -19,7 +19,8 @@ from tests.support.editing import (
     unchunk,
 )
 from tests.support.exchanges import connected, waiting
-from tests.support.script import POOL, chunk, event, play, split_head
+from tests.support.script import chunk, event, play, split_head
+from tests.support.settings import POOL
 
 # ---------------------------------------------------------------- refusals
 
@@ -104,7 +105,7 @@ def test_an_endpoint_that_no_warm_conn_reached_may_be_another_one_now():
         u.close()
         script.wait()
         away.rename(where)
-        script.engine.set_pool(0, **POOL)
+        script.engine.set_pool(0, settings=POOL)
         d.send(json_post())
         script.upstream().send(REFUSAL)
         _, body = split_head(script.upstream().receive())

@@ -8,9 +8,11 @@ from tests.support.editing import json_post, length_of, unchunk
 from tests.support.exchanges import connected, waiting
 from tests.support.keys import row, shows
 from tests.support.script import EXPECT, chunk, get, ok, play, post, split_head
+from tests.support.settings import routes
+from zeroproxy.config.schema import Hash
 
 JSON = b"Content-Type: application/json\r\n"
-BY_KEY, HASH = 3, {"on": [(1, b"")], "prefix_bytes": 64, "load_bound": 1000.0}
+HASH = Hash(on=("user",), prefix_bytes=64, load_bound=1000.0)
 CHUNKED = (
     b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n" + JSON + b"\r\n"
 )
@@ -20,7 +22,7 @@ CHUNKED = (
 def script():
     """a goes to 0, b to 1, everything else to 2."""
     with play(endpoints=3, upstreams=["one", "two", "rest"]) as s:
-        s.engine.set_routes([("a", 0, b""), ("b", 1, b"")], 2)
+        s.engine.set_routes(routes(("a", 0), ("b", 1)), default=2)
         yield s
 
 
@@ -65,7 +67,7 @@ def test_the_model_is_found_in_any_split_and_nothing_is_sent_before():
     begin = len(request) - len(whole)
     for k in range(begin, len(request), 7):
         with play(endpoints=2, upstreams=["one", "two"]) as script:
-            script.engine.set_routes([("a", 0, b""), ("b", 1, b"")], 0)
+            script.engine.set_routes(routes(("a", 0), ("b", 1)), default=0)
             d = script.downstream()
             d.send(request[:k])
             early = b'"model":"b"' in request[:k]
@@ -79,11 +81,11 @@ def test_the_model_is_found_in_any_split_and_nothing_is_sent_before():
 
 def by_model():
     script = play(endpoints=2, upstreams=["one", "two"])
-    return script, lambda s: s.engine.set_routes([("a", 0, b""), ("b", 1, b"")], None)
+    return script, lambda s: s.engine.set_routes(routes(("a", 0), ("b", 1)), default=None)
 
 
 def by_user():
-    return play(endpoints=2, balance=BY_KEY, key=HASH), lambda s: None
+    return play(endpoints=2, balance="consistent_hash", hash=HASH), lambda s: None
 
 
 def by_key():
@@ -163,7 +165,7 @@ def test_a_model_behind_long_messages_is_found(script, n, chunked):
 @pytest.mark.parametrize("default", [2, None])
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_model_that_comes_too_late_is_refused_with_the_reason(script, default, chunked):
-    script.engine.set_routes([("a", 0, b""), ("b", 1, b"")], default)
+    script.engine.set_routes(routes(("a", 0), ("b", 1)), default=default)
     whole = b'{"messages":"%s","model":"a"}' % (b"p" * 90_000)
     d = script.downstream()
     d.send_some(CHUNKED + chunk(whole) + b"0\r\n\r\n" if chunked else json_post(whole))
@@ -175,7 +177,7 @@ def test_a_model_that_comes_too_late_is_refused_with_the_reason(script, default,
 
 @pytest.mark.parametrize("body", [b"{}", b'{"model":null}', b"[]", b"no json"])
 def test_a_body_without_a_model_goes_nowhere_if_nobody_takes_it(script, body):
-    script.engine.set_routes([("a", 0, b""), ("b", 1, b"")], None)
+    script.engine.set_routes(routes(("a", 0), ("b", 1)), default=None)
     d = script.downstream()
     d.send(post(body=body))
     head, text = split_head(d.receive())
@@ -188,11 +190,11 @@ SPELLINGS = [b'"org\\/\\u6a21\\u578b"', b'"\\u006frg/\\u6A21\\u578B"', f'"{NAME}
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
-@pytest.mark.parametrize("real", [b"", b'"real"', b'"%s"' % (b"r" * 250)])
+@pytest.mark.parametrize("real", ["", "real", "r" * 250])
 @pytest.mark.parametrize("later", [0, 4])
 def test_a_name_is_one_name_in_every_spelling(spelling, real, later):
     with play(endpoints=2, upstreams=["one", "two"]) as script:
-        script.engine.set_routes([("a", 0, b""), (NAME, 1, real)], None)
+        script.engine.set_routes(routes(("a", 0), (NAME, 1, real)), default=None)
         body = b'{"x":1,"model": %s,"y":2}' % spelling
         request = json_post(body)
         d = script.downstream()
@@ -201,7 +203,7 @@ def test_a_name_is_one_name_in_every_spelling(spelling, real, later):
         u = script.upstream(1)
         head, sent = split_head(u.receive())
         assert length_of(head) == len(sent)
-        assert json.loads(sent)["model"] == (json.loads(real) if real else NAME)
+        assert json.loads(sent)["model"] == (real or NAME)
         u.send(ok(b'{"model":%s,"usage":{"prompt_tokens":1,"completion_tokens":1}}' % spelling,
                   extra=JSON))  # fmt: skip
         d.receive()
@@ -212,7 +214,7 @@ def test_long_names_are_told_apart():
     """79 and 81 bytes, up to 256, and beyond: in routes, in records and in what is counted."""
     names = ["m" * n for n in (64, 65, 79, 81, 256)]
     with play(endpoints=5, upstreams=list("abcde")) as script:
-        script.engine.set_routes([(name, k, b"") for k, name in enumerate(names)], None)
+        script.engine.set_routes(routes(*((name, k) for k, name in enumerate(names))), default=None)
         for k, name in enumerate(names):
             assert goes_to(script, json_post(b'{"model":"%s"}' % name.encode()))[0] == k
         d = script.downstream()
@@ -243,12 +245,12 @@ def test_what_names_no_model_goes_with_the_rest(script, request_):
     assert goes_to(script, request_)[0] == 2
 
 
-@pytest.mark.parametrize("real", [b'"x"', b'"Qwen/Qwen3-235B-A22B-Instruct-2507"', b'"k\\u00e9"'])
+@pytest.mark.parametrize("real", ["x", "Qwen/Qwen3-235B-A22B-Instruct-2507", "k\u00e9"])
 @pytest.mark.parametrize("later", [0, 5, 25])
 def test_a_model_goes_by_another_name_upstream(real, later):
     body = b'{"prompt":"p","model" : "mine","stream":true,"n":2}'
-    with play(usage_request=2) as script:
-        script.engine.set_routes([("mine", 0, real)], 0)
+    with play(usage_request="running") as script:
+        script.engine.set_routes(routes(("mine", 0, real)), default=0)
         d = script.downstream()
         request = json_post(body)
         cut = len(request) - later if later else len(request)
@@ -257,17 +259,17 @@ def test_a_model_goes_by_another_name_upstream(real, later):
         u = script.upstream()
         head, sent = split_head(u.receive())
         assert length_of(head) == len(sent)
-        assert json.loads(sent)["model"] == json.loads(real)
+        assert json.loads(sent)["model"] == real
         assert json.loads(sent)["stream_options"]["include_usage"] is True
         # The name stays when the question for usage is taken back.
         u.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
         _, sent = split_head(script.upstream().receive())
-        assert json.loads(sent) == {**json.loads(body), "model": json.loads(real)}
+        assert json.loads(sent) == {**json.loads(body), "model": real}
 
 
 def test_a_request_that_names_two_models_is_renamed_nowhere():
     with play() as script:
-        script.engine.set_routes([("mine", 0, b'"real"')], 0)
+        script.engine.set_routes(routes(("mine", 0, "real")), default=0)
         body = b'{"model":"other","model":"mine"}'
         script.downstream().send(json_post(body))
         assert split_head(script.upstream().receive())[1] == body
@@ -275,7 +277,7 @@ def test_a_request_that_names_two_models_is_renamed_nowhere():
 
 def test_a_model_nobody_serves_is_answered_here():
     with play(endpoints=2, upstreams=["one", "two"]) as script:
-        script.engine.set_routes([("a", 0, b""), ("b", 1, b"")], None)
+        script.engine.set_routes(routes(("a", 0), ("b", 1)), default=None)
         d = script.downstream()
         d.send(json_post(b'{"model":"c"}'))
         head, body = split_head(d.receive())

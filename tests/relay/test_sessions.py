@@ -135,7 +135,7 @@ def test_what_is_not_counted_may_be_compressed():
 
 # ---------------------------------------------------------------- llama.cpp
 
-TIMINGS = 4
+TIMINGS = "timings"
 TIMED = b',"timings":{"cache_n":1,"prompt_n":3,"predicted_n":%d,"predicted_ms":1.5}'
 
 
@@ -184,7 +184,7 @@ def test_who_does_not_stream_is_not_asked():
 
 def test_servers_of_different_kinds_are_asked_for_what_all_of_them_take():
     with play(usage_request=TIMINGS, endpoints=2) as script:
-        script.engine.set_endpoint(1, usage_request=2)
+        script.engine.set_endpoint(1, usage_request="running")
         d = script.downstream()
         d.send(json_post())
         assert script.upstream(0 if script.has_connected(0) else 1).receive().endswith(b"true}")

@@ -13,7 +13,7 @@ AT_ONCE = 0.0  # however short the silence
 
 def ended(script: Script, endpoint: int = 0, after: float = AT_ONCE) -> int:
     script.turn()
-    n = script.engine.end_silent(endpoint, after)
+    n = script.engine.end_silent(endpoint, seconds=after)
     script.turn()
     return n
 
@@ -32,7 +32,7 @@ def test_a_stream_is_cut_with_an_error_event_and_its_conn_closed():
 
 @pytest.mark.parametrize("rested", [False, True])
 def test_who_waits_is_answered_and_nothing_is_sent_twice(rested):
-    with play(endpoints=2, balance=0, attempts=3) as script:
+    with play(endpoints=2, balance="round_robin", attempts=3) as script:
         script.engine.set_endpoint(1, draining=True)
         d = script.downstream()
         if rested:
@@ -61,7 +61,7 @@ def test_only_what_was_silent_for_so_long_is_ended():
 
 
 def test_other_endpoints_go_on():
-    with play(endpoints=2, balance=0) as script:
+    with play(endpoints=2, balance="round_robin") as script:
         callers = [script.downstream() for _ in range(2)]
         for d in callers:
             d.send(post())
@@ -95,7 +95,7 @@ def hedged(script: Script) -> tuple[Any, Any, Any]:
 
 @pytest.mark.parametrize("gone", [0, 1])
 def test_of_two_attempts_the_other_goes_on(gone):
-    with play(endpoints=2, balance=0, hedge_after=0.02, hedge_budget=1.0) as script:
+    with play(endpoints=2, balance="round_robin", hedge_after=0.02, hedge_budget=1.0) as script:
         d, first, second = hedged(script)
         assert ended(script, gone) == 1
         alive = second if gone == 0 else first

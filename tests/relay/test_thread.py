@@ -17,7 +17,8 @@ import pytest
 
 from tests.support.breakers import terms
 from tests.support.keys import row
-from tests.support.script import POOL, Script, get, ok
+from tests.support.script import Script, get, ok
+from tests.support.settings import endpoint, routes, settings
 from zeroproxy._fast.engine.thread import BREAKER_CHANGED
 
 PATIENCE = 20.0
@@ -112,7 +113,7 @@ def test_a_thread_that_keeps_the_interpreter_delays_nobody():
             n = ctypes.PyDLL(None).read(done, said, 16)
         assert said.raw[:n] == b"done"
         assert helper.returncode == 0
-        script.engine.await_records(50, PATIENCE)
+        script.engine.await_records(50, seconds=PATIENCE)
         assert len(script.engine.records(100)) == 50
     os.close(done)
 
@@ -121,7 +122,7 @@ def test_whoever_awaits_records_sleeps_until_an_exchange_ends():
     woken = threading.Event()
 
     def consume() -> None:
-        script.engine.await_records(1, 1e6)
+        script.engine.await_records(1, seconds=1e6)
         woken.set()
 
     with started() as script, call(script) as caller:
@@ -153,7 +154,7 @@ def test_doors_are_open_to_any_thread_while_exchanges_pass():
                 assert engine.snapshot()["counters"]["bugs"] == 0
                 engine.set_endpoint(0, weight=1 + k)
                 with engine.exclusive:
-                    engine.set_routes([("m", 0, b"")], 0)
+                    engine.set_routes(routes(("m", 0)), default=0)
                     engine.set_models(b"{}" if k else None)
                 engine.set_keys(None)
                 assert engine.health_sample()[0]["index"] == 0
@@ -208,16 +209,13 @@ def test_a_door_that_lets_somebody_in_wakes_the_thread():
         second.sendall(get())
         while script.engine.snapshot()["upstreams"][0]["queued"] == 0:
             time.sleep(0.001)
-        words = {"balance": 1, "queue": 16, "queue_timeout": 30.0, "connect": 2.0,
-                 "first_byte": 600.0, "stream_idle": 120.0, "total": 0.0, "attempts": 2,
-                 "retry_on_busy": False}  # fmt: skip
-        script.engine.set_upstream(0, max_inflight=2, **words)
+        script.engine.set_upstream(0, settings=settings(max_inflight=2))
         accepted(script).close()
         server.close()
 
 
 def test_a_breaker_that_moves_is_news_once():
-    words = {"endpoints": 2, "balance": 0, "breaker": terms(failures=1, open_for=60.0)}
+    words = {"endpoints": 2, "balance": "round_robin", "breaker": terms(failures=1, open_for=60.0)}
     with started(**words) as script, call(script) as caller:
         news = script.engine.notify_fileno()
         script.engine.on_ready()
@@ -336,7 +334,7 @@ def test_a_snapshot_of_many_endpoints_and_tenants_is_whole():
     with one_exchange_ended() as (script, _, _):
         addr = script._sockaddr(script.sources[0])
         for k in range(100):
-            script.engine.add_endpoint(0, (f"http://h:{k}", addr, b"h", 1, POOL))
+            script.engine.add_endpoint(0, settings=endpoint(k, addr))
         script.engine.set_keys([row(f"k{k}", tenant=f"t{k}", tokens=9) for k in range(2000)])
         found = script.engine.snapshot()
         urls = [e["url"] for e in found["upstreams"][0]["endpoints"]]

@@ -8,6 +8,7 @@ from tests.support.certificates import certificates
 from tests.support.script import get, ok, post
 from tests.support.tls_script import down, exchange_over_tls, play, said, tls_counters, up
 from zeroproxy._fast.engine.tls_context import Context
+from zeroproxy.config.schema import Breaker
 from zeroproxy.errors import TlsError
 
 TLS_1_2, TLS_1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
@@ -112,10 +113,7 @@ def test_the_name_of_the_server_may_be_another_than_the_host():
 
 
 def test_the_breaker_counts_a_refused_certificate():
-    breaker = {
-        "failures": 2, "error_rate": 0.0, "min_requests": 20, "half_open_probes": 1,
-        "count_busy": False, "window": 10.0, "open_for": 5.0, "slow_start": 0.0,
-    }  # fmt: skip
+    breaker = Breaker(failures=2, slow_start=0.0)
     with play(up(certificates().expired), attempts=1, breaker=breaker) as script:
         for _ in range(2):
             d = script.downstream()

@@ -3,7 +3,8 @@
 from collections import Counter
 
 from tests.support.keys import row, shows
-from tests.support.script import POOL, get, ok, play, post, split_head
+from tests.support.script import get, ok, play, post, split_head
+from tests.support.settings import endpoint, routes
 
 JSON = b"Content-Type: application/json\r\n"
 USAGE = b'{"usage":{"prompt_tokens":3,"completion_tokens":5}}'
@@ -32,7 +33,7 @@ def test_invented_models_take_no_row_from_a_configured_one_or_a_later_tenant():
     """A3: after 256 invented names everything that came later was "other", tenants too."""
     with play() as script:
         keys = [row(f"k{k}", tenant=f"t{k}") for k in range(20)]
-        script.engine.set_routes([("real", 0, b"")], 0)
+        script.engine.set_routes(routes(("real", 0)), default=0)
         script.engine.set_keys(keys)
         conns = [script.downstream(), None]
         for k in range(400):
@@ -67,7 +68,7 @@ def test_series_of_endpoints_that_are_gone_make_room():
         down, addr = script.downstream(), script._sockaddr(script.sources[0])
         script.engine.remove_endpoint(0)
         for k in range(1500):
-            at = script.engine.add_endpoint(0, (f"http://h:{k}", addr, b"h", 1, POOL))
+            at = script.engine.add_endpoint(0, settings=endpoint(k, addr))
             down.send(get())
             up = script.upstream()
             up.receive()

@@ -6,20 +6,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.support.script import Peer, Script, get, ok, play
+from msgspec.structs import replace
 
-BREAKER = {
-    "failures": 3, "error_rate": 0.0, "min_requests": 20, "half_open_probes": 1,
-    "count_busy": False, "window": 60.0, "open_for": 0.05, "slow_start": 0.0,
-}  # fmt: skip
+from tests.support.script import Peer, Script, get, ok, play
+from zeroproxy.config.schema import Breaker
+
+BREAKER = Breaker(failures=3, window=60.0, open_for=0.05, slow_start=0.0)
 
 
 def status(code: int) -> bytes:
     return b"HTTP/1.1 %d x\r\nContent-Length: 0\r\n\r\n" % code
 
 
-def terms(**more: object) -> dict[str, object]:
-    return {**BREAKER, **more}
+def terms(**more: Any) -> Breaker:
+    return replace(BREAKER, **more)
 
 
 NO_ONE = b"HTTP/1.1 503 "
@@ -28,7 +28,7 @@ NO_ONE = b"HTTP/1.1 503 "
 @contextmanager
 def pair(**words: Any) -> Iterator[Script]:
     """Two endpoints: all goes to the first as long as its breaker lets it."""
-    with play(endpoints=2, balance=0, **words) as script:
+    with play(endpoints=2, balance="round_robin", **words) as script:
         script.engine.set_endpoint(0, weight=1_000_000)
         yield script
 

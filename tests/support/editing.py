@@ -4,7 +4,7 @@ import re
 
 from tests.support.script import SSE_HEAD, chunk, event, post
 
-USAGE, RUNNING, EITHER_ALONE = 1, 2, 3
+USAGE, RUNNING, EITHER_ALONE = "usage", "running", "running_alone"
 JSON = b"Content-Type: application/json\r\n"
 ASKS = b'{"model":"m-1","stream":true}'
 BESIDE = b',"usage":{"prompt_tokens":3,"completion_tokens":2}'

@@ -3,6 +3,8 @@
 import hashlib
 import json
 
+from zeroproxy.config.schema import Key
+
 FORMS = {
     "bearer": b"Authorization: Bearer %s\r\n",
     "any case": b"authorization: BEARER  %s\r\n",
@@ -16,8 +18,11 @@ def digest(key: str) -> bytes:
 
 
 def row(key, *, name="", tenant="t", priority=5, models=(), requests=0, tokens=0):
-    """What Engine.set_keys takes."""
-    return digest(key), name, tenant, priority, models, requests, tokens
+    """A key as Engine.set_keys takes it."""
+    return Key(
+        sha256=digest(key).hex(), name=name, tenant=tenant, priority=priority, models=models,
+        requests_per_minute=requests, tokens_per_minute=tokens,
+    )  # fmt: skip
 
 
 def shows(key: str) -> bytes:

@@ -64,7 +64,7 @@ class FakeEngine:
         taken, self.ring = self.ring[:n], self.ring[n:]
         return taken
 
-    def await_records(self, n: int, seconds: float) -> None:
+    def await_records(self, n: int, *, seconds: float) -> None:
         with self.bell:
             self.bell.wait_for(lambda: self.rung or len(self.ring) >= n, seconds)
             self.rung = False

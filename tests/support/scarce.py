@@ -11,9 +11,12 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+from msgspec.structs import replace
+
 from tests.support.keys import row
-from tests.support.script import LIMITS, POOL, UPSTREAM
+from tests.support.script import LIMITS, POOL, settings
 from zeroproxy._fast.engine.engine import Engine
+from zeroproxy._fast.engine.settings_types import EndpointSettings, Route
 from zeroproxy.config.load import parse_config
 from zeroproxy.errors import ReloadError
 from zeroproxy.server.api_keys import stage_keys
@@ -25,15 +28,17 @@ shim = ctypes.CDLL(None)
 MOST = 400  # allocations of one change
 
 
-def spec(n: int) -> tuple[str, bytes, bytes, int, Any]:
-    addr = bytes((2, 0, 0, n, 127, 0, 0, 1)) + bytes(8)
-    return (f"http://127.0.0.1:{n}", addr, b"127.0.0.1:%d" % n, 1, POOL)
+def endpoint(n: int) -> EndpointSettings:
+    return EndpointSettings(
+        url=f"http://127.0.0.1:{n}", sockaddr=bytes((2, 0, 0, n, 127, 0, 0, 1)) + bytes(8),
+        authority=b"127.0.0.1:%d" % n, pool=POOL,
+    )  # fmt: skip
 
 
 def make_engine() -> Engine:
-    engine = Engine(limits=SimpleNamespace(**LIMITS))
-    engine.add_upstream("u", [spec(1), spec(2)], **UPSTREAM, api_key=b"old")
-    engine.set_routes([("old", 0, b'"real"')], None)
+    engine = Engine(limits=LIMITS)
+    engine.add_upstream("u", settings=settings(api_key="old"), endpoints=[endpoint(1), endpoint(2)])
+    engine.set_routes([Route(model="old", upstream=0, serves="real")], default=None)
     engine.set_keys([row(f"k{k}", tenant=f"t{k}", models=("old",), tokens=9) for k in range(9)])
     return engine
 
@@ -45,16 +50,22 @@ def in_force(engine: Engine) -> Any:
 
 
 CHANGES: dict[str, Callable[[Engine], Any]] = {
-    "add_upstream": lambda e: e.add_upstream("v", [spec(7), spec(8)], **UPSTREAM, api_key=b"k"),
-    "set_upstream": lambda e: e.set_upstream(0, **UPSTREAM, api_key=b"new"),
-    "set_routes": lambda e: e.set_routes([("new", 0, b""), ("other", 0, b"")], 0),
+    "add_upstream": lambda e: e.add_upstream(
+        "v", settings=settings(api_key="k"), endpoints=[endpoint(7), endpoint(8)]
+    ),
+    "set_upstream": lambda e: e.set_upstream(0, settings=settings(api_key="new")),
+    "set_routes": lambda e: e.set_routes(
+        [Route(model="new", upstream=0), Route(model="other", upstream=0)], default=0
+    ),
     "set_models": lambda e: e.set_models(b"[]"),
-    "add_endpoint": lambda e: e.add_endpoint(0, spec(3)),
+    "add_endpoint": lambda e: e.add_endpoint(0, settings=endpoint(3)),
     "remove_endpoint": lambda e: e.remove_endpoint(0),
     "set_endpoint": lambda e: e.set_endpoint(0, weight=5, draining=True),
-    "set_pool": lambda e: e.set_pool(0, **{**POOL, "max_idle": 1}),
-    "set_limits": lambda e: e.set_limits(SimpleNamespace(**{**LIMITS, "connections": 7})),
-    "set_switches": lambda e: e.set_switches(via=False, trust_forwarded=True),
+    "set_pool": lambda e: e.set_pool(0, settings=replace(POOL, max_idle=1)),
+    "set_limits": lambda e: e.set_limits(replace(LIMITS, connections=7)),
+    "set_switches": lambda e: e.set_switches(
+        via=False, trust_forwarded=True, serve_half_close=False
+    ),
     "set_keys": lambda e: e.set_keys(
         [row(f"n{k}", tenant=f"n{k}", models=("a", "b")) for k in range(20)]
     ),
@@ -118,7 +129,7 @@ class Running(SimpleNamespace):
 
 def start() -> tuple[Running, Any, Any]:
     config, new = parse_config(OLD), parse_config(NEW)
-    engine = Engine(limits=SimpleNamespace(**LIMITS))
+    engine = Engine(limits=LIMITS)
     members = Members(engine, Tls(engine, Prepared(None, (None,))))
     members.fill(config, asyncio.run(resolve_all(config)))
     with engine.change() as change:

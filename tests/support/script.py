@@ -23,51 +23,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
+from msgspec.structs import replace
+
+from tests.support.settings import LIMITS, POOL, settings
 from zeroproxy._fast.engine.engine import Engine
-
-LIMITS: dict[str, Any] = {
-    "header_line_bytes": 8192,
-    "header_bytes": 32768,
-    "header_count": 100,
-    "body_bytes": 1 << 30,
-    "connections": 1000,
-    "interim_responses": 64,
-    "chunk_extra_bytes": 16384,
-    "header_timeout": 10.0,
-    "body_timeout": 30.0,
-    "body_min_rate": 0,
-    "idle_timeout": 75.0,
-    "write_stall_timeout": 60.0,
-    "linger_timeout": 2.0,
-    "tunnel_idle_timeout": 3600.0,
-}
-
-POOL: dict[str, Any] = {
-    "max_idle": 256,
-    "idle_timeout": 3.0,
-    "max_age": 0.0,
-    "max_requests": 0,
-    "max_connections": 0,
-    "learns": True,
-    "prewarm": 0,
-    "prewarm_idle": 60.0,
-}
-
-UPSTREAM: dict[str, Any] = {
-    "balance": 1,
-    "max_inflight": 0,
-    "queue": 16,
-    "queue_timeout": 30.0,
-    "connect": 2.0,
-    "first_byte": 600.0,
-    "stream_idle": 120.0,
-    "total": 0.0,
-    "attempts": 2,
-    "retry_on_busy": False,
-}
+from zeroproxy._fast.engine.settings_types import EndpointSettings, UpstreamSettings
 
 
 class Peer:
@@ -170,30 +132,36 @@ class Peer:
 
 class Script:
     def __init__(self, limits: dict[str, Any], upstream: dict[str, Any], endpoints: int) -> None:
-        usage_request = upstream.pop("usage_request", 0)
+        usage_request = upstream.pop("usage_request", "nothing")
         slots = upstream.pop("ring_slots", 4096)
         self.folder = tempfile.TemporaryDirectory(prefix="zp-")
         self.peers: list[Peer] = []
         self.sources = [self._listen(f"up{k}", backlog=64) for k in range(endpoints)]
-        self.engine = Engine(limits=SimpleNamespace(**{**LIMITS, **limits}), ring_slots=slots)
-        pool = {**POOL, **{key: upstream.pop(key) for key in POOL if key in upstream}}
-        specs = [
-            (f"http://up{k}", self._sockaddr(s), b"up%d.test" % k, 1, pool)
+        self.engine = Engine(limits=replace(LIMITS, **limits), ring_slots=slots)
+        words = {key: upstream.pop(key) for key in POOL.__struct_fields__ if key in upstream}
+        pool = replace(POOL, **words)
+        each = [
+            EndpointSettings(
+                url=f"http://up{k}", sockaddr=self._sockaddr(s), authority=b"up%d.test" % k,
+                pool=pool,
+            )
             for k, s in enumerate(self.sources)
-        ]
+        ]  # fmt: skip
         names = upstream.pop("upstreams", ["vllm"])
         for k, name in enumerate(names):
             # One endpoint each; a single upstream has all.
-            mine = specs if len(names) == 1 else specs[k : k + 1]
-            self.add_upstream(name, mine, {**UPSTREAM, **upstream})
+            mine = each if len(names) == 1 else each[k : k + 1]
+            self.add_upstream(name, mine, settings(**upstream))
         for k in range(endpoints):
             self.engine.set_endpoint(k, usage_request=usage_request)
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.listener.setblocking(False)
         self.engine.listen(self.listener.fileno())
 
-    def add_upstream(self, name: str, specs: list[Any], words: dict[str, Any]) -> None:
-        self.engine.add_upstream(name, specs, **words)
+    def add_upstream(
+        self, name: str, endpoints: list[EndpointSettings], settings: UpstreamSettings
+    ) -> None:
+        self.engine.add_upstream(name, settings=settings, endpoints=endpoints)
 
     def _listen(self, name: str, backlog: int) -> socket.socket:
         source = socket.socket(socket.AF_UNIX)
@@ -341,9 +309,9 @@ def split_head(data: bytes) -> tuple[bytes, bytes]:
     return head + b"\r\n\r\n", body
 
 
-def change(script: Script, **words: object) -> None:
-    """Reload the first upstream with other words."""
-    script.engine.set_upstream(0, **{**UPSTREAM, **words})
+def change(script: Script, **keys: Any) -> None:
+    """Reload the first upstream with other settings."""
+    script.engine.set_upstream(0, settings=settings(**keys))
     script.turn()
 
 

@@ -9,8 +9,11 @@ import ssl
 from contextlib import contextmanager
 from typing import Any
 
+from msgspec.structs import replace
+
 from tests.support.certificates import certificates
 from tests.support.script import Peer, Script, ok, post
+from zeroproxy._fast.engine.settings_types import EndpointSettings, UpstreamSettings
 from zeroproxy._fast.engine.tls_context import Context
 
 PIECE = 16384
@@ -139,14 +142,18 @@ class TlsScript(Script):
         if "server" in tls:
             self.engine.set_tls(tls["server"])
 
-    def add_upstream(self, name: str, specs: list[Any], words: dict[str, Any]) -> None:
-        k = self.engine.add_upstream(name, [], **words)
+    def add_upstream(
+        self, name: str, endpoints: list[EndpointSettings], settings: UpstreamSettings
+    ) -> None:
+        k = self.engine.add_upstream(name, settings=settings)
         if "client" in self.tls:
             self.engine.set_tls(self.tls["client"], upstream=k)
             host = self.tls.get("host", b"a.test")
-            specs = [(f"https://{s[2].decode()}", *s[1:], host) for s in specs]
-        for spec in specs:
-            self.engine.add_endpoint(k, spec)
+            endpoints = [
+                replace(e, url=f"https://{e.authority.decode()}", tls_host=host) for e in endpoints
+            ]
+        for endpoint in endpoints:
+            self.engine.add_endpoint(k, settings=endpoint)
 
     def downstream(self, shake: bool = True) -> Peer:
         peer = super().downstream()

@@ -7,6 +7,7 @@ from typing import Any
 from tests.support.members import Member
 from tests.support.script_upstream import ScriptConn, ScriptRequest, ScriptUpstream
 from tests.support.until import until
+from zeroproxy._fast.engine.settings_types import ReportedLoad
 from zeroproxy.config.load import parse_config
 from zeroproxy.config.schema import Upstream
 from zeroproxy.policy.addresses import resolve
@@ -18,14 +19,19 @@ class Engine:
 
     def __init__(self) -> None:
         self.words: list[tuple[int, bool]] = []
-        self.loads: list[tuple[float, ...]] = []
+        self.loads: list[ReportedLoad] = []
         self.quiet: dict[str, Any] = {}
         self.to = {"closed": 0, "half_open": 0, "open": 0}
         self.probe_ok: list[bool] = []
         self.ended: list[float] = []
 
     def set_endpoint(
-        self, index: int, *, up: bool | None = None, load: Any = None, probe_ok: bool | None = None
+        self,
+        index: int,
+        *,
+        up: bool | None = None,
+        load: ReportedLoad | None = None,
+        probe_ok: bool | None = None,
     ) -> None:
         if load is not None:
             self.loads.append(load)
@@ -36,13 +42,13 @@ class Engine:
         assert up is not None
         self.words.append((index, up))
 
-    def end_silent(self, index: int, seconds: float) -> int:
+    def end_silent(self, index: int, *, seconds: float) -> int:
         self.ended.append(seconds)
         n = self.quiet.get("owed", 0)
         self.quiet = {}
         return int(n)
 
-    def health_sample(self, *, only: int | None = None) -> list[dict[str, Any]]:
+    def health_sample(self, *, only: int | None = None) -> list[Any]:
         state = "open" if self.to["open"] else "closed"
         still = {"inflight": 0, "owed": 0, "begun": 0, "quiet_s": 0.0, "heard_s": 0.0,
                  "due_s": 5.0}  # fmt: skip

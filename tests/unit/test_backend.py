@@ -21,19 +21,19 @@ def models(*names, owner="vllm"):
 @pytest.mark.parametrize(
     ("kind", "metering", "usage_request"),
     [
-        ("vllm", Metering(), 2),
-        ("sglang", Metering(), 3),
-        ("llamacpp", Metering(), 4),
-        ("llamacpp", Metering(continuous_usage="always"), 4),
-        ("llamacpp", Metering(continuous_usage="never"), 0),
-        ("llamacpp", Metering(inject_usage=False), 0),
-        ("fastchat", Metering(), 0),
-        ("something", Metering(), 1),
-        ("", Metering(), 1),
-        ("vllm", Metering(continuous_usage="never"), 1),
-        ("something", Metering(continuous_usage="always"), 2),
-        ("vllm", Metering(inject_usage=False), 0),
-        ("vllm", Metering(inject_usage=False, continuous_usage="always"), 0),
+        ("vllm", Metering(), "running"),
+        ("sglang", Metering(), "running_alone"),
+        ("llamacpp", Metering(), "timings"),
+        ("llamacpp", Metering(continuous_usage="always"), "timings"),
+        ("llamacpp", Metering(continuous_usage="never"), "nothing"),
+        ("llamacpp", Metering(inject_usage=False), "nothing"),
+        ("fastchat", Metering(), "nothing"),
+        ("something", Metering(), "usage"),
+        ("", Metering(), "usage"),
+        ("vllm", Metering(continuous_usage="never"), "usage"),
+        ("something", Metering(continuous_usage="always"), "running"),
+        ("vllm", Metering(inject_usage=False), "nothing"),
+        ("vllm", Metering(inject_usage=False, continuous_usage="always"), "nothing"),
     ],
 )
 def test_what_a_server_is_asked_for(kind, metering, usage_request):
@@ -153,7 +153,7 @@ async def test_an_endpoint_is_asked_once_and_the_engine_told():
     async with server(models("m")) as url:
         engine, backends = await asked(url)
         await until(lambda: url in backends.kinds)
-        assert engine.wishes == {0: 2}
+        assert engine.wishes == {0: "running"}
         assert backends.kinds == {url: "vllm"}
         assert engine.models is None
         await backends.stop()
@@ -164,14 +164,14 @@ async def test_a_server_that_says_nothing_is_asked_for_usage_at_the_end(answer, 
     async with server(answer, status) as url:
         engine, backends = await asked(url)
         await until(lambda: url in backends.kinds)
-        assert engine.wishes == {0: 1}
+        assert engine.wishes == {0: "usage"}
         await backends.stop()
 
 
 async def test_nobody_is_asked_if_nothing_is_wanted():
     engine, backends = await asked("http://127.0.0.1:1", metering=Metering(inject_usage=False))
     await backends.stop()
-    assert engine.wishes == {0: 0}
+    assert engine.wishes == {0: "nothing"}
     assert backends.kinds == {}
 
 
@@ -228,7 +228,7 @@ async def test_a_preset_is_believed_at_once_and_nobody_asks():
     asks = []
     async with server(REFUSED, 401, asked=asks) as url:
         engine, backends = await asked(url, preset="vllm")
-        assert engine.wishes == {0: 2}
+        assert engine.wishes == {0: "running"}
         assert backends.kinds == {url: "vllm"}
         await backends.first_look(5)
         await backends.stop()
@@ -239,17 +239,17 @@ async def test_a_preset_that_names_no_server_says_nothing():
     async with server(models("m")) as url:
         engine, backends = await asked(url, preset="openai")
         await backends.first_look(5)
-        assert engine.wishes == {0: 2}
+        assert engine.wishes == {0: "running"}
         await backends.stop()
 
 
 @pytest.mark.parametrize(
     ("line", "kind", "usage_request"),
     [
-        ('vllm:generation_tokens_total{model_name="a"} 0.0', "vllm", 2),
-        ("sglang:num_running_reqs 0.0", "sglang", 3),
-        ("llamacpp:prompt_tokens_total 0", "llamacpp", 4),
-        ("process_cpu_seconds_total 1.0", "", 1),
+        ('vllm:generation_tokens_total{model_name="a"} 0.0', "vllm", "running"),
+        ("sglang:num_running_reqs 0.0", "sglang", "running_alone"),
+        ("llamacpp:prompt_tokens_total 0", "llamacpp", "timings"),
+        ("process_cpu_seconds_total 1.0", "", "usage"),
     ],
 )
 async def test_the_page_of_counters_tells_what_the_list_keeps_for_itself(line, kind, usage_request):
@@ -289,7 +289,7 @@ async def test_a_server_that_still_loads_is_asked_again(status):
     async with server(models("m"), lambda: next(codes, 200)) as url:
         engine, backends = await asked(url)
         await until(lambda: backends.kinds == {url: "vllm"})
-        assert engine.wishes == {0: 2}
+        assert engine.wishes == {0: "running"}
         await backends.stop()
 
 
@@ -298,10 +298,10 @@ async def test_one_that_was_out_is_asked_again_for_it_may_be_another():
     async with server(lambda: models("m", owner=next(owners))) as url:
         engine, backends = await asked(url)
         await backends.first_look(5)
-        assert engine.wishes == {0: 2}
+        assert engine.wishes == {0: "running"}
         backends.came_back(0)
         await until(lambda: backends.kinds == {url: "llamacpp"})
-        assert engine.wishes == {0: 4}
+        assert engine.wishes == {0: "timings"}
         await backends.stop()
 
 
@@ -329,5 +329,5 @@ async def test_a_first_look_waits_for_all_but_for_nobody_who_is_down(unused_tcp_
         engine, backends = await asked(url, f"http://127.0.0.1:{unused_tcp_port}")
         await backends.first_look(3600)
         assert backends.kinds == {url: "vllm"}
-        assert engine.wishes == {0: 2, 1: 1}
+        assert engine.wishes == {0: "running", 1: "usage"}
         await backends.stop()

@@ -175,9 +175,9 @@ async def test_a_stop_that_finds_it_asleep_ends_that_sleep_and_begins_no_other(p
     sleeps = []
 
     class Watched(FakeEngine):
-        def await_records(self, n, seconds):
+        def await_records(self, n, *, seconds):
             sleeps.append(n)
-            super().await_records(n, seconds if n == 1 else 0.0)
+            super().await_records(n, seconds=seconds if n == 1 else 0.0)
 
     with flushing(Watched(), path):
         await until(lambda: sleeps == [1])

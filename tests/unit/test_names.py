@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.until import until
+from zeroproxy._fast.engine.settings_types import Route
 from zeroproxy.config.load import parse_config
 from zeroproxy.errors import ConfigError
 from zeroproxy.policy import addresses
@@ -57,24 +58,25 @@ class Engine:
         self.log: list[str] = []
         self.drained: dict[int, bool] = {}
 
-    def add_upstream(self, name, endpoints, **words):
+    def add_upstream(self, name, *, settings):
         return 0
 
-    def set_upstream(self, index, **words): ...
+    def set_upstream(self, index, *, settings): ...
 
-    def set_routes(self, routes, default):
+    def set_routes(self, routes, *, default):
         self.routes = (routes, default)
 
     def set_endpoint(self, index, *, weight=None, draining=None):
         if draining is not None:
             self.drained[index] = draining
 
-    def set_pool(self, index, **words): ...
+    def set_pool(self, index, *, settings): ...
 
-    def add_endpoint(self, index, spec):
-        if spec[:2] not in self.slots:
-            self.slots.append(spec[:2])
-        slot = self.slots.index(spec[:2])
+    def add_endpoint(self, index, *, settings):
+        where = settings.url, settings.sockaddr
+        if where not in self.slots:
+            self.slots.append(where)
+        slot = self.slots.index(where)
         self.live.append(slot)
         self.log.append(f"+{slot}")
         return slot
@@ -136,7 +138,7 @@ async def test_of_several_upstreams_only_that_of_the_name_moves_and_the_routes_s
     await Names(running, asyncio.Lock(), said.append).look_again(1)  # type: ignore[arg-type]
     assert shown(running) == [("http://other.example:1", "10.0.0.1"), (URL, "10.0.0.2")]
     assert engine.log == ["+0", "+1", "+2", "-1"]
-    assert engine.routes == routes == ([("m", 0, b"")], 1)
+    assert engine.routes == routes == ([Route(model="m", upstream=0)], 1)
 
 
 async def test_a_resolver_that_rotates_moves_nobody(resolver):

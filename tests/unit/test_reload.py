@@ -142,30 +142,30 @@ class FakeEngine:
             self.live, self.weights = was
             raise
 
-    def add_upstream(self, name, endpoints, **words):
+    def add_upstream(self, name, *, settings):
         return 0
 
-    def set_upstream(self, index, **words):
-        self.words = words
+    def set_upstream(self, index, *, settings):
+        self.settings = settings
 
-    def set_routes(self, routes, default):
+    def set_routes(self, routes, *, default):
         self.routes = (routes, default)
 
-    def add_endpoint(self, index, spec):
+    def add_endpoint(self, index, *, settings):
         if len(self.live) >= self.room:
             raise ValueError("no slot is left")
-        if spec[0] not in self.urls:
-            self.urls.append(spec[0])
-        at = self.urls.index(spec[0])
+        if settings.url not in self.urls:
+            self.urls.append(settings.url)
+        at = self.urls.index(settings.url)
         self.live.add(at)
-        self.weights[at] = spec[3]
+        self.weights[at] = settings.weight
         return at
 
     def remove_endpoint(self, index):
         self.live.discard(index)
         del self.weights[index]
 
-    def set_pool(self, index, **words):
+    def set_pool(self, index, *, settings):
         assert index in self.live
 
     def set_endpoint(self, index, *, weight):

@@ -22,10 +22,10 @@ class Engine:
         assert up is not None
         self.up[index] = up
 
-    def end_silent(self, index: int, seconds: float) -> int:
+    def end_silent(self, index: int, *, seconds: float) -> int:
         raise AssertionError("nobody asks them")
 
-    def health_sample(self, *, only: int | None = None) -> list[dict[str, Any]]:
+    def health_sample(self, *, only: int | None = None) -> list[Any]:
         return [{"index": k, "draining": k in self.draining, "due_s": 1.0,
                  "breaker": {"state": "open" if k in self.open else "closed",
                              "to": {"open": int(k in self.open)}}} for k in self.up]  # fmt: skip

@@ -22,6 +22,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from zeroproxy._fast.engine.enum_names import BREAKER_STATES
 from zeroproxy.admin.metering_metrics import metering
 
 Snapshot = dict[str, Any]
@@ -141,9 +142,6 @@ def endpoints(snapshot: Snapshot) -> Iterator[Metric]:
     yield from (up, pool, connects, failures, reused, stale, limit, unframed)
 
 
-BREAKER_STATES = {"closed": 0, "half_open": 1, "open": 2}
-
-
 def wellbeing(snapshot: Snapshot) -> Iterator[Metric]:
     """Breakers, drains, and what health has found."""
     labels = ("upstream", "endpoint")
@@ -163,7 +161,7 @@ def wellbeing(snapshot: Snapshot) -> Iterator[Metric]:
     for upstream in snapshot["upstreams"]:
         for e in upstream["endpoints"]:
             where = (upstream["name"], e["url"])
-            state.add_metric(where, BREAKER_STATES[e["breaker"]["state"]])
+            state.add_metric(where, BREAKER_STATES.index(e["breaker"]["state"]))
             for to, n in e["breaker"]["to"].items():
                 moves.add_metric((*where, to), n)
             draining.add_metric(where, int(e["draining"]))

@@ -141,12 +141,13 @@ class Flusher:
             # The totals can grow a moment after the look that emptied a full ring: the look that
             # pruning is due for finds them, if no record comes before.
             if not self._batch:
-                self._source.await_records(1, self._until_prune())
+                self._source.await_records(1, seconds=self._until_prune())
             rest = self._look(restraint)
             if rest:
                 self._stop.wait(rest)
             elif not self._stop.is_set():
-                self._source.await_records(BATCH, min(INTERVAL, self._until_prune() + PRUNE_PAUSE))
+                patience = min(INTERVAL, self._until_prune() + PRUNE_PAUSE)
+                self._source.await_records(BATCH, seconds=patience)
         self._drain()
 
     def _take(self) -> list[Record]:

@@ -27,8 +27,6 @@ from zeroproxy.config.schema import Alias, Config, Metering, Upstream
 from zeroproxy.policy.addresses import Address
 from zeroproxy.policy.http_client import get_page, read_page, session_for, within
 
-# asked.Wish of the data plane
-NOTHING, AT_THE_END, WITH_EVERY_EVENT, EITHER_ALONE, TIMINGS = range(5)
 TIMEOUT = 2.0  # seconds for one answer
 RETRY_FIRST, RETRY_LAST = 0.25, 5.0  # seconds between two questions
 LIST_EVERY = 0.2  # seconds between two lists of models
@@ -44,11 +42,14 @@ COST = ("running usage is not asked for, so a stream that is cut counts only wha
 #: event if asked; asking for usage would move them to the event that is taken out. FastChat has no
 #: usage in its streams.
 WISHES = {
-    "vllm": WITH_EVERY_EVENT,
-    "sglang": EITHER_ALONE,
-    "llamacpp": TIMINGS,
-    "fastchat": NOTHING,
+    "vllm": "running",
+    "sglang": "running_alone",
+    "llamacpp": "timings",
+    "fastchat": "nothing",
 }
+
+#: Of these the server says what it has written so far, not only at the end.
+RUNNING = ("running", "running_alone", "timings")
 
 #: Servers that are another one by this name: vLLM's front end in Rust.
 ALIASES = {"vllm-frontend-rs": "vllm"}
@@ -65,21 +66,21 @@ class Member(Protocol):
 
 
 class Engine(Protocol):
-    def set_endpoint(self, index: int, *, usage_request: int | None = None) -> None: ...
+    def set_endpoint(self, index: int, *, usage_request: str | None = None) -> None: ...
 
     def set_models(self, body: bytes | None) -> None: ...
 
 
-def wish_for(metering: Metering, kind: str) -> int:
+def wish_for(metering: Metering, kind: str) -> str:
     """What to ask a server of this kind for; "": not known."""
     if not metering.inject_usage:
-        return NOTHING
-    usage_request = WISHES.get(kind, AT_THE_END)
-    if usage_request == TIMINGS:
-        return NOTHING if metering.continuous_usage == "never" else TIMINGS
+        return "nothing"
+    usage_request = WISHES.get(kind, "usage")
     if metering.continuous_usage == "always":
-        return max(usage_request, WITH_EVERY_EVENT)
-    return min(usage_request, AT_THE_END) if metering.continuous_usage == "never" else usage_request
+        return usage_request if usage_request in RUNNING else "running"
+    if metering.continuous_usage == "never":
+        return "nothing" if usage_request in ("nothing", "timings") else "usage"
+    return usage_request
 
 
 def misses_usage(metering: Metering) -> bool:
@@ -191,7 +192,7 @@ class Backends:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._first: dict[int, asyncio.Event] = {}  # it was asked once
         self._found: dict[str, Found] = {}  # by URL
-        self._told: dict[int, int] = {}
+        self._told: dict[int, str] = {}
         self._said: set[str] = set()
         self._lists = False
         self._listing: asyncio.TimerHandle | None = None
@@ -247,7 +248,7 @@ class Backends:
     def _kind(self, upstream: Upstream, url: str) -> str:
         return self.kind_at(url) if upstream.preset in NO_SERVER else upstream.preset
 
-    def wish_of(self, upstream: Upstream, url: str) -> int:
+    def wish_of(self, upstream: Upstream, url: str) -> str:
         """What an endpoint that is to be added may be asked for."""
         return wish_for(self._metering, self._kind(upstream, url))
 

@@ -24,6 +24,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any, Protocol
 
+from zeroproxy._fast.engine.result_types import HealthSample
+from zeroproxy._fast.engine.settings_types import ReportedLoad
 from zeroproxy.config.presets import PRESETS, Preset
 from zeroproxy.config.schema import Health as Settings
 from zeroproxy.config.schema import Upstream
@@ -36,8 +38,6 @@ TRIAL_EVERY = 5  # rounds between two requests to a wedged endpoint
 TRIAL_TIMEOUT = 5.0  # seconds
 COLD = "it is being warmed up"
 
-Vitals = Mapping[str, Any]
-
 
 class Engine(Protocol):
     def set_endpoint(
@@ -45,13 +45,13 @@ class Engine(Protocol):
         index: int,
         *,
         up: bool | None = None,
-        load: tuple[float, float, float, float] | None = None,
+        load: ReportedLoad | None = None,
         probe_ok: bool | None = None,
     ) -> None: ...
 
-    def health_sample(self, *, only: int | None = None) -> list[dict[str, Any]]: ...
+    def health_sample(self, *, only: int | None = None) -> list[HealthSample]: ...
 
-    def end_silent(self, index: int, seconds: float) -> int: ...
+    def end_silent(self, index: int, *, seconds: float) -> int: ...
 
 
 class Rounds:
@@ -164,7 +164,7 @@ class Rounds:
     def _end_silent(self, s: Standing) -> None:
         """It is gone: what it owes will not come."""
         after = self._settings.wedge_after
-        n = self._engine.end_silent(s.member.index, after)
+        n = self._engine.end_silent(s.member.index, seconds=after)
         s.ended += n
         if n:
             self._say(f"{s.member.address.url}: {n} exchanges ended: {s.reason}, "
@@ -246,7 +246,7 @@ class Rounds:
         """Its preset, or what its list of models says that it is."""
         return PRESETS.get(self._preset or self._kind_of(s.member.address.url), Preset())
 
-    async def _listen(self, s: Standing, sample: Vitals) -> None:
+    async def _listen(self, s: Standing, sample: HealthSample) -> None:
         """It has answered well: does it work as well?"""
         settings, silence = self._settings, s.silence
         if silence.is_wedged:
@@ -259,7 +259,7 @@ class Rounds:
                 silence.found(time.monotonic())
         self._settle(s, "")
 
-    async def _look_again(self, s: Standing, sample: Vitals) -> None:
+    async def _look_again(self, s: Standing, sample: HealthSample) -> None:
         silence = s.silence
         silence.rounds += 1
         counters = await read_counters(s.member.address, self._known(s), self._settings.timeout)

@@ -7,8 +7,7 @@ there is one of each per engine: requests are added up, of the caches the fulles
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from zeroproxy._fast.engine.settings_types import ReportedLoad
 from zeroproxy.config.presets import Preset
 from zeroproxy.policy.addresses import Address
 from zeroproxy.policy.http_client import get_page
@@ -17,16 +16,7 @@ from zeroproxy.policy.wedge import samples_in
 STALE_AFTER = 3  # intervals of health without a new report
 
 
-class Load(NamedTuple):
-    """In the order of the engine's word `load`."""
-
-    running: float
-    waiting: float
-    cache: float  # 0 to 1; -1: it does not say
-    lasts: float  # seconds until it is forgotten
-
-
-def load_in(page: str, preset: Preset, lasts: float) -> Load | None:
+def load_in(page: str, preset: Preset, lasts: float) -> ReportedLoad | None:
     """None: the page does not say how many requests run."""
     found = samples_in(page, (*preset.running, *preset.waiting, *preset.cache))
 
@@ -36,12 +26,15 @@ def load_in(page: str, preset: Preset, lasts: float) -> Load | None:
     running, cache = all_of(preset.running), all_of(preset.cache)
     if not running:
         return None
-    return Load(sum(running), sum(all_of(preset.waiting)), max(cache, default=-1.0), lasts)
+    return ReportedLoad(
+        running=sum(running), waiting=sum(all_of(preset.waiting)),
+        cache=max(cache, default=-1.0), lasts=lasts,
+    )  # fmt: skip
 
 
 async def read_load(
     address: Address, preset: Preset, timeout: float, interval: float
-) -> Load | None:
+) -> ReportedLoad | None:
     """None: it has no such page, or did not give it."""
     if not preset.metrics or not preset.running:
         return None

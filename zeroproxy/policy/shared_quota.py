@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from zeroproxy._fast.engine.result_types import QuotaState
 from zeroproxy.config.schema import Auth, Shared
 from zeroproxy.errors import ZeroproxyError, how_to_install
 
@@ -69,9 +70,13 @@ return shares
 
 
 class Engine(Protocol):
-    def quotas(self, used_only: bool = False) -> list[dict[str, Any]]: ...
+    def quotas(self, *, used_only: bool = False) -> list[QuotaState]: ...
 
-    def set_quota(self, index: int, quota: str, **words: float) -> None: ...
+    def share_quota(self, index: int, *, quota: str, speed: float, cap: float) -> None: ...
+
+    def grant_quota(
+        self, index: int, *, quota: str, speed: float, level: float, used: int
+    ) -> None: ...
 
 
 @dataclass
@@ -79,7 +84,7 @@ class InUse:
     """A key that was used lately: its quotas as they stood then, by name."""
 
     since: float
-    quotas: dict[str, dict[str, Any]] = field(default_factory=dict)
+    quotas: dict[str, QuotaState] = field(default_factory=dict)
 
 
 def need_redis() -> None:
@@ -159,11 +164,11 @@ class Shares:
             if row["index"] not in self._in_use or not self._is_well:
                 self._part(row)
 
-    def _part(self, row: Mapping[str, Any]) -> None:
+    def _part(self, row: QuotaState) -> None:
         rate = row["per_minute"]
         part = rate / self._live
         cap = rate if self._live == 1 else max(part, 1.0)
-        self._engine.set_quota(row["index"], row["quota"], speed=part, cap=cap)
+        self._engine.share_quota(row["index"], quota=row["quota"], speed=part, cap=cap)
 
     # ------------------------------------------------------------ the task
 
@@ -246,15 +251,17 @@ class Shares:
         if is_new:
             self._part_all()
 
-    def _words(self, row: Mapping[str, Any]) -> tuple[object, ...]:
+    def _words(self, row: QuotaState) -> tuple[object, ...]:
         since = row["used"] - self._told.get((row["index"], row["quota"]), 0)
         return row["quota"], row["per_minute"], row["used"], since
 
-    def _take(self, index: int, row: Mapping[str, Any], level: float) -> None:
+    def _take(self, index: int, row: QuotaState, level: float) -> None:
         self._told[index, row["quota"]] = row["used"]
         if index in self._in_use:
             speed = row["per_minute"] / self._live
-            self._engine.set_quota(index, row["quota"], speed=speed, level=level, used=row["used"])
+            self._engine.grant_quota(
+                index, quota=row["quota"], speed=speed, level=level, used=row["used"]
+            )
 
     async def _leave(self, client: Any, settings: Shared) -> None:
         await self._settle(client, settings)

@@ -1,21 +1,9 @@
-"""API keys of the configuration as the engine takes them."""
+"""API keys of the configuration, handed to the engine."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from zeroproxy._fast.engine.change import Change
-from zeroproxy.config.schema import Auth, Key
-
-if TYPE_CHECKING:
-    from zeroproxy._fast.engine.engine import KeyRow
-
-
-def row_of(key: Key) -> KeyRow:
-    return (
-        bytes.fromhex(key.sha256), key.name, key.owner(), key.priority, key.models,
-        key.requests_per_minute, key.tokens_per_minute,
-    )  # fmt: skip
+from zeroproxy.config.schema import Auth
 
 
 def stage_keys(change: Change, auth: Auth | None) -> dict[str, int]:
@@ -24,5 +12,5 @@ def stage_keys(change: Change, auth: Auth | None) -> dict[str, int]:
     if auth is None:
         change.set_keys(None)
         return {}
-    indices = change.set_keys([row_of(key) for key in auth.key], auth.forward)
+    indices = change.set_keys(auth.key, forward=auth.forward)
     return {key.sha256: k for key, k in zip(auth.key, indices, strict=True)}

@@ -12,26 +12,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from zeroproxy._fast.engine.change import Change
 from zeroproxy._fast.engine.engine import Engine
-from zeroproxy.config.schema import Alias, Breaker, Config, Endpoint, Hash, Pool, Upstream
+from zeroproxy._fast.engine.settings_types import EndpointSettings, Route, UpstreamSettings
+from zeroproxy.config.schema import Config, Endpoint, Upstream
 from zeroproxy.errors import ConfigError, ReloadError, UnresolvedError
 from zeroproxy.policy.addresses import Address, apart, is_name, resolve_each
 from zeroproxy.server.tls import Tls
-
-if TYPE_CHECKING:
-    from zeroproxy._fast.engine.engine import BreakerWords, KeyWords, PoolWords, UpstreamWords
-
-BALANCE = {
-    "round_robin": 0, "least_inflight": 1, "power_of_two": 2, "consistent_hash": 3, "fastest": 4,
-}  # fmt: skip
-#: balance_types.KeySource
-KEY_SOURCE = {"header": 0, "user": 1, "prompt": 2}
 
 #: What is looked up: the URL of an endpoint, and whether all of its addresses count.
 Place = tuple[str, bool]
@@ -101,72 +91,19 @@ async def resolve_group(upstream: Upstream, known: Places, say: Callable[[str], 
     return {place: found[place] if place in found else known[place] for place in places}
 
 
-def words(upstream: Upstream) -> UpstreamWords:
-    """What the engine is told of an upstream, beside its endpoints."""
-    return {
-        "balance": BALANCE[upstream.balance],
-        "max_inflight": upstream.admission.max_inflight,
-        "min_inflight": upstream.admission.min_inflight,
-        "ttft_target": upstream.admission.ttft_target,
-        "tenant_share": upstream.admission.tenant_share,
-        "queue": upstream.admission.queue,
-        "queue_timeout": upstream.admission.queue_timeout,
-        "connect": upstream.timeouts.connect,
-        "first_byte": upstream.timeouts.first_byte,
-        "stream_idle": upstream.timeouts.stream_idle,
-        "total": upstream.timeouts.total,
-        "attempts": upstream.retry.attempts,
-        "retry_on_busy": upstream.retry.on_busy,
-        "hedge_after": upstream.hedge.after,
-        "hedge_budget": upstream.hedge.budget,
-        "breaker": breaker_words(upstream.breaker),
-        "api_key": upstream.api_key.encode(),
-        "cookies": upstream.cookies,
-        "key": key_words(upstream.hash),
-    }
-
-
-def key_words(settings: Hash) -> KeyWords:
-    parts = [source.lower().partition(":") for source in settings.on]
-    return {
-        "on": [(KEY_SOURCE[kind], name.encode()) for kind, _, name in parts],
-        "prefix_bytes": settings.prefix_bytes,
-        "load_bound": settings.load_bound,
-    }
-
-
-def breaker_words(breaker: Breaker) -> BreakerWords:
-    return {
-        "failures": breaker.failures,
-        "error_rate": breaker.error_rate,
-        "min_requests": breaker.min_requests,
-        "half_open_probes": breaker.half_open_probes,
-        "count_busy": breaker.count_busy,
-        "window": breaker.window,
-        "open_for": breaker.open_for,
-        "slow_start": breaker.slow_start,
-    }
-
-
-def pool_words(pool: Pool) -> PoolWords:
-    """What the engine is told of the connections to one endpoint."""
-    return {
-        "max_idle": pool.max_idle,
-        "idle_timeout": pool.idle_timeout,
-        "max_age": pool.max_age,
-        "max_requests": pool.max_requests,
-        "max_connections": pool.max_connections,
-        "learns": pool.keep_alive == "learn",
-        "prewarm": pool.prewarm,
-        "prewarm_idle": pool.prewarm_idle,
-    }
-
-
-def own_name(alias: Alias) -> bytes:
-    """What the server calls it, as JSON; empty: the same."""
-    if alias.serves == alias.name:
-        return b""
-    return json.dumps(alias.serves, ensure_ascii=False).encode()
+def settings_of(upstream: Upstream) -> UpstreamSettings:
+    """What the engine keeps of an upstream, beside its endpoints."""
+    return UpstreamSettings(
+        balance=upstream.balance,
+        hash=upstream.hash,
+        admission=upstream.admission,
+        timeouts=upstream.timeouts,
+        retry=upstream.retry,
+        hedge=upstream.hedge,
+        breaker=upstream.breaker,
+        api_key=upstream.api_key,
+        cookies=upstream.cookies,
+    )
 
 
 class Members:
@@ -177,7 +114,7 @@ class Members:
         self,
         engine: Engine,
         tls: Tls | None = None,
-        wish_of: Callable[[Upstream, str], int] | None = None,
+        wish_of: Callable[[Upstream, str], str] | None = None,
         is_own: Callable[[Address], bool] = lambda _: False,
     ) -> None:
         self._engine, self._tls, self._wish_of, self._is_own = engine, tls, wish_of, is_own
@@ -231,7 +168,7 @@ class Members:
     def fill(self, config: Config, addresses: Addresses) -> None:
         """The first set, into an engine that has none."""
         for upstream, found in zip(config.upstream, addresses, strict=True):
-            k = self._engine.add_upstream(upstream.name, [], **words(upstream))
+            k = self._engine.add_upstream(upstream.name, settings=settings_of(upstream))
             with self._engine.change() as change:
                 if self._tls is not None:
                     self._tls.join(k, change)
@@ -245,15 +182,19 @@ class Members:
     def _route(self, change: Change, config: Config) -> None:
         """Several upstreams are told apart by model; to a single one everything goes."""
         routes = [
-            (alias.name, k, own_name(alias))
+            Route(
+                model=alias.name,
+                upstream=k,
+                serves="" if alias.serves == alias.name else alias.serves,
+            )
             for k, upstream in enumerate(config.upstream)
             for alias in upstream.all_models()
         ]
-        several = len(config.upstream) > 1 or any(real for _, _, real in routes)
+        several = len(config.upstream) > 1 or any(route.serves for route in routes)
         rest = next((k for k, u in enumerate(config.upstream) if not u.models), None)
         # A single upstream takes what nobody lists too; its list is for the names.
         rest = 0 if len(config.upstream) == 1 else rest
-        change.set_routes(routes if several else [], rest)
+        change.set_routes(routes if several else [], default=rest)
 
     def change(self, config: Config, addresses: Addresses) -> None:
         """From the set in force to that of `config` at `addresses`, upstream by upstream in the
@@ -267,19 +208,18 @@ class Members:
         groups: Groups = []
         for k, upstream in enumerate(config.upstream):
             old, group = self._groups[k], dict[str, Member]()
-            pool = pool_words(upstream.pool)
             for endpoint, address in each_of(upstream, addresses[k]):
                 member = old.get(address.url)
                 if member is None or member.address != address:
                     member = self._add(change, k, upstream, endpoint, address)
                 else:
                     change.set_endpoint(member.index, weight=endpoint.weight)
-                    change.set_pool(member.index, **pool)
+                    change.set_pool(member.index, settings=upstream.pool)
                 group[address.url] = member
             for url, member in old.items():
                 if group.get(url) is not member:
                     change.remove_endpoint(member.index)
-            change.set_upstream(k, **words(upstream))
+            change.set_upstream(k, settings=settings_of(upstream))
             groups.append(group)
         self._route(change, config)
         return groups
@@ -294,9 +234,11 @@ class Members:
     ) -> Member:
         if self._is_own(address):
             raise ConfigError(f"{address.url}: {address.where} is this proxy's own listener")
-        spec = (address.url, address.sockaddr, address.authority, endpoint.weight,
-                pool_words(upstream.pool), address.host.encode())  # fmt: skip
-        index = change.add_endpoint(k, spec)
+        settings = EndpointSettings(
+            url=address.url, sockaddr=address.sockaddr, authority=address.authority,
+            weight=endpoint.weight, pool=upstream.pool, tls_host=address.host.encode(),
+        )  # fmt: skip
+        index = change.add_endpoint(k, settings=settings)
         if self._wish_of is not None:
             change.set_endpoint(index, usage_request=self._wish_of(upstream, address.url))
         if endpoint.url in self._drained:
@@ -311,7 +253,7 @@ def refusing() -> Iterator[None]:
     """What the engine cannot take is a reload that is refused."""
     try:
         yield
-    except (ValueError, OverflowError, MemoryError, ConfigError) as error:
+    except (TypeError, ValueError, OverflowError, MemoryError, ConfigError) as error:
         reason = str(error) or "out of memory"
         raise ReloadError(f"it cannot be put in force: {reason}") from error
 

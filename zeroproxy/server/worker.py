@@ -107,7 +107,7 @@ class Worker:
             self.engine.start()
             self._loop.add_reader(self.engine.notify_fileno(), self._hear)
             for bound in self.bound:
-                self.engine.listen(bound.sock.fileno(), bound.is_unix)
+                self.engine.listen(bound.sock.fileno(), is_unix=bound.is_unix)
         except BaseException:
             await self._release()
             raise
@@ -239,8 +239,8 @@ class Worker:
         if self.metering is not None:
             found["metering"] = self.metering.state()
         if self.backends is not None:
-            found["backends"] = self.backends.kinds
-            found["unknown_backends"] = self.backends.unknown()
+            found["servers"] = self.backends.kinds
+            found["unknown_servers"] = self.backends.unknown()
         if self.shares is not None:
             found["auth"]["shared"] = self.shares.state()
         return found

@@ -1,4 +1,4 @@
-"""API keys as Python describes them, and what /status shows of their quotas.
+"""API keys of the configuration, prepared as a Step of a change (engine/change.pyx).
 
 Law 1. A key keeps its slot for ever, by its digest: exchanges hold its address, and its quota goes
        on where it was when a reload brings it again. Only the table is replaced, as a whole.
@@ -14,37 +14,26 @@ from libc.string cimport memcpy
 
 from zeroproxy._fast.engine.tenant_table cimport Tenants
 from zeroproxy._fast.engine.thread cimport PlaneThread
-from zeroproxy._fast.tenants.api_keys cimport (
-    key_place,
-    quota_begin,
-    quota_fill,
-    quota_grant,
-    quota_share,
-)
+from zeroproxy._fast.engine.values cimport demand_type, encoded, flag, whole
+from zeroproxy._fast.tenants.api_keys cimport key_place, quota_begin
 from zeroproxy._fast.tenants.fair_queue cimport shares_stage, shares_use
 from zeroproxy._fast.types.admission cimport TenantShare
 from zeroproxy._fast.types.api_key cimport (
     DIGEST,
-    QUOTA_COUNT,
     QUOTA_REQUESTS,
     QUOTA_TOKENS,
     AllowedModel,
     ApiKey,
-    Quota,
 )
 from zeroproxy._fast.types.change cimport Step
-from zeroproxy._fast.types.clock cimport clock_monotonic_ns
 from zeroproxy._fast.types.model cimport MODEL_MAX
 from zeroproxy._fast.types.plane cimport Plane
 from zeroproxy._fast.usage.overflow cimport overflow_reserve, overflow_use
 from zeroproxy._fast.usage.stats cimport Stats, TokenTable, tokens_free, tokens_move, tokens_stage
 
-cdef enum:
-    SLICE = 32              # keys copied in one turn
-    LOOKED_MOST = 1024      # and looked at
+from zeroproxy.config.auth import Key
 
-#: In the order of api_key.QuotaOf.
-QUOTAS = ("requests", "tokens")
+cdef uint64_t COUNT_MOST = <uint64_t>1 << 53    # a double holds them exactly
 
 
 cdef ApiKey *make_slot(Plane *p, bytes digest) except NULL:
@@ -64,16 +53,34 @@ cdef ApiKey *make_slot(Plane *p, bytes digest) except NULL:
     return k
 
 
-cdef int check_rows(rows) except -1:
-    """What can be wrong with them."""
-    if len({row[0] for row in rows}) != len(rows):
-        raise ValueError("two keys have the same digest")
-    for digest, _, _, priority, models, requests, tokens in rows:
-        if len(digest) != DIGEST or not 0 <= priority <= 255 or requests < 0 or tokens < 0:
-            raise ValueError("a key's digest, priority or quota is not one")
-        if any(not 0 < len(model.encode()) <= MODEL_MAX for model in models):
-            raise ValueError("the name of a model is empty or too long")
-    return 0
+cdef bytes digest_of(key):
+    """What a key is known by, checked with all the rest of it."""
+    cdef bytes digest
+    demand_type(key, "keys", Key)
+    encoded(key.sha256, "key.sha256", 2 * DIGEST)
+    try:
+        digest = bytes.fromhex(key.sha256)
+    except ValueError:
+        digest = b""
+    if len(digest) != DIGEST:
+        raise ValueError(f"key.sha256: not {2 * DIGEST} hex digits")
+    whole(key.priority, "key.priority", 0, 255)
+    whole(key.requests_per_minute, "key.requests_per_minute", 0, COUNT_MOST)
+    whole(key.tokens_per_minute, "key.tokens_per_minute", 0, COUNT_MOST)
+    demand_type(key.name, "key.name", str)
+    demand_type(key.tenant, "key.tenant", str)
+    demand_type(key.models, "key.models", tuple)
+    for model in key.models:
+        if not encoded(model, "key.models", MODEL_MAX):
+            raise ValueError("key.models: an empty name")
+    return digest
+
+
+cdef list digests_of(list keys):
+    digests = [digest_of(key) for key in keys]
+    if len(set(digests)) != len(digests):
+        raise ValueError("keys: two have the same sha256")
+    return digests
 
 
 # ---------------------------------------------------------------- another table
@@ -176,32 +183,34 @@ cdef void discard_keys(void *what) noexcept nogil:
     free(t)
 
 
-cdef bint is_as_before(const ApiKey *k, row, int tenant) except -1:
+cdef bint is_as_before(const ApiKey *k, key, int tenant) except -1:
     cdef uint32_t i
-    _, _, _, priority, models, requests, tokens = row
-    if not k.in_force or k.tenant != tenant or k.priority != priority:
+    if not k.in_force or k.tenant != tenant or k.priority != key.priority:
         return 0
-    if k.quotas[<int>QUOTA_REQUESTS].rate != requests or k.quotas[<int>QUOTA_TOKENS].rate != tokens:
+    if k.quotas[<int>QUOTA_REQUESTS].rate != key.requests_per_minute:
+        return 0
+    if k.quotas[<int>QUOTA_TOKENS].rate != key.tokens_per_minute:
         return 0
     return [k.models[i].name[:k.models[i].len] for i in range(k.n_models)] \
-        == [model.encode() for model in models]
+        == [model.encode() for model in key.models]
 
 
-cdef int stage_row(KeyChange *t, ApiKey *k, row, int tenant) except -1:
+cdef int stage_key(KeyChange *t, ApiKey *k, key, int tenant) except -1:
     cdef ApiKeySettings *terms
     cdef uint32_t at = key_place(k.digest) & t.mask
     while t.table[at] != NULL:
         at = (at + 1) & t.mask
     t.table[at] = k
-    if is_as_before(k, row, tenant):
+    if is_as_before(k, key, tenant):
         return 0
     terms = &t.keys[t.n_keys]
     t.n_keys += 1
-    read_models(terms, row[4])
+    read_models(terms, key.models)
     terms.k = k
     terms.tenant = <uint16_t>tenant
-    terms.priority = row[3]
-    terms.rates[0], terms.rates[1] = row[5], row[6]
+    terms.priority = key.priority
+    terms.rates[<int>QUOTA_REQUESTS] = key.requests_per_minute
+    terms.rates[<int>QUOTA_TOKENS] = key.tokens_per_minute
     return 0
 
 
@@ -245,29 +254,28 @@ cdef int stage_table(KeyChange *t, Plane *p, uint32_t n) except -1:
 
 
 cdef tuple api_keys_stage(
-    Step *s, PlaneThread engine, rows, bint forwards, Tenants tenants, uint32_t n_models
+    Step *s, PlaneThread engine, list keys, forwards, Tenants tenants, uint32_t n_models
 ):
-    """`rows`: None, no key is asked for; or (digest, name, tenant, priority, models, requests per
-    minute, tokens per minute) each. Returns the index of each, and the tenants' indices."""
+    """`keys`: of config.Key; None: no key is asked for. Returns the index of each, and the set of
+    their tenants' indices."""
     cdef Plane *p = engine.p
     cdef KeyChange *t
     cdef ApiKey *k
     cdef uint32_t i
-    check_rows(rows or ())
+    cdef list digests = digests_of(keys or [])
     s.what = t = <KeyChange *>calloc(1, sizeof(KeyChange))
     if t == NULL:
         raise MemoryError
     s.discard = discard_keys
-    s.apply = apply_keys
-    t.forwards = forwards
-    t.is_on = rows is not None
-    stage_table(t, p, <uint32_t>len(rows or ()))
+    t.forwards = flag(forwards, "forward")
+    t.is_on = keys is not None
+    stage_table(t, p, <uint32_t>len(digests))
     slots = {bytes(p.keys.all[i].digest[:DIGEST]): i for i in range(p.keys.n_all)}
     found, whose = [], {0}
-    for row in rows or ():
-        k = p.keys.all[<uint32_t>slots[row[0]]] if row[0] in slots else make_slot(p, row[0])
-        tenant = tenants.find(row[2])
-        stage_row(t, k, row, tenant)
+    for digest, key in zip(digests, keys or [], strict=True):
+        k = p.keys.all[<uint32_t>slots[digest]] if digest in slots else make_slot(p, digest)
+        tenant = tenants.find(key.owner())
+        stage_key(t, k, key, tenant)
         found.append(k.index)
         whose.add(tenant)
     stays = set(found)
@@ -276,77 +284,8 @@ cdef tuple api_keys_stage(
             t.leaving[t.n_leaving] = p.keys.all[i]
             t.n_leaving += 1
     stage_tenants(t, engine, <uint32_t>len(tenants.names), n_models)
+    s.apply = apply_keys
     return found, whose
-
-
-cdef int api_keys_set_quota(Plane *p, int index, str quota, dict settings) except -1:
-    """`speed` and `cap`: it fills by itself. `speed`, `level` and `used`: it was granted `level`
-    when `used` was what it had used."""
-    cdef Quota *q
-    if not 0 <= index < p.keys.n_all:
-        raise IndexError(f"no key {index}")
-    q = &p.keys.all[index].quotas[<int>QUOTAS.index(quota)]
-    if q.rate == 0:
-        return 0
-    if "level" in settings:
-        quota_grant(q, settings["speed"], settings["level"], settings["used"])
-    else:
-        quota_share(q, settings["speed"], settings["cap"], clock_monotonic_ns())
-    return 0
-
-
-cdef uint32_t copy_keys(
-    Plane *p, ApiKey *out, uint32_t *at, uint32_t n, bint used_only
-) noexcept nogil:
-    """Up to `n` keys in force from `at` on, as they are now; `at` moves on."""
-    cdef uint64_t now = clock_monotonic_ns()
-    cdef uint32_t found = 0, looked = 0
-    cdef ApiKey *k
-    while at[0] < p.keys.n_all and found < n and looked < LOOKED_MOST:
-        k = p.keys.all[at[0]]
-        at[0] += 1
-        looked += 1
-        if not k.in_force or (used_only and not k.was_used):
-            continue
-        if used_only:
-            k.was_used = 0
-        quota_fill(&k.quotas[<int>QUOTA_REQUESTS], now)
-        quota_fill(&k.quotas[<int>QUOTA_TOKENS], now)
-        out[found] = k[0]
-        found += 1
-    return found
-
-
-cdef list api_keys_quotas(PlaneThread engine, tuple names, bint used_only):
-    """Quotas of the keys in force; `used_only`: of those used since the last such call. With the
-    engine's lock, without the turn."""
-    cdef ApiKey[SLICE] keys
-    cdef Plane *p = engine.p
-    cdef uint32_t at = 0, n, i
-    found = []
-    while at < p.keys.n_all:
-        with nogil:
-            engine.enter_plane()
-            n = copy_keys(p, keys, &at, SLICE, used_only)
-            engine.leave_plane()
-        for i in range(n):
-            found += read_quotas(&keys[i], names)
-    return found
-
-
-cdef list read_quotas(const ApiKey *k, tuple names):
-    cdef const Quota *q
-    cdef int which
-    found = []
-    for which in range(<int>QUOTA_COUNT):
-        q = &k.quotas[which]
-        if q.rate:
-            found.append({
-                "index": k.index, "key": names[3][k.index], "tenant": names[2][k.tenant],
-                "quota": QUOTAS[which], "per_minute": q.rate, "level": q.level, "used": q.used,
-                "reserved": q.reserved, "refused": q.n_refused, "leased": bool(q.is_leased),
-            })
-    return found
 
 
 cdef void api_keys_free(Plane *p) noexcept nogil:

@@ -1,5 +1,6 @@
 from libc.stdint cimport uint32_t
 
+from zeroproxy._fast.engine.names cimport Names
 from zeroproxy._fast.engine.tenant_table cimport Tenants
 from zeroproxy._fast.engine.thread cimport PlaneThread
 from zeroproxy._fast.types.change cimport Step
@@ -8,7 +9,7 @@ from zeroproxy._fast.types.plane cimport Endpoint, Upstream
 
 cdef class Change:
     cdef PlaneThread engine
-    cdef tuple names
+    cdef Names names
     cdef Tenants tenants
     cdef Step *steps        # owned
     cdef uint32_t n_steps
@@ -25,6 +26,7 @@ cdef class Change:
     cdef Step *step(self) except NULL
     cdef Upstream *upstream_at(self, index) except NULL
     cdef Endpoint *endpoint_at(self, index) except NULL
+    cdef int demand_tls(self, Upstream *u, settings) except -1
     cdef int stage_series(self) except -1
     cdef int commit(self) except -1
     cdef int undo(self) except -1

@@ -1,14 +1,16 @@
 """A change of what is in force: prepared step by step, then made in one turn of the plane.
 
     with engine.change() as change:
-        change.set_upstream(0, ...)
-        change.set_keys(rows)
+        change.set_upstream(0, settings=...)
+        change.set_keys(keys)
 
 Law 1. Whole or not at all. What can fail fails inside the block, and the plane is as it was; at its
        end nothing can, and no request meets one half of the old and one of the new.
-Law 2. Until then the plane's thread works on; other doors wait. The steps are made without the GIL,
-       so that nothing Python does keeps the plane waiting.
-Tests: tests/relay/test_change.py, tests/relay/test_thread.py.
+Law 2. Until then the plane's thread works on; other API calls wait. The steps are made without the
+       GIL, so that nothing Python does keeps the plane waiting.
+Law 3. A step that was begun and failed spoils the change: whoever catches its error inside the
+       block gets a RuntimeError at the end, and nothing is in force.
+Tests: tests/relay/test_change.py, tests/relay/test_thread.py, tests/relay/test_engine_api.py.
 """
 
 from libc.stdint cimport uint32_t
@@ -16,6 +18,7 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
 from zeroproxy._fast.engine.api_key_table cimport api_keys_stage
+from zeroproxy._fast.engine.names cimport Names
 from zeroproxy._fast.engine.registry cimport (
     registry_add_upstream,
     registry_join,
@@ -25,6 +28,7 @@ from zeroproxy._fast.engine.registry cimport (
     registry_undo_upstream,
 )
 from zeroproxy._fast.engine.route_table cimport stage_routes
+from zeroproxy._fast.engine.settings cimport check_endpoint
 from zeroproxy._fast.engine.staged_settings cimport (
     stage_endpoint,
     stage_limits,
@@ -36,17 +40,17 @@ from zeroproxy._fast.engine.staged_settings cimport (
 from zeroproxy._fast.engine.tenant_table cimport Tenants
 from zeroproxy._fast.engine.thread cimport PlaneThread
 from zeroproxy._fast.engine.tls_context cimport Context
+from zeroproxy._fast.engine.values cimport demand_type, index_in
 from zeroproxy._fast.types.change cimport Step
 from zeroproxy._fast.types.plane cimport Endpoint, Plane, Upstream
 from zeroproxy._fast.usage.stats cimport SeriesTable, Stats, series_move, series_stage
-
-#: Of set_endpoint; None: stays as it is.
-ENDPOINT_WORDS = dict.fromkeys(("up", "draining", "weight", "usage_request", "load", "probe_ok"))
 
 
 cdef void apply_series(Plane *p, void *what) noexcept nogil:
     cdef SeriesTable *grown = <SeriesTable *>what
     cdef Stats *stats = <Stats *>p.stats
+    if grown.at == NULL:
+        return                  # the old one has room
     series_move(grown, &stats.series, p)
     stats.series, grown[0] = grown[0], stats.series
 
@@ -57,11 +61,13 @@ cdef void discard_series(void *what) noexcept nogil:
 
 
 cdef class Change:
-    """Its methods are those of Engine that set something, with the same words."""
+    """A context from Engine.change(). Its methods are those of Engine that set something, each a
+    step: they accept, return and raise the same. For the thread that entered it."""
 
-    def __cinit__(self, PlaneThread engine, tuple names, Tenants tenants):
+    def __cinit__(self, PlaneThread engine, Names names, Tenants tenants):
         self.engine, self.names, self.tenants = engine, names, tenants
         self.n_models = engine.p.n_routes
+        self.whose = tenants.in_force
         self.secured = set()
         self.key_names = {}
 
@@ -100,101 +106,120 @@ cdef class Change:
         return &self.steps[self.n_steps - 1]
 
     cdef Upstream *upstream_at(self, index) except NULL:
-        if not 0 <= index < self.engine.p.n_upstreams:
-            raise IndexError(f"no upstream {index}")
-        return self.engine.p.upstreams[index]
+        cdef Plane *p = self.engine.p
+        return p.upstreams[index_in(index, "upstream", p.n_upstreams)]
 
     cdef Endpoint *endpoint_at(self, index) except NULL:
-        if not 0 <= index < self.engine.p.n_endpoints:
-            raise IndexError(f"no endpoint {index}")
-        return self.engine.p.endpoints[index]
+        cdef Plane *p = self.engine.p
+        return p.endpoints[index_in(index, "endpoint", p.n_endpoints)]
+
+    cdef int demand_tls(self, Upstream *u, settings) except -1:
+        if settings.tls_host and u.tls == NULL and u.index not in self.secured:
+            raise ValueError("endpoint.tls_host: set_tls of its upstream comes first")
+        return 0
 
     # ------------------------------------------------------------ steps
 
     def set_limits(self, limits):
+        """A step: Engine.set_limits."""
         stage_limits(self.step(), limits)
 
-    def set_switches(self, *, via, trust_forwarded, serve_half_close=False):
+    def set_switches(self, *, via, trust_forwarded, serve_half_close):
+        """A step: Engine.set_switches."""
         stage_switches(self.step(), via, trust_forwarded, serve_half_close)
 
-    def add_upstream(self, name, endpoints, **settings):
+    def add_upstream(self, name, *, settings, endpoints=()):
+        """Several steps: Engine.add_upstream."""
         cdef Upstream *u = NULL
+        demand_type(name, "name", str)
         with self.engine:
             u = registry_add_upstream(self.engine.p)
         self.n_added += 1
-        self.names[0].append(name)
+        self.names.upstreams.append(name)
         stage_upstream(self.step(), u, settings)
-        for spec in endpoints:
-            self.add_endpoint(u.index, spec)
+        for endpoint in endpoints:
+            self.add_endpoint(u.index, settings=endpoint)
         return u.index
 
-    def set_upstream(self, index, **settings):
+    def set_upstream(self, index, *, settings):
+        """A step: Engine.set_upstream."""
         stage_upstream(self.step(), self.upstream_at(index), settings)
 
-    def set_tls(self, Context context, *, upstream=None, bytes server_name=b""):
+    def set_tls(self, Context context, *, upstream=None, bytes server_name not None=b""):
+        """A step: Engine.set_tls."""
         cdef Upstream *u = NULL
         if upstream is None:
             stage_tls(self.step(), &self.engine.p.tls, NULL, context, b"")
             return
         if context is None:
-            raise ValueError("endpoints that are https:// cannot do without")
+            raise ValueError("context: endpoints that are https:// cannot do without")
         u = self.upstream_at(upstream)
         stage_tls(self.step(), &u.tls, u, context, server_name)
         self.secured.add(upstream)
 
-    def add_endpoint(self, index, spec):
+    def add_endpoint(self, index, *, settings):
+        """Several steps: Engine.add_endpoint."""
         cdef Upstream *u = self.upstream_at(index)
         cdef Endpoint *e = NULL
         cdef Step *step
         cdef uint32_t n_before = self.engine.p.n_endpoints
-        if len(spec) > 5 and spec[5] and u.tls == NULL and index not in self.secured:
-            raise ValueError("set_tls comes first")
+        check_endpoint(settings)
+        self.demand_tls(u, settings)
         with self.engine:
-            e = registry_stage_endpoint(self.engine.p, u, spec, self.names[1], self.n_joining)
+            e = registry_stage_endpoint(
+                self.engine.p, u, settings, self.names.endpoints, self.n_joining
+            )
         self.n_made += self.engine.p.n_endpoints - n_before
         step = self.step()
         step.what = e
         step.apply = registry_join
         self.n_joining += 1
-        self.set_endpoint(e.index, weight=spec[3])
-        self.set_pool(e.index, **spec[4])
+        self.set_endpoint(e.index, weight=settings.weight)
+        self.set_pool(e.index, settings=settings.pool)
         return e.index
 
     def remove_endpoint(self, index):
+        """A step: Engine.remove_endpoint."""
         cdef Endpoint *e = self.endpoint_at(index)
         cdef Step *step = self.step()
         step.what = e
         step.apply = registry_remove
 
-    def set_endpoint(self, index, **settings):
+    def set_endpoint(
+        self, index, *, up=None, draining=None, weight=None, usage_request=None, load=None,
+        probe_ok=None
+    ):
+        """A step: Engine.set_endpoint."""
         cdef Endpoint *e = self.endpoint_at(index)
-        if unknown := settings.keys() - ENDPOINT_WORDS:
-            raise TypeError(f"no words of an endpoint: {', '.join(unknown)}")
-        stage_endpoint(self.step(), e, ENDPOINT_WORDS | settings)
+        stage_endpoint(self.step(), e, up, draining, weight, usage_request, load, probe_ok)
 
-    def set_pool(self, index, **settings):
+    def set_pool(self, index, *, settings):
+        """A step: Engine.set_pool."""
         stage_pool(self.step(), self.endpoint_at(index), settings)
 
-    def set_routes(self, routes, default):
+    def set_routes(self, routes, *, default):
+        """A step, once in a change: Engine.set_routes."""
         if self.has_routes:
             raise RuntimeError("routes are set once in a change")
-        stage_routes(self.step(), self.engine.p, routes, -1 if default is None else default)
+        routes = list(routes)
+        stage_routes(self.step(), self.engine.p, routes, default)
         self.has_routes = True
         self.n_models = len(routes)
 
-    def set_keys(self, rows, forward=False):
+    def set_keys(self, keys, *, forward=False):
+        """A step, once in a change: Engine.set_keys."""
         if self.has_keys:
             raise RuntimeError("keys are set once in a change")
-        self.has_keys = True
-        rows = None if rows is None else list(rows)
+        keys = None if keys is None else list(keys)
         self.tenants.reclaim(self.engine)
+        self.has_keys = True
         found, self.whose = api_keys_stage(
-            self.step(), self.engine, rows, forward, self.tenants, self.n_models
+            self.step(), self.engine, keys, forward, self.tenants, self.n_models
         )
-        names = self.names[3]
+        names = self.names.keys
         names += [""] * (self.engine.p.keys.n_all - len(names))
-        for at, row in zip(found, rows or (), strict=True):
-            self.key_names[at] = row[1] or f"key{at}"
+        for at, key in zip(found, keys or (), strict=True):
+            self.key_names[at] = key.name or f"key{at}"
         return found
 
     # ------------------------------------------------------------ the end
@@ -214,23 +239,24 @@ cdef class Change:
         step.discard = discard_series
         if grown == NULL or series_stage(grown, &(<Stats *>p.stats).series, n) < 0:
             raise MemoryError
-        if grown.at != NULL:
-            step.apply = apply_series
+        step.apply = apply_series
         return 0
 
     cdef int commit(self) except -1:
         cdef PlaneThread engine = self.engine
         cdef uint32_t i, n = self.n_steps
         cdef Step *steps = self.steps
+        for i in range(n):
+            if steps[i].apply == NULL:
+                raise RuntimeError("a step of this change has failed: nothing is in force")
         with nogil:
             engine.enter_plane()
             for i in range(n):
-                if steps[i].apply != NULL:
-                    steps[i].apply(engine.p, steps[i].what)
+                steps[i].apply(engine.p, steps[i].what)
             engine.leave_plane()
         self.n_made = self.n_added = 0
         self.discard()
-        names = self.names[3]
+        names = self.names.keys
         for at, name in self.key_names.items():
             names[at] = name
         if self.has_keys:
@@ -243,11 +269,11 @@ cdef class Change:
         with self.engine:
             while self.n_made:
                 registry_undo_endpoint(self.engine.p)
-                self.names[1].pop()
+                self.names.endpoints.pop()
                 self.n_made -= 1
             while self.n_added:
                 registry_undo_upstream(self.engine.p)
-                self.names[0].pop()
+                self.names.upstreams.pop()
                 self.n_added -= 1
         if self.has_keys:
             self.tenants.keep(self.tenants.in_force)

@@ -1,49 +1,41 @@
-"""A worker's data plane, and the doors Python has to it.
+"""A worker's data plane, and all that Python may ask of it: the Engine API.
 
-    Engine(...)              limits and switches; no descriptor of the outside world yet
-    change()                 a context: several of the doors below made whole, or not at all
-    add_upstream(...)        a group of endpoints; returns its index
-    add_endpoint(i, spec)    one more for upstream i; remove_endpoint(i) takes it out again
-    set_limits(...), set_switches(...), set_upstream(i, ...), set_keys(rows)
-                             what a reload writes; exchanges that have begun keep their terms
-    listen(fd)               accept on a listening, non-blocking descriptor (borrowed)
-    start(), notify_fileno()   a thread of its own works from now on; readable: on_ready has news
-    fileno(), on_ready()     without that thread, work by hand: readable when there is some, and
-                             whether to call again soon
-    alone                    a context: the plane does nothing meanwhile
-    set_endpoint(i, ...)     the words policy writes: up, draining, weight, wish, load, probe_ok
-    set_pool(i, ...)         how its idle conns live, and how many are kept warm
-    set_tls(context, ...)    of the listeners, or of an upstream's https:// endpoints
-    drain(), close_all()     every exchange its conn's last; then cut what still runs
-    set_tracing(share)       make spans
-    quotas(), set_quota(i, ...)  what keys may still take, and where that is shared
-    snapshot()               counters, gauges, histograms, as plain dicts
-    vitals()                 of each endpoint in force, what health looks at
-    end_silent(i, s)         end what an endpoint that is gone has owed a byte for so long
-    records(n), overflow()   the ring's consumer side, and what it did not take
-    await_records(n, s)      its sleep; wake_consumer() ends it
-    close()                  give everything back
+    engine = Engine(limits=...)             no descriptor of the outside world yet
+    with engine.change() as change: ...     what is set, whole or not at all (change.pyx)
+    engine.listen(fd)                       a listening, non-blocking descriptor, borrowed
+    engine.start()                          a thread of its own works from now on
+    engine.drain(); engine.close()          the end
 
-Law. Adding a door is a design decision (ARCHITECTURE.md). Nothing here runs per request. Each door
-     has the plane to itself (thread.pyx) and is open to any Python thread; but the ring has one
-     consumer, who takes no turn.
-Tests: tests/relay/test_thread.py.
+Law 1. One convention. A method takes its subject (an index, a value) by position, all else by
+       keyword; settings are typed objects (settings_types.py), members of C enums are strings
+       (enum_names.pyx). A wrong type is a TypeError, a value out of range a ValueError, an index
+       nobody has an IndexError; each names its argument, and nothing has changed.
+Law 2. A method may be called by any Python thread unless its docstring names one. It waits for the
+       others and has the plane to itself (thread.pyx). Only the ring's consumer takes no lock.
+Law 3. Nothing here runs per request. Adding a method is a design decision (ARCHITECTURE.md).
+Tests: tests/relay/test_engine_api.py, tests/relay/test_thread.py.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 
-from zeroproxy._fast.engine.api_key_table cimport api_keys_quotas, api_keys_set_quota
 from zeroproxy._fast.engine.callbacks cimport relay_begin_drain, relay_close_all, relay_install
 from zeroproxy._fast.engine.change cimport Change
 from zeroproxy._fast.engine.health_sample cimport read_health_samples
 from zeroproxy._fast.engine.listeners cimport accept_rest, listen_on, stop_listening
+from zeroproxy._fast.engine.names cimport Names
+from zeroproxy._fast.engine.quota_table cimport (
+    api_keys_quotas,
+    keyring_grant_quota,
+    keyring_share_quota,
+)
 from zeroproxy._fast.engine.records cimport read_overflow, read_record, take_overflow_rows
 from zeroproxy._fast.engine.registry cimport registry_free, registry_set_models
 from zeroproxy._fast.engine.settings cimport parse_limits
 from zeroproxy._fast.engine.snapshot cimport read_plane
 from zeroproxy._fast.engine.tenant_table cimport Tenants
 from zeroproxy._fast.engine.thread cimport PlaneThread
+from zeroproxy._fast.engine.values cimport flag, index_in, ns, number, whole
 from zeroproxy._fast.exchange.silence cimport end_silent
 from zeroproxy._fast.exchange.trace_context cimport trace_context_init
 from zeroproxy._fast.memory.buffer cimport alloc_lines, pool_close, pool_init
@@ -72,6 +64,10 @@ from zeroproxy._fast.usage.stats cimport Stats, stats_close, stats_init
 
 IS_DEBUG = bool(ZP_DEBUG)
 
+cdef enum:
+    RING_MOST = 1 << 30
+    FD_MOST = 0x7FFFFFFF
+
 
 cdef void on_timer(void *plane, void *owner, uint32_t events) noexcept nogil:
     wheel_run(&(<Plane *>plane).wheel, <Plane *>plane)
@@ -83,30 +79,32 @@ cdef class Engine(PlaneThread):
     cdef Ring ring
     cdef Stats *stats
     cdef Tenants tenants
-    cdef tuple names        # snapshot's: upstreams, endpoints, tenants; names of keys
+    cdef Names names
 
     def __cinit__(self):
         self.stats = <Stats *>calloc(1, sizeof(Stats))
         if self.stats == NULL or stats_init(self.stats) < 0:
             raise MemoryError
         self.tenants = Tenants()
-        self.names = ([], [], self.tenants.names, [])
+        self.names = Names(self.tenants.names)
         self.p.reactor.epoll_fd = -1
         self.p.wheel.timer_fd = -1
 
     def __init__(
         self, *, limits, via=True, trust_forwarded=False, serve_half_close=False, ring_slots=4096,
     ):
-        """`limits`: any object with the fields of config.Limits; connections must be positive."""
+        """`limits` and the switches: as set_limits and set_switches. `ring_slots`: records that
+        wait for the consumer at most, a power of two. Raises OSError: out of descriptors."""
         cdef Plane *p = self.p
+        cdef uint64_t slots = whole(ring_slots, "ring_slots", 2, RING_MOST)
         if self.is_open:
             raise RuntimeError("an Engine is initialised once")
-        if ring_slots < 2 or ring_slots & (ring_slots - 1):
-            raise ValueError(f"ring_slots must be a power of two, not {ring_slots}")
+        if slots & (slots - 1):
+            raise ValueError(f"ring_slots: {slots} is no power of two")
         parse_limits(&p.limits, limits)
-        p.adds_via = via
-        p.trusts_forwarded = trust_forwarded
-        p.serves_half_close = serve_half_close
+        p.adds_via = flag(via, "via")
+        p.trusts_forwarded = flag(trust_forwarded, "trust_forwarded")
+        p.serves_half_close = flag(serve_half_close, "serve_half_close")
         p.now_ns = clock_monotonic_ns()
         pool_init(&p.blocks)
         relay_install(p)
@@ -115,7 +113,7 @@ cdef class Engine(PlaneThread):
         p.send_batch.bytes = <char *>alloc_lines(SEND_BATCH_BYTES)
         if p.scratch == NULL or p.compose == NULL or p.send_batch.bytes == NULL:
             raise MemoryError
-        if ring_init(&self.ring, ring_slots) < 0:
+        if ring_init(&self.ring, slots) < 0:
             raise MemoryError
         p.ring = &self.ring
         p.keys.n_tenants = 1
@@ -129,16 +127,19 @@ cdef class Engine(PlaneThread):
         self.is_open = True
 
     def change(self):
-        """A context in which what is set is prepared, and which puts all of it in force at its end;
-        after an error, nothing."""
+        """A context for several steps. At its end all are put in force in one turn; after an error
+        none is. Nobody else's API call runs meanwhile."""
         return Change(self, self.names, self.tenants)
 
     def set_limits(self, limits):
-        """New limits; an exchange that has begun keeps its own."""
+        """`limits`: config.Limits, `connections` at least 1. An exchange that has begun keeps those
+        it began under."""
         with self.change() as change:
             change.set_limits(limits)
 
-    def set_switches(self, *, via, trust_forwarded, serve_half_close=False):
+    def set_switches(self, *, via, trust_forwarded, serve_half_close):
+        """`via`: a Via field is added. `trust_forwarded`: a caller's Forwarded fields are passed
+        on. `serve_half_close`: a FIN behind a request does not abort it. All bool."""
         with self.change() as change:
             change.set_switches(
                 via=via, trust_forwarded=trust_forwarded, serve_half_close=serve_half_close
@@ -147,98 +148,111 @@ cdef class Engine(PlaneThread):
     def set_tracing(self, sample):
         """Make a span of every exchange. `sample`: share of the traces begun here that are sampled,
         0 to 1; a caller's own flag is kept."""
-        cdef uint64_t below = min(int(sample * 2 ** 64), 2 ** 64 - 1)
+        cdef double share = number(sample, "sample", 0, 1)
+        cdef uint64_t below = min(int(share * 2 ** 64), 2 ** 64 - 1)
         with self:
             self.p.makes_spans = 1
             self.p.sample_below = below
 
     # ------------------------------------------------------------ upstreams
 
-    def add_upstream(self, name, endpoints, **settings):
-        """`endpoints`: what add_endpoint takes, each; `settings`: all those of set_upstream.
-        Returns the index of the upstream."""
+    def add_upstream(self, name, *, settings, endpoints=()):
+        """A new upstream. `settings`: UpstreamSettings; `endpoints`: EndpointSettings. Returns its
+        index."""
         with self.change() as change:
-            return change.add_upstream(name, endpoints, **settings)
+            return change.add_upstream(name, settings=settings, endpoints=endpoints)
 
-    def set_routes(self, routes, default):
-        """`routes`: (model, index of its upstream, what the server calls it as JSON or b"") each;
-        `default`: the upstream of all others, None: they are answered 404. No routes: all to the
-        first."""
+    def set_routes(self, routes, *, default):
+        """`routes`: a Route each; empty: all requests go to the first upstream. `default`: the
+        index of the upstream of all other models; None: they are answered 404."""
         with self.change() as change:
-            change.set_routes(routes, default)
+            change.set_routes(routes, default=default)
 
     def set_models(self, bytes body):
-        """What GET /v1/models is answered here; None: it is passed on."""
+        """The body with which GET /v1/models is answered here; None: it is passed on."""
         with self:
             registry_set_models(self.p, body)
 
-    def set_upstream(self, index, **settings):
-        """balance, max_inflight (per endpoint), queue, queue_timeout, connect, first_byte,
-        stream_idle, total, attempts, retry_on_busy; if need be min_inflight, ttft_target,
-        tenant_share, hedge_after, hedge_budget (see config/upstream.py), breaker and key (dicts;
-        absent: off), api_key (bytes; absent: none), cookies (absent: they stay here); times in
-        seconds, 0: none."""
+    def set_upstream(self, index, *, settings):
+        """`settings`: UpstreamSettings, for exchanges that begin from now on."""
         with self.change() as change:
-            change.set_upstream(index, **settings)
+            change.set_upstream(index, settings=settings)
 
-    def set_tls(self, context, *, upstream=None, bytes server_name=b""):
-        """Conns opened from now on: those accepted on TCP, or with `upstream` (an index) those to
-        its https:// endpoints, whose idle conns go. None: in the clear, for listeners only."""
+    def set_tls(self, context, *, upstream=None, bytes server_name not None=b""):
+        """The TLS context of conns opened from now on: those accepted on TCP, or with `upstream`
+        (an index) those to its https:// endpoints, whose idle conns go. None: in the clear, for
+        listeners only. `server_name`: whom certificates of its endpoints name; b"": each its own
+        host."""
         with self.change() as change:
             change.set_tls(context, upstream=upstream, server_name=server_name)
 
-    def add_endpoint(self, index, spec):
-        """`spec`: (url, sockaddr bytes, authority bytes, weight, words of set_pool, and for TLS its
-        host as bytes). Returns its index: the one it had before if it was removed and has the same
-        address."""
+    def add_endpoint(self, index, *, settings):
+        """A new endpoint of the upstream at `index`. `settings`: EndpointSettings. Returns its own
+        index: the one it had before if it was removed and has the same URL and address."""
         with self.change() as change:
-            return change.add_endpoint(index, spec)
+            return change.add_endpoint(index, settings=settings)
 
     def remove_endpoint(self, index):
         """Take an endpoint out for good: its idle conns go, its exchanges finish."""
         with self.change() as change:
             change.remove_endpoint(index)
 
-    def set_endpoint(self, index, **settings):
-        """Change settings of one endpoint; one that leaves rotation loses its idle conns. A removed
-        endpoint takes no setting. `usage_request`: asked for on a caller's behalf, 0 nothing, 1
-        usage at the end, 2 with every event, 3 the same where either comes without the other.
-        `load`: reported by the server, (running, waiting, share of its cache or -1, seconds until
-        that is forgotten). `probe_ok`: its last health probe was answered well."""
+    def set_endpoint(
+        self, index, *, up=None, draining=None, weight=None, usage_request=None, load=None,
+        probe_ok=None
+    ):
+        """Change settings of an endpoint; None: stays as it is. `up`, `draining`: one that leaves
+        rotation loses its idle conns. `weight`: at least 1. `usage_request`: asked for on a
+        caller's behalf, of USAGE_REQUESTS. `load`: a ReportedLoad. `probe_ok`: its last health
+        probe was answered well. Without effect on a removed endpoint."""
         with self.change() as change:
-            change.set_endpoint(index, **settings)
+            change.set_endpoint(
+                index, up=up, draining=draining, weight=weight, usage_request=usage_request,
+                load=load,
+                probe_ok=probe_ok,
+            )
 
-    def set_pool(self, index, **settings):
-        """max_idle, idle_timeout, max_age, max_requests, max_connections, learns, prewarm,
-        prewarm_idle, all of them; times in seconds, 0: none. Begins to warm at once."""
+    def set_pool(self, index, *, settings):
+        """`settings`: config.Pool, of the endpoint at `index`. Prewarming begins at once."""
         with self.change() as change:
-            change.set_pool(index, **settings)
+            change.set_pool(index, settings=settings)
 
-    def set_keys(self, rows, forward=False):
-        """Who may ask from now on; running exchanges keep theirs. `rows`: None, everybody; or the
-        KeyRows of engine.pyi: no models are all, 0 is no quota. `forward`: callers' keys go on to
-        upstreams without their own. Returns the index of each row's key."""
+    # ------------------------------------------------------------ API keys
+
+    def set_keys(self, keys, *, forward=False):
+        """Who may ask from now on; running exchanges keep theirs. `keys`: config.Key each; None:
+        everybody. `forward`: callers' keys go on to upstreams that have none. Returns the index of
+        each key."""
         with self.change() as change:
-            return change.set_keys(rows, forward)
+            return change.set_keys(keys, forward=forward)
 
-    def quotas(self, used_only=False):
-        """What is in each quota, as dicts; `used_only`: of keys used since the last such call."""
+    def quotas(self, *, used_only=False):
+        """A QuotaState for each quota. `used_only`: of keys used since the last such call."""
         with self.lock:
-            return api_keys_quotas(self, self.names, used_only)
+            return api_keys_quotas(self, self.names, flag(used_only, "used_only"))
 
-    def set_quota(self, index, quota, **settings):
-        """speed and cap: it fills by itself, this much a minute. speed, level and used: `level` was
-        granted when it had used `used`, and no more comes by itself."""
+    def share_quota(self, index, *, quota, speed, cap):
+        """The quota of the key at `index` fills by itself: `speed` a minute, up to `cap`. `quota`:
+        "requests" or "tokens"."""
         with self:
-            api_keys_set_quota(self.p, index, quota, settings)
+            keyring_share_quota(self.p, index, quota, speed, cap)
+
+    def grant_quota(self, index, *, quota, speed, level, used):
+        """`level` was granted to it when it had used `used`, and no more comes by itself. `speed`
+        a minute is what it is asked to keep to."""
+        with self:
+            keyring_grant_quota(self.p, index, quota, speed, level, used)
 
     # ------------------------------------------------------------ work
 
-    def listen(self, int fd, bint is_unix=False):
+    def listen(self, fd, *, is_unix=False):
         """Accept on a listening, non-blocking descriptor. The caller keeps it open until
-        `stop_listening` or `close`. Returns the listener's index."""
+        `stop_listening` or `close`. Returns the listener's index. Raises OSError: it cannot be
+        watched; ValueError: there are 16."""
+        cdef int listening = <int>whole(fd, "fd", 0, FD_MOST)
+        cdef bint is_local = flag(is_unix, "is_unix")
         with self:
-            return listen_on(self.p, fd, is_unix)
+            return listen_on(self.p, listening, is_local)
 
     def stop_listening(self):
         """Accept who waits, then forget the listeners; their descriptors may be closed after
@@ -261,7 +275,7 @@ cdef class Engine(PlaneThread):
         self.work_by_hand()
 
     def busy(self):
-        """How many downstream conns are open."""
+        """The number of downstream conns that are open."""
         with self:
             return self.p.counters.relays
 
@@ -278,35 +292,40 @@ cdef class Engine(PlaneThread):
             found["ring"] = {"records": ring_len(&self.ring), "overflow": self.ring.n_overflow}
         return found
 
-    def health_sample(self, after=1.0, only=None):
-        """In flight, silence and breaker of each endpoint in force, or of the one at `only`: cheap,
-        unlike a snapshot. A silence shorter than `after` seconds is none."""
+    def health_sample(self, *, after=1.0, only=None):
+        """A HealthSample for each endpoint in force, or the one at index `only`: cheap, unlike a
+        snapshot. A silence shorter than `after` seconds is none."""
+        cdef uint64_t silence = ns(after, "after")
         with self.lock:
-            return read_health_samples(self, int(after * 1e9), only)
+            if only is not None:
+                index_in(only, "only", self.p.n_endpoints)
+            return read_health_samples(self, silence, only)
 
-    def end_silent(self, index, seconds):
+    def end_silent(self, index, *, seconds):
         """End the exchanges this endpoint has owed a byte for so long; returns how many."""
-        cdef uint32_t at = index
+        cdef uint64_t silence = ns(seconds, "seconds")
+        cdef uint32_t at
         with self:
-            if at >= self.p.n_endpoints:
-                raise IndexError(f"no endpoint {index}")
-            return end_silent(self.p, self.p.endpoints[at], int(seconds * 1e9))
+            at = index_in(index, "endpoint", self.p.n_endpoints)
+            return end_silent(self.p, self.p.endpoints[at], silence)
 
     def records(self, n):
-        """Take up to `n` finished exchanges from the ring, as dicts. One consumer thread only."""
+        """Take up to `n` finished exchanges from the ring, as dicts (records.pyx). The consumer
+        thread only."""
         cdef Record record
+        cdef uint64_t most = whole(n, "n", 0, RING_MOST)
         found = []
-        while len(found) < n and ring_pop(&self.ring, &record):
+        while <uint64_t>len(found) < most and ring_pop(&self.ring, &record):
             found.append(read_record(&record, self.names))
         ring_finish(&self.ring)
         return found
 
-    def await_records(self, n, seconds):
+    def await_records(self, n, *, seconds):
         """Sleep until the ring has `n` records or is half full, somebody calls wake_consumer, or
         `seconds` are over. It may return early. The consumer thread only."""
-        cdef uint64_t enough = n, ns = int(seconds * 1e9)
+        cdef uint64_t enough = whole(n, "n", 0, RING_MOST), patience = ns(seconds, "seconds")
         with nogil:
-            ring_await(&self.ring, enough, ns)
+            ring_await(&self.ring, enough, patience)
 
     def wake_consumer(self):
         """End its sleep; if it is awake, the next one. Any thread."""

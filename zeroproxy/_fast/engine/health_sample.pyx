@@ -7,7 +7,7 @@ from zeroproxy._fast.exchange.silence cimport is_owed
 from zeroproxy._fast.types.breaker cimport Breaker
 from zeroproxy._fast.types.plane cimport Endpoint, Plane, Relay
 
-BREAKER_STATES = ("closed", "half_open", "open")
+from zeroproxy._fast.engine.enum_names import BREAKER_STATES
 
 cdef enum:
     SLICE = 16              # endpoints looked at in one turn

@@ -82,15 +82,12 @@ cdef bint is_at(const Endpoint *e, bytes addr, bytes authority) except -1:
     )
 
 
-cdef Endpoint *new_slot(
-    Plane *p, Upstream *u, bytes addr, bytes authority, bytes server
-) except NULL:
+cdef Endpoint *new_slot(Plane *p, Upstream *u, settings) except NULL:
+    """`settings` were checked (settings.pyx, check_endpoint): these bytes fit."""
+    cdef bytes addr = settings.sockaddr, authority = settings.authority
+    cdef bytes server = settings.tls_host
     cdef Endpoint *e
     cdef void *grown
-    if len(addr) > sizeof(e.addr) or len(authority) > sizeof(e.authority):
-        raise ValueError("the address of an endpoint is too long")
-    if len(server) >= sizeof(e.tls_name):
-        raise ValueError("the host of an endpoint is too long")
     if p.n_endpoints == ALL_OTHERS:
         raise ValueError("no slot is left for another endpoint; a restart is needed")
     grown = realloc(p.endpoints, (p.n_endpoints + 1) * sizeof(Endpoint *))
@@ -127,11 +124,12 @@ cdef int reserve_place(Upstream *u, uint32_t n) except -1:
     return 0
 
 
-cdef int find_slot(Plane *p, Upstream *u, tuple spec, list urls) except -1:
+cdef int find_slot(Plane *p, Upstream *u, settings, list urls) except -1:
     """The slot it had before; n_endpoints: none."""
+    cdef bytes addr = settings.sockaddr, authority = settings.authority
+    cdef str url = settings.url
     cdef Endpoint *e
     cdef uint32_t i
-    url, addr, authority = spec[:3]
     for i in range(p.n_endpoints):
         e = p.endpoints[i]
         if e.removed and e.upstream == u and urls[i] == url and is_at(e, addr, authority):
@@ -140,23 +138,21 @@ cdef int find_slot(Plane *p, Upstream *u, tuple spec, list urls) except -1:
 
 
 cdef Endpoint *registry_stage_endpoint(
-    Plane *p, Upstream *u, tuple spec, list urls, uint32_t n_staged
+    Plane *p, Upstream *u, settings, list urls, uint32_t n_staged
 ) except NULL:
     """Make a slot for it, out of rotation; `registry_join` cannot fail then. `urls` are by slot; a
     new one is named before it is there, because another thread looks names up. `n_staged`: how
     many are to join before it."""
     cdef Endpoint *e
-    cdef bytes called
+    cdef bytes called = settings.url.encode()
     cdef int at
-    url, addr, authority = spec[:3]
     reserve_place(u, n_staged + 1)
-    at = find_slot(p, u, spec, urls)
+    at = find_slot(p, u, settings, urls)
     if at < <int>p.n_endpoints:
         return p.endpoints[at]
-    called = url.encode()
-    urls.append(url)
+    urls.append(settings.url)
     try:
-        e = new_slot(p, u, addr, authority, spec[5] if len(spec) > 5 else b"")
+        e = new_slot(p, u, settings)
     except BaseException:
         urls.pop()
         raise

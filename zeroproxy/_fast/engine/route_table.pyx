@@ -11,10 +11,13 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy
 
 from zeroproxy._fast.engine.staged_settings cimport make
+from zeroproxy._fast.engine.values cimport demand_type, encoded, index_in
 from zeroproxy._fast.types.change cimport Step
-from zeroproxy._fast.types.model cimport Route
+from zeroproxy._fast.types.model cimport MODEL_MAX, REAL_MAX, Route
 from zeroproxy._fast.types.plane cimport Plane
 from zeroproxy._fast.usage.stats cimport Stats
+
+from zeroproxy._fast.engine.settings_types import Route as RouteSettings
 
 cdef struct Routes:
     Route *rows
@@ -48,13 +51,24 @@ cdef void discard_routes(void *what) noexcept nogil:
     free(what)
 
 
-cdef int read_route(Route *row, str model, uint32_t index, bytes real) except -1:
-    cdef bytes name = model.encode()
-    cdef bytes plain = json.loads(real).encode() if real else b""
-    if not 0 < len(name) <= sizeof(row.model) or len(real) > sizeof(row.real) \
-            or len(plain) > sizeof(row.plain):
-        raise ValueError(f"the name of the model {model!r} is too long")
-    row.upstream = index
+cdef bytes as_json(str name):
+    """The server's own name as it stands in a body."""
+    cdef bytes text = json.dumps(name, ensure_ascii=False).encode()
+    if len(text) > REAL_MAX:
+        raise ValueError(f"route.serves: longer than {REAL_MAX} bytes as JSON")
+    return text
+
+
+cdef int read_route(Route *row, route, uint32_t n_upstreams) except -1:
+    cdef bytes name, real = b"", plain
+    demand_type(route, "routes", RouteSettings)
+    name = encoded(route.model, "route.model", MODEL_MAX)
+    plain = encoded(route.serves, "route.serves", MODEL_MAX)
+    if not name:
+        raise ValueError("route.model: empty")
+    if plain:
+        real = as_json(route.serves)
+    row.upstream = index_in(route.upstream, "route.upstream", n_upstreams)
     row.len = <uint16_t>len(name)
     memcpy(row.model, <const char *>name, len(name))
     row.real_len = <uint16_t>len(real)
@@ -64,17 +78,17 @@ cdef int read_route(Route *row, str model, uint32_t index, bytes real) except -1
     return 0
 
 
-cdef int stage_routes(Step *s, Plane *p, routes, int default_upstream) except -1:
-    """Models of at most MODEL_MAX bytes, servers' names for them of at most REAL_MAX as JSON."""
+cdef int stage_routes(Step *s, Plane *p, list routes, default) except -1:
+    """`default`: the index of an upstream, or None."""
     cdef Routes *t = <Routes *>make(s, sizeof(Routes))
     s.discard = discard_routes
-    s.apply = apply_routes
     t.n = <uint32_t>len(routes)
-    t.default_upstream = default_upstream
+    t.default_upstream = -1 if default is None else <int>index_in(default, "default", p.n_upstreams)
     t.rows = <Route *>calloc(max(t.n, 1), sizeof(Route))
     t.kept = <void **>malloc((p.n_old_routes + 1) * sizeof(void *))
     if t.rows == NULL or t.kept == NULL:
         raise MemoryError
-    for k, (model, index, real) in enumerate(routes):
-        read_route(&t.rows[<uint32_t>k], model, index, real)
+    for k, route in enumerate(routes):
+        read_route(&t.rows[<uint32_t>k], route, p.n_upstreams)
+    s.apply = apply_routes
     return 0

@@ -1,4 +1,5 @@
+from zeroproxy._fast.engine.names cimport Names
 from zeroproxy._fast.engine.thread cimport PlaneThread
 from zeroproxy._fast.usage.stats cimport Stats
 
-cdef dict read_plane(PlaneThread engine, const Stats *stats, tuple names)
+cdef dict read_plane(PlaneThread engine, const Stats *stats, Names names)

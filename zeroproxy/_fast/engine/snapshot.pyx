@@ -10,7 +10,7 @@ from libc.string cimport memcpy
 from posix.unistd cimport usleep
 
 from zeroproxy._fast.engine.health_sample cimport read_breaker
-from zeroproxy._fast.engine.records cimport endpoint_url, tenant_name, upstream_name
+from zeroproxy._fast.engine.names cimport Names
 from zeroproxy._fast.engine.thread cimport PlaneThread
 from zeroproxy._fast.engine.tls_context cimport read_note, read_tls
 from zeroproxy._fast.types.admission cimport TenantShare
@@ -18,7 +18,6 @@ from zeroproxy._fast.types.balance cimport BALANCE_FASTEST, LatencyModel, Linear
 from zeroproxy._fast.types.clock cimport clock_monotonic_ns
 from zeroproxy._fast.types.limits cimport Counters
 from zeroproxy._fast.types.plane cimport Endpoint, FairQueue, Histogram, Plane, Upstream
-from zeroproxy._fast.types.pool cimport CLOSED_COUNT
 from zeroproxy._fast.types.tls cimport TlsCounters
 from zeroproxy._fast.upstream.keepalive cimport keepalive_limit
 from zeroproxy._fast.usage.stats cimport (
@@ -33,10 +32,8 @@ from zeroproxy._fast.usage.stats cimport (
     histogram_bound,
 )
 
+from zeroproxy._fast.engine.enum_names import CLOSED
 from zeroproxy._fast.exchange.outcome import outcome_label
-
-#: In the order of pool.Closed.
-CLOSED = ("endpoint", "idle", "age", "surplus", "exchange")
 
 
 cdef enum:
@@ -108,7 +105,7 @@ cdef dict read_pool(const Endpoint *e):
         "backoff_s": e.warm_wait_ns / 1e9, "max_connections": e.pool.max_connections,
         "idle_limit_s": keepalive_limit(e) / 1e9, "said_idle_s": e.learned.announced_idle_ns / 1e9,
         "seen_idle_s": e.learned.observed_idle_ns / 1e9, "said_max": e.learned.announced_max,
-        "closed": {CLOSED[k]: e.n_closed[k] for k in range(<int>CLOSED_COUNT)},
+        "closed": {name: e.n_closed[k] for k, name in enumerate(CLOSED)},
     }
 
 
@@ -120,7 +117,7 @@ cdef dict read_share(const TenantShare *s, str tenant):
     }
 
 
-cdef list read_shares(PlaneThread engine, const FairQueue *q, tuple names):
+cdef list read_shares(PlaneThread engine, const FairQueue *q, Names names):
     """Of those that have ever been let in, or wait."""
     cdef uint32_t k
     cdef TenantShare *shares = <TenantShare *>copy_rows(
@@ -129,7 +126,7 @@ cdef list read_shares(PlaneThread engine, const FairQueue *q, tuple names):
     found = [read_share(&q.common, "")]
     for k in range(1, q.n_shares):
         if shares[k].mean or shares[k].inflight or shares[k].queued:
-            found.append(read_share(&shares[k], tenant_name(k, names)))
+            found.append(read_share(&shares[k], names.tenant(k)))
     free(shares)
     return found
 
@@ -150,7 +147,7 @@ cdef list read_endpoints(PlaneThread engine, const Upstream *u, list urls):
     return found
 
 
-cdef dict read_upstream(PlaneThread engine, const Upstream *from_, tuple names):
+cdef dict read_upstream(PlaneThread engine, const Upstream *from_, Names names):
     cdef Upstream copy
     cdef Upstream *u = &copy
     with nogil:
@@ -158,7 +155,7 @@ cdef dict read_upstream(PlaneThread engine, const Upstream *from_, tuple names):
         copy = from_[0]
         engine.leave_plane()
     return {
-        "name": names[0][u.index], "inflight": u.inflight, "queued": u.queue.n,
+        "name": names.upstreams[u.index], "inflight": u.inflight, "queued": u.queue.n,
         "displaced": u.queue.n_displaced, "max_inflight": u.admission.max_inflight,
         "tenants": read_shares(engine, &u.queue, names),
         "waiting": u.conn_waiters.n, "waited": u.n_waited,
@@ -168,11 +165,11 @@ cdef dict read_upstream(PlaneThread engine, const Upstream *from_, tuple names):
             "queue_wait": read_histogram(&u.queue_wait), "gap": read_histogram(&u.gap),
             "overhead": read_histogram(&u.overhead),
         },
-        "endpoints": read_endpoints(engine, u, names[1]),
+        "endpoints": read_endpoints(engine, u, names.endpoints),
     }
 
 
-cdef list read_requests(PlaneThread engine, const Stats *stats, tuple names):
+cdef list read_requests(PlaneThread engine, const Stats *stats, Names names):
     cdef uint32_t i
     cdef Series *s
     cdef const SeriesTable *t = &stats.series
@@ -182,8 +179,8 @@ cdef list read_requests(PlaneThread engine, const Stats *stats, tuple names):
         s = &table[i]
         if s.count:
             found.append({
-                "upstream": upstream_name(s.upstream, names),
-                "endpoint": endpoint_url(s.endpoint, names),
+                "upstream": names.upstream(s.upstream),
+                "endpoint": names.endpoint(s.endpoint),
                 "status": s.status, "outcome": outcome_label(s.blame, s.phase, s.cause),
                 "count": s.count,
             })
@@ -201,29 +198,29 @@ cdef dict read_sums(const TokenSums *s, str upstream, str model, str tenant):
     }
 
 
-cdef list read_tokens(PlaneThread engine, const Stats *stats, tuple names):
+cdef list read_tokens(PlaneThread engine, const Stats *stats, Names names):
     """What a tenant has beyond the rows of its models comes under "other"."""
     cdef uint32_t i, n = stats.tokens.n
     cdef TokenSeries *t = <TokenSeries *>copy_rows(
         engine, stats.tokens.rows, n, sizeof(TokenSeries)
     )
     found = [
-        read_sums(&t[i].sums, upstream_name(t[i].upstream, names),
+        read_sums(&t[i].sums, names.upstream(t[i].upstream),
                   t[i].model[:t[i].model_len].decode("utf-8", "replace"),
-                  tenant_name(t[i].tenant, names))
+                  names.tenant(t[i].tenant))
         for i in range(n)
     ]
     free(t)
     return found + read_rests(engine, &stats.tokens, names)
 
 
-cdef list read_rests(PlaneThread engine, const TokenTable *table, tuple names):
+cdef list read_rests(PlaneThread engine, const TokenTable *table, Names names):
     cdef uint32_t i, n = table.n_tenants
     cdef TenantTotals *t = <TenantTotals *>copy_rows(
         engine, table.tenants, n, sizeof(TenantTotals)
     )
     found = [
-        read_sums(&t[i].sums, "other", "other", tenant_name(i, names))
+        read_sums(&t[i].sums, "other", "other", names.tenant(i))
         for i in range(n) if t[i].sums.prompt or t[i].sums.completion
     ]
     free(t)
@@ -300,7 +297,7 @@ cdef Gauges gauges_of(PlaneThread engine) noexcept nogil:
     return g
 
 
-cdef dict read_plane(PlaneThread engine, const Stats *stats, tuple names):
+cdef dict read_plane(PlaneThread engine, const Stats *stats, Names names):
     """With the engine's lock, without the turn: each table in turns of its own."""
     cdef Plane *p = engine.p
     cdef Gauges g
@@ -308,7 +305,7 @@ cdef dict read_plane(PlaneThread engine, const Stats *stats, tuple names):
     cdef uint32_t i
     with nogil:
         g = gauges_of(engine)
-    leaving = read_slots(engine, &slots, names[1])
+    leaving = read_slots(engine, &slots, names.endpoints)
     return {
         "connections": {
             "downstream": g.counters.relays, "idle": slots.idle, "accepted": g.counters.accepted,

@@ -1,27 +1,29 @@
 """What the configuration sets, each prepared as a Step of a change (engine/change.pyx).
 
-Law. Whatever can fail (a value, memory) fails in `stage_x`, which leaves the plane as it is. What
+Law. Whatever can fail (a value, memory) fails in `stage_x`, which leaves the plane as it is. It
+     sets `apply` last: a Step without it was not finished, and its change is refused. What
      `apply_x` replaces it gives to the Step, which frees it without the turn.
 Tests: tests/relay/test_change.py.
 """
 
+from libc.math cimport INFINITY
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy
 
 from zeroproxy._fast.engine.settings cimport (
-    ns,
     parse_admission,
     parse_breaker,
-    parse_hash,
     parse_limits,
     parse_pool,
+    read_hash,
 )
 from zeroproxy._fast.engine.tls_context cimport Context, tls_adopt, tls_drop
+from zeroproxy._fast.engine.values cimport choice, demand_type, encoded, flag, ns, number, whole
 from zeroproxy._fast.exchange.permits cimport admit_waiting
 from zeroproxy._fast.exchange.release cimport wake_waiting
 from zeroproxy._fast.types.admission cimport AdmissionSettings
-from zeroproxy._fast.types.balance cimport BALANCE_COUNT, HashSettings
+from zeroproxy._fast.types.balance cimport HashSettings
 from zeroproxy._fast.types.breaker cimport BreakerSettings
 from zeroproxy._fast.types.change cimport Step
 from zeroproxy._fast.types.limits cimport HEDGE_ONE, Limits
@@ -32,6 +34,15 @@ from zeroproxy._fast.upstream.concurrency_limit cimport limit_begin
 from zeroproxy._fast.upstream.endpoint cimport endpoint_drop_idle
 from zeroproxy._fast.upstream.latency_model cimport latency_forget, latency_report_load
 from zeroproxy._fast.upstream.prewarm cimport prewarm_begin, prewarm_stop
+
+from zeroproxy._fast.engine.enum_names import BALANCES, USAGE_REQUESTS
+from zeroproxy._fast.engine.settings_types import ReportedLoad, UpstreamSettings
+from zeroproxy.config import schema
+
+cdef enum:
+    BEARER_MOST = 0xFFFF        # bytes; the length is kept in 16 bits
+    ATTEMPTS_MOST = 255         # Relay.n_attempts counts them in 8 bits
+cdef uint64_t WEIGHT_MOST = 0xFFFFFFFF
 
 
 cdef void *make(Step *s, size_t size) except NULL:
@@ -67,13 +78,11 @@ cdef void apply_switches(Plane *p, void *what) noexcept nogil:
     p.serves_half_close = (<uint8_t *>what)[2]
 
 
-cdef int stage_switches(
-    Step *s, bint via, bint trust_forwarded, bint serve_half_close
-) except -1:
+cdef int stage_switches(Step *s, via, trust_forwarded, serve_half_close) except -1:
     cdef uint8_t *all_ = <uint8_t *>make(s, 3)
-    all_[0] = via
-    all_[1] = trust_forwarded
-    all_[2] = serve_half_close
+    all_[0] = flag(via, "via")
+    all_[1] = flag(trust_forwarded, "trust_forwarded")
+    all_[2] = flag(serve_half_close, "serve_half_close")
     s.apply = apply_switches
     return 0
 
@@ -133,52 +142,52 @@ cdef void discard_upstream(void *what) noexcept nogil:
     free(what)
 
 
-cdef int read_bearer(UpstreamTerms *t, bytes key) except -1:
-    """The upstream's own key; b"": it has none."""
-    cdef bytes whole = b"Bearer " + key if key else b""
-    if len(whole) > 0xFFFF:
-        raise ValueError("an API key of an upstream is too long")
-    if whole:
-        t.bearer = <char *>malloc(len(whole))
+cdef int read_bearer(UpstreamTerms *t, api_key) except -1:
+    """The upstream's own key; "": it has none."""
+    cdef bytes name = b"Bearer "
+    cdef bytes key = encoded(api_key, "upstream.api_key", BEARER_MOST - len(name))
+    cdef bytes whole_ = name + key if key else b""
+    if whole_:
+        t.bearer = <char *>malloc(len(whole_))
         if t.bearer == NULL:
             raise MemoryError
-        memcpy(t.bearer, <const char *>whole, len(whole))
-    t.bearer_len = <uint16_t>len(whole)
+        memcpy(t.bearer, <const char *>whole_, len(whole_))
+    t.bearer_len = <uint16_t>len(whole_)
     return 0
 
 
-cdef int stage_upstream(Step *s, Upstream *u, dict settings) except -1:
-    """All of them, except that without `breaker` there is none, without `api_key` no key, and
-    without `key` no request has an affinity."""
+cdef int read_patience(UpstreamTerms *t, settings) except -1:
+    """How long what may take, and what is tried again."""
+    timeouts, retry, hedge = settings.timeouts, settings.retry, settings.hedge
+    demand_type(timeouts, "timeouts", schema.Timeouts)
+    demand_type(retry, "retry", schema.Retry)
+    demand_type(hedge, "hedge", schema.Hedge)
+    t.queue_ns = ns(settings.admission.queue_timeout, "admission.queue_timeout")
+    t.connect_ns = ns(timeouts.connect, "timeouts.connect")
+    t.first_byte_ns = ns(timeouts.first_byte, "timeouts.first_byte")
+    t.stream_idle_ns = ns(timeouts.stream_idle, "timeouts.stream_idle")
+    t.total_ns = ns(timeouts.total, "timeouts.total")
+    t.attempts = whole(retry.attempts, "retry.attempts", 1, ATTEMPTS_MOST)
+    t.retry_on_busy = flag(retry.on_busy, "retry.on_busy")
+    t.hedge_ns = ns(hedge.after, "hedge.after")
+    t.hedge_share = <uint32_t>(number(hedge.budget, "hedge.budget", 0, 1) * HEDGE_ONE)
+    return 0
+
+
+cdef int stage_upstream(Step *s, Upstream *u, settings) except -1:
+    """`settings`: UpstreamSettings."""
     cdef UpstreamTerms *t = <UpstreamTerms *>make(s, sizeof(UpstreamTerms))
     s.discard = discard_upstream
-    s.apply = apply_upstream
+    demand_type(settings, "settings", UpstreamSettings)
     t.u = u
-    t.breaker = u.breaker
-    if not 0 <= settings["balance"] < BALANCE_COUNT:
-        raise ValueError(f"no balance {settings['balance']}")
-    t.balance = settings["balance"]
-    t.affinity = u.hash
-    t.affinity.n = 0
-    t.affinity.bound = 1
-    if "key" in settings:
-        parse_hash(&t.affinity, settings["key"])
-    parse_admission(&t.admission, settings)
-    t.queue_ns = ns(settings["queue_timeout"])
-    t.connect_ns = ns(settings["connect"])
-    t.first_byte_ns = ns(settings["first_byte"])
-    t.stream_idle_ns = ns(settings["stream_idle"])
-    t.total_ns = ns(settings["total"])
-    t.attempts = settings["attempts"]
-    t.retry_on_busy = settings["retry_on_busy"]
-    t.passes_cookies = bool(settings.get("cookies", False))
-    t.hedge_ns = ns(settings.get("hedge_after", 0.0))
-    t.hedge_share = <uint32_t>(settings.get("hedge_budget", 0.0) * HEDGE_ONE)
-    t.breaker.failures = t.breaker.rate = 0
-    t.breaker.slow_start_ns = 0
-    if "breaker" in settings:
-        parse_breaker(&t.breaker, settings["breaker"])
-    read_bearer(t, settings.get("api_key", b""))
+    t.balance = choice(settings.balance, "upstream.balance", BALANCES)
+    t.passes_cookies = flag(settings.cookies, "upstream.cookies")
+    read_hash(&t.affinity, settings.hash)
+    parse_admission(&t.admission, settings.admission)
+    parse_breaker(&t.breaker, settings.breaker)
+    read_patience(t, settings)
+    read_bearer(t, settings.api_key)
+    s.apply = apply_upstream
     return 0
 
 
@@ -213,7 +222,7 @@ cdef void apply_endpoint(Plane *p, void *what) noexcept nogil:
     if e.removed:
         return
     if w.weight >= 0:
-        e.weight = <uint32_t>max(w.weight, 1)
+        e.weight = <uint32_t>w.weight
     if w.usage_request >= 0:
         e.usage_request = <uint8_t>w.usage_request
     if w.probe_ok >= 0:
@@ -236,26 +245,37 @@ cdef void apply_endpoint(Plane *p, void *what) noexcept nogil:
 
 
 cdef int read_load(EndpointWords *w, load) except -1:
-    w.load[0], w.load[1], w.load[2] = [min(float(x), 1e9) for x in load[:3]]
-    if w.load[0] < 0 or w.load[1] < 0:
-        raise ValueError("a load cannot be negative")
-    w.load_ns = ns(load[3])
+    demand_type(load, "load", ReportedLoad)
+    w.load[0] = min(number(load.running, "load.running", 0, INFINITY), 1e9)
+    w.load[1] = min(number(load.waiting, "load.waiting", 0, INFINITY), 1e9)
+    w.load[2] = min(number(load.cache, "load.cache", -1, INFINITY), 1e9)
+    w.load_ns = ns(load.lasts, "load.lasts")
     w.has_load = 1
     return 0
 
 
-cdef int stage_endpoint(Step *s, Endpoint *e, dict settings) except -1:
-    """The words that are not None."""
+cdef int read_switch(int8_t *to, value, str key) except -1:
+    """-1: stays as it is."""
+    to[0] = -1 if value is None else <int8_t>flag(value, key)
+    return 0
+
+
+cdef int stage_endpoint(
+    Step *s, Endpoint *e, up, draining, weight, usage_request, load, probe_ok
+) except -1:
+    """What is None stays as it is."""
     cdef EndpointWords *w = <EndpointWords *>make(s, sizeof(EndpointWords))
-    s.apply = apply_endpoint
     w.e = e
-    w.weight = -1 if settings["weight"] is None else settings["weight"]
-    w.usage_request = -1 if settings["usage_request"] is None else settings["usage_request"]
-    w.up = -1 if settings["up"] is None else bool(settings["up"])
-    w.probe_ok = -1 if settings["probe_ok"] is None else bool(settings["probe_ok"])
-    w.draining = -1 if settings["draining"] is None else bool(settings["draining"])
-    if settings["load"] is not None:
-        read_load(w, settings["load"])
+    read_switch(&w.up, up, "up")
+    read_switch(&w.draining, draining, "draining")
+    read_switch(&w.probe_ok, probe_ok, "probe_ok")
+    w.weight = -1 if weight is None else <int64_t>whole(weight, "weight", 1, WEIGHT_MOST)
+    w.usage_request = -1
+    if usage_request is not None:
+        w.usage_request = choice(usage_request, "usage_request", USAGE_REQUESTS)
+    if load is not None:
+        read_load(w, load)
+    s.apply = apply_endpoint
     return 0
 
 
@@ -285,12 +305,12 @@ cdef void apply_pool(Plane *p, void *what) noexcept nogil:
     wake_all(p, e.upstream)
 
 
-cdef int stage_pool(Step *s, Endpoint *e, dict settings) except -1:
-    """All words of the pool; it is warmed."""
+cdef int stage_pool(Step *s, Endpoint *e, pool) except -1:
+    """`pool`: config.Pool; it is warmed."""
     cdef PoolTerms *t = <PoolTerms *>make(s, sizeof(PoolTerms))
-    s.apply = apply_pool
     t.e = e
-    parse_pool(&t.pool, settings)
+    parse_pool(&t.pool, pool)
+    s.apply = apply_pool
     return 0
 
 
@@ -325,11 +345,11 @@ cdef int stage_tls(Step *s, void **place, Upstream *u, Context context, bytes na
     """`name`: whom the certificates of its endpoints have to name; empty: each its own host."""
     cdef TlsTerms *t = <TlsTerms *>make(s, sizeof(TlsTerms))
     s.discard = discard_tls
-    s.apply = apply_tls
     if len(name) >= sizeof(t.name):
-        raise ValueError("the name of a server is too long")
+        raise ValueError(f"server_name: longer than {sizeof(t.name) - 1} bytes")
     memcpy(t.name, <const char *>name, len(name))
     t.place = place
     t.u = u
     tls_adopt(&t.ctx, context)
+    s.apply = apply_tls
     return 0

@@ -12,14 +12,9 @@ from libc.time cimport tm
 
 from zeroproxy._fast.net.openssl cimport libssl
 from zeroproxy._fast.net.tls cimport tls_load
-from zeroproxy._fast.types.tls cimport (
-    TLS_FAULT_CERTIFICATE,
-    TLS_FAULT_COUNT,
-    LibSsl,
-    TlsCounters,
-    TlsNote,
-)
+from zeroproxy._fast.types.tls cimport TLS_FAULT_CERTIFICATE, LibSsl, TlsCounters, TlsNote
 
+from zeroproxy._fast.engine.enum_names import TLS_FAULTS
 from zeroproxy.errors import TlsError
 
 
@@ -48,8 +43,6 @@ cdef enum:                  # numbers of OpenSSL 3's headers, fixed by its ABI
 cdef const char *CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 cdef const char *HTTP_1_1 = b"\x08http/1.1"
 
-#: In the order of tls.TlsFault.
-FAULTS = ("", "plain_http", "certificate", "refused_by_peer", "protocol", "closed", "abandoned")
 SIDES = ("downstream", "upstream")
 MISSING = (
     "TLS needs OpenSSL 3 (libssl.so.3), which is not installed: package libssl3 (Debian, Ubuntu), "
@@ -213,7 +206,7 @@ cdef dict read_tls(const TlsCounters *counters):
         "open": counters.open,
         "handshakes": {side: counters.done[k] for k, side in enumerate(SIDES)},
         "failures": {
-            side: {FAULTS[f]: counters.failed[k][f] for f in range(1, <int>TLS_FAULT_COUNT)}
+            side: {name: counters.failed[k][f] for f, name in enumerate(TLS_FAULTS) if f}
             for k, side in enumerate(SIDES)
         },
     }
@@ -228,4 +221,4 @@ cdef str read_note(const TlsNote *note):
         text = libssl().X509_verify_cert_error_string(note.verify)
     else:
         text = libssl().ERR_reason_error_string(note.error)
-    return FAULTS[note.fault] if text == NULL else text.decode("ascii", "replace")
+    return TLS_FAULTS[note.fault] if text == NULL else text.decode("ascii", "replace")

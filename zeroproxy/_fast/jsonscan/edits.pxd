@@ -10,6 +10,7 @@ cdef enum UsageRequest:     # what to ask for on the caller's behalf
     USAGE_REQUEST_RUNNING   # and with every event; the server says that only with usage at the end
     USAGE_REQUEST_RUNNING_ONLY  # the same of a server that says either without the other
     USAGE_REQUEST_TIMINGS   # llama.cpp's timings with every event, and no usage
+    WISH_COUNT              # always last
 
 
 cdef enum Edited:           # what was asked for, and is to be taken out of the response; or-ed

@@ -17,6 +17,7 @@ cdef enum HashSource:       # what a request's key is made of
     HASH_SOURCE_HEADER = 0
     HASH_SOURCE_USER        # who the body says is asking
     HASH_SOURCE_PROMPT      # how the prompt begins
+    KEY_OF_COUNT            # always last
 
 
 cdef enum:

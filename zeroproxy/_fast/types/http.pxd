@@ -102,6 +102,7 @@ cdef enum Method:           # OTHER is forwarded as it is
     METHOD_DELETE
     METHOD_OPTIONS
     METHOD_PATCH
+    METHOD_COUNT            # always last
 
 
 cdef enum Upgrade:          # what Connection: upgrade and the Upgrade field ask for

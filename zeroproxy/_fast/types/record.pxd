@@ -12,6 +12,7 @@ cdef enum UsageBy:          # who asked for usage
     USAGE_BY_US
     USAGE_BY_REFUSED        # the endpoint does not take the question
     USAGE_BY_UNASKED        # the request could not be held, and was passed on as it was
+    USAGE_BY_COUNT          # always last
 
 
 cdef struct Record:         # what one finished exchange leaves behind; fixed size, no pointers

@@ -17,6 +17,7 @@ cdef enum Finish:
     FINISH_DONE             # the dialect's own end was seen
     FINISH_ERROR            # the server reported an error
     FINISH_CUT              # the body ended before that
+    FINISH_COUNT            # always last
 
 
 cdef struct Event:          # one whole event, as meter_event found it

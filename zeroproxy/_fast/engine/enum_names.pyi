@@ -1,0 +1,11 @@
+#: Each in the order of the enum's values.
+BALANCES: tuple[str, ...]
+HASH_SOURCES: tuple[str, ...]
+USAGE_REQUESTS: tuple[str, ...]
+QUOTAS: tuple[str, ...]
+BREAKER_STATES: tuple[str, ...]
+CLOSED: tuple[str, ...]
+FINISHES: tuple[str, ...]
+USAGE_BY: tuple[str, ...]
+METHODS: tuple[str, ...]
+TLS_FAULTS: tuple[str, ...]

@@ -1,0 +1,124 @@
+"""The names under which C enums cross the border to Python, in both directions.
+
+Law. Each tuple is made from a table by member, in the order of the values. A member without a name
+     is an ImportError, so a new one is named here or nothing starts.
+"""
+
+from zeroproxy._fast.jsonscan.edits cimport (
+    USAGE_REQUEST_FINAL,
+    USAGE_REQUEST_NONE,
+    USAGE_REQUEST_RUNNING,
+    USAGE_REQUEST_RUNNING_ONLY,
+    USAGE_REQUEST_TIMINGS,
+    WISH_COUNT,
+)
+from zeroproxy._fast.types.api_key cimport QUOTA_COUNT, QUOTA_REQUESTS, QUOTA_TOKENS
+from zeroproxy._fast.types.balance cimport (
+    BALANCE_CONSISTENT_HASH,
+    BALANCE_COUNT,
+    BALANCE_FASTEST,
+    BALANCE_LEAST_INFLIGHT,
+    BALANCE_POWER_OF_TWO,
+    BALANCE_ROUND_ROBIN,
+    HASH_SOURCE_HEADER,
+    HASH_SOURCE_PROMPT,
+    HASH_SOURCE_USER,
+    KEY_OF_COUNT,
+)
+from zeroproxy._fast.types.http cimport (
+    METHOD_COUNT,
+    METHOD_DELETE,
+    METHOD_GET,
+    METHOD_HEAD,
+    METHOD_OPTIONS,
+    METHOD_OTHER,
+    METHOD_PATCH,
+    METHOD_POST,
+    METHOD_PUT,
+)
+from zeroproxy._fast.types.pool cimport (
+    CLOSED_AGE,
+    CLOSED_COUNT,
+    CLOSED_EXCHANGE,
+    CLOSED_IDLE,
+    CLOSED_PEER,
+    CLOSED_SURPLUS,
+)
+from zeroproxy._fast.types.record cimport (
+    USAGE_BY_CALLER,
+    USAGE_BY_COUNT,
+    USAGE_BY_NOBODY,
+    USAGE_BY_REFUSED,
+    USAGE_BY_UNASKED,
+    USAGE_BY_US,
+)
+from zeroproxy._fast.types.tls cimport (
+    TLS_FAULT_ABANDONED,
+    TLS_FAULT_ALERT,
+    TLS_FAULT_CERTIFICATE,
+    TLS_FAULT_CLOSED,
+    TLS_FAULT_COUNT,
+    TLS_FAULT_NONE,
+    TLS_FAULT_PLAIN,
+    TLS_FAULT_PROTOCOL,
+)
+from zeroproxy._fast.upstream.breaker cimport (
+    BREAKER_CLOSED,
+    BREAKER_HALF_OPEN,
+    BREAKER_OPEN,
+    BREAKER_STATES as BREAKER_STATE_COUNT,
+)
+from zeroproxy._fast.usage.meter cimport (
+    FINISH_COUNT,
+    FINISH_CUT,
+    FINISH_DONE,
+    FINISH_ERROR,
+    FINISH_UNKNOWN,
+)
+
+
+cdef tuple in_order(str enum, int count, dict names):
+    """The names by value."""
+    if sorted(names) != list(range(count)) or len(set(names.values())) != count:
+        raise ImportError(f"{enum}: each of its {count} members has one name of its own")
+    return tuple([names[value] for value in range(count)])
+
+
+BALANCES = in_order("Balance", BALANCE_COUNT, {
+    BALANCE_ROUND_ROBIN: "round_robin", BALANCE_LEAST_INFLIGHT: "least_inflight",
+    BALANCE_POWER_OF_TWO: "power_of_two", BALANCE_CONSISTENT_HASH: "consistent_hash",
+    BALANCE_FASTEST: "fastest",
+})
+HASH_SOURCES = in_order("KeySource", KEY_OF_COUNT, {
+    HASH_SOURCE_HEADER: "header", HASH_SOURCE_USER: "user", HASH_SOURCE_PROMPT: "prompt",
+})
+#: `running`: with every event, and usage at the end too, without which vLLM gives none;
+#: `running_alone`: with every event. `timings`: llama.cpp's, with every event.
+USAGE_REQUESTS = in_order("Wish", WISH_COUNT, {
+    USAGE_REQUEST_NONE: "nothing", USAGE_REQUEST_FINAL: "usage", USAGE_REQUEST_RUNNING: "running",
+    USAGE_REQUEST_RUNNING_ONLY: "running_alone", USAGE_REQUEST_TIMINGS: "timings",
+})
+QUOTAS = in_order("QuotaOf", QUOTA_COUNT, {QUOTA_REQUESTS: "requests", QUOTA_TOKENS: "tokens"})
+BREAKER_STATES = in_order("BreakerState", BREAKER_STATE_COUNT, {
+    BREAKER_CLOSED: "closed", BREAKER_HALF_OPEN: "half_open", BREAKER_OPEN: "open",
+})
+CLOSED = in_order("Closed", CLOSED_COUNT, {
+    CLOSED_PEER: "endpoint", CLOSED_IDLE: "idle", CLOSED_AGE: "age", CLOSED_SURPLUS: "surplus",
+    CLOSED_EXCHANGE: "exchange",
+})
+FINISHES = in_order("Finish", FINISH_COUNT, {
+    FINISH_UNKNOWN: "", FINISH_DONE: "done", FINISH_ERROR: "error", FINISH_CUT: "cut",
+})
+USAGE_BY = in_order("UsageBy", USAGE_BY_COUNT, {
+    USAGE_BY_NOBODY: "", USAGE_BY_CALLER: "caller", USAGE_BY_US: "proxy",
+    USAGE_BY_REFUSED: "refused", USAGE_BY_UNASKED: "unasked",
+})
+METHODS = in_order("Method", METHOD_COUNT, {
+    METHOD_OTHER: "OTHER", METHOD_GET: "GET", METHOD_HEAD: "HEAD", METHOD_POST: "POST",
+    METHOD_PUT: "PUT", METHOD_DELETE: "DELETE", METHOD_OPTIONS: "OPTIONS", METHOD_PATCH: "PATCH",
+})
+TLS_FAULTS = in_order("TlsFault", TLS_FAULT_COUNT, {
+    TLS_FAULT_NONE: "", TLS_FAULT_PLAIN: "plain_http", TLS_FAULT_CERTIFICATE: "certificate",
+    TLS_FAULT_ALERT: "refused_by_peer", TLS_FAULT_PROTOCOL: "protocol",
+    TLS_FAULT_CLOSED: "closed", TLS_FAULT_ABANDONED: "abandoned",
+})

@@ -1,0 +1,97 @@
+"""The quotas of API keys: what /status shows of them, and what other proxies leave of them."""
+
+from libc.math cimport INFINITY
+from libc.stdint cimport uint32_t, uint64_t
+
+from zeroproxy._fast.engine.names cimport Names
+from zeroproxy._fast.engine.thread cimport PlaneThread
+from zeroproxy._fast.engine.values cimport choice, index_in, number, whole
+from zeroproxy._fast.tenants.api_keys cimport quota_fill, quota_grant, quota_share
+from zeroproxy._fast.types.api_key cimport QUOTA_REQUESTS, QUOTA_TOKENS, ApiKey, Quota
+from zeroproxy._fast.types.clock cimport clock_monotonic_ns
+from zeroproxy._fast.types.plane cimport Plane
+
+from zeroproxy._fast.engine.enum_names import QUOTAS
+
+cdef enum:
+    SLICE = 32              # keys copied in one turn
+    LOOKED_MOST = 1024      # and looked at
+
+
+cdef Quota *quota_at(Plane *p, index, quota) except NULL:
+    cdef uint32_t at = index_in(index, "index", p.keys.n_all)
+    return &p.keys.all[at].quotas[choice(quota, "quota", QUOTAS)]
+
+
+cdef int keyring_share_quota(Plane *p, index, quota, speed, cap) except -1:
+    """It fills by itself. A quota that is not configured stays so."""
+    cdef Quota *q = quota_at(p, index, quota)
+    cdef double a_minute = number(speed, "speed", 0, INFINITY)
+    cdef double most = number(cap, "cap", 0, INFINITY)
+    if q.rate:
+        quota_share(q, a_minute, most, clock_monotonic_ns())
+    return 0
+
+
+cdef int keyring_grant_quota(Plane *p, index, quota, speed, level, used) except -1:
+    """`level` was granted when `used` was all that had been taken, and nothing flows in."""
+    cdef Quota *q = quota_at(p, index, quota)
+    cdef double a_minute = number(speed, "speed", 0, INFINITY)
+    cdef double granted = number(level, "level", -INFINITY, INFINITY)
+    cdef uint64_t taken = whole(used, "used", 0, q.used)
+    if q.rate:
+        quota_grant(q, a_minute, granted, taken)
+    return 0
+
+
+cdef uint32_t copy_keys(
+    Plane *p, ApiKey *out, uint32_t *at, uint32_t n, bint used_only
+) noexcept nogil:
+    """Up to `n` keys in force from `at` on, as they are now; `at` moves on."""
+    cdef uint64_t now = clock_monotonic_ns()
+    cdef uint32_t found = 0, looked = 0
+    cdef ApiKey *k
+    while at[0] < p.keys.n_all and found < n and looked < LOOKED_MOST:
+        k = p.keys.all[at[0]]
+        at[0] += 1
+        looked += 1
+        if not k.in_force or (used_only and not k.was_used):
+            continue
+        if used_only:
+            k.was_used = 0
+        quota_fill(&k.quotas[<int>QUOTA_REQUESTS], now)
+        quota_fill(&k.quotas[<int>QUOTA_TOKENS], now)
+        out[found] = k[0]
+        found += 1
+    return found
+
+
+cdef list api_keys_quotas(PlaneThread engine, Names names, bint used_only):
+    """Quotas of the keys in force; `used_only`: of those used since the last such call. With the
+    engine's lock, without the turn."""
+    cdef ApiKey[SLICE] keys
+    cdef Plane *p = engine.p
+    cdef uint32_t at = 0, n, i
+    found = []
+    while at < p.keys.n_all:
+        with nogil:
+            engine.enter_plane()
+            n = copy_keys(p, keys, &at, SLICE, used_only)
+            engine.leave_plane()
+        for i in range(n):
+            found += read_quotas(&keys[i], names)
+    return found
+
+
+cdef list read_quotas(const ApiKey *k, Names names):
+    cdef const Quota *q
+    found = []
+    for which, name in enumerate(QUOTAS):
+        q = &k.quotas[<int>which]
+        if q.rate:
+            found.append({
+                "index": k.index, "key": names.keys[k.index], "tenant": names.tenants[k.tenant],
+                "quota": name, "per_minute": q.rate, "level": q.level, "used": q.used,
+                "reserved": q.reserved, "refused": q.n_refused, "leased": bool(q.is_leased),
+            })
+    return found

@@ -1,0 +1,43 @@
+"""Results of the Engine API, as typed dicts."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+
+class BreakerSample(TypedDict):
+    """The circuit breaker of one endpoint."""
+
+    state: str  # of enum_names.BREAKER_STATES
+    in_a_row: int  # failures
+    trips: int  # openings since an attempt last ended well
+    to: dict[str, int]  # transitions, by the state they led to
+
+
+class HealthSample(TypedDict):
+    """What health looks at, of one endpoint in force."""
+
+    index: int
+    inflight: int
+    owed: int  # answers
+    begun: int  # of them
+    quiet_s: float  # for so long no body byte has come although one was owed
+    heard_s: float  # when the last byte came, on the monotonic clock
+    draining: bool
+    breaker: BreakerSample
+    due_s: float  # until an open breaker half opens
+
+
+class QuotaState(TypedDict):
+    """One quota of a key in force."""
+
+    index: int  # the key's
+    key: str
+    tenant: str
+    quota: str  # of enum_names.QUOTAS
+    per_minute: float
+    level: float  # what may be asked for now; a debt is negative
+    used: int  # since the start
+    reserved: float  # what exchanges that run may cost
+    refused: int
+    leased: bool  # it does not fill by itself
