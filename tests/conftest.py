@@ -2,7 +2,10 @@
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.support.log_lines import LogLines
 
 settings.register_profile(
     "house",
@@ -11,3 +14,10 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("house")
+
+
+@pytest.fixture
+def said():
+    """What the proxy logs meanwhile, message by message."""
+    with LogLines() as lines:
+        yield lines.messages
