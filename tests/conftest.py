@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.log_lines import LogLines
+
 settings.register_profile(
     "house",
     max_examples=int(os.environ.get("ZEROPROXY_EXAMPLES", "100")),
@@ -45,3 +47,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return group_of(nodeid)
 
     return Groups(config, log)
+
+
+@pytest.fixture
+def said():
+    """What the proxy logs meanwhile, message by message."""
+    with LogLines() as lines:
+        yield lines.messages

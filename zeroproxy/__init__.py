@@ -8,6 +8,7 @@ must not pull the upper floors in.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from zeroproxy.config.schema import Config
     from zeroproxy.embed import Proxy
     from zeroproxy.errors import ConfigError, ListenError, ReloadError, ZeroproxyError
+
+# Lines of a library are its host's business: without one that listens they are not for stderr.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _WHERE = {
     "Config": "zeroproxy.config.schema",

@@ -75,7 +75,7 @@ class Proxy:
         if self._stopping is None:
             self._stopping = asyncio.create_task(self._stop(timeout))
         elif timeout is not None:
-            await self._hurry(self._stopping, timeout)
+            await self._cut_after(self._stopping, timeout)
         cut = await asyncio.shield(self._stopping)
         if self._obeying is not None and asyncio.current_task() is not self._obeying:
             await asyncio.wait({self._obeying})
@@ -100,10 +100,10 @@ class Proxy:
             RUNNING.discard(self._worker)
             self._worker.drain_asked.set()  # whoever waits for the end need wait no more
 
-    async def _hurry(self, stopping: asyncio.Task[int], timeout: float) -> None:
+    async def _cut_after(self, stopping: asyncio.Task[int], timeout: float) -> None:
         await asyncio.wait({stopping}, timeout=timeout)
         if not stopping.done():
-            self._worker.hurry()
+            self._worker.cut_now()
 
     def _need_started(self) -> None:
         if not self._process:

@@ -1,9 +1,11 @@
 """Lines for the operator: the logger "zeroproxy", and the handler of a process that is the proxy.
 
-Law 1. Who logs never waits for stderr: a thread writes, behind a bounded queue. What does not fit
-       is dropped and counted.
+Every module logs to the child of its own name. Nothing but commands/, sim/ and loadtest/ prints.
+
+Law 1. Logging never waits for stderr: a thread writes, behind a bounded queue. Lines that do not
+       fit are dropped and counted.
 Law 2. Only the command line installs the handler. A program that embeds the proxy decides itself
-       what becomes of the lines.
+       about the lines; until it does they go nowhere (zeroproxy/__init__.py).
 Tests: tests/unit/test_log.py.
 """
 
@@ -66,12 +68,12 @@ class StderrHandler(logging.Handler):
         super().close()
 
     def _run(self) -> None:
-        told = 0
+        reported = 0
         while (line := self._queue.get()) is not None:
             self._write(line)
-            if (dropped := self.dropped) != told and self._queue.empty():
-                self._write(f"{dropped - told} lines were dropped: stderr was not read")
-                told = dropped
+            if (dropped := self.dropped) != reported and self._queue.empty():
+                self._write(f"{dropped - reported} lines were dropped: stderr was not read")
+                reported = dropped
 
     def _write(self, line: str) -> None:
         rest = memoryview((line + "\n").encode("utf-8", "replace"))

@@ -5,6 +5,8 @@ FLOORS = [
     "_version",
     "errors",
     "log",
+    "backoff",
+    "tasks",
     "config",
     "_fast.types",
     "_fast.memory",

@@ -19,10 +19,9 @@ from zeroproxy._fast.engine.engine import Engine
 from zeroproxy._fast.engine.settings_types import EndpointSettings, Route
 from zeroproxy.config.load import parse_config
 from zeroproxy.errors import ReloadError
-from zeroproxy.server.api_keys import stage_keys
-from zeroproxy.server.endpoints import Members, resolve_all
-from zeroproxy.server.reload import put_in_force
-from zeroproxy.server.tls import Prepared, Tls
+from zeroproxy.server.endpoints import EndpointSet, refusing, resolve_all
+from zeroproxy.server.prepare import Candidate, put_in_force
+from zeroproxy.server.tls import PreparedTls, Tls
 
 shim = ctypes.CDLL(None)
 MOST = 400  # allocations of one change
@@ -127,36 +126,44 @@ class Running(SimpleNamespace):
         self.keys = indices
 
 
-def start() -> tuple[Running, Any, Any]:
+def start() -> tuple[Running, Candidate]:
     config, new = parse_config(OLD), parse_config(NEW)
     engine = Engine(limits=LIMITS)
-    members = Members(engine, Tls(engine, Prepared(None, (None,))))
-    members.fill(config, asyncio.run(resolve_all(config)))
-    with engine.change() as change:
-        keys = stage_keys(change, config.auth)
-    running = Running(engine=engine, members=members, tls=None, config=config, keys=keys)
-    return running, new, asyncio.run(resolve_all(new, members.known()))
+    tls = Tls()
+    endpoint_set = EndpointSet(engine, tls)
+    endpoint_set.add_upstreams(config)
+    running = Running(engine=engine, endpoint_set=endpoint_set, tls=tls, config=None, keys={})
+    clear = PreparedTls(None, (None,))
+    put_in_force(running, Candidate(config, clear, asyncio.run(resolve_all(config)), []))
+    addresses = asyncio.run(resolve_all(new, endpoint_set.known()))
+    return running, Candidate(new, clear, addresses, [])
 
 
 def try_reload(n: int, goes_on: int) -> bool:
-    running, new, addresses = start()
-    before = in_force(running.engine), running.config, running.keys, running.members.addresses()
+    running, new = start()
+    before = (
+        in_force(running.engine),
+        running.config,
+        running.keys,
+        running.endpoint_set.addresses(),
+    )
     shim.fail_at(ctypes.c_long(n), goes_on)
     try:
-        put_in_force(running, new, Prepared(None, (None,)), addresses)
+        with refusing():
+            put_in_force(running, new)
         failed = False
     except ReloadError:
         failed = True
     calls = shim.fail_no_more()
-    now = in_force(running.engine), running.config, running.keys, running.members.addresses()
+    now = in_force(running.engine), running.config, running.keys, running.endpoint_set.addresses()
     if failed:
         assert now == before, n
-        put_in_force(running, new, Prepared(None, (None,)), addresses)
+        put_in_force(running, new)
     found = in_force(running.engine)
     (upstream,) = found["upstreams"]
     assert [e["url"][-1] for e in upstream["endpoints"]] == ["2", "3", "4"]
     assert found["connections"]["limit"] == 7
-    assert running.config is new
+    assert running.config is new.config
     running.engine.close()
     return calls > n
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.support.members import Member
+from tests.support.endpoint_set import ActiveEndpoint
+from tests.support.log_lines import LogLines
 from tests.support.script_upstream import ScriptConn, ScriptRequest, ScriptUpstream
 from tests.support.until import until
 from zeroproxy._fast.engine.settings_types import ReportedLoad
@@ -12,6 +13,7 @@ from zeroproxy.config.load import parse_config
 from zeroproxy.config.schema import Upstream
 from zeroproxy.policy.addresses import resolve
 from zeroproxy.policy.health import Health
+from zeroproxy.policy.rotation import Rotation
 
 
 class Engine:
@@ -89,26 +91,37 @@ def upstream(**keys: str) -> Upstream:
     return parse_config(f"{text}health = {{ {health} }}\n").upstream[0]
 
 
+def watch(groups: list[Any], rotation: Rotation, health: Health) -> None:
+    """As a worker does it."""
+    rotation.watch(groups)
+    health.watch(groups)
+
+
 class Ward:
     """A server, the engine's words, and a Health that watches it."""
 
     def __init__(self, kind: str = "") -> None:
         self.server, self.engine = Server(), Engine()
-        self.lines: list[str] = []
-        self.health = Health(self.engine, self.lines.append, lambda _: kind)
+        self.log = LogLines()
+        self.lines = self.log.messages
+        self.drained: set[int] = set()
+        self.rotation = Rotation(self.engine, lambda: self.drained)
+        self.health = Health(self.engine, self.rotation, lambda _: kind)
         self.script = ScriptUpstream(self.server)
 
     async def __aenter__(self) -> Ward:
+        self.log.__enter__()
         await self.script.__aenter__()
-        self.member = Member(0, await resolve(self.script.url))
+        self.member = ActiveEndpoint(0, await resolve(self.script.url))
         return self
 
     async def __aexit__(self, *error: Any) -> None:
         await self.health.stop()
         await self.script.__aexit__(*error)
+        self.log.__exit__()
 
     def watch(self, **keys: str) -> None:
-        self.health.watch([(upstream(**keys), [self.member])])
+        watch([(upstream(**keys), [self.member])], self.rotation, self.health)
 
     def seen(self) -> dict[str, Any]:
         found = self.health.snapshot(0)

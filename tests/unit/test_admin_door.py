@@ -14,7 +14,7 @@ from tests.support.until import until
 from zeroproxy.admin import connections as door
 from zeroproxy.admin import usage as admin_usage
 from zeroproxy.admin.app import create_app
-from zeroproxy.admin.hosts import name_in
+from zeroproxy.admin.hosts import name_in, names_of
 from zeroproxy.admin.server import AdminServer
 from zeroproxy.config.schema import Admin
 from zeroproxy.server.listener import bind
@@ -212,7 +212,7 @@ async def test_more_reports_than_may_wait_are_busy(tmp_path, monkeypatch):
 )  # fmt: skip
 @pytest.mark.parametrize("path", ["/status", "/healthz", "/usage", "/"])
 async def test_a_host_that_a_page_could_choose_is_misdirected(host, status, path):
-    names = Admin(listen="gpu-1:9090", hosts=("Prom.example",)).names()
+    names = names_of(Admin(listen="gpu-1:9090", hosts=("Prom.example",)))
     async with TestClient(TestServer(create_app(Source(), names=lambda: names))) as client:
         response = await client.get(path, headers={"Host": host})
         assert response.status == (404 if (path, status) == ("/usage", 200) else status)

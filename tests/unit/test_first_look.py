@@ -55,7 +55,7 @@ async def open_request(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamW
 
 
 async def test_the_first_requests_are_asked_for_what_their_server_understands(monkeypatch):
-    monkeypatch.setattr(module, "FIRST_LOOK", 60.0)
+    monkeypatch.setattr(module, "FIRST_ROUND", 60.0)
     server, port = Server(), free_port()
     async with ScriptUpstream(server) as script:
         worker = Worker(config(script.url, port))
@@ -73,7 +73,7 @@ async def test_the_first_requests_are_asked_for_what_their_server_understands(mo
 
 @pytest.mark.parametrize("mute", [False, True])
 async def test_an_endpoint_that_says_nothing_holds_nobody_up_for_ever(monkeypatch, mute):
-    monkeypatch.setattr(module, "FIRST_LOOK", 0.05)
+    monkeypatch.setattr(module, "FIRST_ROUND", 0.05)
     server, port = Server(), free_port()
     async with ScriptUpstream(server) as script:
         worker = Worker(config(script.url if mute else "http://127.0.0.1:1", port))

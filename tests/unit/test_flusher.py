@@ -11,7 +11,7 @@ from tests.support.records import FakeEngine, make_batch, overflow_total, query,
 from tests.support.until import until
 from zeroproxy.metering import flusher as module
 from zeroproxy.metering import rescue_file as rescue
-from zeroproxy.metering.flusher import BATCH, Flusher, Inlet
+from zeroproxy.metering.flusher import BATCH, Flusher, RingReader
 from zeroproxy.metering.ledger import Ledger
 
 
@@ -77,7 +77,7 @@ def test_records_get_ids_that_are_unique_across_processes():
     one, two = FakeEngine(), FakeEngine()
     one.finish(3)
     two.finish(3)
-    ids = {r["id"] for r in Inlet(one).take() + Inlet(two).take()}
+    ids = {r["id"] for r in RingReader(one).take() + RingReader(two).take()}
     assert len(ids) == 6
     assert {i.rpartition("-")[2] for i in ids} == {"1", "2", "3"}
 
@@ -85,13 +85,13 @@ def test_records_get_ids_that_are_unique_across_processes():
 def test_a_batch_is_bounded_and_the_rest_stays_in_the_ring():
     engine = FakeEngine()
     engine.finish(BATCH + 5)
-    inlet = Inlet(engine)
+    inlet = RingReader(engine)
     assert [len(inlet.take()) for _ in range(3)] == [BATCH, 5, 0]
 
 
 def test_what_the_totals_grow_by_becomes_one_record_for_each_key():
     engine = FakeEngine(slots=0)
-    inlet = Inlet(engine)
+    inlet = RingReader(engine)
     engine.finish(3)
     engine.finish(1, model="n")
     first = inlet.take()
@@ -110,7 +110,7 @@ def test_totals_of_the_same_names_add_up():
     engine = FakeEngine()
     rows = [overflow_total(1, 5), overflow_total(2, 7)]
     engine.take_overflow = lambda: rows
-    inlet = Inlet(engine)
+    inlet = RingReader(engine)
     assert [(r["count"], r["completion_tokens"]) for r in inlet.take()] == [(3, 12)]
     rows[:] = [overflow_total(1, 6)]
     assert [(r["count"], r["completion_tokens"]) for r in inlet.take()] == [(1, 6)]
@@ -121,7 +121,7 @@ def test_an_engine_without_totals_is_no_trouble():
         def records(self, n):
             return []
 
-    assert Inlet(Bare()).take() == []
+    assert RingReader(Bare()).take() == []
 
 
 # ---------------------------------------------------------------- when it looks

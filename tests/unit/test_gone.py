@@ -34,9 +34,9 @@ async def test_all_drained_is_not_ready():
     async with Ward() as ward:
         ward.watch()
         await ward.rounds(1)
-        assert ward.health.reasons() == []
-        ward.health.drained = lambda: {0}
-        assert ward.health.reasons() == [f"{ward.script.url}: it is being drained"]
+        assert ward.rotation.reasons() == []
+        ward.drained.add(0)
+        assert ward.rotation.reasons() == [f"{ward.script.url}: it is being drained"]
 
 
 # ---------------------------------------------------------------- gone

@@ -4,16 +4,17 @@ import asyncio
 import errno
 from typing import Any
 
+import aiohttp
 import pytest
 
-from tests.support.members import Member
+from tests.support.endpoint_set import ActiveEndpoint
 from tests.support.script_upstream import ScriptConn, ScriptRequest, ScriptUpstream
 from tests.support.until import until
-from tests.support.ward import Engine, Server, Ward, upstream
-from zeroproxy.policy import http_client as probe
+from tests.support.ward import Engine, Server, Ward, upstream, watch
 from zeroproxy.policy import readiness
 from zeroproxy.policy.addresses import resolve
 from zeroproxy.policy.health import Health
+from zeroproxy.policy.rotation import Rotation
 
 # ---------------------------------------------------------------- thresholds
 
@@ -24,11 +25,12 @@ async def test_what_the_proxy_itself_lacks_is_no_evidence_against_an_endpoint(mo
         await ward.rounds(1)
         tried = []
 
-        async def out_of_descriptors(*_: Any) -> None:
+        async def out_of_descriptors(*_: Any, **__: Any) -> None:
             tried.append(1)
             raise OSError(errno.EMFILE, "Too many open files")
 
-        monkeypatch.setattr(probe, "connect", out_of_descriptors)
+        monkeypatch.setattr(aiohttp.connector.aiohappyeyeballs, "start_connection",
+                            out_of_descriptors)  # fmt: skip
         await until(lambda: len(tried) > 5)
         assert (ward.seen()["up"], ward.seen()["bad_in_a_row"]) == (True, 0)
         assert ward.lines == ["the proxy itself cannot probe: Too many open files"]
@@ -48,12 +50,12 @@ async def test_three_bad_answers_take_it_out_and_two_good_ones_bring_it_back():
         assert ward.engine.words == [(0, False)]
         assert ward.seen()["bad_in_a_row"] == 3
         assert ward.seen()["reason"] == "GET /health says 500"
-        assert ward.health.reasons() == [f"{ward.script.url}: GET /health says 500"]
+        assert ward.rotation.reasons() == [f"{ward.script.url}: GET /health says 500"]
         ward.server.pages[b"/health"] = 200
         await until(lambda: len(ward.engine.words) == 2)
         assert ward.engine.words[1] == (0, True)
         assert ward.seen()["reason"] == ""
-        assert ward.health.reasons() == []
+        assert ward.rotation.reasons() == []
         assert ward.lines == [f"{ward.script.url} is out: GET /health says 500",
                               f"{ward.script.url} is back in rotation"]  # fmt: skip
 
@@ -123,15 +125,26 @@ async def test_the_status_that_is_expected_can_be_another():
 
 async def test_a_unix_socket_is_asked_too(tmp_path):
     server, engine = Server(), Engine()
-    health = Health(engine, lambda _: None, lambda _: "")
+    rotation = Rotation(engine)
+    health = Health(engine, rotation, lambda _: "")
     async with ScriptUpstream(server, unix=str(tmp_path / "s")) as script:
-        member = Member(0, await resolve(script.url))
-        health.watch([(upstream(), [member])])
+        member = ActiveEndpoint(0, await resolve(script.url))
+        watch([(upstream(), [member])], rotation, health)
         await until(lambda: server.health() >= 2)
         assert b"Host: localhost" in script.requests[0].head
         assert len(script.connections) >= 2, "each over a connection of its own"
         await health.stop()
     assert engine.words == []
+
+
+async def test_the_path_is_asked_for_as_it_is_written_and_a_redirect_is_not_followed():
+    async with Ward() as ward:
+        path = "//health/../%7e?a=%2F"
+        ward.server.pages[path.encode()] = 302
+        ward.watch(path=f'"{path}"', expect="302")
+        await ward.rounds(2)
+        assert ward.seen()["up"]
+        assert set(ward.server.asked) == {path.encode()}
 
 
 async def test_a_busy_endpoint_that_misses_its_probe_stays():
@@ -161,7 +174,7 @@ async def test_a_removed_endpoint_is_asked_no_more():
     async with Ward() as ward:
         ward.watch()
         await ward.rounds(1)
-        ward.health.watch([(upstream(), [])])
+        watch([(upstream(), [])], ward.rotation, ward.health)
         assert ward.health.snapshot(0) is None
         ward.watch()
         await ward.rounds(1)
@@ -175,9 +188,9 @@ async def test_a_breaker_that_opens_is_said_and_its_endpoint_asked_at_once():
         ward.watch(interval="3600", timeout="1")
         await ward.rounds(1)
         ward.engine.to["open"] = 1
-        ward.health.look()
+        ward.health.on_breaker_change()
         await ward.rounds(1)
-        ward.health.look()
+        ward.health.on_breaker_change()
         assert ward.lines == [f"{ward.script.url}: breaker open, now open; half open in 5.0 s"]
 
 

@@ -12,14 +12,16 @@ import pytest
 from tests.support.records import make_batch
 from tests.support.until import until
 from zeroproxy.config.load import parse_config
-from zeroproxy.errors import ZeroproxyError
+from zeroproxy.config.schema import ToPostgres, ToRedis
+from zeroproxy.config.secrets import resolve, resolve_sink
+from zeroproxy.errors import ConfigError, ZeroproxyError
 from zeroproxy.metering import outbox as module
 from zeroproxy.metering.ledger import Ledger
 from zeroproxy.metering.outbox import Feeder, stop_all, without
 from zeroproxy.metering.sinks.jsonl import JsonlOutbox
 from zeroproxy.metering.sinks.postgres import PostgresSink, values_of
 from zeroproxy.metering.sinks.redis import RedisSink
-from zeroproxy.server.pipeline import Metering, make_sink, secret_of
+from zeroproxy.server.pipeline import Metering, make_sink
 
 CONFIG = '[[upstream]]\nname = "a"\nendpoints = ["http://127.0.0.1:1"]\n[metering]\n'
 
@@ -210,17 +212,6 @@ def test_secrets_are_cut_out_longest_first():
     assert without("a pw-long b pw\n", ("pw", "pw-long", "")) == "a *** b ***"
 
 
-def test_backoff_doubles_with_jitter_between_its_bounds(ledger, monkeypatch):
-    monkeypatch.setattr(module, "RETRY_FIRST", 0.2)
-    monkeypatch.setattr(module, "RETRY_LAST", 30.0)
-    feeder = Feeder("x", "x", Shelf(), ledger)
-    for streak, longest in ((1, 0.2), (2, 0.4), (5, 3.2), (9, 30.0), (5000, 30.0)):
-        feeder._streak = streak
-        waits = [feeder._backoff() for _ in range(50)]
-        assert all(longest / 2 <= wait <= longest for wait in waits)
-        assert len(set(waits)) > 1
-
-
 # ---------------------------------------------------------------- the file
 
 
@@ -325,13 +316,42 @@ def test_an_address_that_is_none_is_a_sentence_without_secrets(text):
 
 
 def test_a_secret_may_come_from_a_file(tmp_path):
-    (tmp_path / "dsn").write_text("host=h password=hunter2\n")
-    assert secret_of("", str(tmp_path / "dsn")) == "host=h password=hunter2"
-    assert secret_of("given", "") == "given"
-    (tmp_path / "empty").touch()
-    for name, says in (("none", "cannot be read: No such file"), ("empty", "is empty")):
-        with pytest.raises(ZeroproxyError, match=says):
-            secret_of("", str(tmp_path / name))
+    dsn = tmp_path / "dsn"
+    dsn.write_text("host=h\npassword='hünter 2'\n")
+    sink = ToPostgres(dsn_file=str(dsn))
+    assert resolve_sink(sink) == ToPostgres(dsn="host=h\npassword='hünter 2'")
+    assert resolve_sink(ToPostgres(dsn="given")) == ToPostgres(dsn="given")
+    url = tmp_path / "url"
+    url.write_text("redis://:hunter2@h\n")
+    assert resolve_sink(ToRedis(url_file=str(url))) == ToRedis(url="redis://:hunter2@h")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        (b" \n", "is empty"),
+        (b"redis://:hunter2@h\xff", "is not UTF-8 (byte 18)"),
+        (b"redis://:hunter2@h\0", "holds a NUL"),
+        (b"redis://:hunter2@h\nredis://h", "holds more than one line of printable ASCII"),
+        (b"http://:hunter2@h", "expected a URL: redis://, rediss://, unix://"),
+        (b"redis://:hunter2@h:port", "its port is no number from 0 to 65535"),
+    ],
+)
+def test_a_file_that_holds_no_secret_is_one_error_wherever_it_is_named(tmp_path, text, says):
+    path = tmp_path / "url"
+    if text is not None:
+        path.write_bytes(text)
+    with pytest.raises(ConfigError) as of_sink:
+        make_sink(ToRedis(url_file=str(path), name="shelf"))
+    assert str(of_sink.value) == f"{path}: sink shelf: url_file: {says}"
+    config = parse_config(
+        '[[upstream]]\nname = "u"\nendpoints = ["http://127.0.0.1:1"]\n'
+        f'[auth]\nkey = [{{ sha256 = "{64 * "a"}" }}]\nshared = {{ url_file = "{path}" }}\n'
+    )
+    with pytest.raises(ConfigError) as of_auth:
+        resolve(config)
+    assert str(of_auth.value) == f"{path}: auth.shared.url_file: {says}"
 
 
 def test_postgres_gets_times_to_the_microsecond_and_no_nul(ledger):

@@ -7,14 +7,16 @@ import re
 import msgspec
 import pytest
 
+from tests.support.endpoint_set import fill
 from tests.support.until import until
 from zeroproxy.config.load import parse_config
 from zeroproxy.config.schema import Config, Limits, Upstream
 from zeroproxy.errors import ReloadError
 from zeroproxy.policy.addresses import resolve
 from zeroproxy.policy.readiness import Readiness
-from zeroproxy.server.endpoints import Members, resolve_all
-from zeroproxy.server.reload import check, plan
+from zeroproxy.server.changes import plan
+from zeroproxy.server.endpoints import EndpointSet, resolve_all
+from zeroproxy.server.reload import check
 
 BASE = """
 [server]
@@ -125,7 +127,7 @@ def test_a_configuration_made_by_hand_is_checked_like_a_file(limits, urls, reaso
 
 
 class FakeEngine:
-    """Endpoints by index, as Members sees the engine."""
+    """Endpoints by index, as EndpointSet sees the engine."""
 
     def __init__(self) -> None:
         self.urls: list[str] = []
@@ -178,42 +180,41 @@ def with_endpoints(*urls: str) -> Config:
     return parse_config(f'[[upstream]]\nname = "u"\nendpoints = [{listed}]\n')
 
 
-async def filled(*urls: str) -> tuple[FakeEngine, Members]:
+async def filled(*urls: str) -> tuple[FakeEngine, EndpointSet]:
     engine = FakeEngine()
-    members = Members(engine)  # type: ignore[arg-type]
+    endpoint_set = EndpointSet(engine)  # type: ignore[arg-type]
     config = with_endpoints(*urls)
-    members.fill(config, await resolve_all(config))
-    return engine, members
+    fill(endpoint_set, config, await resolve_all(config))
+    return engine, endpoint_set
 
 
 async def test_endpoints_come_and_go_and_those_that_stay_keep_their_slot():
-    engine, members = await filled("127.0.0.1:1", "127.0.0.1:2")
+    engine, endpoint_set = await filled("127.0.0.1:1", "127.0.0.1:2")
     config = with_endpoints("127.0.0.1:3", "127.0.0.1:2")
-    members.change(config, await resolve_all(config, members.known()))
+    endpoint_set.change(config, await resolve_all(config, endpoint_set.known()))
     assert engine.live == {1, 2}
-    assert [a.url for a in members.addresses()] == ["http://127.0.0.1:3", "http://127.0.0.1:2"]
+    assert [a.url for a in endpoint_set.addresses()] == ["http://127.0.0.1:3", "http://127.0.0.1:2"]
     assert engine.weights == {1: 1, 2: 1}
 
 
 async def test_an_endpoint_that_cannot_be_added_leaves_all_as_it_was():
-    engine, members = await filled("127.0.0.1:1")
+    engine, endpoint_set = await filled("127.0.0.1:1")
     engine.room = 2
-    before = members.addresses()
+    before = endpoint_set.addresses()
     config = with_endpoints("127.0.0.1:2", "127.0.0.1:3")
     with pytest.raises(ReloadError, match="no slot is left"):
-        members.change(config, await resolve_all(config, members.known()))
+        endpoint_set.change(config, await resolve_all(config, endpoint_set.known()))
     assert engine.live == {0}
-    assert members.addresses() == before
+    assert endpoint_set.addresses() == before
 
 
-async def test_an_endpoint_that_stays_is_not_resolved_again():
-    _, members = await filled("127.0.0.1:1")
-    known = [{("http://gone.invalid:1", False): (members.addresses()[0],)}]
+async def test_an_endpoint_that_stays_is_not_resolved_again(said):
+    _, endpoint_set = await filled("127.0.0.1:1")
+    known = [{("http://gone.invalid:1", False): (endpoint_set.addresses()[0],)}]
     config = with_endpoints("gone.invalid:1")
     assert (await resolve_all(config, known))[0] == known[0]
-    told: list[str] = []
-    assert (await resolve_all(config, (), told.append))[0] == {("http://gone.invalid:1", False): ()}
-    assert "cannot resolve gone.invalid" in told[0]
+    assert (await resolve_all(config))[0] == {("http://gone.invalid:1", False): ()}
+    assert "cannot resolve gone.invalid" in said[0]
 
 
 # ---------------------------------------------------------------- readiness

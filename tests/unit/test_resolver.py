@@ -18,7 +18,7 @@ class Resolver:
 
     def __init__(self, monkeypatch) -> None:
         self.goes, self.asked = threading.Event(), []
-        monkeypatch.setattr(resolver, "ask", self.ask)
+        monkeypatch.setattr(resolver, "get_addresses", self.ask)
 
     def ask(self, host: str, port: int):
         self.asked.append(host)
@@ -83,7 +83,7 @@ def test_the_exit_waits_for_no_name(tmp_path):
         import logging, os, signal, socket, threading
         from zeroproxy.config.load import load_config
         from zeroproxy.policy import resolver
-        from zeroproxy.server import process
+        from zeroproxy.commands.main import serve
 
         resolver.TIMEOUT = 0.2
         socket.getaddrinfo = lambda *_, **__: threading.Event().wait()
@@ -94,7 +94,7 @@ def test_the_exit_waits_for_no_name(tmp_path):
                     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
 
         logging.getLogger("zeroproxy").addHandler(Watch())
-        raise SystemExit(process.run(load_config({str(config)!r}), {str(config)!r}))
+        raise SystemExit(serve(load_config({str(config)!r}), {str(config)!r}))
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True,
                           text=True, timeout=60)  # fmt: skip

@@ -12,16 +12,17 @@ from typing import Any
 import pytest
 
 from tests.support.certificates import Authority
-from tests.support.members import Member
+from tests.support.endpoint_set import ActiveEndpoint
 from tests.support.script_upstream import ScriptUpstream
 from tests.support.until import until
-from tests.support.ward import Engine, Server, upstream
+from tests.support.ward import Engine, Server, upstream, watch
 from zeroproxy.config.schema import Config, Upstream
-from zeroproxy.policy.addresses import Address, Secure, resolve
-from zeroproxy.policy.discovery import Backends
+from zeroproxy.policy.addresses import Address, ClientTls, resolve
+from zeroproxy.policy.discovery import Discovery
 from zeroproxy.policy.health import Health
 from zeroproxy.policy.http_client import get_page, get_status
 from zeroproxy.policy.readiness import can_connect
+from zeroproxy.policy.rotation import Rotation
 
 PAGE = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npage"
 
@@ -52,7 +53,7 @@ class StuckTls:
 
     async def address(self) -> Address:
         trusts = ssl.create_default_context(cafile=self.authority.ca)
-        return replace(await resolve(self.url), secure=Secure(trusts))
+        return replace(await resolve(self.url), client_tls=ClientTls(trusts))
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
@@ -64,28 +65,34 @@ class StuckTls:
     def _serve(self, conn: socket.socket) -> None:
         with contextlib.suppress(OSError):
             if self.shakes:
-                secure = self.context.wrap_socket(conn, server_side=True)
-                self.kept.append(secure)
-                if self.answer:
-                    secure.recv(65536)
-                    secure.sendall(self.answer)
+                client_tls = self.context.wrap_socket(conn, server_side=True)
+                self.kept.append(client_tls)
+                if self.listener.fileno() < 0:  # the test is over
+                    client_tls.close()
+                elif self.answer:
+                    client_tls.recv(65536)
+                    client_tls.sendall(self.answer)
 
 
 @pytest.mark.parametrize("shakes", [False, True])
-async def test_a_stuck_endpoint_is_out_in_time_and_its_peer_is_asked_on(tmp_path, shakes):
-    engine, server, lines = Engine(), Server(), []
+async def test_a_stuck_endpoint_is_out_in_time_and_its_peer_is_asked_on(tmp_path, shakes, said):
+    engine, server = Engine(), Server()
     two = engine.health_sample()[0]
     engine.health_sample = lambda only=None: [  # type: ignore[method-assign]
         {**two, "index": k} for k in (0, 1) if only in (None, k)
     ]
-    health = Health(engine, lines.append, lambda _: "")
+    rotation = Rotation(engine)
+    health = Health(engine, rotation, lambda _: "")
     with StuckTls(tmp_path, shakes=shakes) as stuck:
         async with ScriptUpstream(server) as script:
-            members = [Member(0, await stuck.address()), Member(1, await resolve(script.url))]
-            health.watch([(upstream(), members)])
+            members = [
+                ActiveEndpoint(0, await stuck.address()),
+                ActiveEndpoint(1, await resolve(script.url)),
+            ]
+            watch([(upstream(), members)], rotation, health)
             await until(lambda: engine.words)
             assert engine.words == [(0, False)]
-            assert lines == [f"{stuck.url} is out: no answer within 0.05 s"]
+            assert said == [f"{stuck.url} is out: no answer within 0.05 s"]
             asked = server.health()
             await until(lambda: server.health() > asked + 3)
             await health.stop()
@@ -95,11 +102,15 @@ async def test_while_one_answers_slowly_its_peers_are_asked_on(tmp_path):
     """A probe may take as long as its timeout, here for ever: nobody waits for it."""
     engine, server = Engine(), Server()
     engine.health_sample = lambda only=None: []  # type: ignore[method-assign]
-    health = Health(engine, lambda _: None, lambda _: "")
+    rotation = Rotation(engine)
+    health = Health(engine, rotation, lambda _: "")
     with StuckTls(tmp_path) as stuck:
         async with ScriptUpstream(server) as script:
-            members = [Member(0, await stuck.address()), Member(1, await resolve(script.url))]
-            health.watch([(upstream(timeout="3600"), members)])
+            members = [
+                ActiveEndpoint(0, await stuck.address()),
+                ActiveEndpoint(1, await resolve(script.url)),
+            ]
+            watch([(upstream(timeout="3600"), members)], rotation, health)
             await until(lambda: server.health() > 3)
             await health.stop()
 
@@ -131,8 +142,8 @@ async def test_a_list_of_models_is_taken_as_well(tmp_path):
         def set_models(self, body: bytes | None) -> None: ...
 
     with StuckTls(tmp_path, answer=head + body) as stuck:
-        backends = Backends(Words(), lambda _: None)
+        discovery = Discovery(Words(), Rotation(Engine()))
         u = Upstream(name="u", endpoints=(stuck.url,))
-        backends.watch([(u, [Member(0, await stuck.address())])], Config(upstream=(u,)))
-        await until(lambda: backends.kinds == {stuck.url: "vllm"})
-        await backends.stop()
+        discovery.watch([(u, [ActiveEndpoint(0, await stuck.address())])], Config(upstream=(u,)))
+        await until(lambda: discovery.server_kinds == {stuck.url: "vllm"})
+        await discovery.stop()

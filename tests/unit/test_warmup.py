@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
-from tests.support.members import Member
+from tests.support.endpoint_set import ActiveEndpoint
+from tests.support.log_lines import LogLines
 from tests.support.ports import free_port
 from tests.support.script_upstream import ScriptConn, ScriptRequest, ScriptUpstream
 from tests.support.until import until
+from tests.support.ward import Engine
 from zeroproxy.config.schema import Alias, Upstream, Warmup
 from zeroproxy.policy.addresses import resolve
+from zeroproxy.policy.rotation import Rotation
 from zeroproxy.policy.warmup import Warmups, body_of
 
 CHAT = "/v1/chat/completions"
@@ -54,32 +57,48 @@ def upstream(*models: str | Alias, name: str = "u", **keys: Any) -> Upstream:
     )
 
 
+def is_cold(warmups: Warmups, index: int) -> bool:
+    found = warmups.snapshot(index)
+    return found is not None and found["state"] == "warming"
+
+
+class Counted(Rotation):
+    """How often it was to decide anew."""
+
+    reconsidered = 0
+
+    def reconsider(self) -> None:
+        self.reconsidered += 1
+        super().reconsider()
+
+
 class Bench:
     """A server, and Warmups that are to warm it."""
 
     def __init__(self, server: Server, unix: str = "") -> None:
-        self.server, self.lines, self.changes = server, [], 0
-        self.warmups = Warmups(self.lines.append)
-        self.warmups.changed = self.count
+        self.server = server
+        self.log = LogLines()
+        self.lines = self.log.messages
+        self.rotation = Counted(Engine())
+        self.warmups = Warmups(self.rotation)
         self.script = ScriptUpstream(server, unix)
 
-    def count(self) -> None:
-        self.changes += 1
-
     async def __aenter__(self) -> "Bench":
+        self.log.__enter__()
         await self.script.__aenter__()
-        self.member = Member(0, await resolve(self.script.url))
+        self.member = ActiveEndpoint(0, await resolve(self.script.url))
         return self
 
     async def __aexit__(self, *error: Any) -> None:
         await self.warmups.stop()
         await self.script.__aexit__(*error)
+        self.log.__exit__()
 
     def watch(self, *models: str | Alias, **keys: Any) -> None:
         self.warmups.watch([(upstream(*models, **keys), [self.member])])
 
     async def done(self) -> dict[str, Any]:
-        await until(lambda: not self.warmups.is_cold(0))
+        await until(lambda: not is_cold(self.warmups, 0))
         found = self.warmups.snapshot(0)
         assert found is not None
         return found
@@ -142,7 +161,7 @@ async def test_a_unix_socket_is_warmed_too(tmp_path):
 async def test_without_a_path_nothing_is_asked():
     async with Bench(Server()) as bench:
         bench.watch("a", path="")
-        assert not bench.warmups.is_cold(0)
+        assert not is_cold(bench.warmups, 0)
         assert bench.warmups.snapshot(0) is None
         assert bench.warmups.reasons() == []
 
@@ -160,19 +179,18 @@ async def test_busy_and_broken_answers_are_asked_again_and_the_reason_is_told():
         assert (await bench.done())["state"] == "warm"
         assert len(bench.server.asked) == 3
         assert bench.warmups.reasons() == []
-        assert bench.changes == 1
+        assert bench.rotation.reconsidered == 1
 
 
-async def test_an_endpoint_that_is_not_there_yet_is_waited_for(tmp_path):
-    lines: list[str] = []
-    warmups, path = Warmups(lines.append), str(tmp_path / "s")
-    warmups.watch([(upstream("a"), [Member(0, await resolve(f"unix:{path}"))])])
-    said = [f"unix:{path}: a is being warmed up: No such file or directory"]
-    await until(lambda: warmups.reasons() == said)
+async def test_an_endpoint_that_is_not_there_yet_is_waited_for(tmp_path, said):
+    warmups, path = Warmups(Rotation(Engine())), str(tmp_path / "s")
+    warmups.watch([(upstream("a"), [ActiveEndpoint(0, await resolve(f"unix:{path}"))])])
+    reasons = [f"unix:{path}: a is being warmed up: No such file or directory"]
+    await until(lambda: warmups.reasons() == reasons)
     async with ScriptUpstream(Server(), path):
-        warmups.came_back(0)
-        await until(lambda: not warmups.is_cold(0))
-        assert "is warm" in lines[0]
+        warmups.begin_anew(0)
+        await until(lambda: not is_cold(warmups, 0))
+        assert "is warm" in said[0]
         await warmups.stop()
 
 
@@ -201,11 +219,11 @@ async def test_who_never_answers_is_used_all_the_same_when_the_time_is_up():
 
 
 async def test_one_that_is_not_there_holds_nobody_up_where_another_is_warm():
-    gone = Member(1, await resolve(f"http://127.0.0.1:{free_port()}"))
+    gone = ActiveEndpoint(1, await resolve(f"http://127.0.0.1:{free_port()}"))
     async with Bench(Server()) as bench:
         bench.warmups.watch([(upstream("a"), [bench.member, gone])])
         await until(lambda: not bench.warmups.reasons())
-        assert bench.warmups.is_cold(1)
+        assert is_cold(bench.warmups, 1)
         assert bench.warmups.snapshot(0)["state"] == "warm"
 
 
@@ -213,8 +231,8 @@ async def test_one_that_was_out_is_warmed_again():
     async with Bench(Server()) as bench:
         bench.watch("a")
         await bench.done()
-        bench.warmups.came_back(0)
-        assert bench.warmups.is_cold(0)
+        bench.warmups.begin_anew(0)
+        assert is_cold(bench.warmups, 0)
         await bench.done()
         assert len(bench.server.asked) == 2
 
@@ -223,9 +241,9 @@ async def test_a_reload_warms_what_is_new_and_gives_up_what_is_gone():
     async with Bench(Server()) as one, Bench(Server(says=[0])) as other:
         one.watch("a")
         await one.done()
-        new = Member(1, other.member.address)
+        new = ActiveEndpoint(1, other.member.address)
         one.warmups.watch([(upstream("a"), [one.member, new])])
-        assert one.warmups.is_cold(1)
+        assert is_cold(one.warmups, 1)
         await until(lambda: other.server.asked)
         one.watch("a")
         assert one.warmups.snapshot(1) is None
@@ -233,15 +251,15 @@ async def test_a_reload_warms_what_is_new_and_gives_up_what_is_gone():
         one.warmups.watch([(upstream("a"), [one.member, new])])
         await until(lambda: len(other.server.asked) == 2)
         one.warmups.watch([(upstream("a", path=""), [one.member, new])])
-        assert not one.warmups.is_cold(1)
+        assert not is_cold(one.warmups, 1)
 
 
 async def test_switched_on_while_endpoints_serve_it_waits_for_the_next_that_comes():
     async with Bench(Server()) as bench:
         bench.watch("a", path="")
         bench.watch("a")
-        assert not bench.warmups.is_cold(0)
-        bench.warmups.came_back(0)
+        assert not is_cold(bench.warmups, 0)
+        bench.warmups.begin_anew(0)
         assert (await bench.done())["state"] == "warm"
 
 

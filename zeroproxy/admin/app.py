@@ -55,7 +55,7 @@ class AdminSource(Protocol):
 
 #: What anybody may ask: probes have no token.
 OPEN = ("/healthz", "/readyz")
-LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 SOURCE = web.AppKey("source", AdminSource)
 TOKEN: web.AppKey[Callable[[], str]] = web.AppKey("token")
 NAMES: web.AppKey[Callable[[], Collection[str]] | None] = web.AppKey("names")
@@ -114,7 +114,7 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
             response.headers["Allow"] = error.headers["Allow"]
         return response
     except Exception:
-        LOG.exception("%s %s failed", request.method, request.path)
+        log.exception("%s %s failed", request.method, request.path)
         return as_error("it failed; the log says why", 500)
 
 

@@ -9,6 +9,15 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Collection
 
+from zeroproxy.config.addresses import split_host_port
+from zeroproxy.config.schema import Admin
+
+
+def names_of(admin: Admin) -> frozenset[str]:
+    """The names that Host may have beside loopback names and addresses."""
+    host = "" if admin.listen.startswith("unix:") else split_host_port(admin.listen)[0]
+    return frozenset(name.lower() for name in (host, *admin.hosts) if name)
+
 
 def name_in(host: str) -> str:
     """The name or address of a Host field, without its port and in small letters."""

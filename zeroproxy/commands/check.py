@@ -23,8 +23,10 @@ from typing import Any
 from aiohttp import ClientError
 
 from zeroproxy.commands.check_report import Findings, describe, print_coloured, print_plain
+from zeroproxy.config.addresses import split_host_port
 from zeroproxy.config.load import load_config
 from zeroproxy.config.schema import AnySink, Config, Upstream
+from zeroproxy.config.secrets import name_of
 from zeroproxy.config.secrets import resolve as resolve_files
 from zeroproxy.errors import (
     ConfigError,
@@ -37,14 +39,14 @@ from zeroproxy.metering.ledger import Ledger
 from zeroproxy.metering.ledger_errors import LedgerDamaged, LedgerUnavailable
 from zeroproxy.metering.otel.sink import need_otel
 from zeroproxy.metering.outbox import without
-from zeroproxy.policy.addresses import Address, Secure, is_name, resolve
-from zeroproxy.policy.discovery import COST, NO_SERVER, NotYet, look_at, misses_usage
+from zeroproxy.policy.addresses import Address, ClientTls, is_name, resolve
+from zeroproxy.policy.discovery import COST, NO_SERVER, NotYet, identify, misses_usage
 from zeroproxy.policy.http_client import get_status, why
 from zeroproxy.policy.readiness import TIMEOUT
 from zeroproxy.policy.shared_quota import need_redis
 from zeroproxy.server.fd_limits import connection_cap, raise_limit
-from zeroproxy.server.listener import bind, leads_to, split_host_port
-from zeroproxy.server.pipeline import make_sink, name_of
+from zeroproxy.server.listener import bind, leads_to
+from zeroproxy.server.pipeline import make_sink
 from zeroproxy.server.tls import prepare_server, prepare_upstream
 
 # Fewer connections than this, and a busy day ends in 503.
@@ -56,285 +58,291 @@ FEW_DAYS = 14
 # ---------------------------------------------------------------- what is looked at
 
 
-def check_listen(found: Findings, key: str, address: str) -> None:
+def check_listen(findings: Findings, key: str, address: str) -> None:
     if address.startswith("fd:"):
-        found.ok(key, f"{address} is looked at when the proxy starts: only it is given the socket")
+        findings.ok(
+            key, f"{address} is looked at when the proxy starts: only it is given the socket"
+        )
         return
     try:
         bind(address).close()
     except ListenError as error:
         if error.is_in_use:
-            found.warn(key, f"{error}; as it should be if this proxy runs already")
+            findings.warn(key, f"{error}; as it should be if this proxy runs already")
         else:
-            found.fail(key, str(error))
+            findings.fail(key, str(error))
     else:
-        found.ok(key, f"{address} can be listened on")
+        findings.ok(key, f"{address} can be listened on")
 
 
-def check_descriptors(found: Findings, config: Config) -> None:
+def check_descriptors(findings: Findings, config: Config) -> None:
     limit = raise_limit()
     cap = connection_cap(limit, config.limits.connections)
     says = f"{cap} connections fit {limit} descriptors"
     if config.limits.connections > cap:
-        found.warn("limits.connections", f"{says}; {config.limits.connections} were asked for")
+        findings.warn("limits.connections", f"{says}; {config.limits.connections} were asked for")
     elif cap < FEW_CONNECTIONS and not config.limits.connections:
-        found.warn("limits.connections", f"{says}; raise the hard limit (ulimit -Hn)")
+        findings.warn("limits.connections", f"{says}; raise the hard limit (ulimit -Hn)")
     else:
-        found.ok("limits.connections", says)
+        findings.ok("limits.connections", says)
 
 
-def check_file(found: Findings, key: str, where: str) -> bool:
+def check_file(findings: Findings, key: str, where: str) -> bool:
     """Whether a file can be written, without making it."""
     path = Path(where)
     target = path if path.exists() else path.parent
     if not target.exists():
-        found.fail(key, f"{target} does not exist")
+        findings.fail(key, f"{target} does not exist")
     elif path.is_dir():
-        found.fail(key, f"{path} is a directory")
+        findings.fail(key, f"{path} is a directory")
     elif not os.access(target, os.W_OK):
-        found.fail(key, f"{target} cannot be written")
+        findings.fail(key, f"{target} cannot be written")
     else:
-        found.ok(key, f"{path} can be written")
+        findings.ok(key, f"{path} can be written")
         return True
     return False
 
 
-def check_log(found: Findings, spec: str) -> None:
+def check_log(findings: Findings, spec: str) -> None:
     where = spec.removeprefix("jsonl:")
     if where not in ("stdout", "-"):
-        check_file(found, "log.access", where)
+        check_file(findings, "log.access", where)
 
 
-def check_ledger(found: Findings, where: str, required: bool) -> None:
+def check_ledger(findings: Findings, where: str, required: bool) -> None:
     """Whether the ledger is one, without making it."""
     key = "metering.ledger"
     if not Path(where).is_file():
-        check_file(found, key, where)
+        check_file(findings, key, where)
         return
     try:
         ledger = Ledger(where)
     except (LedgerDamaged, LedgerUnavailable) as error:
-        tell = found.fail if required else found.warn
+        tell = findings.fail if required else findings.warn
         tell(key, str(error))
         return
     except ZeroproxyError as error:
-        found.fail(key, str(error))
+        findings.fail(key, str(error))
         return
     rows = ledger.state()["rows"]
     ledger.close()
-    found.ok(key, f"{where} is a ledger of {rows} rows")
+    findings.ok(key, f"{where} is a ledger of {rows} rows")
 
 
-def check_otel(found: Findings) -> None:
+def check_otel(findings: Findings) -> None:
     try:
         need_otel()
     except ConfigError as error:
-        found.fail(error.key, error.message)
+        findings.fail(error.key, error.message)
     else:
-        found.ok("otel.endpoint", "spans can be made; the collector was not asked")
+        findings.ok("otel.endpoint", "spans can be made; the collector was not asked")
 
 
-def check_sink(found: Findings, config: AnySink, is_offline: bool) -> None:
+def check_sink(findings: Findings, config: AnySink, is_offline: bool) -> None:
     key = f"sink {name_of(config)}"
     try:
         sink = make_sink(config)
     except ZeroproxyError as error:
-        found.fail(key, str(error))
+        findings.fail(key, str(error))
         return
     if is_offline:
         sink.close()
-        found.ok(key, "can be made")
+        findings.ok(key, "can be made")
         return
     try:
         sink.probe()
     except Exception as error:  # a client library may raise anything
         text = without(str(error), sink.secrets())
-        found.warn(key, f"cannot be reached; usage would wait in the ledger: {text}")
+        findings.warn(key, f"cannot be reached; usage would wait in the ledger: {text}")
     else:
-        found.ok(key, "can be reached")
+        findings.ok(key, "can be reached")
     finally:
         sink.close()
 
 
-def check_certificate(found: Findings, config: Config) -> None:
+def check_certificate(findings: Findings, config: Config) -> None:
     """The files of server.tls: whether they fit, and how long they are good."""
     tls = config.server.tls
     try:
         expires = prepare_server(tls).context.expires
     except (TlsError, OSError) as error:
-        found.fail("server.tls", str(error))
+        findings.fail("server.tls", str(error))
         return
     days = ((expires or 0) - time.time()) / 86400
     until = time.strftime("%Y-%m-%d", time.gmtime(expires))
     if days <= 0:
-        found.warn("server.tls", f"{tls.cert} has expired on {until}: callers will refuse it")
+        findings.warn("server.tls", f"{tls.cert} has expired on {until}: callers will refuse it")
     elif days < FEW_DAYS:
-        found.warn("server.tls", f"{tls.cert} expires on {until}, in {days:.0f} days")
+        findings.warn("server.tls", f"{tls.cert} expires on {until}, in {days:.0f} days")
     else:
-        found.ok("server.tls", f"{tls.cert} fits its key and is valid until {until}")
+        findings.ok("server.tls", f"{tls.cert} fits its key and is valid until {until}")
 
 
-def secure_for(found: Findings, upstream: Upstream) -> Secure | None:
+def secure_for(findings: Findings, upstream: Upstream) -> ClientTls | None:
     """How its https:// endpoints are asked; None: they cannot be."""
     try:
-        half = prepare_upstream(upstream.tls)
+        pair = prepare_upstream(upstream.tls)
     except (TlsError, OSError) as error:
-        found.fail(f"upstream {upstream.name} tls", str(error))
+        findings.fail(f"upstream {upstream.name} tls", str(error))
         return None
-    assert half.asks is not None
+    assert pair.client is not None
     if not upstream.tls.verify:
-        found.warn(f"upstream {upstream.name} tls", "verify is false: anybody may answer")
-    return Secure(half.asks, half.name)
+        findings.warn(f"upstream {upstream.name} tls", "verify is false: anybody may answer")
+    return ClientTls(pair.client, pair.name)
 
 
-async def check_kind(found: Findings, config: Config, upstream: Upstream, address: Address) -> None:
+async def check_kind(
+    findings: Findings, config: Config, upstream: Upstream, address: Address
+) -> None:
     """Whether it is known what server answers, where that decides what is counted."""
     if upstream.preset not in NO_SERVER or not misses_usage(config.metering):
         return
     try:
-        look = await look_at(address, upstream.api_key)
+        look = await identify(address, upstream.api_key)
     except (OSError, TimeoutError, ClientError, NotYet):
         return  # that it does not answer is said elsewhere
     if not look.kind:
-        found.warn(
+        findings.warn(
             f"upstream {upstream.name}",
             f"{address.url}: what server it is is not known, {look.why}: {COST}",
         )
 
 
 async def check_endpoint(
-    found: Findings, config: Config, upstream: Upstream, url: str, secure: Secure | None
+    findings: Findings, config: Config, upstream: Upstream, url: str, client_tls: ClientTls | None
 ) -> None:
     key, path = f"upstream {upstream.name}", upstream.health.path or "/health"
     try:
-        address = replace(await resolve(url), secure=secure)
+        address = replace(await resolve(url), client_tls=client_tls)
     except UnresolvedError as error:
         if not upstream.dns_ttl or not is_name(url):
-            found.fail(key, str(error))
+            findings.fail(key, str(error))
         else:
-            found.warn(key, f"{error}; it would be out of rotation until it can be")
+            findings.warn(key, f"{error}; it would be out of rotation until it can be")
         return
     except ConfigError as error:
-        found.fail(key, str(error))
+        findings.fail(key, str(error))
         return
     if any(leads_to(name, address) for name in names_of(config.listens())):
-        found.fail(key, f"{url}: {address.where} is this proxy's own listener")
+        findings.fail(key, f"{url}: {address.where} is this proxy's own listener")
         return
     try:
         status = await get_status(address, path, TIMEOUT)
     except TimeoutError:
-        found.warn(key, f"{url}: no answer to GET {path} within {TIMEOUT:g} s")
+        findings.warn(key, f"{url}: no answer to GET {path} within {TIMEOUT:g} s")
     except OSError as error:
-        found.warn(key, f"{url}: {why(error)}")
+        findings.warn(key, f"{url}: {why(error)}")
     else:
         if status == 404:
-            found.ok(key, f"{url} answers; it has no {path}")
-            await check_kind(found, config, upstream, address)
+            findings.ok(key, f"{url} answers; it has no {path}")
+            await check_kind(findings, config, upstream, address)
         elif 200 <= status < 300:
-            found.ok(key, f"{url} answers; GET {path} says {status}")
-            await check_kind(found, config, upstream, address)
+            findings.ok(key, f"{url} answers; GET {path} says {status}")
+            await check_kind(findings, config, upstream, address)
         else:
             said = f"says {status}" if status else "is not answered in HTTP"
-            found.warn(key, f"{url}: GET {path} {said}")
+            findings.warn(key, f"{url}: GET {path} {said}")
 
 
 async def check_upstream(
-    found: Findings, config: Config, upstream: Upstream, is_offline: bool
+    findings: Findings, config: Config, upstream: Upstream, is_offline: bool
 ) -> None:
     """All endpoints at once, reported in the order of the configuration."""
     each = [Findings() for _ in upstream.endpoints]
-    secure = secure_for(found, upstream) if upstream.is_secure() else None
-    if is_offline or (upstream.is_secure() and secure is None):
+    client_tls = secure_for(findings, upstream) if upstream.is_secure() else None
+    if is_offline or (upstream.is_secure() and client_tls is None):
         return
     await asyncio.gather(
         *(
-            check_endpoint(one, config, upstream, endpoint.url, secure)
+            check_endpoint(one, config, upstream, endpoint.url, client_tls)
             for one, endpoint in zip(each, upstream.all_endpoints(), strict=True)
         )
     )
     for one in each:
-        found.rows += one.rows
-        found.errors += one.errors
+        findings.rows += one.rows
+        findings.errors += one.errors
 
 
 def names_of(listens: Iterable[str]) -> list[Any]:
     """What these listeners would be bound to; those that cannot be are reported elsewhere."""
-    found: list[Any] = []
+    findings: list[Any] = []
     for listen in listens:
         if listen.startswith("unix:"):
-            found.append(listen.removeprefix("unix:"))
+            findings.append(listen.removeprefix("unix:"))
         elif not listen.startswith("fd:"):
             host, port = split_host_port(listen)
             with contextlib.suppress(OSError):
-                found.append(socket.getaddrinfo(
-                    host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+                findings.append(socket.getaddrinfo(
+                    host or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
                 )[0][4])  # fmt: skip
-    return found
+    return findings
 
 
 def is_loopback(address: str) -> bool:
     """Whether nobody outside this machine reaches it."""
     if address.startswith("unix:"):
         return True
-    host = address.rpartition(":")[0].strip("[]")
+    host, _ = split_host_port(address)
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
 
 
-def check_doors(found: Findings, config: Config) -> None:
+def check_doors(findings: Findings, config: Config) -> None:
     """Who may come in, and whether that looks meant."""
     admin = config.admin
     if admin.listen and not is_loopback(admin.listen):
         if admin.token or admin.token_file:
-            found.ok("admin.token", "is asked for")
+            findings.ok("admin.token", "is asked for")
         else:
-            found.warn("admin.token", f"{admin.listen} is no loopback address, and no token is set")
+            findings.warn(
+                "admin.token", f"{admin.listen} is no loopback address, and no token is set"
+            )
     try:
         resolved = resolve_files(config)
     except ConfigError as error:
-        found.fail("files", str(error))
+        findings.fail("files", str(error))
         return
     if resolved.auth is None:
         if not all(map(is_loopback, config.listens())):
-            found.warn("auth", "everybody who can reach the port may ask")
+            findings.warn("auth", "everybody who can reach the port may ask")
         return
     tenants = {key.owner() for key in resolved.auth.key}
-    found.ok("auth", f"{len(resolved.auth.key)} keys of {len(tenants)} tenants")
+    findings.ok("auth", f"{len(resolved.auth.key)} keys of {len(tenants)} tenants")
     if resolved.auth.shared.url:
         try:
             need_redis()
         except ZeroproxyError as error:
-            found.fail("auth.shared", str(error))
+            findings.fail("auth.shared", str(error))
 
 
-def check_listeners(found: Findings, config: Config) -> None:
+def check_listeners(findings: Findings, config: Config) -> None:
     for address in config.listens():
-        check_listen(found, "server.listen", address)
+        check_listen(findings, "server.listen", address)
     if config.admin.listen:
-        check_listen(found, "admin.listen", config.admin.listen)
+        check_listen(findings, "admin.listen", config.admin.listen)
 
 
 async def examine(config: Config, is_offline: bool = False) -> Findings:
-    found = Findings()
+    findings = Findings()
     if not is_offline:
-        check_listeners(found, config)
-    check_doors(found, config)
+        check_listeners(findings, config)
+    check_doors(findings, config)
     if config.server.tls.cert:
-        check_certificate(found, config)
-    check_descriptors(found, config)
+        check_certificate(findings, config)
+    check_descriptors(findings, config)
     if config.log.access:
-        check_log(found, config.log.access)
+        check_log(findings, config.log.access)
     if config.metering.ledger:
-        check_ledger(found, config.metering.ledger, config.metering.required)
+        check_ledger(findings, config.metering.ledger, config.metering.required)
     for sink in config.metering.sinks:
-        await asyncio.to_thread(check_sink, found, sink, is_offline)
+        await asyncio.to_thread(check_sink, findings, sink, is_offline)
     if config.otel.endpoint:
-        check_otel(found)
+        check_otel(findings)
     for upstream in with_files(config).upstream:
-        await check_upstream(found, config, upstream, is_offline)
-    return found
+        await check_upstream(findings, config, upstream, is_offline)
+    return findings
 
 
 def with_files(config: Config) -> Config:
@@ -348,10 +356,10 @@ def with_files(config: Config) -> Config:
 def check(path: str, is_offline: bool = False) -> int:
     """Print what was found. 0: it would start; 2: it would not. Raises ConfigError."""
     config = load_config(path)
-    found = asyncio.run(examine(config, is_offline))
-    (print_coloured if sys.stdout.isatty() else print_plain)(found)
+    findings = asyncio.run(examine(config, is_offline))
+    (print_coloured if sys.stdout.isatty() else print_plain)(findings)
     print("\n".join(describe(config)))
     if is_offline:
         print("no port, name, endpoint or server was tried (--offline)")
-    print(found.verdict(path))
-    return 2 if found.errors else 0
+    print(findings.verdict(path))
+    return 2 if findings.errors else 0

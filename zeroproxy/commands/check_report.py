@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from zeroproxy.config.schema import Config, Upstream
-from zeroproxy.server.pipeline import name_of
+from zeroproxy.config.secrets import name_of
 
 SHOWN = 8  # models of an upstream that are named
 
@@ -43,11 +43,11 @@ class Findings:
 
 def models_of(upstream: Upstream) -> str:
     """Its models as callers and the server spell them."""
-    found = [
+    names = [
         m.name if m.name == m.serves else f"{m.name} (as {m.serves})" for m in upstream.all_models()
     ]
-    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-    return f"model{'s' if len(found) > 1 else ''} {', '.join(found[:SHOWN])}{more}"
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"model{'s' if len(names) > 1 else ''} {', '.join(names[:SHOWN])}{more}"
 
 
 def describe_routes(config: Config) -> str:
@@ -97,22 +97,22 @@ def seconds(value: float) -> str:
 # ---------------------------------------------------------------- how it is printed
 
 
-def print_plain(found: Findings) -> None:
-    if not found.rows:
+def print_plain(findings: Findings) -> None:
+    if not findings.rows:
         return
-    widths = [max(len(row[k]) for row in found.rows) for k in (0, 1)]
-    for what, state, says in found.rows:
+    widths = [max(len(row[k]) for row in findings.rows) for k in (0, 1)]
+    for what, state, says in findings.rows:
         print(f"{what:<{widths[0]}}  {state:<{widths[1]}}  {says}")
 
 
-def print_coloured(found: Findings) -> None:
+def print_coloured(findings: Findings) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, show_header=False, pad_edge=False)
     colours = {"ok": "green", "warning": "yellow", "error": "red"}
-    for what, state, says in found.rows:
+    for what, state, says in findings.rows:
         # Text, because "[::1]" and paths are not markup.
         table.add_row(Text(what), Text(state, colours[state]), Text(says))
     Console(highlight=False).print(table)

@@ -14,11 +14,14 @@ import platform
 import signal
 import sys
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zeroproxy._version import __version__
 from zeroproxy.commands.standard_streams import OutputError, install
 from zeroproxy.errors import ConfigError, UsageError, ZeroproxyError
+
+if TYPE_CHECKING:
+    from zeroproxy.config.schema import Config
 
 EXAMPLES = """\
 examples:
@@ -122,6 +125,19 @@ def open_standard() -> None:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
 
 
+def serve(config: Config, path: str) -> int:
+    """Run until a signal ends it. Exit status: 0 after a drain, 1 if it cannot start."""
+    from zeroproxy.log import on_stderr
+    from zeroproxy.server.process import run
+
+    try:
+        with on_stderr() as stderr:
+            return run(config, path, stderr)
+    except (ZeroproxyError, OSError) as error:
+        complain(error)
+        return 1
+
+
 def run_proxy(path: str) -> int:
     open_standard()
     # Their default is to end the process; server/process.py lets them in when it handles them.
@@ -131,13 +147,7 @@ def run_proxy(path: str) -> int:
         from zeroproxy.config.load import load_config
 
         config = load_config(path)
-        from zeroproxy.server.process import run
-
-        try:
-            return run(config, path)
-        except (ZeroproxyError, OSError) as error:
-            complain(error)
-            return 1
+        return serve(config, path)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

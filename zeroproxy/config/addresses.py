@@ -43,14 +43,24 @@ def is_host(host: str) -> bool:
     return True
 
 
+def split_host_port(address: str) -> tuple[str, str]:
+    """Host, without the brackets of IPv6, and port of HOST:PORT."""
+    host, _, port = address.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), port
+
+
 def is_host_port(address: str) -> bool:
     """HOST:PORT, [IPV6]:PORT or :PORT, which is 0.0.0.0:PORT."""
-    host, colon, port = address.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    bare = host[1:-1] if bracketed else host
+    host, port = split_host_port(address)
     good_port = re.fullmatch(r"[0-9]{1,5}", port) and int(port) <= 65535
-    good_host = not host or (is_host(bare) and bracketed == (":" in bare))
-    return bool(colon and good_port and good_host)
+    good_host = not host or is_host(host)
+    # Brackets stand around an IPv6 address and nothing else.
+    return bool(good_port and good_host) and address == f"{bracketed(host)}:{port}"
+
+
+def bracketed(host: str) -> str:
+    """A host as it stands before a port."""
+    return f"[{host}]" if ":" in host else host
 
 
 def check_address(address: str, path: Path, wrong: Wrong) -> None:
@@ -149,12 +159,12 @@ def leads_to(url: str, listener: str) -> bool:
     if url.startswith("unix:") or listener.startswith(("unix:", "fd:")):
         return url == listener
     parts = split_endpoint(url)
-    host, _, port = listener.rpartition(":")
+    host, port = split_host_port(listener)
     if parts is None or not int(port):
         return False
     if (parts.port or (443 if parts.scheme == "https" else 80)) != int(port):
         return False
-    asked, mine = (parts.hostname or "").lower(), host.strip("[]").lower() or "0.0.0.0"
+    asked, mine = (parts.hostname or "").lower(), host.lower() or "0.0.0.0"
     return any(is_heard(place, own) for place in places_of(asked) for own in places_of(mine))
 
 

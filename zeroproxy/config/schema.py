@@ -117,11 +117,6 @@ class Admin(Base, frozen=True):
     def __repr__(self) -> str:
         return shown(self, "token")
 
-    def names(self) -> frozenset[str]:
-        """What Host may be beside loopback names and addresses."""
-        host = "" if self.listen.startswith("unix:") else self.listen.rpartition(":")[0]
-        return frozenset(name.lower() for name in (host, *self.hosts) if name)
-
 
 class Limits(Base, frozen=True):
     """What a caller may send, and how slowly. Everything is bounded."""

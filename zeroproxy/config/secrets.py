@@ -1,7 +1,7 @@
-"""The files a configuration names, keys and secrets, read into it.
+"""The files a configuration names, keys and secrets, read into it. No other file reads a secret.
 
-Law 1. Whatever is wrong is said with the file, and in a file of keys with line and key. What a
-       secret is, is never said.
+Law 1. An error names the file and the key, in a file of keys the line too. No error quotes a
+       secret.
 Law 2. `resolve` is given a configuration as it was written, not one that it has made itself.
 Tests: tests/unit/test_embed_config.py, tests/e2e/test_keys.py.
 """
@@ -12,22 +12,37 @@ from msgspec.structs import replace
 
 from zeroproxy.config.auth import Auth, Key, KeysFile
 from zeroproxy.config.load import Reader, read_text
-from zeroproxy.config.schema import Config, Upstream
+from zeroproxy.config.schema import AnySink, Config, ToPostgres, ToRedis, Upstream, kind_of
 from zeroproxy.config.upstream import API_KEY_MAX
-from zeroproxy.config.validate import FIELD_VALUE, check_keys
+from zeroproxy.config.validate import FIELD_VALUE, check_keys, check_redis
 from zeroproxy.errors import ConfigError
 
 TENANTS_MAX = 65534  # the data plane tells them apart by 16 bits, of which one value is none
 
 
-def secret_in(file: str, key: str) -> str:
-    """The one line of `file`. Raises ConfigError, which does not quote it."""
+def text_in(file: str, key: str) -> str:
+    """The text of `file`, which may have several lines. Raises ConfigError."""
     text = read_text(file, key).strip()
     if not text:
         raise ConfigError("is empty", file=file, key=key)
+    if "\0" in text:
+        raise ConfigError("holds a NUL", file=file, key=key)
+    return text
+
+
+def secret_in(file: str, key: str) -> str:
+    """The one line of `file`. Raises ConfigError."""
+    text = text_in(file, key)
     if not FIELD_VALUE.fullmatch(text):
         raise ConfigError("holds more than one line of printable ASCII", file=file, key=key)
     return text
+
+
+def redis_url_in(file: str, key: str) -> str:
+    """The URL of Redis in `file`. Raises ConfigError."""
+    url = secret_in(file, key)
+    check_redis(url, (), lambda message, _: ConfigError(message, file=file, key=key))
+    return url
 
 
 def keys_in(file: str) -> tuple[Key, ...]:
@@ -69,13 +84,28 @@ def resolve_upstream(upstream: Upstream) -> Upstream:
     return replace(upstream, api_key=key, api_key_file="")
 
 
+def name_of(sink: AnySink) -> str:
+    return sink.name or kind_of(sink)
+
+
+def resolve_sink(sink: AnySink) -> AnySink:
+    """`sink` with the secret of its file in it. Blocks. Raises ConfigError."""
+    key = f"sink {name_of(sink)}"
+    if isinstance(sink, ToRedis) and sink.url_file:
+        return replace(sink, url=redis_url_in(sink.url_file, f"{key}: url_file"), url_file="")
+    if isinstance(sink, ToPostgres) and sink.dsn_file:
+        return replace(sink, dsn=text_in(sink.dsn_file, f"{key}: dsn_file"), dsn_file="")
+    return sink
+
+
 def resolve(config: Config) -> Config:
-    """`config` with what its files say in it. Blocks. Raises ConfigError."""
+    """`config` with the contents of its files. Blocks. Raises ConfigError. The files of sinks are
+    read by resolve_sink when these are opened: a reload opens none and shall not fail for one."""
     auth, admin = config.auth, config.admin
     if auth is not None:
         shared = auth.shared
         if shared.url_file:
-            url = secret_in(shared.url_file, "auth.shared.url_file")
+            url = redis_url_in(shared.url_file, "auth.shared.url_file")
             shared = replace(shared, url=url, url_file="")
         auth = replace(auth, key=all_keys(auth), keys_file="", shared=shared)
     if admin.token_file:

@@ -9,14 +9,16 @@ Tests: tests/unit/test_access.py.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from zeroproxy.log import log
 from zeroproxy.metering.jsonl import LostLines, to_line
 from zeroproxy.metering.priority import yield_the_core
+
+log = logging.getLogger(__name__)
 
 QUEUE_BYTES = 4 << 20  # of lines that wait for the file
 PATIENCE = 2.0  # seconds a file gets for what waits when it is closed

@@ -1,4 +1,4 @@
-"""How much of a core the flusher's thread takes while callers need all of it.
+"""The share of a core that the flusher's thread takes while callers need all of it.
 
 Law. While the other threads fill a core, this one works at most SHARE of its time; else it is
      free. Nothing is lost by that: what the ring cannot hold meanwhile goes into the totals.
@@ -18,7 +18,7 @@ SHARE = 0.02  # of a core, for the calling thread
 LONGEST = 2.0  # seconds of rest
 
 
-def rest_after(elapsed: float, whole: float, own: float) -> float:
+def pause_after(elapsed: float, whole: float, own: float) -> float:
     """Seconds to rest after `elapsed`, in which the process took `whole` seconds of CPU time and
     the calling thread `own` of them."""
     if whole - own < FULL * elapsed:
@@ -26,7 +26,7 @@ def rest_after(elapsed: float, whole: float, own: float) -> float:
     return min(own / SHARE - own, LONGEST)
 
 
-class Restraint:
+class CpuBudget:
     """Belongs to the thread that makes it."""
 
     def __init__(self) -> None:
@@ -36,9 +36,9 @@ class Restraint:
     def _read() -> tuple[float, float, float]:
         return time.monotonic(), time.process_time(), time.thread_time()
 
-    def rest(self) -> float:
+    def pause(self) -> float:
         """Seconds to rest after what was done since the last call (or since it was made)."""
         now = self._read()
         spent = [a - b for a, b in zip(now, self._before, strict=True)]
         self._before = now
-        return rest_after(*spent)
+        return pause_after(*spent)

@@ -19,15 +19,16 @@ Tests: tests/unit/test_flusher.py, tests/unit/test_refused.py.
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from zeroproxy.backoff import Backoff
 from zeroproxy.errors import ZeroproxyError
-from zeroproxy.log import log
-from zeroproxy.metering.cpu_budget import Restraint
+from zeroproxy.metering.cpu_budget import CpuBudget
 from zeroproxy.metering.ledger import Ledger
 from zeroproxy.metering.ledger_errors import is_damage
 from zeroproxy.metering.priority import yield_the_core
@@ -39,8 +40,10 @@ from zeroproxy.metering.rescue_file import (
     take_in,
     to_lines,
 )
-from zeroproxy.metering.ring_reader import BATCH, Inlet, Source
+from zeroproxy.metering.ring_reader import BATCH, RingReader, Source
 from zeroproxy.metering.rows import REFUSED, Record
+
+log = logging.getLogger(__name__)
 
 # Seconds between two looks at the ring while records come, and what kill -9 loses at most. A record
 # after a pause is taken at once. Every look costs some 0.5 ms, mostly because all it needs has left
@@ -78,14 +81,14 @@ class Flusher:
         on_written: Callable[[], None] = lambda: None,
     ) -> None:
         self._source = source
-        self._inlet = Inlet(source)
+        self._reader = RingReader(source)
         self._ledger = ledger
         self._sinks = sinks
         self._on_written = on_written
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="zeroproxy-flusher", daemon=True)
         self._batch: list[Record] = []  # taken from the ring, not yet everywhere
-        # What the ledger refused of it as a whole and still has to get record by record.
+        # The batch that the ledger refused as a whole; it still has to get it record by record.
         self._apart: list[Record] = []
         self._reason = ""  # why
         self._since = 0.0  # when that batch was taken
@@ -94,7 +97,7 @@ class Flusher:
         self._failing: set[str] = set()
         self._error = ""
         self._refused = self._replaced = self._damaged = 0
-        self._retry = 0.0
+        self._backoff = Backoff(RETRY_FIRST, RETRY_LAST)
         self._prune_due = time.monotonic() + PRUNE_EVERY
         if ledger is not None:
             self._failures = {"ledger": 0, **self._failures}
@@ -136,13 +139,13 @@ class Flusher:
 
     def _run(self) -> None:
         yield_the_core()
-        restraint = Restraint()
+        budget = CpuBudget()
         while not self._stop.is_set():
             # The totals can grow a moment after the look that emptied a full ring: the look that
             # pruning is due for finds them, if no record comes before.
             if not self._batch:
                 self._source.await_records(1, seconds=self._until_prune())
-            rest = self._look(restraint)
+            rest = self._flush(budget)
             if rest:
                 self._stop.wait(rest)
             elif not self._stop.is_set():
@@ -154,19 +157,19 @@ class Flusher:
         """The batch that waits, or the next one."""
         self._beat = time.monotonic()
         if not self._batch:
-            self._batch = self._inlet.take()
+            self._batch = self._reader.take()
             self._since = self._beat if self._batch else 0.0
         return self._batch
 
-    def _look(self, restraint: Restraint) -> float:
+    def _flush(self, budget: CpuBudget) -> float:
         """Everything there is, if the ledger takes it and the loop can spare the time; returns the
         seconds to keep away from the ring."""
         rest = 0.0
         while not self._stop.is_set():
             size = len(self._take())
             if size and not self._save():
-                return self._retry
-            rest = restraint.rest()
+                return self._backoff.pause()
+            rest = budget.pause()
             if size < BATCH or rest:
                 break
         self._prune()
@@ -192,23 +195,22 @@ class Flusher:
                 self._failed("ledger", error)
                 if is_damage(error):
                     self._put_damaged_aside(self._ledger)
-                self._retry = min(max(2 * self._retry, RETRY_FIRST), RETRY_LAST)
                 return False
             self._worked("ledger")
-            self._retry = 0.0
-            self._tell_replaced(self._ledger)
+            self._backoff.reset()
+            self._log_replaced(self._ledger)
         self._on_written()
         self._done()
         return True
 
     def _into(self, ledger: Ledger) -> None:
         """Raises, with the batch to be tried again, if the ledger or the file of what it refuses
-        fails. What is there already is not written twice."""
+        fails. Records that are there already are not written twice."""
         if not self._apart:
             try:
                 return ledger.write(self._batch)
-            except REFUSED as found:
-                self._apart, self._reason = self._batch, str(found)
+            except REFUSED as error:
+                self._apart, self._reason = self._batch, str(error)
         _, refused = ledger.write_apart(self._apart)
         if refused:
             self._apart = refused  # the others are in
@@ -227,7 +229,7 @@ class Flusher:
             self._damaged += 1
             log.error(f"the damaged ledger is kept as {aside}; a new one is begun")
 
-    def _tell_replaced(self, ledger: Ledger) -> None:
+    def _log_replaced(self, ledger: Ledger) -> None:
         if (n := ledger.replaced) != self._replaced:
             self._replaced = n
             log.error(f"the ledger {ledger.path} was deleted or replaced while it was open; what "
@@ -274,15 +276,15 @@ class Flusher:
         if time.monotonic() >= self._prune_due:
             gone = 0
             if self._ledger is not None:
-                with contextlib.suppress(Exception):  # locked or full: the next write will say so
+                with contextlib.suppress(Exception):  # locked or full: the next write reports it
                     gone = self._ledger.prune()
-                self._tell_replaced(self._ledger)
+                self._log_replaced(self._ledger)
                 self._take_in(self._ledger)
             # A whole step gone: more is waiting.
             self._prune_due = time.monotonic() + (0.0 if gone else PRUNE_EVERY)
 
     def _take_in(self, ledger: Ledger) -> None:
-        """What another process that shares the ledger, or an earlier start, had to leave aside."""
+        """Take in what another process that shares the ledger, or an earlier start, left aside."""
         if has_rescued(ledger.path):
             with contextlib.suppress(ZeroproxyError, OSError):  # later then; the file is kept
                 taken, refused = take_in(ledger)
@@ -298,9 +300,9 @@ class Flusher:
         kept, lost = [0, 0], [0, 0]
         while self._take():
             batch = self._apart or self._batch
-            told = kept if self._put_aside(path, batch) else lost
-            told[0] += len(batch)
-            told[1] += amount(batch)
+            counts = kept if self._put_aside(path, batch) else lost
+            counts[0] += len(batch)
+            counts[1] += amount(batch)
             self._done()
         if kept[0]:
             log.warning(f"the ledger fails; {kept[0]} records of {kept[1]} requests are in {path}, "

@@ -88,9 +88,9 @@ def open_sink(spec: str) -> LogFile:
 
 
 def is_torn(where: str, fd: int) -> bool:
-    """Whether a file that was there before ends in the middle of a line."""
-    found = os.fstat(fd)
-    if not stat.S_ISREG(found.st_mode) or not found.st_size:
+    """True where a file that was there before ends in the middle of a line."""
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode) or not status.st_size:
         return False
     with contextlib.suppress(OSError), open(where, "rb") as file:
         file.seek(-1, os.SEEK_END)

@@ -28,7 +28,7 @@ from zeroproxy.metering.schema import EXCHANGE_COLUMNS, HOURLY_KEY, HOURLY_SUMS,
 
 #: Held while a file is made and opened. POSIX locks belong to the process: closing any descriptor
 #: of the file takes from every connection of this process the locks it relies on. Hence also: the
-#: file is opened by SQLite alone, except by whoever has just made it.
+#: file is opened by SQLite alone, except by the process that has just made it.
 OPENING = threading.Lock()
 
 #: Scripts that raise user_version by one, by the version they start from.
@@ -77,10 +77,10 @@ SUFFIXES = ("", "-wal", "-shm")
 def inode_of(path: str) -> Inode:
     """(0, 0): there is no such file."""
     try:
-        found = Path(path).stat()
+        status = Path(path).stat()
     except OSError:
         return 0, 0
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 class Ledger:
@@ -118,8 +118,8 @@ class Ledger:
         try:
             self._db = self._connect()
         except (OSError, sqlite3.Error) as error:
-            said = getattr(error, "strerror", None) or error
-            raise self._wrong(f"cannot be opened: {said}", kind_of(error)) from None
+            reason = getattr(error, "strerror", None) or error
+            raise self._wrong(f"cannot be opened: {reason}", kind_of(error)) from None
         try:
             self._open()
         except sqlite3.Error as error:
@@ -132,7 +132,7 @@ class Ledger:
         self._tried = self._inodes[""]
 
     def is_in_place(self) -> bool:
-        """Whether the path still names the file that is open."""
+        """True while the path names the file that is open."""
         return bool(self._inodes) and inode_of(str(self.path)) == self._inodes[""]
 
     def follow(self) -> None:
@@ -206,10 +206,10 @@ class Ledger:
         if self._version() < VERSION:
             with self.transaction():
                 self._migrate()
-        found = self._one("SELECT value FROM meta WHERE name = 'ledger_id'")
-        if found is None:
+        ledger_id = self._one("SELECT value FROM meta WHERE name = 'ledger_id'")
+        if ledger_id is None:
             raise self._wrong("is no ledger: it has no ledger_id")
-        self.ledger_id = str(found)
+        self.ledger_id = str(ledger_id)
         self._note_bounds()
 
     def _demand_ours(self) -> None:
@@ -263,7 +263,7 @@ class Ledger:
         self.first_seq = int(self._one("SELECT min(seq) FROM exchange") or self.last_seq + 1)
 
     def has(self, identity: str) -> bool:
-        """Whether there is a row with this id."""
+        """True where there is a row with this id."""
         return self._one("SELECT 1 FROM exchange WHERE id = ?", identity) is not None
 
     # ------------------------------------------------------------ writing
@@ -343,7 +343,7 @@ class Ledger:
         return [dict(zip(names, row, strict=True)) for row in rows]
 
     def cursor(self, sink: str) -> int:
-        """How far `sink` has got; 0: it has nothing."""
+        """The last seq that `sink` has; 0: it has nothing."""
         return int(self._one("SELECT seq FROM cursor WHERE sink = ?", sink) or 0)
 
     def advance(self, sink: str, seq: int) -> None:
@@ -351,7 +351,7 @@ class Ledger:
         with self.transaction():
             self._db.execute(ADVANCE, (sink, seq, seq))
 
-    # ------------------------------------------------------------ what it says of itself
+    # ------------------------------------------------------------ readers
 
     def state(self) -> dict[str, Any]:
         """From memory and the file system only: any thread may ask, and nobody waits."""

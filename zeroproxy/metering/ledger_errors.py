@@ -1,4 +1,4 @@
-"""Why a ledger cannot be used: damaged, not now, or not at all."""
+"""Reasons why a ledger cannot be used: damaged, not now, or not at all."""
 
 from __future__ import annotations
 

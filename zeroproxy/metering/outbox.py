@@ -10,7 +10,7 @@ Tests: tests/unit/test_outbox.py.
 from __future__ import annotations
 
 import contextlib
-import random
+import logging
 import sqlite3
 import threading
 import time
@@ -18,11 +18,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from zeroproxy.backoff import Backoff
 from zeroproxy.errors import ZeroproxyError
-from zeroproxy.log import log
 from zeroproxy.metering.ledger import Ledger
 from zeroproxy.metering.priority import yield_the_core
 from zeroproxy.metering.rows import Record
+
+log = logging.getLogger(__name__)
 
 BATCH = 500  # rows per delivery
 # The flusher wakes a feeder after each write; this is for rows of another process.
@@ -42,7 +44,7 @@ class OutboxSink(Protocol):
         """Raise if the server cannot be used now."""
 
     def secrets(self) -> Sequence[str]:
-        """What must not appear in any text."""
+        """Texts that must not appear in any other."""
 
     def close(self) -> None: ...
 
@@ -68,7 +70,9 @@ class Feeder:
         self._cursor = source.cursor(name) if source.is_in_place() else 0
         self._oldest_ns = 0  # end of the oldest exchange that is known to wait; 0: none is
         self._caught_up_ns = time.time_ns()
-        self._delivered = self._failures = self._streak = 0
+        self._delivered = self._failures = 0
+        self._is_failing = False
+        self._backoff = Backoff(RETRY_FIRST, RETRY_LAST, jitter=0.5)
         self._error = ""
 
     def start(self) -> None:
@@ -83,7 +87,7 @@ class Feeder:
         self._wake.set()
 
     def join(self, seconds: float) -> bool:
-        """Whether it has ended; if not, its client's timeouts will end it."""
+        """True where it has ended; if not, its client's timeouts will end it."""
         self._thread.join(max(0.0, seconds))
         return not self._thread.is_alive()
 
@@ -118,7 +122,7 @@ class Feeder:
                     self._let_go()
                 if is_last:
                     break
-                self._stop.wait(self._backoff())
+                self._stop.wait(self._backoff.pause())
                 continue
             if is_last and (not moved or time.monotonic() > deadline):
                 break
@@ -155,22 +159,18 @@ class Feeder:
         self._delivered += sum(after < row["seq"] <= reached for row in rows)
         if reached < after:
             log.warning(f"{self.name} has lost what it had; it gets it again as far as it is kept")
-        if self._streak:
+        if self._is_failing:
             log.info(f"{self.name} works again")
-        self._streak, self._error = 0, ""
+        self._is_failing, self._error = False, ""
+        self._backoff.reset()
 
     def _failed(self, error: Exception) -> None:
         text = without(f"{type(error).__name__}: {error}", self._sink.secrets())
         self._failures += 1
-        self._streak += 1
         self._error = text
-        if self._streak == 1:
+        if not self._is_failing:
+            self._is_failing = True
             log.warning(f"{self.name} fails: {text}; what it misses waits in the ledger")
-
-    def _backoff(self) -> float:
-        """Doubling, with jitter, so that many proxies do not return in step."""
-        longest = min(RETRY_LAST, RETRY_FIRST * 2.0 ** min(self._streak - 1, 16))
-        return max(RETRY_FIRST / 2, longest * random.uniform(0.5, 1.0))
 
     def _let_go(self) -> None:
         """The ledger failed: what is at its path next time, perhaps a new one."""
@@ -186,7 +186,7 @@ class Feeder:
 
 
 def stop_all(feeders: Sequence[Feeder]) -> None:
-    """One last attempt of each, all at once; whoever does not end in time is left behind."""
+    """One last attempt of each, all at once; one that does not end in time is left behind."""
     for feeder in feeders:
         feeder.ask_stop()
     deadline = time.monotonic() + STOP_PATIENCE

@@ -1,4 +1,4 @@
-"""What a thread of the metering is to the others: less than they."""
+"""The priority of the metering's threads: lower than the others'."""
 
 from __future__ import annotations
 

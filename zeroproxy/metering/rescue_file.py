@@ -1,12 +1,12 @@
-"""What the ledger did not take: JSON lines in files beside it, which a later start takes in.
+"""Records that the ledger did not take: JSON lines beside it, which a later start takes in.
 
 `.rescue.jsonl`: the process ended before the ledger took them. `.refused.jsonl`: the ledger works,
 but refuses these records, or the lines cannot be read.
 
 Law 1. A file goes only after its records are in the ledger; what is read twice is there once.
-Law 2. Several processes may share the files. Who appends or takes away holds a lock (flock) on the
-       file that has the name at that moment; who takes in first gives the file a name of its own
-       and keeps the lock, so that nobody appends to what is about to go.
+Law 2. Several processes may share the files. A process that appends or takes away holds a lock
+       (flock) on the file that has the name at that moment. Before it takes a file in, it gives it
+       a name of its own and keeps the lock, so that nobody appends to what is about to go.
 Law 3. Lines that cannot be used are kept, never dropped.
 Tests: tests/unit/test_refused.py.
 """
@@ -58,12 +58,12 @@ def has_rescued(ledger: Path) -> bool:
 
 
 def is_named(path: Path, fd: int) -> bool:
-    """Whether `path` is the name of the open file `fd`."""
+    """True where `path` is the name of the open file `fd`."""
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         return False
-    return os.path.samestat(found, os.fstat(fd))
+    return os.path.samestat(status, os.fstat(fd))
 
 
 def try_lock(path: Path, flags: int = 0) -> int:

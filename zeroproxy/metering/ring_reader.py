@@ -32,7 +32,7 @@ class Source(Protocol):
     def wake_consumer(self) -> None: ...
 
 
-class Inlet:
+class RingReader:
     """Records of one process, each with its `id` and `count`, and the overflow as records."""
 
     def __init__(self, source: Source) -> None:
@@ -43,7 +43,7 @@ class Inlet:
         self._synthetic = 0
 
     def take(self) -> list[Record]:
-        """The next batch; empty: there is nothing. What it returns is not returned again."""
+        """The next batch; empty: there is nothing. No record is returned twice."""
         batch: list[Record] = []
         while len(batch) < BATCH:
             part = self._source.records(min(SLICE, BATCH - len(batch)))

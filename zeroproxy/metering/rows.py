@@ -31,7 +31,7 @@ DEFAULTS: Record = {
     name: "" if name in TEXTS else None if name in TOKENS else 0 for name in EXCHANGE_COLUMNS
 } | {"count": 1}
 
-#: What a record itself is to blame for; trying again would fail again.
+#: Errors that are the record's own fault; trying again would fail again.
 REFUSED = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError,
            ArithmeticError, ValueError, TypeError, KeyError)  # fmt: skip
 
@@ -62,7 +62,7 @@ def hourly_of(batch: Sequence[Record]) -> list[Row]:
 def sums_of(rows: Sequence[Row]) -> list[int]:
     """HOURLY_SUMS of rows as values_of makes them; unknown counts as nothing."""
     counts, outcomes, finishes, ttfts, *plain = zip(*rows, strict=True)
-    # How the exchanges of an overflow row ended is unknown, which is no failure. A server's error,
+    # The end of the exchanges of an overflow row is unknown, which is no failure. A server's error,
     # as a status or inside the answer, is one, however well it was passed on.
     failed = (
         n for n, how, end in zip(counts, outcomes, finishes, strict=True)
@@ -81,13 +81,13 @@ def clamp(value: Any) -> int:
 
 def clean(record: Record) -> Record:
     """`record` with every column, each of its type. Raises one of REFUSED if it makes no sense."""
-    found: Record = {}
+    cleaned: Record = {}
     for name, default in DEFAULTS.items():
         value = record.get(name, default)
         if name in TEXTS:
-            found[name] = str(value or "").encode("utf-8", "replace").decode("utf-8")
+            cleaned[name] = str(value or "").encode("utf-8", "replace").decode("utf-8")
         elif value is None:
-            found[name] = default
+            cleaned[name] = default
         else:
-            found[name] = clamp(value)
-    return found
+            cleaned[name] = clamp(value)
+    return cleaned

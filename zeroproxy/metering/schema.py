@@ -1,10 +1,10 @@
 """The ledger's tables. SQLite, WAL; the version stands in PRAGMA user_version.
 
-Law 1. Tables and columns are a contract with whoever queries the file: a change raises VERSION and
+Law 1. Tables and columns are a contract with all that query the file: a change raises VERSION and
        comes with a migration.
 Law 2. `exchange` is the detail and the outbox; it is pruned. `hourly` is what bills are made from:
        every row of `exchange` is counted in it in the same transaction, and it outlives the detail.
-Law 3. Token columns are NULL where the server said nothing: unknown is not zero. In `hourly`, which
+Law 3. Token columns are NULL where the server gave none: unknown is not zero. In `hourly`, which
        adds up, unknown counts as nothing, and `exactness` keeps such rows apart.
 Tests: tests/unit/test_ledger.py.
 """
@@ -21,11 +21,11 @@ EXCHANGE_COLUMNS = (
     "total_ns", "prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens",
 )  # fmt: skip
 
-#: What a row of `hourly` is for.
+#: The key of a row of `hourly`.
 HOURLY_KEY = ("hour", "upstream", "endpoint", "model", "tenant", "exactness")
 
-#: What adds up in it. `failed`: exchanges whose outcome is neither "ok" nor "overflow", or whose
-#: finish is "error" (a status of 400 or more, or an error inside the answer).
+#: Columns that add up in it. `failed`: exchanges whose outcome is neither "ok" nor "overflow", or
+#: whose finish is "error" (a status of 400 or more, or an error inside the answer).
 HOURLY_SUMS = (
     "requests", "failed", "prompt_tokens", "completion_tokens", "cached_tokens",
     "reasoning_tokens", "bytes_in", "bytes_out", "total_ns", "ttft_ns", "ttft_count",

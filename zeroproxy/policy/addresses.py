@@ -10,7 +10,7 @@ import socket
 import ssl
 import struct
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from zeroproxy.config.addresses import UNIX_PATH_MAX
@@ -19,9 +19,9 @@ from zeroproxy.policy.resolver import is_address, look_up
 
 
 @dataclass
-class Secure:
-    """TLS to the https:// endpoints of one upstream, as Python asks them: one per upstream, whose
-    context a reload replaces. `name`: whom they have to be; empty: each its own host."""
+class ClientTls:
+    """TLS of Python's own requests to the https:// endpoints of one upstream. A reload replaces the
+    context. `name`: the name their certificates must hold; empty: each its own host."""
 
     context: ssl.SSLContext
     name: str = ""
@@ -36,7 +36,7 @@ class Address:
     authority: bytes
     family: int
     target: tuple[str, int] | str
-    secure: Secure | None = field(default=None, compare=False, repr=False)
+    client_tls: ClientTls | None = field(default=None, compare=False, repr=False)
 
     @property
     def where(self) -> str:
@@ -45,7 +45,7 @@ class Address:
 
     @property
     def base(self) -> str:
-        """A URL that leads to this very address; on a unix socket the host says nothing."""
+        """A URL that leads to this very address; on a unix socket the host means nothing."""
         if isinstance(self.target, str):
             return "http://localhost"
         host, port = self.target
@@ -62,15 +62,25 @@ class Address:
         """None: no TLS."""
         if not self.host:
             return None
-        assert self.secure is not None, "who resolved it has not said whom to trust"
-        return self.secure.context
+        assert self.client_tls is not None, "it was resolved without a context"
+        return self.client_tls.context
 
     @property
     def server_name(self) -> str | None:
-        """Whom its certificate has to name; None: no TLS."""
+        """The name its certificate must hold; None: no TLS."""
         if not self.host:
             return None
-        return (self.secure.name if self.secure is not None else "") or self.host
+        return (self.client_tls.name if self.client_tls is not None else "") or self.host
+
+
+class WatchedEndpoint(Protocol):
+    """An endpoint in force; `index` is the engine's."""
+
+    @property
+    def index(self) -> int: ...
+
+    @property
+    def address(self) -> Address: ...
 
 
 def pack_inet(host: str, port: int) -> bytes:
@@ -107,7 +117,7 @@ def split_url(url: str) -> tuple[str, int]:
 
 
 def is_name(url: str) -> bool:
-    """Whether what `url` names may move: not a unix socket, an IP address or localhost."""
+    """True where `url` holds a name, which may move: no unix socket, IP address or localhost."""
     if url.startswith("unix:"):
         return False
     host, _ = split_url(url)
@@ -132,13 +142,13 @@ async def resolve_each(url: str) -> tuple[Address, ...]:
         return (Address(url, pack_unix(path), b"localhost", socket.AF_UNIX, path),)
     host, port = split_url(url)
     try:
-        found = await look_up(host, port)
+        infos = await look_up(host, port)
     except OSError as error:
         raise UnresolvedError(f"{url}: cannot resolve {host}: {error.strerror or error}") from None
     except UnicodeError:
         raise ConfigError(f"{url}: {host} is no name") from None
-    found.sort(key=lambda entry: entry[0] != socket.AF_INET)
-    each = {one.sockaddr: one for one in (inet_address(url, *entry) for entry in found)}
+    infos.sort(key=lambda entry: entry[0] != socket.AF_INET)
+    each = {one.sockaddr: one for one in (inet_address(url, *entry) for entry in infos)}
     if not each:
         raise UnresolvedError(f"{url}: {host} has no address")
     return tuple(each.values())
@@ -149,6 +159,6 @@ async def resolve(url: str) -> Address:
     return (await resolve_each(url))[0]
 
 
-def apart(addresses: tuple[Address, ...]) -> tuple[Address, ...]:
+def expand(addresses: tuple[Address, ...]) -> tuple[Address, ...]:
     """The addresses of one name as endpoints of their own, called URL#ADDRESS."""
     return tuple(replace(one, url=f"{one.url}#{one.where}") for one in addresses)

@@ -1,4 +1,4 @@
-"""What kind of inference server stands behind an endpoint, and so what it can be asked for.
+"""The kind of inference server behind an endpoint, which decides what usage it is asked for.
 
 Law 1. A preset names the server: it is believed. Without one the list of models does, whose
        `owned_by` is the server's own name with vLLM, SGLang, llama.cpp and FastChat; or, where that
@@ -6,7 +6,7 @@ Law 1. A preset names the server: it is believed. Without one the list of models
        used.
 Law 2. One that does not answer, or not yet (429, 5xx), is asked again until it does. One that has
        answered is left alone until it was out of rotation, so nothing runs while nothing happens.
-Law 3. What is not known costs counts: the operator is told once, /status and `check` show it.
+Law 3. An unknown server costs counts: this is logged once, /status and `check` show it.
 Law 4. The work is linear in the number of endpoints: the list of models is made anew at most every
        LIST_EVERY seconds however many answers come.
 Tests: tests/unit/test_backend.py, tests/unit/test_first_look.py.
@@ -15,17 +15,22 @@ Tests: tests/unit/test_backend.py, tests/unit/test_first_look.py.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Iterable, Sequence
+import logging
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import aiohttp
 import orjson
 
+from zeroproxy.backoff import Backoff
 from zeroproxy.config.presets import PRESETS
 from zeroproxy.config.schema import Alias, Config, Metering, Upstream
-from zeroproxy.policy.addresses import Address
-from zeroproxy.policy.http_client import get_page, read_page, session_for, within
+from zeroproxy.policy.addresses import Address, WatchedEndpoint
+from zeroproxy.policy.http_client import get_page, read_page, session_for
+from zeroproxy.policy.rotation import Rotation
+from zeroproxy.tasks import cancel, within
+
+log = logging.getLogger(__name__)
 
 TIMEOUT = 2.0  # seconds for one answer
 RETRY_FIRST, RETRY_LAST = 0.25, 5.0  # seconds between two questions
@@ -37,10 +42,10 @@ NO_SERVER = ("", "openai")
 COST = ("running usage is not asked for, so a stream that is cut counts only what was seen of it; "
         "set preset, or api_key where the server wants one")  # fmt: skip
 
-#: What servers understand. vLLM tells running usage only if it is to tell the closing one too,
-#: SGLang tells either alone. llama.cpp says all in `timings`, at the end unasked and with every
-#: event if asked; asking for usage would move them to the event that is taken out. FastChat has no
-#: usage in its streams.
+#: Requests that servers understand. vLLM sends running usage only together with the closing one,
+#: SGLang either alone. llama.cpp has all in `timings`, at the end unasked and with every event if
+#: asked; a request for usage would move them to the event that is taken out. FastChat has no usage
+#: in its streams.
 WISHES = {
     "vllm": "running",
     "sglang": "running_alone",
@@ -55,16 +60,6 @@ RUNNING = ("running", "running_alone", "timings")
 ALIASES = {"vllm-frontend-rs": "vllm"}
 
 
-class Member(Protocol):
-    """An endpoint in force; `index` is the engine's."""
-
-    @property
-    def index(self) -> int: ...
-
-    @property
-    def address(self) -> Address: ...
-
-
 class Engine(Protocol):
     def set_endpoint(self, index: int, *, usage_request: str | None = None) -> None: ...
 
@@ -72,7 +67,7 @@ class Engine(Protocol):
 
 
 def wish_for(metering: Metering, kind: str) -> str:
-    """What to ask a server of this kind for; "": not known."""
+    """The usage to ask a server of this kind for; "": not known."""
     if not metering.inject_usage:
         return "nothing"
     usage_request = WISHES.get(kind, "usage")
@@ -84,12 +79,12 @@ def wish_for(metering: Metering, kind: str) -> str:
 
 
 def misses_usage(metering: Metering) -> bool:
-    """Whether it matters that a server is not known."""
+    """True where an unknown server costs counts."""
     return metering.inject_usage and metering.continuous_usage == "auto"
 
 
 def kind_in(answer: Any) -> str:
-    """The server's name in its list of models; "": it does not say."""
+    """The server's name in its list of models; "": there is none."""
     try:
         owner = answer["data"][0]["owned_by"]
     except (KeyError, IndexError, TypeError):
@@ -103,15 +98,15 @@ class NotYet(Exception):
     """It may know later: 429 or 5xx."""
 
 
-class Found(NamedTuple):
-    """What an endpoint says it is."""
+class Identity(NamedTuple):
+    """An endpoint's answer to what server it is."""
 
     kind: str = ""
     why: str = ""  # it is not known
     answer: Any = None  # its list of models
 
 
-async def ask(address: Address, api_key: str = "") -> tuple[int, Any]:
+async def list_models(address: Address, api_key: str = "") -> tuple[int, Any]:
     """Status and list of models of the server at `address`; None: it answered something else."""
     async with (
         session_for(address, None, api_key) as session,
@@ -128,15 +123,15 @@ async def ask(address: Address, api_key: str = "") -> tuple[int, Any]:
         return 200, None
 
 
-async def look_at(address: Address, api_key: str = "") -> Found:
+async def identify(address: Address, api_key: str = "") -> Identity:
     """Raises OSError, TimeoutError, aiohttp.ClientError or NotYet if it does not answer."""
-    status, answer = await within(TIMEOUT, ask(address, api_key))
+    status, answer = await within(TIMEOUT, list_models(address, api_key))
     if status == 429 or status >= 500:
         raise NotYet
     kind = kind_in(answer)
     if not kind:
         kind = kind_of_page(await get_page(address, "/metrics", TIMEOUT))
-    return Found(kind, "" if kind else f"GET /v1/models says {status}", answer)
+    return Identity(kind, "" if kind else f"GET /v1/models says {status}", answer)
 
 
 def kind_of_page(page: bytes | None) -> str:
@@ -160,74 +155,76 @@ def models_in(answer: Any) -> dict[str, Any]:
 def merged(upstreams: Iterable[tuple[Sequence[Alias], Iterable[Any]]]) -> bytes:
     """One list of models out of those of several upstreams, as JSON. Each upstream: the models it
     is configured for (none: all nobody lists) and the answers of its endpoints. A model that is
-    configured is listed even if its server has not said a word yet."""
+    configured is listed even if its server has not answered yet."""
     groups = [(tuple(names), answers) for names, answers in upstreams]
     taken = {alias.name for names, _ in groups for alias in names}
-    found: dict[str, Any] = {}
+    models: dict[str, Any] = {}
     for names, answers in groups:
-        said: dict[str, Any] = {}
+        known: dict[str, Any] = {}
         for answer in answers:
-            said |= models_in(answer)
-        rest = [Alias(name=name, serves=name) for name in said if name not in taken]
+            known |= models_in(answer)
+        rest = [Alias(name=name, serves=name) for name in known if name not in taken]
         for alias in names or rest:
             plain = {"object": "model", "created": 0, "owned_by": "zeroproxy"}
-            model = said.get(alias.serves, plain) | {"id": alias.name}
-            found.setdefault(alias.name, model)
-    return orjson.dumps({"object": "list", "data": list(found.values())})
+            model = known.get(alias.serves, plain) | {"id": alias.name}
+            models.setdefault(alias.name, model)
+    return orjson.dumps({"object": "list", "data": list(models.values())})
 
 
-Group = tuple[Upstream, Sequence[Member]]
+Group = tuple[Upstream, Sequence[WatchedEndpoint]]
 
 
-class Backends:
-    """Asks every endpoint once, in the background, and tells the engine. `say` takes one line for
-    the operator. Use it on the loop."""
+class Discovery:
+    """Asks every endpoint once, in the background, and sets the engine. Use it on the loop."""
 
-    def __init__(self, engine: Engine, say: Callable[[str], None]) -> None:
-        self._engine, self._say = engine, say
+    def __init__(self, engine: Engine, rotation: Rotation) -> None:
+        self._engine = engine
+        rotation.on_recovery(self.begin_anew)
         self._metering = Metering()
         self._groups: Sequence[Group] = ()
         self._upstreams: dict[int, Upstream] = {}  # by index of the endpoint
-        self._members: dict[int, Member] = {}
+        self._endpoints: dict[int, WatchedEndpoint] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._first: dict[int, asyncio.Event] = {}  # it was asked once
-        self._found: dict[str, Found] = {}  # by URL
-        self._told: dict[int, str] = {}
-        self._said: set[str] = set()
+        self._identities: dict[str, Identity] = {}  # by URL
+        self._reported: dict[int, str] = {}
+        self._logged: set[str] = set()
         self._lists = False
         self._listing: asyncio.TimerHandle | None = None
 
     def watch(self, groups: Sequence[Group], config: Config) -> None:
-        """These are in force, and this is wanted of them; those not asked yet are asked."""
+        """These are in force, and this usage is wanted of them; new ones are asked."""
         self._metering, self._groups = config.metering, groups
         # The list of models is ours to give: several upstreams, or names of our own.
         self._lists = len(groups) > 1 or any(
             alias.name != alias.serves for u, _ in groups for alias in u.all_models()
         )
-        self._members = {m.index: m for _, members in groups for m in members}
-        self._upstreams = {m.index: upstream for upstream, members in groups for m in members}
-        for index in set(self._tasks) - set(self._members):
+        self._endpoints = {e.index: e for _, endpoints in groups for e in endpoints}
+        self._upstreams = {e.index: upstream for upstream, endpoints in groups for e in endpoints}
+        for index in set(self._tasks) - set(self._endpoints):
             self._tasks.pop(index).cancel()
             self._first.pop(index)
-            self._told.pop(index, None)
-        urls = {m.address.url for m in self._members.values()}
-        self._found = {url: found for url, found in self._found.items() if url in urls}
-        for index, member in self._members.items():
-            self._tell(member)
+            self._reported.pop(index, None)
+        urls = {e.address.url for e in self._endpoints.values()}
+        self._identities = {
+            url: identity for url, identity in self._identities.items() if url in urls
+        }
+        for index, endpoint in self._endpoints.items():
+            self._report(endpoint)
             if index not in self._tasks and self._wants_to_know(index):
-                self._ask(member)
+                self._start(endpoint)
         self._list_models()
 
-    def came_back(self, index: int) -> None:
-        """It was out of rotation and is well again: whoever answers there may be another."""
-        member = self._members.get(index)
-        if member is not None and self._wants_to_know(index):
+    def begin_anew(self, index: int) -> None:
+        """It was out of rotation and is well again: another server may answer there."""
+        endpoint = self._endpoints.get(index)
+        if endpoint is not None and self._wants_to_know(index):
             if index in self._tasks:
                 self._tasks[index].cancel()
-            self._ask(member)
+            self._start(endpoint)
 
-    async def first_look(self, seconds: float) -> None:
-        """Until every endpoint was asked once, whatever came of it; no longer than `seconds`."""
+    async def first_round(self, seconds: float) -> None:
+        """Wait until every endpoint was asked once, answered or not, `seconds` at most."""
         waits = [asyncio.ensure_future(event.wait()) for event in self._first.values()]
         if waits:
             _, late = await asyncio.wait(waits, timeout=seconds)
@@ -235,41 +232,41 @@ class Backends:
                 wait.cancel()
         self._list_models()
 
-    # ------------------------------------------------------------ what others ask
+    # ------------------------------------------------------------ readers
 
     def kind_at(self, url: str) -> str:
-        """What server it says it is; "": it has not."""
-        return self._found[url].kind if url in self._found else ""
+        """The server by its own answer; "": there is none yet."""
+        return self._identities[url].kind if url in self._identities else ""
 
-    def kind_of(self, member: Member) -> str:
-        """What server it is taken to be; "": not known."""
-        return self._kind(self._upstreams[member.index], member.address.url)
+    def kind_of(self, endpoint: WatchedEndpoint) -> str:
+        """The server it is taken for; "": not known."""
+        return self._kind(self._upstreams[endpoint.index], endpoint.address.url)
 
     def _kind(self, upstream: Upstream, url: str) -> str:
         return self.kind_at(url) if upstream.preset in NO_SERVER else upstream.preset
 
     def wish_of(self, upstream: Upstream, url: str) -> str:
-        """What an endpoint that is to be added may be asked for."""
+        """The usage to ask a new endpoint for."""
         return wish_for(self._metering, self._kind(upstream, url))
 
     @property
-    def kinds(self) -> dict[str, str]:
+    def server_kinds(self) -> dict[str, str]:
         """By URL, of each that has a preset or has answered."""
         return {
-            m.address.url: self.kind_of(m)
-            for m in self._members.values()
-            if m.address.url in self._found or self.kind_of(m)
+            e.address.url: self.kind_of(e)
+            for e in self._endpoints.values()
+            if e.address.url in self._identities or self.kind_of(e)
         }
 
     def unknown(self) -> dict[str, str]:
-        """By URL: why it is not known what server it is, and what that costs."""
-        return {m.address.url: self._lack(m) for m in self._members.values() if self._lack(m)}
+        """By URL: the reason why its server is not known, and the cost of that."""
+        return {e.address.url: self._lack(e) for e in self._endpoints.values() if self._lack(e)}
 
-    def _lack(self, member: Member) -> str:
-        found = self._found.get(member.address.url)
-        if found is None or self.kind_of(member) or not misses_usage(self._metering):
+    def _lack(self, endpoint: WatchedEndpoint) -> str:
+        identity = self._identities.get(endpoint.address.url)
+        if identity is None or self.kind_of(endpoint) or not misses_usage(self._metering):
             return ""
-        return f"{found.why}: {COST}"
+        return f"{identity.why}: {COST}"
 
     # ------------------------------------------------------------ asking
 
@@ -277,32 +274,31 @@ class Backends:
         is_wished = self._metering.inject_usage and self._upstreams[index].preset in NO_SERVER
         return is_wished or self._lists
 
-    def _ask(self, member: Member) -> None:
-        self._first.setdefault(member.index, asyncio.Event())
-        self._tasks[member.index] = asyncio.ensure_future(self._learn(member))
+    def _start(self, endpoint: WatchedEndpoint) -> None:
+        self._first.setdefault(endpoint.index, asyncio.Event())
+        self._tasks[endpoint.index] = asyncio.ensure_future(self._identify(endpoint))
 
-    def _tell(self, member: Member) -> None:
-        usage_request = wish_for(self._metering, self.kind_of(member))
-        if self._told.get(member.index) != usage_request:
-            self._told[member.index] = usage_request
-            self._engine.set_endpoint(member.index, usage_request=usage_request)
+    def _report(self, endpoint: WatchedEndpoint) -> None:
+        usage_request = wish_for(self._metering, self.kind_of(endpoint))
+        if self._reported.get(endpoint.index) != usage_request:
+            self._reported[endpoint.index] = usage_request
+            self._engine.set_endpoint(endpoint.index, usage_request=usage_request)
 
-    async def _learn(self, member: Member) -> None:
-        wait = RETRY_FIRST
-        index, url = member.index, member.address.url
+    async def _identify(self, endpoint: WatchedEndpoint) -> None:
+        backoff = Backoff(RETRY_FIRST, RETRY_LAST)
+        index, url = endpoint.index, endpoint.address.url
         while True:
             try:
-                found = await look_at(member.address, self._upstreams[index].api_key)
+                identity = await identify(endpoint.address, self._upstreams[index].api_key)
                 break
             except (OSError, TimeoutError, aiohttp.ClientError, NotYet):
                 self._first[index].set()
-            await asyncio.sleep(wait)
-            wait = min(2 * wait, RETRY_LAST)
-        self._found[url] = found
-        self._tell(member)
-        if (lack := self._lack(member)) and url not in self._said:
-            self._said.add(url)
-            self._say(f"{url}: what server it is is not known, {lack}")
+            await asyncio.sleep(backoff.pause())
+        self._identities[url] = identity
+        self._report(endpoint)
+        if (lack := self._lack(endpoint)) and url not in self._logged:
+            self._logged.add(url)
+            log.warning(f"{url}: what server it is is not known, {lack}")
         self._list_soon()
         self._first[index].set()
 
@@ -320,20 +316,16 @@ class Backends:
 
     def _merged(self) -> bytes:
         return merged(
-            (upstream.all_models(), [self._answer_of(m) for m in members])
-            for upstream, members in self._groups
+            (upstream.all_models(), [self._answer_of(e) for e in endpoints])
+            for upstream, endpoints in self._groups
         )
 
-    def _answer_of(self, member: Member) -> Any:
-        found = self._found.get(member.address.url)
-        return found.answer if found is not None else None
+    def _answer_of(self, endpoint: WatchedEndpoint) -> Any:
+        identity = self._identities.get(endpoint.address.url)
+        return identity.answer if identity is not None else None
 
     async def stop(self) -> None:
         if self._listing is not None:
             self._listing.cancel()
-        for task in self._tasks.values():
-            task.cancel()
-        for task in self._tasks.values():
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await cancel(*self._tasks.values())
         self._tasks.clear()

@@ -1,31 +1,21 @@
-"""One endpoint as health sees it: what it answered to its probes, and what follows from that."""
+"""One endpoint as health sees it: the answers to its probes, and the state they lead to."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from zeroproxy.config.schema import Health as Settings
-from zeroproxy.policy.addresses import Address
+from zeroproxy.policy.addresses import Address, WatchedEndpoint
 from zeroproxy.policy.http_client import get_status, why
-from zeroproxy.policy.wedge import Silence
+from zeroproxy.policy.wedge import HangDetector
 
 LATE = "no answer within {:g} s"
-#: It is there and wants to know who asks.
+#: It is there and wants a key.
 WANTS_A_KEY = (401, 403)
-#: What a server without that page says. It is well; only a preset knows better.
+#: Answers of a server without that page. It is well; only a preset knows better.
 NO_SUCH_PAGE = (404, 405, 501)
-
-
-class Member(Protocol):
-    """An endpoint in force; `index` is the engine's."""
-
-    @property
-    def index(self) -> int: ...
-
-    @property
-    def address(self) -> Address: ...
 
 
 class Answer(NamedTuple):
@@ -36,35 +26,32 @@ class Answer(NamedTuple):
 
 
 @dataclass
-class Standing:
-    """What is known of one endpoint."""
+class EndpointHealth:
+    """The state of one endpoint."""
 
-    member: Member
-    is_up: bool = True
-    was_well: bool = True
+    endpoint: WatchedEndpoint
     is_sick: bool = False
     probe_ok: bool = False  # the engine's word
-    reason: str = ""  # why it is out, or was last in doubt
+    reason: str = ""  # why it is not well, or what was wrong last
     bad: int = 0  # answers in a row
     well: int = 0
     asked: int = 0
-    changes: int = 0
     ended: int = 0  # exchanges, because it was gone
     due: float = 0.0
     last_well: float = 0.0
     out_after: float = 0.0  # seconds from the last good answer until it was taken out
-    silence: Silence = field(default_factory=Silence)
-    look: asyncio.Task[None] | None = None
+    hang: HangDetector = field(default_factory=HangDetector)
+    probing: asyncio.Task[None] | None = None
     trial: asyncio.Task[None] | None = None
 
     @property
     def is_well(self) -> bool:
-        return not self.is_sick and not self.silence.is_wedged
+        return not self.is_sick and not self.hang.is_wedged
 
     @property
-    def is_asked(self) -> bool:
-        """Right now."""
-        return self.look is not None and not self.look.done()
+    def is_probed(self) -> bool:
+        """A probe is under way."""
+        return self.probing is not None and not self.probing.done()
 
     def note(self, answer: Answer, settings: Settings, began: float, now: float) -> None:
         self.asked += 1
@@ -83,24 +70,23 @@ class Standing:
             self.due = min(self.due, began + settings.interval / 2)
 
     def end(self) -> list[asyncio.Task[None]]:
-        """Cancel what still asks it."""
-        tasks = [task for task in (self.look, self.trial) if task is not None]
-        self.look = self.trial = None
+        """Cancel its probes."""
+        tasks = [task for task in (self.probing, self.trial) if task is not None]
+        self.probing = self.trial = None
         for task in tasks:
             task.cancel()
         return tasks
 
     def snapshot(self) -> dict[str, Any]:
         return {
-            "up": self.is_up, "reason": self.reason, "wedged": self.silence.is_wedged,
-            "bad_in_a_row": self.bad, "well_in_a_row": self.well, "asked": self.asked,
-            "changes": self.changes, "ended": self.ended,
+            "wedged": self.hang.is_wedged, "bad_in_a_row": self.bad,
+            "well_in_a_row": self.well, "asked": self.asked, "ended": self.ended,
             "out_after_s": round(self.out_after, 3),
         }  # fmt: skip
 
 
-async def ask(address: Address, settings: Settings, is_guess: bool) -> Answer:
-    """`is_guess`: nobody knows that the path exists."""
+async def probe(address: Address, settings: Settings, is_guess: bool) -> Answer:
+    """Ask one endpoint once. `is_guess`: it is not known that the path exists."""
     try:
         status = await get_status(address, settings.path, settings.timeout)
     except TimeoutError:

@@ -1,17 +1,14 @@
-"""Whether endpoints are well: they are asked, and taken out of rotation and put back.
+"""Health of endpoints: each is asked, and the result is reported to rotation.py.
 
-Law 1. One task per upstream knows who is due; each probe is a task of its own, over a connection of
-       its own, and none waits for another's. An endpoint in doubt is asked twice as often, so that
-       it is out within three intervals; one whose breaker has opened is asked at once.
-Law 2. Health writes the words `up` and `probe_ok` and no other; an operator's drain is not its
-       business.
-Law 3. Being out of rotation cuts nothing: what runs there goes on, as long as there is somebody to
-       go on. Where no probe is answered any more and no byte has come for `wedge_after`, there is
-       not: what is owed there is ended, and the operator told how much that was.
+Law 1. One task per upstream knows which probe is due. Each probe is a task with a connection of its
+       own, and none waits for another's. An endpoint in doubt is probed twice as often, so that it
+       is out within three intervals; one whose breaker has opened is probed at once.
+Law 2. Of the engine's words health writes `probe_ok` and `load` and no other.
+Law 3. An endpoint that is out may finish the exchanges it has, as long as it can. It cannot where
+       no probe is answered any more and no byte has come for `wedge_after`: these exchanges are
+       ended, and their number is logged.
 Law 4. An engine under load may miss a probe. As long as bytes of its answers come, a probe that
        times out is no bad answer.
-Law 5. A cold endpoint (warmup.py) is out as long as a warm one of its upstream takes requests.
-       Where there is none it is used: late is better than never.
 Tests: tests/unit/test_health.py, tests/unit/test_gone.py, tests/faults/test_health.py.
 """
 
@@ -19,9 +16,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from zeroproxy._fast.engine.result_types import HealthSample
@@ -29,14 +27,18 @@ from zeroproxy._fast.engine.settings_types import ReportedLoad
 from zeroproxy.config.presets import PRESETS, Preset
 from zeroproxy.config.schema import Health as Settings
 from zeroproxy.config.schema import Upstream
-from zeroproxy.policy.endpoint_health import LATE, Answer, Member, Standing, ask
-from zeroproxy.policy.http_client import Lack, generate_one
+from zeroproxy.policy.addresses import WatchedEndpoint
+from zeroproxy.policy.endpoint_health import LATE, Answer, EndpointHealth, probe
+from zeroproxy.policy.http_client import OwnLack, generate_one
 from zeroproxy.policy.reported_load import read_load
+from zeroproxy.policy.rotation import Rotation
 from zeroproxy.policy.wedge import read_counters
+from zeroproxy.tasks import cancel
+
+log = logging.getLogger(__name__)
 
 TRIAL_EVERY = 5  # rounds between two requests to a wedged endpoint
 TRIAL_TIMEOUT = 5.0  # seconds
-COLD = "it is being warmed up"
 
 
 class Engine(Protocol):
@@ -44,7 +46,6 @@ class Engine(Protocol):
         self,
         index: int,
         *,
-        up: bool | None = None,
         load: ReportedLoad | None = None,
         probe_ok: bool | None = None,
     ) -> None: ...
@@ -54,58 +55,53 @@ class Engine(Protocol):
     def end_silent(self, index: int, *, seconds: float) -> int: ...
 
 
-class Rounds:
-    """The endpoints of one upstream, and the task that knows who is due."""
+class UpstreamProber:
+    """The endpoints of one upstream, and the task that knows which probe is due."""
 
     def __init__(self, health: Health) -> None:
-        self._health = health
-        self._engine, self._say, self._kind_of = health.engine, health.say, health.kind_of
+        self._engine, self._kind_of = health.engine, health.kind_of
+        self._rotation = health.rotation
         self._settings = Settings()
         self._preset = self._api_key = ""
         self._wants_load = False
-        self._lack = Lack(self._say)
+        self._lack = OwnLack()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self.standings: dict[int, Standing] = {}
+        self.endpoints: dict[int, EndpointHealth] = {}
 
-    def watch(self, upstream: Upstream, members: Iterable[Member]) -> None:
+    def watch(self, upstream: Upstream, endpoints: Iterable[WatchedEndpoint]) -> None:
         """These are in force, and are to be asked like this. Those known already keep their turn,
         unless the question has changed: a name that moved is no reason to ask hundreds at once."""
         is_new = upstream.health != self._settings
         self._settings, self._preset = upstream.health, upstream.preset
         self._api_key = upstream.api_key
         self._wants_load = upstream.balance == "fastest"
-        known = self.standings
-        self.standings = {m.index: known.get(m.index) or Standing(m) for m in members}
-        for index in set(known) - set(self.standings):
+        known = self.endpoints
+        self.endpoints = {e.index: known.get(e.index) or EndpointHealth(e) for e in endpoints}
+        for index in set(known) - set(self.endpoints):
             known[index].end()
-        for standing in self.standings.values():
+        for s in self.endpoints.values():
             if is_new:
-                standing.due = 0.0
+                s.due = 0.0
             if not self._settings.path:
-                standing.is_sick = False
-                self._vouch(standing, False)
+                s.is_sick = False
+                self._vouch(s, False)
             if not self._settings.path or not self._settings.wedge_after:
-                standing.silence.broken()
-            self._settle(standing, standing.reason if standing.is_sick else "")
+                s.hang.reset()
+            self._settle(s, s.reason if s.is_sick else "")
         if self._task is None and self._settings.path:
             self._task = asyncio.ensure_future(self._run())
         self._wake.set()
 
-    def hurry(self, index: int) -> None:
-        """Ask this one now."""
-        if index in self.standings:
-            self.standings[index].due = 0.0
+    def probe_now(self, index: int) -> None:
+        """Probe this one now."""
+        if index in self.endpoints:
+            self.endpoints[index].due = 0.0
             self._wake.set()
 
     async def stop(self) -> None:
-        tasks = [task for s in self.standings.values() for task in s.end()]
-        if self._task is not None:
-            self._task.cancel()
-            tasks.append(self._task)
-        for task in tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        tasks = [task for s in self.endpoints.values() for task in s.end()]
+        await cancel(self._task, *tasks)
         self._task = None
 
     # ------------------------------------------------------------ rounds
@@ -115,39 +111,39 @@ class Rounds:
             self._wake.clear()
             if self._settings.path:
                 now = time.monotonic()
-                for standing in self.standings.values():
-                    if standing.due <= now and not standing.is_asked:
-                        standing.due = now + self._pause()
-                        standing.look = asyncio.ensure_future(self._look(standing))
+                for s in self.endpoints.values():
+                    if s.due <= now and not s.is_probed:
+                        s.due = now + self._pause()
+                        s.probing = asyncio.ensure_future(self._probe(s))
                         # It may be due sooner then.
-                        standing.look.add_done_callback(lambda _: self._wake.set())
-            await self._rest()
+                        s.probing.add_done_callback(lambda _: self._wake.set())
+            await self._wait()
 
-    async def _rest(self) -> None:
+    async def _wait(self) -> None:
         wait: float | None = None
-        due = [s.due for s in self.standings.values() if not s.is_asked]
+        due = [s.due for s in self.endpoints.values() if not s.is_probed]
         if self._settings.path and due:
             wait = max(min(due) - time.monotonic(), 0)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait):
                 await self._wake.wait()
 
-    async def _look(self, s: Standing) -> None:
-        """One probe of one endpoint, and what follows from its answer."""
+    async def _probe(self, s: EndpointHealth) -> None:
+        """One probe of one endpoint, and its consequences."""
         began = time.monotonic()
         try:
             answer, _ = await asyncio.gather(
-                ask(s.member.address, self._settings, not self._preset), self._read_load(s)
+                probe(s.endpoint.address, self._settings, not self._preset), self._read_load(s)
             )
             if not self._lack.is_it(answer.wrong):
                 await self._judge(s, answer, began)
-        except Exception as error:  # nobody else would ask from then on
-            self._say(f"health: {type(error).__name__}: {error}")
+        except Exception as error:  # else the endpoint would not be probed again
+            log.error(f"health: {type(error).__name__}: {error}")
 
-    async def _judge(self, s: Standing, answer: Answer, began: float) -> None:
-        index, settings = s.member.index, self._settings
+    async def _judge(self, s: EndpointHealth, answer: Answer, began: float) -> None:
+        index, settings = s.endpoint.index, self._settings
         seen = next(iter(self._engine.health_sample(only=index)), None)
-        if seen is None or self.standings.get(index) is not s or not settings.path:
+        if seen is None or self.endpoints.get(index) is not s or not settings.path:
             return  # removed meanwhile, or switched off
         if answer.wrong == LATE.format(settings.timeout) and seen["heard_s"] > began:
             answer = Answer()
@@ -157,173 +153,122 @@ class Rounds:
         if not settings.wedge_after:
             return
         if not answer.wrong:
-            await self._listen(s, seen)
+            await self._check_progress(s, seen)
         elif answer.is_none and s.is_sick and seen["quiet_s"] >= settings.wedge_after:
             self._end_silent(s)
 
-    def _end_silent(self, s: Standing) -> None:
-        """It is gone: what it owes will not come."""
+    def _end_silent(self, s: EndpointHealth) -> None:
+        """It is gone: the answers it owes will not come."""
         after = self._settings.wedge_after
-        n = self._engine.end_silent(s.member.index, seconds=after)
+        n = self._engine.end_silent(s.endpoint.index, seconds=after)
         s.ended += n
         if n:
-            self._say(f"{s.member.address.url}: {n} exchanges ended: {s.reason}, "
+            log.warning(f"{s.endpoint.address.url}: {n} exchanges ended: {s.reason}, "
                       f"and no byte for {after:g} s")  # fmt: skip
 
-    def _vouch(self, s: Standing, probe_ok: bool) -> None:
-        """Let the engine know whether a 5xx is to be held against it (breaker.pyx, law 4)."""
+    def _vouch(self, s: EndpointHealth, probe_ok: bool) -> None:
+        """Set in the engine whether a 5xx counts against it (breaker.pyx, law 4)."""
         if probe_ok != s.probe_ok:
             s.probe_ok = probe_ok
-            self._engine.set_endpoint(s.member.index, probe_ok=probe_ok)
+            self._engine.set_endpoint(s.endpoint.index, probe_ok=probe_ok)
 
-    async def _read_load(self, s: Standing) -> None:
-        """Let the engine know what the server says of its load."""
-        settings, index = self._settings, s.member.index
+    async def _read_load(self, s: EndpointHealth) -> None:
+        """Set in the engine the load that the server reports."""
+        settings, index = self._settings, s.endpoint.index
         if not self._wants_load:
             return
         load = await read_load(
-            s.member.address, self._known(s), settings.timeout, settings.interval
+            s.endpoint.address, self._known(s), settings.timeout, settings.interval
         )
-        if load is not None and self.standings.get(index) is s:
+        if load is not None and self.endpoints.get(index) is s:
             self._engine.set_endpoint(index, load=load)
 
     def _pause(self) -> float:
         spread = self._settings.jitter
         return self._settings.interval * random.uniform(1 - spread, 1 + spread)
 
-    def _settle(self, s: Standing, wrong: str) -> None:
-        """Let the engine know, and the operator once, if that changes anything."""
+    def _settle(self, s: EndpointHealth, wrong: str) -> None:
+        """Report what follows from an answer."""
         if s.is_well or wrong:
             s.reason = wrong
-        elif s.silence.is_wedged:
+        elif s.hang.is_wedged:
             s.reason = "wedged: it answers its probe, and no exchange makes progress"
-        was_well, s.was_well = s.was_well, s.is_well
-        if s.is_well and not was_well:
-            self._health.came_back(s.member.index)
-            self._put(s)
-        # The cold ones come in before the last warm one goes, and go when it is there.
-        if s.is_well != was_well:
-            self.look_at_cold()
-        self._put(s)
-
-    def look_at_cold(self) -> None:
-        """What decides about the cold ones has changed: they, or the warm ones."""
-        for s in self.standings.values():
-            if s.is_well:
-                self._put(s)
-
-    def _has_warm(self) -> bool:
-        """Whether a warm endpoint takes requests."""
-        closed = {
-            v["index"]
-            for v in self._engine.health_sample()
-            if v["draining"] or v["breaker"]["state"] == "open"
-        }
-        return any(
-            s.is_well and s.member.index not in closed and not self._health.is_cold(s.member.index)
-            for s in self.standings.values()
-        )
-
-    def _put(self, s: Standing) -> None:
-        """In or out."""
-        is_kept = s.is_well and self._health.is_cold(s.member.index) and self._has_warm()
-        if is_kept:
-            s.reason = COLD
-        elif s.reason == COLD:
-            s.reason = ""
-        is_up = s.is_well and not is_kept
-        if is_up == s.is_up:
-            return
-        s.is_up = is_up
-        s.changes += 1
-        self._engine.set_endpoint(s.member.index, up=is_up)
-        url = s.member.address.url
-        self._say(f"{url} is back in rotation" if is_up else f"{url} is out: {s.reason}")
+        self._rotation.report_health(s.endpoint.index, s.is_well, s.reason)
 
     # ------------------------------------------------------------ silence
 
-    def _known(self, s: Standing) -> Preset:
-        """Its preset, or what its list of models says that it is."""
-        return PRESETS.get(self._preset or self._kind_of(s.member.address.url), Preset())
+    def _known(self, s: EndpointHealth) -> Preset:
+        """Its preset, or that of the server it is by its list of models."""
+        return PRESETS.get(self._preset or self._kind_of(s.endpoint.address.url), Preset())
 
-    async def _listen(self, s: Standing, sample: HealthSample) -> None:
-        """It has answered well: does it work as well?"""
-        settings, silence = self._settings, s.silence
-        if silence.is_wedged:
-            await self._look_again(s, sample)
+    async def _check_progress(self, s: EndpointHealth, sample: HealthSample) -> None:
+        """It answers its probes: check that its exchanges make progress too."""
+        settings, hang = self._settings, s.hang
+        if hang.is_wedged:
+            await self._recheck(s, sample)
         elif sample["quiet_s"] < settings.wedge_after:
-            silence.broken()
+            hang.reset()
         else:
-            counters = await read_counters(s.member.address, self._known(s), settings.timeout)
-            if silence.is_proof(sample, counters):
-                silence.found(time.monotonic())
+            counters = await read_counters(s.endpoint.address, self._known(s), settings.timeout)
+            if hang.is_proof(sample, counters):
+                hang.confirm(time.monotonic())
         self._settle(s, "")
 
-    async def _look_again(self, s: Standing, sample: HealthSample) -> None:
-        silence = s.silence
-        silence.rounds += 1
-        counters = await read_counters(s.member.address, self._known(s), self._settings.timeout)
-        if sample["heard_s"] > silence.since or silence.has_moved(counters):
-            silence.broken()
+    async def _recheck(self, s: EndpointHealth, sample: HealthSample) -> None:
+        hang = s.hang
+        hang.rounds += 1
+        counters = await read_counters(s.endpoint.address, self._known(s), self._settings.timeout)
+        if sample["heard_s"] > hang.since or hang.has_moved(counters):
+            hang.reset()
             self._end_trial(s)
-        elif silence.rounds % TRIAL_EVERY == 0 and (s.trial is None or s.trial.done()):
+        elif hang.rounds % TRIAL_EVERY == 0 and (s.trial is None or s.trial.done()):
             s.trial = asyncio.ensure_future(self._try(s, idle=not sample["inflight"]))
 
-    async def _try(self, s: Standing, *, idle: bool) -> None:
-        """A request of our own. One that is refused says nothing, so an endpoint with nothing to do
-        gets the benefit of the doubt."""
-        status = await generate_one(s.member.address, TRIAL_TIMEOUT, self._api_key)
+    async def _try(self, s: EndpointHealth, *, idle: bool) -> None:
+        """A request of our own. A refusal proves nothing, so an endpoint with nothing to do gets
+        the benefit of the doubt."""
+        status = await generate_one(s.endpoint.address, TRIAL_TIMEOUT, self._api_key)
         if status == 200 or (idle and 400 <= status < 500):
-            s.silence.broken()
+            s.hang.reset()
             self._settle(s, "")
 
-    def _end_trial(self, s: Standing) -> None:
+    def _end_trial(self, s: EndpointHealth) -> None:
         if s.trial is not None:
             s.trial.cancel()
             s.trial = None
 
 
 class Health:
-    """All upstreams. `say` takes one line for the operator; `came_back` is called when an endpoint
-    is well again. Use it on the loop."""
+    """All upstreams. `kind_of` gives the kind of server at a URL, as far as it is known. Use it on
+    the loop."""
 
-    def __init__(
-        self, engine: Engine, say: Callable[[str], None], kind_of: Callable[[str], str]
-    ) -> None:
-        self.engine, self.say, self.kind_of = engine, say, kind_of
-        self.came_back: Callable[[int], None] = lambda index: None
-        self.is_cold: Callable[[int], bool] = lambda index: False
-        self.drained: Callable[[], Set[int]] = frozenset
-        self._rounds: list[Rounds] = []
-        self._by_index: dict[int, Rounds] = {}
+    def __init__(self, engine: Engine, rotation: Rotation, kind_of: Callable[[str], str]) -> None:
+        self.engine, self.rotation, self.kind_of = engine, rotation, kind_of
+        self._probers: list[UpstreamProber] = []
+        self._by_index: dict[int, UpstreamProber] = {}
         self._moves: dict[int, dict[str, int]] = {}
 
-    def watch(self, groups: Sequence[tuple[Upstream, Sequence[Member]]]) -> None:
-        while len(self._rounds) < len(groups):
-            self._rounds.append(Rounds(self))
-        for rounds, (upstream, members) in zip(self._rounds, groups, strict=True):
-            rounds.watch(upstream, members)
-        self._by_index = {i: rounds for rounds in self._rounds for i in rounds.standings}
+    def watch(self, groups: Sequence[tuple[Upstream, Sequence[WatchedEndpoint]]]) -> None:
+        while len(self._probers) < len(groups):
+            self._probers.append(UpstreamProber(self))
+        for prober, (upstream, members) in zip(self._probers, groups, strict=True):
+            prober.watch(upstream, members)
+        self._by_index = {i: prober for prober in self._probers for i in prober.endpoints}
 
-    def look(self) -> None:
-        """A breaker has moved: say so, and ask those that have opened."""
+    def on_breaker_change(self) -> None:
+        """A breaker has moved: log it, and probe the endpoints of those that have opened."""
         for sample in self.engine.health_sample():
             index, breaker = sample["index"], sample["breaker"]
             before = self._moves.get(index, dict.fromkeys(breaker["to"], 0))
             self._moves[index] = breaker["to"]
             if breaker["to"] == before:
                 continue
-            self._tell(index, breaker, before, sample["due_s"])
+            self._log_breaker(index, breaker, before, sample["due_s"])
             if breaker["to"]["open"] != before["open"] and index in self._by_index:
-                self._by_index[index].hurry(index)
-        self.look_at_cold()
+                self._by_index[index].probe_now(index)
+        self.rotation.reconsider()
 
-    def look_at_cold(self) -> None:
-        """One is no longer cold, or a warm one no longer takes requests."""
-        for rounds in self._rounds:
-            rounds.look_at_cold()
-
-    def _tell(
+    def _log_breaker(
         self, index: int, breaker: Mapping[str, Any], before: Mapping[str, int], due: float
     ) -> None:
         moves = ", ".join(
@@ -331,31 +276,22 @@ class Health:
             for name, n in breaker["to"].items()
             if n != before[name]
         )
-        later = f"; half open in {due:.1f} s" if breaker["state"] == "open" else ""
-        self.say(f"{self._url(index)}: breaker {moves}, now {breaker['state']}{later}")
+        is_open = breaker["state"] == "open"
+        later = f"; half open in {due:.1f} s" if is_open else ""
+        level = logging.WARNING if is_open else logging.INFO
+        log.log(level, f"{self._url(index)}: breaker {moves}, now {breaker['state']}{later}")
 
     def _url(self, index: int) -> str:
-        rounds = self._by_index.get(index)
-        return rounds.standings[index].member.address.url if rounds else f"endpoint {index}"
+        prober = self._by_index.get(index)
+        return prober.endpoints[index].endpoint.address.url if prober else f"endpoint {index}"
 
     def snapshot(self, index: int) -> dict[str, Any] | None:
-        """What is known of one endpoint; None: it is not watched."""
-        rounds = self._by_index.get(index)
-        return rounds.standings[index].snapshot() if rounds else None
-
-    def reasons(self) -> list[str]:
-        """Why no endpoint is in rotation; empty: one is. A breaker alone keeps none out of it where
-        there is no other (upstream/breaker.pyx, law 5)."""
-        standings = [s for rounds in self._rounds for s in rounds.standings.values()]
-        drained = self.drained()
-        if any(s.is_up and s.member.index not in drained for s in standings):
-            return []
-        return [
-            f"{s.member.address.url}: "
-            + ("it is being drained" if s.member.index in drained else s.reason)
-            for s in standings
-        ]
+        """The state of one endpoint; None: it is not watched."""
+        prober = self._by_index.get(index)
+        if prober is None:
+            return None
+        return {**self.rotation.snapshot(index), **prober.endpoints[index].snapshot()}
 
     async def stop(self) -> None:
-        for rounds in self._rounds:
-            await rounds.stop()
+        for prober in self._probers:
+            await prober.stop()

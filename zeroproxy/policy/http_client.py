@@ -1,107 +1,84 @@
-"""One question to an endpoint, over a connection of its own.
+"""One request to an endpoint, over a connection of its own.
 
-Never over a pooled one: what is to be found out is whether a new connection is served, and an
-endpoint that has stopped holds the old ones open.
+Never over a pooled one: the question is whether a new connection is served, and an endpoint that
+has stopped holds the old ones open.
 """
 
 from __future__ import annotations
 
-import asyncio
 import errno
+import logging
 import os
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import aiohttp
 import orjson
+from yarl import URL
 
 from zeroproxy.policy.addresses import Address
-from zeroproxy.policy.tls import connect, reason
+from zeroproxy.policy.tls import reason
+from zeroproxy.tasks import within
+
+log = logging.getLogger(__name__)
 
 PAGE_MAX = 4 << 20  # bytes of an answer that are read
 
-T = TypeVar("T")
-
-
-async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
-    """What `work` gives, or TimeoutError after `seconds`. What it does to clean up is not waited
-    for: closing a TLS connection whose other end is stuck takes half a minute."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.wait({task}, timeout=seconds)
-    except asyncio.CancelledError:
-        abandon(task)
-        raise
-    if not task.done():
-        abandon(task)
-        raise TimeoutError
-    return task.result()
-
-
-#: Tasks that were cancelled and still clean up: the loop itself keeps no reference.
-_abandoned: set[asyncio.Task[Any]] = set()
-
-
-def abandon(task: asyncio.Task[Any]) -> None:
-    task.cancel()
-    _abandoned.add(task)
-    task.add_done_callback(forget)
-
-
-def forget(task: asyncio.Task[Any]) -> None:
-    _abandoned.discard(task)
-    if not task.cancelled():
-        task.exception()  # else it would be logged as never retrieved
-
 
 async def get_status(address: Address, path: str, timeout: float) -> int:
-    """Status of GET `path`; 0: what answered is no HTTP. Raises OSError, TimeoutError."""
-    return await within(timeout, ask_status(address, path))
+    """Status of GET `path`; 0: the answer is no HTTP. Raises OSError, TimeoutError."""
+    return await within(timeout, read_status(address, path))
 
 
-async def ask_status(address: Address, path: str) -> int:
-    reader, writer = await connect(address)
+async def read_status(address: Address, path: str) -> int:
+    # The whole URL: a path that begins with "//" would be taken for a host.
+    url = URL(address.base + path, encoded=True)
     try:
-        writer.write(
-            b"GET %s HTTP/1.1\r\nHost: %s\r\nAccept: */*\r\nConnection: close\r\n\r\n"
-            % (path.encode("latin-1"), address.authority)
-        )
-        version, _, rest = (await reader.readuntil(b"\n")).partition(b" ")
-        status = rest[:3]
-        return int(status) if version.startswith(b"HTTP/1.") and status.isdigit() else 0
-    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        async with (
+            session_for(address, None) as session,
+            session.get(
+                url,
+                headers={"Connection": "close"},
+                allow_redirects=False,
+                server_hostname=address.server_name,
+            ) as response,
+        ):
+            return response.status
+    except OSError:
+        raise
+    except aiohttp.ClientError:
         return 0
-    finally:
-        # Not close(): that waits for the other end's half of the TLS goodbye.
-        writer.transport.abort()
 
 
-#: What we ourselves lack. It says nothing of an endpoint.
+#: Errors for lack of something of ours. They prove nothing of an endpoint.
 OUR_LACKS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 OUR_LACK = "the proxy itself cannot probe: "
 LACK_EVERY = 60.0
 
 
-class Lack:
-    """Tells the operator, once in LACK_EVERY seconds, that probes fail for what we lack."""
+class OwnLack:
+    """Logs, once in LACK_EVERY seconds, that probes fail for lack of something of ours."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say, self._told = say, -LACK_EVERY
+    def __init__(self) -> None:
+        self._logged_at = -LACK_EVERY
 
     def is_it(self, wrong: str) -> bool:
-        """Whether `wrong`, of why(), is no fault of the endpoint."""
+        """True where `wrong`, of why(), is no fault of the endpoint."""
         if not wrong.startswith(OUR_LACK):
             return False
-        if time.monotonic() - self._told >= LACK_EVERY:
-            self._told = time.monotonic()
-            self._say(wrong)
+        if time.monotonic() - self._logged_at >= LACK_EVERY:
+            self._logged_at = time.monotonic()
+            log.warning(wrong)
         return True
 
 
 def why(error: OSError) -> str:
+    """The reason of a failure, for people."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        error = error.os_error
     if error.errno in OUR_LACKS and not isinstance(error, ssl.SSLError):
         return f"{OUR_LACK}{os.strerror(error.errno)}"
     # An SSLError has an errno too, which means nothing.
@@ -123,7 +100,7 @@ def headers_for(address: Address, api_key: str = "") -> dict[str, str]:
 async def session_for(
     address: Address, timeout: float | None, api_key: str = ""
 ) -> AsyncIterator[aiohttp.ClientSession]:
-    """`timeout` of each question; None: whoever asks has one of its own."""
+    """A session for one address. `timeout` of each request; None: the caller has one of its own."""
     connector = connector_for(address)
     session = aiohttp.ClientSession(
         address.base,

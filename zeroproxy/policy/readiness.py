@@ -1,20 +1,21 @@
-"""Whether any endpoint accepts connections, looked at only when somebody wants to know.
+"""Readiness: one endpoint at least accepts connections. It is probed only when it is read.
 
-No timer runs while nobody asks: the state is refreshed when it is older than MAX_AGE at the moment
-of a question, and continuously only until the first endpoint has answered. One endpoint that
-accepts is enough, so the one that did last is asked first, and mostly alone.
+No timer runs while nobody reads it: a state older than MAX_AGE is refreshed when it is read, and
+continuously only until the first endpoint has accepted. One endpoint that accepts is enough, so the
+last one that did is tried first, and mostly alone.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Sequence
 
+from zeroproxy.backoff import Backoff
 from zeroproxy.policy.addresses import Address
-from zeroproxy.policy.http_client import why, within
+from zeroproxy.policy.http_client import why
 from zeroproxy.policy.tls import connect
+from zeroproxy.tasks import cancel, within
 
 MAX_AGE = 1.0  # seconds a probe's answer is good for
 TIMEOUT = 1.0  # seconds one probe may take
@@ -54,8 +55,8 @@ class Readiness:
         return self._ready, [] if self._ready else list(self._reasons)
 
     def watch(self, addresses: Sequence[Address]) -> None:
-        """These count from now on. What was said of others stands until they have been asked, so
-        that a reload is not an outage to whoever reads it."""
+        """These count from now on. The last answer stands until they have been probed, so that a
+        reload is not an outage to its readers."""
         if addresses == self._addresses:
             return
         self._addresses = list(addresses)
@@ -70,38 +71,36 @@ class Readiness:
             self._task = asyncio.ensure_future(self._probe(once))
 
     async def _probe(self, once: bool) -> None:
-        wait = RETRY_FIRST
+        backoff = Backoff(RETRY_FIRST, RETRY_LAST)
         while True:
-            asked = self._addresses
-            reasons = await self._look(asked)
-            if asked is not self._addresses:
+            addresses = self._addresses
+            reasons = await self._try_all(addresses)
+            if addresses is not self._addresses:
                 continue
             self._reasons = reasons
             self._ready = self._last is not None
             self._probed_at = time.monotonic()
             if once or self._ready:
                 return
-            await asyncio.sleep(wait)
-            wait = min(2 * wait, RETRY_LAST)
+            await asyncio.sleep(backoff.pause())
 
-    async def _look(self, asked: Sequence[Address]) -> list[str]:
-        """Why none of these accepts a connection; one that does is `_last` then."""
+    async def _try_all(self, addresses: Sequence[Address]) -> list[str]:
+        """The reasons why none of these accepts a connection; one that does becomes `_last`."""
         reasons: list[str] = []
-        first = [one for one in asked if one == self._last]
+        first = [one for one in addresses if one == self._last]
         self._last = None
-        rest = [one for one in asked if one not in first]
+        rest = [one for one in addresses if one not in first]
         batches = [first, *(rest[k : k + AT_ONCE] for k in range(0, len(rest), AT_ONCE))]
         for batch in batches:
-            found = await asyncio.gather(*map(can_connect, batch))
-            reasons += [why for why in found if why]
-            self._last = next((one for one, why in zip(batch, found, strict=True) if not why), None)
+            failures = await asyncio.gather(*map(can_connect, batch))
+            reasons += [why for why in failures if why]
+            self._last = next(
+                (one for one, why in zip(batch, failures, strict=True) if not why), None
+            )
             if self._last is not None:
                 return []
         return reasons
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await cancel(self._task)
+        self._task = None

@@ -1,7 +1,7 @@
-"""What an inference server says of its own load, for `balance = "fastest"`.
+"""The load that an inference server reports of itself, for `balance = "fastest"`.
 
 Several proxies may send to one server, and each counts only its own exchanges: the gauges on the
-server's page of counters (config/presets.py) say how many there are in all. With data parallelism
+server's page of counters (config/presets.py) show how many there are in all. With data parallelism
 there is one of each per engine: requests are added up, of the caches the fullest counts.
 """
 
@@ -17,11 +17,11 @@ STALE_AFTER = 3  # intervals of health without a new report
 
 
 def load_in(page: str, preset: Preset, lasts: float) -> ReportedLoad | None:
-    """None: the page does not say how many requests run."""
-    found = samples_in(page, (*preset.running, *preset.waiting, *preset.cache))
+    """None: the page does not show how many requests run."""
+    samples = samples_in(page, (*preset.running, *preset.waiting, *preset.cache))
 
     def all_of(names: tuple[str, ...]) -> list[float]:
-        return next(([max(v, 0.0) for v in found[name]] for name in names if name in found), [])
+        return next(([max(v, 0.0) for v in samples[name]] for name in names if name in samples), [])
 
     running, cache = all_of(preset.running), all_of(preset.cache)
     if not running:

@@ -20,15 +20,15 @@ TIMEOUT = 5.0  # seconds; glibc's own: 5 s per server and try
 AT_ONCE = 64
 
 #: Families and addresses.
-Found = list[tuple[int, tuple[Any, ...]]]
+Addresses = list[tuple[int, tuple[Any, ...]]]
 
 _guard = threading.Lock()
-_running: dict[tuple[str, int], Future[Found]] = {}
+_running: dict[tuple[str, int], Future[Addresses]] = {}
 
 
-def ask(host: str, port: int) -> Found:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [(int(family), where) for family, _, _, _, where in found]
+def get_addresses(host: str, port: int) -> Addresses:
+    infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [(int(family), where) for family, _, _, _, where in infos]
 
 
 def is_address(host: str) -> bool:
@@ -39,7 +39,7 @@ def is_address(host: str) -> bool:
     return True
 
 
-def begin(host: str, port: int) -> Future[Found]:
+def start(host: str, port: int) -> Future[Addresses]:
     """A look-up under way. Raises OSError if there are too many."""
     with _guard:
         future = _running.get((host, port))
@@ -57,31 +57,31 @@ def begin(host: str, port: int) -> Future[Found]:
     return future
 
 
-def finish(host: str, port: int, future: Future[Found]) -> None:
-    found: Found = []
+def finish(host: str, port: int, future: Future[Addresses]) -> None:
+    addresses: Addresses = []
     failure: Exception | None = None
     try:
-        found = ask(host, port)
+        addresses = get_addresses(host, port)
     except Exception as error:
         failure = error
-    # First: whoever hears of the end may ask again at once.
+    # First: a caller that sees the end may ask again at once.
     with _guard:
         del _running[host, port]
     if failure is not None:
         future.set_exception(failure)
     else:
-        future.set_result(found)
+        future.set_result(addresses)
 
 
-async def look_up(host: str, port: int) -> Found:
+async def look_up(host: str, port: int) -> Addresses:
     """Every address of a name. Raises OSError, also if it takes too long."""
     if is_address(host):
-        return ask(host, port)  # asks nobody
+        return get_addresses(host, port)  # asks nobody
     loop = asyncio.get_running_loop()
     until = loop.time() + TIMEOUT
     while True:
         try:
-            future = begin(host, port)
+            future = start(host, port)
             break
         except OSError:
             if loop.time() > until:

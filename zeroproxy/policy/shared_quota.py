@@ -2,7 +2,7 @@
 
 Law 1. No request waits for Redis. About once a second every key that is in use is settled: what was
        taken goes there, and the level that may be taken here comes back.
-Law 2. What is reported is the total since this proxy began, so a report that arrives twice counts
+Law 2. A report holds the total since this proxy began, so one that arrives twice counts
        once, and what is used while Redis is away is reported when it is back.
 Law 3. A key at rest here, and every key while Redis does not answer, fills by itself at its rate
        over the number of proxies. So the first burst after a rest needs no answer; together the
@@ -16,15 +16,19 @@ import asyncio
 import contextlib
 import hashlib
 import importlib
+import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from zeroproxy._fast.engine.result_types import QuotaState
 from zeroproxy.config.schema import Auth, Shared
 from zeroproxy.errors import ZeroproxyError, how_to_install
+from zeroproxy.tasks import cancel
+
+log = logging.getLogger(__name__)
 
 REST = 60.0  # seconds without a request after which a key is at rest
 LIVE = 5.0  # seconds a proxy counts after its last sign of life
@@ -98,20 +102,20 @@ def need_redis() -> None:
 
 
 def bucket_name(prefix: str, sha256: str) -> str:
-    """What a key is called in Redis: not by its digest, which belongs to the configuration."""
+    """The name of a key in Redis: not its digest, which belongs to the configuration."""
     return f"{prefix}:{hashlib.sha256(sha256.lower().encode()).hexdigest()[:32]}"
 
 
 class Shares:
-    """`say` takes one line for the operator. Use it on the loop."""
+    """The quotas of all keys. Use it on the loop."""
 
-    def __init__(self, engine: Engine, say: Callable[[str], None]) -> None:
-        self._engine, self._say = engine, say
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
         self._id = secrets.token_hex(8)
         self._settings = Shared()
         self._names: dict[int, str] = {}
         self._in_use: dict[int, InUse] = {}
-        self._told: dict[tuple[int, str], int] = {}  # `used` of the last answer
+        self._reported: dict[tuple[int, str], int] = {}  # `used` of the last answer
         self._live = 1
         self._is_well = False
         self._failures = 0
@@ -124,7 +128,9 @@ class Shares:
         settings = auth.shared if auth is not None else Shared()
         self._names = {k: bucket_name(settings.prefix, sha256) for sha256, k in indices.items()}
         self._in_use = {k: use for k, use in self._in_use.items() if k in self._names}
-        self._told = {where: used for where, used in self._told.items() if where[0] in self._names}
+        self._reported = {
+            where: used for where, used in self._reported.items() if where[0] in self._names
+        }
         if settings != self._settings:
             self._settings = settings
             if self._task is not None:
@@ -132,8 +138,8 @@ class Shares:
                 self._task = None
             self._live, self._is_well = 1, False
             self._in_use.clear()
-            # What was used before is nobody's debt there.
-            self._told = {(r["index"], r["quota"]): r["used"] for r in self._engine.quotas()}
+            # Earlier use is nobody's debt there.
+            self._reported = {(r["index"], r["quota"]): r["used"] for r in self._engine.quotas()}
             if settings.url:
                 self._task = asyncio.ensure_future(self._run(settings))
         self._part_all()
@@ -148,13 +154,9 @@ class Shares:
         }  # fmt: skip
 
     async def stop(self) -> None:
-        """Say what was used last."""
+        """Report the last use."""
         task, self._task = self._task, None
-        if task is None:
-            return
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await cancel(task)
 
     # ------------------------------------------------------------ parts
 
@@ -188,7 +190,7 @@ class Shares:
                         self._lost()
                 else:
                     last = time.monotonic()
-                    self._found()
+                    self._regained()
                 await asyncio.sleep(settings.interval)
         finally:
             with contextlib.suppress(Exception):
@@ -211,17 +213,17 @@ class Shares:
 
     def _lost(self) -> None:
         if self._is_well or self._failures == 1:
-            self._say(f"auth.shared: Redis does not answer ({self._error}); each of {self._live} "
-                      "proxies keeps to its part of the quotas")  # fmt: skip
+            log.warning(f"auth.shared: Redis does not answer ({self._error}); each of {self._live} "
+                        "proxies keeps to its part of the quotas")  # fmt: skip
         self._is_well = False
         self._part_all()
 
-    def _found(self) -> None:
+    def _regained(self) -> None:
         if not self._is_well and self._failures:
-            self._say("auth.shared: Redis answers; quotas are shared again")
+            log.info("auth.shared: Redis answers; quotas are shared again")
         self._is_well = True
 
-    def _look(self) -> None:
+    def _observe_use(self) -> None:
         """Which keys are in use, and how far."""
         now = time.monotonic()
         for row in self._engine.quotas(used_only=True):
@@ -235,7 +237,7 @@ class Shares:
 
     async def _settle(self, client: Any, settings: Shared) -> None:
         """One round trip: a sign of life, and all keys in use."""
-        self._look()
+        self._observe_use()
         asked = [(k, list(use.quotas.values())) for k, use in self._in_use.items()]
         async with client.pipeline(transaction=False) as pipe:
             pipe.eval(SIGN_OF_LIFE, 1, f"{settings.prefix}:proxies", self._id, LIVE)
@@ -252,11 +254,11 @@ class Shares:
             self._part_all()
 
     def _words(self, row: QuotaState) -> tuple[object, ...]:
-        since = row["used"] - self._told.get((row["index"], row["quota"]), 0)
+        since = row["used"] - self._reported.get((row["index"], row["quota"]), 0)
         return row["quota"], row["per_minute"], row["used"], since
 
     def _take(self, index: int, row: QuotaState, level: float) -> None:
-        self._told[index, row["quota"]] = row["used"]
+        self._reported[index, row["quota"]] = row["used"]
         if index in self._in_use:
             speed = row["per_minute"] / self._live
             self._engine.grant_quota(

@@ -1,4 +1,4 @@
-"""TLS for whoever asks an endpoint from Python: health, readiness, the list of models, `check`.
+"""TLS of the requests from Python: health, readiness, the list of models, `check`.
 
 The data plane has a context of its own with the same settings (server/tls.py makes both).
 """
@@ -16,7 +16,7 @@ MINIMUM = ssl.TLSVersion.TLSv1_2
 
 
 def reason(error: OSError) -> str:
-    """What is wrong, without OpenSSL's place in its source: "self-signed certificate"."""
+    """The fault, without OpenSSL's place in its source: "self-signed certificate"."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not accepted: {error.verify_message.removesuffix('.')}"
     if isinstance(error, ssl.SSLError):
@@ -42,8 +42,8 @@ def context_for(tls: UpstreamTls) -> ssl.SSLContext:
             key, path = "cert", tls.cert
             context.load_cert_chain(tls.cert, tls.key, no_password)
     except OSError as error:
-        said = error.strerror or reason(error) or str(error)
-        raise TlsError(f"{key}: {path}: {said}") from None
+        why = error.strerror or reason(error) or str(error)
+        raise TlsError(f"{key}: {path}: {why}") from None
     return context
 
 

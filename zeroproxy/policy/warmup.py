@@ -2,8 +2,8 @@
 
 Law 1. One task per endpoint that is cold, none otherwise: it ends when every model was answered or
        refused, or the time is up. After that nothing is asked until the endpoint was out.
-Law 2. No word of the engine is written here. Whether a cold endpoint is left out of rotation is
-       health's decision (health.py, law 5).
+Law 2. No word of the engine is written here. rotation.py decides whether a cold endpoint is left
+       out.
 Law 3. The requests go straight to the endpoint, over conns of their own: no permit, no record, no
        bill, nothing a breaker sees.
 Tests: tests/unit/test_warmup.py, tests/e2e/test_warmup.py.
@@ -13,20 +13,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import aiohttp
 import orjson
 
+from zeroproxy.backoff import Backoff
 from zeroproxy.config.schema import Upstream
 from zeroproxy.config.schema import Warmup as Settings
 from zeroproxy.errors import one_line
-from zeroproxy.policy.addresses import Address
+from zeroproxy.policy.addresses import WatchedEndpoint
 from zeroproxy.policy.discovery import models_in
 from zeroproxy.policy.http_client import read_page, session_for, why
+from zeroproxy.policy.rotation import Rotation
+from zeroproxy.tasks import cancel
+
+log = logging.getLogger(__name__)
 
 RETRY_FIRST, RETRY_LAST = 0.25, 5.0  # seconds between two questions
 SHOWN = 200  # characters of a refusal
@@ -36,17 +42,7 @@ WARMING, WARM, FAILED = "warming", "warm", "failed"
 T = TypeVar("T")
 
 
-class Member(Protocol):
-    """An endpoint in force; `index` is the engine's."""
-
-    @property
-    def index(self) -> int: ...
-
-    @property
-    def address(self) -> Address: ...
-
-
-Group = tuple[Upstream, Sequence[Member]]
+Group = tuple[Upstream, Sequence[WatchedEndpoint]]
 
 
 class NotYet(Exception):
@@ -55,9 +51,9 @@ class NotYet(Exception):
 
 @dataclass
 class Warming:
-    """What is known of one endpoint."""
+    """The warm-up of one endpoint."""
 
-    member: Member
+    endpoint: WatchedEndpoint
     upstream: str
     models: tuple[str, ...]  # as the server calls them; empty: it is asked
     settings: Settings
@@ -68,12 +64,12 @@ class Warming:
     is_absent: bool = False  # it does not even accept a connection
     seconds: dict[str, float] = field(default_factory=dict)  # of the answer, by model
     refused: list[str] = field(default_factory=list)
-    hurry: asyncio.Event = field(default_factory=asyncio.Event)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
-        return self.member.address.url
+        return self.endpoint.address.url
 
     def snapshot(self) -> dict[str, Any]:
         seconds = {model: round(s, 6) for model, s in self.seconds.items()}
@@ -81,7 +77,7 @@ class Warming:
 
 
 def body_of(settings: Settings, model: str) -> dict[str, Any]:
-    """What is posted; a model without a name is left out."""
+    """The body to post; a model without a name is left out."""
     body: dict[str, Any] = {"model": model} if model else {}
     if settings.path.partition("?")[0].endswith(TAKES_MESSAGES):
         body["messages"] = [{"role": "user", "content": settings.prompt}]
@@ -90,9 +86,9 @@ def body_of(settings: Settings, model: str) -> dict[str, Any]:
     return {**body, "max_tokens": settings.max_tokens, "stream": False}
 
 
-def said(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
-        return why(error.os_error)
+        return why(error)
     return str(error) or type(error).__name__
 
 
@@ -102,20 +98,20 @@ def check(response: aiohttp.ClientResponse) -> None:
         raise NotYet(f"{response.method} {response.url.raw_path_qs} says {response.status}")
 
 
-async def listed(session: aiohttp.ClientSession, name: str | None) -> tuple[str, ...]:
-    """The models the server says it has; one without a name if it does not say. `name`: whom its
-    certificate has to name, if not the host."""
+async def list_models(session: aiohttp.ClientSession, name: str | None) -> tuple[str, ...]:
+    """The models in the server's list; one without a name if it gives none. `name`: the name its
+    certificate must hold, if not the host."""
     async with session.get("/v1/models", allow_redirects=False, server_hostname=name) as response:
         check(response)
         body = await read_page(response)
     try:
-        found = tuple(models_in(orjson.loads(body))) if response.status == 200 else ()
+        models = tuple(models_in(orjson.loads(body))) if response.status == 200 else ()
     except orjson.JSONDecodeError:
-        found = ()
-    return found or ("",)
+        models = ()
+    return models or ("",)
 
 
-async def post(
+async def warm_model(
     session: aiohttp.ClientSession, settings: Settings, model: str, name: str | None
 ) -> str:
     """ "" if it was answered, else why it is refused for good. `name`: as for listed()."""
@@ -132,63 +128,60 @@ async def post(
 
 
 class Warmups:
-    """All upstreams. `say` takes one line for the operator; `changed` is called when an endpoint is
-    no longer cold. Use it on the loop."""
+    """All upstreams. Use it on the loop."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
-        self.changed: Callable[[], None] = lambda: None
+    def __init__(self, rotation: Rotation) -> None:
+        self._rotation = rotation
+        rotation.on_recovery(self.begin_anew)
         self._groups: Sequence[Group] = ()
         self._known: set[int] = set()
         self._jobs: dict[int, Warming] = {}
 
-    # ------------------------------------------------------------ which
+    # ------------------------------------------------------------ endpoints
 
     def watch(self, groups: Sequence[Group]) -> None:
         """These are in force. New ones are warmed; what a reload changes of the request holds for
         those that begin after it."""
         self._groups = groups
-        now = {m.index: (u, m) for u, members in groups for m in members}
+        now = {e.index: (u, e) for u, endpoints in groups for e in endpoints}
         for index in list(self._jobs):
             if index not in now or not now[index][0].warmup.path:
                 self._end(self._jobs.pop(index))
+                self._rotation.report_warmth(index, is_cold=False)
         for index in set(now) - self._known:
             self._begin(*now[index])
         self._known = set(now)
 
-    def came_back(self, index: int) -> None:
-        """It was out of rotation and is well again: whoever answers there may have just started."""
+    def begin_anew(self, index: int) -> None:
+        """It was out of rotation and is well again: the server may have just started."""
         job = self._jobs.get(index)
         if job is not None and job.state == WARMING:
             job.is_absent = False
-            job.hurry.set()
+            job.wake.set()
             return
-        for upstream, members in self._groups:
-            for member in members:
-                if member.index == index:
-                    self._begin(upstream, member)
+        for upstream, endpoints in self._groups:
+            for endpoint in endpoints:
+                if endpoint.index == index:
+                    self._begin(upstream, endpoint)
 
-    def _begin(self, upstream: Upstream, member: Member) -> None:
+    def _begin(self, upstream: Upstream, endpoint: WatchedEndpoint) -> None:
         if not upstream.warmup.path:
             return
         models = tuple(alias.serves for alias in upstream.all_models())
-        job = Warming(member, upstream.name, models, upstream.warmup, upstream.api_key)
-        self._jobs[member.index] = job
+        job = Warming(endpoint, upstream.name, models, upstream.warmup, upstream.api_key)
+        self._jobs[endpoint.index] = job
+        self._rotation.report_warmth(endpoint.index, is_cold=True)
         job.task = asyncio.ensure_future(self._run(job))
 
     def _end(self, job: Warming) -> None:
         if job.task is not None:
             job.task.cancel()
 
-    # ------------------------------------------------------------ what others ask
-
-    def is_cold(self, index: int) -> bool:
-        job = self._jobs.get(index)
-        return job is not None and job.state == WARMING
+    # ------------------------------------------------------------ readers
 
     def reasons(self) -> list[str]:
-        """What is still to be waited for. One that is not there at all is not, where another
-        endpoint of its upstream is warm."""
+        """The endpoints to wait for. One that is not there at all is none of them, where another of
+        its upstream is warm."""
         warm = {job.upstream for job in self._jobs.values() if job.state == WARM}
         return [
             f"{job.url}: {job.model or 'its model'} is being warmed up"
@@ -198,21 +191,17 @@ class Warmups:
         ]
 
     def snapshot(self, index: int) -> dict[str, Any] | None:
-        """What is known of one endpoint; None: it was never to be warmed."""
+        """The warm-up of one endpoint; None: it was never to be warmed."""
         job = self._jobs.get(index)
         return job.snapshot() if job is not None else None
 
     async def stop(self) -> None:
-        for job in self._jobs.values():
-            if job.task is not None:
-                job.task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await job.task
+        await cancel(*(job.task for job in self._jobs.values()))
 
-    # ------------------------------------------------------------ how
+    # ------------------------------------------------------------ requests
 
     async def _run(self, job: Warming) -> None:
-        where = job.member.address
+        where = job.endpoint.address
         try:
             async with (
                 asyncio.timeout(job.settings.timeout),
@@ -220,7 +209,7 @@ class Warmups:
                 session_for(where, None, job.api_key) as session,
             ):
                 models = job.models or await self._insist(
-                    job, lambda: listed(session, where.server_name)
+                    job, lambda: list_models(session, where.server_name)
                 )
                 for model in models:
                     await self._warm(job, session, model)
@@ -238,7 +227,9 @@ class Warmups:
 
         async def attempt() -> str:
             began = time.monotonic()
-            refusal = await post(session, job.settings, model, job.member.address.server_name)
+            refusal = await warm_model(
+                session, job.settings, model, job.endpoint.address.server_name
+            )
             if not refusal:
                 job.seconds[model] = time.monotonic() - began
             return refusal
@@ -247,29 +238,29 @@ class Warmups:
             job.refused.append(f"{model}: {refusal}" if model else refusal)
 
     async def _insist(self, job: Warming, attempt: Callable[[], Awaitable[T]]) -> T:
-        """What `attempt` gives, as soon as there is somebody to answer."""
-        wait = RETRY_FIRST
+        """The result of `attempt`, tried until the server answers."""
+        backoff = Backoff(RETRY_FIRST, RETRY_LAST)
         while True:
             try:
-                found = await attempt()
+                answer = await attempt()
             except (NotYet, OSError, aiohttp.ClientError) as error:
-                job.reason = said(error)
+                job.reason = reason_of(error)
                 job.is_absent = isinstance(error, aiohttp.ClientConnectorError)
             else:
                 job.is_absent = False
-                return found
-            job.hurry.clear()
+                return answer
+            job.wake.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await job.hurry.wait()
-            wait = min(2 * wait, RETRY_LAST)
+                async with asyncio.timeout(backoff.pause()):
+                    await job.wake.wait()
 
     def _finish(self, job: Warming, refused: str) -> None:
         job.reason, job.model = refused, ""
         job.state = FAILED if refused else WARM
         if refused:
-            self._say(f"{job.url} is used without a warm-up: {refused}")
+            log.warning(f"{job.url} is used without a warm-up: {refused}")
         else:
             each = ", ".join(f"{m or 'its model'} {s:.3f} s" for m, s in job.seconds.items())
-            self._say(f"{job.url} is warm: {each}")
-        self.changed()
+            log.info(f"{job.url} is warm: {each}")
+        self._rotation.report_warmth(job.endpoint.index, is_cold=False)
+        self._rotation.reconsider()

@@ -1,9 +1,9 @@
-"""An endpoint that says it is well and does nothing.
+"""An endpoint that answers its probes and does nothing.
 
-vLLM's /health answers 200 while its engine has hung; so may others. What gives it away: it owes an
-answer, no data of any has come for a long time (a front end's comments and pings are none), and
-its own counters do not move. A long prefill is silent too, but its counters move with every step.
-Where there are none, silence counts only in the middle of responses whose content had begun: before
+vLLM's /health answers 200 while its engine has hung; so may others. The signs: the endpoint owes an
+answer, no data of any has come for a long time (a front end's comments and pings are none), and its
+own counters do not move. A long prefill is silent too, but its counters move with every step.
+Without counters, silence is a sign only in the middle of responses whose content has begun: before
 that it may be a queue or a prefill.
 """
 
@@ -24,16 +24,16 @@ Counters = Mapping[str, float]
 
 def samples_in(page: str, names: tuple[str, ...]) -> dict[str, list[float]]:
     """The samples of these names on a Prometheus page, one per set of labels."""
-    found: dict[str, list[float]] = {}
+    samples: dict[str, list[float]] = {}
     lines = (line for line in page.splitlines() if line.startswith(names))
     try:
         for family in text_string_to_metric_families("\n".join(lines) + "\n"):
             for sample in family.samples:
                 if sample.name in names and not math.isnan(sample.value):
-                    found.setdefault(sample.name, []).append(sample.value)
+                    samples.setdefault(sample.name, []).append(sample.value)
     except ValueError:
         return {}
-    return found
+    return samples
 
 
 def counters_in(page: str, preset: Preset) -> Counters:
@@ -49,8 +49,8 @@ async def read_counters(address: Address, preset: Preset, timeout: float) -> Cou
     return counters_in(page.decode("utf-8", "replace"), preset) if page else {}
 
 
-class Silence:
-    """What is known of one endpoint's silence."""
+class HangDetector:
+    """The silence of one endpoint, and whether it is a hang."""
 
     def __init__(self) -> None:
         self._seen: Counters = {}
@@ -58,13 +58,13 @@ class Silence:
         self.since = 0.0  # monotonic
         self.rounds = 0  # since it was found wedged
 
-    def broken(self) -> None:
+    def reset(self) -> None:
         """It moves: all is forgotten."""
         self._seen = {}
         self.is_wedged = False
 
     def is_proof(self, sample: Mapping[str, Any], counters: Counters) -> bool:
-        """Whether this look, with the one before, shows that it is wedged."""
+        """True where this sample, with the one before, shows that it is wedged."""
         seen, self._seen = self._seen, counters
         if counters:
             return bool(seen) and seen == counters
@@ -73,7 +73,7 @@ class Silence:
     def has_moved(self, counters: Counters) -> bool:
         return bool(self._seen) and bool(counters) and counters != self._seen
 
-    def found(self, now: float) -> None:
+    def confirm(self, now: float) -> None:
         self.is_wedged = True
         self.since = now
         self.rounds = 0

@@ -4,7 +4,7 @@ Law 1. An address that is still among the answers is kept, in whatever order the
        that rotates moves nobody. One that is not is left: new connections go to the new address,
        exchanges on the old one finish.
 Law 2. A name that cannot be resolved keeps its addresses; one that never could has none. That is
-       said once, and its end once.
+       logged once, and its end once.
 Law 3. Without names, or with dns_ttl = 0, no timer runs.
 Tests: tests/unit/test_names.py.
 """
@@ -12,14 +12,16 @@ Tests: tests/unit/test_names.py.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable
+import logging
 
 from zeroproxy.config.schema import Config, Upstream
 from zeroproxy.errors import ConfigError, ReloadError
 from zeroproxy.policy.addresses import Address, is_name
-from zeroproxy.server.endpoints import Place, Places, find, place_of
-from zeroproxy.server.reload import Running
+from zeroproxy.server.endpoints import Located, Locator, locator_of, resolve_locator
+from zeroproxy.server.prepare import Running
+from zeroproxy.tasks import cancel
+
+log = logging.getLogger(__name__)
 
 
 def kept(old: tuple[Address, ...], new: tuple[Address, ...], expands: bool) -> tuple[Address, ...]:
@@ -34,11 +36,11 @@ def interval(upstream: Upstream) -> float:
     return upstream.dns_ttl if any(is_name(e.url) for e in upstream.all_endpoints()) else 0.0
 
 
-class Names:
-    """`lock` is held while the set of endpoints changes; `say` takes one line for the operator."""
+class DnsWatcher:
+    """`lock` is held while the set of endpoints changes."""
 
-    def __init__(self, running: Running, lock: asyncio.Lock, say: Callable[[str], None]) -> None:
-        self._running, self._lock, self._say = running, lock, say
+    def __init__(self, running: Running, lock: asyncio.Lock) -> None:
+        self._running, self._lock = running, lock
         self._tasks: dict[int, tuple[float, asyncio.Task[None]]] = {}
         self._failing: set[str] = set()
 
@@ -57,61 +59,58 @@ class Names:
     async def _follow(self, k: int, every: float) -> None:
         while True:
             await asyncio.sleep(every)
-            await self.look_again(k)
+            await self.refresh(k)
 
-    async def look_again(self, k: int) -> None:
-        """Look the names of upstream `k` up and follow those that moved."""
+    async def refresh(self, k: int) -> None:
+        """Look up the names of upstream `k` and follow those that moved."""
         running = self._running
-        config, members = running.config, running.members
-        assert members is not None
-        before = members.known()
-        found = await self._find(config.upstream[k], before[k])
+        config, endpoint_set = running.config, running.endpoint_set
+        assert endpoint_set is not None
+        before = endpoint_set.known()
+        now = await self._resolve(config.upstream[k], before[k])
         async with self._lock:
             # A reload meanwhile has looked at the names itself.
             if running.config is not config or running.phase != "serving":
                 return
-            was = {place: before[k].get(place, ()) for place in found}
-            if members.known() != before or found == was:
+            was = {locator: before[k].get(locator, ()) for locator in now}
+            if endpoint_set.known() != before or now == was:
                 return
             try:
-                members.change(config, [*before[:k], found, *before[k + 1 :]])
+                endpoint_set.change(config, [*before[:k], now, *before[k + 1 :]])
             except ReloadError as error:
-                self._say(f"{error}")
+                log.error(f"not followed: {error}")
                 return
-            for place in found:
-                if found[place] != was[place]:
-                    self._say(f"{place[0]} is at {listed(found[place])} now")
+            for locator in now:
+                if now[locator] != was[locator]:
+                    log.info(f"{locator[0]} is at {listed(now[locator])} now")
             running.watch()
 
-    async def _find(self, upstream: Upstream, known: Places) -> Places:
-        places = [place_of(endpoint) for endpoint in upstream.all_endpoints()]
+    async def _resolve(self, upstream: Upstream, known: Located) -> Located:
+        locators = [locator_of(endpoint) for endpoint in upstream.all_endpoints()]
         each = await asyncio.gather(
-            *(self._find_one(place, known.get(place, ())) for place in places)
+            *(self._resolve_one(locator, known.get(locator, ())) for locator in locators)
         )
-        return dict(zip(places, each, strict=True))
+        return dict(zip(locators, each, strict=True))
 
-    async def _find_one(self, place: Place, old: tuple[Address, ...]) -> tuple[Address, ...]:
-        url, expands = place
+    async def _resolve_one(self, locator: Locator, old: tuple[Address, ...]) -> tuple[Address, ...]:
+        url, expands = locator
         if not is_name(url):
             return old
         try:
-            new = await find(place)
+            new = await resolve_locator(locator)
         except ConfigError as error:
-            # Of one that never was anywhere the start or the reload has told.
+            # The start or the reload has logged one that never had an address.
             if old and url not in self._failing:
-                self._say(f"{error}; it is taken to be where it was")
+                log.warning(f"{error}; it is taken to be where it was")
                 self._failing.add(url)
             return old
         if url in self._failing:
             self._failing.discard(url)
-            self._say(f"{url} can be resolved again")
+            log.info(f"{url} can be resolved again")
         return kept(old, new, expands)
 
     async def stop(self) -> None:
-        for _, task in self._tasks.values():
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await cancel(*(task for _, task in self._tasks.values()))
         self._tasks.clear()
 
 

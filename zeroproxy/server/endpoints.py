@@ -1,17 +1,18 @@
-"""The endpoints in force: which of them is where in the engine's table.
+"""The endpoints in force, and their places in the engine's table.
 
-Law 1. An endpoint of the configuration is one member, or with `expand` one per address, called
+Law 1. An endpoint of the configuration is one in force, or with `expand` one per address, called
        URL#ADDRESS. One that stays at its address keeps its slot and its idle connections; only a
        new one is resolved.
-Law 2. An endpoint whose name has no address is no member until names.py finds one.
-Law 3. What can fail is preparing (`stage`), which changes nothing here.
-Tests: tests/unit/test_names.py, tests/unit/test_reload.py.
+Law 2. An endpoint whose name has no address is none of these until dns.py finds one.
+Law 3. Only preparing (`stage`) can fail, and it changes nothing here.
+Tests: tests/unit/test_dns.py, tests/unit/test_reload.py.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,79 +21,80 @@ from zeroproxy._fast.engine.engine import Engine
 from zeroproxy._fast.engine.settings_types import EndpointSettings, Route, UpstreamSettings
 from zeroproxy.config.schema import Config, Endpoint, Upstream
 from zeroproxy.errors import ConfigError, ReloadError, UnresolvedError
-from zeroproxy.policy.addresses import Address, apart, is_name, resolve_each
+from zeroproxy.policy.addresses import Address, expand, is_name, resolve_each
 from zeroproxy.server.tls import Tls
 
-#: What is looked up: the URL of an endpoint, and whether all of its addresses count.
-Place = tuple[str, bool]
-Places = Mapping[Place, tuple[Address, ...]]
+log = logging.getLogger(__name__)
+
+#: The subject of a look-up: the URL of an endpoint, and whether all of its addresses count.
+Locator = tuple[str, bool]
+Located = Mapping[Locator, tuple[Address, ...]]
 #: By upstream.
-Addresses = Sequence[Places]
+Addresses = Sequence[Located]
 
 
 @dataclass(frozen=True)
-class Member:
+class ActiveEndpoint:
     """One endpoint in force; `index` is the engine's."""
 
     index: int
     address: Address
-    place: Place
+    locator: Locator
 
 
 #: By upstream, by URL.
-Groups = list[dict[str, Member]]
+Groups = list[dict[str, ActiveEndpoint]]
 
 
-def place_of(endpoint: Endpoint) -> Place:
+def locator_of(endpoint: Endpoint) -> Locator:
     return endpoint.url, endpoint.expand and is_name(endpoint.url)
 
 
-async def find(place: Place) -> tuple[Address, ...]:
-    """All addresses, named as they would be as members. Raises ConfigError."""
-    url, expands = place
-    found = await resolve_each(url)
-    return apart(found) if expands else found
+async def resolve_locator(locator: Locator) -> tuple[Address, ...]:
+    """All addresses, under the URLs they would have in force. Raises ConfigError."""
+    url, expands = locator
+    addresses = await resolve_each(url)
+    return expand(addresses) if expands else addresses
 
 
-async def resolve_all(
-    config: Config, known: Addresses = (), say: Callable[[str], None] = lambda _: None
-) -> list[Places]:
+async def resolve_all(config: Config, known: Addresses = ()) -> list[Located]:
     """The address of every endpoint of `config`; those of `known` are not asked for again. A name
-    that has none and will be looked up again has no address, and `say` is told. Raises
-    ConfigError."""
+    that has none and will be looked up again has no address. Raises ConfigError."""
     return await asyncio.gather(
         *(
-            resolve_group(upstream, known[k] if k < len(known) else {}, say)
+            resolve_group(upstream, known[k] if k < len(known) else {})
             for k, upstream in enumerate(config.upstream)
         )
     )
 
 
-async def find_now(
-    upstream: Upstream, place: Place, say: Callable[[str], None]
-) -> tuple[Address, ...]:
+async def resolve_or_none(upstream: Upstream, locator: Locator) -> tuple[Address, ...]:
     try:
-        return await find(place)
+        return await resolve_locator(locator)
     except UnresolvedError as error:
-        if not upstream.dns_ttl or not is_name(place[0]):
+        if not upstream.dns_ttl or not is_name(locator[0]):
             raise
-        say(f"{error}; it is out of rotation and looked up again every "
-            f"{upstream.dns_ttl:g} s")  # fmt: skip
+        log.warning(f"{error}; it is out of rotation and looked up again every "
+                    f"{upstream.dns_ttl:g} s")  # fmt: skip
         return ()
 
 
-async def resolve_group(upstream: Upstream, known: Places, say: Callable[[str], None]) -> Places:
-    places = [place_of(endpoint) for endpoint in upstream.all_endpoints()]
-    new = [place for place in places if place not in known]
-    each = await asyncio.gather(*(find_now(upstream, place, say) for place in new))
-    found = {
-        place: all_of if place[1] else all_of[:1] for place, all_of in zip(new, each, strict=True)
+async def resolve_group(upstream: Upstream, known: Located) -> Located:
+    locators = [locator_of(endpoint) for endpoint in upstream.all_endpoints()]
+    new = [locator for locator in locators if locator not in known]
+    each = await asyncio.gather(*(resolve_or_none(upstream, locator) for locator in new))
+    resolved = {
+        locator: addresses if locator[1] else addresses[:1]
+        for locator, addresses in zip(new, each, strict=True)
     }
-    return {place: found[place] if place in found else known[place] for place in places}
+    return {
+        locator: resolved[locator] if locator in resolved else known[locator]
+        for locator in locators
+    }
 
 
 def settings_of(upstream: Upstream) -> UpstreamSettings:
-    """What the engine keeps of an upstream, beside its endpoints."""
+    """The engine's settings of an upstream, without its endpoints."""
     return UpstreamSettings(
         balance=upstream.balance,
         hash=upstream.hash,
@@ -106,7 +108,7 @@ def settings_of(upstream: Upstream) -> UpstreamSettings:
     )
 
 
-class Members:
+class EndpointSet:
     """`wish_of`: what an endpoint may be asked for from its first request on; `is_own`: whether an
     address is the proxy's own."""
 
@@ -121,24 +123,24 @@ class Members:
         self._groups: Groups = []
         self._drained: set[str] = set()  # by the URL of the configuration
 
-    def known(self) -> list[Places]:
-        found: list[dict[Place, tuple[Address, ...]]] = []
+    def known(self) -> list[Located]:
+        groups: list[dict[Locator, tuple[Address, ...]]] = []
         for group in self._groups:
-            found.append({})
-            for member in group.values():
-                found[-1][member.place] = (*found[-1].get(member.place, ()), member.address)
-        return list(found)
+            groups.append({})
+            for active in group.values():
+                groups[-1][active.locator] = (*groups[-1].get(active.locator, ()), active.address)
+        return list(groups)
 
-    def all(self) -> list[Member]:
-        return [member for group in self._groups for member in group.values()]
+    def all(self) -> list[ActiveEndpoint]:
+        return [active for group in self._groups for active in group.values()]
 
-    def group(self, k: int) -> list[Member]:
+    def group(self, k: int) -> list[ActiveEndpoint]:
         """Those of one upstream."""
         return list(self._groups[k].values())
 
     def indices_of(self, url: str) -> list[int]:
         """Where the endpoint is, by the URL of the configuration."""
-        return [m.index for group in self._groups for m in group.values() if m.place[0] == url]
+        return [m.index for group in self._groups for m in group.values() if m.locator[0] == url]
 
     def drain(self, url: str, drain: bool) -> list[int]:
         """Send the endpoint nothing new, or again, at all addresses that it has or will have;
@@ -154,33 +156,25 @@ class Members:
 
     def unresolved(self, config: Config) -> list[str]:
         """Endpoints of `config`, in force, that are nowhere: their names have no address."""
-        placed = {member.place for member in self.all()}
+        placed = {active.locator for active in self.all()}
         return [e.url for u in config.upstream for e in u.all_endpoints()
-                if place_of(e) not in placed]  # fmt: skip
+                if locator_of(e) not in placed]  # fmt: skip
 
     def drained(self) -> set[int]:
         """Where those are that are to get nothing new."""
-        return {m.index for m in self.all() if m.place[0] in self._drained}
+        return {m.index for m in self.all() if m.locator[0] in self._drained}
 
     def addresses(self) -> list[Address]:
-        return [member.address for member in self.all()]
+        return [active.address for active in self.all()]
 
-    def fill(self, config: Config, addresses: Addresses) -> None:
-        """The first set, into an engine that has none."""
-        for upstream, found in zip(config.upstream, addresses, strict=True):
-            k = self._engine.add_upstream(upstream.name, settings=settings_of(upstream))
-            with self._engine.change() as change:
-                if self._tls is not None:
-                    self._tls.join(k, change)
-                self._groups.append({
-                    address.url: self._add(change, k, upstream, endpoint, address)
-                    for endpoint, address in each_of(upstream, found)
-                })  # fmt: skip
-        with self._engine.change() as change:
-            self._route(change, config)
+    def add_upstreams(self, config: Config) -> None:
+        """Those of `config`, without endpoints, into an engine that has none."""
+        for upstream in config.upstream:
+            self._engine.add_upstream(upstream.name, settings=settings_of(upstream))
+            self._groups.append({})
 
     def _route(self, change: Change, config: Config) -> None:
-        """Several upstreams are told apart by model; to a single one everything goes."""
+        """Route by model between several upstreams; a single one gets everything."""
         routes = [
             Route(
                 model=alias.name,
@@ -204,34 +198,34 @@ class Members:
         self.adopt(config, groups)
 
     def stage(self, change: Change, config: Config, addresses: Addresses) -> Groups:
-        """Prepare it; `adopt` is told when it is in force."""
+        """Prepare it; call `adopt` when it is in force."""
         groups: Groups = []
         for k, upstream in enumerate(config.upstream):
-            old, group = self._groups[k], dict[str, Member]()
+            old, group = self._groups[k], dict[str, ActiveEndpoint]()
             for endpoint, address in each_of(upstream, addresses[k]):
-                member = old.get(address.url)
-                if member is None or member.address != address:
-                    member = self._add(change, k, upstream, endpoint, address)
+                active = old.get(address.url)
+                if active is None or active.address != address:
+                    active = self._add(change, k, upstream, endpoint, address)
                 else:
-                    change.set_endpoint(member.index, weight=endpoint.weight)
-                    change.set_pool(member.index, settings=upstream.pool)
-                group[address.url] = member
-            for url, member in old.items():
-                if group.get(url) is not member:
-                    change.remove_endpoint(member.index)
+                    change.set_endpoint(active.index, weight=endpoint.weight)
+                    change.set_pool(active.index, settings=upstream.pool)
+                group[address.url] = active
+            for url, active in old.items():
+                if group.get(url) is not active:
+                    change.remove_endpoint(active.index)
             change.set_upstream(k, settings=settings_of(upstream))
             groups.append(group)
         self._route(change, config)
         return groups
 
     def adopt(self, config: Config, groups: Groups) -> None:
-        """What `stage` has prepared is in force."""
+        """The groups of `stage` are in force."""
         self._groups = groups
         self._drained &= {e.url for u in config.upstream for e in u.all_endpoints()}
 
     def _add(
         self, change: Change, k: int, upstream: Upstream, endpoint: Endpoint, address: Address
-    ) -> Member:
+    ) -> ActiveEndpoint:
         if self._is_own(address):
             raise ConfigError(f"{address.url}: {address.where} is this proxy's own listener")
         settings = EndpointSettings(
@@ -244,13 +238,13 @@ class Members:
         if endpoint.url in self._drained:
             change.set_endpoint(index, draining=True)
         if self._tls is not None:
-            address = replace(address, secure=self._tls.secure(k))
-        return Member(index, address, place_of(endpoint))
+            address = replace(address, client_tls=self._tls.client_tls(k))
+        return ActiveEndpoint(index, address, locator_of(endpoint))
 
 
 @contextlib.contextmanager
 def refusing() -> Iterator[None]:
-    """What the engine cannot take is a reload that is refused."""
+    """Turn what the engine refuses into a ReloadError."""
     try:
         yield
     except (TypeError, ValueError, OverflowError, MemoryError, ConfigError) as error:
@@ -258,8 +252,8 @@ def refusing() -> Iterator[None]:
         raise ReloadError(f"it cannot be put in force: {reason}") from error
 
 
-def each_of(upstream: Upstream, found: Places) -> list[tuple[Endpoint, Address]]:
+def each_of(upstream: Upstream, located: Located) -> list[tuple[Endpoint, Address]]:
     """Every address that counts, with the endpoint it belongs to, in the order of `upstream`."""
     return [
-        (e, address) for e in upstream.all_endpoints() for address in found.get(place_of(e), ())
+        (e, address) for e in upstream.all_endpoints() for address in located.get(locator_of(e), ())
     ]

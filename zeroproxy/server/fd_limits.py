@@ -1,4 +1,4 @@
-"""How many connections this process can hold: RLIMIT_NOFILE decides, so it is raised first.
+"""The number of connections this process can hold: RLIMIT_NOFILE decides, so it is raised first.
 
 A soft limit of 1,024 is what failed 17 % of requests in the proxy this one replaces.
 """
@@ -63,6 +63,6 @@ def widen_table(n: int) -> None:
 def limits_in_force(limits: Limits) -> Limits:
     """`limits` with `connections` as the descriptors allow, and room made for these."""
     limit = raise_limit()
-    found = replace(limits, connections=connection_cap(limit, limits.connections))
-    widen_table(min(2 * found.connections + reserved(limit), limit))
-    return found
+    fitting = replace(limits, connections=connection_cap(limit, limits.connections))
+    widen_table(min(2 * fitting.connections + reserved(limit), limit))
+    return fitting

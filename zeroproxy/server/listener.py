@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zeroproxy.config.addresses import bracketed, split_host_port
 from zeroproxy.errors import ListenError
 from zeroproxy.policy.addresses import Address
 
@@ -48,13 +49,8 @@ class Bound:
 
 
 def inode_of(path: str) -> tuple[int, int]:
-    found = Path(path).stat()
-    return found.st_dev, found.st_ino
-
-
-def split_host_port(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
+    status = Path(path).stat()
+    return status.st_dev, status.st_ino
 
 
 def refusal(address: str, error: OSError) -> ListenError:
@@ -70,12 +66,12 @@ def refusal(address: str, error: OSError) -> ListenError:
 def bind_tcp(address: str) -> Bound:
     host, port = split_host_port(address)
     try:
-        found = socket.getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        infos = socket.getaddrinfo(
+            host or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
     except OSError as error:
         raise ListenError(f"cannot listen on {address}: {error.strerror or error}") from None
-    family, kind, proto, _, where = found[0]
+    family, kind, proto, _, where = infos[0]
     sock = socket.socket(family, kind, proto)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -88,8 +84,7 @@ def bind_tcp(address: str) -> Bound:
         raise refusal(address, error) from None
     sock.setblocking(False)
     name = sock.getsockname()
-    shown = f"[{name[0]}]" if family == socket.AF_INET6 else name[0]
-    return Bound(sock, f"http://{shown}:{name[1]}")
+    return Bound(sock, f"http://{bracketed(name[0])}:{name[1]}")
 
 
 def remove_stale(path: Path) -> None:
@@ -137,7 +132,7 @@ def adopt_fd(number: str) -> Bound:
 
 
 def is_local(family: int, ip: str) -> bool:
-    """Whether `ip` is an address of this machine: only those can be bound."""
+    """True where `ip` is an address of this machine: only those can be bound."""
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
             probe.bind((ip, 0))
@@ -147,7 +142,7 @@ def is_local(family: int, ip: str) -> bool:
 
 
 def leads_to(name: Any, address: Address) -> bool:
-    """Whether who connects to `address` meets the listener that is bound to `name`."""
+    """True where a connection to `address` reaches the listener that is bound to `name`."""
     if isinstance(name, str) or isinstance(address.target, str):
         return (
             isinstance(name, str) and isinstance(address.target, str)
@@ -160,7 +155,7 @@ def leads_to(name: Any, address: Address) -> bool:
 
 
 def is_own(bound: Iterable[Bound], address: Address) -> bool:
-    """Whether `address` is one of these listeners: every request would go round."""
+    """True where `address` is one of these listeners: every request would go round."""
     return any(leads_to(one.sock.getsockname(), address) for one in bound)
 
 

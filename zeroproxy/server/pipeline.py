@@ -7,12 +7,12 @@ server that does not answer is no reason not to start: its rows wait in the ledg
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
+import logging
 from typing import Any
 
 from zeroproxy.config.schema import AnySink, Config, ToPostgres, ToRedis, kind_of
+from zeroproxy.config.secrets import name_of, resolve_sink
 from zeroproxy.errors import ZeroproxyError
-from zeroproxy.log import log
 from zeroproxy.metering.access_log import AccessLog
 from zeroproxy.metering.flusher import Flusher, Sink
 from zeroproxy.metering.jsonl import LogFile, open_sink
@@ -25,32 +25,16 @@ from zeroproxy.metering.sinks.jsonl import JsonlOutbox
 from zeroproxy.metering.sinks.postgres import PostgresSink
 from zeroproxy.metering.sinks.redis import RedisSink
 
-
-def name_of(sink: AnySink) -> str:
-    return sink.name or kind_of(sink)
-
-
-def secret_of(value: str, file: str) -> str:
-    """`value`, or what stands in `file`. Raises ZeroproxyError."""
-    if value:
-        return value
-    try:
-        text = Path(file).read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ZeroproxyError(f"{file} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ZeroproxyError(f"{file} is not UTF-8") from None
-    if not text:
-        raise ZeroproxyError(f"{file} is empty")
-    return text
+log = logging.getLogger(__name__)
 
 
 def make_sink(sink: AnySink) -> OutboxSink:
     """The client of one sink, not yet connected. Raises ZeroproxyError."""
+    sink = resolve_sink(sink)
     if isinstance(sink, ToRedis):
-        return RedisSink(secret_of(sink.url, sink.url_file), sink.stream, sink.maxlen)
+        return RedisSink(sink.url, sink.stream, sink.maxlen)
     if isinstance(sink, ToPostgres):
-        return PostgresSink(secret_of(sink.dsn, sink.dsn_file), sink.table)
+        return PostgresSink(sink.dsn, sink.table)
     return JsonlOutbox(sink.path)
 
 
@@ -77,7 +61,7 @@ def open_anyhow(ledger: Ledger) -> int:
 
 
 class Metering:
-    """What becomes of the records of one engine. `stop` is safe at any time, also after a `start`
+    """The way of the records of one engine. `stop` is safe at any time, also after a `start`
     that raised; it blocks."""
 
     def __init__(self, config: Config, engine: Any) -> None:
@@ -147,8 +131,8 @@ class Metering:
         self._ledger = ledger
 
     def _take_in(self, ledger: Ledger) -> None:
-        """What earlier processes had to leave aside. A ledger that is locked now is no reason not
-        to start: the flusher tries again."""
+        """Take in the records that earlier processes left aside. A ledger that is locked now keeps
+        no proxy from starting: the flusher tries again."""
         try:
             taken, self._refused = take_in(ledger, refused_too=True)
         except ZeroproxyError as error:

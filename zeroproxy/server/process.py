@@ -7,16 +7,19 @@ the access log; SIGUSR2 is ignored.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import gc
+import logging
 import signal
 
 from zeroproxy._version import __version__
 from zeroproxy.config.load import load_config
 from zeroproxy.config.schema import Config
-from zeroproxy.log import StderrHandler, log, on_stderr
+from zeroproxy.log import StderrHandler
 from zeroproxy.server.worker import Worker
+from zeroproxy.tasks import cancel
+
+log = logging.getLogger(__name__)
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 #: Whose default action would end the process; they wait until somebody handles them.
@@ -27,24 +30,22 @@ async def serve(config: Config, path: str, stderr: StderrHandler) -> int:
     """Run until SIGTERM or SIGINT (or POST /-/drain). `path` is the file a reload reads."""
     worker = Worker(config, functools.partial(load_config, path))
     worker.stderr = stderr
-    hurry = asyncio.Event()
-    handle_signals(worker, hurry)
+    cut_now = asyncio.Event()
+    handle_signals(worker, cut_now)
     await worker.start()
     log.info(f"zeroproxy {__version__} listens on {', '.join(worker.listen)}"
              + (f", admin on {worker.admin_url}" if worker.admin_url else ""))  # fmt: skip
-    # What lives now lives for ever: keep the collector from walking it again.
+    # Objects that live now live for ever: keep the collector from walking them again.
     gc.collect()
     gc.freeze()
     await worker.drain_asked.wait()
     stopping = asyncio.ensure_future(worker.stop())
-    hurrying = asyncio.ensure_future(hurry.wait())
-    await asyncio.wait({stopping, hurrying}, return_when=asyncio.FIRST_COMPLETED)
+    cutting = asyncio.ensure_future(cut_now.wait())
+    await asyncio.wait({stopping, cutting}, return_when=asyncio.FIRST_COMPLETED)
     if not stopping.done():
-        worker.hurry()
+        worker.cut_now()
     cut = await stopping
-    hurrying.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await hurrying
+    await cancel(cutting)
     # From here the process only exits; one more polite signal must not turn that into a death.
     for number in (*STOPPING, *EARLY):
         asyncio.get_running_loop().remove_signal_handler(number)
@@ -53,14 +54,14 @@ async def serve(config: Config, path: str, stderr: StderrHandler) -> int:
     return 0
 
 
-def handle_signals(worker: Worker, hurry: asyncio.Event) -> None:
+def handle_signals(worker: Worker, cut_now: asyncio.Event) -> None:
     """`hurry` is set by a second signal to stop."""
     loop = asyncio.get_running_loop()
     tasks: set[asyncio.Future[None]] = set()
 
     def on_stop() -> None:
         if worker.drain_asked.is_set():
-            hurry.set()
+            cut_now.set()
         worker.drain_asked.set()
 
     def on_usr1() -> None:
@@ -79,14 +80,14 @@ def handle_signals(worker: Worker, hurry: asyncio.Event) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, EARLY)
 
 
-def run(config: Config, path: str) -> int:
-    """Run the proxy of `path` until it is told to stop. Exit status: 0 after a drain. Raises
-    ZeroproxyError or OSError if it cannot start."""
+def run(config: Config, path: str, stderr: StderrHandler) -> int:
+    """Serve on a loop of its own; `path` is the file of `config`. Exit status: 0 after a drain.
+    Raises ZeroproxyError or OSError if it cannot start."""
     try:
         import uvloop
     except ImportError:
         factory = None
     else:
         factory = uvloop.new_event_loop
-    with on_stderr() as stderr, asyncio.Runner(loop_factory=factory) as runner:
+    with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(serve(config, path, stderr))

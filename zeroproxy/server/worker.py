@@ -1,42 +1,46 @@
 """The composition root: one engine, its listeners, policy, sinks and admin on one asyncio loop.
 
-Only this file knows everybody; everybody else gets what it needs through its constructor. The CLI
+Only this file knows all parts; each part gets what it needs through its constructor. The CLI
 (process.py) and the embedding API are both built on Worker.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
 
 from zeroproxy._fast.engine.engine import Engine
 from zeroproxy._version import __version__
+from zeroproxy.admin.hosts import names_of
 from zeroproxy.admin.server import AdminServer, BoundSocket
 from zeroproxy.config.schema import Config
-from zeroproxy.config.secrets import resolve
 from zeroproxy.errors import ListenError, ZeroproxyError
-from zeroproxy.log import StderrHandler, log
+from zeroproxy.log import StderrHandler
 from zeroproxy.metering.jsonl import LogFile, open_sink
-from zeroproxy.policy.discovery import Backends
+from zeroproxy.policy.discovery import Discovery
 from zeroproxy.policy.health import Health
 from zeroproxy.policy.readiness import Readiness
-from zeroproxy.policy.shared_quota import Shares, need_redis
+from zeroproxy.policy.rotation import Rotation
+from zeroproxy.policy.shared_quota import Shares
 from zeroproxy.policy.warmup import Warmups
-from zeroproxy.server.api_keys import stage_keys
-from zeroproxy.server.dns import Names
-from zeroproxy.server.endpoints import Members, resolve_all
+from zeroproxy.server.dns import DnsWatcher
+from zeroproxy.server.endpoints import EndpointSet
 from zeroproxy.server.fd_limits import admin_cap, limits_in_force, raise_limit
 from zeroproxy.server.listener import Bound, bind, bind_all, is_own
 from zeroproxy.server.pipeline import Metering
+from zeroproxy.server.prepare import prepare, put_in_force
 from zeroproxy.server.reload import Reloader
-from zeroproxy.server.tls import Tls, prepare
+from zeroproxy.server.tls import Tls
+
+log = logging.getLogger(__name__)
 
 DRAIN_POLL = 0.02  # seconds between two looks while exchanges finish
-#: For so long the first callers wait, in the listeners' backlogs, until it is known what servers
-#: the endpoints are: what a request is asked for depends on it. One that is down holds nobody up.
-FIRST_LOOK = 2.0
+#: Seconds that the first callers wait, in the listeners' backlogs, until the servers are known: the
+#: usage to ask for depends on it. A server that is down delays nobody longer.
+FIRST_ROUND = 2.0
 
 
 class Worker:
@@ -53,20 +57,20 @@ class Worker:
         self.admin: AdminServer | None = None
         self.stderr: StderrHandler | None = None  # of a process that is the proxy
         self.engine: Engine | None = None
-        self.members: Members | None = None
+        self.endpoint_set: EndpointSet | None = None
         self.tls: Tls | None = None
         self.readiness = Readiness([])
         self.reloader = Reloader(self, read)
-        self.names = Names(self, self.reloader.lock, log.info)
+        self.dns = DnsWatcher(self, self.reloader.lock)
         self.metering: Metering | None = None
-        self.backends: Backends | None = None
+        self.discovery: Discovery | None = None
         self.health: Health | None = None
         self.shares: Shares | None = None
-        self.warmups = Warmups(log.info)
+        self.rotation: Rotation | None = None
+        self.warmups: Warmups | None = None
         self.drain_asked = asyncio.Event()
         self._was_warm = False
         self._cut = 0  # conns that a hurried stop has cut
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._started = time.monotonic()
 
     # ------------------------------------------------------------ start
@@ -76,63 +80,63 @@ class Worker:
             await self._start()
 
     async def _start(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        given = self.config
         try:
-            self.config = await asyncio.to_thread(resolve, self.config)
-            if self.config.auth is not None and self.config.auth.shared.url:
-                await asyncio.to_thread(need_redis)
-            tls = await asyncio.to_thread(prepare, self.config)
-            addresses = await resolve_all(self.config, say=log.warning)
-            self.bound = bind_all(self.config.listens())
-            self.engine = self._make_engine()
-            self.shares = Shares(self.engine, log.info)
-            self.tls = Tls(self.engine, tls)
-            self.backends = Backends(self.engine, log.info)
-            self.members = Members(
-                self.engine, self.tls, self.backends.wish_of, lambda at: is_own(self.bound, at)
-            )
-            self.members.fill(self.config, addresses)
-            with self.engine.change() as change:
-                keys = stage_keys(change, self.config.auth)
-            self.share_keys(keys)
-            self._make_health()
-            if self.config.otel.endpoint:
-                self.engine.set_tracing(self.config.otel.sample)
-            self.metering = Metering(self.config, self.engine)
-            await asyncio.to_thread(self.metering.start)
-            self.readiness = Readiness(self.members.addresses())
-            await self._start_admin()
-            self.watch()
-            await self.backends.first_look(FIRST_LOOK)
-            self.engine.start()
-            self._loop.add_reader(self.engine.notify_fileno(), self._hear)
-            for bound in self.bound:
-                self.engine.listen(bound.sock.fileno(), is_unix=bound.is_unix)
+            new = await prepare(self.config)
+            self.config = new.config
+            self.bound = bind_all(new.config.listens())
+            self._make_parts()
+            put_in_force(self, new)
+            await self._start_parts()
         except BaseException:
+            self.config = given  # the next start reads its files anew
             await self._release()
             raise
         self.phase = "serving"
         self.readiness.probe_until_ready()
 
-    def _make_health(self) -> None:
-        assert self.engine is not None and self.members is not None
-        self.health = Health(self.engine, log.info, self._kind_of)
-        self.health.is_cold = self.warmups.is_cold
-        self.health.drained = self.members.drained
-        self.health.came_back = self._came_back
-        self.warmups.changed = self.health.look_at_cold
+    def _make_parts(self) -> None:
+        """An engine without endpoints, and all that decides about it."""
+        self.engine = engine = self._make_engine()
+        self.shares = Shares(engine)
+        self.tls = Tls()
+        self.rotation = Rotation(engine, self._drained)
+        self.warmups = Warmups(self.rotation)
+        self.discovery = Discovery(engine, self.rotation)
+        self.health = Health(engine, self.rotation, self.discovery.kind_at)
+        self.endpoint_set = EndpointSet(
+            engine, self.tls, self.discovery.wish_of, lambda at: is_own(self.bound, at)
+        )
+        self.endpoint_set.add_upstreams(self.config)
+        self.metering = Metering(self.config, engine)
+
+    async def _start_parts(self) -> None:
+        """The listeners last: nobody is let in before the rest is there."""
+        engine, metering, discovery = self.engine, self.metering, self.discovery
+        assert engine is not None and metering is not None and discovery is not None
+        if self.config.otel.endpoint:
+            engine.set_tracing(self.config.otel.sample)
+        await asyncio.to_thread(metering.start)
+        await self._start_admin()
+        self.watch()
+        await discovery.first_round(FIRST_ROUND)
+        engine.start()
+        asyncio.get_running_loop().add_reader(engine.notify_fileno(), self._on_notify)
+        for bound in self.bound:
+            engine.listen(bound.sock.fileno(), is_unix=bound.is_unix)
 
     def watch(self) -> None:
         """The set of endpoints, or what is asked of them, has changed."""
-        if self.members is None:
+        if self.endpoint_set is None:
             return
-        groups = [(u, self.members.group(k)) for k, u in enumerate(self.config.upstream)]
-        self.readiness.watch(self.members.addresses())
-        self.names.watch(self.config)
-        if self.backends is not None:
-            self.backends.watch(groups, self.config)
-        if self.health is not None:
-            self.warmups.watch(groups)  # first: health asks which of them are cold
+        groups = [(u, self.endpoint_set.group(k)) for k, u in enumerate(self.config.upstream)]
+        self.readiness.watch(self.endpoint_set.addresses())
+        self.dns.watch(self.config)
+        if self.discovery is not None:
+            self.discovery.watch(groups, self.config)
+        if self.rotation is not None and self.warmups is not None and self.health is not None:
+            self.rotation.watch(groups)
+            self.warmups.watch(groups)  # before health, whose reports decide
             self.health.watch(groups)
 
     def share_keys(self, indices: dict[str, int]) -> None:
@@ -140,15 +144,8 @@ class Worker:
         assert self.shares is not None
         self.shares.watch(self.config.auth, indices)
 
-    def _kind_of(self, url: str) -> str:
-        """What server it is, as far as it has said."""
-        return self.backends.kind_at(url) if self.backends is not None else ""
-
-    def _came_back(self, index: int) -> None:
-        """An endpoint is well again: it may have been started anew, or be another."""
-        self.warmups.came_back(index)
-        if self.backends is not None:
-            self.backends.came_back(index)
+    def _drained(self) -> set[int]:
+        return self.endpoint_set.drained() if self.endpoint_set is not None else set()
 
     def _make_engine(self) -> Engine:
         return Engine(
@@ -165,7 +162,7 @@ class Worker:
         await asyncio.to_thread(self.metering.log_to, sink)
 
     async def reopen_log(self) -> None:
-        """Open the access log anew under its name, after a rotation. The operator is told."""
+        """Open the access log anew under its name, after a rotation; log the result."""
         async with self.reloader.lock:
             access = self.config.log.access
             if self.phase != "serving" or not access:
@@ -188,16 +185,16 @@ class Worker:
             raise ListenError(str(error).replace(address, f"{address} (admin)", 1)) from None
         self.admin = AdminServer(
             self, bound, token=lambda: self.config.admin.token,
-            names=lambda: self.config.admin.names(), most=admin_cap(raise_limit()),
+            names=lambda: names_of(self.config.admin), most=admin_cap(raise_limit()),
         )  # fmt: skip
         await self.admin.start()
 
-    def _hear(self) -> None:
+    def _on_notify(self) -> None:
         """The engine has news."""
         if self.engine is not None and self.engine.on_ready() and self.health is not None:
-            self.health.look()
+            self.health.on_breaker_change()
 
-    # ------------------------------------------------------------ what admin asks
+    # ------------------------------------------------------------ for admin
 
     @property
     def listen(self) -> list[str]:
@@ -219,7 +216,7 @@ class Worker:
 
     def snapshot(self) -> dict[str, Any]:
         assert self.engine is not None, "the worker has not been started"
-        found: dict[str, Any] = {
+        shown: dict[str, Any] = {
             "version": __version__,
             "uptime_s": round(time.monotonic() - self._started, 3),
             "phase": self.phase,
@@ -227,41 +224,41 @@ class Worker:
             "reloads": self.reloader.snapshot(),
             "log": {"dropped": 0 if self.stderr is None else self.stderr.dropped},
         }
-        found.update(self.engine.snapshot())
+        shown.update(self.engine.snapshot())
         if self.tls is not None:
-            found["tls"].update(self.tls.snapshot())
-        if self.health is not None:
-            for upstream in found["upstreams"]:
+            shown["tls"].update(self.tls.snapshot())
+        if self.health is not None and self.warmups is not None:
+            for upstream in shown["upstreams"]:
                 for endpoint in upstream["endpoints"]:
                     endpoint["health"] = self.health.snapshot(endpoint["index"])
                     endpoint["warmup"] = self.warmups.snapshot(endpoint["index"])
-        found["unresolved"] = self._nowhere()
+        shown["unresolved"] = self._nowhere()
         if self.metering is not None:
-            found["metering"] = self.metering.state()
-        if self.backends is not None:
-            found["servers"] = self.backends.kinds
-            found["unknown_servers"] = self.backends.unknown()
+            shown["metering"] = self.metering.state()
+        if self.discovery is not None:
+            shown["servers"] = self.discovery.server_kinds
+            shown["unknown_servers"] = self.discovery.unknown()
         if self.shares is not None:
-            found["auth"]["shared"] = self.shares.state()
-        return found
+            shown["auth"]["shared"] = self.shares.state()
+        return shown
 
     def ready(self) -> tuple[bool, list[str]]:
-        """Whether traffic should be sent here, and if not, why."""
+        """(ready for traffic, the reasons why not)."""
         if self.phase != "serving":
             return False, [f"the proxy is {self.phase}"]
-        if self.health is not None and (reasons := self.health.reasons()):
+        if self.rotation is not None and (reasons := self.rotation.reasons()):
             return False, reasons
         is_ready, reasons = self.readiness.state()
         if not is_ready:
             reasons = reasons + [f"{url}: its name cannot be resolved" for url in self._nowhere()]
         if is_ready and not self._was_warm:
-            cold = self._cold() + self.warmups.reasons()
+            cold = self._cold() + (self.warmups.reasons() if self.warmups is not None else [])
             self._was_warm = not cold
             return not cold, cold
         return is_ready, reasons
 
     def _nowhere(self) -> list[str]:
-        return self.members.unresolved(self.config) if self.members is not None else []
+        return self.endpoint_set.unresolved(self.config) if self.endpoint_set is not None else []
 
     def _cold(self) -> list[str]:
         """Endpoints whose first connections are still being opened."""
@@ -276,24 +273,24 @@ class Worker:
     def drain_endpoint(self, url: str, drain: bool) -> dict[str, Any] | None:
         """Send it nothing new, or again; what is still in flight there. None: there is no such
         endpoint."""
-        if self.engine is None or self.members is None:
+        if self.engine is None or self.endpoint_set is None:
             return None
-        indices = self.members.drain(url, drain)
+        indices = self.endpoint_set.drain(url, drain)
         if not indices:
             return None
-        if self.health is not None:
-            self.health.look_at_cold()
+        if self.rotation is not None:
+            self.rotation.reconsider()
         log.info(f"{url} is {'draining' if drain else 'no longer draining'}")
         inflight = sum(v["inflight"] for v in self.engine.health_sample() if v["index"] in indices)
         return {"url": url, "draining": drain, "inflight": inflight}
 
     async def reload_file(self) -> list[str]:
-        """Put in force what the file says now; returns the keys that changed. Raises ConfigError
+        """Put the file as it is now in force; returns the keys that changed. Raises ConfigError
         or ReloadError, with the old configuration untouched."""
         return await self.reloader.reload_file()
 
     def drain(self) -> None:
-        """Ask for a graceful stop; whoever runs the worker waits for `drain_asked`."""
+        """Ask for a graceful stop: `drain_asked` is set."""
         self.drain_asked.set()
 
     # ------------------------------------------------------------ stop
@@ -329,26 +326,27 @@ class Worker:
                 await asyncio.sleep(DRAIN_POLL)
             self._cut += int(self.engine.busy())
 
-    def hurry(self) -> None:
-        """Cut what a `stop` that runs still waits for."""
+    def cut_now(self) -> None:
+        """Cut the connections that a running `stop` still waits for."""
         if self.engine is not None and self.phase == "draining":
             self._cut += int(self.engine.busy())
             self.engine.close_all()
 
     async def _release(self) -> None:
         await self.reloader.stop()
-        await self.names.stop()
+        await self.dns.stop()
         await self.readiness.stop()
-        await self.warmups.stop()
-        if self.backends is not None:
-            await self.backends.stop()
+        if self.warmups is not None:
+            await self.warmups.stop()
+        if self.discovery is not None:
+            await self.discovery.stop()
         if self.health is not None:
             await self.health.stop()
         if self.shares is not None:
             await self.shares.stop()
         if self.engine is not None:
-            if self._loop is not None and self.engine.notify_fileno() >= 0:
-                self._loop.remove_reader(self.engine.notify_fileno())
+            if self.engine.notify_fileno() >= 0:
+                asyncio.get_running_loop().remove_reader(self.engine.notify_fileno())
             self.engine.close()
         if self.metering is not None:
             await asyncio.to_thread(self.metering.stop)

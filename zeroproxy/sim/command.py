@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 
-from zeroproxy.config.addresses import is_host_port
+from zeroproxy.config.addresses import is_host_port, split_host_port
 
 #: Options that carry straight over to SimOptions: name, type, help. A bool is a switch.
 OPTIONS: tuple[tuple[str, type, str], ...] = (
@@ -55,7 +55,7 @@ def address_of(listen: str) -> dict[str, object]:
         return {"unix": listen.removeprefix("unix:")}
     if not is_host_port(listen):
         raise ValueError(f"--listen {listen}: want HOST:PORT (port 0 to 65535) or unix:PATH")
-    host, _, port = listen.rpartition(":")
+    host, port = split_host_port(listen)
     return {"host": host.strip("[]"), "port": int(port)}
 
 

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from opentelemetry.exporter.otlp.proto.http import Compression
@@ -28,6 +28,8 @@ from zeroproxy.config.schema import Otel
 from zeroproxy.errors import one_line
 from zeroproxy.metering.otel.spans import describe
 
+log = logging.getLogger(__name__)
+
 SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 DROPPED = TraceFlags(TraceFlags.DEFAULT)
 UNSET = Status(StatusCode.UNSET)
@@ -43,14 +45,14 @@ class LastWords(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self._said = threading.local()
+        self._logged = threading.local()
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._said.texts = [*getattr(self._said, "texts", [])[:1], record.getMessage()]
+        self._logged.texts = [*getattr(self._logged, "texts", [])[:1], record.getMessage()]
 
     def take(self) -> str:
-        texts: list[str] = getattr(self._said, "texts", [])
-        self._said.texts = []
+        texts: list[str] = getattr(self._logged, "texts", [])
+        self._logged.texts = []
         return one_line(" ".join(text[:WORDS_MAX] for text in texts))
 
 
@@ -120,11 +122,10 @@ def parent_of(record: dict[str, Any], context: SpanContext) -> SpanContext | Non
 class Exporter(SpanExporter):
     """OTLP over HTTP, counted. `export` runs in the batch processor's thread alone."""
 
-    def __init__(self, config: Otel, complain: Callable[[str], None]) -> None:
+    def __init__(self, config: Otel) -> None:
         library = logging.getLogger(OTLPSpanExporter.__module__)
         library.addHandler(LAST_WORDS)  # once: a logger ignores a handler it has
         self._endpoint = config.endpoint
-        self._complain = complain
         self._client = OTLPSpanExporter(
             endpoint=config.endpoint,
             headers=config.headers,
@@ -163,9 +164,9 @@ class Exporter(SpanExporter):
         self.failing = failing
         if failing:
             why = LAST_WORDS.take() or "no time left"
-            self._complain(f"{self._endpoint} takes no spans: {why}")
+            log.warning(f"otel: {self._endpoint} takes no spans: {why}")
         else:
-            self._complain(f"{self._endpoint} takes spans again")
+            log.info(f"otel: {self._endpoint} takes spans again")
 
     def end_within(self, seconds: float) -> None:
         """No new batch is begun after `seconds`."""

@@ -13,15 +13,17 @@ Tests: tests/unit/test_otel.py.
 from __future__ import annotations
 
 import importlib
+import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
 from zeroproxy.config.schema import Otel
 from zeroproxy.errors import ConfigError, how_to_install
-from zeroproxy.log import log
 
 if TYPE_CHECKING:
     from zeroproxy.metering.otel.export import Exporter, SpanMaker
+
+log = logging.getLogger(__name__)
 
 QUEUE_MAX = 8192  # spans
 BATCH_MAX = 512  # spans in one request
@@ -41,7 +43,7 @@ class OtelSink:
         self._timeout = config.timeout
         self._queue_max = queue_max
         self._maker: SpanMaker = SpanMaker(config.service_name, config.sample)
-        self._exporter: Exporter = Exporter(config, complain)
+        self._exporter: Exporter = Exporter(config)
         self._processor = BatchSpanProcessor(
             self._exporter,
             max_queue_size=queue_max,
@@ -101,11 +103,7 @@ class OtelSink:
         self._exporter.shutdown()
         self._closed = True
         if lost := self.state()["dropped"]:
-            complain(f"{lost} spans were dropped since start")
-
-
-def complain(text: str) -> None:
-    log.warning(f"otel: {text}")
+            log.warning(f"otel: {lost} spans were dropped since start")
 
 
 def missing(error: ModuleNotFoundError) -> ConfigError:

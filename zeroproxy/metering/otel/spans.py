@@ -79,50 +79,52 @@ def address_of(endpoint: str) -> tuple[str, int]:
 def http_attributes(record: dict[str, Any]) -> dict[str, Value]:
     """Methods without a name of their own are `_OTHER`, a status of 0 was never sent."""
     method = record["method"]
-    found: dict[str, Value] = {"http.request.method": "_OTHER" if method == "OTHER" else method}
+    attributes: dict[str, Value] = {
+        "http.request.method": "_OTHER" if method == "OTHER" else method
+    }
     if record["path"]:
-        found["url.path"] = record["path"]
+        attributes["url.path"] = record["path"]
     if record["status"]:
-        found["http.response.status_code"] = record["status"]
+        attributes["http.response.status_code"] = record["status"]
     if record["endpoint"]:
         address, port = address_of(record["endpoint"])
         if address:
-            found["server.address"] = address
+            attributes["server.address"] = address
         if port:
-            found["server.port"] = port
-    return found
+            attributes["server.port"] = port
+    return attributes
 
 
 def model_attributes(record: dict[str, Any], operation: str) -> dict[str, Value]:
-    found: dict[str, Value] = {}
+    attributes: dict[str, Value] = {}
     if operation:
-        found["gen_ai.operation.name"] = operation
+        attributes["gen_ai.operation.name"] = operation
     if model := record["model"]:
-        found["gen_ai.request.model"] = model
+        attributes["gen_ai.request.model"] = model
         # A record has one model; that the answer came from it is known once usage was read.
         if record["exactness"] in METERED:
-            found["gen_ai.response.model"] = model
+            attributes["gen_ai.response.model"] = model
     for key, name in COUNTS.items():
         if (count := record[key]) is not None:
-            found[name] = count
+            attributes[name] = count
     if record.get("streamed"):
-        found["gen_ai.request.stream"] = True
+        attributes["gen_ai.request.stream"] = True
         if record["ttft_ns"]:
-            found["gen_ai.response.time_to_first_chunk"] = record["ttft_ns"] / 1e9
-    return found
+            attributes["gen_ai.response.time_to_first_chunk"] = record["ttft_ns"] / 1e9
+    return attributes
 
 
 def own_attributes(record: dict[str, Any]) -> dict[str, Value]:
-    found: dict[str, Value] = {
+    attributes: dict[str, Value] = {
         f"zeroproxy.{key}": value for key in OURS if (value := record.get(key))
     }
     # The key of the record in the ledger.
     if record.get("id"):
-        found["zeroproxy.record_id"] = record["id"]
+        attributes["zeroproxy.record_id"] = record["id"]
     for key, name in DURATIONS.items():
         if record[key]:
-            found[name] = record[key] / 1e9
-    return found
+            attributes[name] = record[key] / 1e9
+    return attributes
 
 
 def error_of(record: dict[str, Any]) -> tuple[str, bool]:

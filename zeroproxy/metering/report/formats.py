@@ -12,7 +12,7 @@ from zeroproxy.metering.report.report import EXACTNESS, Report, Sums
 
 def numbers(sums: Sums) -> dict[str, Any]:
     """The figures of a row. Shares and the mean are None where there is nothing to divide by."""
-    found: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "requests": sums.requests,
         "failed": sums.failed,
         "prompt_tokens": sums.prompt_tokens,
@@ -22,11 +22,11 @@ def numbers(sums: Sums) -> dict[str, Any]:
         "total_tokens": sums.total_tokens,
     }
     for word in EXACTNESS:
-        found[f"{word}_requests"] = sums.requests_by[word]
-        found[f"{word}_tokens"] = sums.tokens_by[word]
-        found[f"{word}_share"] = rounded(sums.share(word))
-    found["mean_ttft_s"] = rounded(sums.mean_ttft_s)
-    return found
+        figures[f"{word}_requests"] = sums.requests_by[word]
+        figures[f"{word}_tokens"] = sums.tokens_by[word]
+        figures[f"{word}_share"] = rounded(sums.share(word))
+    figures["mean_ttft_s"] = rounded(sums.mean_ttft_s)
+    return figures
 
 
 def rounded(value: float | None) -> float | None:

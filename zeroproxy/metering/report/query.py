@@ -74,8 +74,8 @@ def parse_moment(name: str, text: str, now: datetime) -> datetime:
     """Raises QueryError in the name of the parameter `name`. What has no zone is local time."""
     refused = QueryError(name, f'"{text}" is no moment; it can be {MOMENTS}')
     try:
-        if found := AGO.fullmatch(text):
-            moment = now - timedelta(**{UNITS[found[2]]: int(found[1])})
+        if ago := AGO.fullmatch(text):
+            moment = now - timedelta(**{UNITS[ago[2]]: int(ago[1])})
         elif WRITTEN.fullmatch(text):
             moment = datetime.fromisoformat(text.upper())
         else:

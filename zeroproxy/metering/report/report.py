@@ -187,7 +187,7 @@ class Reader:
 
     cursor: sqlite3.Cursor
     query: Query
-    found: dict[tuple[Key, ...], Sums] = field(default_factory=dict)
+    sums: dict[tuple[Key, ...], Sums] = field(default_factory=dict)
     totals: Sums = field(default_factory=Sums)
 
     def read(self, sums: str, table: str, bounds: tuple[str, int, int]) -> None:
@@ -207,9 +207,9 @@ class Reader:
         for row in self.cursor:
             keys = dict(zip(names, row[2:], strict=False))
             numbers = row[len(groups) :]
-            self.found.setdefault(self.key_of(row[0], keys), Sums()).add(row[1], numbers)
+            self.sums.setdefault(self.key_of(row[0], keys), Sums()).add(row[1], numbers)
             self.totals.add(row[1], numbers)
-            if self.query.most_rows is not None and len(self.found) > self.query.most_rows:
+            if self.query.most_rows is not None and len(self.sums) > self.query.most_rows:
                 raise QueryError(
                     "by",
                     f"it gives more than {self.query.most_rows} rows; take fewer groups or a "
@@ -255,7 +255,7 @@ class Reader:
 
     def rows(self) -> list[Row]:
         """In the order of time where it is grouped by, else most tokens first."""
-        rows = [Row(keys, sums) for keys, sums in self.found.items()]
+        rows = [Row(keys, sums) for keys, sums in self.sums.items()]
         if {"hour", "day"} & set(self.query.by):
             return sorted(rows, key=lambda row: row.keys)
         return sorted(rows, key=lambda row: (-row.sums.total_tokens, row.keys))

@@ -82,8 +82,8 @@ class PostgresSink:
             try:
                 conn.execute(f"SET statement_timeout = {STATEMENT_TIMEOUT_MS}")
                 # Looked for first: a user who may not create tables may still use this one.
-                found = conn.execute("SELECT to_regclass(%s)", [self._table]).fetchone()
-                if found is None or found[0] is None:
+                row = conn.execute("SELECT to_regclass(%s)", [self._table]).fetchone()
+                if row is None or row[0] is None:
                     conn.execute(self._create)
             except BaseException:
                 conn.close()

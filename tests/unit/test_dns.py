@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
+from tests.support.endpoint_set import fill
 from tests.support.until import until
 from zeroproxy._fast.engine.settings_types import Route
 from zeroproxy.config.load import parse_config
 from zeroproxy.errors import ConfigError
 from zeroproxy.policy import addresses
 from zeroproxy.policy.addresses import is_name, resolve_each
-from zeroproxy.server.dns import Names, interval
-from zeroproxy.server.endpoints import Members, resolve_all
+from zeroproxy.server.dns import DnsWatcher, interval
+from zeroproxy.server.endpoints import EndpointSet, resolve_all
 
 URL = "http://vllm.example:8000"
 
@@ -96,27 +97,27 @@ def config_of(*endpoints: str, ttl: float = 30.0):
     return parse_config(f'[[upstream]]\nname = "u"\nendpoints = [{listed}]\ndns_ttl = {ttl}\n')
 
 
-async def started(*endpoints: str) -> tuple[Running, Names, list[str]]:
-    config, said = config_of(*endpoints), []
+async def started(*endpoints: str) -> tuple[Running, DnsWatcher]:
+    config = config_of(*endpoints)
     engine = Engine()
-    members = Members(engine)  # type: ignore[arg-type]
-    members.fill(config, await resolve_all(config))
-    running = Running(config=config, members=members, phase="serving", engine=engine,
+    endpoint_set = EndpointSet(engine)  # type: ignore[arg-type]
+    fill(endpoint_set, config, await resolve_all(config))
+    running = Running(config=config, endpoint_set=endpoint_set, phase="serving", engine=engine,
                       watched=0)  # fmt: skip
-    return running, Names(running, asyncio.Lock(), said.append), said  # type: ignore[arg-type]
+    return running, DnsWatcher(running, asyncio.Lock())  # type: ignore[arg-type]
 
 
 def shown(running: Running) -> list[tuple[str, str]]:
-    return [(a.url, a.where) for a in running.members.addresses()]
+    return [(a.url, a.where) for a in running.endpoint_set.addresses()]
 
 
 # ---------------------------------------------------------------- one address
 
 
-async def test_a_name_that_moved_is_followed_new_before_old(resolver):
-    running, names, said = await started(f'"{URL}"')
+async def test_a_name_that_moved_is_followed_new_before_old(resolver, said):
+    running, names = await started(f'"{URL}"')
     resolver.answers = ["10.0.0.2"]
-    await names.look_again(0)
+    await names.refresh(0)
     assert shown(running) == [(URL, "10.0.0.2")]
     assert running.engine.log == ["+0", "+1", "-0"]
     assert said == [f"{URL} is at 10.0.0.2 now"]
@@ -128,54 +129,54 @@ async def test_of_several_upstreams_only_that_of_the_name_moves_and_the_routes_s
         '[[upstream]]\nname = "a"\nendpoints = ["http://other.example:1"]\nmodels = ["m"]\n'
         f'[[upstream]]\nname = "b"\nendpoints = ["{URL}"]\n'
     )
-    engine, said = Engine(), []
-    members = Members(engine)  # type: ignore[arg-type]
-    members.fill(config, await resolve_all(config))
+    engine = Engine()
+    endpoint_set = EndpointSet(engine)  # type: ignore[arg-type]
+    fill(endpoint_set, config, await resolve_all(config))
     routes, engine.routes = engine.routes, None
-    running = Running(config=config, members=members, phase="serving", engine=engine,
+    running = Running(config=config, endpoint_set=endpoint_set, phase="serving", engine=engine,
                       watched=0)  # fmt: skip
     resolver.answers = ["10.0.0.2"]
-    await Names(running, asyncio.Lock(), said.append).look_again(1)  # type: ignore[arg-type]
+    await DnsWatcher(running, asyncio.Lock()).refresh(1)  # type: ignore[arg-type]
     assert shown(running) == [("http://other.example:1", "10.0.0.1"), (URL, "10.0.0.2")]
     assert engine.log == ["+0", "+1", "+2", "-1"]
     assert engine.routes == routes == ([Route(model="m", upstream=0)], 1)
 
 
-async def test_a_resolver_that_rotates_moves_nobody(resolver):
+async def test_a_resolver_that_rotates_moves_nobody(resolver, said):
     resolver.answers = ["10.0.0.1", "10.0.0.2"]
-    running, names, said = await started(f'"{URL}"')
+    running, names = await started(f'"{URL}"')
     resolver.answers = ["10.0.0.2", "fd00::1", "10.0.0.1"]
-    await names.look_again(0)
+    await names.refresh(0)
     assert shown(running) == [(URL, "10.0.0.1")]
     assert (running.engine.log, said, running.watched) == (["+0"], [], 0)
 
 
 async def test_a_name_that_comes_back_gets_its_slot_again(resolver):
-    running, names, _ = await started(f'"{URL}"')
+    running, names = await started(f'"{URL}"')
     for ip in ("10.0.0.2", "10.0.0.1"):
         resolver.answers = [ip]
-        await names.look_again(0)
+        await names.refresh(0)
     assert running.engine.live == [0]
 
 
-async def test_a_failure_keeps_the_address_and_is_said_once(resolver):
-    running, names, said = await started(f'"{URL}"')
+async def test_a_failure_keeps_the_address_and_is_said_once(resolver, said):
+    running, names = await started(f'"{URL}"')
     resolver.answers = OSError(-2, "Name or service not known")
     for _ in range(3):
-        await names.look_again(0)
+        await names.refresh(0)
     assert shown(running) == [(URL, "10.0.0.1")]
     (line,) = said
     assert "cannot resolve vllm.example: Name or service not known" in line
     resolver.answers = ["10.0.0.1"]
     for _ in range(2):
-        await names.look_again(0)
+        await names.refresh(0)
     assert said[1:] == [f"{URL} can be resolved again"]
 
 
-async def test_an_answer_without_addresses_is_a_failure(resolver):
-    running, names, said = await started(f'"{URL}"')
+async def test_an_answer_without_addresses_is_a_failure(resolver, said):
+    running, names = await started(f'"{URL}"')
     resolver.answers = []
-    await names.look_again(0)
+    await names.refresh(0)
     assert shown(running) == [(URL, "10.0.0.1")]
     assert "has no address" in said[0]
 
@@ -189,10 +190,10 @@ async def test_four_before_six_and_none_twice(resolver):
 
 
 async def test_a_configuration_put_in_force_meanwhile_wins(resolver):
-    running, names, _ = await started(f'"{URL}"')
+    running, names = await started(f'"{URL}"')
     resolver.answers = ["10.0.0.2"]
     async with names._lock:
-        looking = asyncio.ensure_future(names.look_again(0))
+        looking = asyncio.ensure_future(names.refresh(0))
         await until(lambda: resolver.asked == 2)
         running.config = config_of(f'"{URL}"')
     await looking
@@ -202,23 +203,23 @@ async def test_a_configuration_put_in_force_meanwhile_wins(resolver):
 # ---------------------------------------------------------------- all addresses
 
 
-async def test_with_expand_every_address_is_an_endpoint_of_its_own(resolver):
+async def test_with_expand_every_address_is_an_endpoint_of_its_own(resolver, said):
     resolver.answers = ["10.0.0.1", "10.0.0.2"]
-    running, names, said = await started(f'{{ url = "{URL}", expand = true }}')
+    running, names = await started(f'{{ url = "{URL}", expand = true }}')
     assert shown(running) == [(f"{URL}#10.0.0.1", "10.0.0.1"), (f"{URL}#10.0.0.2", "10.0.0.2")]
-    assert {a.authority for a in running.members.addresses()} == {b"vllm.example:8000"}
+    assert {a.authority for a in running.endpoint_set.addresses()} == {b"vllm.example:8000"}
     resolver.answers = ["10.0.0.3", "10.0.0.2"]
-    await names.look_again(0)
+    await names.refresh(0)
     assert [where for _, where in shown(running)] == ["10.0.0.2", "10.0.0.3"]
     assert running.engine.log == ["+0", "+1", "+2", "-0"]
     assert said == [f"{URL} is at 10.0.0.2, 10.0.0.3 now"]
 
 
 async def test_expand_that_is_switched_on_is_looked_up(resolver):
-    running, _, _ = await started(f'"{URL}"')
+    running, _ = await started(f'"{URL}"')
     resolver.answers = ["10.0.0.1", "10.0.0.2"]
     config = config_of(f'{{ url = "{URL}", expand = true }}')
-    running.members.change(config, await resolve_all(config, running.members.known()))
+    running.endpoint_set.change(config, await resolve_all(config, running.endpoint_set.known()))
     assert len(shown(running)) == 2
 
 
@@ -231,33 +232,34 @@ async def test_without_a_ttl_a_name_that_fails_at_the_start_is_an_error(resolver
 # ---------------------------------------------------------------- nowhere
 
 
-def run_of(config, members) -> Running:
-    return Running(config=config, members=members, phase="serving", watched=0)
+def run_of(config, endpoint_set) -> Running:
+    return Running(config=config, endpoint_set=endpoint_set, phase="serving", watched=0)
 
 
 @pytest.mark.parametrize("expand", [False, True])
 async def test_a_name_that_fails_starts_out_of_rotation_and_comes_when_it_is_found(
-    resolver, expand
+    resolver, expand, said
 ):
-    resolver.answers, told, said = OSError(-2, "no"), [], []
+    resolver.answers = OSError(-2, "no")
     name = f'{{ url = "{URL}", expand = {str(expand).lower()} }}'
     config = config_of(name, '"http://10.9.9.9:1"')
     resolver.known = {"10.9.9.9": ["10.9.9.9"]}
-    members = Members(Engine())  # type: ignore[arg-type]
-    members.fill(config, await resolve_all(config, (), told.append))
-    assert told == [f"{URL}: cannot resolve vllm.example: no; it is out of rotation "
+    endpoint_set = EndpointSet(Engine())  # type: ignore[arg-type]
+    fill(endpoint_set, config, await resolve_all(config))
+    assert said == [f"{URL}: cannot resolve vllm.example: no; it is out of rotation "
                     "and looked up again every 30 s"]  # fmt: skip
-    running = run_of(config, members)
-    names = Names(running, asyncio.Lock(), said.append)  # type: ignore[arg-type]
+    said.clear()
+    running = run_of(config, endpoint_set)
+    names = DnsWatcher(running, asyncio.Lock())  # type: ignore[arg-type]
     assert shown(running) == [("http://10.9.9.9:1", "10.9.9.9")]
-    assert members.unresolved(config) == [URL]
-    await names.look_again(0)
+    assert endpoint_set.unresolved(config) == [URL]
+    await names.refresh(0)
     assert (said, running.watched) == ([], 0), "nothing has changed"
     resolver.answers = ["10.0.0.1"]
-    await names.look_again(0)
+    await names.refresh(0)
     assert said == [f"{URL} is at 10.0.0.1 now"]
     assert shown(running)[0] == (f"{URL}#10.0.0.1" if expand else URL, "10.0.0.1")
-    assert members.unresolved(config) == []
+    assert endpoint_set.unresolved(config) == []
 
 
 async def test_of_several_upstreams_one_may_be_nowhere_while_another_moves(resolver):
@@ -265,23 +267,23 @@ async def test_of_several_upstreams_one_may_be_nowhere_while_another_moves(resol
         f'[[upstream]]\nname = "a"\nendpoints = ["{URL}"]\nmodels = ["m"]\n'
         '[[upstream]]\nname = "b"\nendpoints = ["http://other.example:1"]\n'
     )
-    resolver.answers, said = OSError(-2, "no"), []
-    members = Members(Engine())  # type: ignore[arg-type]
-    members.fill(config, await resolve_all(config))
-    running = run_of(config, members)
+    resolver.answers = OSError(-2, "no")
+    endpoint_set = EndpointSet(Engine())  # type: ignore[arg-type]
+    fill(endpoint_set, config, await resolve_all(config))
+    running = run_of(config, endpoint_set)
     resolver.answers = ["10.0.0.2"]
-    await Names(running, asyncio.Lock(), said.append).look_again(1)  # type: ignore[arg-type]
+    await DnsWatcher(running, asyncio.Lock()).refresh(1)  # type: ignore[arg-type]
     assert shown(running) == [("http://other.example:1", "10.0.0.2")]
-    assert members.unresolved(config) == [URL]
+    assert endpoint_set.unresolved(config) == [URL]
 
 
-async def test_a_name_that_comes_to_mean_the_proxy_itself_is_not_followed(resolver):
-    config, said = config_of(f'"{URL}"'), []
-    members = Members(Engine(), is_own=lambda at: at.where == "10.0.0.2")  # type: ignore[arg-type]
-    members.fill(config, await resolve_all(config))
-    running = run_of(config, members)
+async def test_a_name_that_comes_to_mean_the_proxy_itself_is_not_followed(resolver, said):
+    config = config_of(f'"{URL}"')
+    endpoint_set = EndpointSet(Engine(), is_own=lambda at: at.where == "10.0.0.2")  # type: ignore[arg-type]
+    fill(endpoint_set, config, await resolve_all(config))
+    running = run_of(config, endpoint_set)
     resolver.answers = ["10.0.0.2"]
-    await Names(running, asyncio.Lock(), said.append).look_again(0)  # type: ignore[arg-type]
+    await DnsWatcher(running, asyncio.Lock()).refresh(0)  # type: ignore[arg-type]
     assert shown(running) == [(URL, "10.0.0.1")]
     assert "10.0.0.2 is this proxy's own listener" in said[0]
 
@@ -307,7 +309,7 @@ def test_only_names_are_looked_up_again(url, answer):
 
 
 async def test_without_a_ttl_no_timer_runs(resolver):
-    running, names, _ = await started(f'"{URL}"')
+    running, names = await started(f'"{URL}"')
     names.watch(running.config)
     (task,) = [task for _, task in names._tasks.values()]
     names.watch(running.config)
@@ -318,7 +320,7 @@ async def test_without_a_ttl_no_timer_runs(resolver):
 
 
 async def test_names_are_looked_up_as_often_as_it_says(resolver):
-    running, names, _ = await started(f'"{URL}"')
+    running, names = await started(f'"{URL}"')
     resolver.answers = ["10.0.0.2"]
     names.watch(config_of(f'"{URL}"', ttl=0.001))
     await until(lambda: shown(running) == [(URL, "10.0.0.2")])
@@ -331,31 +333,31 @@ async def test_names_are_looked_up_as_often_as_it_says(resolver):
 
 
 async def test_a_name_that_is_drained_stays_so_wherever_it_moves(resolver):
-    running, names, _ = await started(f'"{URL}"')
-    assert running.members.drain(URL, True) == [0]
+    running, names = await started(f'"{URL}"')
+    assert running.endpoint_set.drain(URL, True) == [0]
     resolver.answers = ["10.0.0.2"]
-    await names.look_again(0)
+    await names.refresh(0)
     assert running.engine.drained == {0: True, 1: True}
-    assert running.members.drain(URL, False) == [1]
+    assert running.endpoint_set.drain(URL, False) == [1]
     resolver.answers = ["10.0.0.3"]
-    await names.look_again(0)
+    await names.refresh(0)
     assert running.engine.drained == {0: True, 1: False}
 
 
 async def test_with_expand_all_addresses_are_drained_by_the_url_of_the_configuration(resolver):
     resolver.answers = ["10.0.0.1", "10.0.0.2"]
-    running, names, _ = await started(f'{{ url = "{URL}", expand = true }}', '"http://10.9.9.9:1"')
-    assert running.members.drain(URL, True) == [0, 1]
-    assert running.members.drain(f"{URL}#10.0.0.1", True) == []
+    running, names = await started(f'{{ url = "{URL}", expand = true }}', '"http://10.9.9.9:1"')
+    assert running.endpoint_set.drain(URL, True) == [0, 1]
+    assert running.endpoint_set.drain(f"{URL}#10.0.0.1", True) == []
     resolver.answers = ["10.0.0.1", "10.0.0.2", "10.0.0.4"]
-    await names.look_again(0)
+    await names.refresh(0)
     assert running.engine.drained == {0: True, 1: True, 3: True}
 
 
 async def test_an_endpoint_that_was_taken_out_comes_back_undrained(resolver):
-    running, _, _ = await started(f'"{URL}"', '"http://10.9.9.9:1"')
-    running.members.drain(URL, True)
+    running, _ = await started(f'"{URL}"', '"http://10.9.9.9:1"')
+    running.endpoint_set.drain(URL, True)
     for endpoints in (['"http://10.9.9.9:1"'], [f'"{URL}"', '"http://10.9.9.9:1"']):
         config = config_of(*endpoints)
-        running.members.change(config, await resolve_all(config, running.members.known()))
+        running.endpoint_set.change(config, await resolve_all(config, running.endpoint_set.known()))
     assert running.engine.drained == {0: True}

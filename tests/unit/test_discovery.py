@@ -9,9 +9,10 @@ from aiohttp import web
 
 from tests.support.until import until
 from zeroproxy.config.schema import Alias, Config, Metering, Upstream
-from zeroproxy.policy import discovery as backend
+from zeroproxy.policy import discovery as module
 from zeroproxy.policy.addresses import resolve
-from zeroproxy.policy.discovery import Backends, ask, kind_in, merged, models_in, wish_for
+from zeroproxy.policy.discovery import Discovery, kind_in, list_models, merged, models_in, wish_for
+from zeroproxy.policy.rotation import Rotation
 
 
 def models(*names, owner="vllm"):
@@ -88,7 +89,7 @@ def test_a_merged_list_of_silent_servers_is_what_is_configured():
 async def test_a_list_that_comes_in_many_parts_is_read_to_its_end():
     names = [f"model-{k}" for k in range(20000)]
     async with server(models(*names)) as url:
-        status, answer = await ask(await resolve(url))
+        status, answer = await list_models(await resolve(url))
         assert (status, list(models_in(answer))) == (200, names)
 
 
@@ -97,7 +98,6 @@ class FakeEngine:
         self.wishes = {}
         self.models = b""
         self.lists = 0
-        self.said = []
 
     def set_endpoint(self, index, *, usage_request=None):
         self.wishes[index] = usage_request
@@ -107,7 +107,7 @@ class FakeEngine:
         self.lists += 1
 
 
-class Member:
+class ActiveEndpoint:
     def __init__(self, index, address):
         self.index, self.address = index, address
 
@@ -141,38 +141,38 @@ async def server(answer, status=200, port=0, page=None, asked=None):
 
 async def asked(*urls, metering=None, upstreams=None, **more):
     engine = FakeEngine()
-    backends = Backends(engine, engine.said.append)
+    discovery = Discovery(engine, Rotation(engine))
     upstreams = upstreams or (Upstream(name="u", endpoints=urls, **more),)
-    members = {url: Member(k, await resolve(url)) for k, url in enumerate(urls)}
+    members = {url: ActiveEndpoint(k, await resolve(url)) for k, url in enumerate(urls)}
     groups = [(u, [members[url] for url in u.endpoints]) for u in upstreams]
-    backends.watch(groups, Config(upstream=upstreams, metering=metering or Metering()))
-    return engine, backends
+    discovery.watch(groups, Config(upstream=upstreams, metering=metering or Metering()))
+    return engine, discovery
 
 
 async def test_an_endpoint_is_asked_once_and_the_engine_told():
     async with server(models("m")) as url:
-        engine, backends = await asked(url)
-        await until(lambda: url in backends.kinds)
+        engine, discovery = await asked(url)
+        await until(lambda: url in discovery.server_kinds)
         assert engine.wishes == {0: "running"}
-        assert backends.kinds == {url: "vllm"}
+        assert discovery.server_kinds == {url: "vllm"}
         assert engine.models is None
-        await backends.stop()
+        await discovery.stop()
 
 
 @pytest.mark.parametrize(("answer", "status"), [({"error": "key"}, 401), ("text", 200)])
 async def test_a_server_that_says_nothing_is_asked_for_usage_at_the_end(answer, status):
     async with server(answer, status) as url:
-        engine, backends = await asked(url)
-        await until(lambda: url in backends.kinds)
+        engine, discovery = await asked(url)
+        await until(lambda: url in discovery.server_kinds)
         assert engine.wishes == {0: "usage"}
-        await backends.stop()
+        await discovery.stop()
 
 
 async def test_nobody_is_asked_if_nothing_is_wanted():
-    engine, backends = await asked("http://127.0.0.1:1", metering=Metering(inject_usage=False))
-    await backends.stop()
+    engine, discovery = await asked("http://127.0.0.1:1", metering=Metering(inject_usage=False))
+    await discovery.stop()
     assert engine.wishes == {0: "nothing"}
-    assert backends.kinds == {}
+    assert discovery.server_kinds == {}
 
 
 async def test_several_upstreams_make_up_one_list():
@@ -181,9 +181,9 @@ async def test_several_upstreams_make_up_one_list():
             Upstream(name="one", endpoints=(one,), models=("a",)),
             Upstream(name="two", endpoints=(two,)),
         )
-        engine, backends = await asked(one, two, upstreams=upstreams)
+        engine, discovery = await asked(one, two, upstreams=upstreams)
         await until(lambda: ids(engine.models) == ["a", "b", "c"])
-        await backends.stop()
+        await discovery.stop()
 
 
 async def test_a_name_that_is_several_endpoints_lists_what_all_of_them_have():
@@ -192,27 +192,27 @@ async def test_a_name_that_is_several_endpoints_lists_what_all_of_them_have():
         name = Upstream(name="u", endpoints=("http://name:1",), models=("a", "c"))
         rest = Upstream(name="v", endpoints=("http://other:1",))
         engine = FakeEngine()
-        backends = Backends(engine, engine.said.append)
-        members = [Member(k, at) for k, at in enumerate(found)]
+        discovery = Discovery(engine, Rotation(engine))
+        members = [ActiveEndpoint(k, at) for k, at in enumerate(found)]
         config = Config(upstream=(name, rest))
-        backends.watch([(name, members), (rest, [])], config)
-        await until(lambda: len(backends.kinds) == 2)
+        discovery.watch([(name, members), (rest, [])], config)
+        await until(lambda: len(discovery.server_kinds) == 2)
         await until(lambda: engine.lists == 2)
         listed = json.loads(engine.models)["data"]
         assert [(m["id"], m["owned_by"]) for m in listed] == [("a", "vllm"), ("c", "vllm")]
-        backends.watch([(name, members[:1]), (rest, [])], config)
+        discovery.watch([(name, members[:1]), (rest, [])], config)
         assert json.loads(engine.models)["data"][1]["owned_by"] == "zeroproxy"
-        await backends.stop()
+        await discovery.stop()
 
 
 async def test_a_server_that_comes_up_later_is_asked_again(unused_tcp_port):
     url = f"http://127.0.0.1:{unused_tcp_port}"
-    _, backends = await asked(url)
+    _, discovery = await asked(url)
     await asyncio.sleep(0)
-    assert backends.kinds == {}
+    assert discovery.server_kinds == {}
     async with server(models("m", owner="llamacpp"), port=unused_tcp_port):
-        await until(lambda: backends.kinds == {url: "llamacpp"})
-        await backends.stop()
+        await until(lambda: discovery.server_kinds == {url: "llamacpp"})
+        await discovery.stop()
 
 
 # ---------------------------------------------------------------- behind a key
@@ -224,23 +224,23 @@ LACK = (
 )
 
 
-async def test_a_preset_is_believed_at_once_and_nobody_asks():
+async def test_a_preset_is_believed_at_once_and_nobody_asks(said):
     asks = []
     async with server(REFUSED, 401, asked=asks) as url:
-        engine, backends = await asked(url, preset="vllm")
+        engine, discovery = await asked(url, preset="vllm")
         assert engine.wishes == {0: "running"}
-        assert backends.kinds == {url: "vllm"}
-        await backends.first_look(5)
-        await backends.stop()
-        assert (asks, engine.said, backends.unknown()) == ([], [], {})
+        assert discovery.server_kinds == {url: "vllm"}
+        await discovery.first_round(5)
+        await discovery.stop()
+        assert (asks, said, discovery.unknown()) == ([], [], {})
 
 
 async def test_a_preset_that_names_no_server_says_nothing():
     async with server(models("m")) as url:
-        engine, backends = await asked(url, preset="openai")
-        await backends.first_look(5)
+        engine, discovery = await asked(url, preset="openai")
+        await discovery.first_round(5)
         assert engine.wishes == {0: "running"}
-        await backends.stop()
+        await discovery.stop()
 
 
 @pytest.mark.parametrize(
@@ -254,80 +254,83 @@ async def test_a_preset_that_names_no_server_says_nothing():
 )
 async def test_the_page_of_counters_tells_what_the_list_keeps_for_itself(line, kind, usage_request):
     async with server(REFUSED, 401, page=f"# HELP x\n{line}\n") as url:
-        engine, backends = await asked(url)
-        await backends.first_look(5)
-        assert backends.kinds == {url: kind}
+        engine, discovery = await asked(url)
+        await discovery.first_round(5)
+        assert discovery.server_kinds == {url: kind}
         assert engine.wishes == {0: usage_request}
-        await backends.stop()
+        await discovery.stop()
 
 
-async def test_what_is_not_known_is_said_once_with_what_it_costs():
+async def test_what_is_not_known_is_said_once_with_what_it_costs(said):
     async with server(REFUSED, 401) as url:
-        engine, backends = await asked(url)
-        await backends.first_look(5)
-        assert engine.said == [f"{url}: what server it is is not known, {LACK}"]
-        assert backends.unknown() == {url: LACK}
-        backends.came_back(0)
-        await until(lambda: all(task.done() for task in backends._tasks.values()))
-        assert len(engine.said) == 1
-        await backends.stop()
+        _, discovery = await asked(url)
+        await discovery.first_round(5)
+        assert said == [f"{url}: what server it is is not known, {LACK}"]
+        assert discovery.unknown() == {url: LACK}
+        discovery.begin_anew(0)
+        await until(lambda: all(task.done() for task in discovery._tasks.values()))
+        assert len(said) == 1
+        await discovery.stop()
 
 
 @pytest.mark.parametrize("metering", [Metering(continuous_usage="always"),
                                       Metering(continuous_usage="never")])  # fmt: skip
-async def test_who_decides_himself_is_told_nothing(metering):
+async def test_who_decides_himself_is_told_nothing(metering, said):
     async with server(REFUSED, 401) as url:
-        engine, backends = await asked(url, metering=metering)
-        await backends.first_look(5)
-        assert (engine.said, backends.unknown()) == ([], {})
-        await backends.stop()
+        _, discovery = await asked(url, metering=metering)
+        await discovery.first_round(5)
+        assert (said, discovery.unknown()) == ([], {})
+        await discovery.stop()
 
 
 @pytest.mark.parametrize("status", [503, 429, 500])
 async def test_a_server_that_still_loads_is_asked_again(status):
     codes = iter([status])
     async with server(models("m"), lambda: next(codes, 200)) as url:
-        engine, backends = await asked(url)
-        await until(lambda: backends.kinds == {url: "vllm"})
+        engine, discovery = await asked(url)
+        await until(lambda: discovery.server_kinds == {url: "vllm"})
         assert engine.wishes == {0: "running"}
-        await backends.stop()
+        await discovery.stop()
 
 
 async def test_one_that_was_out_is_asked_again_for_it_may_be_another():
     owners = iter(["vllm", "llamacpp"])
     async with server(lambda: models("m", owner=next(owners))) as url:
-        engine, backends = await asked(url)
-        await backends.first_look(5)
+        engine, discovery = await asked(url)
+        await discovery.first_round(5)
         assert engine.wishes == {0: "running"}
-        backends.came_back(0)
-        await until(lambda: backends.kinds == {url: "llamacpp"})
+        discovery.begin_anew(0)
+        await until(lambda: discovery.server_kinds == {url: "llamacpp"})
         assert engine.wishes == {0: "timings"}
-        await backends.stop()
+        await discovery.stop()
 
 
 # ---------------------------------------------------------------- many
 
 
 async def test_the_list_of_models_is_made_once_for_many_answers(monkeypatch):
-    monkeypatch.setattr(backend, "LIST_EVERY", 3600.0)
+    monkeypatch.setattr(module, "LIST_EVERY", 3600.0)
     async with server(models("m")) as url:
         upstreams = [Upstream(name=f"u{k}", endpoints=(url,), models=(f"m{k}",)) for k in range(30)]
         engine = FakeEngine()
-        backends = Backends(engine, engine.said.append)
+        discovery = Discovery(engine, Rotation(engine))
         at = await resolve(url)
-        groups = [(u, [Member(2 * k, at), Member(2 * k + 1, at)]) for k, u in enumerate(upstreams)]
-        backends.watch(groups, Config(upstream=tuple(upstreams)))
+        groups = [
+            (u, [ActiveEndpoint(2 * k, at), ActiveEndpoint(2 * k + 1, at)])
+            for k, u in enumerate(upstreams)
+        ]
+        discovery.watch(groups, Config(upstream=tuple(upstreams)))
         assert engine.lists == 1
-        await backends.first_look(60)
+        await discovery.first_round(60)
         assert len(engine.wishes) == 60
         assert engine.lists == 2, "one for all sixty answers"
-        await backends.stop()
+        await discovery.stop()
 
 
 async def test_a_first_look_waits_for_all_but_for_nobody_who_is_down(unused_tcp_port):
     async with server(models("m")) as url:
-        engine, backends = await asked(url, f"http://127.0.0.1:{unused_tcp_port}")
-        await backends.first_look(3600)
-        assert backends.kinds == {url: "vllm"}
-        assert engine.wishes == {0: "running", 1: "usage"}
-        await backends.stop()
+        engine, discovery = await asked(url, f"http://127.0.0.1:{unused_tcp_port}")
+        await discovery.first_round(3600)
+        assert discovery.server_kinds == {url: "vllm"}
+        assert engine.wishes == {0: 2, 1: 1}
+        await discovery.stop()

@@ -1,0 +1,94 @@
+"""A configuration on its way into force: prepared, then applied in one step.
+
+A start is a reload from nothing: the same steps, on an engine that has no endpoint yet. In order:
+the files it names, the packages it needs, what differs from the one in force, certificates, names;
+then the engine prepares all of its part and applies it.
+
+Law 1. Whole or not at all. What can fail changes nothing; what is applied cannot fail
+       (`Engine.change`).
+Law 2. No exchange is cut: one that has begun keeps the terms it began under (plane.Terms).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Protocol
+
+from zeroproxy._fast.engine.engine import Engine
+from zeroproxy.config.schema import Config
+from zeroproxy.config.secrets import resolve
+from zeroproxy.metering.jsonl import LogFile
+from zeroproxy.policy.shared_quota import need_redis
+from zeroproxy.server.api_keys import stage_keys
+from zeroproxy.server.changes import plan
+from zeroproxy.server.endpoints import Addresses, EndpointSet, resolve_all
+from zeroproxy.server.fd_limits import limits_in_force
+from zeroproxy.server.tls import PreparedTls, Tls, prepare_tls
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A configuration that can be applied; `config` has the contents of its files."""
+
+    config: Config
+    tls: PreparedTls
+    addresses: Addresses
+    changed: list[str]  # keys, against the configuration in force
+
+
+class Running(Protocol):
+    """The parts of a worker that a configuration changes."""
+
+    config: Config
+    phase: str
+    engine: Engine | None
+    endpoint_set: EndpointSet | None
+    tls: Tls | None
+
+    def watch(self) -> None:
+        """The set of endpoints, or what is asked of them, has changed."""
+
+    def share_keys(self, indices: dict[str, int]) -> None:
+        """These keys are in force; `indices`: where the engine has each, by digest."""
+
+    async def log_to(self, sink: LogFile | None) -> None: ...
+
+
+async def prepare(
+    config: Config, in_force: Config | None = None, known: Addresses = ()
+) -> Candidate:
+    """Do all that can fail outside of the engine. `in_force`: None at the start; `known`: addresses
+    of endpoints that stay, by upstream. Raises ZeroproxyError."""
+    config = await asyncio.to_thread(resolve, config)
+    if config.auth is not None and config.auth.shared.url:
+        await asyncio.to_thread(need_redis)
+    changed = plan(in_force, config) if in_force is not None else []
+    tls = await asyncio.to_thread(prepare_tls, config)
+    addresses = await resolve_all(config, known)
+    return Candidate(config, tls, addresses, changed)
+
+
+def put_in_force(running: Running, new: Candidate) -> list[str]:
+    """Apply it to the engine. Returns the keys whose files have changed. Raises what the engine or
+    an endpoint refuses, with nothing changed."""
+    engine, endpoint_set, tls = running.engine, running.endpoint_set, running.tls
+    assert engine is not None and endpoint_set is not None and tls is not None
+    config = new.config
+    limits = limits_in_force(config.limits)
+    with engine.change() as change:
+        # First: an endpoint that is new is connected to at once.
+        renewed = tls.stage(change, new.tls)
+        groups = endpoint_set.stage(change, config, new.addresses)
+        change.set_limits(limits)
+        change.set_switches(
+            via=config.server.via,
+            trust_forwarded=config.server.trust_forwarded,
+            serve_half_close=config.server.half_close == "serve",
+        )
+        keys = stage_keys(change, config.auth)
+    tls.adopt(new.tls)
+    endpoint_set.adopt(config, groups)
+    running.config = config
+    running.share_keys(keys)
+    return renewed
