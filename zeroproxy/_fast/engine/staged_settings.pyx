@@ -17,8 +17,8 @@ from zeroproxy._fast.engine.settings cimport (
     parse_pool,
 )
 from zeroproxy._fast.engine.tls_context cimport Context, tls_adopt, tls_drop
+from zeroproxy._fast.exchange.attempt cimport wake_waiting
 from zeroproxy._fast.exchange.permits cimport admit_waiting
-from zeroproxy._fast.exchange.release cimport wake_waiting
 from zeroproxy._fast.types.admission cimport AdmissionSettings
 from zeroproxy._fast.types.balance cimport BALANCE_COUNT, HashSettings
 from zeroproxy._fast.types.breaker cimport BreakerSettings

@@ -11,8 +11,20 @@ cdef struct Scan:           # where a parser stands in the bytes of one head
     Cursor end              # no byte at or past it is read
 
 cdef Verdict parse_fields(Scan *s, Head *head, uint32_t most) noexcept nogil
+cdef void nominate_all(Head *h, int id) noexcept nogil
 cdef Span find_request_id(const Head *h) noexcept nogil
 cdef Span find_traceparent(const Head *h) noexcept nogil
+
+
+cdef inline bint has_field(const Head *h, int id) noexcept nogil:
+    """Whether a field of this id, not FIELD_OTHER, is in a head that was judged."""
+    return h.ids >> id & 1
+
+
+cdef inline void nominate(Head *h, int id) noexcept nogil:
+    """End all fields of this id at this hop."""
+    if has_field(h, id):
+        nominate_all(h, id)
 
 
 cdef inline Span span_at(const Head *h, size_t at, size_t n) noexcept nogil:
