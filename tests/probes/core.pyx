@@ -4,7 +4,7 @@ histogram, the law of retries. Nothing outside tests/ and bench/ imports this.""
 from libc.stdint cimport uint64_t
 from libc.string cimport memset
 
-from zeroproxy._fast.exchange.state_machine cimport Attempt, exchange_step, may_retry
+from zeroproxy._fast.exchange.state_machine cimport RetryFacts, exchange_step, may_retry
 from zeroproxy._fast.memory.buffer cimport (
     LINE,
     buffer_append,
@@ -38,7 +38,7 @@ from zeroproxy._fast.types.breaker cimport WINDOW_SLOTS, Breaker, BreakerSetting
 from zeroproxy._fast.types.exchange cimport ACTION_COUNT, ACT_BUG, INPUT_COUNT, PHASE_COUNT, Input
 from zeroproxy._fast.types.memory cimport BlockPool, Buffer
 from zeroproxy._fast.types.meter cimport Meter
-from zeroproxy._fast.types.plane cimport Conn, Endpoint, Histogram, Plane, Relay
+from zeroproxy._fast.types.plane cimport Attempt, Conn, Endpoint, Exchange, Histogram, Plane, Relay
 from zeroproxy._fast.types.reactor cimport Timer, Wheel
 from zeroproxy._fast.types.record cimport Record
 from zeroproxy._fast.upstream.breaker cimport (
@@ -73,20 +73,22 @@ def hot_lines():
     stream touches: (of a Conn, of a Relay beside its Conn)."""
     cdef Relay r
     cdef Conn *c = &r.down
-    cdef Meter *m = &r.scan.meter
+    cdef Attempt *a = &r.attempt
+    cdef Exchange *x = &r.x
+    cdef Meter *m = &x.scan.meter
     of_conn = [
         <size_t>&c.owner, <size_t>&c.tls, <size_t>&c.fd, <size_t>&c.may_read, <size_t>&c.may_write,
         <size_t>&c.broken, <size_t>&c.outbuf.end, <size_t>&c.inbuf.end,
     ]
     of_relay = [
-        <size_t>&r.up, <size_t>&r.endpoint, <size_t>&r.upstream, <size_t>&r.phase,
-        <size_t>&r.is_streamed, <size_t>&r.strips, <size_t>&r.n_reads, <size_t>&r.n_head,
-        <size_t>&r.last_data_ns, <size_t>&r.gap_max_ns, <size_t>&r.bytes_out,
-        <size_t>&r.first_content_ns,
-        <size_t>&r.partial_event.end, <size_t>&r.response_body.left, <size_t>&r.response_body.done,
-        <size_t>&r.settings.extra_bytes, <size_t>&m.kind, <size_t>&m.is_over, <size_t>&m.n_events,
-        <size_t>&m.watch, <size_t>&m.n_parts, <size_t>&m.last_event.head_hash,
-        <size_t>&m.last_event.tail_len,
+        <size_t>&a.got_byte, <size_t>&a.endpoint, <size_t>&a.conn, <size_t>&x.upstream,
+        <size_t>&x.phase, <size_t>&x.is_streamed, <size_t>&x.strips, <size_t>&x.n_reads,
+        <size_t>&x.n_head, <size_t>&x.last_data_ns, <size_t>&x.gap_max_ns, <size_t>&x.bytes_out,
+        <size_t>&x.first_content_ns, <size_t>&x.partial_event.end,
+        <size_t>&x.response_body.left, <size_t>&x.response_body.done,
+        <size_t>&x.settings.extra_bytes, <size_t>&m.kind, <size_t>&m.is_over, <size_t>&m.n_events,
+        <size_t>&m.watch, <size_t>&m.n_parts,
+        <size_t>&m.last_event.head_hash, <size_t>&m.last_event.tail_len,
     ]
     begin = <size_t>&r
     return [sorted({(at - begin) // LINE for at in each}) for each in (of_conn, of_relay)]
@@ -105,7 +107,7 @@ def step(int phase, int what):
 
 
 def retry_is_legal(**facts):
-    cdef Attempt a
+    cdef RetryFacts a
     memset(&a, 0, sizeof(a))
     a.head_sent = facts.get("head_sent", False)
     a.heard = facts.get("heard", False)

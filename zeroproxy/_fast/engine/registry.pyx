@@ -15,8 +15,8 @@ from libc.string cimport memcmp, memcpy, memset
 
 from zeroproxy._fast.engine.api_key_table cimport api_keys_free
 from zeroproxy._fast.engine.tls_context cimport tls_drop
+from zeroproxy._fast.exchange.attempt cimport wake_waiting
 from zeroproxy._fast.exchange.permits cimport admit_waiting
-from zeroproxy._fast.exchange.release cimport wake_waiting
 from zeroproxy._fast.tenants.fair_queue cimport shares_stage, shares_use
 from zeroproxy._fast.types.admission cimport TenantShare
 from zeroproxy._fast.types.plane cimport Conn, Endpoint, Plane, Upstream

@@ -20,8 +20,8 @@ from zeroproxy._fast.engine.settings cimport (
 )
 from zeroproxy._fast.engine.tls_context cimport Context, tls_adopt, tls_drop
 from zeroproxy._fast.engine.values cimport choice, demand_type, encoded, flag, ns, number, whole
+from zeroproxy._fast.exchange.attempt cimport wake_waiting
 from zeroproxy._fast.exchange.permits cimport admit_waiting
-from zeroproxy._fast.exchange.release cimport wake_waiting
 from zeroproxy._fast.types.admission cimport AdmissionSettings
 from zeroproxy._fast.types.balance cimport HashSettings
 from zeroproxy._fast.types.breaker cimport BreakerSettings

@@ -25,7 +25,7 @@ cdef void mark_relays(const Plane *p, uint32_t first, uint8_t *marks) noexcept n
     cdef uint32_t i
     for i in range(first, min(first + SLICE, p.n_relays)):
         if p.relays[i].live:
-            marks[p.relays[i].tenant] = 1
+            marks[p.relays[i].x.tenant] = 1
 
 
 cdef void forget(Plane *p, const uint8_t *gone) noexcept nogil:

@@ -11,7 +11,7 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from zeroproxy._fast.exchange.actions cimport cut, lose_attempt
 from zeroproxy._fast.exchange.deadlines cimport arm
-from zeroproxy._fast.exchange.hedge cimport hedge_takes_over, lose_rival
+from zeroproxy._fast.exchange.hedge cimport hedge_takes_over, lose_hedge
 from zeroproxy._fast.types.exchange cimport CAUSE_TIMEOUT, PHASE_RELAYING, PHASE_WAITING
 from zeroproxy._fast.types.plane cimport Endpoint, Plane, Relay
 from zeroproxy._fast.upstream.breaker cimport RESULT_FAILED
@@ -20,30 +20,30 @@ from zeroproxy._fast.upstream.breaker cimport RESULT_FAILED
 cdef bint is_owed(const Relay *r, const Endpoint *e) noexcept nogil:
     """It is the endpoint's turn to speak: the request is sent, and the caller takes the answer."""
     return (
-        r.live and r.on_endpoint and r.endpoint == e and r.request_body.done and not r.up_paused
-        and (r.phase == PHASE_WAITING or r.phase == PHASE_RELAYING)
+        r.live and r.attempt.counted and r.attempt.endpoint == e and not r.attempt.paused
+        and r.x.request_body.done and (r.x.phase == PHASE_WAITING or r.x.phase == PHASE_RELAYING)
     )
 
 
 cdef uint64_t owed_since(const Relay *r) noexcept nogil:
-    cdef uint64_t asked = max(r.request_read_ns, r.sent_ns)
-    return max(asked, r.last_data_ns)
+    cdef uint64_t asked = max(r.x.request_read_ns, r.attempt.sent_ns)
+    return max(asked, r.x.last_data_ns)
 
 
-cdef bint is_rival_silent(const Relay *r, const Endpoint *e, uint64_t before) noexcept nogil:
+cdef bint is_hedge_silent(const Relay *r, const Endpoint *e, uint64_t before) noexcept nogil:
     return (
-        r.live and r.rival.endpoint == e and r.rival.up != NULL
-        and 0 < r.rival.sent_ns <= before
+        r.live and r.hedge.endpoint == e and r.hedge.conn != NULL
+        and 0 < r.hedge.sent_ns <= before
     )
 
 
 cdef void end_attempt(Plane *p, Relay *r) noexcept nogil:
     """Nobody has answered r yet; a hedge at another endpoint goes on alone."""
-    if r.rival.up == NULL or r.rival.up.connecting:
+    if r.hedge.conn == NULL or r.hedge.conn.connecting:
         lose_attempt(p, r, CAUSE_TIMEOUT)
         return
-    r.endpoint.n_failures += 1
-    r.ticket.result = RESULT_FAILED
+    r.attempt.endpoint.n_failures += 1
+    r.attempt.ticket.result = RESULT_FAILED
     hedge_takes_over(p, r)
     arm(p, r)
 
@@ -55,12 +55,12 @@ cdef uint32_t end_silent(Plane *p, const Endpoint *e, uint64_t after) noexcept n
     cdef Relay *r
     for i in range(p.n_relays):
         r = p.relays[i]
-        if is_rival_silent(r, e, before):
+        if is_hedge_silent(r, e, before):
             n += 1
-            lose_rival(p, r)
+            lose_hedge(p, r)
         elif is_owed(r, e) and owed_since(r) <= before:
             n += 1
-            if r.phase == PHASE_RELAYING:
+            if r.x.phase == PHASE_RELAYING:
                 cut(p, r, CAUSE_TIMEOUT)
             else:
                 end_attempt(p, r)

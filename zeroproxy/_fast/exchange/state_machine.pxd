@@ -1,7 +1,7 @@
 from zeroproxy._fast.types.exchange cimport Action, Blame, Cause, Input, Phase
 
 
-cdef struct Attempt:        # what the law of retries looks at
+cdef struct RetryFacts:     # what the law of retries looks at
     bint head_sent          # a response byte went downstream
     bint heard              # a response byte came from upstream in this attempt
     bint replayable         # every request byte sent is still held
@@ -15,4 +15,4 @@ cdef struct Attempt:        # what the law of retries looks at
     int attempts
 
 cdef Action exchange_step(unsigned char *phase, Input what) noexcept nogil
-cdef bint may_retry(const Attempt *a) noexcept nogil
+cdef bint may_retry(const RetryFacts *a) noexcept nogil

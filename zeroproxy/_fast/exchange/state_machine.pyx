@@ -121,7 +121,7 @@ cdef Action exchange_step(unsigned char *phase, Input what) noexcept nogil:
     return action
 
 
-cdef bint may_retry(const Attempt *a) noexcept nogil:
+cdef bint may_retry(const RetryFacts *a) noexcept nogil:
     """The law of retries (ARCHITECTURE.md, invariant 4). A request that may have started to
     generate is never sent twice: it may be what has ended the endpoint."""
     if a.head_sent or not a.replayable or a.tried >= a.attempts:

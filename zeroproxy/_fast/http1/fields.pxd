@@ -12,10 +12,23 @@ cdef struct Scan:           # where a parser stands in the bytes of one head
 
 # Read field lines up to and including the empty line. On OK s.at is behind it.
 cdef Verdict parse_fields(Scan *s, Head *head, uint32_t most) noexcept nogil
+# End all fields of this id at this hop; use nominate().
+cdef void nominate_all(Head *h, int id) noexcept nogil
 # First X-Request-Id of 1 to 128 visible ASCII characters; len 0: none.
 cdef Span find_request_id(const Head *h) noexcept nogil
 # Valid traceparent; len 0: none, or more than one (W3C Trace Context 4.3: not trusted).
 cdef Span find_traceparent(const Head *h) noexcept nogil
+
+
+cdef inline bint has_field(const Head *h, int id) noexcept nogil:
+    """Whether a field of this id, not FIELD_OTHER, is in a head that was judged."""
+    return h.ids >> id & 1
+
+
+cdef inline void nominate(Head *h, int id) noexcept nogil:
+    """End all fields of this id at this hop."""
+    if has_field(h, id):
+        nominate_all(h, id)
 
 
 # Bytes of a head by offset and length; borrowed from its buffer.

@@ -106,6 +106,13 @@ cdef Verdict parse_fields(Scan *s, Head *head, uint32_t most) noexcept nogil:
         head.n_fields += 1
     return VERDICT_MORE
 
+
+cdef void nominate_all(Head *h, int id) noexcept nogil:
+    cdef int i
+    for i in range(h.n_fields):
+        if h.fields[i].id == id:
+            h.fields[i].nominated = 1
+
 # ---------------------------------------------------------------- ids
 
 
@@ -114,6 +121,8 @@ cdef Span find_request_id(const Head *h) noexcept nogil:
     cdef Span s = span_at(h, 0, 0)
     cdef const Field *f
     cdef int i
+    if not has_field(h, FIELD_X_REQUEST_ID):
+        return s
     for i in range(h.n_fields):
         f = &h.fields[i]
         if f.id == FIELD_X_REQUEST_ID and not f.nominated and 0 < f.value_len <= REQUEST_ID_MAX:
@@ -129,6 +138,8 @@ cdef Span find_traceparent(const Head *h) noexcept nogil:
     cdef Span s = span_at(h, 0, 0)
     cdef const Field *f
     cdef int i
+    if not has_field(h, FIELD_TRACEPARENT):
+        return s
     for i in range(h.n_fields):
         f = &h.fields[i]
         if f.id != FIELD_TRACEPARENT or f.nominated:

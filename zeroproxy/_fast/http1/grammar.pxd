@@ -5,7 +5,7 @@
 # Tests: tests/unit/test_http1_differential.py.
 
 from libc.stddef cimport size_t
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from zeroproxy._fast.types.http cimport Span
@@ -72,6 +72,7 @@ cdef inline uint64_t fold_eight(uint64_t w) noexcept nogil:
 # `word`, in lower case, stands at `p` in any case; there are `n` bytes at `p`.
 cdef inline bint begins_with(Cursor p, const char *word, size_t n) noexcept nogil:
     cdef uint64_t mine, theirs
+    cdef uint32_t first, last
     cdef size_t k = 0
     if n >= 8:
         while k + 8 < n:
@@ -83,6 +84,14 @@ cdef inline bint begins_with(Cursor p, const char *word, size_t n) noexcept nogi
         # The last eight: they may overlap those before.
         memcpy(&mine, p + n - 8, 8)
         memcpy(&theirs, word + n - 8, 8)
+        return fold_eight(mine) == theirs
+    if n >= 4:
+        memcpy(&first, p, 4)
+        memcpy(&last, p + n - 4, 4)
+        mine = first | <uint64_t>last << 32
+        memcpy(&first, word, 4)
+        memcpy(&last, word + n - 4, 4)
+        theirs = first | <uint64_t>last << 32
         return fold_eight(mine) == theirs
     while k < n:
         if fold(p[k]) != <unsigned char>word[k]:

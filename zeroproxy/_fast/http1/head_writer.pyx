@@ -222,11 +222,11 @@ cdef void put_forwarded_for(Out *o, const Head *h, const RequestHop *hop) noexce
     cdef const Field *f
     cdef bint any_yet = 0
     cdef int i
-    for i in range(h.n_fields):
-        f = &h.fields[i]
-        if f.id != FIELD_X_FORWARDED_FOR or f.nominated or f.value_len == 0:
-            continue
-        if hop.trusts_forwarded:
+    if hop.trusts_forwarded:
+        for i in range(h.n_fields):
+            f = &h.fields[i]
+            if f.id != FIELD_X_FORWARDED_FOR or f.nominated or f.value_len == 0:
+                continue
             put_word(o, b", " if any_yet else b"X-Forwarded-For: ")
             put_span(o, value_span(h, f))
             any_yet = 1

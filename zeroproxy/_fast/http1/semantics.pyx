@@ -101,7 +101,7 @@ cdef inline Verdict refuse_field(Head *head, Fault fault, int i) noexcept nogil:
     return refuse(head, fault, <Cursor>head.base, value_of(head, &head.fields[i]))
 
 
-cdef void look(const Head *head, Seen *seen) noexcept nogil:
+cdef void look(Head *head, Seen *seen) noexcept nogil:
     cdef int i
     cdef uint8_t k
     for i in range(FIELD_ID_COUNT):
@@ -112,6 +112,7 @@ cdef void look(const Head *head, Seen *seen) noexcept nogil:
         k = head.fields[i].id
         if k == FIELD_OTHER:
             continue
+        head.ids |= <uint64_t>1 << k
         if seen.first[k] < 0:
             seen.first[k] = <int16_t>i
         elif seen.second[k] < 0:

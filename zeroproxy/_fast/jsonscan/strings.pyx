@@ -11,7 +11,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport free, malloc
-from libc.string cimport memchr, memcmp, memcpy, memset
+from libc.string cimport memchr, memcmp, memcpy
 
 from zeroproxy._fast.http1.grammar cimport Cursor, hex_of, is_word
 from zeroproxy._fast.jsonscan.tokens cimport string_end
@@ -141,11 +141,6 @@ cdef size_t unescape(Unescape *u, char c, char *out) noexcept nogil:
 # ---------------------------------------------------------------- names of models
 
 
-cdef void name_clear(ModelName *m) noexcept nogil:
-    m.len = 0
-    memset(&m.text, 0, sizeof(Unescape))
-
-
 cdef void name_free(ModelName *m) noexcept nogil:
     free(m.more)
     m.more = NULL
@@ -159,8 +154,8 @@ cdef void hash_rest(ModelName *m, const char *at, size_t n) noexcept nogil:
         m.rest_hash = (m.rest_hash ^ <uint8_t>at[k]) * FNV_PRIME
 
 
-cdef void name_add(ModelName *m, const char *at, size_t n) noexcept nogil:
-    """The next bytes of a name, as they are."""
+cdef void add_beyond(ModelName *m, const char *at, size_t n) noexcept nogil:
+    """As name_add, where not all of it goes to the head."""
     cdef size_t take, here
     if m.len > MODEL_MAX:
         hash_rest(m, at, n)
@@ -185,6 +180,15 @@ cdef void name_add(ModelName *m, const char *at, size_t n) noexcept nogil:
         hash_rest(m, at + take, n - take)
 
 
+cdef void name_add(ModelName *m, const char *at, size_t n) noexcept nogil:
+    """The next bytes of a name, as they are."""
+    if n > MODEL_HEAD or m.len + n > MODEL_HEAD:
+        add_beyond(m, at, n)
+        return
+    memcpy(m.head + m.len, at, n)
+    m.len += <uint16_t>n
+
+
 cdef void name_feed(ModelName *m, const char *at, size_t n) noexcept nogil:
     """The next bytes of a name, as JSON spells them."""
     cdef char[UNESCAPED_MAX] out
@@ -196,11 +200,10 @@ cdef void name_feed(ModelName *m, const char *at, size_t n) noexcept nogil:
         name_add(m, out, unescape(&m.text, at[k], out))
 
 
-cdef void name_end(ModelName *m) noexcept nogil:
-    """Its closing quote was read."""
+cdef void end_escape(ModelName *m) noexcept nogil:
+    """As name_end, in the middle of an escape."""
     cdef char[UNESCAPED_MAX] out
-    if m.text.high or m.text.state:
-        name_add(m, out, unescape_end(&m.text, out))
+    name_add(m, out, unescape_end(&m.text, out))
 
 
 cdef bint name_is(const ModelName *m, const char *at, size_t len) noexcept nogil:
@@ -211,11 +214,24 @@ cdef bint name_is(const ModelName *m, const char *at, size_t len) noexcept nogil
     return len == here or memcmp(m.more, at + here, len - here) == 0
 
 
+cdef inline bint is_printable(const char *at) noexcept nogil:
+    """Whether the eight bytes there are ASCII and none of them is a control."""
+    cdef uint64_t ones = 0x0101010101010101
+    cdef uint64_t w
+    memcpy(&w, at, 8)
+    # Where all are ASCII no sum carries over.
+    return ((w | (w + ones) | ~(w + ones * 0x60)) & ones << 7) == 0
+
+
 cdef void hide_controls(char *at, size_t n) noexcept nogil:
     """C0, DEL and, in UTF-8, C1: a terminal would obey them."""
-    cdef size_t k
+    cdef size_t k, plain = 0
     cdef unsigned char c
-    for k in range(n):
+    while plain + 8 <= n and is_printable(at + plain):
+        plain += 8
+    if plain and plain + 8 > n and is_printable(at + n - 8):
+        return
+    for k in range(plain, n):
         c = <unsigned char>at[k]
         if c < 0x20 or c == 0x7F:
             at[k] = c'?'

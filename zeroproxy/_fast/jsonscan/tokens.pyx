@@ -6,6 +6,7 @@ from libc.string cimport memchr
 
 cdef enum:
     DIGITS_MAX = 32         # longer numbers are no counts
+    PLAIN_DIGITS = 17       # of any value: they overflow nothing
 
 
 cdef size_t escaped_end(const char *at, size_t len, bint *is_escaped) noexcept nogil:
@@ -52,6 +53,11 @@ cdef int64_t parse_count(const char *at, size_t len) noexcept nogil:
     cdef size_t k = 0
     if len == 0 or len > DIGITS_MAX or at[0] == c'-':
         return -1
+    while k < len and k < PLAIN_DIGITS and c'0' <= at[k] <= c'9':
+        digits = digits * 10 + (at[k] - c'0')
+        k += 1
+    if k == len:
+        return digits
     while k < len and at[k] != c'e' and at[k] != c'E':
         if at[k] == c'.':
             in_fraction = 1

@@ -9,7 +9,7 @@ that finds nothing due costs less than a system call per request would.
 Tests: tests/unit/test_core.py.
 """
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport UINT64_MAX, uint32_t, uint64_t
 
 from zeroproxy._fast.net.syscalls cimport (
     TFD_CLOEXEC,
@@ -40,6 +40,7 @@ cdef int wheel_init(Wheel *w, uint64_t now_ns) noexcept nogil:
         w.occupied[i] = 0
     w.now_tick = now_ns >> WHEEL_SHIFT
     w.armed_tick = 0
+    w.soonest = UINT64_MAX
     w.n_armed = 0
     w.timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)
     return 0 if w.timer_fd >= 0 else -1
@@ -78,6 +79,8 @@ cdef void timer_arm(Wheel *w, Timer *t, uint64_t due_ns) noexcept nogil:
         w.n_armed += 1
     if tick <= w.now_tick:
         tick = w.now_tick + 1
+    if tick < w.soonest:
+        w.soonest = tick
     t.due_ns = due_ns
     t.bucket = <uint32_t>(tick & (WHEEL_SIZE - 1))
     head = &w.buckets[t.bucket]
@@ -157,9 +160,11 @@ cdef void wheel_sync(Wheel *w) noexcept nogil:
     """Set the timerfd to the next occupied tick if that is earlier than what it is set to."""
     cdef itimerspec spec
     cdef uint64_t tick, ns
-    if w.n_armed == 0:
+    # What stood in the wheel when the timerfd was set is no earlier than that.
+    if w.n_armed == 0 or (w.armed_tick > w.now_tick and w.armed_tick <= w.soonest):
         return
     tick = next_tick(w)
+    w.soonest = UINT64_MAX
     if w.armed_tick > w.now_tick and w.armed_tick <= tick:
         return
     ns = tick << WHEEL_SHIFT

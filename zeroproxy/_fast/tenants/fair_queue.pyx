@@ -60,18 +60,18 @@ cdef void catch_up(const FairQueue *q, TenantShare *s) noexcept nogil:
 
 cdef void acquire_share(FairQueue *q, Relay *r) noexcept nogil:
     """A permit for `r`, which stands in no lane."""
-    cdef TenantShare *s = share_of(q, r.tenant)
+    cdef TenantShare *s = share_of(q, r.x.tenant)
     catch_up(q, s)
     if s.virtual_tokens > q.clock:
         q.clock = s.virtual_tokens
-    r.charged = <uint32_t>(s.mean if s.mean else q.mean if q.mean else <int64_t>COST_FIRST)
-    s.virtual_tokens += r.charged
+    r.x.charged = <uint32_t>(s.mean if s.mean else q.mean if q.mean else <int64_t>COST_FIRST)
+    s.virtual_tokens += r.x.charged
     s.inflight += 1
 
 
 cdef void release_share(FairQueue *q, const Relay *r) noexcept nogil:
     """It gives its permit back."""
-    share_of(q, r.tenant).inflight -= 1
+    share_of(q, r.x.tenant).inflight -= 1
 
 
 cdef int64_t cost_of(const Record *r) noexcept nogil:
@@ -93,9 +93,9 @@ cdef inline int64_t smooth(int64_t mean, int64_t cost) noexcept nogil:
 
 cdef void share_settle(FairQueue *q, const Relay *r, const Record *record) noexcept nogil:
     """It has ended: what it cost is known."""
-    cdef TenantShare *s = share_of(q, r.tenant)
+    cdef TenantShare *s = share_of(q, r.x.tenant)
     cdef int64_t cost = cost_of(record)
-    s.virtual_tokens += cost - r.charged
+    s.virtual_tokens += cost - r.x.charged
     s.mean = smooth(s.mean, cost)
     q.mean = smooth(q.mean, cost)
 
@@ -106,7 +106,7 @@ cdef void share_settle(FairQueue *q, const Relay *r, const Record *record) noexc
 cdef TenantQueue *find_tenant_queue(FairQueue *q, const Relay *r) noexcept nogil:
     cdef uint32_t k
     for k in range(q.n_tenant_queues):
-        if q.tenant_queues[k].tenant == r.tenant and q.tenant_queues[k].priority == r.priority:
+        if q.tenant_queues[k].tenant == r.x.tenant and q.tenant_queues[k].priority == r.x.priority:
             return &q.tenant_queues[k]
     return NULL
 
@@ -124,15 +124,15 @@ cdef TenantQueue *new_tenant_queue(FairQueue *q, const Relay *r) noexcept nogil:
     grown = &q.tenant_queues[q.n_tenant_queues]
     q.n_tenant_queues += 1
     memset(grown, 0, sizeof(TenantQueue))
-    grown.tenant = r.tenant
-    grown.priority = r.priority
+    grown.tenant = r.x.tenant
+    grown.priority = r.x.priority
     return grown
 
 
 cdef bint fair_queue_push(FairQueue *q, Relay *r) noexcept nogil:
     """To the end of its lane; 0: no memory."""
     cdef TenantQueue *lane = find_tenant_queue(q, r)
-    cdef TenantShare *s = share_of(q, r.tenant)
+    cdef TenantShare *s = share_of(q, r.x.tenant)
     if lane == NULL:
         lane = new_tenant_queue(q, r)
     if lane == NULL:
@@ -148,7 +148,7 @@ cdef void fair_queue_remove(FairQueue *q, Relay *r) noexcept nogil:
     """Out of its lane, from any place in it."""
     cdef TenantQueue *lane = find_tenant_queue(q, r)
     fifo_remove(&lane.fifo, r)
-    share_of(q, r.tenant).queued -= 1
+    share_of(q, r.x.tenant).queued -= 1
     q.n -= 1
     if lane.fifo.head == NULL:
         q.n_tenant_queues -= 1
@@ -161,7 +161,9 @@ cdef bint goes_first(FairQueue *q, const TenantQueue *a, const TenantQueue *b) n
         return a.priority < b.priority
     one = share_of(q, a.tenant).virtual_tokens
     other = share_of(q, b.tenant).virtual_tokens
-    return one < other or (one == other and a.fifo.head.queued_ns < b.fifo.head.queued_ns)
+    return one < other or (
+        one == other and a.fifo.head.x.queued_ns < b.fifo.head.x.queued_ns
+    )
 
 
 cdef Relay *fair_queue_next(FairQueue *q, uint32_t most) noexcept nogil:
@@ -190,9 +192,9 @@ cdef Relay *fair_queue_victim(FairQueue *q, const Relay *r) noexcept nogil:
             and share_of(q, lane.tenant).queued > share_of(q, worst.tenant).queued
         ):
             worst = lane
-    if worst == NULL or worst.priority < r.priority:
+    if worst == NULL or worst.priority < r.x.priority:
         return NULL
-    if worst.priority == r.priority and \
-            share_of(q, worst.tenant).queued <= share_of(q, r.tenant).queued + 1:
+    if worst.priority == r.x.priority and \
+            share_of(q, worst.tenant).queued <= share_of(q, r.x.tenant).queued + 1:
         return NULL
     return worst.fifo.tail

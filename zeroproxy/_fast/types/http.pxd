@@ -168,6 +168,7 @@ cdef struct Head:           # one request head or response head; all offsets fro
     int16_t upgrade_field   # index into fields; -1: none
     int16_t max_forwards    # -1: absent, or the method does not read it
     uint64_t length         # FRAMING_LENGTH: bytes of body
+    uint64_t ids            # of a legal head: one bit for each FieldId that occurs, but FIELD_OTHER
     Field[FIELDS_MAX] fields
 
 

@@ -45,6 +45,7 @@ cdef struct Wheel:
     uint64_t occupied[WHEEL_WORDS]  # bit per non-empty bucket
     uint64_t now_tick       # everything up to this tick has been run
     uint64_t armed_tick     # what the timerfd is set to; 0: off
+    uint64_t soonest        # the earliest tick armed since then; UINT64_MAX: none was
     uint32_t n_armed
     int timer_fd            # owned
 

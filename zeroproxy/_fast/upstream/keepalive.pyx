@@ -12,6 +12,7 @@ Tests: tests/relay/test_pools.py.
 from libc.stdint cimport uint32_t, uint64_t
 
 from zeroproxy._fast.http1.field_values cimport read_number
+from zeroproxy._fast.http1.fields cimport has_field
 from zeroproxy._fast.http1.grammar cimport Cursor, is_word, next_element
 from zeroproxy._fast.types.clock cimport NS_PER_MS, NS_PER_S
 from zeroproxy._fast.types.http cimport FIELD_KEEP_ALIVE, Field, Head, Span
@@ -47,7 +48,7 @@ cdef void keepalive_observe(Endpoint *e, const Head *h) noexcept nogil:
     cdef Span part
     cdef uint64_t n
     cdef int i
-    if not e.pool.learns:
+    if not e.pool.learns or not has_field(h, FIELD_KEEP_ALIVE):
         return
     for i in range(h.n_fields):
         f = &h.fields[i]

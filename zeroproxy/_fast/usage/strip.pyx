@@ -37,7 +37,7 @@ cdef void widen(const char *at, size_t n, Event *e) noexcept nogil:
         e.usage_end += 1
 
 
-cdef size_t keep_event(
+cdef inline size_t keep_event(
     Meter *m, char *to, const char *at, size_t n, Event *e, int edited,
 ) noexcept nogil:
     """Move what is left of the event [at, at + n) to `to`; returns its length."""
