@@ -130,30 +130,30 @@ cdef class Attempt:
         if self.r == NULL:
             raise MemoryError
         self.on = on
-        self.r.upstream = on.u
-        self.r.endpoint = on.endpoints[i]
-        self.r.method = METHOD_POST
+        self.r.x.upstream = on.u
+        self.r.attempt.endpoint = on.endpoints[i]
+        self.r.x.method = METHOD_POST
         latency_attempt_begins(on.p, self.r)
         attempt_begins(on.p, self.r)
-        self.r.attempt_ns = self.r.sent_ns = self.r.request_read_ns = on.p.now_ns
+        self.r.attempt.began_ns = self.r.attempt.sent_ns = self.r.x.request_read_ns = on.p.now_ns
 
     def __dealloc__(self):
         free(self.r)
 
     def speak(self):
         """The first byte of the answer."""
-        self.r.first_content_ns = self.on.p.now_ns
+        self.r.x.first_content_ns = self.on.p.now_ns
 
     def end(self, int status=200, uint32_t events=0):
         """The last byte; events > 0: it came event by event."""
         cdef Relay *r = self.r
-        r.last_data_ns = self.on.p.now_ns
-        if r.first_content_ns == 0:
-            r.first_content_ns = r.last_data_ns
-        r.status = status
-        r.response_body.done = r.head_sent = 1
-        r.is_streamed = events > 0
-        r.scan.meter.n_events = events
+        r.x.last_data_ns = self.on.p.now_ns
+        if r.x.first_content_ns == 0:
+            r.x.first_content_ns = r.x.last_data_ns
+        r.x.status = status
+        r.x.response_body.done = r.x.head_sent = 1
+        r.x.is_streamed = events > 0
+        r.x.scan.meter.n_events = events
         note_status(r, status)
         latency_attempt_ends(self.on.p, r)
         attempt_ends(self.on.p, r)

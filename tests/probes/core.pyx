@@ -73,17 +73,17 @@ def hot_lines():
     stream touches: (of a Conn, of a Relay beside its Conn)."""
     cdef Relay r
     cdef Conn *c = &r.down
-    cdef Meter *m = &r.scan.meter
+    cdef Meter *m = &r.x.scan.meter
     of_conn = [
         <size_t>&c.owner, <size_t>&c.tls, <size_t>&c.fd, <size_t>&c.may_read, <size_t>&c.may_write,
         <size_t>&c.broken, <size_t>&c.outbuf.end, <size_t>&c.inbuf.end,
     ]
     of_relay = [
-        <size_t>&r.up, <size_t>&r.endpoint, <size_t>&r.upstream, <size_t>&r.phase,
-        <size_t>&r.is_streamed, <size_t>&r.strips, <size_t>&r.n_reads, <size_t>&r.n_head,
-        <size_t>&r.last_data_ns, <size_t>&r.gap_max_ns, <size_t>&r.bytes_out, <size_t>&r.first_content_ns,
-        <size_t>&r.partial_event.end, <size_t>&r.response_body.left, <size_t>&r.response_body.done,
-        <size_t>&r.settings.extra_bytes, <size_t>&m.kind, <size_t>&m.is_over, <size_t>&m.n_events,
+        <size_t>&r.attempt.conn, <size_t>&r.attempt.endpoint, <size_t>&r.x.upstream, <size_t>&r.x.phase,
+        <size_t>&r.x.is_streamed, <size_t>&r.x.strips, <size_t>&r.x.n_reads, <size_t>&r.x.n_head,
+        <size_t>&r.x.last_data_ns, <size_t>&r.x.gap_max_ns, <size_t>&r.x.bytes_out, <size_t>&r.x.first_content_ns,
+        <size_t>&r.x.partial_event.end, <size_t>&r.x.response_body.left, <size_t>&r.x.response_body.done,
+        <size_t>&r.x.settings.extra_bytes, <size_t>&m.kind, <size_t>&m.is_over, <size_t>&m.n_events,
         <size_t>&m.watch, <size_t>&m.n_parts, <size_t>&m.last_event.head_hash, <size_t>&m.last_event.tail_len,
     ]
     begin = <size_t>&r
@@ -106,7 +106,7 @@ def retry_is_legal(**facts):
     cdef Attempt a
     memset(&a, 0, sizeof(a))
     a.head_sent = facts.get("head_sent", False)
-    a.heard = facts.get("heard", False)
+    a.got_byte = facts.get("heard", False)
     a.replayable = facts.get("replayable", True)
     a.connected = facts.get("connected", True)
     a.reused = facts.get("reused", False)

@@ -50,9 +50,9 @@ cdef class Lanes:
         cdef Relay *r = <Relay *>calloc(1, sizeof(Relay))
         if r == NULL:
             raise MemoryError
-        r.tenant = tenant
-        r.priority = priority
-        r.queued_ns = len(self.relays)
+        r.x.tenant = tenant
+        r.x.priority = priority
+        r.x.queued_ns = len(self.relays)
         self.relays.append(<size_t>r)
         return len(self.relays) - 1
 
@@ -112,7 +112,7 @@ cdef class LimitOf:
         memset(&self.e, 0, sizeof(Endpoint))
         memset(&self.r, 0, sizeof(Relay))
         self.e.upstream = &self.u
-        self.r.endpoint = &self.e
+        self.r.attempt.endpoint = &self.e
         self.change(max_inflight=max_inflight, min_inflight=min_inflight, target=target)
 
     def change(self, *, max_inflight=0, min_inflight=1, target=0):
@@ -124,13 +124,13 @@ cdef class LimitOf:
     def hear(self, uint64_t began, uint64_t now, inflight=None, streamed=True, status=200):
         """The first byte of an answer to what was sent at `began`; whether one more may go."""
         self.e.inflight = self.e.limit.now if inflight is None else inflight
-        self.r.attempt_ns = began
-        self.r.is_streamed = streamed
-        self.r.status = status
+        self.r.attempt.began_ns = began
+        self.r.x.is_streamed = streamed
+        self.r.x.status = status
         return bool(limit_observe(&self.r, now))
 
     def busy(self, uint64_t began, uint64_t now):
-        self.r.attempt_ns = began
+        self.r.attempt.began_ns = began
         limit_busy(&self.r, now)
 
     @property

@@ -77,7 +77,7 @@ from zeroproxy._fast.upstream.prewarm cimport prewarm_due, prewarm_ready
 cdef bint has_all(const Relay *r) noexcept nogil:
     """Whether the caller was sent the end of the answer in its dialect: many clients close at
     [DONE] and do not wait for the last chunk."""
-    return r.phase == PHASE_RELAYING and is_answered(r) \
+    return r.x.phase == PHASE_RELAYING and is_answered(r) \
         and not conn_is_backed_up(&r.down) and not r.down.deferred
 
 
@@ -85,15 +85,15 @@ cdef bint caller_left(Plane *p, Relay *r) noexcept nogil:
     """FIN while a response is owed is an abort: it frees the GPU, unless server.half_close is
     "serve". (A FIN before the request is complete is found by the reader.) In a tunnel a FIN is
     half an ending, an error a whole one."""
-    cdef bint is_left = r.down.saw_fin and not r.settings.serves_half_close
+    cdef bint is_left = r.down.saw_fin and not r.x.settings.serves_half_close
     if has_all(r) and (r.down.broken or is_left):
-        r.was_served = 1
+        r.x.was_served = 1
         feed(p, r, IN_GONE)
         return 1
-    if r.down.broken and r.phase != PHASE_CLOSED:
+    if r.down.broken and r.x.phase != PHASE_CLOSED:
         end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_RESET)
         return 1
-    if is_left and PHASE_QUEUED <= r.phase <= PHASE_RELAYING:
+    if is_left and PHASE_QUEUED <= r.x.phase <= PHASE_RELAYING:
         end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_CLOSED)
         return 1
     return 0
@@ -101,12 +101,12 @@ cdef bint caller_left(Plane *p, Relay *r) noexcept nogil:
 
 cdef void write_both(Plane *p, Relay *r) noexcept nogil:
     """Drain the out-buffers; who was paused because of them is read again."""
-    if conn_is_backed_up(&r.down) and conn_flush(p, &r.down) and r.up_paused:
-        r.up_paused = 0
-        r.last_data_ns = r.endpoint.last_data_ns = p.now_ns
-    if r.up != NULL and conn_is_backed_up(r.up) and conn_flush(p, r.up):
-        r.down_paused = 0
-        r.request_read_ns = p.now_ns
+    if conn_is_backed_up(&r.down) and conn_flush(p, &r.down) and r.attempt.paused:
+        r.attempt.paused = 0
+        r.x.last_data_ns = r.attempt.endpoint.last_data_ns = p.now_ns
+    if r.attempt.conn != NULL and conn_is_backed_up(r.attempt.conn) and conn_flush(p, r.attempt.conn):
+        r.x.down_paused = 0
+        r.x.request_read_ns = p.now_ns
         rate_begin(p, r)
 
 
@@ -130,30 +130,30 @@ cdef void linger(Plane *p, Relay *r) noexcept nogil:
 
 cdef void run_relay(Plane *p, Relay *r) noexcept nogil:
     # First: a caller who has left the queue never touches an endpoint, permit or not.
-    if r.phase == PHASE_CLOSED or caller_left(p, r):
+    if r.x.phase == PHASE_CLOSED or caller_left(p, r):
         return
-    if r.phase == PHASE_QUEUED and r.holds_permit:
+    if r.x.phase == PHASE_QUEUED and r.x.holds_permit:
         feed(p, r, IN_PERMIT)
-        if r.phase == PHASE_CLOSED:
+        if r.x.phase == PHASE_CLOSED:
             return
-    elif r.phase == PHASE_QUEUED and not r.is_queued:
+    elif r.x.phase == PHASE_QUEUED and not r.x.is_queued:
         # Another has its place; the blame was noted then.
         feed(p, r, IN_REFUSED)
         return
-    elif r.phase == PHASE_CONNECTING and r.waits_conn:
+    elif r.x.phase == PHASE_CONNECTING and r.x.waits_conn:
         connect_waiting(p, r)
-        if r.phase == PHASE_CLOSED:
+        if r.x.phase == PHASE_CLOSED:
             return
     write_both(p, r)
-    if r.phase == PHASE_FLUSHING:
+    if r.x.phase == PHASE_FLUSHING:
         flush_more(p, r)
-    elif r.phase == PHASE_TUNNEL:
+    elif r.x.phase == PHASE_TUNNEL:
         pump_tunnel(p, r)
-    elif r.phase == PHASE_LINGERING:
+    elif r.x.phase == PHASE_LINGERING:
         linger(p, r)
     else:
         read_request(p, r)
-        if r.up != NULL:
+        if r.attempt.conn != NULL:
             read_response(p, r)
     if r.live:
         arm(p, r)
@@ -183,9 +183,9 @@ cdef void on_upstream(void *plane, void *owner, uint32_t events) noexcept nogil:
         prewarm_ready(p, c)
         wake_waiting(p, u)
         return
-    if c != r.up:
+    if c != r.attempt.conn:
         hedge_ready(p, r, c)
-        if c != r.up:
+        if c != r.attempt.conn:
             return
     if c.connecting:
         failure = conn_finish_connect(c)
@@ -195,7 +195,7 @@ cdef void on_upstream(void *plane, void *owner, uint32_t events) noexcept nogil:
             lose_attempt(p, r, CAUSE_TLS if tls_fault(c) else CAUSE_REFUSED)
             return
         feed(p, r, IN_CONNECTED)
-    if r.phase == PHASE_RELAYING and not conn_is_backed_up(c):
+    if r.x.phase == PHASE_RELAYING and not conn_is_backed_up(c):
         # The usual case by far: another event of a response.
         read_response(p, r)
     else:
@@ -208,14 +208,14 @@ cdef void on_soon(void *plane, void *owner) noexcept nogil:
     cdef Relay *r = <Relay *>(<Conn *>owner).owner
     if r != NULL:
         prefetch(r, 1)
-        prefetch(&r.up, <size_t>(<char *>&r.scan.meter.name - <char *>&r.up))
+        prefetch(&r.attempt.conn, <size_t>(<char *>&r.x.scan.meter.name - <char *>&r.attempt.conn))
 
 
 cdef void on_unsent(void *plane, void *owner, uint32_t events) noexcept nogil:
     """A parked send found the conn full or broken; of a rival that is reported by epoll as well."""
     cdef Conn *c = <Conn *>owner
     cdef Relay *r = <Relay *>c.owner
-    if r == NULL or (c.is_upstream and c != r.up):
+    if r == NULL or (c.is_upstream and c != r.attempt.conn):
         return
     if c.is_upstream and c.broken:
         # It may have answered before it closed.
@@ -228,15 +228,15 @@ cdef void on_unsent(void *plane, void *owner, uint32_t events) noexcept nogil:
 
 cdef void expire(Plane *p, Relay *r) noexcept nogil:
     """The deadline of the phase has passed."""
-    cdef int phase = r.phase
+    cdef int phase = r.x.phase
     if phase == PHASE_HEAD:
         end_with(p, r, IN_REFUSED, BLAME_DOWNSTREAM, CAUSE_TIMEOUT)
-    elif phase == PHASE_QUEUED or (phase == PHASE_CONNECTING and r.waits_conn):
+    elif phase == PHASE_QUEUED or (phase == PHASE_CONNECTING and r.x.waits_conn):
         end_with(p, r, IN_REFUSED, BLAME_OURSELVES, CAUSE_OVERLOAD)
     elif phase == PHASE_CONNECTING:
         lose_attempt(p, r, CAUSE_TIMEOUT)
     elif phase == PHASE_WAITING:
-        if r.request_body.done or conn_is_backed_up(r.up):
+        if r.x.request_body.done or conn_is_backed_up(r.attempt.conn):
             lose_attempt(p, r, CAUSE_TIMEOUT)
         else:
             end_with(p, r, IN_REFUSED, BLAME_DOWNSTREAM, CAUSE_TIMEOUT)
@@ -256,8 +256,8 @@ cdef void on_relay_due(void *plane, void *owner) noexcept nogil:
         hedge(p, r)
     due = deadline(p, r)
     if due and p.now_ns >= due:
-        if r.phase == PHASE_HEAD:
-            r.asks_close = 1
+        if r.x.phase == PHASE_HEAD:
+            r.x.asks_close = 1
         expire(p, r)
     if r.live:
         arm(p, r)
@@ -317,7 +317,7 @@ cdef void relay_begin_drain(Plane *p) noexcept nogil:
     p.draining = 1
     for i in range(p.n_relays):
         r = p.relays[i]
-        if not r.live or r.phase != PHASE_IDLE:
+        if not r.live or r.x.phase != PHASE_IDLE:
             continue
         if r.down.served:
             feed(p, r, IN_GONE)
@@ -328,9 +328,9 @@ cdef void relay_begin_drain(Plane *p) noexcept nogil:
 
 cdef void say_goodbye(Plane *p, Relay *r) noexcept nogil:
     """A caller who has no head yet gets a 503; a response that runs is cut in its dialect."""
-    if PHASE_QUEUED <= r.phase <= PHASE_WAITING or (r.phase == PHASE_HEAD and r.is_composed):
+    if PHASE_QUEUED <= r.x.phase <= PHASE_WAITING or (r.x.phase == PHASE_HEAD and r.x.is_composed):
         end_with(p, r, IN_REFUSED, BLAME_OURSELVES, CAUSE_DRAINED)
-    elif r.phase == PHASE_RELAYING:
+    elif r.x.phase == PHASE_RELAYING:
         end_with(p, r, IN_CUT, BLAME_OURSELVES, CAUSE_DRAINED)
 
 

@@ -47,8 +47,8 @@ cdef bint look(const Plane *p, const Endpoint *e, uint64_t after, Vital *v) noex
         r = p.relays[i]
         if is_owed(r, e):
             v.owed += 1
-            v.begun += 1 if r.is_streamed and r.first_content_ns else 0
-            asked = max(r.request_read_ns, r.sent_ns)
+            v.begun += 1 if r.x.is_streamed and r.x.first_content_ns else 0
+            asked = max(r.x.request_read_ns, r.attempt.sent_ns)
             since = min(since, asked)
     since = max(since, e.last_data_ns)
     v.quiet_ns = p.now_ns - since if v.owed and p.now_ns > since else 0

@@ -100,20 +100,20 @@ cdef int connect_attempt(Plane *p, Relay *r) noexcept nogil:
     """Pick an endpoint and get a conn to it: pooled, or a new one."""
     cdef Endpoint *e = checkout_endpoint(p, r)
     if e == NULL:
-        return NOTHING if r.waits_conn else IN_REFUSED
-    r.endpoint = e
+        return NOTHING if r.x.waits_conn else IN_REFUSED
+    r.attempt.endpoint = e
     latency_attempt_begins(p, r)
     attempt_begins(p, r)
-    r.n_attempts += 1
-    r.attempt_ns = p.now_ns
-    r.sent_ns = 0
+    r.x.n_attempts += 1
+    r.attempt.began_ns = p.now_ns
+    r.attempt.sent_ns = 0
     checkout_conn(p, r)
-    if r.up == NULL:
+    if r.attempt.conn == NULL:
         if failed_for_lack_of_fds():
             blame(r, BLAME_OURSELVES, CAUSE_OVERLOAD)
             return IN_REFUSED
         return attempt_lost(p, r, CAUSE_REFUSED)
-    return NOTHING if r.up.connecting else IN_CONNECTED
+    return NOTHING if r.attempt.conn.connecting else IN_CONNECTED
 
 
 cdef void connect_waiting(Plane *p, Relay *r) noexcept nogil:
@@ -124,10 +124,10 @@ cdef void connect_waiting(Plane *p, Relay *r) noexcept nogil:
 cdef void undo_edits(Relay *r) noexcept nogil:
     """Take back what was written into the request that is held."""
     cdef int k
-    for k in range(r.n_edits):
-        edit_undo(buffer_bytes(&r.replay) + r.edits[k].at, r.edits[k].n, r.edits[k].was)
-    r.edited = 0
-    r.usage_by = USAGE_BY_REFUSED
+    for k in range(r.x.n_edits):
+        edit_undo(buffer_bytes(&r.x.replay) + r.x.edits[k].at, r.x.edits[k].n, r.x.edits[k].was)
+    r.x.edited = 0
+    r.x.usage_by = USAGE_BY_REFUSED
 
 
 cdef void send_continue(Plane *p, Relay *r) noexcept nogil:
@@ -137,18 +137,18 @@ cdef void send_continue(Plane *p, Relay *r) noexcept nogil:
 
 cdef int send_held(Plane *p, Relay *r) noexcept nogil:
     """The upstream conn is ready: send the request, let the body flow."""
-    if r.edited and r.endpoint.refuses_usage and r.replayable:
+    if r.x.edited and r.attempt.endpoint.refuses_usage and r.x.replayable:
         undo_edits(r)
-    if r.owes_continue and r.request_body.total == 0 and not r.request_body.done:
+    if r.x.owes_continue and r.x.request_body.total == 0 and not r.x.request_body.done:
         send_continue(p, r)
-    r.owes_continue = 0
-    r.last_data_ns = r.request_read_ns = r.sent_ns = p.now_ns
+    r.x.owes_continue = 0
+    r.x.last_data_ns = r.x.request_read_ns = r.attempt.sent_ns = p.now_ns
     rate_begin(p, r)
-    if not conn_send(p, r.up, buffer_bytes(&r.replay), buffer_len(&r.replay)):
+    if not conn_send(p, r.attempt.conn, buffer_bytes(&r.x.replay), buffer_len(&r.x.replay)):
         return attempt_lost(p, r, CAUSE_RESET)
-    conn_time_deferred(p, r.up, &r.overhead_ns)
-    if r.down_paused:
-        r.down_paused = 0
+    conn_time_deferred(p, r.attempt.conn, &r.x.overhead_ns)
+    if r.x.down_paused:
+        r.x.down_paused = 0
         relay_later(p, r)
     return NOTHING
 
@@ -156,15 +156,15 @@ cdef int send_held(Plane *p, Relay *r) noexcept nogil:
 cdef bint send_up(Plane *p, Relay *r, const char *at, size_t n) noexcept nogil:
     """Pass request bytes on: to `held` while a retry may need them, and to the upstream conn once
     it has the head. 0: they fit nowhere (the caller obeys `down_paused`, so: the conn broke)."""
-    cdef bint is_sent = r.phase == PHASE_WAITING or r.phase == PHASE_RELAYING
-    if r.replayable and not buffer_append(&r.replay, &p.blocks, at, n):
+    cdef bint is_sent = r.x.phase == PHASE_WAITING or r.x.phase == PHASE_RELAYING
+    if r.x.replayable and not buffer_append(&r.x.replay, &p.blocks, at, n):
         if not is_sent:
             return 0
-        r.replayable = 0
-        buffer_release(&r.replay, &p.blocks)
+        r.x.replayable = 0
+        buffer_release(&r.x.replay, &p.blocks)
     if not is_sent:
         return 1
-    return r.up != NULL and conn_send(p, r.up, at, n)
+    return r.attempt.conn != NULL and conn_send(p, r.attempt.conn, at, n)
 
 
 cdef int attempt_lost(Plane *p, Relay *r, int why) noexcept nogil:
@@ -172,21 +172,21 @@ cdef int attempt_lost(Plane *p, Relay *r, int why) noexcept nogil:
     cdef Attempt a
     describe_attempt(p, r, &a)
     a.timed_out = why == CAUSE_TIMEOUT
-    r.endpoint.n_failures += 1
-    r.ticket.result = RESULT_NONE if is_stale(&a) else RESULT_FAILED
+    r.attempt.endpoint.n_failures += 1
+    r.attempt.ticket.result = RESULT_NONE if is_stale(&a) else RESULT_FAILED
     if not a.connected:
-        r.endpoint.n_connect_failures += 1
-        endpoint_forget(r.endpoint)
+        r.attempt.endpoint.n_connect_failures += 1
+        endpoint_forget(r.attempt.endpoint)
     if why != CAUSE_TIMEOUT and hedge_takes_over(p, r):
         return NOTHING
     if may_retry(&a):
         if a.connected:
-            r.endpoint.n_stale_retries += 1
-            r.needs_fresh_conn = 1
+            r.attempt.endpoint.n_stale_retries += 1
+            r.x.needs_fresh_conn = 1
         if a.is_race:
-            keepalive_lower(r.endpoint, r.up, r.attempt_ns)
+            keepalive_lower(r.attempt.endpoint, r.attempt.conn, r.attempt.began_ns)
         return IN_LOST_MAY_RETRY
-    r.endpoint.n_retries_withheld += is_withheld(&a)
+    r.attempt.endpoint.n_retries_withheld += is_withheld(&a)
     blame(r, BLAME_UPSTREAM, why)
     return IN_LOST
 
@@ -195,15 +195,15 @@ cdef bint try_elsewhere(Plane *p, Relay *r) noexcept nogil:
     """The endpoint answered 503 or 429: it has not begun to work on this request. 1: another
     attempt is on its way; 0: the answer goes to the caller."""
     cdef Attempt a
-    if not r.settings.retry_on_busy:
+    if not r.x.settings.retry_on_busy:
         return 0
     describe_attempt(p, r, &a)
     a.busy = 1
-    a.attempts = <int>r.settings.max_attempts
+    a.attempts = <int>r.x.settings.max_attempts
     if not may_retry(&a):
         return 0
-    r.endpoint.n_failures += 1
-    r.ticket.result = RESULT_BUSY
+    r.attempt.endpoint.n_failures += 1
+    r.attempt.ticket.result = RESULT_BUSY
     feed(p, r, IN_LOST_MAY_RETRY)
     return 1
 
@@ -213,10 +213,10 @@ cdef bint retry_idle_notice(Plane *p, Relay *r) noexcept nogil:
     this request before it came, and has not read it (RFC 9110 15.5.9). 1: another attempt is on its
     way; 0: it is an answer."""
     cdef Attempt a
-    r.got_byte = 0
+    r.attempt.got_byte = 0
     describe_attempt(p, r, &a)
-    if r.interims or not a.is_race or not may_retry(&a):
-        r.got_byte = 1
+    if r.x.interims or not a.is_race or not may_retry(&a):
+        r.attempt.got_byte = 1
         return 0
     lose_attempt(p, r, CAUSE_CLOSED)
     return 1
@@ -240,18 +240,18 @@ cdef void end_with(Plane *p, Relay *r, int what, int who, int why) noexcept nogi
 cdef bint is_answered(const Relay *r) noexcept nogil:
     """Whether the answer that is relayed has been sent to the end of its dialect. A server that
     dies reports its error and may send [DONE] behind it: that is none."""
-    return r.scan.meter.is_ended and not r.scan.meter.has_failed
+    return r.x.scan.meter.is_ended and not r.x.scan.meter.has_failed
 
 
 cdef void cut(Plane *p, Relay *r, int why) noexcept nogil:
     """Upstream failed after the head went downstream. Behind the end of an answer that is no sign
     of its health."""
     if is_answered(r):
-        r.endpoint.n_unframed += 1
-        r.ticket.result = RESULT_NONE
+        r.attempt.endpoint.n_unframed += 1
+        r.attempt.ticket.result = RESULT_NONE
     else:
-        r.endpoint.n_failures += 1
-        r.ticket.result = RESULT_FAILED
+        r.attempt.endpoint.n_failures += 1
+        r.attempt.ticket.result = RESULT_FAILED
     end_with(p, r, IN_CUT, BLAME_UPSTREAM, why)
 
 
@@ -273,16 +273,16 @@ cdef int flush(Plane *p, Relay *r) noexcept nogil:
 
 cdef bint must_close(Plane *p, Relay *r) noexcept nogil:
     return (
-        r.asks_close or not r.request_body.done or p.draining
-        or (r.down.saw_fin and not r.settings.serves_half_close)
-        or (r.blame != BLAME_NOBODY and r.ended_in >= PHASE_RELAYING)
+        r.x.asks_close or not r.x.request_body.done or p.draining
+        or (r.down.saw_fin and not r.x.settings.serves_half_close)
+        or (r.x.blame != BLAME_NOBODY and r.x.ended_in >= PHASE_RELAYING)
     )
 
 
 cdef int answer(Plane *p, Relay *r) noexcept nogil:
     release_all(p, r)
-    if not r.request_body.done:
-        r.asks_close = 1
+    if not r.x.request_body.done:
+        r.x.asks_close = 1
     if not send_local_reply(p, r):
         return IN_GONE
     return flush(p, r)
@@ -292,19 +292,19 @@ cdef int finish_cut(Plane *p, Relay *r) noexcept nogil:
     """Say so in the stream's dialect if an event had just ended; never end cleanly. An event that
     waited is whole, and goes first."""
     cdef char *at = p.scratch + SLACK
-    cdef size_t before = 0, n = r.held_back.len
+    cdef size_t before = 0, n = r.x.held_back.len
     if n:
-        memcpy(at, buffer_bytes(&r.partial_event), n)
-        r.bytes_out += n
-        r.held_back.len = 0
+        memcpy(at, buffer_bytes(&r.x.partial_event), n)
+        r.x.bytes_out += n
+        r.x.held_back.len = 0
     release_all(p, r)
-    r.asks_close = 1
-    if r.is_streamed and r.scan.meter.at_edge and not is_answered(r):
+    r.x.asks_close = 1
+    if r.x.is_streamed and r.x.scan.meter.at_edge and not is_answered(r):
         n += write_cut_event(r, at + n, 1024)
-    if r.out_framing == FRAMING_CHUNKED and n:
+    if r.x.out_framing == FRAMING_CHUNKED and n:
         before = frame_chunk(at, n)
         n += before + 2
-    if r.out_framing == FRAMING_CHUNKED or r.out_framing == FRAMING_CLOSE:
+    if r.x.out_framing == FRAMING_CHUNKED or r.x.out_framing == FRAMING_CLOSE:
         conn_send(p, &r.down, at - before, n)
     return flush(p, r)
 
@@ -319,12 +319,12 @@ cdef int next_request(Plane *p, Relay *r) noexcept nogil:
 
 cdef bint looks_complete_when_closed(const Relay *r) noexcept nogil:
     """Without chunks or a length, a FIN would be read as the end: only a RST says it is not."""
-    return r.head_sent and r.out_framing == FRAMING_CLOSE and r.blame == BLAME_UPSTREAM
+    return r.x.head_sent and r.x.out_framing == FRAMING_CLOSE and r.x.blame == BLAME_UPSTREAM
 
 
 cdef bint is_read_up(const Relay *r) noexcept nogil:
     """Nothing of the caller's is left unread, so closing sends a FIN and the answer is safe."""
-    return r.request_body.done and r.fault == 0 and not r.down.may_read and not buffer_len(&r.down.inbuf)
+    return r.x.request_body.done and r.x.fault == 0 and not r.down.may_read and not buffer_len(&r.down.inbuf)
 
 
 cdef int linger_on(Plane *p, Relay *r) noexcept nogil:
@@ -332,7 +332,7 @@ cdef int linger_on(Plane *p, Relay *r) noexcept nogil:
     if looks_complete_when_closed(r):
         conn_reset(p, &r.down)
         return IN_DRAINED
-    if r.blame != BLAME_NOBODY and r.ended_in >= PHASE_RELAYING:
+    if r.x.blame != BLAME_NOBODY and r.x.ended_in >= PHASE_RELAYING:
         conn_forbid_close_notify(&r.down)
     if r.down.saw_fin or (is_read_up(r) and conn_send_close_notify(&r.down)):
         return IN_DRAINED
@@ -343,7 +343,7 @@ cdef int linger_on(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef int close_relay(Plane *p, Relay *r, int was) noexcept nogil:
-    if was != PHASE_LINGERING and was != PHASE_IDLE and not r.was_served:
+    if was != PHASE_LINGERING and was != PHASE_IDLE and not r.x.was_served:
         blame(r, BLAME_DOWNSTREAM, CAUSE_RESET)
         conn_forbid_close_notify(&r.down)
     release_all(p, r)
@@ -389,8 +389,8 @@ cdef void feed(Plane *p, Relay *r, int what) noexcept nogil:
     cdef Action action
     cdef int was
     while what != NOTHING:
-        was = r.phase
-        action = exchange_step(&r.phase, <Input>what)
+        was = r.x.phase
+        action = exchange_step(&r.x.phase, <Input>what)
         what = perform(p, r, action, was)
     if r.live:
         arm(p, r)

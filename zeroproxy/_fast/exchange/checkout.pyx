@@ -36,34 +36,34 @@ cdef enum:
 
 
 cdef bint must_open_conn(const Relay *r) noexcept nogil:
-    if r.needs_fresh_conn or r.request_body.done:
-        return r.needs_fresh_conn
+    if r.x.needs_fresh_conn or r.x.request_body.done:
+        return r.x.needs_fresh_conn
     return (
-        not r.replayable or r.request_body.framing == FRAMING_CHUNKED
-        or r.request_body.left + buffer_len(&r.replay) + SPARE > BLOCK_LARGE
+        not r.x.replayable or r.x.request_body.framing == FRAMING_CHUNKED
+        or r.x.request_body.left + buffer_len(&r.x.replay) + SPARE > BLOCK_LARGE
     )
 
 
 cdef Endpoint *checkout_endpoint(Plane *p, Relay *r) noexcept nogil:
-    """Where the next attempt goes; NULL: r waits in line (r.waits_conn), or there is no endpoint,
+    """Where the next attempt goes; NULL: r waits in line (r.x.waits_conn), or there is no endpoint,
     or no end of the line (blamed)."""
-    cdef Upstream *u = r.upstream
+    cdef Upstream *u = r.x.upstream
     cdef Endpoint *e = NULL
     if u.conn_waiters.head == NULL or u.conn_waiters.head == r:
-        e = upstream_pick(u, r.endpoint, r.affinity, p.now_ns)
+        e = upstream_pick(u, r.attempt.endpoint, r.x.affinity, p.now_ns)
         if e == NULL and not upstream_is_full(u, p.now_ns) and upstream_release(p, u):
-            e = upstream_pick(u, r.endpoint, r.affinity, p.now_ns)
+            e = upstream_pick(u, r.attempt.endpoint, r.x.affinity, p.now_ns)
         if e == NULL and not upstream_is_full(u, p.now_ns):
             stop_waiting(p, r)
             blame(r, BLAME_UPSTREAM, CAUSE_NO_ENDPOINT)
             return NULL
-    if e == NULL and (r.waits_conn or u.conn_waiters.n < u.admission.queue_max):
+    if e == NULL and (r.x.waits_conn or u.conn_waiters.n < u.admission.queue_max):
         wait_for_conn(p, r)
     elif e == NULL:
         blame(r, BLAME_OURSELVES, CAUSE_OVERLOAD)
-    elif r.waits_conn:
+    elif r.x.waits_conn:
         # It was queued until now, whatever for.
-        r.admitted_ns = p.now_ns
+        r.x.admitted_ns = p.now_ns
         stop_waiting(p, r)
     return e
 
@@ -83,22 +83,22 @@ cdef void evict_idle_conn(Plane *p, Endpoint *e) noexcept nogil:
 
 
 cdef void checkout_conn(Plane *p, Relay *r) noexcept nogil:
-    """Give r a conn to r.endpoint: rested (`was_reused`), or new, and mostly still connecting; r.up
+    """Give r a conn to r.attempt.endpoint: rested (`was_reused`), or new, and mostly still connecting; r.attempt.conn
     stays NULL if it cannot be opened."""
-    cdef Endpoint *e = r.endpoint
+    cdef Endpoint *e = r.attempt.endpoint
     cdef bint is_new = must_open_conn(r)
-    r.was_reused = 0
-    r.up = NULL if is_new else acquire_idle_conn(p, e)
-    if r.up != NULL:
-        r.was_reused = 1
+    r.attempt.was_reused = 0
+    r.attempt.conn = NULL if is_new else acquire_idle_conn(p, e)
+    if r.attempt.conn != NULL:
+        r.attempt.was_reused = 1
     else:
         evict_idle_conn(p, e)
-        r.up = endpoint_connect(p, e)
-        if r.up != NULL and conn_is_connected(r.up):
+        r.attempt.conn = endpoint_connect(p, e)
+        if r.attempt.conn != NULL and conn_is_connected(r.attempt.conn):
             # What the connect took is to be told apart from the send that follows.
             p.now_ns = clock_monotonic_ns()
-    if r.up != NULL:
-        r.up.owner = r
+    if r.attempt.conn != NULL:
+        r.attempt.conn.owner = r
 
 
 cdef bint failed_for_lack_of_fds() noexcept nogil:

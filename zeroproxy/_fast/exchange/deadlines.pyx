@@ -47,33 +47,33 @@ cdef inline uint64_t earlier(uint64_t a, uint64_t b) noexcept nogil:
 cdef uint64_t body_deadline(const Relay *r) noexcept nogil:
     """Of a body that goes on as it comes, and holds a permit: the next byte, and the least rate
     over all that came since the caller could send."""
-    cdef uint64_t due = after(r.request_read_ns, r.settings.body_ns), earned, came
-    if r.settings.body_rate == 0:
+    cdef uint64_t due = after(r.x.request_read_ns, r.x.settings.body_ns), earned, came
+    if r.x.settings.body_rate == 0:
         return due
-    came = r.request_body.total - r.rate_at
-    earned = came // r.settings.body_rate * NS_PER_S
-    earned += came % r.settings.body_rate * NS_PER_S // r.settings.body_rate
-    return earlier(due, r.rate_ns + (r.settings.body_ns if due else GRACE_NS) + earned)
+    came = r.x.request_body.total - r.x.rate_at
+    earned = came // r.x.settings.body_rate * NS_PER_S
+    earned += came % r.x.settings.body_rate * NS_PER_S // r.x.settings.body_rate
+    return earlier(due, r.x.rate_ns + (r.x.settings.body_ns if due else GRACE_NS) + earned)
 
 
 cdef uint64_t waiting_deadline(const Relay *r) noexcept nogil:
-    if conn_is_backed_up(r.up):
-        return after(r.up.write_ns, r.settings.stall_ns)
-    if not r.request_body.done:
+    if conn_is_backed_up(r.attempt.conn):
+        return after(r.attempt.conn.write_ns, r.x.settings.stall_ns)
+    if not r.x.request_body.done:
         return body_deadline(r)
-    return after(r.request_read_ns, r.settings.first_byte_ns)
+    return after(r.x.request_read_ns, r.x.settings.first_byte_ns)
 
 
 cdef uint64_t relaying_deadline(const Relay *r) noexcept nogil:
     if conn_is_backed_up(&r.down):
-        return after(r.down.write_ns, r.settings.stall_ns)
-    cdef uint64_t idle = after(r.last_data_ns, r.settings.stream_idle_ns)
+        return after(r.down.write_ns, r.x.settings.stall_ns)
+    cdef uint64_t idle = after(r.x.last_data_ns, r.x.settings.stream_idle_ns)
     cdef uint64_t first
-    if r.first_content_ns:
+    if r.x.first_content_ns:
         return idle
     # A head, a role, response.created: the prefill goes on. Data without content is a sign of life.
-    first = after(r.request_read_ns, r.settings.first_byte_ns)
-    if r.last_data_ns <= r.response_head_ns or first == 0:
+    first = after(r.x.request_read_ns, r.x.settings.first_byte_ns)
+    if r.x.last_data_ns <= r.x.response_head_ns or first == 0:
         return first
     return first if idle and first > idle else idle
 
@@ -81,42 +81,42 @@ cdef uint64_t relaying_deadline(const Relay *r) noexcept nogil:
 cdef uint64_t deadline(const Plane *p, const Relay *r) noexcept nogil:
     """Monotonic ns; 0: none."""
     cdef uint64_t due = 0
-    cdef int phase = r.phase
+    cdef int phase = r.x.phase
     if phase == PHASE_IDLE and p.draining:
         return after(r.down.since_ns, FRESH_NS)
     if phase == PHASE_IDLE:
         return after(
             r.down.since_ns, p.limits.header_ns if tls_is_shaking(&r.down) else p.limits.idle_ns
         )
-    if phase == PHASE_HEAD and not r.is_composed:
+    if phase == PHASE_HEAD and not r.x.is_composed:
         # The head is there where the begin of the body is waited for.
-        if r.routes_at:
-            return after(r.request_read_ns, r.settings.body_ns)
-        return after(r.began_ns, p.limits.header_ns)
+        if r.x.routes_at:
+            return after(r.x.request_read_ns, r.x.settings.body_ns)
+        return after(r.x.began_ns, p.limits.header_ns)
     if phase == PHASE_FLUSHING:
-        return after(r.down.write_ns, r.settings.stall_ns)
+        return after(r.down.write_ns, r.x.settings.stall_ns)
     if phase == PHASE_LINGERING:
         return after(r.down.since_ns, p.limits.linger_ns)
     if phase == PHASE_TUNNEL:
-        return after(r.last_data_ns if r.last_data_ns > r.request_read_ns else r.request_read_ns, r.settings.tunnel_ns)
+        return after(r.x.last_data_ns if r.x.last_data_ns > r.x.request_read_ns else r.x.request_read_ns, r.x.settings.tunnel_ns)
     if phase == PHASE_HEAD:
-        due = after(r.request_read_ns, r.settings.body_ns)
+        due = after(r.x.request_read_ns, r.x.settings.body_ns)
     elif phase == PHASE_QUEUED:
-        due = after(r.queued_ns, r.settings.queue_ns)
+        due = after(r.x.queued_ns, r.x.settings.queue_ns)
     elif phase == PHASE_CONNECTING:
-        due = after(r.attempt_ns, r.settings.queue_ns if r.waits_conn else r.settings.connect_ns)
+        due = after(r.attempt.began_ns, r.x.settings.queue_ns if r.x.waits_conn else r.x.settings.connect_ns)
     elif phase == PHASE_WAITING:
         due = waiting_deadline(r)
     elif phase == PHASE_RELAYING:
         due = relaying_deadline(r)
-    return earlier(due, after(r.began_ns, r.settings.total_ns))
+    return earlier(due, after(r.x.began_ns, r.x.settings.total_ns))
 
 
 cdef uint64_t hedge_due(const Relay *r) noexcept nogil:
     """When a second endpoint is to be asked; 0: never."""
-    if r.settings.hedge_ns == 0 or r.phase != PHASE_WAITING or r.is_hedged or r.got_byte:
+    if r.x.settings.hedge_ns == 0 or r.x.phase != PHASE_WAITING or r.x.is_hedged or r.attempt.got_byte:
         return 0
-    return r.sent_ns + r.settings.hedge_ns if r.replayable and r.request_body.done else 0
+    return r.attempt.sent_ns + r.x.settings.hedge_ns if r.x.replayable and r.x.request_body.done else 0
 
 
 cdef void arm(Plane *p, Relay *r) noexcept nogil:

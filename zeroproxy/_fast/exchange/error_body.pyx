@@ -79,19 +79,19 @@ cdef int dialect_of(const char *path, size_t len) noexcept nogil:
 
 
 cdef const char *upstream_text(const Relay *r) noexcept nogil:
-    if r.cause == CAUSE_TIMEOUT:
-        if r.ended_in == PHASE_CONNECTING:
+    if r.x.cause == CAUSE_TIMEOUT:
+        if r.x.ended_in == PHASE_CONNECTING:
             return b"the inference server did not accept the connection in time"
         return b"the inference server did not answer in time"
-    if r.cause == CAUSE_REFUSED:
+    if r.x.cause == CAUSE_REFUSED:
         return b"the inference server refused the connection"
-    if r.cause == CAUSE_TLS:
+    if r.x.cause == CAUSE_TLS:
         return b"no TLS with the inference server: a certificate or the protocol is refused"
-    if r.cause == CAUSE_RESET:
+    if r.x.cause == CAUSE_RESET:
         return b"the inference server reset the connection"
-    if r.cause == CAUSE_CLOSED:
+    if r.x.cause == CAUSE_CLOSED:
         return b"the inference server closed the connection before the response was complete"
-    if r.cause == CAUSE_MALFORMED:
+    if r.x.cause == CAUSE_MALFORMED:
         return b"the inference server sent an invalid HTTP response"
     return b"the inference server failed"
 
@@ -109,19 +109,19 @@ cdef const char *absent_text(const Upstream *u) noexcept nogil:
 
 cdef const char *answer_text(const Relay *r) noexcept nogil:
     """The sentence a caller reads. Chosen by what happened, never built from what was sent."""
-    if r.cause == CAUSE_NO_ENDPOINT:
-        return absent_text(r.upstream)
-    if r.cause == CAUSE_OVERLOAD:
-        if r.ended_in == PHASE_QUEUED or (r.ended_in == PHASE_CONNECTING and not r.n_attempts):
+    if r.x.cause == CAUSE_NO_ENDPOINT:
+        return absent_text(r.x.upstream)
+    if r.x.cause == CAUSE_OVERLOAD:
+        if r.x.ended_in == PHASE_QUEUED or (r.x.ended_in == PHASE_CONNECTING and not r.x.n_attempts):
             return b"too many requests are waiting; try again later"
         return b"the proxy has reached its connection limit; try again later"
-    if r.cause == CAUSE_DRAINED:
+    if r.x.cause == CAUSE_DRAINED:
         return b"the proxy is shutting down"
-    if r.blame == BLAME_OURSELVES:
+    if r.x.blame == BLAME_OURSELVES:
         return b"the proxy is out of memory or descriptors; try again later"
-    if r.fault != FAULT_NONE and r.blame == BLAME_DOWNSTREAM:
-        return fault_text(r.fault)
-    if r.blame == BLAME_DOWNSTREAM:
+    if r.x.fault != FAULT_NONE and r.x.blame == BLAME_DOWNSTREAM:
+        return fault_text(r.x.fault)
+    if r.x.blame == BLAME_DOWNSTREAM:
         return b"the request was not received in time"
     return upstream_text(r)
 
@@ -170,7 +170,7 @@ cdef int worker_code(int status) noexcept nogil:
 cdef const char *answer_type(const Relay *r, int status) noexcept nogil:
     """OpenAI's words for kinds of errors."""
     if status == 429:
-        return b"requests" if r.fault == FAULT_QUOTA_REQUESTS else b"tokens"
+        return b"requests" if r.x.fault == FAULT_QUOTA_REQUESTS else b"tokens"
     if status < 500:
         return b"invalid_request_error"
     if status == 503:
@@ -202,18 +202,18 @@ cdef int write_openai_error(const Relay *r, int status, char *out, size_t cap) n
 
 
 cdef int write_error_json(const Relay *r, int status, char *out, size_t cap) noexcept nogil:
-    if r.dialect == DIALECT_ANTHROPIC:
+    if r.x.dialect == DIALECT_ANTHROPIC:
         return snprintf(
             out, cap, b'{"type":"error","error":{"type":"%s","message":"%s"}}',
             anthropic_type(status), answer_text(r),
         )
-    if r.dialect == DIALECT_OLLAMA:
+    if r.x.dialect == DIALECT_OLLAMA:
         return snprintf(out, cap, b'{"error":"%s"}', answer_text(r))
-    if r.dialect == DIALECT_TGI:
+    if r.x.dialect == DIALECT_TGI:
         return snprintf(
             out, cap, b'{"error":"%s","error_type":"%s"}', answer_text(r), tgi_type(status)
         )
-    if r.dialect == DIALECT_WORKER:
+    if r.x.dialect == DIALECT_WORKER:
         return snprintf(
             out, cap, b'{"text":"%s","error_code":%d}', answer_text(r), worker_code(status)
         )
@@ -224,30 +224,30 @@ cdef size_t write_cut_event(Relay *r, char *out, size_t cap) noexcept nogil:
     """The last event of a cut SSE response, or the last line of a cut series of JSON texts, in its
     dialect; returns its length."""
     cdef char[512] body
-    cdef int status = outcome_status(r.blame, r.cause)
-    cdef bint is_line = r.scan.meter.kind == KIND_LINES
+    cdef int status = outcome_status(r.x.blame, r.x.cause)
+    cdef bint is_line = r.x.scan.meter.kind == KIND_LINES
     cdef const char *name = b""
     cdef int n
-    if r.dialect == DIALECT_RESPONSES and not is_line:
+    if r.x.dialect == DIALECT_RESPONSES and not is_line:
         # Its events are numbered from 0.
         name = b"event: error\n"
         snprintf(
             body, sizeof(body),
             b'{"type":"error","sequence_number":%u,"code":"server_error","message":"%s",'
             b'"param":null}',
-            r.scan.meter.n_events, answer_text(r),
+            r.x.scan.meter.n_events, answer_text(r),
         )
-    elif not is_line and r.dialect == DIALECT_TGI \
-            and ends_with(r.path, r.path_len, b"/generate", 9):
+    elif not is_line and r.x.dialect == DIALECT_TGI \
+            and ends_with(r.x.path, r.x.path_len, b"/generate", 9):
         # TGI streams on /generate_stream only: this is SGLang.
         write_openai_error(r, status, body, sizeof(body))
     else:
-        if r.dialect == DIALECT_ANTHROPIC:
+        if r.x.dialect == DIALECT_ANTHROPIC:
             name = b"event: error\n"
         write_error_json(r, status, body, sizeof(body))
     if not is_line:
         return <size_t>snprintf(out, cap, b"%sdata: %s\n\n", name, body)
     n = snprintf(out, cap, b"%s\n", body)
-    if r.dialect == DIALECT_WORKER:
+    if r.x.dialect == DIALECT_WORKER:
         out[n - 1] = 0
     return <size_t>n

@@ -72,8 +72,8 @@ cdef const char *status_phrase(int status) noexcept nogil:
 
 cdef int retry_after(const Relay *r) noexcept nogil:
     """Seconds until the quota lets somebody through; elsewhere nobody knows better than 1."""
-    if r.fault == FAULT_QUOTA_REQUESTS or r.fault == FAULT_QUOTA_TOKENS:
-        return quota_wait(r.key, r.fault - FAULT_QUOTA_REQUESTS)
+    if r.x.fault == FAULT_QUOTA_REQUESTS or r.x.fault == FAULT_QUOTA_TOKENS:
+        return quota_wait(r.x.key, r.x.fault - FAULT_QUOTA_REQUESTS)
     return 1
 
 
@@ -84,17 +84,17 @@ cdef bint send_ok(Plane *p, Relay *r, const char *line, size_t size) noexcept no
         p.compose, BLOCK_LARGE,
         b"HTTP/1.1 200 OK\r\n%sContent-Length: %d\r\nX-Request-Id: %.*s\r\n"
         b"Date: %.*s\r\n%s\r\n",
-        line, <int>size, <int>r.id_len, r.request_id, <int>date.len, date.at,
-        <const char *>b"Connection: close\r\n" if r.asks_close else <const char *>b"",
+        line, <int>size, <int>r.x.id_len, r.x.request_id, <int>date.len, date.at,
+        <const char *>b"Connection: close\r\n" if r.x.asks_close else <const char *>b"",
     )
-    r.status = 200
-    r.head_sent = 1
+    r.x.status = 200
+    r.x.head_sent = 1
     return conn_send(p, &r.down, p.compose, <size_t>n)
 
 
 cdef bint send_models(Plane *p, Relay *r) noexcept nogil:
     """The list of models, which several upstreams make up."""
-    r.bytes_out = p.models_len
+    r.x.bytes_out = p.models_len
     return send_ok(p, r, b"Content-Type: application/json\r\n", p.models_len) \
         and conn_send(p, &r.down, p.models, p.models_len)
 
@@ -113,14 +113,14 @@ cdef bint send_local_reply(Plane *p, Relay *r) noexcept nogil:
     cdef char[40] later
     cdef Span date = date_now(p)
     cdef int n, status
-    if r.local_reply == LOCAL_REPLY_MODELS:
+    if r.x.local_reply == LOCAL_REPLY_MODELS:
         return send_models(p, r)
-    if r.local_reply == LOCAL_REPLY_OPTIONS:
+    if r.x.local_reply == LOCAL_REPLY_OPTIONS:
         return send_ok(p, r, ALLOW, 0)
-    status = fault_status(r.fault) if r.fault != FAULT_NONE and r.blame == BLAME_DOWNSTREAM \
-        else outcome_status(r.blame, r.cause)
+    status = fault_status(r.x.fault) if r.x.fault != FAULT_NONE and r.x.blame == BLAME_DOWNSTREAM \
+        else outcome_status(r.x.blame, r.x.cause)
     cdef int size = write_error_json(r, status, body, sizeof(body))
-    r.status = <unsigned short>status
+    r.x.status = <unsigned short>status
     later[0] = 0
     if status == 503 or status == 429:
         snprintf(later, sizeof(later), b"Retry-After: %d\r\n", retry_after(r))
@@ -130,11 +130,11 @@ cdef bint send_local_reply(Plane *p, Relay *r) noexcept nogil:
         b"%s%sX-Request-Id: %.*s\r\nDate: %.*s\r\n%s\r\n%.*s",
         status, status_phrase(status), size,
         later, extra_line(status),
-        <int>r.id_len, r.request_id, <int>date.len, date.at,
-        <const char *>b"Connection: close\r\n" if r.asks_close else <const char *>b"",
-        <int>(0 if r.method == METHOD_HEAD else size), body,
+        <int>r.x.id_len, r.x.request_id, <int>date.len, date.at,
+        <const char *>b"Connection: close\r\n" if r.x.asks_close else <const char *>b"",
+        <int>(0 if r.x.method == METHOD_HEAD else size), body,
     )
-    r.head_sent = 1
+    r.x.head_sent = 1
     return conn_send(p, &r.down, p.compose, <size_t>n)
 
 

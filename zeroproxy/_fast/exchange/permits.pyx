@@ -50,24 +50,24 @@ cdef inline void earn_hedge(Upstream *u) noexcept nogil:
 
 
 cdef void acquire_permit(Plane *p, Relay *r) noexcept nogil:
-    r.upstream.inflight += 1
+    r.x.upstream.inflight += 1
     p.counters.permits += 1
-    r.holds_permit = 1
-    r.admitted_ns = p.now_ns
-    earn_hedge(r.upstream)
-    acquire_share(&r.upstream.queue, r)
+    r.x.holds_permit = 1
+    r.x.admitted_ns = p.now_ns
+    earn_hedge(r.x.upstream)
+    acquire_share(&r.x.upstream.queue, r)
 
 
 cdef int enqueue(Plane *p, Relay *r) noexcept nogil:
     """A place in the queue, if need be that of another."""
-    cdef Upstream *u = r.upstream
+    cdef Upstream *u = r.x.upstream
     cdef Relay *other = NULL
     if u.queue.n >= u.admission.queue_max:
         other = fair_queue_victim(&u.queue, r)
     if (u.queue.n >= u.admission.queue_max and other == NULL) or not fair_queue_push(&u.queue, r):
         blame(r, BLAME_OURSELVES, CAUSE_OVERLOAD)
         return IN_REFUSED
-    r.is_queued = 1
+    r.x.is_queued = 1
     if other != NULL:
         u.queue.n_displaced += 1
         leave_queue(other)
@@ -78,14 +78,14 @@ cdef int enqueue(Plane *p, Relay *r) noexcept nogil:
 
 cdef int admit(Plane *p, Relay *r) noexcept nogil:
     """A permit at once, a place in the queue, or a refusal."""
-    cdef Upstream *u = r.upstream
+    cdef Upstream *u = r.x.upstream
     cdef uint32_t most
     cdef bint room = has_room(u, &most, p)
     cdef int found
-    r.queued_ns = p.now_ns
+    r.x.queued_ns = p.now_ns
     if p.draining:
-        r.asks_close = 1
-    if room and u.queue.n == 0 and (most == 0 or share_of(&u.queue, r.tenant).inflight < most):
+        r.x.asks_close = 1
+    if room and u.queue.n == 0 and (most == 0 or share_of(&u.queue, r.x.tenant).inflight < most):
         acquire_permit(p, r)
         return IN_PERMIT
     found = enqueue(p, r)
@@ -108,16 +108,16 @@ cdef void admit_waiting(Plane *p, Upstream *u) noexcept nogil:
 
 
 cdef void leave_queue(Relay *r) noexcept nogil:
-    if r.is_queued:
-        r.is_queued = 0
-        fair_queue_remove(&r.upstream.queue, r)
+    if r.x.is_queued:
+        r.x.is_queued = 0
+        fair_queue_remove(&r.x.upstream.queue, r)
 
 
 cdef void release_permit(Plane *p, Relay *r) noexcept nogil:
-    cdef Upstream *u = r.upstream
-    if not r.holds_permit:
+    cdef Upstream *u = r.x.upstream
+    if not r.x.holds_permit:
         return
-    r.holds_permit = 0
+    r.x.holds_permit = 0
     p.counters.permits -= 1
     invariant(u.inflight > 0)
     u.inflight -= 1

@@ -51,11 +51,11 @@ cdef Relay *acquire_relay(Plane *p) noexcept nogil:
 
 cdef void release_relay(Plane *p, Relay *r) noexcept nogil:
     """Back to the free list; everything it held must have been given back."""
-    invariant(r.up == NULL and r.rival.up == NULL and r.replay.cap == 0)
-    invariant(not r.holds_permit and r.down.fd < 0 and not r.down.deferred)
-    name_free(&r.model)
+    invariant(r.attempt.conn == NULL and r.hedge.conn == NULL and r.x.replay.cap == 0)
+    invariant(not r.x.holds_permit and r.down.fd < 0 and not r.down.deferred)
+    name_free(&r.x.model)
     r.live = 0
-    r.phase = PHASE_CLOSED
+    r.x.phase = PHASE_CLOSED
     p.counters.relays -= 1
     if not r.in_run:
         r.run_next = p.free_relays
@@ -64,14 +64,14 @@ cdef void release_relay(Plane *p, Relay *r) noexcept nogil:
 
 cdef void relay_reset(Plane *p, Relay *r) noexcept nogil:
     """Forget the exchange that has ended; the downstream conn stays."""
-    cdef char *begin = <char *>&r.phase
-    buffer_release(&r.replay, &p.blocks)
-    buffer_release(&r.partial_event, &p.blocks)
-    name_free(&r.model)
+    cdef char *begin = <char *>&r.x.phase
+    buffer_release(&r.x.replay, &p.blocks)
+    buffer_release(&r.x.partial_event, &p.blocks)
+    name_free(&r.x.model)
     memset(begin, 0, <size_t>(<char *>r + sizeof(Relay) - begin))
-    r.phase = PHASE_IDLE
-    r.upstream = NULL
-    r.endpoint = NULL
+    r.x.phase = PHASE_IDLE
+    r.x.upstream = NULL
+    r.attempt.endpoint = NULL
     r.down.since_ns = p.now_ns
     r.down.served += 1
 
@@ -92,13 +92,13 @@ cdef void relay_later(Plane *p, Relay *r) noexcept nogil:
 
 cdef void rate_begin(const Plane *p, Relay *r) noexcept nogil:
     """The caller can send its body from now on: there is a conn for it, or upstream reads again."""
-    r.rate_ns = p.now_ns
-    r.rate_at = r.request_body.total
+    r.x.rate_ns = p.now_ns
+    r.x.rate_at = r.x.request_body.total
 
 
 cdef void blame(Relay *r, int who, int why) noexcept nogil:
     """Note why the exchange ends. The first cause stands: what follows is its consequence."""
-    if r.cause == CAUSE_DONE and r.blame == BLAME_NOBODY:
-        r.blame = <unsigned char>who
-        r.cause = <unsigned char>why
-        r.ended_in = r.phase
+    if r.x.cause == CAUSE_DONE and r.x.blame == BLAME_NOBODY:
+        r.x.blame = <unsigned char>who
+        r.x.cause = <unsigned char>why
+        r.x.ended_in = r.x.phase

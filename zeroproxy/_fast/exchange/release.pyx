@@ -35,29 +35,29 @@ cdef inline uint64_t span_ns(uint64_t begin, uint64_t end) noexcept nogil:
 
 
 cdef void observe(Plane *p, Relay *r, const Record *record) noexcept nogil:
-    cdef Upstream *u = r.upstream
+    cdef Upstream *u = r.x.upstream
     if u == NULL:
         return
     histogram_add(&u.request, record.total_ns)
-    if r.admitted_ns:
+    if r.x.admitted_ns:
         histogram_add(&u.queue_wait, record.queue_ns)
     if record.ttft_ns:
         histogram_add(&u.ttft, record.ttft_ns)
-    if r.overhead_ns:
-        histogram_add(&u.overhead, r.overhead_ns)
+    if r.x.overhead_ns:
+        histogram_add(&u.overhead, r.x.overhead_ns)
 
 
 cdef void name_record(Relay *r, Record *record) noexcept nogil:
     """Who the exchange was: ids, path, trace."""
-    record.trace_flags = r.trace_flags
-    record.has_parent = r.has_parent
-    memcpy(record.trace, r.trace, sizeof(r.trace))
-    memcpy(record.span, r.span, sizeof(r.span))
-    memcpy(record.parent, r.parent, sizeof(r.parent))
-    record.id_len = r.id_len
-    memcpy(record.request_id, r.request_id, r.id_len)
-    record.path_len = r.path_len
-    memcpy(record.path, r.path, r.path_len)
+    record.trace_flags = r.x.trace_flags
+    record.has_parent = r.x.has_parent
+    memcpy(record.trace, r.x.trace, sizeof(r.x.trace))
+    memcpy(record.span, r.x.span, sizeof(r.x.span))
+    memcpy(record.parent, r.x.parent, sizeof(r.x.parent))
+    record.id_len = r.x.id_len
+    memcpy(record.request_id, r.x.request_id, r.x.id_len)
+    record.path_len = r.x.path_len
+    memcpy(record.path, r.x.path, r.x.path_len)
 
 
 cdef void bound_model(const Stats *s, Record *record) noexcept nogil:
@@ -68,43 +68,43 @@ cdef void bound_model(const Stats *s, Record *record) noexcept nogil:
 
 cdef void charge(Plane *p, Relay *r, const Record *record) noexcept nogil:
     """To the quota of its key, and to its tenant's share of the upstream."""
-    if r.key != NULL:
-        quota_settle(&p.keys, r.key, r.reserved, tokens_spent(r, record), p.now_ns)
-    if r.charged:
-        share_settle(&r.upstream.queue, r, record)
+    if r.x.key != NULL:
+        quota_settle(&p.keys, r.x.key, r.x.reserved, tokens_spent(r, record), p.now_ns)
+    if r.x.charged:
+        share_settle(&r.x.upstream.queue, r, record)
 
 
 cdef void write_record(Plane *p, Relay *r) noexcept nogil:
     """One record per exchange; a second call does nothing."""
     cdef Record record
-    if r.settled or not r.began_ns:
+    if r.x.settled or not r.x.began_ns:
         return
-    r.settled = 1
+    r.x.settled = 1
     memset(&record, 0, sizeof(record) - MODEL_MAX)
     p.serial += 1
     p.counters.exchanges += 1
     record.serial = p.serial
-    record.began_wall_ns = r.began_wall_ns
-    record.queue_ns = span_ns(r.queued_ns, r.admitted_ns)
-    record.connect_ns = span_ns(r.attempt_ns, r.sent_ns)
-    record.ttft_ns = span_ns(r.began_ns, r.first_content_ns)
-    record.total_ns = span_ns(r.began_ns, p.now_ns)
-    record.gap_max_ns = r.gap_max_ns
-    if r.is_streamed and r.n_reads > 1:
-        record.gap_mean_ns = span_ns(r.first_content_ns, r.last_data_ns) // (r.n_reads - 1)
-    record.is_streamed = r.is_streamed
-    record.usage_by = r.usage_by
-    record.bytes_in = r.bytes_in
-    record.bytes_out = r.bytes_out
-    record.status = r.status
-    record.upstream = <unsigned short>r.upstream.index if r.upstream != NULL else ALL_OTHERS
-    record.endpoint = <unsigned short>r.endpoint.index if r.endpoint != NULL else ALL_OTHERS
-    record.tenant = r.tenant
-    record.blame = r.blame
-    record.cause = r.cause
-    record.phase = r.ended_in
-    record.method = r.method
-    record.n_attempts = r.n_attempts
+    record.began_wall_ns = r.x.began_wall_ns
+    record.queue_ns = span_ns(r.x.queued_ns, r.x.admitted_ns)
+    record.connect_ns = span_ns(r.attempt.began_ns, r.attempt.sent_ns)
+    record.ttft_ns = span_ns(r.x.began_ns, r.x.first_content_ns)
+    record.total_ns = span_ns(r.x.began_ns, p.now_ns)
+    record.gap_max_ns = r.x.gap_max_ns
+    if r.x.is_streamed and r.x.n_reads > 1:
+        record.gap_mean_ns = span_ns(r.x.first_content_ns, r.x.last_data_ns) // (r.x.n_reads - 1)
+    record.is_streamed = r.x.is_streamed
+    record.usage_by = r.x.usage_by
+    record.bytes_in = r.x.bytes_in
+    record.bytes_out = r.x.bytes_out
+    record.status = r.x.status
+    record.upstream = <unsigned short>r.x.upstream.index if r.x.upstream != NULL else ALL_OTHERS
+    record.endpoint = <unsigned short>r.attempt.endpoint.index if r.attempt.endpoint != NULL else ALL_OTHERS
+    record.tenant = r.x.tenant
+    record.blame = r.x.blame
+    record.cause = r.x.cause
+    record.phase = r.x.ended_in
+    record.method = r.x.method
+    record.n_attempts = r.x.n_attempts
     meter_finish(r, &record)
     name_record(r, &record)
     bound_model(<Stats *>p.stats, &record)
@@ -119,59 +119,59 @@ cdef void write_record(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef void release_upstream_conn(Plane *p, Relay *r) noexcept nogil:
-    if r.up == NULL:
+    if r.attempt.conn == NULL:
         return
-    if r.keeps_upstream and r.response_body.done and not (r.up.saw_fin or r.up.broken or r.up.deferred):
-        r.up.served += 1
-        release_idle_conn(p, r.up)
+    if r.attempt.keeps_conn and r.x.response_body.done and not (r.attempt.conn.saw_fin or r.attempt.conn.broken or r.attempt.conn.deferred):
+        r.attempt.conn.served += 1
+        release_idle_conn(p, r.attempt.conn)
     else:
-        conn_discard_unread(r.up)
-        endpoint_retire(p, r.up, CLOSED_EXCHANGE)
-    r.up = NULL
-    wake_waiting(p, r.upstream)
+        conn_discard_unread(r.attempt.conn)
+        endpoint_retire(p, r.attempt.conn, CLOSED_EXCHANGE)
+    r.attempt.conn = NULL
+    wake_waiting(p, r.x.upstream)
 
 
 cdef void swap_rival(Relay *r) noexcept nogil:
-    """The other attempt is the one that r.up, r.endpoint and the like speak of."""
-    cdef Rival was = r.rival
-    r.rival.up, r.up = r.up, was.up
-    r.rival.endpoint, r.endpoint = r.endpoint, was.endpoint
-    r.rival.ticket, r.ticket = r.ticket, was.ticket
-    r.rival.attempt_ns, r.attempt_ns = r.attempt_ns, was.attempt_ns
-    r.rival.sent_ns, r.sent_ns = r.sent_ns, was.sent_ns
-    r.rival.load_area, r.load_area = r.load_area, was.load_area
-    r.rival.load, r.load = r.load, was.load
-    r.rival.was_reused, r.was_reused = r.was_reused, was.was_reused
-    r.rival.on_endpoint, r.on_endpoint = r.on_endpoint, was.on_endpoint
+    """The other attempt is the one that r.attempt.conn, r.attempt.endpoint and the like speak of."""
+    cdef Rival was = r.hedge
+    r.hedge.conn, r.attempt.conn = r.attempt.conn, was.up
+    r.hedge.endpoint, r.attempt.endpoint = r.attempt.endpoint, was.endpoint
+    r.hedge.ticket, r.attempt.ticket = r.attempt.ticket, was.trial
+    r.hedge.began_ns, r.attempt.began_ns = r.attempt.began_ns, was.attempt_ns
+    r.hedge.sent_ns, r.attempt.sent_ns = r.attempt.sent_ns, was.sent_ns
+    r.hedge.load_area, r.attempt.load_area = r.attempt.load_area, was.pace_area
+    r.hedge.load, r.attempt.load = r.attempt.load, was.pace_q
+    r.hedge.was_reused, r.attempt.was_reused = r.attempt.was_reused, was.was_reused
+    r.hedge.counted, r.attempt.counted = r.attempt.counted, was.on_endpoint
 
 
 cdef void drop_rival(Plane *p, Relay *r) noexcept nogil:
     """The other attempt is not needed any more; it says nothing about its endpoint but what stands
     in its trial."""
-    cdef unsigned char keeps = r.keeps_upstream
-    if r.rival.endpoint == NULL:
+    cdef unsigned char keeps = r.attempt.keeps_conn
+    if r.hedge.endpoint == NULL:
         return
     swap_rival(r)
-    r.keeps_upstream = 0
-    if r.on_endpoint:
+    r.attempt.keeps_conn = 0
+    if r.attempt.counted:
         latency_attempt_ends(p, r)
         attempt_ends(p, r)
     release_upstream_conn(p, r)
-    r.keeps_upstream = keeps
+    r.attempt.keeps_conn = keeps
     swap_rival(r)
-    memset(&r.rival, 0, sizeof(Rival))
+    memset(&r.hedge, 0, sizeof(Rival))
 
 
 cdef void release_attempt(Plane *p, Relay *r) noexcept nogil:
     """The upstream conn and the endpoint's in-flight count; the permit stays."""
     drop_rival(p, r)
-    if r.endpoint != NULL and r.on_endpoint:
+    if r.attempt.endpoint != NULL and r.attempt.counted:
         latency_attempt_ends(p, r)
         attempt_ends(p, r)
     release_upstream_conn(p, r)
-    r.keeps_upstream = 0
-    r.up_paused = 0
-    r.got_byte = 0
+    r.attempt.keeps_conn = 0
+    r.attempt.paused = 0
+    r.attempt.got_byte = 0
 
 
 cdef void wake_waiting(Plane *p, Upstream *u) noexcept nogil:
@@ -181,20 +181,20 @@ cdef void wake_waiting(Plane *p, Upstream *u) noexcept nogil:
 
 
 cdef void wait_for_conn(Plane *p, Relay *r) noexcept nogil:
-    if r.waits_conn:
+    if r.x.waits_conn:
         return
-    r.waits_conn = 1
-    r.attempt_ns = p.now_ns
-    fifo_push(&r.upstream.conn_waiters, r)
-    r.upstream.n_waited += 1
+    r.x.waits_conn = 1
+    r.attempt.began_ns = p.now_ns
+    fifo_push(&r.x.upstream.conn_waiters, r)
+    r.x.upstream.n_waited += 1
 
 
 cdef void stop_waiting(Plane *p, Relay *r) noexcept nogil:
     """Out of the line; who is first now looks whether there is room for two."""
-    if r.waits_conn:
-        r.waits_conn = 0
-        fifo_remove(&r.upstream.conn_waiters, r)
-        wake_waiting(p, r.upstream)
+    if r.x.waits_conn:
+        r.x.waits_conn = 0
+        fifo_remove(&r.x.upstream.conn_waiters, r)
+        wake_waiting(p, r.x.upstream)
 
 
 cdef void release_all(Plane *p, Relay *r) noexcept nogil:
@@ -203,5 +203,5 @@ cdef void release_all(Plane *p, Relay *r) noexcept nogil:
     stop_waiting(p, r)
     release_attempt(p, r)
     release_permit(p, r)
-    buffer_release(&r.replay, &p.blocks)
-    buffer_release(&r.partial_event, &p.blocks)
+    buffer_release(&r.x.replay, &p.blocks)
+    buffer_release(&r.x.partial_event, &p.blocks)

@@ -169,8 +169,8 @@ cdef int64_t tokens_spent(const Relay *r, const Record *record) noexcept nogil:
     what it was asked, an estimate: who keeps it from telling would else be charged nothing."""
     cdef const Tokens *t = &record.tokens
     cdef int64_t prompt = max(t.prompt, 0), completion = max(t.completion, 0), text
-    if t.prompt >= 0 or r.method != METHOD_POST or not 200 <= r.status < 300 \
-            or not is_generating(r.path, r.path_len):
+    if t.prompt >= 0 or r.x.method != METHOD_POST or not 200 <= r.x.status < 300 \
+            or not is_generating(r.x.path, r.x.path_len):
         return prompt + completion
     text = <int64_t>record.bytes_out - <int64_t>record.n_events * EVENT_BYTES
     prompt = min(<int64_t>record.bytes_in // TOKEN_BYTES, GUESS_MAX)
@@ -204,21 +204,21 @@ cdef void turn_to_response(Relay *r, int kind) noexcept nogil:
     """Reading.request becomes Reading.meter; what of the request counts is carried over. The rest of
     a request that is answered early is not read any more."""
     cdef uint16_t n = 0
-    if r.scans_body:
-        n = r.scan.request.n
-        if request_scan_is_in_model(&r.scan.request):
+    if r.x.scans_body:
+        n = r.x.scan.request.n
+        if request_scan_is_in_model(&r.x.scan.request):
             # The caller left in the middle of the name: half of one is no name.
-            name_clear(&r.model)
-    r.scans_body = 0
-    meter_begin(&r.scan.meter, kind)
+            name_clear(&r.x.model)
+    r.x.scans_body = 0
+    meter_begin(&r.x.scan.meter, kind)
     if n:
-        r.scan.meter.n_asked = n
-    r.scan.meter.model = &r.model
-    r.scan.meter.is_model_asked = 1
+        r.x.scan.meter.n_asked = n
+    r.x.scan.meter.model = &r.x.model
+    r.x.scan.meter.is_model_asked = 1
 
 
 cdef inline bint asks_stream(const Relay *r) noexcept nogil:
-    return r.edited != 0 or (r.scans_body and r.scan.request.is_stream)
+    return r.x.edited != 0 or (r.x.scans_body and r.x.scan.request.is_stream)
 
 
 cdef void meter_response(Relay *r, const Head *h) noexcept nogil:
@@ -236,28 +236,28 @@ cdef void meter_response(Relay *r, const Head *h) noexcept nogil:
             is_typed = 1
             kind = kind_of_type(h.base + f.value_at, f.value_len)
     if not is_typed:
-        kind = kind_of_path(r.path, r.path_len)
-    r.is_streamed = kind == KIND_EVENTS or kind == KIND_LINES
-    r.strips = STRIPS_NOT
-    if kind == KIND_EVENTS and r.edited and not is_coded:
-        r.strips = STRIPS_EVENTS
+        kind = kind_of_path(r.x.path, r.x.path_len)
+    r.x.is_streamed = kind == KIND_EVENTS or kind == KIND_LINES
+    r.x.strips = STRIPS_NOT
+    if kind == KIND_EVENTS and r.x.edited and not is_coded:
+        r.x.strips = STRIPS_EVENTS
     elif kind != KIND_EVENTS and not is_coded and h.status < 300 and asks_stream(r):
-        r.is_streamed = 1
-        r.strips = STRIPS_UNDECIDED
+        r.x.is_streamed = 1
+        r.x.strips = STRIPS_UNDECIDED
     turn_to_response(r, KIND_NONE if is_coded else kind)
-    if r.is_streamed:
-        r.scan.meter.watch = WATCH_FIRST
-    if r.method != METHOD_POST:
+    if r.x.is_streamed:
+        r.x.scan.meter.watch = WATCH_FIRST
+    if r.x.method != METHOD_POST:
         # Where events end must be known all the same: a cut is told between two of them.
-        r.scan.meter.is_uncounted = 1
-        r.scan.meter.is_over = h.framing != FRAMING_CLOSE
+        r.x.scan.meter.is_uncounted = 1
+        r.x.scan.meter.is_over = h.framing != FRAMING_CLOSE
         return
     if h.status >= 300:
         return
-    meter_path(&r.scan.meter, r.path, r.path_len)
+    meter_path(&r.x.scan.meter, r.x.path, r.x.path_len)
     for i in range(h.n_fields):
         if h.fields[i].id == FIELD_OTHER:
-            read_field(&r.scan.meter, h, &h.fields[i])
+            read_field(&r.x.scan.meter, h, &h.fields[i])
 
 
 cdef void meter_tunnel(Relay *r) noexcept nogil:
@@ -267,8 +267,8 @@ cdef void meter_tunnel(Relay *r) noexcept nogil:
 
 cdef bint is_session(const Relay *r) noexcept nogil:
     """Whether a WebSocket of this path carries answers with usage."""
-    return ends_with(r.path, r.path_len, b"/v1/realtime", 12) \
-        or ends_with(r.path, r.path_len, b"/v1/responses", 13)
+    return ends_with(r.x.path, r.x.path_len, b"/v1/realtime", 12) \
+        or ends_with(r.x.path, r.x.path_len, b"/v1/responses", 13)
 
 
 cdef void meter_upgrade(Relay *r, Head *h) noexcept nogil:
@@ -300,12 +300,12 @@ cdef bint generates(const char *at, size_t len) noexcept nogil:
 cdef bint is_abandoned(const Relay *r) noexcept nogil:
     """The request was with an engine when the exchange was broken off, by its caller or by a time
     limit, before the answer had said what it took."""
-    if r.method != METHOD_POST or r.sent_ns == 0 or not r.request_body.done \
-            or not generates(r.path, r.path_len):
+    if r.x.method != METHOD_POST or r.attempt.sent_ns == 0 or not r.x.request_body.done \
+            or not generates(r.x.path, r.x.path_len):
         return 0
-    if r.ended_in == PHASE_RELAYING:
-        return r.blame != BLAME_NOBODY and r.status < 400
-    return r.ended_in == PHASE_WAITING and (r.blame == BLAME_DOWNSTREAM or r.cause == CAUSE_TIMEOUT)
+    if r.x.ended_in == PHASE_RELAYING:
+        return r.x.blame != BLAME_NOBODY and r.x.status < 400
+    return r.x.ended_in == PHASE_WAITING and (r.x.blame == BLAME_DOWNSTREAM or r.x.cause == CAUSE_TIMEOUT)
 
 
 cdef bint is_plausible(int64_t *n) noexcept nogil:
@@ -326,15 +326,15 @@ cdef void bound_tokens(Record *record) noexcept nogil:
 
 cdef void meter_finish(Relay *r, Record *record) noexcept nogil:
     """Write what was counted into the record."""
-    cdef bint is_whole = r.blame == BLAME_NOBODY and r.response_body.done
-    if r.scans_body:
+    cdef bint is_whole = r.x.blame == BLAME_NOBODY and r.x.response_body.done
+    if r.x.scans_body:
         turn_to_response(r, KIND_NONE)
-    record.exactness = <uint8_t>meter_end(&r.scan.meter, is_whole, r.status, &record.tokens)
-    record.finish = <uint8_t>meter_finish_of(&r.scan.meter, is_whole, r.status)
+    record.exactness = <uint8_t>meter_end(&r.x.scan.meter, is_whole, r.x.status, &record.tokens)
+    record.finish = <uint8_t>meter_finish_of(&r.x.scan.meter, is_whole, r.x.status)
     bound_tokens(record)
     if record.exactness == EXACTNESS_NONE and not is_whole and is_abandoned(r):
         record.exactness = EXACTNESS_UNCOUNTED
         record.finish = FINISH_CUT
-    record.model_len = <uint16_t>name_write(&r.model, record.model)
-    if not r.scan.meter.is_uncounted:
-        record.n_events = r.scan.meter.n_events
+    record.model_len = <uint16_t>name_write(&r.x.model, record.model)
+    if not r.x.scan.meter.is_uncounted:
+        record.n_events = r.x.scan.meter.n_events

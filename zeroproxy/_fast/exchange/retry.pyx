@@ -32,36 +32,36 @@ cdef bint is_soon(const Plane *p, uint64_t sent_ns) noexcept nogil:
 
 cdef bint is_untouched(const Relay *r) noexcept nogil:
     """Nothing of the request has been acknowledged."""
-    cdef const Conn *c = r.up
+    cdef const Conn *c = r.attempt.conn
     cdef int unacked = 0
     if c.tls != NULL or ioctl(c.fd, SIOCOUTQ, &unacked) < 0 or unacked <= 0:
         return 0
-    return <uint64_t>unacked + buffer_len(&c.outbuf) >= buffer_len(&r.replay)
+    return <uint64_t>unacked + buffer_len(&c.outbuf) >= buffer_len(&r.x.replay)
 
 
 cdef bint is_idempotent(const Relay *r) noexcept nogil:
-    return r.method in (METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_PUT, METHOD_DELETE)
+    return r.x.method in (METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_PUT, METHOD_DELETE)
 
 
 cdef void describe_attempt(const Plane *p, const Relay *r, Attempt *a) noexcept nogil:
-    a.head_sent = r.head_sent
-    a.heard = r.got_byte
-    a.replayable = r.replayable
-    a.connected = r.up != NULL and not r.up.connecting
-    a.reused = r.was_reused
-    a.is_race = a.connected and a.reused and (is_soon(p, r.sent_ns) or is_untouched(r))
+    a.head_sent = r.x.head_sent
+    a.got_byte = r.attempt.got_byte
+    a.replayable = r.x.replayable
+    a.connected = r.attempt.conn != NULL and not r.attempt.conn.connecting
+    a.reused = r.attempt.was_reused
+    a.is_race = a.connected and a.reused and (is_soon(p, r.attempt.sent_ns) or is_untouched(r))
     a.is_idempotent = is_idempotent(r)
     a.busy = 0
     a.timed_out = 0
-    a.tried = r.n_attempts
+    a.tried = r.x.n_attempts
     # A rested conn that died says nothing about the endpoint, and is free of charge once: with
     # attempts = 1 the race with a server's keep-alive would otherwise still reach the caller.
-    a.attempts = <int>r.settings.max_attempts + (r.was_reused or r.needs_fresh_conn) + (r.is_hedged == 2)
+    a.attempts = <int>r.x.settings.max_attempts + (r.attempt.was_reused or r.x.needs_fresh_conn) + (r.x.is_hedged == 2)
 
 
 cdef bint is_stale(const Attempt *a) noexcept nogil:
     """A reused conn had died before the request came: no sign of the endpoint's health."""
-    return a.is_race and not a.heard and not a.timed_out
+    return a.is_race and not a.got_byte and not a.timed_out
 
 
 cdef bint is_withheld(const Attempt *a) noexcept nogil:

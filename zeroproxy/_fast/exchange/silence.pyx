@@ -19,30 +19,30 @@ from zeroproxy._fast.upstream.breaker cimport RESULT_FAILED
 cdef bint is_owed(const Relay *r, const Endpoint *e) noexcept nogil:
     """It is the endpoint's turn to speak: the request is sent, and the caller takes the answer."""
     return (
-        r.live and r.on_endpoint and r.endpoint == e and r.request_body.done and not r.up_paused
-        and (r.phase == PHASE_WAITING or r.phase == PHASE_RELAYING)
+        r.live and r.attempt.counted and r.attempt.endpoint == e and r.x.request_body.done and not r.attempt.paused
+        and (r.x.phase == PHASE_WAITING or r.x.phase == PHASE_RELAYING)
     )
 
 
 cdef uint64_t owed_since(const Relay *r) noexcept nogil:
-    cdef uint64_t asked = max(r.request_read_ns, r.sent_ns)
-    return max(asked, r.last_data_ns)
+    cdef uint64_t asked = max(r.x.request_read_ns, r.attempt.sent_ns)
+    return max(asked, r.x.last_data_ns)
 
 
 cdef bint is_rival_silent(const Relay *r, const Endpoint *e, uint64_t before) noexcept nogil:
     return (
-        r.live and r.rival.endpoint == e and r.rival.up != NULL
-        and 0 < r.rival.sent_ns <= before
+        r.live and r.hedge.endpoint == e and r.hedge.conn != NULL
+        and 0 < r.hedge.sent_ns <= before
     )
 
 
 cdef void end_attempt(Plane *p, Relay *r) noexcept nogil:
     """Nobody has answered r yet; a hedge at another endpoint goes on alone."""
-    if r.rival.up == NULL or r.rival.up.connecting:
+    if r.hedge.conn == NULL or r.hedge.conn.connecting:
         lose_attempt(p, r, CAUSE_TIMEOUT)
         return
-    r.endpoint.n_failures += 1
-    r.ticket.result = RESULT_FAILED
+    r.attempt.endpoint.n_failures += 1
+    r.attempt.ticket.result = RESULT_FAILED
     hedge_takes_over(p, r)
     arm(p, r)
 
@@ -59,7 +59,7 @@ cdef uint32_t end_silent(Plane *p, const Endpoint *e, uint64_t after) noexcept n
             lose_rival(p, r)
         elif is_owed(r, e) and owed_since(r) <= before:
             n += 1
-            if r.phase == PHASE_RELAYING:
+            if r.x.phase == PHASE_RELAYING:
                 cut(p, r, CAUSE_TIMEOUT)
             else:
                 end_attempt(p, r)

@@ -127,7 +127,7 @@ cdef bint may_retry(const Attempt *a) noexcept nogil:
         return 0
     if a.busy:
         return 1
-    if a.heard:
+    if a.got_byte:
         return 0
     if not a.connected:
         return 1

@@ -79,11 +79,11 @@ cdef void begin_trace(Plane *p, Relay *r) noexcept nogil:
     (OpenTelemetry's TraceIdRatioBased looks at the same bytes)."""
     cdef uint64_t low = 0
     cdef int k
-    make_bytes(p, r.trace)
-    make_bytes(p, r.trace + 8)
+    make_bytes(p, r.x.trace)
+    make_bytes(p, r.x.trace + 8)
     for k in range(8):
-        low = low << 8 | <unsigned char>r.trace[8 + k]
-    r.trace_flags = p.makes_spans and low < p.sample_below
+        low = low << 8 | <unsigned char>r.x.trace[8 + k]
+    r.x.trace_flags = p.makes_spans and low < p.sample_below
 
 
 cdef size_t adopt_trace(Plane *p, Relay *r, Head *h, char *out) noexcept nogil:
@@ -94,24 +94,24 @@ cdef size_t adopt_trace(Plane *p, Relay *r, Head *h, char *out) noexcept nogil:
     cdef char flags = 0
     cdef int k
     if trace.len:
-        read_hex(trace.at + 3, 16, r.trace)
-        read_hex(trace.at + 36, 8, r.parent)
+        read_hex(trace.at + 3, 16, r.x.trace)
+        read_hex(trace.at + 36, 8, r.x.parent)
         read_hex(trace.at + 53, 1, &flags)
-        r.trace_flags = <uint8_t>flags
-        r.has_parent = 1
+        r.x.trace_flags = <uint8_t>flags
+        r.x.has_parent = 1
     else:
         begin_trace(p, r)
     if trace.len and not p.makes_spans:
         return 0
-    make_bytes(p, r.span)
+    make_bytes(p, r.x.span)
     for k in range(h.n_fields):
         if h.fields[k].id == FIELD_TRACEPARENT:
             h.fields[k].nominated = 1
-    flags = <char>r.trace_flags
+    flags = <char>r.x.trace_flags
     memcpy(out, b"00-", 3)
-    put_hex(r.trace, 16, out + 3)
+    put_hex(r.x.trace, 16, out + 3)
     out[35] = c'-'
-    put_hex(r.span, 8, out + 36)
+    put_hex(r.x.span, 8, out + 36)
     out[52] = c'-'
     put_hex(&flags, 1, out + 53)
     return TRACEPARENT_LEN

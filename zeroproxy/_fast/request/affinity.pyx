@@ -64,13 +64,13 @@ cdef bint find_affinity(
     cdef AffinityScan k
     cdef bint is_user, has_read = 0
     cdef int i, state
-    r.affinity = 0
+    r.x.affinity = 0
     if u.balance != BALANCE_CONSISTENT_HASH or u.n_endpoints < 2:
         return 1
     for i in range(t.n):
         if t.parts[i].source == HASH_SOURCE_HEADER:
-            r.affinity = key_of_header(h, &t.parts[i])
-            if r.affinity:
+            r.x.affinity = key_of_header(h, &t.parts[i])
+            if r.x.affinity:
                 return 1
             continue
         if not has_read:
@@ -82,6 +82,6 @@ cdef bint find_affinity(
             wait_for_body(p, r, h, b)
             return 0
         if state == AFFINITY_FOUND:
-            r.affinity = k.user_hash if is_user else k.prompt_hash
+            r.x.affinity = k.user_hash if is_user else k.prompt_hash
             return 1
     return 1

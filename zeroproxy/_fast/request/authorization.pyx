@@ -95,7 +95,7 @@ cdef int authorize(Plane *p, Relay *r, const Head *h) noexcept nogil:
     cdef Span shown
     cdef ApiKey *key
     cdef int which
-    if not p.keys.is_on or r.key != NULL:
+    if not p.keys.is_on or r.x.key != NULL:
         return FAULT_NONE
     shown = key_of(h)
     if shown.len == 0 and is_preflight(h):
@@ -104,11 +104,11 @@ cdef int authorize(Plane *p, Relay *r, const Head *h) noexcept nogil:
     if key == NULL:
         p.keys.n_unknown += 1
         return FAULT_KEY
-    r.key = key
-    r.tenant = key.tenant
-    r.priority = key.priority
+    r.x.key = key
+    r.x.tenant = key.tenant
+    r.x.priority = key.priority
     which = quota_reserve(
-        &p.keys, key, h.length if h.framing == FRAMING_LENGTH else 0, p.now_ns, &r.reserved
+        &p.keys, key, h.length if h.framing == FRAMING_LENGTH else 0, p.now_ns, &r.x.reserved
     )
     if which == QUOTA_COUNT:
         return FAULT_NONE
@@ -117,13 +117,13 @@ cdef int authorize(Plane *p, Relay *r, const Head *h) noexcept nogil:
 
 cdef bint is_model_restricted(const Relay *r) noexcept nogil:
     """Whether it matters which model is asked for."""
-    return r.key != NULL and r.key.n_models != 0
+    return r.x.key != NULL and r.x.key.n_models != 0
 
 
 cdef bint is_model_allowed(const Relay *r, const RequestScan *a) noexcept nogil:
-    """Whether the key allows what was read of the body so far, which names a model, r.model."""
+    """Whether the key allows what was read of the body so far, which names a model, r.x.model."""
     return a.has_model == 1 and not a.is_ambiguous and not a.is_wide \
-        and key_allows(r.key, &r.model)
+        and key_allows(r.x.key, &r.x.model)
 
 
 cdef bint is_plain_json(const char *at, size_t n) noexcept nogil:

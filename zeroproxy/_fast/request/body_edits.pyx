@@ -110,8 +110,8 @@ cdef int usage_request_for(const Upstream *u, const Relay *r) noexcept nogil:
     cdef uint32_t k
     cdef int usage_request = USAGE_REQUEST_RUNNING_ONLY
     cdef uint32_t n_timings = 0
-    if not ends_with(r.path, r.path_len, b"/completions", 12) \
-            and not ends_with(r.path, r.path_len, b"/invocations", 12):
+    if not ends_with(r.x.path, r.x.path_len, b"/completions", 12) \
+            and not ends_with(r.x.path, r.x.path_len, b"/invocations", 12):
         return USAGE_REQUEST_NONE
     for k in range(u.n_endpoints):
         e = u.endpoints[k]
@@ -128,12 +128,12 @@ cdef int usage_request_for(const Upstream *u, const Relay *r) noexcept nogil:
 
 cdef void begin_form(Relay *r, const Head *h, const Target *to) noexcept nogil:
     """Its length is known, so nothing is filled up."""
-    request_scan_begin(&r.scan.request, USAGE_REQUEST_NONE, NULL)
-    request_scan_form(&r.scan.request, <uint32_t>to.at)
-    request_scan_rename(&r.scan.request, to.route.plain, to.route.plain_len, to.len)
-    r.scans_body = 1
+    request_scan_begin(&r.x.scan.request, USAGE_REQUEST_NONE, NULL)
+    request_scan_form(&r.x.scan.request, <uint32_t>to.at)
+    request_scan_rename(&r.x.scan.request, to.route.plain, to.route.plain_len, to.len)
+    r.x.scans_body = 1
     if h.framing == FRAMING_LENGTH:
-        r.reserve = <int16_t>(<int>to.route.plain_len - <int>to.len)
+        r.x.reserve = <int16_t>(<int>to.route.plain_len - <int>to.len)
 
 
 cdef void drop_coding(Head *h) noexcept nogil:
@@ -159,29 +159,29 @@ cdef void begin_editing(
     if body.kind == BODY_FORM and to.route != NULL and to.route.plain_len:
         begin_form(r, h, to)
         drop_digests(h)
-    elif body.kind != BODY_JSON and r.model.len == 0:
-        query_model(h, &r.model)
+    elif body.kind != BODY_JSON and r.x.model.len == 0:
+        query_model(h, &r.x.model)
     if body.kind != BODY_JSON:
         return
-    r.scans_body = 1
-    usage_request = usage_request_for(r.upstream, r)
+    r.x.scans_body = 1
+    usage_request = usage_request_for(r.x.upstream, r)
     if usage_request != USAGE_REQUEST_NONE or to.route != NULL:
         for i in range(h.n_fields):
             is_sealed |= seals_body(h, &h.fields[i])
     if usage_request != USAGE_REQUEST_NONE and is_sealed:
-        r.usage_by = USAGE_BY_UNASKED
+        r.x.usage_by = USAGE_BY_UNASKED
         usage_request = USAGE_REQUEST_NONE
-    request_scan_begin(&r.scan.request, usage_request, &r.model)
-    query_model(h, &r.model)
-    r.scan.request.is_strict = is_model_restricted(r)
+    request_scan_begin(&r.x.scan.request, usage_request, &r.x.model)
+    query_model(h, &r.x.model)
+    r.x.scan.request.is_strict = is_model_restricted(r)
     if to.route != NULL and to.route.real_len:
-        request_scan_rename(&r.scan.request, to.route.real, to.route.real_len, to.len)
+        request_scan_rename(&r.x.scan.request, to.route.real, to.route.real_len, to.len)
         if is_sealed:
             drop_digests(h)
-    if h.framing == FRAMING_LENGTH and (usage_request != USAGE_REQUEST_NONE or r.scan.request.rename_len):
-        r.reserve = <int16_t>(edit_bytes_max(usage_request) + r.scan.request.rename_len)
+    if h.framing == FRAMING_LENGTH and (usage_request != USAGE_REQUEST_NONE or r.x.scan.request.rename_len):
+        r.x.reserve = <int16_t>(edit_bytes_max(usage_request) + r.x.scan.request.rename_len)
         if here >= h.length:
-            r.reserve = <int16_t>edits_needed(&r.scan.request, h.base + h.consumed, <size_t>h.length)
+            r.x.reserve = <int16_t>edits_needed(&r.x.scan.request, h.base + h.consumed, <size_t>h.length)
 
 
 cdef int edits_needed(RequestScan *asked, const char *at, size_t len) noexcept nogil:
@@ -214,7 +214,7 @@ cdef bint pass_plain(Plane *p, Relay *r, char *data, size_t n, bint is_last) noe
     """Bytes that stay as they are, framed in place. `data` has room for framing on both sides,
     unless it is empty."""
     cdef size_t before = 0
-    if r.request_body.framing == FRAMING_CHUNKED:
+    if r.x.request_body.framing == FRAMING_CHUNKED:
         if n:
             before = frame_chunk(data, n)
             n += before + 2
@@ -232,7 +232,7 @@ cdef bint pass_piece(Plane *p, Relay *r, const char *at, size_t n) noexcept nogi
     cdef char *room = p.compose + SLACK // 2
     if n == 0:
         return 1
-    if r.request_body.framing != FRAMING_CHUNKED:
+    if r.x.request_body.framing != FRAMING_CHUNKED:
         return send_up(p, r, at, n)
     memcpy(room, at, n)
     return pass_plain(p, r, room, n, 0)
@@ -241,15 +241,15 @@ cdef bint pass_piece(Plane *p, Relay *r, const char *at, size_t n) noexcept nogi
 cdef bint may_edit(Relay *r, const Edit *due) noexcept nogil:
     if due.edited == 0:
         return 1
-    if r.n_edits == EDITS_MAX:
+    if r.x.n_edits == EDITS_MAX:
         return 0
-    if r.request_body.framing == FRAMING_LENGTH and r.added + due.n_add - due.skip > r.reserve:
+    if r.x.request_body.framing == FRAMING_LENGTH and r.x.added + due.n_add - due.skip > r.x.reserve:
         return 0
-    if r.endpoint != NULL and r.endpoint.refuses_usage:
-        r.usage_by = USAGE_BY_REFUSED
+    if r.attempt.endpoint != NULL and r.attempt.endpoint.refuses_usage:
+        r.x.usage_by = USAGE_BY_REFUSED
         return 0
-    if not r.replayable and (r.endpoint == NULL or not r.endpoint.takes_usage):
-        r.usage_by = USAGE_BY_UNASKED
+    if not r.x.replayable and (r.attempt.endpoint == NULL or not r.attempt.endpoint.takes_usage):
+        r.x.usage_by = USAGE_BY_UNASKED
         return 0
     return 1
 
@@ -260,38 +260,38 @@ cdef bint make_edit(Plane *p, Relay *r, const Edit *due) noexcept nogil:
         return 1
     if not pass_piece(p, r, due.add, due.n_add):
         return 0
-    if r.replayable:
-        r.edits[r.n_edits].at = buffer_len(&r.replay) - due.n_add
-        if r.request_body.framing == FRAMING_CHUNKED:
-            r.edits[r.n_edits].at -= 2
-    r.edits[r.n_edits].n = due.n_add
-    r.edits[r.n_edits].was = due.was
-    r.n_edits += 1
-    r.edited |= due.edited
-    r.added += <int16_t>(due.n_add - due.skip)
-    r.skip = due.skip
+    if r.x.replayable:
+        r.x.edits[r.x.n_edits].at = buffer_len(&r.x.replay) - due.n_add
+        if r.x.request_body.framing == FRAMING_CHUNKED:
+            r.x.edits[r.x.n_edits].at -= 2
+    r.x.edits[r.x.n_edits].n = due.n_add
+    r.x.edits[r.x.n_edits].was = due.was
+    r.x.n_edits += 1
+    r.x.edited |= due.edited
+    r.x.added += <int16_t>(due.n_add - due.skip)
+    r.x.skip = due.skip
     if due.edited:
-        r.usage_by = USAGE_BY_US
+        r.x.usage_by = USAGE_BY_US
     return 1
 
 
 cdef bint pass_end(Plane *p, Relay *r) noexcept nogil:
     """Behind the last byte of an edited body: what its announced length still owes."""
-    if r.request_body.framing == FRAMING_CHUNKED:
+    if r.x.request_body.framing == FRAMING_CHUNKED:
         return send_up(p, r, last_chunk(), LAST_CHUNK)
-    if r.request_body.framing == FRAMING_LENGTH and r.reserve > r.added:
-        memset(p.compose, c' ', <size_t>(r.reserve - r.added))
-        return send_up(p, r, p.compose, <size_t>(r.reserve - r.added))
+    if r.x.request_body.framing == FRAMING_LENGTH and r.x.reserve > r.x.added:
+        memset(p.compose, c' ', <size_t>(r.x.reserve - r.x.added))
+        return send_up(p, r, p.compose, <size_t>(r.x.reserve - r.x.added))
     return 1
 
 
 cdef inline bint is_refused(Relay *r) noexcept nogil:
     """Asked before bytes are passed on: the model was allowed; a second one further on is not."""
-    if r.scan.request.is_wide:
-        r.fault = FAULT_BODY_CODE
-    elif is_model_restricted(r) and (r.scan.request.has_model > 1 or r.scan.request.is_ambiguous):
-        r.fault = FAULT_KEY_UNREAD
-    return r.fault != FAULT_NONE
+    if r.x.scan.request.is_wide:
+        r.x.fault = FAULT_BODY_CODE
+    elif is_model_restricted(r) and (r.x.scan.request.has_model > 1 or r.x.scan.request.is_ambiguous):
+        r.x.fault = FAULT_KEY_UNREAD
+    return r.x.fault != FAULT_NONE
 
 
 cdef bint pass_pieces(
@@ -306,13 +306,13 @@ cdef bint pass_pieces(
         n -= k
         if due.n_add and not make_edit(p, r, due):
             return 0
-        left_out = r.skip if r.skip < n else n
-        r.skip -= <uint16_t>left_out
+        left_out = r.x.skip if r.x.skip < n else n
+        r.x.skip -= <uint16_t>left_out
         at += left_out
         n -= left_out
         if n == 0:
             break
-        k = request_scan_feed(&r.scan.request, at, n, due)
+        k = request_scan_feed(&r.x.scan.request, at, n, due)
         if is_refused(r):
             return 0
     return pass_end(p, r) if is_last else 1
@@ -320,24 +320,24 @@ cdef bint pass_pieces(
 
 cdef bint pass_body(Plane *p, Relay *r, char *data, size_t n, bint is_last) noexcept nogil:
     """Send body bytes on, framing taken off; `is_last`: none follow. 0: they fit nowhere,
-    or the key does not allow them (r.fault)."""
+    or the key does not allow them (r.x.fault)."""
     cdef Edit due
-    cdef size_t k = r.skip if r.skip < n else n
-    r.skip -= <uint16_t>k
+    cdef size_t k = r.x.skip if r.x.skip < n else n
+    r.x.skip -= <uint16_t>k
     data += k
     n -= k
-    if not r.scans_body:
-        if r.reserve > r.added and is_last:
+    if not r.x.scans_body:
+        if r.x.reserve > r.x.added and is_last:
             return pass_piece(p, r, data, n) and pass_end(p, r)
         return pass_plain(p, r, data, n, is_last)
-    k = request_scan_feed(&r.scan.request, data, n, &due)
+    k = request_scan_feed(&r.x.scan.request, data, n, &due)
     if is_refused(r):
         return 0
-    if r.usage_by == 0 and r.scan.request.has_usage:
-        r.usage_by = USAGE_BY_CALLER
-    elif r.usage_by == 0 and r.scan.request.edits_forbidden and r.scan.request.is_stream:
-        r.usage_by = USAGE_BY_UNASKED
-    if due.n_add or (is_last and r.reserve > r.added):
+    if r.x.usage_by == 0 and r.x.scan.request.has_usage:
+        r.x.usage_by = USAGE_BY_CALLER
+    elif r.x.usage_by == 0 and r.x.scan.request.edits_forbidden and r.x.scan.request.is_stream:
+        r.x.usage_by = USAGE_BY_UNASKED
+    if due.n_add or (is_last and r.x.reserve > r.x.added):
         return pass_pieces(p, r, data, n, k, &due, is_last)
     return pass_plain(p, r, data, n, is_last)
 
@@ -348,26 +348,26 @@ cdef bint pass_body(Plane *p, Relay *r, char *data, size_t n, bint is_last) noex
 cdef bint retry_unedited(Plane *p, Relay *r, int status) noexcept nogil:
     """The answer to an edited request is about to go on. 1: it may be the edit's fault, so the
     request is on its way once more without; 4xx says that nothing was begun."""
-    if (status != 400 and status != 422) or not r.edited or not r.replayable:
+    if (status != 400 and status != 422) or not r.x.edited or not r.x.replayable:
         return 0
-    if r.endpoint.takes_usage:
+    if r.attempt.endpoint.takes_usage:
         return 0
     undo_edits(r)
-    r.refused_by = r.endpoint
+    r.x.refused_by = r.attempt.endpoint
     # A rested conn might be dead, and this attempt is beyond terms.attempts already.
-    r.needs_fresh_conn = 1
+    r.x.needs_fresh_conn = 1
     feed(p, r, IN_LOST_MAY_RETRY)
     return 1
 
 
 cdef void judge_edits(Relay *r, int status) noexcept nogil:
     """The final answer: what it says of the endpoint's taste, and what is to be taken out of it."""
-    if r.edited & EDITED_USAGE and r.scans_body:
-        r.edited |= unasked_running_usage(&r.scan.request)
-    if status >= 300 or (r.scans_body and r.scan.request.is_guess):
+    if r.x.edited & EDITED_USAGE and r.x.scans_body:
+        r.x.edited |= unasked_running_usage(&r.x.scan.request)
+    if status >= 300 or (r.x.scans_body and r.x.scan.request.is_guess):
         # What one endpoint makes of an odd spelling says nothing of the next request.
         return
-    if r.refused_by != NULL:
-        r.refused_by.refuses_usage = 1
-    elif r.edited:
-        r.endpoint.takes_usage = 1
+    if r.x.refused_by != NULL:
+        r.x.refused_by.refuses_usage = 1
+    elif r.x.edited:
+        r.attempt.endpoint.takes_usage = 1

@@ -88,8 +88,8 @@ cdef void refuse(Plane *p, Relay *r, int fault) noexcept nogil:
         FAULT_BODY_TOO_LARGE, FAULT_HEAD_TOO_LARGE, FAULT_LINE_TOO_LONG, FAULT_TOO_MANY_FIELDS
     ):
         why = CAUSE_TOO_LARGE
-    r.fault = <unsigned char>fault
-    r.asks_close = 1
+    r.x.fault = <unsigned char>fault
+    r.x.asks_close = 1
     end_with(p, r, IN_REFUSED, BLAME_DOWNSTREAM, why)
 
 
@@ -101,19 +101,19 @@ cdef void remember_head(Plane *p, Relay *r, const Head *h) noexcept nogil:
     cdef const char *query = <const char *>memchr(path, c'?', n)
     if query != NULL:
         n = <size_t>(query - path)
-    r.method = h.method
-    r.minor = h.minor
-    r.asks_close = h.asks_close
-    r.upgrade = h.upgrade
-    r.owes_continue = h.asks_continue and not r.sent_100
-    r.replayable = 1
-    r.dialect = <unsigned char>dialect_of(path, n)
-    r.path_len = <unsigned char>(n if n < sizeof(r.path) else sizeof(r.path))
-    memcpy(r.path, path, r.path_len)
-    if 0 < id.len <= sizeof(r.request_id):
-        r.id_len = <unsigned char>id.len
-        memcpy(r.request_id, id.at, id.len)
-    body_begin(&r.request_body, h.framing, h.length)
+    r.x.method = h.method
+    r.x.minor = h.minor
+    r.x.asks_close = h.asks_close
+    r.x.upgrade = h.upgrade
+    r.x.owes_continue = h.asks_continue and not r.x.sent_100
+    r.x.replayable = 1
+    r.x.dialect = <unsigned char>dialect_of(path, n)
+    r.x.path_len = <unsigned char>(n if n < sizeof(r.x.path) else sizeof(r.x.path))
+    memcpy(r.x.path, path, r.x.path_len)
+    if 0 < id.len <= sizeof(r.x.request_id):
+        r.x.id_len = <unsigned char>id.len
+        memcpy(r.x.request_id, id.at, id.len)
+    body_begin(&r.x.request_body, h.framing, h.length)
 
 
 cdef void drop_cookies(Head *h) noexcept nogil:
@@ -132,64 +132,64 @@ cdef bint compose_request(Plane *p, Relay *r, Head *h) noexcept nogil:
     hop.peer.len = r.peer_len
     hop.proto.at = b"https"
     hop.proto.len = 4 + (r.down.tls != NULL)
-    hop.authority.at = r.upstream.endpoints[0].authority
-    hop.authority.len = r.upstream.endpoints[0].authority_len
-    hop.request_id.at = r.request_id
-    hop.request_id.len = r.id_len
+    hop.authority.at = r.x.upstream.endpoints[0].authority
+    hop.authority.len = r.x.upstream.endpoints[0].authority_len
+    hop.request_id.at = r.x.request_id
+    hop.request_id.len = r.x.id_len
     hop.traceparent.at = trace
     hop.traceparent.len = adopt_trace(p, r, h, trace)
-    hop.bearer.at = r.upstream.bearer
+    hop.bearer.at = r.x.upstream.bearer
     # Who has shown no key (a preflight) is not lent ours.
-    hop.bearer.len = r.upstream.bearer_len if r.key != NULL or not p.keys.is_on else 0
-    hop.drops_keys = r.upstream.bearer != NULL or (p.keys.is_on and not p.keys.forwards)
+    hop.bearer.len = r.x.upstream.bearer_len if r.x.key != NULL or not p.keys.is_on else 0
+    hop.drops_keys = r.x.upstream.bearer != NULL or (p.keys.is_on and not p.keys.forwards)
     hop.adds_via = p.adds_via
     hop.trusts_forwarded = p.trusts_forwarded
     hop.framing = h.framing
-    hop.length = h.length + r.reserve
-    if not r.upstream.passes_cookies:
+    hop.length = h.length + r.x.reserve
+    if not r.x.upstream.passes_cookies:
         drop_cookies(h)
     n = write_request_head(h, &hop, p.compose, BLOCK_LARGE)
-    return n != 0 and buffer_append(&r.replay, &p.blocks, p.compose, n)
+    return n != 0 and buffer_append(&r.x.replay, &p.blocks, p.compose, n)
 
 
 cdef void freeze_settings(const Plane *p, Relay *r) noexcept nogil:
-    r.settings.body_bytes = p.limits.body_bytes
-    r.settings.body_ns = p.limits.body_ns
-    r.settings.body_rate = p.limits.body_rate
-    r.settings.stall_ns = p.limits.stall_ns
-    r.settings.tunnel_ns = p.limits.tunnel_ns
-    r.settings.extra_bytes = p.limits.extra_bytes
-    r.settings.interims = p.limits.interims
-    r.settings.serves_half_close = p.serves_half_close
+    r.x.settings.body_bytes = p.limits.body_bytes
+    r.x.settings.body_ns = p.limits.body_ns
+    r.x.settings.body_rate = p.limits.body_rate
+    r.x.settings.stall_ns = p.limits.stall_ns
+    r.x.settings.tunnel_ns = p.limits.tunnel_ns
+    r.x.settings.extra_bytes = p.limits.extra_bytes
+    r.x.settings.interims = p.limits.interims
+    r.x.settings.serves_half_close = p.serves_half_close
 
 
 cdef void choose_upstream(Plane *p, Relay *r, int index) noexcept nogil:
     """Its patience is part of the terms."""
     cdef Upstream *u = p.upstreams[index]
-    r.upstream = u
-    r.settings.queue_ns = u.queue_ns
-    r.settings.connect_ns = u.connect_ns
-    r.settings.first_byte_ns = u.first_byte_ns
-    r.settings.stream_idle_ns = u.stream_idle_ns
-    r.settings.total_ns = u.total_ns
-    r.settings.hedge_ns = u.hedge_ns
-    r.settings.max_attempts = u.max_attempts
-    r.settings.retry_on_busy = u.retry_on_busy
+    r.x.upstream = u
+    r.x.settings.queue_ns = u.queue_ns
+    r.x.settings.connect_ns = u.connect_ns
+    r.x.settings.first_byte_ns = u.first_byte_ns
+    r.x.settings.stream_idle_ns = u.stream_idle_ns
+    r.x.settings.total_ns = u.total_ns
+    r.x.settings.hedge_ns = u.hedge_ns
+    r.x.settings.max_attempts = u.max_attempts
+    r.x.settings.retry_on_busy = u.retry_on_busy
 
 
 cdef void begin_exchange(Plane *p, Relay *r) noexcept nogil:
-    if r.phase == PHASE_IDLE:
-        r.began_ns = p.now_ns
-        r.began_wall_ns = clock_wall_ns()
+    if r.x.phase == PHASE_IDLE:
+        r.x.began_ns = p.now_ns
+        r.x.began_wall_ns = clock_wall_ns()
         freeze_settings(p, r)
-        r.id_len = <unsigned char>make_request_id(p, r.request_id)
+        r.x.id_len = <unsigned char>make_request_id(p, r.x.request_id)
         feed(p, r, IN_BYTES)
 
 
 cdef bint is_models_request(const Plane *p, const Relay *r) noexcept nogil:
     """The list of models, where several upstreams make it up."""
-    return p.models != NULL and r.method == METHOD_GET and r.path_len == 10 \
-        and memcmp(r.path, b"/v1/models", 10) == 0 and r.request_body.done
+    return p.models != NULL and r.x.method == METHOD_GET and r.x.path_len == 10 \
+        and memcmp(r.x.path, b"/v1/models", 10) == 0 and r.x.request_body.done
 
 
 cdef bint route_and_compose(Plane *p, Relay *r, Head *h, size_t here) noexcept nogil:
@@ -209,8 +209,8 @@ cdef bint route_and_compose(Plane *p, Relay *r, Head *h, size_t here) noexcept n
             wait_for_body(p, r, h, &body)
             is_told = 0
     if not is_told:
-        r.waits_for_more = 1
-        r.request_read_ns = p.now_ns
+        r.x.waits_for_more = 1
+        r.x.request_read_ns = p.now_ns
         return 0
     if to < 0:
         refuse(p, r, ROUTE_MORE - to)
@@ -219,21 +219,21 @@ cdef bint route_and_compose(Plane *p, Relay *r, Head *h, size_t here) noexcept n
     else:
         choose_upstream(p, r, to)
         begin_editing(p, r, h, here, &body, &target)
-        r.is_composed = compose_request(p, r, h)
-        r.request_read_ns = p.now_ns
-        if not r.is_composed:
+        r.x.is_composed = compose_request(p, r, h)
+        r.x.request_read_ns = p.now_ns
+        if not r.x.is_composed:
             refuse(p, r, FAULT_HEAD_TOO_LARGE)
     return 1
 
 
 cdef void reply_locally(Plane *p, Relay *r, int what) noexcept nogil:
-    r.local_reply = <unsigned char>what
+    r.x.local_reply = <unsigned char>what
     feed(p, r, IN_REFUSED)
 
 
 cdef uint64_t body_most(const Relay *r) noexcept nogil:
     """Without a limit a length still has to leave room for edits, in our sums and the server's."""
-    return r.settings.body_bytes if r.settings.body_bytes else LENGTH_MOST
+    return r.x.settings.body_bytes if r.x.settings.body_bytes else LENGTH_MOST
 
 
 cdef size_t take_head(Plane *p, Relay *r, const char *at, size_t len) noexcept nogil:
@@ -244,12 +244,12 @@ cdef size_t take_head(Plane *p, Relay *r, const char *at, size_t len) noexcept n
     cdef int fault
     begin_exchange(p, r)
     v = parse_request_head(at, len, &p.limits.request, h)
-    r.waits_for_more = v == VERDICT_MORE
+    r.x.waits_for_more = v == VERDICT_MORE
     if v == VERDICT_MORE:
         return 0
     if v == VERDICT_BAD:
         # The caller's method decides whether the answer may carry a body.
-        r.method = h.method
+        r.x.method = h.method
         refuse(p, r, h.fault)
         return len
     remember_head(p, r, h)
@@ -269,7 +269,7 @@ cdef size_t take_head(Plane *p, Relay *r, const char *at, size_t len) noexcept n
 
 cdef void submit_request(Plane *p, Relay *r) noexcept nogil:
     """The head is in `held`, with what came along of the body: ask for a permit."""
-    if r.is_composed and r.phase == PHASE_HEAD:
-        r.is_composed = 0
-        r.request_read_ns = p.now_ns
+    if r.x.is_composed and r.x.phase == PHASE_HEAD:
+        r.x.is_composed = 0
+        r.x.request_read_ns = p.now_ns
         feed(p, r, IN_REQUEST)

@@ -53,29 +53,29 @@ from zeroproxy._fast.types.tls cimport TLS_FAULT_PLAIN
 
 
 cdef inline bint reads_head(const Relay *r) noexcept nogil:
-    return r.phase <= PHASE_HEAD and not r.is_composed
+    return r.x.phase <= PHASE_HEAD and not r.x.is_composed
 
 
 cdef bint wants_body(const Relay *r) noexcept nogil:
-    return not r.request_body.done and PHASE_HEAD <= r.phase <= PHASE_RELAYING and not reads_head(r)
+    return not r.x.request_body.done and PHASE_HEAD <= r.x.phase <= PHASE_RELAYING and not reads_head(r)
 
 
 cdef size_t take_body(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:
     """Pass body bytes on. `at` has SLACK bytes around it. Returns how many bytes were the body's;
     the relay may have moved on."""
     cdef BodySlice c
-    cdef Verdict v = body_unframe(&r.request_body, at, len, &c, r.settings.extra_bytes)
-    r.request_read_ns = p.now_ns
-    if r.settings.body_bytes and r.request_body.total > r.settings.body_bytes:
+    cdef Verdict v = body_unframe(&r.x.request_body, at, len, &c, r.x.settings.extra_bytes)
+    r.x.request_read_ns = p.now_ns
+    if r.x.settings.body_bytes and r.x.request_body.total > r.x.settings.body_bytes:
         refuse_body(p, r, FAULT_BODY_TOO_LARGE)
         return len
     if v == VERDICT_BAD:
-        refuse_body(p, r, r.request_body.fault)
+        refuse_body(p, r, r.x.request_body.fault)
         return len
-    r.bytes_in += c.data_len
+    r.x.bytes_in += c.data_len
     if not pass_body(p, r, at + c.data_at, c.data_len, v == VERDICT_OK):
-        if r.fault:
-            refuse_body(p, r, r.fault)
+        if r.x.fault:
+            refuse_body(p, r, r.x.fault)
         else:
             lose_request(p, r)
     return c.consumed
@@ -83,7 +83,7 @@ cdef size_t take_body(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:
 
 cdef void refuse_body(Plane *p, Relay *r, int fault) noexcept nogil:
     """The body is wrong: answer if that is still possible, else break off both sides."""
-    if r.phase == PHASE_RELAYING:
+    if r.x.phase == PHASE_RELAYING:
         end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_MALFORMED)
     else:
         refuse(p, r, fault)
@@ -92,35 +92,35 @@ cdef void refuse_body(Plane *p, Relay *r, int fault) noexcept nogil:
 cdef void lose_request(Plane *p, Relay *r) noexcept nogil:
     """Upstream does not take the request any more. While its answer may still be on the way it is
     waited for: a server that refuses an upload answers first and then closes."""
-    if r.up != NULL and r.phase in (PHASE_WAITING, PHASE_RELAYING):
-        r.up.may_read = 1
-        r.down_paused = 1
+    if r.attempt.conn != NULL and r.x.phase in (PHASE_WAITING, PHASE_RELAYING):
+        r.attempt.conn.may_read = 1
+        r.x.down_paused = 1
     else:
         end_with(p, r, IN_REFUSED, BLAME_OURSELVES, CAUSE_OVERLOAD)
 
 
 cdef size_t body_room(Plane *p, Relay *r) noexcept nogil:
     """How many bytes of body may be read now; 0 pauses downstream."""
-    if r.phase == PHASE_WAITING or r.phase == PHASE_RELAYING:
-        return READ_MAX if conn_can_accept(p, r.up) else 0
-    if buffer_len(&r.replay) + 4096 > BLOCK_LARGE:
+    if r.x.phase == PHASE_WAITING or r.x.phase == PHASE_RELAYING:
+        return READ_MAX if conn_can_accept(p, r.attempt.conn) else 0
+    if buffer_len(&r.x.replay) + 4096 > BLOCK_LARGE:
         return 0
     # Framing and edits come on top.
-    return BLOCK_LARGE - buffer_len(&r.replay) - 512
+    return BLOCK_LARGE - buffer_len(&r.x.replay) - 512
 
 
 cdef bint waits_for_whole(Plane *p, Relay *r) noexcept nogil:
     """Law 4. Who waits to be told to go on is told when there is a conn for it."""
     cdef size_t room = body_room(p, r)
-    if r.request_body.done or r.owes_continue or r.upgrade == UPGRADE_WEBSOCKET or room == 0:
+    if r.x.request_body.done or r.x.owes_continue or r.x.upgrade == UPGRADE_WEBSOCKET or room == 0:
         return 0
-    if r.request_body.framing == FRAMING_LENGTH:
-        return r.request_body.left <= room
-    return r.scans_body or r.request_body.total == 0
+    if r.x.request_body.framing == FRAMING_LENGTH:
+        return r.x.request_body.left <= room
+    return r.x.scans_body or r.x.request_body.total == 0
 
 
 cdef void submit_whole(Plane *p, Relay *r) noexcept nogil:
-    if r.phase == PHASE_HEAD and r.is_composed and not waits_for_whole(p, r):
+    if r.x.phase == PHASE_HEAD and r.x.is_composed and not waits_for_whole(p, r):
         submit_request(p, r)
 
 
@@ -149,7 +149,7 @@ cdef void step_inbuf(Plane *p, Relay *r) noexcept nogil:
     if n > room:
         n = room
     if n == 0:
-        r.down_paused = 1
+        r.x.down_paused = 1
         return
     memcpy(at, buffer_bytes(&c.inbuf), n)
     used = take_body(p, r, at, n)
@@ -159,13 +159,13 @@ cdef void step_inbuf(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef bint wants_bytes(const Relay *r) noexcept nogil:
-    return r.down.fd >= 0 and (reads_head(r) or (wants_body(r) and not r.down_paused))
+    return r.down.fd >= 0 and (reads_head(r) or (wants_body(r) and not r.x.down_paused))
 
 
 cdef bint is_wanted_later(const Relay *r) noexcept nogil:
     """What cannot be used now: a head that waits for its model or key, the rest of a body, or the
     next request on a conn that stays."""
-    return reads_head(r) or not r.asks_close or wants_body(r)
+    return reads_head(r) or not r.x.asks_close or wants_body(r)
 
 
 cdef void take_bytes(Plane *p, Relay *r, char *at, size_t n) noexcept nogil:
@@ -174,7 +174,7 @@ cdef void take_bytes(Plane *p, Relay *r, char *at, size_t n) noexcept nogil:
     while n and wants_bytes(r):
         if reads_head(r):
             used = take_head(p, r, at, n)
-            if r.is_composed and used < n and not r.request_body.done and n - used <= body_room(p, r):
+            if r.x.is_composed and used < n and not r.x.request_body.done and n - used <= body_room(p, r):
                 used += take_body(p, r, at + used, n - used)
             submit_whole(p, r)
         elif n <= body_room(p, r):
@@ -182,7 +182,7 @@ cdef void take_bytes(Plane *p, Relay *r, char *at, size_t n) noexcept nogil:
             submit_whole(p, r)
         else:
             # Framing is written in place, over the byte behind the data: all of it, or a copy.
-            r.down_paused = 1
+            r.x.down_paused = 1
             used = 0
             submit_request(p, r)
         if used == 0:
@@ -198,8 +198,8 @@ cdef bint may_go_on(const Plane *p, const Relay *r, const char *at, size_t n) no
     so a caller who sends single bytes costs one pass per line, not one per byte. One that waits
     for its model: when the begin of the body has doubled."""
     cdef size_t have = buffer_len(&r.down.inbuf)
-    if r.routes_at:
-        return have >= r.routes_at
+    if r.x.routes_at:
+        return have >= r.x.routes_at
     return memchr(at, c'\n', n) != NULL or have > p.limits.request.line_bytes
 
 
@@ -212,7 +212,7 @@ cdef void receive(Plane *p, Relay *r) noexcept nogil:
     if not reads_head(r):
         room = body_room(p, r)
         if room == 0:
-            r.down_paused = 1
+            r.x.down_paused = 1
             return
     elif buffer_len(&c.inbuf):
         room = BLOCK_LARGE - buffer_len(&c.inbuf)
@@ -223,9 +223,9 @@ cdef void receive(Plane *p, Relay *r) noexcept nogil:
         on_eof(p, r, n)
     elif buffer_len(&c.inbuf):
         save(p, r, at, <size_t>n)
-        r.request_read_ns = p.now_ns
+        r.x.request_read_ns = p.now_ns
         if reads_head(r) and may_go_on(p, r, at, <size_t>n):
-            r.waits_for_more = 0
+            r.x.waits_for_more = 0
     else:
         take_bytes(p, r, at, <size_t>n)
 
@@ -243,7 +243,7 @@ cdef void read_request(Plane *p, Relay *r) noexcept nogil:
     cdef int budget = 8
     while wants_bytes(r) and budget:
         budget -= 1
-        if buffer_len(&r.down.inbuf) and not r.waits_for_more:
+        if buffer_len(&r.down.inbuf) and not r.x.waits_for_more:
             step_inbuf(p, r)
         elif r.down.may_read:
             receive(p, r)

@@ -151,7 +151,7 @@ cdef void open_body(Plane *p, Relay *r, const Head *h, BodyStart *b) noexcept no
     # Taking the framing off moves bytes: of a copy, the body itself is still to be read.
     memcpy(p.compose, b.at, b.n)
     body_begin(&body, FRAMING_CHUNKED, 0)
-    body_unframe(&body, p.compose, b.n, &cut, r.settings.extra_bytes)
+    body_unframe(&body, p.compose, b.n, &cut, r.x.settings.extra_bytes)
     b.at = p.compose + cut.data_at
     b.len = cut.data_len
     b.is_all = body.done or cut.consumed < b.n
@@ -175,25 +175,25 @@ cdef void wait_for_body(Plane *p, Relay *r, const Head *h, const BodyStart *b) n
     """What is here of it was not enough: look again when there is so much more."""
     cdef size_t again = b.n + 1 if h.framing == FRAMING_CHUNKED else 2 * b.n + 64
     # The caller may wait for a word before it sends what we need.
-    if h.asks_continue and not r.sent_100:
-        r.sent_100 = 1
+    if h.asks_continue and not r.x.sent_100:
+        r.x.sent_100 = 1
         send_continue(p, r)
     if h.framing == FRAMING_LENGTH and again > h.length:
         again = <size_t>h.length
     again += h.consumed
-    r.routes_at = <uint32_t>(again if again < LOOK_MAX else <size_t>LOOK_MAX)
+    r.x.routes_at = <uint32_t>(again if again < LOOK_MAX else <size_t>LOOK_MAX)
 
 
 # ---------------------------------------------------------------- routes
 
 
 cdef int find_route(const Plane *p, const Relay *r, Target *to) noexcept nogil:
-    """By r.model."""
+    """By r.x.model."""
     cdef const Route *found
     cdef uint32_t k
     for k in range(p.n_routes):
         found = &p.routes[k]
-        if name_is(&r.model, found.model, found.len):
+        if name_is(&r.x.model, found.model, found.len):
             to.route = found
             return found.upstream
     return p.default_upstream if p.default_upstream >= 0 else refused(FAULT_MODEL)
@@ -218,7 +218,7 @@ cdef int route_json(Plane *p, Relay *r, const Head *h, BodyStart *b, Target *to)
     cdef Edit due
     cdef bint bound = is_model_restricted(r)
     cdef int index
-    request_scan_begin(&a, USAGE_REQUEST_NONE, &r.model)
+    request_scan_begin(&a, USAGE_REQUEST_NONE, &r.x.model)
     a.is_strict = bound
     request_scan_feed(&a, b.at, b.len, &due)
     a.is_ambiguous |= bound and not is_plain_json(b.at, b.len)
@@ -249,7 +249,7 @@ cdef int route_form(Plane *p, Relay *r, const Head *h, BodyStart *b, Target *to)
     if n:
         found = form_field(b.at, b.len, boundary, n, &value, &to.len)
     if found == FORM_FOUND:
-        name_add(&r.model, value, to.len)
+        name_add(&r.x.model, value, to.len)
         to.at = <size_t>(value - b.at)
         return find_route(p, r, to)
     if found == FORM_MORE and not b.is_all:
@@ -262,11 +262,11 @@ cdef int route_request(
 ) noexcept nogil:
     """Index of the upstream, ROUTE_MORE, or what `refused` makes of a fault."""
     cdef bint bound = is_model_restricted(r)
-    r.routes_at = 0
+    r.x.routes_at = 0
     memset(to, 0, sizeof(Target))
-    name_clear(&r.model)
+    name_clear(&r.x.model)
     if h.upgrade == UPGRADE_WEBSOCKET:
-        query_model(h, &r.model)
+        query_model(h, &r.x.model)
     if p.n_routes == 0 and not bound:
         return 0
     if b.kind == BODY_MORE:
@@ -274,7 +274,7 @@ cdef int route_request(
     if bound and b.kind != BODY_JSON and (b.kind != BODY_NONE or h.upgrade == UPGRADE_WEBSOCKET):
         return refused(FAULT_KEY_UNREAD)
     if b.kind == BODY_NONE:
-        return find_route(p, r, to) if query_model(h, &r.model) else route_nameless(p, h)
+        return find_route(p, r, to) if query_model(h, &r.x.model) else route_nameless(p, h)
     if b.kind == BODY_OTHER:
         return route_nameless(p, h)
     open_body(p, r, h, b)

@@ -42,19 +42,19 @@ EVENT_FIELDS[:] = [b"data:", b"event:", b":", b"id:", b"retry:", b"error:"]
 
 
 cdef void note_first(Plane *p, Relay *r) noexcept nogil:
-    r.first_content_ns = p.now_ns
+    r.x.first_content_ns = p.now_ns
     attempt_answered(p, r)
     if limit_observe(r, p.now_ns):
-        admit_waiting(p, r.upstream)
+        admit_waiting(p, r.x.upstream)
 
 
 cdef size_t join_part(Plane *p, Relay *r, char *data) noexcept nogil:
     """Put the event that was kept back in front of `data`, where read_response left room; returns
     its length."""
-    cdef size_t n = buffer_len(&r.partial_event)
+    cdef size_t n = buffer_len(&r.x.partial_event)
     if n:
-        memcpy(data - n, buffer_bytes(&r.partial_event), n)
-        buffer_release(&r.partial_event, &p.blocks)
+        memcpy(data - n, buffer_bytes(&r.x.partial_event), n)
+        buffer_release(&r.x.partial_event, &p.blocks)
     return n
 
 
@@ -62,30 +62,30 @@ cdef size_t strip_read(Plane *p, Relay *r, char *data, size_t n, bint is_last) n
     """Meter and strip one read in place; returns how many bytes are to be sent. What waits and what
     goes on is kept back, unless it grows too long or is a comment: then it passes as it is."""
     cdef size_t left = 0
-    cdef size_t kept = strip_events(&r.scan.meter, r.edited, &r.held_back, data, n, &left)
-    cdef size_t waits = r.held_back.len
+    cdef size_t kept = strip_events(&r.x.scan.meter, r.x.edited, &r.x.held_back, data, n, &left)
+    cdef size_t waits = r.x.held_back.len
     if not (left or waits):
         return kept
     memmove(data + kept + waits, data + n - left, left)
     n = waits + left
     if not is_last and n <= PART_MAX and (waits or data[kept] != c':') \
-            and buffer_append(&r.partial_event, &p.blocks, data + kept, n):
+            and buffer_append(&r.x.partial_event, &p.blocks, data + kept, n):
         return kept
-    r.held_back.len = 0
+    r.x.held_back.len = 0
     if left:
-        meter_feed(&r.scan.meter, data + kept + waits, left)
+        meter_feed(&r.x.scan.meter, data + kept + waits, left)
     return kept + n
 
 
 cdef bint ends_inside(const Relay *r) noexcept nogil:
     """Whether a body that ends here ends in the middle of an event, a line or a JSON text."""
     cdef Meter m
-    cdef size_t n = buffer_len(&r.partial_event) - r.held_back.len
+    cdef size_t n = buffer_len(&r.x.partial_event) - r.x.held_back.len
     if n == 0:
-        return meter_is_inside(&r.scan.meter)
+        return meter_is_inside(&r.x.scan.meter)
     # The meter itself stays at the edge behind which nothing was sent.
-    m = r.scan.meter
-    meter_feed(&m, buffer_bytes(&r.partial_event) + r.held_back.len, n)
+    m = r.x.scan.meter
+    meter_feed(&m, buffer_bytes(&r.x.partial_event) + r.x.held_back.len, n)
     return meter_is_inside(&m)
 
 
@@ -114,28 +114,28 @@ cdef bint begins_events(const char *at, size_t n) noexcept nogil:
 cdef void look_at_body(Relay *r, const char *at, size_t n) noexcept nogil:
     """The first bytes of an answer to a request for a stream, under a type of another kind."""
     if begins_events(at, n):
-        meter_switch(&r.scan.meter, KIND_EVENTS)
-        r.strips = <uint8_t>(STRIPS_EVENTS if r.edited else STRIPS_NOT)
+        meter_switch(&r.x.scan.meter, KIND_EVENTS)
+        r.x.strips = <uint8_t>(STRIPS_EVENTS if r.x.edited else STRIPS_NOT)
     else:
-        r.strips = STRIPS_NOT
-        r.is_streamed = r.scan.meter.kind == KIND_LINES
+        r.x.strips = STRIPS_NOT
+        r.x.is_streamed = r.x.scan.meter.kind == KIND_LINES
 
 
 cdef inline void note_data(Plane *p, Relay *r) noexcept nogil:
     """A read with data. Gaps are those of a streamed response, from its first content on."""
     cdef uint64_t gap
-    if r.n_reads:
-        r.n_reads += 1
-        gap = p.now_ns - r.last_data_ns
-        histogram_add(&r.upstream.gap, gap)
-        if gap > r.gap_max_ns:
-            r.gap_max_ns = gap
-    r.last_data_ns = r.endpoint.last_data_ns = p.now_ns
+    if r.x.n_reads:
+        r.x.n_reads += 1
+        gap = p.now_ns - r.x.last_data_ns
+        histogram_add(&r.x.upstream.gap, gap)
+        if gap > r.x.gap_max_ns:
+            r.x.gap_max_ns = gap
+    r.x.last_data_ns = r.attempt.endpoint.last_data_ns = p.now_ns
 
 
 cdef void watch_read(Plane *p, Relay *r, uint32_t n_before, bint has_bytes) noexcept nogil:
     """A read before the first content, or one with comments or pings in it: what of it counts."""
-    cdef Meter *m = &r.scan.meter
+    cdef Meter *m = &r.x.scan.meter
     cdef bint goes_on = has_bytes and m.has_data and not m.at_edge
     cdef bint is_blind = has_bytes and m.kind == KIND_NONE
     if m.n_events != n_before or goes_on or is_blind:
@@ -147,9 +147,9 @@ cdef void watch_read(Plane *p, Relay *r, uint32_t n_before, bint has_bytes) noex
         # An error is no first token.
         return
     m.watch = 0
-    if r.first_content_ns == 0:
+    if r.x.first_content_ns == 0:
         note_first(p, r)
-        r.n_reads = 1
+        r.x.n_reads = 1
         # The limit is that of a silence now, and may be earlier.
         arm(p, r)
 
@@ -157,20 +157,20 @@ cdef void watch_read(Plane *p, Relay *r, uint32_t n_before, bint has_bytes) noex
 cdef size_t read_data(Plane *p, Relay *r, char **data, size_t n, bint is_last) noexcept nogil:
     """Count one read of the body and take out what the caller did not ask for; returns how many
     bytes at `data` are to be sent."""
-    cdef uint32_t n_before = r.scan.meter.n_events
+    cdef uint32_t n_before = r.x.scan.meter.n_events
     cdef size_t joined, kept = n
-    if r.strips == STRIPS_UNDECIDED and n:
+    if r.x.strips == STRIPS_UNDECIDED and n:
         look_at_body(r, data[0], n)
-        if not r.is_streamed:
-            r.scan.meter.watch = 0
+        if not r.x.is_streamed:
+            r.x.scan.meter.watch = 0
             note_first(p, r)
-    if r.strips and (n or is_last):
+    if r.x.strips and (n or is_last):
         joined = join_part(p, r, data[0])
         data[0] -= joined
         kept = strip_read(p, r, data[0], n + joined, is_last) if n + joined else 0
     elif n:
-        meter_feed(&r.scan.meter, data[0], n)
-    if r.scan.meter.watch:
+        meter_feed(&r.x.scan.meter, data[0], n)
+    if r.x.scan.meter.watch:
         watch_read(p, r, n_before, n != 0)
     elif n:
         note_data(p, r)

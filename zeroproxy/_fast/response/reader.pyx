@@ -96,12 +96,12 @@ from zeroproxy._fast.usage.strip cimport STRIPS_NOT
 cdef bint is_switch(const Relay *r, const Head *h) noexcept nogil:
     """101 is believed only if this request asked for an upgrade and the answer names what was
     asked for."""
-    return r.upgrade == UPGRADE_WEBSOCKET and h.upgrade == UPGRADE_WEBSOCKET
+    return r.x.upgrade == UPGRADE_WEBSOCKET and h.upgrade == UPGRADE_WEBSOCKET
 
 
 cdef bint may_shrink(const Relay *r) noexcept nogil:
     """Whether something may be taken out of the body."""
-    return r.edited != 0 and r.strips != STRIPS_NOT
+    return r.x.edited != 0 and r.x.strips != STRIPS_NOT
 
 
 cdef int choose_framing(Relay *r, const Head *h) noexcept nogil:
@@ -109,18 +109,18 @@ cdef int choose_framing(Relay *r, const Head *h) noexcept nogil:
     will lose some of it, is chunked for HTTP/1.1 and ends with the conn for HTTP/1.0."""
     if h.framing == FRAMING_NONE or (h.framing == FRAMING_LENGTH and not may_shrink(r)):
         return h.framing
-    return FRAMING_CHUNKED if r.minor else FRAMING_CLOSE
+    return FRAMING_CHUNKED if r.x.minor else FRAMING_CLOSE
 
 
 cdef size_t write_head(Plane *p, Relay *r, const Head *h) noexcept nogil:
     cdef ResponseHop back
     back.date = date_now(p)
-    back.request_id.at = r.request_id
-    back.request_id.len = r.id_len
-    back.framing = <unsigned char>r.out_framing
+    back.request_id.at = r.x.request_id
+    back.request_id.len = r.x.id_len
+    back.framing = <unsigned char>r.x.out_framing
     back.length = h.length
-    back.closes = r.asks_close
-    back.keeps_alive = r.minor == 0 and not r.asks_close
+    back.closes = r.x.asks_close
+    back.keeps_alive = r.x.minor == 0 and not r.x.asks_close
     back.switches = h.status == 101
     return write_response_head(h, &back, p.compose, BLOCK_LARGE)
 
@@ -128,10 +128,10 @@ cdef size_t write_head(Plane *p, Relay *r, const Head *h) noexcept nogil:
 cdef bint forward_interim(Plane *p, Relay *r, const Head *h) noexcept nogil:
     """102, 103 and the like go on to an HTTP/1.1 caller; 100 was ours to say. 0: too many."""
     cdef size_t n
-    r.interims += 1
-    if r.interims > r.settings.interims:
+    r.x.interims += 1
+    if r.x.interims > r.x.settings.interims:
         return 0
-    if h.status == 100 or r.minor == 0:
+    if h.status == 100 or r.x.minor == 0:
         return 1
     n = write_head(p, r, h)
     return n != 0 and conn_send(p, &r.down, p.compose, n)
@@ -139,31 +139,31 @@ cdef bint forward_interim(Plane *p, Relay *r, const Head *h) noexcept nogil:
 
 cdef void begin_response(Plane *p, Relay *r, Head *h) noexcept nogil:
     """Decide everything about a final response from its head."""
-    r.status = h.status
-    r.response_head_ns = p.now_ns
+    r.x.status = h.status
+    r.x.response_head_ns = p.now_ns
     judge_edits(r, h.status)
-    keepalive_observe(r.endpoint, h)
+    keepalive_observe(r.attempt.endpoint, h)
     meter_response(r, h)
     note_status(r, h.status)
-    if not r.is_streamed:
+    if not r.x.is_streamed:
         note_first(p, r)
     if may_shrink(r):
         drop_digests(h)
-    r.out_framing = <unsigned char>choose_framing(r, h)
-    if not r.request_body.done or r.out_framing == FRAMING_CLOSE or p.draining:
-        r.asks_close = 1
-    if r.upgrade and buffer_len(&r.down.inbuf):
+    r.x.out_framing = <unsigned char>choose_framing(r, h)
+    if not r.x.request_body.done or r.x.out_framing == FRAMING_CLOSE or p.draining:
+        r.x.asks_close = 1
+    if r.x.upgrade and buffer_len(&r.down.inbuf):
         # Bytes sent ahead of an upgrade that is declined or not passed on: of which protocol,
         # nobody knows.
-        r.asks_close = 1
-    r.keeps_upstream = r.request_body.done and not h.asks_close and h.framing != FRAMING_CLOSE
-    body_begin(&r.response_body, h.framing, h.length)
+        r.x.asks_close = 1
+    r.attempt.keeps_conn = r.x.request_body.done and not h.asks_close and h.framing != FRAMING_CLOSE
+    body_begin(&r.x.response_body, h.framing, h.length)
 
 
 cdef void count_failure(Relay *r) noexcept nogil:
     # 4xx is the caller's fault and never the endpoint's.
-    if r.status >= 500:
-        r.endpoint.n_failures += 1
+    if r.x.status >= 500:
+        r.attempt.endpoint.n_failures += 1
 
 
 cdef void forward_head(Plane *p, Relay *r, char *body, size_t len) noexcept nogil:
@@ -182,10 +182,10 @@ cdef void forward_head(Plane *p, Relay *r, char *body, size_t len) noexcept nogi
     if n == 0:
         lose_attempt(p, r, CAUSE_MALFORMED)
         return
-    buffer_release(&r.replay, &p.blocks)
-    r.replayable = 0
-    r.head_sent = 1
-    r.n_head = <unsigned int>n
+    buffer_release(&r.x.replay, &p.blocks)
+    r.x.replayable = 0
+    r.x.head_sent = 1
+    r.x.n_head = <unsigned int>n
     feed(p, r, IN_RESPONSE)
     relay_body(p, r, body, len)
 
@@ -193,13 +193,13 @@ cdef void forward_head(Plane *p, Relay *r, char *body, size_t len) noexcept nogi
 cdef void switch_protocols(Plane *p, Relay *r, const char *rest, size_t len) noexcept nogil:
     """101 that was asked for: from here on bytes both ways."""
     cdef size_t n
-    r.status = 101
-    r.out_framing = FRAMING_NONE
+    r.x.status = 101
+    r.x.out_framing = FRAMING_NONE
     n = write_head(p, r, &p.response_head)
-    buffer_release(&r.replay, &p.blocks)
-    r.replayable = 0
-    r.head_sent = 1
-    r.response_head_ns = r.last_data_ns = r.request_read_ns = p.now_ns
+    buffer_release(&r.x.replay, &p.blocks)
+    r.x.replayable = 0
+    r.x.head_sent = 1
+    r.x.response_head_ns = r.x.last_data_ns = r.x.request_read_ns = p.now_ns
     note_status(r, 101)
     note_first(p, r)
     meter_tunnel(r)
@@ -208,8 +208,8 @@ cdef void switch_protocols(Plane *p, Relay *r, const char *rest, size_t len) noe
         end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_RESET)
         return
     if len:
-        r.bytes_out += len
-        meter_feed(&r.scan.meter, rest, len)
+        r.x.bytes_out += len
+        meter_feed(&r.x.scan.meter, rest, len)
     feed(p, r, IN_SWITCHED)
     relay_later(p, r)
 
@@ -220,12 +220,12 @@ cdef void take_heads(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:
     cdef Head *h = &p.response_head
     cdef Verdict v
     while True:
-        v = parse_response_head(at, len, &p.limits.response, r.method == METHOD_HEAD, h)
+        v = parse_response_head(at, len, &p.limits.response, r.x.method == METHOD_HEAD, h)
         if v == VERDICT_BAD:
             lose_attempt(p, r, CAUSE_MALFORMED)
             return
         if v == VERDICT_MORE:
-            if not buffer_append(&r.up.inbuf, &p.blocks, at, len):
+            if not buffer_append(&r.attempt.conn.inbuf, &p.blocks, at, len):
                 lose_attempt(p, r, CAUSE_MALFORMED)
             return
         at += h.consumed
@@ -249,15 +249,15 @@ cdef void take_heads(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:
 
 cdef bint deliver(Plane *p, Relay *r, char *at, size_t n) noexcept nogil:
     """Send framed bytes downstream, behind the head if that is still in p.compose."""
-    if r.n_head == 0:
+    if r.x.n_head == 0:
         return n == 0 or conn_send(p, &r.down, at, n)
     # One read, its rewritten head and our framing fit a block by construction of READ_MAX.
-    memcpy(p.compose + r.n_head, at, n)
-    n += r.n_head
-    r.n_head = 0
+    memcpy(p.compose + r.x.n_head, at, n)
+    n += r.x.n_head
+    r.x.n_head = 0
     if not conn_send(p, &r.down, p.compose, n):
         return 0
-    conn_time_deferred(p, &r.down, &r.overhead_ns)
+    conn_time_deferred(p, &r.down, &r.x.overhead_ns)
     return 1
 
 
@@ -267,11 +267,11 @@ cdef void relay_body(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:
     cdef BodySlice c
     cdef size_t before = 0, n
     cdef char *data
-    cdef Verdict v = body_unframe(&r.response_body, at, len, &c, r.settings.extra_bytes)
+    cdef Verdict v = body_unframe(&r.x.response_body, at, len, &c, r.x.settings.extra_bytes)
     data = at + c.data_at
     n = read_data(p, r, &data, c.data_len, v == VERDICT_OK)
-    r.bytes_out += n
-    if r.out_framing == FRAMING_CHUNKED:
+    r.x.bytes_out += n
+    if r.x.out_framing == FRAMING_CHUNKED:
         if n:
             before = frame_chunk(data, n)
             n += before + 2
@@ -290,7 +290,7 @@ cdef void relay_body(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:
         cut(p, r, CAUSE_MALFORMED)
     elif v == VERDICT_OK:
         if c.consumed < len:
-            r.keeps_upstream = 0
+            r.attempt.keeps_conn = 0
         feed(p, r, IN_COMPLETE)
 
 
@@ -299,10 +299,10 @@ cdef void relay_body(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:
 
 cdef void end_unframed(Plane *p, Relay *r) noexcept nogil:
     """FIN where it is the end of the answer: what was kept back, and the last chunk."""
-    cdef char *data = p.scratch + SLACK + buffer_len(&r.partial_event)
+    cdef char *data = p.scratch + SLACK + buffer_len(&r.x.partial_event)
     cdef size_t before = 0, n = read_data(p, r, &data, 0, 1)
-    r.bytes_out += n
-    if r.out_framing == FRAMING_CHUNKED:
+    r.x.bytes_out += n
+    if r.x.out_framing == FRAMING_CHUNKED:
         if n:
             before = frame_chunk(data, n)
             n += before + 2
@@ -310,26 +310,26 @@ cdef void end_unframed(Plane *p, Relay *r) noexcept nogil:
     if n and not deliver(p, r, data - before, n):
         end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_RESET)
     else:
-        r.response_body.done = 1
+        r.x.response_body.done = 1
         feed(p, r, IN_COMPLETE)
 
 
 cdef bint ends_well(Relay *r) noexcept nogil:
     """Whether the FIN that has come ends the answer."""
-    if r.response_body.framing == FRAMING_CLOSE:
+    if r.x.response_body.framing == FRAMING_CLOSE:
         return not ends_inside(r)
-    if r.out_framing == FRAMING_LENGTH or not is_answered(r) or not r.scan.meter.at_edge:
+    if r.x.out_framing == FRAMING_LENGTH or not is_answered(r) or not r.x.scan.meter.at_edge:
         return 0
-    r.endpoint.n_unframed += 1
+    r.attempt.endpoint.n_unframed += 1
     return 1
 
 
 cdef void on_eof(Plane *p, Relay *r, ssize_t n) noexcept nogil:
     """FIN or failure from upstream."""
     cdef int why = CAUSE_RESET if n == RECV_FAILED else CAUSE_CLOSED
-    if tls_fault(r.up):
+    if tls_fault(r.attempt.conn):
         why = CAUSE_TLS
-    if r.phase == PHASE_WAITING:
+    if r.x.phase == PHASE_WAITING:
         lose_attempt(p, r, why)
     elif n == 0 and ends_well(r):
         end_unframed(p, r)
@@ -338,13 +338,13 @@ cdef void on_eof(Plane *p, Relay *r, ssize_t n) noexcept nogil:
 
 
 cdef void take_bytes(Plane *p, Relay *r, char *at, size_t n) noexcept nogil:
-    cdef Conn *c = r.up
+    cdef Conn *c = r.attempt.conn
     cdef size_t kept
-    r.got_byte = 1
-    if r.phase == PHASE_RELAYING:
+    r.attempt.got_byte = 1
+    if r.x.phase == PHASE_RELAYING:
         relay_body(p, r, at, n)
         return
-    r.last_data_ns = p.now_ns
+    r.x.last_data_ns = p.now_ns
     drop_rival(p, r)
     if not buffer_len(&c.inbuf):
         take_heads(p, r, at, n)
@@ -368,18 +368,18 @@ cdef void read_response(Plane *p, Relay *r) noexcept nogil:
     cdef size_t room
     cdef char *at
     cdef ssize_t n
-    while (r.phase == PHASE_WAITING or r.phase == PHASE_RELAYING) and r.up.may_read:
+    while (r.x.phase == PHASE_WAITING or r.x.phase == PHASE_RELAYING) and r.attempt.conn.may_read:
         if not conn_can_accept(p, &r.down):
-            r.up_paused = 1
+            r.attempt.paused = 1
             return
         if budget == 0:
             relay_later(p, r)
             return
         budget -= 1
         # One of the two is empty; a part that was kept back is put in front of the read.
-        room = READ_MAX - buffer_len(&r.up.inbuf) - buffer_len(&r.partial_event)
-        at = p.scratch + SLACK + buffer_len(&r.partial_event)
-        n = conn_recv(r.up, at, room)
+        room = READ_MAX - buffer_len(&r.attempt.conn.inbuf) - buffer_len(&r.x.partial_event)
+        at = p.scratch + SLACK + buffer_len(&r.x.partial_event)
+        n = conn_recv(r.attempt.conn, at, room)
         if n == RECV_EMPTY:
             return
         if n <= 0:

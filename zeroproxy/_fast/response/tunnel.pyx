@@ -50,18 +50,18 @@ cdef int pump(Plane *p, Relay *r, Conn *source, Conn *sink, int ended) noexcept 
         if n < 0:
             return FAILED
         if n == 0:
-            r.tunnel_ends |= <unsigned char>ended
+            r.x.tunnel_ends |= <unsigned char>ended
             break
         if source == &r.down:
-            r.bytes_in += <size_t>n
-            r.request_read_ns = p.now_ns
+            r.x.bytes_in += <size_t>n
+            r.x.request_read_ns = p.now_ns
         else:
-            r.bytes_out += <size_t>n
-            r.last_data_ns = r.endpoint.last_data_ns = p.now_ns
-            meter_feed(&r.scan.meter, at, <size_t>n)
+            r.x.bytes_out += <size_t>n
+            r.x.last_data_ns = r.attempt.endpoint.last_data_ns = p.now_ns
+            meter_feed(&r.x.scan.meter, at, <size_t>n)
         if not conn_send(p, sink, at, <size_t>n):
             return FAILED
-    if r.tunnel_ends & ended and conn_can_accept(p, sink):
+    if r.x.tunnel_ends & ended and conn_can_accept(p, sink):
         conn_shut(p, sink)
     return QUIET
 
@@ -70,8 +70,8 @@ cdef bint pass_early_bytes(Plane *p, Relay *r) noexcept nogil:
     """What the caller sent behind its request was held back until the 101."""
     cdef bint sent = 1
     if buffer_len(&r.down.inbuf):
-        sent = conn_send(p, r.up, buffer_bytes(&r.down.inbuf), buffer_len(&r.down.inbuf))
-        r.bytes_in += buffer_len(&r.down.inbuf)
+        sent = conn_send(p, r.attempt.conn, buffer_bytes(&r.down.inbuf), buffer_len(&r.down.inbuf))
+        r.x.bytes_in += buffer_len(&r.down.inbuf)
         buffer_release(&r.down.inbuf, &p.blocks)
     return sent
 
@@ -81,15 +81,15 @@ cdef void pump_tunnel(Plane *p, Relay *r) noexcept nogil:
     if not pass_early_bytes(p, r):
         end_with(p, r, IN_GONE, BLAME_UPSTREAM, CAUSE_RESET)
         return
-    down = pump(p, r, &r.down, r.up, DOWN_ENDED)
-    up = pump(p, r, r.up, &r.down, UP_ENDED)
+    down = pump(p, r, &r.down, r.attempt.conn, DOWN_ENDED)
+    up = pump(p, r, r.attempt.conn, &r.down, UP_ENDED)
     if down == FAILED or up == FAILED:
         end_with(
             p, r, IN_GONE, BLAME_DOWNSTREAM if r.down.broken else BLAME_UPSTREAM, CAUSE_RESET
         )
-    elif r.tunnel_ends == (DOWN_ENDED | UP_ENDED) and not conn_is_backed_up(&r.down) \
-            and not conn_is_backed_up(r.up):
-        r.asks_close = 1
+    elif r.x.tunnel_ends == (DOWN_ENDED | UP_ENDED) and not conn_is_backed_up(&r.down) \
+            and not conn_is_backed_up(r.attempt.conn):
+        r.x.asks_close = 1
         feed(p, r, IN_COMPLETE)
     elif down == MORE or up == MORE:
         relay_later(p, r)

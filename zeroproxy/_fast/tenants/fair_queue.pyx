@@ -59,18 +59,18 @@ cdef void catch_up(const FairQueue *q, TenantShare *s) noexcept nogil:
 
 cdef void acquire_share(FairQueue *q, Relay *r) noexcept nogil:
     """A permit for `r`, which stands in no lane."""
-    cdef TenantShare *s = share_of(q, r.tenant)
+    cdef TenantShare *s = share_of(q, r.x.tenant)
     catch_up(q, s)
     if s.virtual_tokens > q.clock:
         q.clock = s.virtual_tokens
-    r.charged = <uint32_t>(s.mean if s.mean else q.mean if q.mean else <int64_t>COST_FIRST)
-    s.virtual_tokens += r.charged
+    r.x.charged = <uint32_t>(s.mean if s.mean else q.mean if q.mean else <int64_t>COST_FIRST)
+    s.virtual_tokens += r.x.charged
     s.inflight += 1
 
 
 cdef void release_share(FairQueue *q, const Relay *r) noexcept nogil:
     """It gives its permit back."""
-    share_of(q, r.tenant).inflight -= 1
+    share_of(q, r.x.tenant).inflight -= 1
 
 
 cdef int64_t cost_of(const Record *r) noexcept nogil:
@@ -92,9 +92,9 @@ cdef inline int64_t smooth(int64_t mean, int64_t cost) noexcept nogil:
 
 cdef void share_settle(FairQueue *q, const Relay *r, const Record *record) noexcept nogil:
     """It has ended: what it cost is known."""
-    cdef TenantShare *s = share_of(q, r.tenant)
+    cdef TenantShare *s = share_of(q, r.x.tenant)
     cdef int64_t cost = cost_of(record)
-    s.virtual_tokens += cost - r.charged
+    s.virtual_tokens += cost - r.x.charged
     s.mean = smooth(s.mean, cost)
     q.mean = smooth(q.mean, cost)
 
@@ -105,7 +105,7 @@ cdef void share_settle(FairQueue *q, const Relay *r, const Record *record) noexc
 cdef TenantQueue *find_tenant_queue(FairQueue *q, const Relay *r) noexcept nogil:
     cdef uint32_t k
     for k in range(q.n_tenant_queues):
-        if q.tenant_queues[k].tenant == r.tenant and q.tenant_queues[k].priority == r.priority:
+        if q.tenant_queues[k].tenant == r.x.tenant and q.tenant_queues[k].priority == r.x.priority:
             return &q.tenant_queues[k]
     return NULL
 
@@ -123,15 +123,15 @@ cdef TenantQueue *new_tenant_queue(FairQueue *q, const Relay *r) noexcept nogil:
     grown = &q.tenant_queues[q.n_tenant_queues]
     q.n_tenant_queues += 1
     memset(grown, 0, sizeof(TenantQueue))
-    grown.tenant = r.tenant
-    grown.priority = r.priority
+    grown.tenant = r.x.tenant
+    grown.priority = r.x.priority
     return grown
 
 
 cdef bint fair_queue_push(FairQueue *q, Relay *r) noexcept nogil:
     """To the end of its lane; 0: no memory."""
     cdef TenantQueue *lane = find_tenant_queue(q, r)
-    cdef TenantShare *s = share_of(q, r.tenant)
+    cdef TenantShare *s = share_of(q, r.x.tenant)
     if lane == NULL:
         lane = new_tenant_queue(q, r)
     if lane == NULL:
@@ -147,7 +147,7 @@ cdef void fair_queue_remove(FairQueue *q, Relay *r) noexcept nogil:
     """Out of its lane, from any place in it."""
     cdef TenantQueue *lane = find_tenant_queue(q, r)
     fifo_remove(&lane.fifo, r)
-    share_of(q, r.tenant).queued -= 1
+    share_of(q, r.x.tenant).queued -= 1
     q.n -= 1
     if lane.fifo.head == NULL:
         q.n_tenant_queues -= 1
@@ -189,9 +189,9 @@ cdef Relay *fair_queue_victim(FairQueue *q, const Relay *r) noexcept nogil:
             and share_of(q, lane.tenant).queued > share_of(q, worst.tenant).queued
         ):
             worst = lane
-    if worst == NULL or worst.priority < r.priority:
+    if worst == NULL or worst.priority < r.x.priority:
         return NULL
-    if worst.priority == r.priority and \
-            share_of(q, worst.tenant).queued <= share_of(q, r.tenant).queued + 1:
+    if worst.priority == r.x.priority and \
+            share_of(q, worst.tenant).queued <= share_of(q, r.x.tenant).queued + 1:
         return NULL
     return worst.fifo.tail

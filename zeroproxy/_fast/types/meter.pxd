@@ -229,7 +229,7 @@ cdef inline int64_t value_of(const Meter *m, int fact) noexcept nogil:
 
 
 # An event with usage that ends a choice. What follows decides whose usage that is, so it waits in
-# front of Relay.partial_event.
+# front of Exchange.partial_event.
 cdef struct HeldEvent:
     uint32_t len            # bytes that wait, already metered; 0: none
     uint32_t usage_at       # Event.usage_at and usage_end, in these bytes

@@ -209,37 +209,27 @@ cdef struct Upstream:       # a named group of endpoints that serve the same mod
     char tls_name[256]      # who its endpoints have to be; empty: each its own host
 
 
-cdef struct Rival:          # another attempt at the same time (hedge.pyx); fields as in Relay
-    Conn *up
-    Endpoint *endpoint
-    BreakerTicket ticket
-    uint64_t attempt_ns
-    uint64_t sent_ns
-    uint64_t load_area
-    float load
-    uint8_t was_reused
-    uint8_t on_endpoint
+cdef struct Attempt:        # one try of an exchange on one upstream conn (exchange/attempt.pyx)
+    uint64_t began_ns
+    uint64_t sent_ns        # the whole request was handed to the socket
+    uint64_t load_area      # fastest: pace.area of the endpoint when the attempt began
+    float load              # and what was in flight there; 0: nothing was noted
+    BreakerTicket ticket    # of the endpoint's breaker
+    uint8_t counted         # in endpoint.inflight
+    uint8_t was_reused      # the conn had rested in the pool
+    uint8_t keeps_conn      # the conn may be pooled after this response
+    # -- from here on what an event of a stream touches
+    uint8_t got_byte        # a byte of the response was received
+    uint8_t paused          # upstream is not read: downstream is full
+    Endpoint *endpoint      # borrowed; NULL: none was begun. It outlives the conn, for the record
+    Conn *conn              # owned while the attempt is on; NULL otherwise
 
 
-cdef struct Relay:          # one downstream conn, and the exchange it is busy with
-    Conn down               # embedded
-    Relay *queue_prev       # waiting for a permit, or for a conn
-    Relay *queue_next
-    Relay *run_next         # in the plane's run list: work that must not recurse
-    uint32_t listener       # index of the listener it came from
-    uint8_t in_run
-    uint8_t live            # 1: in use, 0: in the free list
-    uint8_t peer_len
-    char peer[47]           # text of the caller's address
-    Conn *up                # owned while an attempt is on; NULL otherwise
-    Upstream *upstream      # borrowed
-    Endpoint *endpoint      # borrowed; of the current attempt, or of the last one
-    # -- the exchange; cleared between two requests by settle_reset, from `phase` on
+cdef struct Exchange:       # one request and its response, but for the attempts
     # -- first what an event of a stream touches, in four lines of memory
+    Upstream *upstream      # borrowed
     uint8_t phase           # Phase; only exchange_step writes it
-    uint8_t got_byte        # a byte of the response was received in this attempt
     uint8_t is_streamed     # response is text/event-stream or NDJSON
-    uint8_t up_paused       # upstream is not read: downstream is full
     uint8_t out_framing     # Framing of the response downstream
     uint8_t edited          # edits.Edited: what the edits asked for
     uint8_t strips          # the response is stripped of what was edited in
@@ -255,7 +245,11 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     Body response_body      # walks the response body
     ExchangeSettings settings
     uint64_t overhead_ns    # from the reports of a turn to our send, where a caller waits for it
-    BodyScan scan           # begins a line
+    uint64_t began_wall_ns
+    uint64_t began_ns       # first byte of the head
+    uint64_t queued_ns      # asked for a permit
+    uint64_t admitted_ns
+    BodyScan scan           # begins a line; the fourth of those
     # -- the rest
     uint8_t blame           # Blame
     uint8_t cause           # Cause
@@ -268,15 +262,12 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint8_t owes_continue   # the caller waits for 100 Continue
     uint8_t holds_permit
     uint8_t is_queued
-    uint8_t on_endpoint     # counted in endpoint.inflight
     uint8_t n_attempts      # attempts begun
-    uint8_t was_reused      # this attempt's conn had rested in the pool
-    uint8_t needs_fresh_conn    # one of those has died: the next attempt gets a new conn
+    uint8_t needs_fresh_conn    # a rested conn has died: the next attempt gets a new conn
     uint8_t waits_conn      # in its upstream's line for a conn
     uint8_t replayable      # every request byte sent so far is still in `held`
     uint8_t head_sent       # a byte of the response has gone downstream
     uint8_t interims        # 1xx forwarded
-    uint8_t keeps_upstream  # the upstream conn may be pooled after this response
     uint8_t down_paused     # downstream is not read: upstream is full, or not there yet
     uint8_t dialect         # local_reply.Dialect, from the path
     uint8_t settled         # its record was written
@@ -301,24 +292,14 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     ApiKey *key             # borrowed; what it came with; NULL: none is asked for
     uint32_t routes_at      # bytes of the in-buffer at which the model is looked for again
     uint64_t affinity       # consistent_hash: of the request; 0: it has no key
-    uint64_t load_area      # fastest: pace.area of its endpoint when the attempt began
-    float load              # and what was in flight there; 0: nothing was noted
     int16_t reserve         # bytes the Content-Length sent upstream leaves for edits
     int16_t added           # of them: used
-    BreakerTicket ticket    # of the attempt
     uint8_t is_hedged       # 1: no second attempt is to be begun; 2: one was
-    Rival rival             # the other of the two, while nobody has answered
     MadeEdit[EDITS_MAX] edits
     HeldEvent held_back
     Endpoint *refused_by    # borrowed: answered 400 or 422 to the edited request
     Buffer replay           # the request as it goes upstream, kept for a retry
     Body request_body       # walks the request body
-    uint64_t began_wall_ns
-    uint64_t began_ns       # first byte of the head
-    uint64_t queued_ns      # asked for a permit
-    uint64_t admitted_ns
-    uint64_t attempt_ns     # began the current attempt
-    uint64_t sent_ns        # the whole request was handed to the socket
     uint64_t response_head_ns   # first byte of its head
     uint64_t request_read_ns    # last byte of the request from downstream
     uint64_t rate_ns        # since when its body has a least rate: the caller can send, or again
@@ -330,6 +311,22 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     char parent[8]          # the caller's span
     char request_id[128]
     char path[64]           # cut; for the record
+
+
+cdef struct Relay:          # one downstream conn, and the exchange it is busy with
+    Conn down               # embedded
+    Relay *queue_prev       # waiting for a permit, or for a conn
+    Relay *queue_next
+    Relay *run_next         # in the plane's run list: work that must not recurse
+    uint32_t listener       # index of the listener it came from
+    uint8_t in_run
+    uint8_t live            # 1: in use, 0: in the free list
+    uint8_t peer_len
+    char peer[47]           # text of the caller's address
+    # -- forgotten between two requests (relay_reset)
+    Attempt hedge           # the other of two, while nobody has answered
+    Attempt attempt         # the current one, or the last
+    Exchange x
 
 
 cdef struct Listener:

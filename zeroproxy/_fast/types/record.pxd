@@ -18,7 +18,7 @@ cdef struct Record:         # what one finished exchange leaves behind; fixed si
     uint64_t began_wall_ns
     uint64_t queue_ns       # durations; 0: did not happen
     uint64_t connect_ns
-    uint64_t ttft_ns        # first byte of the request head to Relay.first_content_ns
+    uint64_t ttft_ns        # first byte of the request head to Exchange.first_content_ns
     uint64_t gap_mean_ns    # between two reads of a streamed response
     uint64_t gap_max_ns
     uint64_t total_ns

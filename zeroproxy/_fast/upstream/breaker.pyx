@@ -282,24 +282,24 @@ cdef bint slow_start_admits(Endpoint *e, uint64_t now) noexcept nogil:
 
 
 cdef void attempt_begins(Plane *p, Relay *r) noexcept nogil:
-    """`r.endpoint` was picked."""
-    cdef Endpoint *e = r.endpoint
+    """`r.attempt.endpoint` was picked."""
+    cdef Endpoint *e = r.attempt.endpoint
     cdef uint8_t was = e.breaker.state
-    r.on_endpoint = 1
+    r.attempt.counted = 1
     e.inflight += 1
     e.upstream.n_placed += 1
-    breaker_begin(&e.breaker, &e.upstream.breaker, &r.ticket, p.now_ns)
+    breaker_begin(&e.breaker, &e.upstream.breaker, &r.attempt.ticket, p.now_ns)
     p.breaker_changed |= was != e.breaker.state
 
 
 cdef void note_status(Relay *r, int status) noexcept nogil:
     """The final head of the attempt. If its body is cut, dispatch.cut has the last word."""
     if status == 429 or status == 503:
-        r.ticket.result = RESULT_BUSY
+        r.attempt.ticket.result = RESULT_BUSY
     elif status >= 500:
-        r.ticket.result = RESULT_NONE if status == 501 or r.endpoint.probe_ok else RESULT_FAILED
+        r.attempt.ticket.result = RESULT_NONE if status == 501 or r.attempt.endpoint.probe_ok else RESULT_FAILED
     else:
-        r.ticket.result = RESULT_OK if status < 400 else RESULT_NONE
+        r.attempt.ticket.result = RESULT_OK if status < 400 else RESULT_NONE
 
 
 cdef bint is_last(const Endpoint *e) noexcept nogil:
@@ -329,37 +329,37 @@ cdef bint upstream_release(Plane *p, Upstream *u) noexcept nogil:
 
 
 cdef void confirm(Plane *p, Relay *r) noexcept nogil:
-    if breaker_confirm(&r.endpoint.breaker, &r.endpoint.upstream.breaker, &r.ticket):
-        r.endpoint.slow_start_ns = p.now_ns
+    if breaker_confirm(&r.attempt.endpoint.breaker, &r.attempt.endpoint.upstream.breaker, &r.attempt.ticket):
+        r.attempt.endpoint.slow_start_ns = p.now_ns
         p.breaker_changed = 1
 
 
 cdef void attempt_answered(Plane *p, Relay *r) noexcept nogil:
-    """The answer has begun, as Relay.first_content_ns has it."""
-    if r.ticket.result != RESULT_BUSY and r.ticket.result != RESULT_FAILED:
+    """The answer has begun, as Exchange.first_content_ns has it."""
+    if r.attempt.ticket.result != RESULT_BUSY and r.attempt.ticket.result != RESULT_FAILED:
         confirm(p, r)
 
 
 cdef void attempt_ends(Plane *p, Relay *r) noexcept nogil:
     """The one place where an attempt ends, however it does."""
-    cdef Endpoint *e = r.endpoint
+    cdef Endpoint *e = r.attempt.endpoint
     cdef uint8_t was = e.breaker.state
     invariant(e.inflight > 0)
     e.inflight -= 1
     e.upstream.n_placed -= 1
-    r.on_endpoint = 0
-    if r.ticket.result == RESULT_BUSY:
+    r.attempt.counted = 0
+    if r.attempt.ticket.result == RESULT_BUSY:
         limit_busy(r, p.now_ns)
         e.n_busy += 1
         e.deprioritized_until_ns = p.now_ns + <uint64_t>BUSY_MS * <uint64_t>NS_PER_MS
-    if r.ticket.result == RESULT_OK:
-        if r.response_body.done or r.was_served or r.status == 101:
+    if r.attempt.ticket.result == RESULT_OK:
+        if r.x.response_body.done or r.x.was_served or r.x.status == 101:
             confirm(p, r)
         else:
-            r.ticket.result = RESULT_NONE
+            r.attempt.ticket.result = RESULT_NONE
     # Who else there is matters only to a failure.
     breaker_end(
-        &e.breaker, &e.upstream.breaker, &r.ticket, r.ticket.result >= RESULT_BUSY and is_last(e),
+        &e.breaker, &e.upstream.breaker, &r.attempt.ticket, r.attempt.ticket.result >= RESULT_BUSY and is_last(e),
         p.now_ns,
     )
     p.breaker_changed |= was != e.breaker.state

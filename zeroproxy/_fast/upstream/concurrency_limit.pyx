@@ -55,14 +55,14 @@ cdef void lower(Endpoint *e, uint64_t began_ns, uint64_t now) noexcept nogil:
 
 
 cdef bint limit_observe(const Relay *r, uint64_t now) noexcept nogil:
-    """An answer has begun, as Relay.first_content_ns has it. 1: one exchange more may be sent."""
-    cdef Endpoint *e = r.endpoint
+    """An answer has begun, as Exchange.first_content_ns has it. 1: one exchange more may be sent."""
+    cdef Endpoint *e = r.attempt.endpoint
     cdef uint64_t target = e.upstream.admission.ttft_target_ns
     cdef uint32_t was = e.limit.now
-    if target == 0 or not r.is_streamed or r.status >= 400:
+    if target == 0 or not r.x.is_streamed or r.x.status >= 400:
         return 0
-    if now - r.attempt_ns > target:
-        lower(e, r.attempt_ns, now)
+    if now - r.attempt.began_ns > target:
+        lower(e, r.attempt.began_ns, now)
     elif e.inflight >= e.limit.now:
         set_exact(e, e.limit.exact + LIMIT_ONE // e.limit.now)
     return e.limit.now > was
@@ -70,5 +70,5 @@ cdef bint limit_observe(const Relay *r, uint64_t now) noexcept nogil:
 
 cdef void limit_busy(const Relay *r, uint64_t now) noexcept nogil:
     """The endpoint said 429 or 503."""
-    if r.endpoint.upstream.admission.ttft_target_ns:
-        lower(r.endpoint, r.attempt_ns, now)
+    if r.attempt.endpoint.upstream.admission.ttft_target_ns:
+        lower(r.attempt.endpoint, r.attempt.began_ns, now)

@@ -149,13 +149,13 @@ cdef bint latency_is_due(const Endpoint *e, uint64_t now) noexcept nogil:
 
 cdef void latency_attempt_begins(Plane *p, Relay *r) noexcept nogil:
     """Before the endpoint counts the attempt as in flight."""
-    cdef Endpoint *e = r.endpoint
+    cdef Endpoint *e = r.attempt.endpoint
     if e.upstream.balance != BALANCE_FASTEST:
-        r.load = 0
+        r.attempt.load = 0
         return
     roll_area(e, p.now_ns)
-    r.load_area = e.latency.area
-    r.load = <float>(latency_load(e, p.now_ns) + 1)
+    r.attempt.load_area = e.latency.area
+    r.attempt.load = <float>(latency_load(e, p.now_ns) + 1)
     e.latency.tried_ns = p.now_ns
 
 
@@ -171,42 +171,42 @@ cdef void note_length(ResponseLength *l, bint is_streamed, uint32_t events) noex
 
 cdef bint is_sample(const Relay *r) noexcept nogil:
     return (
-        r.ticket.result == RESULT_OK and 200 <= r.status < 300 and r.response_body.done and r.head_sent
-        and r.method == METHOD_POST and r.load > 0
+        r.attempt.ticket.result == RESULT_OK and 200 <= r.x.status < 300 and r.x.response_body.done and r.x.head_sent
+        and r.x.method == METHOD_POST and r.attempt.load > 0
     )
 
 
 cdef double average_load(const Relay *r, uint64_t now) noexcept nogil:
     """Over the time of the attempt, which is one of them."""
     cdef double found = 0
-    if now > r.attempt_ns:
-        found = <double>(r.endpoint.latency.area - r.load_area) / <double>(now - r.attempt_ns)
+    if now > r.attempt.began_ns:
+        found = <double>(r.attempt.endpoint.latency.area - r.attempt.load_area) / <double>(now - r.attempt.began_ns)
     return found if found > 1 else 1
 
 
 cdef void take_sample(Relay *r, uint64_t now) noexcept nogil:
-    cdef LatencyModel *s = &r.endpoint.latency
-    cdef uint64_t asked = r.sent_ns if r.sent_ns > r.request_read_ns else r.request_read_ns
-    cdef uint32_t events = r.scan.meter.n_events
-    cdef bint is_streamed = r.is_streamed and events > 1 and r.last_data_ns > r.first_content_ns
+    cdef LatencyModel *s = &r.attempt.endpoint.latency
+    cdef uint64_t asked = r.attempt.sent_ns if r.attempt.sent_ns > r.x.request_read_ns else r.x.request_read_ns
+    cdef uint32_t events = r.x.scan.meter.n_events
+    cdef bint is_streamed = r.x.is_streamed and events > 1 and r.x.last_data_ns > r.x.first_content_ns
     cdef double q = average_load(r, now)
-    if asked == 0 or r.first_content_ns < asked:
+    if asked == 0 or r.x.first_content_ns < asked:
         return              # it did not wait for the whole request
-    note_length(&r.upstream.response_length, is_streamed, events)
+    note_length(&r.x.upstream.response_length, is_streamed, events)
     if is_streamed:
-        fit_add(&s.first, r.load, <double>(r.first_content_ns - asked), now)
-        fit_add(&s.gap, q, <double>(r.last_data_ns - r.first_content_ns) / (events - 1), now)
+        fit_add(&s.first, r.attempt.load, <double>(r.x.first_content_ns - asked), now)
+        fit_add(&s.gap, q, <double>(r.x.last_data_ns - r.x.first_content_ns) / (events - 1), now)
     else:
-        fit_add(&s.whole, q, <double>(r.last_data_ns - asked), now)
+        fit_add(&s.whole, q, <double>(r.x.last_data_ns - asked), now)
 
 
 cdef void latency_attempt_ends(Plane *p, Relay *r) noexcept nogil:
     """Before the endpoint's in-flight count falls; the sign of the attempt is final."""
-    cdef LatencyModel *s = &r.endpoint.latency
-    if r.endpoint.upstream.balance != BALANCE_FASTEST:
+    cdef LatencyModel *s = &r.attempt.endpoint.latency
+    if r.attempt.endpoint.upstream.balance != BALANCE_FASTEST:
         return
-    roll_area(r.endpoint, p.now_ns)
-    if r.ticket.result == RESULT_FAILED or r.ticket.result == RESULT_BUSY:
+    roll_area(r.attempt.endpoint, p.now_ns)
+    if r.attempt.ticket.result == RESULT_FAILED or r.attempt.ticket.result == RESULT_BUSY:
         s.failures += s.failures < LOST_MAX
     elif is_sample(r):
         s.failures = 0

@@ -3,7 +3,7 @@ from libc.stddef cimport size_t
 from zeroproxy._fast.types.meter cimport HeldEvent, Meter
 
 
-cdef enum Strips:           # Relay.strips
+cdef enum Strips:           # Exchange.strips
     STRIPS_NOT = 0
     STRIPS_EVENTS = 1       # the answer is an event stream, and something is taken out of it
     STRIPS_UNDECIDED = 2    # a stream was asked for: the first bytes will tell whether it is one
