@@ -9,8 +9,20 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
 from fuzz.pieces cimport copy_of, demand, next_piece, seed_of
-from zeroproxy._fast.jsonscan.edits cimport WISH_COUNT, Edit, edit_bytes_max, edit_undo
-from zeroproxy._fast.jsonscan.request_scan cimport request_scan_begin, request_scan_feed
+from zeroproxy._fast.jsonscan.edits cimport (
+    USAGE_REQUEST_COUNT,
+    Edit,
+    edit_bytes_max,
+    edit_due,
+    edit_growth,
+    edit_undo,
+)
+from zeroproxy._fast.jsonscan.request_scan cimport (
+    request_scan_begin,
+    request_scan_feed,
+    request_scan_is_in_model,
+    request_scan_rename,
+)
 from zeroproxy._fast.jsonscan.strings cimport name_free, name_write
 from zeroproxy._fast.types.meter cimport HeldEvent, Meter, RequestScan, Tokens
 from zeroproxy._fast.types.model cimport MODEL_MAX, ModelName
@@ -89,6 +101,7 @@ cdef int meter(const uint8_t *data, size_t size) noexcept nogil:
 
 cdef struct Passed:         # a request body as it goes upstream
     RequestScan asked
+    size_t passed
     size_t skip
     size_t n
     size_t added
@@ -96,66 +109,102 @@ cdef struct Passed:         # a request body as it goes upstream
     char *out
 
 
-cdef void pass_piece(Passed *p, const char *at, size_t n) noexcept nogil:
+cdef size_t leave_out(Passed *p, size_t n) noexcept nogil:
+    cdef size_t k = p.skip if p.skip < n else n
+    p.skip -= k
+    p.left_out += k
+    return k
+
+
+cdef void pass_piece(Passed *p, const char *from_, size_t n) noexcept nogil:
+    """The next `n` bytes of the body, of which a look may have read some before."""
+    cdef char *at = copy_of(from_, n)
     cdef Edit due
-    cdef size_t k
-    while n:
-        k = p.skip if p.skip < n else n
-        p.skip -= k
-        p.left_out += k
-        at += k
-        n -= k
+    cdef size_t end = p.passed + n, k = leave_out(p, n), to
+    request_scan_feed(&p.asked, p.passed, at, n)
+    while True:
         memset(&due, 0, sizeof(due))
-        k = request_scan_feed(&p.asked, at, n, &due)
-        demand(k <= n)
-        demand(k or due.n_add or n == 0)
-        memcpy(p.out + p.n, at, k)
-        p.n += k
-        at += k
-        n -= k
-        if due.n_add:
-            memcpy(p.out + p.n, due.add, due.n_add)
-            edit_undo(p.out + p.n, due.n_add, due.was)
-            memcpy(p.out + p.n, due.add, due.n_add)
-            p.n += due.n_add
-            p.added += due.n_add
-            p.skip = due.skip
+        to = n
+        if edit_due(&p.asked, p.passed + k, end, &due):
+            demand(due.n_add and p.passed + k <= due.at < end)
+            to = <size_t>due.at - p.passed
+        memcpy(p.out + p.n, at + k, to - k)
+        p.n += to - k
+        if due.n_add == 0:
+            break
+        memcpy(p.out + p.n, due.add, due.n_add)
+        edit_undo(p.out + p.n, due.n_add, due.was)
+        memcpy(p.out + p.n, due.add, due.n_add)
+        p.n += due.n_add
+        p.added += due.n_add
+        p.skip = due.skip
+        k = to + leave_out(p, n - to)
+    p.passed = end
+    free(at)
+
+
+cdef void look(RequestScan *a, const char *body, size_t n) noexcept nogil:
+    """At the first bytes of a body, as routing does."""
+    cdef char *at = copy_of(body, n)
+    request_scan_feed(a, 0, at, n)
+    free(at)
+
+
+cdef void demand_same_facts(const RequestScan *a, const RequestScan *b) noexcept nogil:
+    demand(a.n == b.n and a.is_stream == b.is_stream and a.is_done == b.is_done)
+    demand(a.has_model == b.has_model and a.raw_len == b.raw_len and a.is_wide == b.is_wide)
+    demand(a.has_usage == b.has_usage and a.has_running == b.has_running)
+    demand(a.edits_forbidden == b.edits_forbidden)
+    demand(a.is_ambiguous == b.is_ambiguous and a.is_guess == b.is_guess)
+    demand(a.user_end == b.user_end and a.prompt_at == b.prompt_at)
+    demand(a.prompt_end == b.prompt_end and a.n_read == b.n_read and a.n_places == b.n_places)
+    demand(a.user_end == 0 or a.user_at == b.user_at < a.user_end <= a.n_read)
+
+
+cdef void pass_in_pieces(Passed *p, const char *at, size_t n, uint64_t seed) noexcept nogil:
+    cdef size_t done = 0, k
+    while done < n:
+        k = next_piece(&seed, n - done)
+        pass_piece(p, at + done, k)
+        done += k
 
 
 cdef int asked(const uint8_t *data, size_t size) noexcept nogil:
     cdef Passed whole
     cdef Passed parts
-    cdef uint64_t seed
+    cdef RequestScan ahead
     cdef ModelName[2] names
     cdef const char *at = <const char *>data + CHOICES
-    cdef size_t n = size - CHOICES, done = 0, k
-    cdef char *piece
+    cdef size_t n = size - CHOICES
     if size <= CHOICES:
         return -1
     memset(&whole, 0, sizeof(whole))
     memset(names, 0, sizeof(names))
-    request_scan_begin(&whole.asked, data[0] % WISH_COUNT, &names[0])
+    request_scan_begin(&whole.asked, &names[0])
+    whole.asked.usage_request = data[0] % USAGE_REQUEST_COUNT
+    whole.asked.is_strict = data[0] >> 7
+    ahead = whole.asked
+    ahead.name = NULL
+    look(&ahead, at, n)
+    if ahead.has_model == 1 and not request_scan_is_in_model(&ahead) and data[0] & 64:
+        request_scan_rename(&whole.asked, b'"another"', 9, ahead.raw_len + 2)
+        request_scan_rename(&ahead, b'"another"', 9, ahead.raw_len + 2)
     parts = whole
     parts.asked.name = &names[1]
     whole.out = <char *>malloc(n + LONGEST_EDITS)
     parts.out = <char *>malloc(n + LONGEST_EDITS)
-    piece = copy_of(at, n)
-    pass_piece(&whole, piece, n)
-    free(piece)
-    seed = seed_of(data[1])
-    while done < n:
-        k = next_piece(&seed, n - done)
-        piece = copy_of(at + done, k)
-        pass_piece(&parts, piece, k)
-        free(piece)
-        done += k
+    pass_piece(&whole, at, n)
+    look(&parts.asked, at, n * data[2] // 512)
+    look(&parts.asked, at, n * data[2] // 256)
+    pass_in_pieces(&parts, at, n, seed_of(data[1]))
     demand(whole.n == parts.n and memcmp(whole.out, parts.out, whole.n) == 0)
     demand(whole.n == n + whole.added - whole.left_out)
-    demand(whole.added <= edit_bytes_max(data[0] % WISH_COUNT) + whole.left_out)
+    demand(edit_growth(&ahead, n) == <int>whole.added - <int>whole.left_out)
+    demand(whole.added <= edit_bytes_max(data[0] % USAGE_REQUEST_COUNT) + whole.left_out + ahead.rename_len)
     demand_same_name(&names[0], &names[1])
+    demand_same_facts(&whole.asked, &parts.asked)
     name_free(&names[0])
     name_free(&names[1])
-    demand(whole.asked.n == parts.asked.n and whole.asked.is_stream == parts.asked.is_stream)
     free(whole.out)
     free(parts.out)
     return 0

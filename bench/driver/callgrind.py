@@ -9,7 +9,7 @@ from pathlib import Path
 from driver.counting import LOADS_ALONE, Counts, Tool
 
 #: Function of the data plane's thread (engine/thread.pyx), as its compiled name is matched.
-PLANE = "__pyx_pw_*Driven_*drive"
+PLANE = "__pyx_pw_*PlaneThread_*run"
 
 
 def prefix(folder: Path) -> tuple[str, ...]:

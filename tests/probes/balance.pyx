@@ -4,15 +4,17 @@ outside tests/ and bench/ imports this."""
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
-from zeroproxy._fast.jsonscan.affinity_scan cimport (
+from zeroproxy._fast.jsonscan.request_scan cimport request_scan_begin, request_scan_feed
+from zeroproxy._fast.request.affinity cimport (
     AFFINITY_FOUND,
     AFFINITY_MORE,
-    AffinityScan,
-    affinity_scan_read,
-    key_of,
+    affinity_hash,
+    affinity_of_prompt,
+    affinity_of_user,
 )
 from zeroproxy._fast.types.clock cimport clock_monotonic_ns
 from zeroproxy._fast.types.http cimport METHOD_POST
+from zeroproxy._fast.types.meter cimport RequestScan
 from zeroproxy._fast.types.plane cimport Endpoint, Plane, Relay, Upstream
 from zeroproxy._fast.upstream.balancer cimport upstream_pick
 from zeroproxy._fast.upstream.breaker cimport attempt_begins, attempt_ends, note_status
@@ -27,18 +29,27 @@ from zeroproxy._fast.upstream.latency_model cimport (
 
 
 def key(bytes text):
-    return key_of(text, len(text))
+    return affinity_hash(text, len(text))
 
 
-def keyed(bytes body, bint is_all, int prefix):
-    """(user, prompt) of the start of a body: a hash, None: absent, ...: more is needed."""
-    cdef AffinityScan k
-    affinity_scan_read(&k, body, len(body), is_all, prefix)
-    user = k.user_hash if k.user == AFFINITY_FOUND else ... if k.user == AFFINITY_MORE else None
-    prompt = ... if k.prompt == AFFINITY_MORE else None
-    if k.prompt == AFFINITY_FOUND:
-        prompt = k.prompt_hash
-    return user, prompt
+cdef object as_found(int state, uint64_t found):
+    return found if state == AFFINITY_FOUND else ... if state == AFFINITY_MORE else None
+
+
+def keyed(bytes body, bint is_all, int prefix, ends=()):
+    """(user, prompt) in the first bytes of a body: a hash, None: absent, ...: more is needed.
+    `ends`: how many were here at looks before."""
+    cdef RequestScan a
+    cdef const char *at = body
+    cdef uint64_t found = 0
+    cdef int state
+    request_scan_begin(&a, NULL)
+    for end in (*ends, len(body)):
+        request_scan_feed(&a, 0, at, end)
+    state = affinity_of_user(&a, at, is_all, &found)
+    user = as_found(state, found)
+    state = affinity_of_prompt(&a, at, is_all, prefix, &found)
+    return user, as_found(state, found)
 
 
 cdef class Balancer:
@@ -70,7 +81,7 @@ cdef class Balancer:
             self.endpoints[i].index = i
             self.endpoints[i].in_rotation = 1
             self.endpoints[i].weight = weights[i] if weights else 1
-            self.endpoints[i].hash = key_of(url, len(url))
+            self.endpoints[i].hash = affinity_hash(url, len(url))
 
     def __dealloc__(self):
         cdef uint32_t i

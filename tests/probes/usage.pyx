@@ -1,11 +1,12 @@
 """Doors for tests and bench/micro onto the meter. Nothing else imports this."""
 
 from libc.stddef cimport size_t
+from libc.stdint cimport uint64_t
 from libc.string cimport memcmp, memset
 
 from zeroproxy._fast.exchange.outcome cimport exactness_name
 from zeroproxy._fast.exchange.response_usage cimport kind_of_path, kind_of_type, meter_path
-from zeroproxy._fast.jsonscan.edits cimport Edit, edit_bytes_max, edit_undo
+from zeroproxy._fast.jsonscan.edits cimport Edit, edit_bytes_max, edit_due, edit_growth, edit_undo
 from zeroproxy._fast.jsonscan.request_scan cimport request_scan_begin, request_scan_feed
 from zeroproxy._fast.jsonscan.strings cimport name_add, name_clear, name_free, name_write
 from zeroproxy._fast.types.meter cimport HeldEvent, Meter, RequestScan, Tokens
@@ -153,36 +154,56 @@ cdef class AskedProbe:
     cdef int skip
     cdef list done          # (offset in the output, bytes, was)
     cdef size_t sent
+    cdef uint64_t passed
 
     def __dealloc__(self):
         name_free(&self.name)
 
     def __init__(self, int usage_request, is_strict=False):
-        request_scan_begin(&self.a, usage_request, &self.name)
+        request_scan_begin(&self.a, &self.name)
+        self.a.usage_request = usage_request
         self.a.is_strict = is_strict
         self.done = []
 
     def feed(self, bytes data):
         cdef const char *at = data
         cdef size_t left = len(data), k
+        cdef uint64_t end = self.passed + left
         cdef Edit due
         out = b""
-        while left:
+        request_scan_feed(&self.a, self.passed, at, left)
+        while True:
             k = self.skip if self.skip < left else left
             self.skip -= <int>k
             at += k
             left -= k
-            k = request_scan_feed(&self.a, at, left, &due)
+            if not edit_due(&self.a, end - left, end, &due):
+                break
+            k = left - <size_t>(end - due.at)
             out += at[:k]
             at += k
             left -= k
-            if due.n_add:
-                self.done.append((self.sent + len(out), due.n_add, due.was))
-                out += due.add[:due.n_add]
-                self.edited |= due.edited
-                self.skip = due.skip
+            self.done.append((self.sent + len(out), due.n_add, due.was))
+            out += due.add[:due.n_add]
+            self.edited |= due.edited
+            self.skip = due.skip
+        out += at[:left]
         self.sent += len(out)
+        self.passed = end
         return out
+
+    def read_ahead(self, bytes begin):
+        """A look at the first bytes of the body, before any of them passes."""
+        request_scan_feed(&self.a, 0, begin, len(begin))
+
+    def growth(self):
+        """By how much its edits will make the body longer that was read ahead."""
+        return edit_growth(&self.a, self.a.n_read)
+
+    def offsets(self):
+        """Of who asks and of the prompt: (begin, end) each, (0, 0): not found."""
+        cdef uint64_t user_at = self.a.user_at if self.a.user_end else 0
+        return (user_at, self.a.user_end), (self.a.prompt_at, self.a.prompt_end)
 
     def undo(self, bytes output):
         """The whole output with its edits taken back, at the same length."""

@@ -203,8 +203,8 @@ def test_the_stubs_have_every_method_and_no_other(kind):
             if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
                 found[node.name] = [a.arg for a in (*node.args.args, *node.args.kwonlyargs)]
     real = {n: list(inspect.signature(m).parameters) for n, m in methods(kind).items()}
-    real.pop("drive", None)  # of the thread alone
-    found.pop("alone", None)  # a property
+    real.pop("run", None)  # of the thread alone
+    found.pop("exclusive", None)  # a property
     assert found == real
 
 

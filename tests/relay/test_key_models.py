@@ -123,6 +123,36 @@ def test_a_second_model_further_on_never_reaches_the_server_whole(bound, second,
         assert not unchunk(split_head(got)[1]).endswith(b"}")
 
 
+@pytest.mark.parametrize("real", ["small", "real"])
+def test_a_second_model_behind_one_that_was_renamed_is_refused_too(real):
+    with play() as script:
+        script.engine.set_routes(routes(("small", 0, real)), default=0)
+        script.engine.set_keys([row("k", models=("small",))])
+        body = b'{"model":"small","prompt":"%s","model":"large"}' % (b"p" * 70_000)
+        d = script.downstream()
+        d.send(json_post(body, extra=shows("k"))[:-20])
+        u = script.upstream()
+        u.receive()
+        d.send(json_post(body, extra=shows("k"))[-20:])
+        u.receive()
+        assert u.is_closed()
+        assert json_answer(d)[0] == 403
+
+
+def test_a_key_that_is_bound_while_its_request_waits_has_all_of_it_read_again():
+    """What was read before did not look for comments."""
+    request = json_post(b'{/*"*/"prompt":"p"/*"*/,"model":"small"}', extra=shows("k"))
+    with play(endpoints=2, upstreams=["one", "two"]) as script:
+        script.engine.set_routes(routes(("small", 0), ("b", 1)), default=None)
+        script.engine.set_keys([row("k")])
+        d = script.downstream()
+        d.send(request[:-10])
+        script.engine.set_keys([row("k", models=("small",))])
+        d.send(request[-10:])
+        assert json_answer(d)[0] == 403
+        assert not script.has_connected(0)
+
+
 def test_a_model_of_another_upstream_is_refused_before_it_is_looked_for():
     with play(endpoints=2, upstreams=["one", "two"]) as script:
         script.engine.set_routes(routes(("a", 0), ("b", 1)), default=None)

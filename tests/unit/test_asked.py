@@ -310,6 +310,79 @@ def test_any_object_is_still_json_and_means_the_same_but_for_stream_options(
     assert json.loads(probe.undo(out)) == body
 
 
+# ---------------------------------------------------------------- one scan, whoever looks first
+
+
+def all_of(probe):
+    return probe.seen(), probe.doubts(), probe.offsets(), probe.edited
+
+
+SAMPLES = [
+    *(body for body, *_ in CASES),
+    b'{"model":"a","messages":[{"user":"x"}],"user":"ann","stream":true}',
+    b'{"metadata":{"user_id":"u","Model":1},"prompt":"p" , "model":"m\\u0065"}',
+    b'{"prompt_cache_key":"","safety_identifier":"\\"s","input":7,"model":null,"model":"b"}',
+]
+MORE_JUNK = [*JUNK, b'"user":"', b'"metadata":{', b'"messages":[', b"null", b"fals", b"\0", b"\xff"]
+
+
+@st.composite
+def damaged(draw):
+    body = draw(st.sampled_from(SAMPLES))
+    for _ in range(draw(st.integers(0, 3))):
+        at = draw(st.integers(0, len(body)))
+        gone = draw(st.integers(0, 3))
+        body = body[:at] + draw(st.sampled_from(MORE_JUNK)) + body[at + gone :]
+    return body
+
+
+@given(damaged(), st.sampled_from(range(5)), st.booleans(), st.data())
+def test_pieces_and_looks_ahead_find_what_one_look_at_the_whole_does(
+    body, usage_request, is_strict, data
+):
+    places = st.lists(st.integers(0, len(body)), max_size=5).map(sorted)
+    whole = AskedProbe(usage_request, is_strict)
+    expected = whole.feed(body)
+    probe = AskedProbe(usage_request, is_strict)
+    for end in data.draw(places):
+        probe.read_ahead(body[:end])
+    cuts = data.draw(places)
+    out = b"".join(probe.feed(body[a:b]) for a, b in zip([0, *cuts], [*cuts, None], strict=True))
+    assert out == expected
+    assert all_of(probe) == all_of(whole)
+
+
+@given(damaged(), st.sampled_from(range(5)))
+def test_the_growth_of_a_body_that_is_all_here_is_known_before_it_passes(body, usage_request):
+    probe = AskedProbe(usage_request)
+    probe.read_ahead(body)
+    growth = probe.growth()
+    assert len(probe.feed(body)) - len(body) == growth
+
+
+@pytest.mark.parametrize(
+    ("body", "user", "prompt"),
+    [
+        (b'{"user":"ann","prompt":"p"}', b"ann", b'"p"'),
+        (
+            b'{"us\\u0065r":"a\\"n","messages":[1,{"user":"no"}] ,"x":1}',
+            b'a\\"n',
+            b'[1,{"user":"no"}] ',
+        ),
+        (b'{"input":true,"prompt":2,"metadata":{"user_id":"u"}}', b"u", b"true"),
+        (b'{"user":["no"],"metadata":[{"user_id":"no"}]}', b"", b""),
+        # no JSON, but the same in every split
+        (b'{"messages":data: e"e":"user","x":"y"}', b"", b'data: e"e":"user"'),
+    ],
+)
+def test_who_asks_and_the_prompt_are_offsets_of_raw_bytes(body, user, prompt):
+    for k in range(len(body)):
+        _, probe = edit([body[:k], body[k:]], NOTHING)
+        (user_at, user_end), (prompt_at, prompt_end) = probe.offsets()
+        assert body[user_at:user_end] == user
+        assert body[prompt_at:prompt_end] == prompt
+
+
 @given(st.binary(max_size=200), st.sampled_from([NOTHING, USAGE, RUNNING]))
 def test_any_bytes_do_no_harm(data, usage_request):
     out, probe = edit([data], usage_request)

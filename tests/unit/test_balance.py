@@ -195,6 +195,7 @@ def test_a_part_of_a_body_says_the_same_or_that_more_is_needed(body, user, promp
     for n in range(len(text)):
         for found, expected in zip(keyed(text[:n], False, prefix), whole, strict=True):
             assert found in (..., expected)
+        assert keyed(text, True, prefix, (n // 2, n)) == whole
 
 
 def test_a_prompt_counts_as_far_as_the_prefix_goes():

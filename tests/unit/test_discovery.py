@@ -332,5 +332,5 @@ async def test_a_first_look_waits_for_all_but_for_nobody_who_is_down(unused_tcp_
         engine, discovery = await asked(url, f"http://127.0.0.1:{unused_tcp_port}")
         await discovery.first_round(3600)
         assert discovery.server_kinds == {url: "vllm"}
-        assert engine.wishes == {0: 2, 1: 1}
+        assert engine.wishes == {0: "running", 1: "usage"}
         await discovery.stop()

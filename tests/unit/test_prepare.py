@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.script import LIMITS
+from tests.support.settings import LIMITS
 from zeroproxy._fast.engine.engine import Engine
 from zeroproxy.config.load import parse_config
 from zeroproxy.config.schema import Config
@@ -47,7 +47,7 @@ class Running(SimpleNamespace):
 
 
 def from_nothing(config: Config) -> Running:
-    engine = Engine(limits=SimpleNamespace(**LIMITS))
+    engine = Engine(limits=LIMITS)
     tls = Tls()
     endpoint_set = EndpointSet(engine, tls)
     endpoint_set.add_upstreams(config)

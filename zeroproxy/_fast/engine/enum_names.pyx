@@ -5,12 +5,12 @@ Law. Each tuple is made from a table by member, in the order of the values. A me
 """
 
 from zeroproxy._fast.jsonscan.edits cimport (
+    USAGE_REQUEST_COUNT,
     USAGE_REQUEST_FINAL,
     USAGE_REQUEST_NONE,
     USAGE_REQUEST_RUNNING,
     USAGE_REQUEST_RUNNING_ONLY,
     USAGE_REQUEST_TIMINGS,
-    WISH_COUNT,
 )
 from zeroproxy._fast.types.api_key cimport QUOTA_COUNT, QUOTA_REQUESTS, QUOTA_TOKENS
 from zeroproxy._fast.types.balance cimport (
@@ -94,7 +94,7 @@ HASH_SOURCES = in_order("KeySource", KEY_OF_COUNT, {
 })
 #: `running`: with every event, and usage at the end too, without which vLLM gives none;
 #: `running_alone`: with every event. `timings`: llama.cpp's, with every event.
-USAGE_REQUESTS = in_order("Wish", WISH_COUNT, {
+USAGE_REQUESTS = in_order("UsageRequest", USAGE_REQUEST_COUNT, {
     USAGE_REQUEST_NONE: "nothing", USAGE_REQUEST_FINAL: "usage", USAGE_REQUEST_RUNNING: "running",
     USAGE_REQUEST_RUNNING_ONLY: "running_alone", USAGE_REQUEST_TIMINGS: "timings",
 })

@@ -1,5 +1,5 @@
 from libc.stddef cimport size_t
-from libc.stdint cimport int8_t, uint8_t, uint16_t
+from libc.stdint cimport int8_t, uint8_t, uint16_t, uint64_t
 
 from zeroproxy._fast.types.meter cimport RequestScan
 
@@ -10,7 +10,7 @@ cdef enum UsageRequest:     # what to ask for on the caller's behalf
     USAGE_REQUEST_RUNNING   # and with every event; the server says that only with usage at the end
     USAGE_REQUEST_RUNNING_ONLY  # the same of a server that says either without the other
     USAGE_REQUEST_TIMINGS   # llama.cpp's timings with every event, and no usage
-    WISH_COUNT              # always last
+    USAGE_REQUEST_COUNT     # always last
 
 
 cdef enum Edited:           # what was asked for, and is to be taken out of the response; or-ed
@@ -21,6 +21,7 @@ cdef enum Edited:           # what was asked for, and is to be taken out of the 
 
 
 cdef struct Edit:           # bytes to write between two bytes of the body
+    uint64_t at             # offset in the body
     const char *add         # static
     uint16_t n_add
     uint16_t skip           # bytes of the body that are left out for them
@@ -37,13 +38,14 @@ cdef enum Key:              # members of a request that matter
     KEY_USAGE
     KEY_RUNNING
     KEY_TIMINGS             # llama.cpp's timings_per_token
+    KEY_USER                # who asks
+    KEY_PROMPT              # messages and the like
+    KEY_METADATA            # Anthropic names the user in there
 
 
 cdef int key_of(const RequestScan *a) noexcept nogil
 cdef size_t edit_bytes_max(int usage_request) noexcept nogil
 cdef int unasked_running_usage(const RequestScan *a) noexcept nogil
 cdef void edit_undo(char *at, size_t n, int was) noexcept nogil
-cdef void offer_at_end(RequestScan *a, Edit *due) noexcept nogil
-cdef void offer_in_options(RequestScan *a, Edit *due) noexcept nogil
-cdef void offer_for_value(RequestScan *a, char first, Edit *due) noexcept nogil
-cdef void offer_name(RequestScan *a, Edit *due) noexcept nogil
+cdef bint edit_due(RequestScan *a, uint64_t begin, uint64_t end, Edit *due) noexcept nogil
+cdef int edit_growth(RequestScan *a, uint64_t len) noexcept nogil

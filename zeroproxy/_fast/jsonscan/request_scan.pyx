@@ -1,39 +1,48 @@
-"""What a request asks for, read in passing: the root's `model`, `stream`, `n`, `stream_options`.
+"""One scan of a request body: its model, who asks, where its prompt begins, whether it is to be
+streamed, `n`, and the places where an edit may be due.
 
-Law 1. Resumable at every byte, and no object is built: keys deeper than the root are stepped over,
-       strings by memchr. Names of members, and the model's, are compared decoded.
-Law 2. An edit asks for usage on the caller's behalf, and only where `stream` is true, in any of
-       the spellings that servers take for it. It is offered between two bytes; the caller decides
-       and writes it.
+Law 1. Each byte is read once, for the first that needs it: routing, consistent hashing, the sum of
+       the edits, or the body on its way. Resumable at every byte, the same in every split, and no
+       object is built: keys deeper than the root are stepped over, strings by memchr. Names of
+       members, and the model's, are compared decoded.
+Law 2. Facts and places do not depend on where the request goes, which is not known yet. What is
+       written at a place is decided when the bytes before it pass (edits.pyx).
 Law 3. What is no object is read no further. `stream_options` of another type, or a member of it
        that occurs twice, is left alone.
 Law 4. With is_strict, what another parser might read in another way is veiled: bytes between
        strings that JSON does not have (comments), a byte order mark, MODEL in other cases.
+Law 5. Of several members that name who asks the first text that is not empty counts, of several
+       prompts the first. Both are kept as offsets; the caller has the bytes to hash.
 Tests: tests/unit/test_asked.py.
 """
 
 from libc.stddef cimport size_t
-from libc.stdint cimport uint16_t, uint32_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcpy, memset
 
 from zeroproxy._fast.http1.grammar cimport Cursor, is_word
 from zeroproxy._fast.jsonscan.edits cimport (
-    EDITED_RUNNING,
-    EDITED_USAGE,
+    EDITED_NOTHING,
+    KEY_METADATA,
     KEY_MODEL,
     KEY_N,
     KEY_OPTIONS,
     KEY_OTHER,
+    KEY_PROMPT,
     KEY_RUNNING,
     KEY_STREAM,
     KEY_TIMINGS,
     KEY_USAGE,
-    Edit,
+    KEY_USER,
     key_of,
-    offer_at_end,
-    offer_for_value,
-    offer_in_options,
-    offer_name,
+)
+from zeroproxy._fast.jsonscan.places cimport (
+    add_place,
+    end_options,
+    end_prompt,
+    note_option,
+    take_place,
+    take_word,
 )
 from zeroproxy._fast.jsonscan.strings cimport (
     is_plain,
@@ -45,13 +54,16 @@ from zeroproxy._fast.jsonscan.strings cimport (
     unescape_end,
 )
 from zeroproxy._fast.jsonscan.tokens cimport (
+    MARK_MEMBER,
     MARK_TOKEN,
     Member,
+    is_equal,
     is_member,
     skip_level,
     skip_to,
     string_end,
 )
+from zeroproxy._fast.types.invariant cimport invariant
 from zeroproxy._fast.types.meter cimport SCAN_TEXT, RequestScan
 from zeroproxy._fast.types.model cimport ModelName, Unescape
 
@@ -64,13 +76,11 @@ cdef enum RequestScanState:
     ASKED_VALUE             # behind its colon
     ASKED_FIRST             # nothing but blanks yet
     ASKED_SECOND            # behind the brace
-    ASKED_FORM              # of another kind of body: `until` bytes up to the model's name
 
 
-cdef void request_scan_begin(RequestScan *a, int usage_request, ModelName *name) noexcept nogil:
+cdef void request_scan_begin(RequestScan *a, ModelName *name) noexcept nogil:
     """`name`: where the model's goes, borrowed."""
     memset(a, 0, sizeof(RequestScan))
-    a.usage_request = <unsigned char>usage_request
     a.state = ASKED_FIRST
     a.name = name
     if name != NULL:
@@ -86,10 +96,10 @@ cdef void request_scan_rename(
     a.rename_skip = <uint16_t>skip
 
 
-cdef void request_scan_form(RequestScan *a, uint32_t until) noexcept nogil:
-    """Nothing of this body is read; what stands behind `until` bytes of it is renamed."""
-    a.state = ASKED_FORM
-    a.until = until
+cdef void request_scan_form(RequestScan *a, uint64_t at) noexcept nogil:
+    """Another kind of body: nothing of it is read; the model's name stands at this offset."""
+    a.is_done = 1
+    add_place(a, at, KEY_MODEL, 0, EDITED_NOTHING)
 
 
 # ---------------------------------------------------------------- the walk
@@ -97,22 +107,19 @@ cdef void request_scan_form(RequestScan *a, uint32_t until) noexcept nogil:
 
 cdef inline bint is_read(const RequestScan *a) noexcept nogil:
     """Whether the members at this depth matter."""
-    return a.depth == 1 or (a.depth == 2 and a.in_options)
+    return a.depth == 1 or (a.depth == 2 and a.inside)
 
 
 cdef void end_key(RequestScan *a) noexcept nogil:
     """A member's name was read; what it had before counts no longer."""
     cdef char[8] out
-    cdef unsigned char mark
     if a.escape.state or a.escape.high:
         add_text(a, out, unescape_end(&a.escape, out))
     a.key = <unsigned char>key_of(a)
     a.state = ASKED_COLON
-    if a.in_options:
-        a.has_member = 1
-        mark = 1 if a.key == KEY_USAGE else 2 if a.key == KEY_RUNNING else 0
-        a.edits_forbidden |= (a.members & mark) != 0
-        a.members |= mark
+    if a.inside:
+        if a.inside == KEY_OPTIONS:
+            note_option(a)
     elif a.key == KEY_OPTIONS:
         # Twice: which one counts is the server's choice.
         a.edits_forbidden |= a.has_options
@@ -120,7 +127,6 @@ cdef void end_key(RequestScan *a) noexcept nogil:
     elif a.key == KEY_STREAM:
         a.is_stream = 0
     elif a.key == KEY_MODEL:
-        a.raw_len = 0
         if a.name != NULL:
             name_clear(a.name)
     elif a.key == KEY_TIMINGS:
@@ -143,7 +149,8 @@ cdef void keep(RequestScan *a, const char *at, size_t len) noexcept nogil:
     cdef char[8] out
     cdef size_t k
     if a.state == ASKED_STRING and a.key == KEY_MODEL:
-        a.raw_len += <uint32_t>len
+        if a.has_model == 0:
+            a.raw_len += <uint32_t>len
         if a.name != NULL:
             name_feed(a.name, at, len)
     elif a.escape.state == 0 and a.escape.high == 0 and memchr(at, c'\\', len) == NULL:
@@ -167,7 +174,7 @@ cdef void take_flag(RequestScan *a, bint is_number) noexcept nogil:
     elif a.key == KEY_USAGE:
         a.has_usage = is_set
     else:
-        a.has_running = a.caller_asks_running = is_set
+        a.has_running = is_set
     a.key = KEY_OTHER
     a.state = ASKED_PLAIN
 
@@ -182,7 +189,7 @@ cdef size_t step_string(RequestScan *a, const char *at, size_t k, size_t len) no
     cdef bint is_escaped = a.is_escaped
     cdef size_t n = string_end(at + k, len - k, &is_escaped)
     a.is_escaped = is_escaped
-    if a.state == ASKED_KEY or a.key != KEY_OTHER:
+    if a.state == ASKED_KEY or (a.key != KEY_OTHER and a.key != KEY_USER):
         keep(a, at + k, n)
     if k + n == len:
         return len
@@ -195,6 +202,8 @@ cdef size_t step_string(RequestScan *a, const char *at, size_t k, size_t len) no
             a.has_model += a.has_model < 255
             if a.name != NULL:
                 name_end(a.name)
+        elif a.key == KEY_USER and a.user_end == 0 and a.n_read + k + n != a.user_at:
+            a.user_end = a.n_read + k + n
         a.key = KEY_OTHER
         a.state = ASKED_PLAIN
     return k + n + 1
@@ -218,66 +227,45 @@ cdef bint begin_text(RequestScan *a, char c) noexcept nogil:
     return 0
 
 
-cdef size_t begin_value(RequestScan *a, const char *at, size_t k, Edit *due) noexcept nogil:
-    """The first byte of a member's value; returns the offset behind it, or k: an edit is due."""
+cdef size_t begin_value(RequestScan *a, const char *at, size_t k) noexcept nogil:
+    """The first byte of a member's value; returns the offset behind it."""
     cdef char c = at[k]
     a.state = ASKED_PLAIN
-    if c == c'f' or c == c'n' or c == c't':
-        if a.key == KEY_STREAM:
-            a.is_stream = c == c't'
-        elif c == c't':
-            a.has_usage |= a.key == KEY_USAGE
-            a.has_running |= a.key == KEY_RUNNING
-            a.caller_asks_running |= a.key == KEY_RUNNING
-            a.edits_forbidden |= a.key == KEY_OPTIONS
-        else:
-            offer_for_value(a, c, due)
-            if due.n_add:
-                a.has_usage |= due.edited & EDITED_USAGE
-                a.has_running |= (due.edited & EDITED_RUNNING) != 0
-            elif a.key == KEY_OPTIONS:
-                a.edits_forbidden |= c == c'f'
-        a.key = KEY_OTHER
-        return k if due.n_add else k + 1
-    if a.key == KEY_OPTIONS and c == c'{':
-        a.in_options = 1
-        a.has_member = a.members = 0
+    if a.key == KEY_OTHER:
+        return step_plain(a, at, k, 1)
+    if c == c'{' and (a.key == KEY_OPTIONS or a.key == KEY_METADATA):
+        a.inside = a.key
         a.depth += 1
         a.key = KEY_OTHER
         return k + 1
+    if a.key != KEY_PROMPT and (c == c'f' or c == c'n' or c == c't'):
+        take_word(a, a.n_read + k, c)
+        return k + 1
     if begin_text(a, c):
         return k + 1
-    if a.key == KEY_MODEL and c == c'"' and a.rename_len:
-        offer_name(a, due)
-        return k
     a.edits_forbidden |= a.key == KEY_OPTIONS
-    if a.key != KEY_MODEL or c != c'"':
-        a.key = KEY_OTHER
-    return step_plain(a, at, k, due, 1)
+    take_place(a, a.n_read + k, c)
+    return step_plain(a, at, k, 1)
 
 
-cdef size_t close_level(RequestScan *a, char c, size_t k, Edit *due) noexcept nogil:
-    """A closing bracket at offset k; returns the offset behind it, or k: an edit is due."""
-    if a.depth == 1 and c == c'}':
-        offer_at_end(a, due)
-        a.is_stream &= due.n_add == 0
-        a.is_done = due.n_add == 0
-    elif a.depth == 2 and a.in_options:
-        offer_in_options(a, due)
-        if due.n_add == 0:
-            a.in_options = 0
-        else:
-            a.has_usage = a.has_running = 1
-    if due.n_add:
-        return k
+cdef size_t close_level(RequestScan *a, char c, size_t k) noexcept nogil:
+    """A closing bracket at offset k; returns the offset behind it."""
+    if a.depth == 1:
+        end_prompt(a, a.n_read + k)
+        if c == c'}':
+            a.is_done = 1
+            if a.is_stream:
+                add_place(a, a.n_read + k, KEY_OTHER, c, EDITED_NOTHING)
+    elif a.depth == 2:
+        if a.inside == KEY_OPTIONS:
+            end_options(a, a.n_read + k, c)
+        a.inside = KEY_OTHER
     if a.depth:
         a.depth -= 1
     return k + 1
 
 
-cdef size_t step_plain(
-    RequestScan *a, const char *at, size_t k, Edit *due, bint is_value,
-) noexcept nogil:
+cdef size_t step_plain(RequestScan *a, const char *at, size_t k, bint is_value) noexcept nogil:
     """One byte between tokens, and the token it begins; returns the offset behind it. A string that
     is no value names one."""
     cdef char c = at[k]
@@ -288,13 +276,13 @@ cdef size_t step_plain(
         memset(&a.escape, 0, sizeof(Unescape))
         return k + 1
     if c == c'}' or c == c']':
-        return close_level(a, c, k, due)
+        return close_level(a, c, k)
     if c == c'{' or c == c'[':
         a.depth += 1
     return k + 1
 
 
-cdef size_t step_member(RequestScan *a, const char *at, size_t k, Edit *due) noexcept nogil:
+cdef size_t step_member(RequestScan *a, const char *at, size_t k) noexcept nogil:
     """One byte behind a name, or of the number it names; returns the offset behind it."""
     cdef char c = at[k]
     if a.state == ASKED_NUMBER and a.key != KEY_N:
@@ -316,7 +304,7 @@ cdef size_t step_member(RequestScan *a, const char *at, size_t k, Edit *due) noe
         return k + 1
     if c == c' ' or c == c'\n' or c == c'\r' or c == c'\t':
         return k + 1
-    return begin_value(a, at, k, due)
+    return begin_value(a, at, k)
 
 
 cdef size_t step_first(RequestScan *a, const char *at, size_t k) noexcept nogil:
@@ -341,57 +329,71 @@ cdef size_t step_first(RequestScan *a, const char *at, size_t k) noexcept nogil:
     return k + 1
 
 
-cdef size_t step_form(RequestScan *a, size_t k, size_t len, Edit *due) noexcept nogil:
-    cdef size_t n = a.until if a.until < len - k else len - k
-    a.until -= <uint32_t>n
-    if a.until == 0 and a.rename_len:
-        offer_name(a, due)
-    elif a.until == 0:
-        a.is_done = 1
-    return k + n
-
-
 cdef bint may_matter(const char *at, size_t len) noexcept nogil:
     """Whether a name of the root's is one we know, or spells we do not know what."""
-    return len in (1, 5, 6, 14, 17) or memchr(at, c'\\', len) != NULL
+    if len in (1, 4, 5, 6, 8, 14, 16, 17) \
+            and at[0] in (c'M', c'i', c'm', c'n', c'p', c's', c't', c'u'):
+        return 1
+    return memchr(at, c'\\', len) != NULL
 
 
-cdef size_t pass_members(const char *at, size_t k, size_t len) noexcept nogil:
-    """Over members of the root that mean nothing here, from a name on, while each is all here."""
+cdef size_t pass_members(RequestScan *a, const char *at, size_t k, size_t len) noexcept nogil:
+    """Over members of the root that mean nothing here, from a name on, while each is all here; and
+    up to the list of messages."""
     cdef Member it
-    while k < len and at[k] == c'"' and is_member(at, k, len, &it) \
-            and not may_matter(at + it.name, it.name_len):
+    while k < len and at[k] == c'"' and is_member(at, k, len, &it):
+        if it.name_len == 8 and at[it.value] == c'[' and is_equal(at + it.name, b"messages", 8):
+            if a.prompt_at == 0:
+                a.prompt_at = a.n_read + it.value
+                a.in_prompt = 1
+            return it.value
+        if may_matter(at + it.name, it.name_len):
+            break
         k = it.next
     return k
 
 
-cdef size_t request_scan_feed(RequestScan *a, const char *at, size_t len, Edit *due) noexcept nogil:
-    """Read up to `len` bytes; returns how many were read. due.n_add != 0: an edit belongs exactly
-    there. Whoever makes it leaves out due.skip bytes that follow; whoever does not goes on."""
-    cdef size_t k = 0
-    due.n_add = due.skip = 0
-    while k < len and not a.is_done and due.n_add == 0:
+cdef size_t skip_plain(RequestScan *a, const char *at, size_t k, size_t len) noexcept nogil:
+    """Over what lies between two tokens that matter."""
+    if a.depth > 2 or (a.depth == 2 and not a.inside):
+        return skip_level(at, k, len, &a.depth)
+    if a.in_prompt and a.depth == 1:
+        k = skip_to(at, k, len, MARK_TOKEN | MARK_MEMBER)
+        while k < len and at[k] == c':':
+            k = skip_to(at, k + 1, len, MARK_TOKEN | MARK_MEMBER)
+        if k < len and at[k] == c',':
+            end_prompt(a, a.n_read + k)
+    k = skip_to(at, k, len, MARK_TOKEN)
+    # No comma has ended the prompt: it is no JSON, and the next one is still looked for.
+    return pass_members(a, at, k, len) if a.depth == 1 and not a.in_prompt else k
+
+
+cdef void request_scan_feed(
+    RequestScan *a, uint64_t from_, const char *at, size_t len,
+) noexcept nogil:
+    """[at, at + len) is the body from offset `from_` on; what of it was read already is passed
+    over."""
+    cdef size_t k = <size_t>(a.n_read - from_)
+    invariant(from_ <= a.n_read)
+    if k >= len:
+        return
+    at += k
+    len -= k
+    k = 0
+    while k < len and not a.is_done:
         if a.state == ASKED_PLAIN:
-            if is_read(a) or a.depth == 0:
-                k = skip_to(at, k, len, MARK_TOKEN)
-                if a.depth == 1:
-                    k = pass_members(at, k, len)
-            else:
-                k = skip_level(at, k, len, &a.depth)
+            k = skip_plain(a, at, k, len)
             if k < len:
-                k = step_plain(a, at, k, due, 0)
+                k = step_plain(a, at, k, 0)
         elif a.state == ASKED_KEY or a.state == ASKED_STRING:
             k = step_string(a, at, k, len)
             if a.state == ASKED_COLON and k < len and at[k] == c':':
                 a.state = ASKED_VALUE
                 k += 1
         elif a.state <= ASKED_VALUE:
-            k = step_member(a, at, k, due)
-        elif a.state == ASKED_FORM:
-            k = step_form(a, k, len, due)
+            k = step_member(a, at, k)
         else:
             k = step_first(a, at, k)
-    k = k if due.n_add else len
-    if a.is_strict and not is_plain(&a.plain, at, k):
+    a.n_read += len
+    if a.is_strict and not is_plain(&a.plain, at, len):
         a.is_ambiguous = 1
-    return k

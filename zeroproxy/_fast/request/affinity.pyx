@@ -4,25 +4,21 @@ Law 1. Nothing is looked at for any other policy, nor where there is no choice.
 Law 2. A request whose key stands in its body waits in the in-buffer until it has been read, the
        body has ended, or LOOK_MAX bytes have gone by, as it does for its model (routing.pyx). What
        is not in there is not there.
+Law 3. What is hashed are raw bytes, the same in every split: of a user the inside of the string, of
+       a prompt the first bytes of its JSON. Two spellings of one text are two keys.
 Tests: tests/relay/test_balance.py.
 """
 
-from libc.stdint cimport uint64_t
+from libc.stddef cimport size_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from zeroproxy._fast.http1.grammar cimport Cursor, is_word
-from zeroproxy._fast.jsonscan.affinity_scan cimport (
-    AFFINITY_ABSENT,
-    AFFINITY_FOUND,
-    AFFINITY_MORE,
-    AffinityScan,
-    affinity_scan_read,
-    key_of,
-)
+from zeroproxy._fast.request.affinity cimport AFFINITY_ABSENT, AFFINITY_FOUND, AFFINITY_MORE
 from zeroproxy._fast.request.routing cimport (
     BODY_JSON,
     BODY_MORE,
     BodyStart,
-    open_body,
+    scan_body,
     wait_for_body,
 )
 from zeroproxy._fast.types.balance cimport (
@@ -33,7 +29,42 @@ from zeroproxy._fast.types.balance cimport (
     HashSettings,
 )
 from zeroproxy._fast.types.http cimport Field, Head
+from zeroproxy._fast.types.meter cimport RequestScan
 from zeroproxy._fast.types.plane cimport Plane, Relay, Upstream
+
+
+cdef extern from "hash.h" nogil:
+    uint64_t zp_hash(const void *at, size_t len)
+
+
+cdef uint64_t affinity_hash(const char *at, size_t len) noexcept nogil:
+    """Never 0, which is no key."""
+    cdef uint64_t h = zp_hash(at, len)
+    return h if h else 1
+
+
+cdef int affinity_of_user(
+    const RequestScan *a, const char *body, bint is_all, uint64_t *found,
+) noexcept nogil:
+    """AffinityState of the user in a body that was read from `body` on; is_all: there is no more of
+    it, or none that counts."""
+    if a.user_end:
+        found[0] = affinity_hash(body + a.user_at, <size_t>(a.user_end - a.user_at))
+        return AFFINITY_FOUND
+    return AFFINITY_ABSENT if is_all or a.is_done else <int>AFFINITY_MORE
+
+
+cdef int affinity_of_prompt(
+    const RequestScan *a, const char *body, bint is_all, uint32_t prefix, uint64_t *found,
+) noexcept nogil:
+    """The same of the first `prefix` bytes of its prompt."""
+    cdef uint64_t n = (a.prompt_end if a.prompt_end else a.n_read) - a.prompt_at
+    if a.prompt_at == 0:
+        return AFFINITY_ABSENT if is_all or a.is_done else <int>AFFINITY_MORE
+    if not is_all and a.prompt_end == 0 and n < prefix:
+        return AFFINITY_MORE
+    found[0] = affinity_hash(body + a.prompt_at, <size_t>min(n, <uint64_t>prefix))
+    return AFFINITY_FOUND
 
 
 cdef uint64_t key_of_header(const Head *h, const HashPart *part) noexcept nogil:
@@ -44,17 +75,22 @@ cdef uint64_t key_of_header(const Head *h, const HashPart *part) noexcept nogil:
         f = &h.fields[i]
         if f.value_len and not f.nominated \
                 and is_word(<Cursor>h.base + f.name_at, f.name_len, part.name, part.len):
-            return key_of(h.base + f.value_at, f.value_len)
+            return affinity_hash(h.base + f.value_at, f.value_len)
     return 0
 
 
-cdef void read_body(
-    Plane *p, Relay *r, const Upstream *u, const Head *h, AffinityScan *k, BodyStart *b,
+cdef int affinity_in_body(
+    Plane *p, Relay *r, const Upstream *u, const Head *h, BodyStart *b, bint is_user,
 ) noexcept nogil:
-    k.user = k.prompt = AFFINITY_MORE if b.kind == BODY_MORE else <int>AFFINITY_ABSENT
-    if b.kind == BODY_JSON:
-        open_body(p, r, h, b)
-        affinity_scan_read(k, b.at, b.len, b.is_all or b.is_full, u.hash.prefix_bytes)
+    """AffinityState; r.x.affinity if it is found."""
+    cdef bint is_all
+    if b.kind != BODY_JSON:
+        return AFFINITY_MORE if b.kind == BODY_MORE else <int>AFFINITY_ABSENT
+    scan_body(p, r, h, b)
+    is_all = b.is_all or b.is_full
+    if is_user:
+        return affinity_of_user(&r.x.scan.request, b.at, is_all, &r.x.affinity)
+    return affinity_of_prompt(&r.x.scan.request, b.at, is_all, u.hash.prefix_bytes, &r.x.affinity)
 
 
 cdef bint find_affinity(
@@ -62,8 +98,6 @@ cdef bint find_affinity(
 ) noexcept nogil:
     """Find r's key; it has none if nothing is found. 0: what would be it is still to come."""
     cdef const HashSettings *t = &u.hash
-    cdef AffinityScan k
-    cdef bint is_user, has_read = 0
     cdef int i, state
     r.x.affinity = 0
     if u.balance != BALANCE_CONSISTENT_HASH or u.n_endpoints < 2:
@@ -71,18 +105,12 @@ cdef bint find_affinity(
     for i in range(t.n):
         if t.parts[i].source == HASH_SOURCE_HEADER:
             r.x.affinity = key_of_header(h, &t.parts[i])
-            if r.x.affinity:
-                return 1
-            continue
-        if not has_read:
-            read_body(p, r, u, h, &k, b)
-            has_read = 1
-        is_user = t.parts[i].source == HASH_SOURCE_USER
-        state = k.user if is_user else k.prompt
+            state = AFFINITY_FOUND if r.x.affinity else <int>AFFINITY_ABSENT
+        else:
+            state = affinity_in_body(p, r, u, h, b, t.parts[i].source == HASH_SOURCE_USER)
         if state == AFFINITY_MORE:
             wait_for_body(p, r, h, b)
             return 0
         if state == AFFINITY_FOUND:
-            r.x.affinity = k.user_hash if is_user else k.prompt_hash
             return 1
     return 1

@@ -13,7 +13,7 @@ Tests: tests/relay/test_editing.py, tests/relay/test_refusals.py.
 """
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int16_t, uint16_t, uint32_t
+from libc.stdint cimport int16_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from zeroproxy._fast.exchange.actions cimport feed, send_up, undo_edits
@@ -28,6 +28,8 @@ from zeroproxy._fast.jsonscan.edits cimport (
     USAGE_REQUEST_TIMINGS,
     Edit,
     edit_bytes_max,
+    edit_due,
+    edit_growth,
     unasked_running_usage,
 )
 from zeroproxy._fast.jsonscan.request_scan cimport (
@@ -130,8 +132,8 @@ cdef int usage_request_for(const Upstream *u, const Relay *r) noexcept nogil:
 
 cdef void begin_form(Relay *r, const Head *h, const Target *to) noexcept nogil:
     """Its length is known, so nothing is filled up."""
-    request_scan_begin(&r.x.scan.request, USAGE_REQUEST_NONE, NULL)
-    request_scan_form(&r.x.scan.request, <uint32_t>to.at)
+    request_scan_begin(&r.x.scan.request, NULL)
+    request_scan_form(&r.x.scan.request, to.at)
     request_scan_rename(&r.x.scan.request, to.route.plain, to.route.plain_len, to.len)
     r.x.scans_body = 1
     if h.framing == FRAMING_LENGTH:
@@ -141,9 +143,9 @@ cdef void begin_form(Relay *r, const Head *h, const Target *to) noexcept nogil:
 cdef void begin_editing(
     Plane *p, Relay *r, Head *h, size_t here, const BodyStart *body, const Target *to,
 ) noexcept nogil:
-    """A request head; `here` bytes came along behind it. Decides whether its body is read, and how
-    much longer it may become."""
-    cdef RequestScan *asked = &r.x.scan.request
+    """A request head; `here` bytes came along behind it. Decides what is written into its body, and
+    how much longer it may become."""
+    cdef RequestScan *a = &r.x.scan.request
     cdef int i, usage_request
     cdef bint is_sealed = 0
     if h.framing == FRAMING_NONE or h.method != METHOD_POST:
@@ -159,7 +161,6 @@ cdef void begin_editing(
         query_model(h, &r.x.model)
     if body.kind != BODY_JSON:
         return
-    r.x.scans_body = 1
     usage_request = usage_request_for(r.x.upstream, r)
     if usage_request != USAGE_REQUEST_NONE or to.route != NULL:
         for i in range(h.n_fields):
@@ -167,40 +168,16 @@ cdef void begin_editing(
     if usage_request != USAGE_REQUEST_NONE and is_sealed:
         r.x.usage_by = USAGE_BY_UNASKED
         usage_request = USAGE_REQUEST_NONE
-    request_scan_begin(asked, usage_request, &r.x.model)
-    query_model(h, &r.x.model)
-    asked.is_strict = is_model_restricted(r)
+    a.usage_request = <unsigned char>usage_request
     if to.route != NULL and to.route.real_len:
-        request_scan_rename(asked, to.route.real, to.route.real_len, to.len)
+        request_scan_rename(a, to.route.real, to.route.real_len, to.len)
         if is_sealed:
             drop_digests(h)
-    if h.framing == FRAMING_LENGTH and (usage_request != USAGE_REQUEST_NONE or asked.rename_len):
-        r.x.reserve = <int16_t>(edit_bytes_max(usage_request) + asked.rename_len)
+    if h.framing == FRAMING_LENGTH and (usage_request != USAGE_REQUEST_NONE or a.rename_len):
+        r.x.reserve = <int16_t>(edit_bytes_max(usage_request) + a.rename_len)
         if here >= h.length:
-            r.x.reserve = <int16_t>edits_needed(asked, h.base + h.consumed, <size_t>h.length)
-
-
-cdef int edits_needed(RequestScan *asked, const char *at, size_t len) noexcept nogil:
-    """How many bytes the edits of a body that is all here will add. If there are none, it has been
-    read: `asked` stands behind it."""
-    cdef RequestScan a = asked[0]
-    cdef bint is_left_alone = 1
-    cdef Edit due
-    cdef size_t k
-    cdef int added = 0
-    while len:
-        k = request_scan_feed(&a, at, len, &due)
-        if due.n_add:
-            is_left_alone = 0
-            added += due.n_add - due.skip
-            k += due.skip
-        if k >= len:
-            break
-        at += k
-        len -= k
-    if is_left_alone and a.is_done:
-        asked[0] = a
-    return added
+            request_scan_feed(a, 0, h.base + h.consumed, <size_t>h.length)
+            r.x.reserve = <int16_t>edit_growth(a, h.length)
 
 
 # ---------------------------------------------------------------- bodies
@@ -278,6 +255,9 @@ cdef bint pass_end(Plane *p, Relay *r) noexcept nogil:
     """Behind the last byte of an edited body: what its announced length still owes."""
     if r.x.request_body.framing == FRAMING_CHUNKED:
         return send_up(p, r, last_chunk(), LAST_CHUNK)
+    # Bytes to leave out that never came.
+    r.x.added += <int16_t>r.x.skip
+    r.x.skip = 0
     if r.x.request_body.framing == FRAMING_LENGTH and r.x.reserve > r.x.added:
         memset(p.compose, c' ', <size_t>(r.x.reserve - r.x.added))
         return send_up(p, r, p.compose, <size_t>(r.x.reserve - r.x.added))
@@ -296,50 +276,52 @@ cdef inline bint is_refused(Relay *r) noexcept nogil:
 
 
 cdef bint pass_pieces(
-    Plane *p, Relay *r, const char *at, size_t n, size_t k, Edit *due, bint is_last,
+    Plane *p, Relay *r, const char *at, size_t n, Edit *due, bint is_last,
 ) noexcept nogil:
-    """[at, at + n), whose first k bytes were read, with the edits that are due."""
-    cdef size_t left_out
-    while True:
-        if not pass_piece(p, r, at, k):
+    """[at, at + n), the last bytes that came, with the edits that are due; the first is `due`."""
+    cdef bint has_due = due.n_add != 0
+    cdef size_t k
+    while has_due:
+        k = n - <size_t>(r.x.bytes_in - due.at)
+        if not pass_piece(p, r, at, k) or not make_edit(p, r, due):
             return 0
+        k += leave_out(r, n - k)
         at += k
         n -= k
-        if due.n_add and not make_edit(p, r, due):
-            return 0
-        left_out = r.x.skip if r.x.skip < n else n
-        r.x.skip -= <uint16_t>left_out
-        at += left_out
-        n -= left_out
-        if n == 0:
-            break
-        k = request_scan_feed(&r.x.scan.request, at, n, due)
-        if is_refused(r):
-            return 0
-    return pass_end(p, r) if is_last else 1
+        has_due = edit_due(&r.x.scan.request, r.x.bytes_in - n, r.x.bytes_in, due)
+    return pass_piece(p, r, at, n) and (not is_last or pass_end(p, r))
+
+
+cdef inline size_t leave_out(Relay *r, size_t n) noexcept nogil:
+    """How many of the next `n` bytes are left out for an edit."""
+    cdef size_t k = r.x.skip if r.x.skip < n else n
+    r.x.skip -= <uint16_t>k
+    return k
 
 
 cdef bint pass_body(Plane *p, Relay *r, char *data, size_t n, bint is_last) noexcept nogil:
     """Send body bytes on, framing taken off; `is_last`: none follow. 0: they fit nowhere,
     or the key does not allow them (r.x.fault)."""
+    cdef RequestScan *a = &r.x.scan.request
+    cdef uint64_t begin = r.x.bytes_in - n
+    cdef size_t k = leave_out(r, n)
     cdef Edit due
-    cdef size_t k = r.x.skip if r.x.skip < n else n
-    r.x.skip -= <uint16_t>k
+    due.n_add = 0
+    if r.x.scans_body:
+        if a.n_read < r.x.bytes_in:
+            request_scan_feed(a, begin, data, n)
+        if is_refused(r):
+            return 0
+        if r.x.usage_by == 0 and a.has_usage:
+            r.x.usage_by = USAGE_BY_CALLER
+        elif r.x.usage_by == 0 and a.edits_forbidden and a.is_stream:
+            r.x.usage_by = USAGE_BY_UNASKED
+        if a.n_passed < a.n_places:
+            edit_due(a, begin + k, r.x.bytes_in, &due)
     data += k
     n -= k
-    if not r.x.scans_body:
-        if r.x.reserve > r.x.added and is_last:
-            return pass_piece(p, r, data, n) and pass_end(p, r)
-        return pass_plain(p, r, data, n, is_last)
-    k = request_scan_feed(&r.x.scan.request, data, n, &due)
-    if is_refused(r):
-        return 0
-    if r.x.usage_by == 0 and r.x.scan.request.has_usage:
-        r.x.usage_by = USAGE_BY_CALLER
-    elif r.x.usage_by == 0 and r.x.scan.request.edits_forbidden and r.x.scan.request.is_stream:
-        r.x.usage_by = USAGE_BY_UNASKED
     if due.n_add or (is_last and r.x.reserve > r.x.added):
-        return pass_pieces(p, r, data, n, k, &due, is_last)
+        return pass_pieces(p, r, data, n, &due, is_last)
     return pass_plain(p, r, data, n, is_last)
 
 

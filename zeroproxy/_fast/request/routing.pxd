@@ -36,7 +36,7 @@ cdef struct Target:         # where a request goes, and what it is called there
 
 
 cdef void peek_body(Plane *p, Relay *r, const Head *h, size_t here, BodyStart *b) noexcept nogil
-cdef void open_body(Plane *p, Relay *r, const Head *h, BodyStart *b) noexcept nogil
+cdef void scan_body(Plane *p, Relay *r, const Head *h, BodyStart *b) noexcept nogil
 cdef void wait_for_body(Plane *p, Relay *r, const Head *h, const BodyStart *b) noexcept nogil
 cdef int route_request(
     Plane *p, Relay *r, const Head *h, BodyStart *b, Target *to,

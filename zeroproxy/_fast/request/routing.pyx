@@ -7,8 +7,10 @@ Law 2. JSON is what is called so, or begins with a brace and is called neither a
        servers read it so. What has no body is routed by `model` in its query.
 Law 3. What names no model goes to the upstream without models; if there is none, it goes to the
        first if it has no body to name it in, and else nowhere.
-Law 4. The start of a body is read again only when it has doubled: single bytes cost no more. (Only
-       a chunked one may end at any byte: there each read of it costs at most a look at LOOK_MAX.)
+Law 4. A head that waits is parsed again only when what is here of the body has doubled: single
+       bytes cost no more. (Only a chunked one may end at any byte: there each read of it takes the
+       framing off again.) A JSON body is scanned once, by Exchange.scan: each look goes on where
+       the one before has ended, and the body on its way behind the last (body_edits.pyx).
 Tests: tests/relay/test_routing.py, tests/relay/test_named.py.
 """
 
@@ -26,8 +28,11 @@ from zeroproxy._fast.exchange.response_usage cimport (
 from zeroproxy._fast.http1.body cimport BodySlice, body_begin, body_unframe
 from zeroproxy._fast.http1.fields cimport has_field
 from zeroproxy._fast.http1.grammar cimport Cursor, is_word
-from zeroproxy._fast.jsonscan.edits cimport USAGE_REQUEST_NONE, Edit
-from zeroproxy._fast.jsonscan.request_scan cimport request_scan_begin, request_scan_feed
+from zeroproxy._fast.jsonscan.request_scan cimport (
+    request_scan_begin,
+    request_scan_feed,
+    request_scan_is_in_model,
+)
 from zeroproxy._fast.jsonscan.strings cimport name_add, name_clear, name_is
 from zeroproxy._fast.request.authorization cimport (
     is_model_allowed,
@@ -70,6 +75,7 @@ from zeroproxy._fast.types.http cimport (
     Field,
     Head,
 )
+from zeroproxy._fast.types.invariant cimport invariant
 from zeroproxy._fast.types.meter cimport RequestScan
 from zeroproxy._fast.types.model cimport Route
 from zeroproxy._fast.types.plane cimport Plane, Relay
@@ -161,6 +167,25 @@ cdef void open_body(Plane *p, Relay *r, const Head *h, BodyStart *b) noexcept no
     b.is_all = body.done or cut.consumed < b.n
 
 
+cdef void begin_scan(Relay *r, const Head *h) noexcept nogil:
+    """The first look at a JSON body. Only one thing has it read again from its first byte: a reload
+    that has bound the caller's key to models since the look before."""
+    if r.x.scans_body and (r.x.scan.request.is_strict or not is_model_restricted(r)):
+        return
+    r.x.scans_body = 1
+    request_scan_begin(&r.x.scan.request, &r.x.model)
+    r.x.scan.request.is_strict = is_model_restricted(r)
+    # A name in the body takes its place.
+    query_model(h, &r.x.model)
+
+
+cdef void scan_body(Plane *p, Relay *r, const Head *h, BodyStart *b) noexcept nogil:
+    """Read what is here of a JSON body, as far as no look before has."""
+    open_body(p, r, h, b)
+    request_scan_feed(&r.x.scan.request, 0, b.at, b.len)
+    invariant(r.x.scan.request.n_read == b.len)
+
+
 cdef void peek_body(Plane *p, Relay *r, const Head *h, size_t here, BodyStart *b) noexcept nogil:
     """Of what kind the body is; `here` bytes came along behind the head."""
     cdef size_t most = LOOK_MAX - h.consumed if h.consumed < LOOK_MAX else 0
@@ -169,10 +194,12 @@ cdef void peek_body(Plane *p, Relay *r, const Head *h, size_t here, BodyStart *b
     b.n = most if b.is_full else here
     if h.framing == FRAMING_LENGTH and b.n > h.length:
         b.n = <size_t>h.length
-    b.kind = <unsigned char>kind_by_type(h)
+    b.kind = <unsigned char>(BODY_JSON if r.x.scans_body else kind_by_type(h))
     if b.kind == BODY_MORE:
         open_body(p, r, h, b)
         b.kind = <unsigned char>kind_by_byte(h, b)
+    if b.kind == BODY_JSON:
+        begin_scan(r, h)
 
 
 cdef void wait_for_body(Plane *p, Relay *r, const Head *h, const BodyStart *b) noexcept nogil:
@@ -218,23 +245,20 @@ cdef int more(Plane *p, Relay *r, const Head *h, const BodyStart *b) noexcept no
 
 
 cdef int route_json(Plane *p, Relay *r, const Head *h, BodyStart *b, Target *to) noexcept nogil:
-    cdef RequestScan a
-    cdef Edit due
+    cdef RequestScan *a = &r.x.scan.request
     cdef bint bound = is_model_restricted(r)
     cdef int index
-    request_scan_begin(&a, USAGE_REQUEST_NONE, &r.x.model)
-    a.is_strict = bound
-    request_scan_feed(&a, b.at, b.len, &due)
+    scan_body(p, r, h, b)
     a.is_ambiguous |= bound and not is_plain_json(b.at, b.len)
     if a.has_model:
-        if bound and not is_model_allowed(r, &a):
+        if bound and not is_model_allowed(r, a):
             return refused(
                 FAULT_KEY_MODEL if a.has_model == 1 and not a.is_ambiguous else FAULT_KEY_UNREAD
             )
         index = find_route(p, r, to)
         to.len = a.raw_len + 2
         # Of two models in one request the server takes which it likes: none is renamed.
-        if a.has_model > 1:
+        if a.has_model > 1 or request_scan_is_in_model(a):
             to.route = NULL
         return index
     if not b.is_all and not a.is_done:
@@ -268,9 +292,10 @@ cdef int route_request(
     cdef bint bound = is_model_restricted(r)
     r.x.routes_at = 0
     memset(to, 0, sizeof(Target))
-    name_clear(&r.x.model)
-    if h.upgrade == UPGRADE_WEBSOCKET:
-        query_model(h, &r.x.model)
+    if not r.x.scans_body:
+        name_clear(&r.x.model)
+        if h.upgrade == UPGRADE_WEBSOCKET:
+            query_model(h, &r.x.model)
     if p.n_routes == 0 and not bound:
         return 0
     if b.kind == BODY_MORE:
@@ -281,7 +306,7 @@ cdef int route_request(
         return find_route(p, r, to) if query_model(h, &r.x.model) else route_nameless(p, h)
     if b.kind == BODY_OTHER:
         return route_nameless(p, h)
-    open_body(p, r, h, b)
     if b.kind == BODY_FORM:
+        open_body(p, r, h, b)
         return route_form(p, r, h, b, to)
     return route_json(p, r, h, b, to)

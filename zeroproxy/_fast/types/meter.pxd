@@ -25,6 +25,7 @@ cdef enum:
     WALK_DEPTH = 8          # levels whose meaning is remembered; deeper ones are only counted
     WALK_TEXT = 32          # bytes of a key, a word or a number that are kept
     SCAN_TEXT = 24          # bytes of a request's key that are kept
+    PLACES_MAX = 5          # the model, the end, and three in stream_options
     METER_SLOTS = 8         # choices whose running usage is kept apart
     TOKENS_MAX = 1 << 28    # in a record: more is no count but a fault. What the sums of 2^35 such
                             # records come to fits an int64, those of 2^25 the integers of a double
@@ -236,20 +237,33 @@ cdef struct HeldEvent:
     uint32_t usage_end
 
 
+cdef struct Place:          # where in a request body an edit may be due
+    uint64_t at             # offset in the body
+    uint8_t key             # edits.Key of the value that begins there, or of the object that ends
+    uint8_t first           # the byte there
+    uint8_t lacks           # edits.Edited: what is not asked for up to there
+
+
 cdef struct RequestScan:    # walks a request body: the root's keys, as far as the proxy cares
+    uint64_t n_read         # bytes of the body that were read
+    uint64_t user_at        # who asks, for consistent hashing: offsets of the inside of the string
+    uint64_t user_end       # 0: not found
+    uint64_t prompt_at      # of the prompt's value; 0: not found
+    uint64_t prompt_end     # of the comma or brace behind it; 0: it goes on
+    Place[PLACES_MAX] places    # in the body's order
+    uint8_t n_places
+    uint8_t n_passed        # of them: edited, or left as they are
     uint32_t depth
-    uint32_t until          # of a form: bytes up to its model's name
-    uint32_t raw_len        # bytes of the model's name as the body spells it
+    uint32_t raw_len        # bytes of the first model's name as the body spells it
     uint8_t state           # request_scan.RequestScanState
-    uint8_t usage_request   # edits.Wish; may change between two calls
+    uint8_t usage_request   # edits.Wish
     uint8_t key             # edits.Key of the member being read
+    uint8_t inside          # KEY_OPTIONS or KEY_METADATA: the root's member whose members are read
     uint8_t text_len        # SCAN_TEXT + 1: too long to matter
-    uint8_t in_options      # inside the root's stream_options
     uint8_t is_stream       # "stream": true
     uint8_t has_options     # stream_options is there, whatever its value
     uint8_t has_usage       # include_usage: true
     uint8_t has_running     # continuous_usage_stats: true
-    uint8_t caller_asks_running     # and that is what the caller said
     uint8_t has_timings     # timings_per_token is there, whatever its value
     uint8_t has_member      # stream_options is not empty
     uint8_t members         # those of it that were named, one bit each
@@ -262,6 +276,7 @@ cdef struct RequestScan:    # walks a request body: the root's keys, as far as t
     uint8_t plain           # strings.PlainState; is_strict only
     uint8_t is_ambiguous    # other parsers may read it in another way
     uint8_t has_model       # names of a model that are complete; more than one: which counts?
+    uint8_t in_prompt       # its value has begun and not ended
     uint16_t rename_len     # 0: the model's name stays
     uint16_t rename_skip    # bytes of the value it replaces, quotes included
     uint16_t n              # choices per prompt; 0: not said
