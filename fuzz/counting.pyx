@@ -136,6 +136,7 @@ cdef int asked(const uint8_t *data, size_t size) noexcept nogil:
     memset(&whole, 0, sizeof(whole))
     memset(names, 0, sizeof(names))
     request_scan_begin(&whole.asked, data[0] % WISHES, &names[0])
+    whole.asked.reads_bound = 1
     parts = whole
     parts.asked.name = &names[1]
     whole.out = <char *>malloc(n + LONGEST_EDITS)
@@ -157,6 +158,7 @@ cdef int asked(const uint8_t *data, size_t size) noexcept nogil:
     name_free(&names[0])
     name_free(&names[1])
     demand(whole.asked.n == parts.asked.n and whole.asked.is_stream == parts.asked.is_stream)
+    demand(whole.asked.bound == parts.asked.bound)
     free(whole.out)
     free(parts.out)
     return 0

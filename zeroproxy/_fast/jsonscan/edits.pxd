@@ -36,6 +36,9 @@ cdef enum Key:              # members of a request that matter
     KEY_USAGE
     KEY_RUNNING
     KEY_TIMINGS             # llama.cpp's timings_per_token
+    KEY_BOUND               # of the tokens that may be generated, in any server's words
+    KEY_SAMPLING            # an object that may have one
+    KEY_FIELDS              # llama.cpp's response_fields
 
 
 cdef int key_of(const RequestScan *a) noexcept nogil

@@ -14,11 +14,14 @@ from zeroproxy._fast.jsonscan.edits cimport (
     EDITED_RUNNING,
     EDITED_TIMINGS,
     EDITED_USAGE,
+    KEY_BOUND,
+    KEY_FIELDS,
     KEY_MODEL,
     KEY_N,
     KEY_OPTIONS,
     KEY_OTHER,
     KEY_RUNNING,
+    KEY_SAMPLING,
     KEY_STREAM,
     KEY_TIMINGS,
     KEY_USAGE,
@@ -82,12 +85,30 @@ cdef inline bint is_text(const RequestScan *a, const char *word, size_t n) noexc
     return a.text_len == n and is_equal(a.text, word, n)
 
 
+cdef int bound_key_of(const RequestScan *a) noexcept nogil:
+    """Key of a name in the root, or in an object there, that is none of the others."""
+    if is_text(a, b"max_tokens", 10) or is_text(a, b"max_completion_tokens", 21) \
+            or is_text(a, b"max_output_tokens", 17) or is_text(a, b"n_predict", 9) \
+            or is_text(a, b"max_new_tokens", 14):
+        return KEY_BOUND
+    if a.in_sampling:
+        if is_text(a, b"num_predict", 11):
+            return KEY_BOUND
+        return KEY_N if is_text(a, b"n", 1) else <int>KEY_OTHER
+    if is_text(a, b"options", 7) or is_text(a, b"parameters", 10) \
+            or is_text(a, b"sampling_params", 15):
+        return KEY_SAMPLING
+    return KEY_FIELDS if is_text(a, b"response_fields", 15) else <int>KEY_OTHER
+
+
 cdef int key_of(const RequestScan *a) noexcept nogil:
     """Key of the member whose name a.text is."""
     if a.in_options:
         if is_text(a, b"include_usage", 13):
             return KEY_USAGE
         return KEY_RUNNING if is_text(a, b"continuous_usage_stats", 22) else <int>KEY_OTHER
+    if a.in_sampling:
+        return bound_key_of(a)
     if is_text(a, b"model", 5):
         return KEY_MODEL
     if is_text(a, b"stream", 6):
@@ -96,7 +117,9 @@ cdef int key_of(const RequestScan *a) noexcept nogil:
         return KEY_N
     if is_text(a, b"timings_per_token", 17):
         return KEY_TIMINGS
-    return KEY_OPTIONS if is_text(a, b"stream_options", 14) else <int>KEY_OTHER
+    if is_text(a, b"stream_options", 14):
+        return KEY_OPTIONS
+    return bound_key_of(a) if a.reads_bound else <int>KEY_OTHER
 
 
 # ---------------------------------------------------------------- offers

@@ -16,14 +16,16 @@ from libc.stdint cimport uint16_t, uint32_t
 from libc.string cimport memchr, memcpy, memset
 
 from zeroproxy._fast.http1.grammar cimport Cursor, is_word
+from zeroproxy._fast.jsonscan.counts cimport is_count, take_count
 from zeroproxy._fast.jsonscan.edits cimport (
     EDITED_RUNNING,
     EDITED_USAGE,
+    KEY_FIELDS,
     KEY_MODEL,
-    KEY_N,
     KEY_OPTIONS,
     KEY_OTHER,
     KEY_RUNNING,
+    KEY_SAMPLING,
     KEY_STREAM,
     KEY_TIMINGS,
     KEY_USAGE,
@@ -94,7 +96,7 @@ cdef void request_scan_form(RequestScan *a, uint32_t until) noexcept nogil:
 
 cdef inline bint is_read(const RequestScan *a) noexcept nogil:
     """Whether the members at this depth matter."""
-    return a.depth == 1 or (a.depth == 2 and a.in_options)
+    return a.depth == 1 or (a.depth == 2 and (a.in_options or a.in_sampling))
 
 
 cdef void end_key(RequestScan *a) noexcept nogil:
@@ -122,7 +124,9 @@ cdef void end_key(RequestScan *a) noexcept nogil:
             name_clear(a.name)
     elif a.key == KEY_TIMINGS:
         a.has_timings = 1
-    elif a.key == KEY_OTHER and is_word(<Cursor>a.text, a.text_len, b"model", 5):
+    elif a.key == KEY_FIELDS:
+        a.hides_counts = 1
+    elif a.key == KEY_OTHER and a.depth == 1 and is_word(<Cursor>a.text, a.text_len, b"model", 5):
         # Some parsers do not look at the case.
         a.is_ambiguous = 1
 
@@ -155,8 +159,18 @@ cdef inline bint is_flag(int key) noexcept nogil:
     return key == KEY_STREAM or key == KEY_USAGE or key == KEY_RUNNING
 
 
+cdef void take_text(RequestScan *a, bint is_number) noexcept nogil:
+    """A number or a string has ended."""
+    if is_count(a.key):
+        take_count(a)
+    else:
+        take_flag(a, is_number)
+    a.key = KEY_OTHER
+    a.state = ASKED_PLAIN
+
+
 cdef void take_flag(RequestScan *a, bint is_number) noexcept nogil:
-    """A number or a string where a boolean belongs has ended: some servers convert it."""
+    """A number or a string where a boolean belongs: some servers convert it."""
     cdef bint is_set = is_true(a.text, min(a.text_len, SCAN_TEXT), is_number)
     a.is_guess = 1
     if a.key == KEY_STREAM:
@@ -165,8 +179,6 @@ cdef void take_flag(RequestScan *a, bint is_number) noexcept nogil:
         a.has_usage = is_set
     else:
         a.has_running = a.caller_asks_running = is_set
-    a.key = KEY_OTHER
-    a.state = ASKED_PLAIN
 
 
 cdef bint request_scan_is_in_model(const RequestScan *a) noexcept nogil:
@@ -185,8 +197,8 @@ cdef size_t step_string(RequestScan *a, const char *at, size_t k, size_t len) no
         return len
     if a.state == ASKED_KEY:
         end_key(a)
-    elif is_flag(a.key):
-        take_flag(a, 0)
+    elif is_flag(a.key) or is_count(a.key):
+        take_text(a, 0)
     else:
         if a.key == KEY_MODEL:
             a.has_model += a.has_model < 255
@@ -199,12 +211,7 @@ cdef size_t step_string(RequestScan *a, const char *at, size_t k, size_t len) no
 
 cdef bint begin_text(RequestScan *a, char c) noexcept nogil:
     """The first byte of a value that is read as a text. 0: it is none."""
-    cdef bint is_digit = c'0' <= c <= c'9'
-    if a.key == KEY_N and is_digit:
-        a.state = ASKED_NUMBER
-        a.n = c - c'0'
-        return 1
-    if is_flag(a.key) and (is_digit or c == c'-' or c == c'"'):
+    if (is_flag(a.key) or is_count(a.key)) and (c'0' <= c <= c'9' or c == c'-' or c == c'"'):
         a.state = ASKED_STRING if c == c'"' else <int>ASKED_NUMBER
         a.text_len = 0
         a.is_escaped = 0
@@ -236,8 +243,9 @@ cdef size_t begin_value(RequestScan *a, const char *at, size_t k, Edit *due) noe
                 a.edits_forbidden |= c == c'f'
         a.key = KEY_OTHER
         return k if due.n_add else k + 1
-    if a.key == KEY_OPTIONS and c == c'{':
-        a.in_options = 1
+    if c == c'{' and (a.key == KEY_OPTIONS or a.key == KEY_SAMPLING):
+        a.in_options = a.key == KEY_OPTIONS
+        a.in_sampling = not a.in_options
         a.has_member = a.members = 0
         a.depth += 1
         a.key = KEY_OTHER
@@ -265,6 +273,8 @@ cdef size_t close_level(RequestScan *a, char c, size_t k, Edit *due) noexcept no
             a.in_options = 0
         else:
             a.has_usage = a.has_running = 1
+    elif a.depth == 2:
+        a.in_sampling = 0
     if due.n_add:
         return k
     if a.depth:
@@ -294,18 +304,11 @@ cdef size_t step_plain(
 cdef size_t step_member(RequestScan *a, const char *at, size_t k, Edit *due) noexcept nogil:
     """One byte behind a name, or of the number it names; returns the offset behind it."""
     cdef char c = at[k]
-    if a.state == ASKED_NUMBER and a.key != KEY_N:
+    if a.state == ASKED_NUMBER:
         if c'0' <= c <= c'9' or c in (c'.', c'+', c'-', c'e', c'E'):
             keep(a, at + k, 1)
             return k + 1
-        take_flag(a, 1)
-        return k
-    if a.state == ASKED_NUMBER:
-        if c'0' <= c <= c'9':
-            a.n = <unsigned short>(a.n * 10 + (c - c'0') if a.n < 1000 else a.n)
-            return k + 1
-        a.state = ASKED_PLAIN
-        a.key = KEY_OTHER
+        take_text(a, 1)
         return k
     if a.state == ASKED_COLON:
         if c == c':':
@@ -348,16 +351,17 @@ cdef size_t step_form(RequestScan *a, size_t k, size_t len, Edit *due) noexcept 
     return k + n
 
 
-cdef bint may_matter(const char *at, size_t len) noexcept nogil:
+cdef bint may_matter(const char *at, size_t len, bint reads_bound) noexcept nogil:
     """Whether a name of the root's is one we know, or spells we do not know what."""
-    return len in (1, 5, 6, 14, 17) or memchr(at, c'\\', len) != NULL
+    return len in (1, 5, 6, 14, 17) or (reads_bound and len in (7, 9, 10, 15, 21)) \
+        or memchr(at, c'\\', len) != NULL
 
 
-cdef size_t pass_members(const char *at, size_t k, size_t len) noexcept nogil:
+cdef size_t pass_members(const char *at, size_t k, size_t len, bint reads_bound) noexcept nogil:
     """Over members of the root that mean nothing here, from a name on, while each is all here."""
     cdef Member it
     while k < len and at[k] == c'"' and is_member(at, k, len, &it) \
-            and not may_matter(at + it.name, it.name_len):
+            and not may_matter(at + it.name, it.name_len, reads_bound):
         k = it.next
     return k
 
@@ -372,7 +376,7 @@ cdef size_t request_scan_feed(RequestScan *a, const char *at, size_t len, Edit *
             if is_read(a) or a.depth == 0:
                 k = skip_to(at, k, len, MARK_TOKEN)
                 if a.depth == 1:
-                    k = pass_members(at, k, len)
+                    k = pass_members(at, k, len, a.reads_bound)
             else:
                 k = skip_level(at, k, len, &a.depth)
             if k < len:

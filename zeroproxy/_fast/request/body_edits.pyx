@@ -7,8 +7,8 @@ Law 1. A body is never waited for, but for a first byte that tells whether it is
 Law 2. An edit is made only if it can be taken back (the request is still held) or the endpoint has
        shown that it takes the question. An endpoint that refuses an edited request is asked once
        more without the edit; if that is answered well it is never asked so again.
-Law 3. Usage is not asked for under a digest, a signature or a coding of the body. The server's own
-       name of the model is written all the same, and the digests of what was sent end here.
+Law 3. Usage is not asked for under a signature or a coding of the body. The server's own name of
+       the model is written all the same. Digests of a body that becomes another end here.
 """
 
 from libc.stddef cimport size_t
@@ -35,7 +35,8 @@ from zeroproxy._fast.jsonscan.request_scan cimport (
     request_scan_rename,
 )
 from zeroproxy._fast.memory.buffer cimport buffer_len
-from zeroproxy._fast.request.authorization cimport is_model_restricted
+from zeroproxy._fast.request.authorization cimport has_token_quota, is_model_restricted, judge_body
+from zeroproxy._fast.request.form_watch cimport watch_begin, watch_feed
 from zeroproxy._fast.request.query cimport query_model
 from zeroproxy._fast.request.routing cimport BODY_FORM, BODY_JSON, BodyStart, Target
 from zeroproxy._fast.types.exchange cimport IN_LOST_MAY_RETRY
@@ -91,17 +92,20 @@ cdef void drop_digests(Head *h) noexcept nogil:
             h.fields[i].nominated = 1
 
 
-cdef bint seals_body(const Head *h, const Field *f) noexcept nogil:
-    """Whether this field of a request vouches for the exact bytes of the body."""
-    cdef Cursor name = <Cursor>h.base + f.name_at
-    cdef size_t n = f.name_len
-    if f.id != FIELD_OTHER:
-        return 0
-    return (
-        is_digest(h, f)
-        or is_word(name, n, b"signature", 9)
-        or is_word(name, n, b"x-amz-content-sha256", 20)
-    )
+cdef bint is_signed(const Head *h) noexcept nogil:
+    """Whether a field of a request lets the server refuse another body than the caller's."""
+    cdef const Field *f
+    cdef Cursor name
+    cdef int i
+    for i in range(h.n_fields):
+        f = &h.fields[i]
+        name = <Cursor>h.base + f.name_at
+        if f.id == FIELD_OTHER and (
+            is_word(name, f.name_len, b"signature", 9)
+            or is_word(name, f.name_len, b"x-amz-content-sha256", 20)
+        ):
+            return 1
+    return 0
 
 
 cdef int usage_request_for(const Upstream *u, const Relay *r) noexcept nogil:
@@ -126,12 +130,21 @@ cdef int usage_request_for(const Upstream *u, const Relay *r) noexcept nogil:
     return usage_request
 
 
-cdef void begin_form(Relay *r, const Head *h, const Target *to) noexcept nogil:
-    """Its length is known, so nothing is filled up."""
-    request_scan_begin(&r.x.scan.request, USAGE_REQUEST_NONE, NULL)
-    request_scan_form(&r.x.scan.request, <uint32_t>to.at)
-    request_scan_rename(&r.x.scan.request, to.route.plain, to.route.plain_len, to.len)
+cdef void begin_form(Relay *r, Head *h, const Target *to) noexcept nogil:
+    """A form is read for its model only. Its length is known, so nothing is filled up."""
+    cdef bint is_renamed = to.route != NULL and to.route.plain_len != 0
+    if not is_renamed and not is_model_restricted(r):
+        return
     r.x.scans_body = 1
+    request_scan_begin(&r.x.scan.request, USAGE_REQUEST_NONE, NULL)
+    request_scan_form(&r.x.scan.request, <uint32_t>to.at if is_renamed else 0)
+    if is_model_restricted(r):
+        r.x.scan.request.is_watched = 1
+        watch_begin(&r.x.scan.form.watch, to.boundary, to.boundary_len)
+    if not is_renamed:
+        return
+    request_scan_rename(&r.x.scan.request, to.route.plain, to.route.plain_len, to.len)
+    drop_digests(h)
     if h.framing == FRAMING_LENGTH:
         r.x.reserve = <int16_t>(<int>to.route.plain_len - <int>to.len)
 
@@ -149,39 +162,37 @@ cdef void begin_editing(
 ) noexcept nogil:
     """A request head; `here` bytes came along behind it. Decides whether its body is read, and how
     much longer it may become."""
-    cdef int i, usage_request
-    cdef bint is_sealed = 0
+    cdef int usage_request
+    cdef bint must_stay
     if h.framing == FRAMING_NONE or h.method != METHOD_POST:
         if h.upgrade == UPGRADE_WEBSOCKET:
             meter_upgrade(r, h)
         return
     drop_coding(h)
-    if body.kind == BODY_FORM and to.route != NULL and to.route.plain_len:
+    if body.kind == BODY_FORM:
         begin_form(r, h, to)
-        drop_digests(h)
-    elif body.kind != BODY_JSON and r.x.model.len == 0:
+    if body.kind != BODY_JSON and r.x.model.len == 0:
         query_model(h, &r.x.model)
     if body.kind != BODY_JSON:
         return
     r.x.scans_body = 1
     usage_request = usage_request_for(r.x.upstream, r)
-    if usage_request != USAGE_REQUEST_NONE or to.route != NULL:
-        for i in range(h.n_fields):
-            is_sealed |= seals_body(h, &h.fields[i])
-    if usage_request != USAGE_REQUEST_NONE and is_sealed:
-        r.x.usage_by = USAGE_BY_UNASKED
+    must_stay = usage_request != USAGE_REQUEST_NONE and is_signed(h)
+    if must_stay:
         usage_request = USAGE_REQUEST_NONE
     request_scan_begin(&r.x.scan.request, usage_request, &r.x.model)
+    r.x.scan.request.is_signed = must_stay
     query_model(h, &r.x.model)
     r.x.scan.request.is_strict = is_model_restricted(r)
+    r.x.scan.request.reads_bound = has_token_quota(r)
     if to.route != NULL and to.route.real_len:
         request_scan_rename(&r.x.scan.request, to.route.real, to.route.real_len, to.len)
-        if is_sealed:
-            drop_digests(h)
     if h.framing == FRAMING_LENGTH and (usage_request != USAGE_REQUEST_NONE or r.x.scan.request.rename_len):
         r.x.reserve = <int16_t>(edit_bytes_max(usage_request) + r.x.scan.request.rename_len)
         if here >= h.length:
             r.x.reserve = <int16_t>edits_needed(&r.x.scan.request, h.base + h.consumed, <size_t>h.length)
+    if (usage_request != USAGE_REQUEST_NONE or r.x.scan.request.rename_len) and not r.x.scan.request.is_done:
+        drop_digests(h)
 
 
 cdef int edits_needed(RequestScan *asked, const char *at, size_t len) noexcept nogil:
@@ -285,12 +296,16 @@ cdef bint pass_end(Plane *p, Relay *r) noexcept nogil:
     return 1
 
 
-cdef inline bint is_refused(Relay *r) noexcept nogil:
-    """Asked before bytes are passed on: the model was allowed; a second one further on is not."""
+cdef inline bint is_refused(Plane *p, Relay *r) noexcept nogil:
+    """Asked before bytes are passed on: the model was allowed, and a second one further on is not;
+    and behind the last member it is known what a quota of tokens makes of them."""
     if r.x.scan.request.is_wide:
         r.x.fault = FAULT_BODY_CODE
     elif is_model_restricted(r) and (r.x.scan.request.has_model > 1 or r.x.scan.request.is_ambiguous):
         r.x.fault = FAULT_KEY_UNREAD
+    elif r.x.scan.request.reads_bound and r.x.scan.request.is_done:
+        r.x.scan.request.reads_bound = 0
+        r.x.fault = <unsigned char>judge_body(p, r)
     return r.x.fault != FAULT_NONE
 
 
@@ -313,7 +328,7 @@ cdef bint pass_pieces(
         if n == 0:
             break
         k = request_scan_feed(&r.x.scan.request, at, n, due)
-        if is_refused(r):
+        if is_refused(p, r):
             return 0
     return pass_end(p, r) if is_last else 1
 
@@ -330,12 +345,15 @@ cdef bint pass_body(Plane *p, Relay *r, char *data, size_t n, bint is_last) noex
         if r.x.reserve > r.x.added and is_last:
             return pass_piece(p, r, data, n) and pass_end(p, r)
         return pass_plain(p, r, data, n, is_last)
+    if r.x.scan.request.is_watched and not watch_feed(&r.x.scan.form.watch, data, n):
+        r.x.scan.request.is_ambiguous = 1
     k = request_scan_feed(&r.x.scan.request, data, n, &due)
-    if is_refused(r):
+    if is_refused(p, r):
         return 0
     if r.x.usage_by == 0 and r.x.scan.request.has_usage:
         r.x.usage_by = USAGE_BY_CALLER
-    elif r.x.usage_by == 0 and r.x.scan.request.edits_forbidden and r.x.scan.request.is_stream:
+    elif r.x.usage_by == 0 and r.x.scan.request.is_stream \
+            and (r.x.scan.request.edits_forbidden or r.x.scan.request.is_signed):
         r.x.usage_by = USAGE_BY_UNASKED
     if due.n_add or (is_last and r.x.reserve > r.x.added):
         return pass_pieces(p, r, data, n, k, &due, is_last)

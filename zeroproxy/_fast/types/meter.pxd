@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from zeroproxy._fast.types.form cimport FormWatch
 from zeroproxy._fast.types.model cimport ModelName, Unescape
 
 
@@ -239,12 +240,15 @@ cdef struct HeldEvent:
 cdef struct RequestScan:    # walks a request body: the root's keys, as far as the proxy cares
     uint32_t depth
     uint32_t until          # of a form: bytes up to its model's name
+    uint32_t bound          # tokens of a choice, the largest that is named; reads_bound only
     uint32_t raw_len        # bytes of the model's name as the body spells it
     uint8_t state           # request_scan.RequestScanState
     uint8_t usage_request   # edits.Wish; may change between two calls
     uint8_t key             # edits.Key of the member being read
     uint8_t text_len        # SCAN_TEXT + 1: too long to matter
     uint8_t in_options      # inside the root's stream_options
+    uint8_t in_sampling     # inside another object of the root that may name a bound
+    uint8_t reads_bound     # a quota asks for it; cleared once it was told
     uint8_t is_stream       # "stream": true
     uint8_t has_options     # stream_options is there, whatever its value
     uint8_t has_usage       # include_usage: true
@@ -253,10 +257,13 @@ cdef struct RequestScan:    # walks a request body: the root's keys, as far as t
     uint8_t has_timings     # timings_per_token is there, whatever its value
     uint8_t has_member      # stream_options is not empty
     uint8_t members         # those of it that were named, one bit each
+    uint8_t is_signed       # usage would be asked for, but the bytes are vouched for
+    uint8_t hides_counts    # response_fields is there, whatever its value; reads_bound only
     uint8_t edits_forbidden     # something in it is not what we know: no edit
     uint8_t is_guess        # a boolean was spelt as a text or a number: the server may not take it
     uint8_t is_done         # the root has ended, or there is none
     uint8_t is_wide         # the text is UTF-16 or UTF-32
+    uint8_t is_watched      # a form, to its end: Reading.form
     uint8_t is_escaped
     uint8_t is_strict
     uint8_t plain           # strings.PlainState; is_strict only
@@ -271,6 +278,12 @@ cdef struct RequestScan:    # walks a request body: the root's keys, as far as t
     char[SCAN_TEXT] text
 
 
+cdef struct AskedForm:
+    RequestScan asked       # the same as Reading.request
+    FormWatch watch
+
+
 cdef union BodyScan:        # first the request is read, then the response; never both
     RequestScan request
+    AskedForm form
     Meter meter
