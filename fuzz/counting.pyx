@@ -175,13 +175,14 @@ cdef int asked(const uint8_t *data, size_t size) noexcept nogil:
     cdef RequestScan ahead
     cdef ModelName[2] names
     cdef const char *at = <const char *>data + CHOICES
-    cdef size_t n = size - CHOICES
+    cdef size_t n = size - CHOICES, most
     if size <= CHOICES:
         return -1
     memset(&whole, 0, sizeof(whole))
     memset(names, 0, sizeof(names))
     request_scan_begin(&whole.asked, &names[0])
     whole.asked.usage_request = data[0] % USAGE_REQUEST_COUNT
+    whole.asked.reads_bound = 1
     whole.asked.is_strict = data[0] >> 7
     ahead = whole.asked
     ahead.name = NULL
@@ -200,11 +201,14 @@ cdef int asked(const uint8_t *data, size_t size) noexcept nogil:
     demand(whole.n == parts.n and memcmp(whole.out, parts.out, whole.n) == 0)
     demand(whole.n == n + whole.added - whole.left_out)
     demand(edit_growth(&ahead, n) == <int>whole.added - <int>whole.left_out)
-    demand(whole.added <= edit_bytes_max(data[0] % USAGE_REQUEST_COUNT) + whole.left_out + ahead.rename_len)
+    most = edit_bytes_max(data[0] % USAGE_REQUEST_COUNT) + whole.left_out + ahead.rename_len
+    demand(whole.added <= most)
     demand_same_name(&names[0], &names[1])
     demand_same_facts(&whole.asked, &parts.asked)
     name_free(&names[0])
     name_free(&names[1])
+    demand(whole.asked.n == parts.asked.n and whole.asked.is_stream == parts.asked.is_stream)
+    demand(whole.asked.bound == parts.asked.bound)
     free(whole.out)
     free(parts.out)
     return 0

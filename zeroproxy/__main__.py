@@ -1,7 +1,19 @@
-"""`python -m zeroproxy` is `zeroproxy`."""
+"""`zeroproxy`, and `python -m zeroproxy`, which is the same."""
 
+import signal
 import sys
 
-from zeroproxy.commands.main import main
+#: Their default is to end the process: they wait from here on, ahead of the imports, which take
+#: longest. What is no proxy lets them in again (commands/main.py).
+EARLY = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
-sys.exit(main())
+
+def run() -> int:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, EARLY)
+    from zeroproxy.commands.main import main
+
+    return main(mask=before)
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -159,10 +159,11 @@ cdef class AskedProbe:
     def __dealloc__(self):
         name_free(&self.name)
 
-    def __init__(self, int usage_request, is_strict=False):
+    def __init__(self, int usage_request, is_strict=False, reads_bound=False):
         request_scan_begin(&self.a, &self.name)
         self.a.usage_request = usage_request
         self.a.is_strict = is_strict
+        self.a.reads_bound = reads_bound
         self.done = []
 
     def feed(self, bytes data):
@@ -212,6 +213,10 @@ cdef class AskedProbe:
         for where, n, was in self.done:
             edit_undo(at + <size_t>where, n, was)
         return bytes(room)
+
+    @property
+    def bound(self):
+        return self.a.bound
 
     def seen(self):
         """What the body says: (model, stream, n, include_usage, is_done)."""

@@ -114,15 +114,6 @@ def test_an_answer_that_is_not_edited_keeps_its_digests(request_):
         assert set(NAMES) <= set(names_in(split_head(d.receive())[0]))
 
 
-@pytest.mark.parametrize("line", DIGESTS.splitlines(keepends=True)[:4])
-def test_a_request_under_a_digest_is_not_asked_for_usage(line):
-    with play(usage_request=USAGE) as script:
-        script.downstream().send(json_post(extra=line))
-        head, body = split_head(script.upstream().receive())
-        assert line in head
-        assert body == b'{"model":"m-1","stream":true}'
-
-
 @pytest.mark.parametrize("later", [False, True])
 def test_a_request_whose_model_is_renamed_names_no_digest_of_what_it_was(later):
     with play(usage_request=USAGE) as script:

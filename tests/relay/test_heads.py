@@ -163,3 +163,17 @@ def test_what_a_proxy_says_is_passed_on_where_it_is_trusted(script):
     found = forwarded(script, post(extra=FROM_A_PROXY + ALIASES))
     assert FROM_A_PROXY in found
     assert b"_" not in split_head(found)[0]
+
+
+def test_an_https_target_on_a_plain_port_is_served_as_what_it_came_by():
+    """docs/decisions/014: the scheme decides nothing, and no server is told of a TLS."""
+    with play() as script:
+        d = script.downstream()
+        d.send(b"GET https://a.example:444/p?q HTTP/1.1\r\nHost: a.example:444\r\n\r\n")
+        got = script.upstream().receive()
+        assert got.startswith(b"GET /p?q HTTP/1.1\r\n")
+        assert b"Host: a.example:444\r\n" in got
+        assert b"X-Forwarded-Proto: http\r\n" in got
+        d = script.downstream()
+        d.send(b"GET ftp://a.example/p HTTP/1.1\r\nHost: a.example\r\n\r\n")
+        assert d.receive().startswith(b"HTTP/1.1 400 ")

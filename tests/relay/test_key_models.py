@@ -3,7 +3,7 @@
 import pytest
 
 from tests.relay.test_keys import JSON, json_answer, passes, refused_key
-from tests.support.editing import form, json_post, unchunk
+from tests.support.editing import json_post, unchunk
 from tests.support.exchanges import connected
 from tests.support.keys import row, shows
 from tests.support.script import chunk, get, play, post, split_head
@@ -55,7 +55,6 @@ def test_what_is_not_surely_allowed_is_refused(bound, body):
     "request_",
     [
         post(body=b"model=small", extra=shows("k")),
-        form(b"small", extra=shows("k")),
         json_post(b'{"model":"small"}', extra=shows("k") + b"Content-Encoding: gzip\r\n"),
         get(b"/v1/realtime", extra=shows("k") + b"Connection: upgrade\r\nUpgrade: websocket\r\n"),
     ],
@@ -94,6 +93,15 @@ def test_a_longer_name_is_another_one(n):
             refused_key(
                 script, json_post(b'{"model":"%s"}' % (b"x" * other), extra=shows("k")), 403
             )
+
+
+@pytest.mark.parametrize("kind", [b"", b"Content-Type: application/json\r\n"])
+def test_an_empty_chunked_body_names_no_model_either(bound, kind):
+    """A4, its neighbour: Content-Length: 0 passed, and a chunked nothing got 403."""
+    d = bound.downstream()
+    d.send(b"POST /reset HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n" + kind + shows("k")
+           + b"\r\n0\r\n\r\n")  # fmt: skip
+    assert bound.upstream().receive().endswith(b"0\r\n\r\n")
 
 
 def test_a_request_without_a_body_passes(bound):

@@ -191,6 +191,23 @@ def test_a_prefill_that_is_timed_out_is_marked():
         assert (record["exactness"], record["outcome"]) == ("uncounted", "upstream/waiting/timeout")
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_what_our_own_stop_cuts_is_marked(begun):
+    """A second SIGTERM left records that say nothing was generated."""
+    with play() as script:
+        d = script.downstream()
+        d.send(json_post(b'{"model":"m-1"}'))
+        u = script.upstream()
+        u.receive()
+        if begun:
+            u.send(HALF)
+            d.receive()
+        script.engine.close_all()
+        (record,) = script.records()
+        assert (record["exactness"], record["finish"]) == ("uncounted", "cut")
+        assert record["outcome"].startswith("ourselves/")
+
+
 def test_what_no_engine_worked_on_is_not_marked():
     with play() as script:
         for request in (get(), json_post(b"{}", path=b"/tokenize"), json_post(b"{}")[:-1]):

@@ -185,6 +185,16 @@ def test_a_body_without_a_model_goes_nowhere_if_nobody_takes_it(script, body):
     assert "names no model" in json.loads(text)["error"]["message"]
 
 
+def test_a_compressed_body_that_would_have_to_be_routed_is_refused_by_its_reason(script):
+    """It was answered that it names no model."""
+    script.engine.set_routes(routes(("a", 0), ("b", 1)), default=None)
+    d = script.downstream()
+    d.send(json_post(b'{"model":"a"}', extra=b"Content-Encoding: gzip\r\n"))
+    head, text = split_head(d.receive())
+    assert head.startswith(b"HTTP/1.1 415 ")
+    assert "Content-Encoding" in json.loads(text)["error"]["message"]
+
+
 NAME = "org/\u6a21\u578b"
 SPELLINGS = [b'"org\\/\\u6a21\\u578b"', b'"\\u006frg/\\u6A21\\u578B"', f'"{NAME}"'.encode()]
 

@@ -4,8 +4,9 @@ import time
 
 import pytest
 
+from tests.support.breakers import endpoints
 from tests.support.exchanges import connected, streaming, waiting
-from tests.support.script import EXPECT, get, ok, play, post, split_head
+from tests.support.script import EXPECT, SSE_HEAD, get, ok, play, post, split_head
 
 
 @pytest.fixture
@@ -75,6 +76,44 @@ def test_a_body_below_the_least_rate_is_408_and_gives_its_permit_back():
         d.close()
         outcomes = [r["outcome"] for r in script.records()]
         assert outcomes == ["downstream/waiting/timeout", "ok"]
+
+
+def test_a_burst_buys_no_time_for_a_trickle():
+    """A5: the least rate was an average since the start, so 1 MB was good for half an hour."""
+    with play(limits={"body_timeout": 0.25, "body_min_rate": 1000}, max_inflight=1) as script:
+        d = script.downstream()
+        d.send(post(body=b"x" * 200_000, extra=EXPECT)[:-100_000])
+        u = script.upstream()
+        assert u.receive().endswith(b"x" * 50_000)
+        found, sent = trickle(script, d, 900)
+        assert found.startswith(b"HTTP/1.1 408 ")
+        assert sent > 1
+        u.receive()
+        assert u.is_closed()
+        d.close()
+        assert script.outcome() == "downstream/waiting/timeout"
+
+
+def test_a_trickle_behind_the_head_of_an_answer_is_cut():
+    """No content so far: each byte of the body moved the limit of the first token."""
+    with play(limits={"body_timeout": 0.25, "body_min_rate": 1000}, first_byte=60) as script:
+        d = script.downstream()
+        d.send(post(body=b"x" * 1000, extra=EXPECT)[:-990])
+        u = script.upstream()
+        u.receive()
+        u.send(SSE_HEAD)
+        assert d.receive().startswith(b"HTTP/1.1 200 ")
+        for _ in range(900):
+            time.sleep(0.01)
+            if d.is_closed():
+                break
+            d.send(b"x")
+            d.receive()
+        u.receive()
+        assert u.is_closed()
+        d.close()
+        assert script.outcome() == "downstream/relaying/timeout"
+        assert endpoints(script)[0]["failures"] == 0
 
 
 @pytest.mark.parametrize("rate", [0, 20])

@@ -106,6 +106,8 @@ def test_an_idle_tunnel_is_closed():
         b"Upgrade: foo/2\r\nConnection: Upgrade\r\n",
         b"Upgrade: h2c\r\nConnection: Upgrade\r\n",
         b"Upgrade: websocket, foo\r\nConnection: Upgrade\r\n",
+        b"Upgrade: websocket, h2c\r\nConnection: Upgrade\r\n",
+        b"Upgrade: websocket, /\r\nConnection: Upgrade\r\n",
         b"Upgrade: websocket/13\r\nConnection: Upgrade\r\n",
         b"Connection: Upgrade\r\n",
         b"Upgrade:\r\nConnection: Upgrade\r\n",

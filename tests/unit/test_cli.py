@@ -12,6 +12,7 @@ import pytest
 
 import zeroproxy
 from tests.support.terminal import shown_by
+from zeroproxy.__main__ import EARLY
 from zeroproxy.commands import check, check_report
 from zeroproxy.commands import main as cli
 from zeroproxy.config.load import parse_config
@@ -110,6 +111,36 @@ def test_saying_something_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.endswith("LOADED []\n")
+
+
+def mask_while(arguments: str, patch: str) -> str:
+    """What `zeroproxy ARGUMENTS` prints where `patch` shows the signals that wait."""
+    code = (
+        "import signal, sys, types\n"
+        "import zeroproxy.__main__ as m\n"
+        "assert not [n for n in sys.modules if n.startswith('zeroproxy.commands')]\n"
+        "def show(*_, **__): print(sorted(map(int, signal.pthread_sigmask(0, [])))); return 0\n"
+        f"{patch}\n"
+        f"sys.argv = ['zeroproxy', {arguments}]\n"
+        "sys.exit(m.run())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_signals_that_would_kill_wait_before_anything_is_imported():
+    """A11: SIGHUP in the first 80 ms killed it; most of that were imports."""
+    early = str(sorted(map(int, EARLY)))
+    late = "sys.modules['zeroproxy.commands.main'] = types.SimpleNamespace(main=show)"
+    assert mask_while("'-c', 'x'", late) == early
+    proxy = "import zeroproxy.commands.main as c; c.run_proxy = show"
+    assert mask_while("'-c', 'x'", proxy) == early
+
+
+def test_what_is_no_proxy_dies_of_them_as_before():
+    patch = "import zeroproxy.commands.main as c; c.print_version = show"
+    assert mask_while("'version'", patch) == "[]"
 
 
 def test_an_unbuilt_data_plane_is_a_sentence(monkeypatch, capsys, config):

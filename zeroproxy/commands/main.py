@@ -21,6 +21,8 @@ from zeroproxy.commands.standard_streams import OutputError, install
 from zeroproxy.errors import ConfigError, UsageError, ZeroproxyError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from zeroproxy.config.schema import Config
 
 EXAMPLES = """\
@@ -193,9 +195,11 @@ def complain(message: object) -> None:
         print(f"zeroproxy: {message}", file=sys.stderr, flush=True)
 
 
-def execute(argv: list[str]) -> int:
+def execute(argv: list[str], mask: Collection[int] | None = None) -> int:
     parser = build_parser(argv)
     args = parser.parse_args(argv)
+    if mask is not None and args.command not in (None, "run"):
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     try:
         return dispatch(args, parser)
     except (ConfigError, UsageError) as error:
@@ -213,14 +217,15 @@ def execute(argv: list[str]) -> int:
         return 130
 
 
-def main(argv: list[str] | None = None) -> int:
-    """`argv` is given by tests; a process of its own has its standard streams put in order."""
+def main(argv: list[str] | None = None, mask: Collection[int] | None = None) -> int:
+    """`argv` is given by tests; a process of its own has its standard streams put in order.
+    `mask`: of signals, before __main__.py made the proxy's wait."""
     if argv is not None:
         return execute(argv)
     install()
     try:
         try:
-            return execute(sys.argv[1:])
+            return execute(sys.argv[1:], mask)
         finally:
             sys.stdout.flush()
     except OutputError as error:

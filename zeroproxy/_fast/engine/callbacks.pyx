@@ -20,7 +20,7 @@ from zeroproxy._fast.exchange.actions cimport (
     lose_attempt,
 )
 from zeroproxy._fast.exchange.attempt cimport wake_waiting
-from zeroproxy._fast.exchange.deadlines cimport arm, deadline, hedge_due
+from zeroproxy._fast.exchange.deadlines cimport arm, body_is_late, deadline, hedge_due
 from zeroproxy._fast.exchange.hedge cimport hedge, hedge_ready
 from zeroproxy._fast.exchange.relay_pool cimport rate_begin, relay_later
 from zeroproxy._fast.memory.prefetch cimport prefetch_part
@@ -249,7 +249,7 @@ cdef void expire(Plane *p, Relay *r) noexcept nogil:
             lose_attempt(p, r, CAUSE_TIMEOUT)
         else:
             end_with(p, r, IN_REFUSED, BLAME_DOWNSTREAM, CAUSE_TIMEOUT)
-    elif phase == PHASE_RELAYING and not conn_is_backed_up(&r.down):
+    elif phase == PHASE_RELAYING and not conn_is_backed_up(&r.down) and not body_is_late(p, r):
         cut(p, r, CAUSE_TIMEOUT)
     elif phase == PHASE_LINGERING:
         feed(p, r, IN_DRAINED)

@@ -2,7 +2,7 @@
 
 Law 1. The thread has the turn while it works and never while it sleeps. It takes no GIL before it
        ends: whatever Python does meanwhile outside a door, bytes pass.
-Law 2. An API call has the plane to itself, for as long as it takes; several can be one (`exclusive`).
+Law 2. An API call has the plane to itself; several can be one (`exclusive`).
 Law 3. A door that leaves work behind wakes the thread.
 Law 4. A door that only reads copies structs without the GIL and makes Python values of them when
        it has given the turn back; one that copies much does it in pieces, a turn each.

@@ -6,11 +6,14 @@ Law 2. Every phase that waits for somebody has a limit of its own: a long prefil
        not a hang in mid-response (stream_idle), and a reader who does not read (stall) is neither.
        The prefill ends with the first content of a stream, not with its head (body_reader, law 2).
 Law 3. Once its head has begun, an exchange is measured by its own terms, whatever a reload says.
+Law 4. The least rate of a body saves nothing: who was ahead of it is measured from the last byte
+       on. So a burst buys no permit for a trickle.
 Tests: tests/relay/test_time.py, tests/relay/test_reload.py.
 """
 
 from libc.stdint cimport uint64_t
 
+from zeroproxy._fast.exchange.relay_pool cimport rate_begin
 from zeroproxy._fast.net.conn cimport conn_is_backed_up
 from zeroproxy._fast.net.timer cimport timer_no_later
 from zeroproxy._fast.net.tls cimport tls_is_shaking
@@ -45,16 +48,34 @@ cdef inline uint64_t earlier(uint64_t a, uint64_t b) noexcept nogil:
     return b if a == 0 else a if b == 0 or a < b else b
 
 
+cdef uint64_t earned(const Relay *r) noexcept nogil:
+    """Time that the body's bytes since rate_ns are good for, at the least rate."""
+    cdef uint64_t came = r.x.request_body.total - r.x.rate_at
+    return came // r.x.settings.body_rate * NS_PER_S \
+        + came % r.x.settings.body_rate * NS_PER_S // r.x.settings.body_rate
+
+
+cdef void body_came(const Plane *p, Relay *r) noexcept nogil:
+    """Law 4, while a permit is held."""
+    if r.x.settings.body_rate and r.x.phase >= PHASE_WAITING and r.x.rate_ns + earned(r) > p.now_ns:
+        rate_begin(p, r)
+
+
 cdef uint64_t body_deadline(const Relay *r) noexcept nogil:
-    """Of a body that goes on as it comes, and holds a permit: the next byte, and the least rate
-    over all that came since the caller could send."""
-    cdef uint64_t due = after(r.x.request_read_ns, r.x.settings.body_ns), earned, came
+    """Of a body that goes on as it comes, and holds a permit: the next byte, and the least
+    rate."""
+    cdef uint64_t due = after(r.x.request_read_ns, r.x.settings.body_ns)
     if r.x.settings.body_rate == 0:
         return due
-    came = r.x.request_body.total - r.x.rate_at
-    earned = came // r.x.settings.body_rate * NS_PER_S
-    earned += came % r.x.settings.body_rate * NS_PER_S // r.x.settings.body_rate
-    return earlier(due, r.x.rate_ns + (r.x.settings.body_ns if due else GRACE_NS) + earned)
+    return earlier(due, r.x.rate_ns + (r.x.settings.body_ns if due else GRACE_NS) + earned(r))
+
+
+cdef bint body_is_late(const Plane *p, const Relay *r) noexcept nogil:
+    cdef uint64_t due
+    if r.x.request_body.done or conn_is_backed_up(r.attempt.conn):
+        return 0
+    due = body_deadline(r)
+    return due != 0 and p.now_ns >= due
 
 
 cdef uint64_t waiting_deadline(const Relay *r) noexcept nogil:
@@ -74,6 +95,8 @@ cdef uint64_t relaying_deadline(const Relay *r) noexcept nogil:
         return idle
     # A head, a role, response.created: the prefill goes on. Data without content is a sign of life.
     first = after(r.x.request_read_ns, r.x.settings.first_byte_ns)
+    if not r.x.request_body.done and not conn_is_backed_up(r.attempt.conn):
+        first = earlier(first, body_deadline(r))
     if r.x.last_data_ns <= r.x.response_head_ns or first == 0:
         return first
     return first if idle and first > idle else idle

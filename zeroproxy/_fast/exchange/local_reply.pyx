@@ -52,6 +52,8 @@ cdef const char *status_phrase(int status) noexcept nogil:
         return b"Content Too Large"
     if status == 414:
         return b"URI Too Long"
+    if status == 415:
+        return b"Unsupported Media Type"
     if status == 417:
         return b"Expectation Failed"
     if status == 429:
@@ -105,6 +107,8 @@ cdef const char *extra_line(int status) noexcept nogil:
         return b"WWW-Authenticate: Bearer\r\n"
     if status == 405:
         return ALLOW
+    if status == 415:
+        return b"Accept-Encoding: identity\r\n"
     return b""
 
 

@@ -1,5 +1,5 @@
 from libc.stddef cimport size_t
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from zeroproxy._fast.types.http cimport Head
 from zeroproxy._fast.types.meter cimport Meter
@@ -21,5 +21,8 @@ cdef void meter_path(Meter *m, const char *at, size_t len) noexcept nogil
 cdef void meter_response(Relay *r, const Head *h) noexcept nogil
 cdef void meter_upgrade(Relay *r, Head *h) noexcept nogil
 cdef void meter_tunnel(Relay *r) noexcept nogil
+cdef bint generates(const char *at, size_t len) noexcept nogil
+cdef int64_t prompt_guess(uint64_t bytes) noexcept nogil
+cdef bint is_generating(const char *at, size_t len) noexcept nogil
 cdef int64_t tokens_spent(const Relay *r, const Record *record) noexcept nogil
 cdef void meter_finish(Relay *r, Record *record) noexcept nogil

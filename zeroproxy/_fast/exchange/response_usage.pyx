@@ -24,9 +24,10 @@ from zeroproxy._fast.http1.grammar cimport Cursor, begins_with, is_word
 from zeroproxy._fast.jsonscan.request_scan cimport request_scan_is_in_model
 from zeroproxy._fast.jsonscan.strings cimport name_clear, name_write
 from zeroproxy._fast.jsonscan.tokens cimport parse_count
+from zeroproxy._fast.types.clock cimport NS_PER_S
 from zeroproxy._fast.types.exchange cimport (
-    BLAME_DOWNSTREAM,
     BLAME_NOBODY,
+    BLAME_UPSTREAM,
     CAUSE_TIMEOUT,
     PHASE_RELAYING,
     PHASE_WAITING,
@@ -70,6 +71,7 @@ cdef enum:                  # of an estimate
     TOKEN_BYTES = 4         # of text, as English has them
     EVENT_BYTES = 250       # of an event, around its text
     GUESS_MAX = 16384       # tokens: images come as text that is none
+    SECOND_TOKENS = 100     # what a fast engine writes for one request
 
 # What makes an engine work, by the end of its path; compiled at import.
 WORKING_PATHS = (
@@ -169,16 +171,29 @@ cdef bint is_generating(const char *at, size_t len) noexcept nogil:
     )
 
 
+cdef int64_t prompt_guess(uint64_t bytes) noexcept nogil:
+    """Tokens of a request's body."""
+    return min(<int64_t>(bytes // TOKEN_BYTES), <int64_t>GUESS_MAX)
+
+
 cdef int64_t tokens_spent(const Relay *r, const Record *record) noexcept nogil:
     """What is charged to a quota: what was counted. Where a server that has answered did not say
-    what it was asked, an estimate: who keeps it from telling would else be charged nothing."""
+    what it was asked, an estimate: who keeps it from telling would else be charged nothing. So too
+    where the exchange was broken off before a count: by the time an engine had, and no more than
+    it had reserved."""
     cdef const Tokens *t = &record.tokens
     cdef int64_t prompt = max(t.prompt, 0), completion = max(t.completion, 0), text
+    if record.exactness == EXACTNESS_UNCOUNTED:
+        prompt = prompt_guess(record.bytes_in)
+        text = <int64_t>(
+            (r.x.began_ns + record.total_ns - r.attempt.sent_ns) // (NS_PER_S // SECOND_TOKENS)
+        )
+        return prompt + min(text, <int64_t>r.x.reserved)
     if t.prompt >= 0 or r.x.method != METHOD_POST or not 200 <= r.x.status < 300 \
             or not is_generating(r.x.path, r.x.path_len):
         return prompt + completion
     text = <int64_t>record.bytes_out - <int64_t>record.n_events * EVENT_BYTES
-    prompt = min(<int64_t>record.bytes_in // TOKEN_BYTES, GUESS_MAX)
+    prompt = prompt_guess(record.bytes_in)
     text = min(text // TOKEN_BYTES, GUESS_MAX)
     return prompt + max(completion, text, <int64_t>record.n_events)
 
@@ -303,15 +318,15 @@ cdef bint generates(const char *at, size_t len) noexcept nogil:
 
 
 cdef bint is_abandoned(const Relay *r) noexcept nogil:
-    """The request was with an engine when the exchange was broken off, by its caller or by a time
-    limit, before the answer had said what it took."""
+    """The request was with an engine when the exchange was broken off, by its caller, by a time
+    limit or by our own stop, before the answer had said what it took."""
     cdef const Exchange *x = &r.x
     if x.method != METHOD_POST or r.attempt.sent_ns == 0 or not x.request_body.done \
             or not generates(x.path, x.path_len):
         return 0
     if x.ended_in == PHASE_RELAYING:
         return x.blame != BLAME_NOBODY and x.status < 400
-    return x.ended_in == PHASE_WAITING and (x.blame == BLAME_DOWNSTREAM or x.cause == CAUSE_TIMEOUT)
+    return x.ended_in == PHASE_WAITING and (x.blame != BLAME_UPSTREAM or x.cause == CAUSE_TIMEOUT)
 
 
 cdef bint is_plausible(int64_t *n) noexcept nogil:

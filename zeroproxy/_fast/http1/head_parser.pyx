@@ -21,6 +21,7 @@ from zeroproxy._fast.http1.grammar cimport CR, LF, Cursor
 from zeroproxy._fast.http1.semantics cimport judge_request, judge_response
 from zeroproxy._fast.http1.start_line cimport parse_request_line, parse_status_line
 from zeroproxy._fast.types.http cimport (
+    FAULT_BODY_CODED,
     FAULT_BODY_TOO_LARGE,
     FAULT_CODING_UNKNOWN,
     FAULT_COUNT,
@@ -62,7 +63,7 @@ cdef Word[FAULT_COUNT] FAULT_NAMES = [
     b"upgrade", b"line_too_long", b"head_too_large", b"too_many_fields", b"body_too_large",
     b"chunk_size", b"chunk_ext", b"chunk_end", b"trailer", b"model",
     b"duplicate", b"key", b"key_model", b"quota_requests", b"quota_tokens", b"key_unread",
-    b"model_late", b"model_none", b"body_code",
+    b"model_late", b"model_none", b"body_code", b"body_coded", b"signed", b"options", b"fields",
 ]
 cdef Word[FAULT_COUNT] FAULT_TEXTS = [
     b"No fault.",
@@ -103,6 +104,12 @@ cdef Word[FAULT_COUNT] FAULT_TEXTS = [
     b"The model must be named within the first 64 KiB of the request, its head included.",
     b"The request names no model, and no inference server here takes requests without one.",
     b"A JSON body must be encoded in UTF-8.",
+    b"The body has a Content-Encoding, and what it asks for must be read here: send it without.",
+    b"This API key has a quota of tokens, and a signed body (Signature, x-amz-content-sha256) "
+    b"cannot be asked for usage here: ask with stream_options.include_usage, or do not sign it.",
+    b"This API key has a quota of tokens: stream_options must be one object that names each of its "
+    b"members once.",
+    b"This API key has a quota of tokens: response_fields leaves out what counts them.",
 ]
 
 
@@ -129,6 +136,8 @@ cdef int fault_status(int fault) noexcept nogil:
         return 404
     if fault == FAULT_BODY_TOO_LARGE:
         return 413
+    if fault == FAULT_BODY_CODED:
+        return 415
     if fault == FAULT_LINE_TOO_LONG:
         return 414
     if fault == FAULT_EXPECT:

@@ -255,7 +255,7 @@ cdef Upgrade read_upgrade(const Head *head, bint is_request) noexcept nogil:
     cdef Cursor at
     cdef Cursor end
     cdef Span element
-    cdef int i
+    cdef int i, n_others = 0
     for i in range(head.upgrade_field, head.n_fields):
         f = &head.fields[i]
         if f.id != FIELD_UPGRADE:
@@ -266,8 +266,9 @@ cdef Upgrade read_upgrade(const Head *head, bint is_request) noexcept nogil:
             if span_is(element, b"websocket", 9):
                 has_websocket = 1
             else:
+                n_others += 1
                 any_other |= is_protocol(element)
-    if has_websocket and (is_request or not any_other):
+    if has_websocket and (is_request or n_others == 0):
         return UPGRADE_WEBSOCKET
     return UPGRADE_IGNORED if any_other else UPGRADE_NONE
 

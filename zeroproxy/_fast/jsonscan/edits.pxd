@@ -41,6 +41,9 @@ cdef enum Key:              # members of a request that matter
     KEY_USER                # who asks
     KEY_PROMPT              # messages and the like
     KEY_METADATA            # Anthropic names the user in there
+    KEY_BOUND               # of the tokens that may be generated, in any server's words
+    KEY_SAMPLING            # an object that may have one
+    KEY_FIELDS              # llama.cpp's response_fields
 
 
 cdef int key_of(const RequestScan *a) noexcept nogil

@@ -17,6 +17,8 @@ from zeroproxy._fast.jsonscan.edits cimport (
     EDITED_RUNNING,
     EDITED_TIMINGS,
     EDITED_USAGE,
+    KEY_BOUND,
+    KEY_FIELDS,
     KEY_METADATA,
     KEY_MODEL,
     KEY_N,
@@ -24,6 +26,7 @@ from zeroproxy._fast.jsonscan.edits cimport (
     KEY_OTHER,
     KEY_PROMPT,
     KEY_RUNNING,
+    KEY_SAMPLING,
     KEY_STREAM,
     KEY_TIMINGS,
     KEY_USAGE,
@@ -90,6 +93,22 @@ cdef inline bint is_text(const RequestScan *a, const char *word, size_t n) noexc
     return a.text_len == n and is_equal(a.text, word, n)
 
 
+cdef int bound_key_of(const RequestScan *a) noexcept nogil:
+    """Key of a name in the root, or in an object there, that is none of the others."""
+    if is_text(a, b"max_tokens", 10) or is_text(a, b"max_completion_tokens", 21) \
+            or is_text(a, b"max_output_tokens", 17) or is_text(a, b"n_predict", 9) \
+            or is_text(a, b"max_new_tokens", 14):
+        return KEY_BOUND
+    if a.inside == KEY_SAMPLING:
+        if is_text(a, b"num_predict", 11):
+            return KEY_BOUND
+        return KEY_N if is_text(a, b"n", 1) else <int>KEY_OTHER
+    if is_text(a, b"options", 7) or is_text(a, b"parameters", 10) \
+            or is_text(a, b"sampling_params", 15):
+        return KEY_SAMPLING
+    return KEY_FIELDS if is_text(a, b"response_fields", 15) else <int>KEY_OTHER
+
+
 cdef int key_of_root(const RequestScan *a) noexcept nogil:
     """OpenAI names who asks in user, prompt_cache_key or safety_identifier."""
     if is_text(a, b"model", 5):
@@ -107,7 +126,9 @@ cdef int key_of_root(const RequestScan *a) noexcept nogil:
         return KEY_METADATA
     if is_text(a, b"timings_per_token", 17):
         return KEY_TIMINGS
-    return KEY_OPTIONS if is_text(a, b"stream_options", 14) else <int>KEY_OTHER
+    if is_text(a, b"stream_options", 14):
+        return KEY_OPTIONS
+    return bound_key_of(a) if a.reads_bound else <int>KEY_OTHER
 
 
 cdef int key_of(const RequestScan *a) noexcept nogil:

@@ -21,15 +21,17 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcpy, memset
 
 from zeroproxy._fast.http1.grammar cimport Cursor, is_word
+from zeroproxy._fast.jsonscan.counts cimport is_count, take_count
 from zeroproxy._fast.jsonscan.edits cimport (
     EDITED_NOTHING,
+    KEY_FIELDS,
     KEY_METADATA,
     KEY_MODEL,
-    KEY_N,
     KEY_OPTIONS,
     KEY_OTHER,
     KEY_PROMPT,
     KEY_RUNNING,
+    KEY_SAMPLING,
     KEY_STREAM,
     KEY_TIMINGS,
     KEY_USAGE,
@@ -68,20 +70,20 @@ from zeroproxy._fast.types.meter cimport SCAN_TEXT, RequestScan
 from zeroproxy._fast.types.model cimport ModelName, Unescape
 
 cdef enum RequestScanState:
-    ASKED_PLAIN = 0
-    ASKED_KEY
-    ASKED_STRING
-    ASKED_NUMBER            # that counts
-    ASKED_COLON             # a key was read
-    ASKED_VALUE             # behind its colon
-    ASKED_FIRST             # nothing but blanks yet
-    ASKED_SECOND            # behind the brace
+    SCAN_PLAIN = 0
+    SCAN_KEY
+    SCAN_STRING
+    SCAN_NUMBER            # that counts
+    SCAN_COLON             # a key was read
+    SCAN_VALUE             # behind its colon
+    SCAN_FIRST             # nothing but blanks yet
+    SCAN_SECOND            # behind the brace
 
 
 cdef void request_scan_begin(RequestScan *a, ModelName *name) noexcept nogil:
     """`name`: where the model's goes, borrowed."""
     memset(a, 0, sizeof(RequestScan))
-    a.state = ASKED_FIRST
+    a.state = SCAN_FIRST
     a.name = name
     if name != NULL:
         name_clear(name)
@@ -116,7 +118,7 @@ cdef void end_key(RequestScan *a) noexcept nogil:
     if a.escape.state or a.escape.high:
         add_text(a, out, unescape_end(&a.escape, out))
     a.key = <unsigned char>key_of(a)
-    a.state = ASKED_COLON
+    a.state = SCAN_COLON
     if a.inside:
         if a.inside == KEY_OPTIONS:
             note_option(a)
@@ -131,6 +133,8 @@ cdef void end_key(RequestScan *a) noexcept nogil:
             name_clear(a.name)
     elif a.key == KEY_TIMINGS:
         a.has_timings = 1
+    elif a.key == KEY_FIELDS:
+        a.hides_counts = 1
     elif a.key == KEY_OTHER and is_word(<Cursor>a.text, a.text_len, b"model", 5):
         # Some parsers do not look at the case.
         a.is_ambiguous = 1
@@ -148,7 +152,7 @@ cdef void keep(RequestScan *a, const char *at, size_t len) noexcept nogil:
     """A piece of a key, of the model's name, or of a value that is read as text."""
     cdef char[8] out
     cdef size_t k
-    if a.state == ASKED_STRING and a.key == KEY_MODEL:
+    if a.state == SCAN_STRING and a.key == KEY_MODEL:
         if a.has_model == 0:
             a.raw_len += <uint32_t>len
         if a.name != NULL:
@@ -165,8 +169,18 @@ cdef inline bint is_flag(int key) noexcept nogil:
     return key == KEY_STREAM or key == KEY_USAGE or key == KEY_RUNNING
 
 
+cdef void take_text(RequestScan *a, bint is_number) noexcept nogil:
+    """A number or a string has ended."""
+    if is_count(a.key):
+        take_count(a)
+    else:
+        take_flag(a, is_number)
+    a.key = KEY_OTHER
+    a.state = SCAN_PLAIN
+
+
 cdef void take_flag(RequestScan *a, bint is_number) noexcept nogil:
-    """A number or a string where a boolean belongs has ended: some servers convert it."""
+    """A number or a string where a boolean belongs: some servers convert it."""
     cdef bint is_set = is_true(a.text, min(a.text_len, SCAN_TEXT), is_number)
     a.is_guess = 1
     if a.key == KEY_STREAM:
@@ -175,13 +189,11 @@ cdef void take_flag(RequestScan *a, bint is_number) noexcept nogil:
         a.has_usage = is_set
     else:
         a.has_running = is_set
-    a.key = KEY_OTHER
-    a.state = ASKED_PLAIN
 
 
 cdef bint request_scan_is_in_model(const RequestScan *a) noexcept nogil:
     """Whether the model's name has begun and not ended."""
-    return a.state == ASKED_STRING and a.key == KEY_MODEL
+    return a.state == SCAN_STRING and a.key == KEY_MODEL
 
 
 cdef size_t step_string(RequestScan *a, const char *at, size_t k, size_t len) noexcept nogil:
@@ -189,14 +201,14 @@ cdef size_t step_string(RequestScan *a, const char *at, size_t k, size_t len) no
     cdef bint is_escaped = a.is_escaped
     cdef size_t n = string_end(at + k, len - k, &is_escaped)
     a.is_escaped = is_escaped
-    if a.state == ASKED_KEY or (a.key != KEY_OTHER and a.key != KEY_USER):
+    if a.state == SCAN_KEY or (a.key != KEY_OTHER and a.key != KEY_USER):
         keep(a, at + k, n)
     if k + n == len:
         return len
-    if a.state == ASKED_KEY:
+    if a.state == SCAN_KEY:
         end_key(a)
-    elif is_flag(a.key):
-        take_flag(a, 0)
+    elif is_flag(a.key) or is_count(a.key):
+        take_text(a, 0)
     else:
         if a.key == KEY_MODEL:
             a.has_model += a.has_model < 255
@@ -205,19 +217,14 @@ cdef size_t step_string(RequestScan *a, const char *at, size_t k, size_t len) no
         elif a.key == KEY_USER and a.user_end == 0 and a.n_read + k + n != a.user_at:
             a.user_end = a.n_read + k + n
         a.key = KEY_OTHER
-        a.state = ASKED_PLAIN
+        a.state = SCAN_PLAIN
     return k + n + 1
 
 
 cdef bint begin_text(RequestScan *a, char c) noexcept nogil:
     """The first byte of a value that is read as a text. 0: it is none."""
-    cdef bint is_digit = c'0' <= c <= c'9'
-    if a.key == KEY_N and is_digit:
-        a.state = ASKED_NUMBER
-        a.n = c - c'0'
-        return 1
-    if is_flag(a.key) and (is_digit or c == c'-' or c == c'"'):
-        a.state = ASKED_STRING if c == c'"' else <int>ASKED_NUMBER
+    if (is_flag(a.key) or is_count(a.key)) and (c'0' <= c <= c'9' or c == c'-' or c == c'"'):
+        a.state = SCAN_STRING if c == c'"' else <int>SCAN_NUMBER
         a.text_len = 0
         a.is_escaped = 0
         memset(&a.escape, 0, sizeof(Unescape))
@@ -230,10 +237,10 @@ cdef bint begin_text(RequestScan *a, char c) noexcept nogil:
 cdef size_t begin_value(RequestScan *a, const char *at, size_t k) noexcept nogil:
     """The first byte of a member's value; returns the offset behind it."""
     cdef char c = at[k]
-    a.state = ASKED_PLAIN
+    a.state = SCAN_PLAIN
     if a.key == KEY_OTHER:
         return step_plain(a, at, k, 1)
-    if c == c'{' and (a.key == KEY_OPTIONS or a.key == KEY_METADATA):
+    if c == c'{' and a.key in (KEY_OPTIONS, KEY_METADATA, KEY_SAMPLING):
         a.inside = a.key
         a.depth += 1
         a.key = KEY_OTHER
@@ -270,7 +277,7 @@ cdef size_t step_plain(RequestScan *a, const char *at, size_t k, bint is_value) 
     is no value names one."""
     cdef char c = at[k]
     if c == c'"':
-        a.state = ASKED_KEY if is_read(a) and not is_value else <int>ASKED_STRING
+        a.state = SCAN_KEY if is_read(a) and not is_value else <int>SCAN_STRING
         a.text_len = 0
         a.is_escaped = 0
         memset(&a.escape, 0, sizeof(Unescape))
@@ -285,22 +292,15 @@ cdef size_t step_plain(RequestScan *a, const char *at, size_t k, bint is_value) 
 cdef size_t step_member(RequestScan *a, const char *at, size_t k) noexcept nogil:
     """One byte behind a name, or of the number it names; returns the offset behind it."""
     cdef char c = at[k]
-    if a.state == ASKED_NUMBER and a.key != KEY_N:
+    if a.state == SCAN_NUMBER:
         if c'0' <= c <= c'9' or c in (c'.', c'+', c'-', c'e', c'E'):
             keep(a, at + k, 1)
             return k + 1
-        take_flag(a, 1)
+        take_text(a, 1)
         return k
-    if a.state == ASKED_NUMBER:
-        if c'0' <= c <= c'9':
-            a.n = <unsigned short>(a.n * 10 + (c - c'0') if a.n < 1000 else a.n)
-            return k + 1
-        a.state = ASKED_PLAIN
-        a.key = KEY_OTHER
-        return k
-    if a.state == ASKED_COLON:
+    if a.state == SCAN_COLON:
         if c == c':':
-            a.state = ASKED_VALUE
+            a.state = SCAN_VALUE
         return k + 1
     if c == c' ' or c == c'\n' or c == c'\r' or c == c'\t':
         return k + 1
@@ -310,13 +310,13 @@ cdef size_t step_member(RequestScan *a, const char *at, size_t k) noexcept nogil
 cdef size_t step_first(RequestScan *a, const char *at, size_t k) noexcept nogil:
     """One byte of what comes before the first member."""
     cdef unsigned char c = <unsigned char>at[k]
-    if a.state == ASKED_SECOND and c:
-        a.state = ASKED_PLAIN
+    if a.state == SCAN_SECOND and c:
+        a.state = SCAN_PLAIN
         return k
-    if a.state == ASKED_FIRST:
+    if a.state == SCAN_FIRST:
         if c == c'{':
             a.depth = 1
-            a.state = ASKED_SECOND
+            a.state = SCAN_SECOND
             return k + 1
         if c == 0xEF or c == 0xBB or c == 0xBF:
             a.is_ambiguous = 1
@@ -329,10 +329,12 @@ cdef size_t step_first(RequestScan *a, const char *at, size_t k) noexcept nogil:
     return k + 1
 
 
-cdef bint may_matter(const char *at, size_t len) noexcept nogil:
+cdef bint may_matter(const char *at, size_t len, bint reads_bound) noexcept nogil:
     """Whether a name of the root's is one we know, or spells we do not know what."""
     if len in (1, 4, 5, 6, 8, 14, 16, 17) \
             and at[0] in (c'M', c'i', c'm', c'n', c'p', c's', c't', c'u'):
+        return 1
+    if reads_bound and len in (7, 9, 10, 15, 21):
         return 1
     return memchr(at, c'\\', len) != NULL
 
@@ -347,7 +349,7 @@ cdef size_t pass_members(RequestScan *a, const char *at, size_t k, size_t len) n
                 a.prompt_at = a.n_read + it.value
                 a.in_prompt = 1
             return it.value
-        if may_matter(at + it.name, it.name_len):
+        if may_matter(at + it.name, it.name_len, a.reads_bound):
             break
         k = it.next
     return k
@@ -371,8 +373,7 @@ cdef size_t skip_plain(RequestScan *a, const char *at, size_t k, size_t len) noe
 cdef void request_scan_feed(
     RequestScan *a, uint64_t from_, const char *at, size_t len,
 ) noexcept nogil:
-    """[at, at + len) is the body from offset `from_` on; what of it was read already is passed
-    over."""
+    """[at, at + len) is the body from offset `from_` on; bytes read before are skipped."""
     cdef size_t k = <size_t>(a.n_read - from_)
     invariant(from_ <= a.n_read)
     if k >= len:
@@ -381,16 +382,16 @@ cdef void request_scan_feed(
     len -= k
     k = 0
     while k < len and not a.is_done:
-        if a.state == ASKED_PLAIN:
+        if a.state == SCAN_PLAIN:
             k = skip_plain(a, at, k, len)
             if k < len:
                 k = step_plain(a, at, k, 0)
-        elif a.state == ASKED_KEY or a.state == ASKED_STRING:
+        elif a.state == SCAN_KEY or a.state == SCAN_STRING:
             k = step_string(a, at, k, len)
-            if a.state == ASKED_COLON and k < len and at[k] == c':':
-                a.state = ASKED_VALUE
+            if a.state == SCAN_COLON and k < len and at[k] == c':':
+                a.state = SCAN_VALUE
                 k += 1
-        elif a.state <= ASKED_VALUE:
+        elif a.state <= SCAN_VALUE:
             k = step_member(a, at, k)
         else:
             k = step_first(a, at, k)

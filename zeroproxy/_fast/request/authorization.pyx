@@ -5,19 +5,27 @@ Law 1. One answer per exchange: once the key was found and its request taken fro
 Law 2. Nothing of a key is kept but the address of its slot.
 Law 3. Where a key allows some models only, what cannot be told is refused: no JSON, two models in
        whatever case, bytes that a server might take for UTF-16, UTF-32 or a comment.
+Law 4. Where a key has a quota of tokens, a request that would keep a stream from being counted is
+       refused.
 Tests: tests/relay/test_keys.py, tests/relay/test_key_models.py.
 """
 
 from libc.stddef cimport size_t
+from libc.stdint cimport uint64_t
 
+from zeroproxy._fast.exchange.response_usage cimport generates, is_generating, prompt_guess
 from zeroproxy._fast.http1.grammar cimport Cursor, is_word
-from zeroproxy._fast.tenants.api_keys cimport key_allows, key_find, quota_reserve
-from zeroproxy._fast.types.api_key cimport QUOTA_COUNT, QUOTA_REQUESTS, ApiKey
+from zeroproxy._fast.jsonscan.edits cimport USAGE_REQUEST_NONE
+from zeroproxy._fast.tenants.api_keys cimport key_allows, key_find, key_raise, quota_reserve
+from zeroproxy._fast.types.api_key cimport QUOTA_COUNT, QUOTA_REQUESTS, QUOTA_TOKENS, ApiKey
 from zeroproxy._fast.types.http cimport (
+    FAULT_FIELDS,
     FAULT_KEY,
     FAULT_NONE,
+    FAULT_OPTIONS,
     FAULT_QUOTA_REQUESTS,
     FAULT_QUOTA_TOKENS,
+    FAULT_SIGNED,
     FIELD_API_KEY,
     FIELD_AUTHORIZATION,
     FIELD_OTHER,
@@ -34,6 +42,7 @@ from zeroproxy._fast.types.plane cimport Plane, Relay
 
 cdef enum:
     SCHEME = 7              # bytes of "Bearer "
+    UNNAMED = 256           # tokens of a text that may be as long as the server likes
 
 
 cdef Span bearer(const char *at, size_t len) noexcept nogil:
@@ -114,6 +123,32 @@ cdef int authorize(Plane *p, Relay *r, const Head *h) noexcept nogil:
     if which == QUOTA_COUNT:
         return FAULT_NONE
     return FAULT_QUOTA_REQUESTS if which == QUOTA_REQUESTS else FAULT_QUOTA_TOKENS
+
+
+cdef bint has_token_quota(const Relay *r) noexcept nogil:
+    return r.x.key != NULL and r.x.key.quotas[<int>QUOTA_TOKENS].rate != 0
+
+
+cdef int judge_body(Plane *p, Relay *r) noexcept nogil:
+    """Fault of a body that was read, of a caller whose key has a quota of tokens: it keeps its
+    answer from being counted, or what it asks for exhausts the quota."""
+    cdef const RequestScan *a = &r.x.scan.request
+    cdef bint is_text = is_generating(r.x.path, r.x.path_len)
+    cdef uint64_t text = a.bound
+    if a.bound == 0:
+        if not is_text and not generates(r.x.path, r.x.path_len):
+            return FAULT_NONE
+        text = UNNAMED if is_text else 0
+    if a.hides_counts:
+        return FAULT_FIELDS
+    if a.is_stream and a.is_signed and not a.has_usage:
+        return FAULT_SIGNED
+    if a.is_stream and a.edits_forbidden and (a.is_signed or a.usage_request != USAGE_REQUEST_NONE):
+        return FAULT_OPTIONS
+    text = text * max(a.n, 1) + <uint64_t>prompt_guess(max(r.x.bytes_in, a.n_read))
+    if key_raise(r.x.key, text, p.now_ns, &r.x.reserved):
+        return FAULT_NONE
+    return FAULT_QUOTA_TOKENS
 
 
 cdef bint is_model_restricted(const Relay *r) noexcept nogil:

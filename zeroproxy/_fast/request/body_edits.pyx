@@ -7,8 +7,8 @@ Law 1. A body is never waited for, but for a first byte that tells whether it is
 Law 2. An edit is made only if it can be taken back (the request is still held) or the endpoint has
        shown that it takes the question. An endpoint that refuses an edited request is asked once
        more without the edit; if that is answered well it is never asked so again.
-Law 3. Usage is not asked for under a digest, a signature or a coding of the body. The server's own
-       name of the model is written all the same, and the digests of what was sent end here.
+Law 3. Usage is not asked for under a signature or a coding of the body. The server's own name of
+       the model is written all the same. Digests of a body that becomes another end here.
 Tests: tests/relay/test_editing.py, tests/relay/test_refusals.py.
 """
 
@@ -39,7 +39,8 @@ from zeroproxy._fast.jsonscan.request_scan cimport (
     request_scan_rename,
 )
 from zeroproxy._fast.memory.buffer cimport buffer_len
-from zeroproxy._fast.request.authorization cimport is_model_restricted
+from zeroproxy._fast.request.authorization cimport has_token_quota, is_model_restricted, judge_body
+from zeroproxy._fast.request.form_watch cimport watch_begin, watch_feed
 from zeroproxy._fast.request.query cimport query_model
 from zeroproxy._fast.request.routing cimport BODY_FORM, BODY_JSON, BodyStart, Target
 from zeroproxy._fast.types.exchange cimport IN_LOST_MAY_RETRY
@@ -95,17 +96,20 @@ cdef void drop_digests(Head *h) noexcept nogil:
             h.fields[i].nominated = 1
 
 
-cdef bint seals_body(const Head *h, const Field *f) noexcept nogil:
-    """Whether this field of a request vouches for the exact bytes of the body."""
-    cdef Cursor name = <Cursor>h.base + f.name_at
-    cdef size_t n = f.name_len
-    if f.id != FIELD_OTHER:
-        return 0
-    return (
-        is_digest(h, f)
-        or is_word(name, n, b"signature", 9)
-        or is_word(name, n, b"x-amz-content-sha256", 20)
-    )
+cdef bint is_signed(const Head *h) noexcept nogil:
+    """Whether a field of a request lets the server refuse another body than the caller's."""
+    cdef const Field *f
+    cdef Cursor name
+    cdef int i
+    for i in range(h.n_fields):
+        f = &h.fields[i]
+        name = <Cursor>h.base + f.name_at
+        if f.id == FIELD_OTHER and (
+            is_word(name, f.name_len, b"signature", 9)
+            or is_word(name, f.name_len, b"x-amz-content-sha256", 20)
+        ):
+            return 1
+    return 0
 
 
 cdef int usage_request_for(const Upstream *u, const Relay *r) noexcept nogil:
@@ -130,12 +134,22 @@ cdef int usage_request_for(const Upstream *u, const Relay *r) noexcept nogil:
     return usage_request
 
 
-cdef void begin_form(Relay *r, const Head *h, const Target *to) noexcept nogil:
-    """Its length is known, so nothing is filled up."""
+cdef void begin_form(Relay *r, Head *h, const Target *to) noexcept nogil:
+    """A form is read for its model only. Its length is known, so nothing is filled up."""
+    cdef bint is_renamed = to.route != NULL and to.route.plain_len != 0
+    if not is_renamed and not is_model_restricted(r):
+        return
+    r.x.scans_body = 1
     request_scan_begin(&r.x.scan.request, NULL)
+    r.x.scan.request.is_done = 1
+    if is_model_restricted(r):
+        r.x.scan.request.is_watched = 1
+        watch_begin(&r.x.scan.form.watch, to.boundary, to.boundary_len)
+    if not is_renamed:
+        return
     request_scan_form(&r.x.scan.request, to.at)
     request_scan_rename(&r.x.scan.request, to.route.plain, to.route.plain_len, to.len)
-    r.x.scans_body = 1
+    drop_digests(h)
     if h.framing == FRAMING_LENGTH:
         r.x.reserve = <int16_t>(<int>to.route.plain_len - <int>to.len)
 
@@ -146,38 +160,40 @@ cdef void begin_editing(
     """A request head; `here` bytes came along behind it. Decides what is written into its body, and
     how much longer it may become."""
     cdef RequestScan *a = &r.x.scan.request
-    cdef int i, usage_request
-    cdef bint is_sealed = 0
+    cdef int usage_request
+    cdef bint must_stay
     if h.framing == FRAMING_NONE or h.method != METHOD_POST:
         if h.upgrade == UPGRADE_WEBSOCKET:
             meter_upgrade(r, h)
         return
     # A compressed answer cannot be counted; none of these servers compresses unasked.
     nominate(h, FIELD_ACCEPT_ENCODING)
-    if body.kind == BODY_FORM and to.route != NULL and to.route.plain_len:
+    if body.kind == BODY_FORM:
         begin_form(r, h, to)
-        drop_digests(h)
-    elif body.kind != BODY_JSON and r.x.model.len == 0:
+    if body.kind != BODY_JSON and r.x.model.len == 0:
         query_model(h, &r.x.model)
     if body.kind != BODY_JSON:
         return
     usage_request = usage_request_for(r.x.upstream, r)
-    if usage_request != USAGE_REQUEST_NONE or to.route != NULL:
-        for i in range(h.n_fields):
-            is_sealed |= seals_body(h, &h.fields[i])
-    if usage_request != USAGE_REQUEST_NONE and is_sealed:
-        r.x.usage_by = USAGE_BY_UNASKED
+    must_stay = usage_request != USAGE_REQUEST_NONE and is_signed(h)
+    if must_stay:
         usage_request = USAGE_REQUEST_NONE
+    a.is_signed = must_stay
     a.usage_request = <unsigned char>usage_request
     if to.route != NULL and to.route.real_len:
         request_scan_rename(a, to.route.real, to.route.real_len, to.len)
-        if is_sealed:
-            drop_digests(h)
     if h.framing == FRAMING_LENGTH and (usage_request != USAGE_REQUEST_NONE or a.rename_len):
         r.x.reserve = <int16_t>(edit_bytes_max(usage_request) + a.rename_len)
         if here >= h.length:
             request_scan_feed(a, 0, h.base + h.consumed, <size_t>h.length)
             r.x.reserve = <int16_t>edit_growth(a, h.length)
+    if (usage_request != USAGE_REQUEST_NONE or a.rename_len) and not is_left_alone(a):
+        drop_digests(h)
+
+
+cdef inline bint is_left_alone(const RequestScan *a) noexcept nogil:
+    """Whether all of the body was read, and no edit is due."""
+    return a.is_done and a.n_passed == a.n_places
 
 
 # ---------------------------------------------------------------- bodies
@@ -264,14 +280,18 @@ cdef bint pass_end(Plane *p, Relay *r) noexcept nogil:
     return 1
 
 
-cdef inline bint is_refused(Relay *r) noexcept nogil:
-    """Asked before bytes are passed on: the model was allowed; a second one further on is not."""
+cdef inline bint is_refused(Plane *p, Relay *r) noexcept nogil:
+    """Asked before bytes are passed on: the model was allowed, and a second one further on is not;
+    and behind the last member it is known what a quota of tokens makes of them."""
     if r.x.scan.request.is_wide:
         r.x.fault = FAULT_BODY_CODE
     elif is_model_restricted(r) and (
         r.x.scan.request.has_model > 1 or r.x.scan.request.is_ambiguous
     ):
         r.x.fault = FAULT_KEY_UNREAD
+    elif r.x.scan.request.reads_bound and r.x.scan.request.is_done:
+        r.x.scan.request.reads_bound = 0
+        r.x.fault = <unsigned char>judge_body(p, r)
     return r.x.fault != FAULT_NONE
 
 
@@ -310,11 +330,13 @@ cdef bint pass_body(Plane *p, Relay *r, char *data, size_t n, bint is_last) noex
     if r.x.scans_body:
         if a.n_read < r.x.bytes_in:
             request_scan_feed(a, begin, data, n)
-        if is_refused(r):
+        if a.is_watched and not watch_feed(&r.x.scan.form.watch, data, n):
+            a.is_ambiguous = 1
+        if is_refused(p, r):
             return 0
         if r.x.usage_by == 0 and a.has_usage:
             r.x.usage_by = USAGE_BY_CALLER
-        elif r.x.usage_by == 0 and a.edits_forbidden and a.is_stream:
+        elif r.x.usage_by == 0 and a.is_stream and (a.edits_forbidden or a.is_signed):
             r.x.usage_by = USAGE_BY_UNASKED
         if a.n_passed < a.n_places:
             edit_due(a, begin + k, r.x.bytes_in, &due)

@@ -8,13 +8,14 @@ Tests: tests/relay/test_life.py, tests/relay/test_endings.py.
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
-from libc.string cimport memchr, memcmp, memcpy
+from libc.string cimport memchr, memcmp, memcpy, memmove
 
 from zeroproxy._fast.exchange.actions cimport end_with, feed
 from zeroproxy._fast.exchange.error_body cimport dialect_of
 from zeroproxy._fast.exchange.trace_context cimport adopt_trace, make_request_id
 from zeroproxy._fast.http1.body cimport body_begin
 from zeroproxy._fast.http1.fields cimport find_request_id, nominate
+from zeroproxy._fast.http1.grammar cimport hex_of
 from zeroproxy._fast.http1.head_parser cimport parse_request_head
 from zeroproxy._fast.http1.head_writer cimport RequestHop, write_request_head
 from zeroproxy._fast.jsonscan.edits cimport USAGE_REQUEST_NONE
@@ -48,7 +49,9 @@ from zeroproxy._fast.types.exchange cimport (
     PHASE_IDLE,
 )
 from zeroproxy._fast.types.http cimport (
+    FAULT_BODY_CODED,
     FAULT_BODY_TOO_LARGE,
+    FAULT_FIELDS,
     FAULT_HEAD_TOO_LARGE,
     FAULT_KEY,
     FAULT_KEY_MODEL,
@@ -59,8 +62,10 @@ from zeroproxy._fast.types.http cimport (
     FAULT_MODEL_LATE,
     FAULT_MODEL_NONE,
     FAULT_NONE,
+    FAULT_OPTIONS,
     FAULT_QUOTA_REQUESTS,
     FAULT_QUOTA_TOKENS,
+    FAULT_SIGNED,
     FAULT_TOO_MANY_FIELDS,
     FIELD_COOKIE,
     FRAMING_LENGTH,
@@ -81,8 +86,9 @@ cdef void refuse(Plane *p, Relay *r, int fault) noexcept nogil:
     """A request we do not serve: say why, then close. What follows on the conn is never parsed."""
     cdef int why = CAUSE_MALFORMED
     if fault in (
-        FAULT_KEY, FAULT_KEY_MODEL, FAULT_KEY_UNREAD, FAULT_METHOD_REFUSED, FAULT_MODEL,
-        FAULT_MODEL_LATE, FAULT_MODEL_NONE, FAULT_QUOTA_REQUESTS, FAULT_QUOTA_TOKENS
+        FAULT_BODY_CODED, FAULT_FIELDS, FAULT_KEY, FAULT_KEY_MODEL, FAULT_KEY_UNREAD,
+        FAULT_METHOD_REFUSED, FAULT_MODEL, FAULT_MODEL_LATE, FAULT_MODEL_NONE, FAULT_OPTIONS,
+        FAULT_QUOTA_REQUESTS, FAULT_QUOTA_TOKENS, FAULT_SIGNED
     ):
         why = CAUSE_REFUSED
     elif fault in (
@@ -92,6 +98,41 @@ cdef void refuse(Plane *p, Relay *r, int fault) noexcept nogil:
     r.x.fault = <unsigned char>fault
     r.x.asks_close = 1
     end_with(p, r, IN_REFUSED, BLAME_DOWNSTREAM, why)
+
+
+cdef size_t plain_char(const char *at, size_t n, char *c) noexcept nogil:
+    """One character of a path, decoded where encoding it means nothing (RFC 3986 2.3) or a slash:
+    servers decode a path before they route. Returns how many bytes it took."""
+    cdef int code
+    c[0] = at[0]
+    if at[0] != c'%' or n < 3 or hex_of(at[1]) < 0 or hex_of(at[2]) < 0:
+        return 1
+    code = hex_of(at[1]) << 4 | hex_of(at[2])
+    if not (
+        c'a' <= code <= c'z' or c'A' <= code <= c'Z' or c'-' <= code <= c'9' or code == c'_'
+        or code == c'~'
+    ):
+        return 1
+    c[0] = <char>code
+    return 3
+
+
+cdef void adopt_path(Relay *r, const char *at, size_t n) noexcept nogil:
+    """What the path is known by. Of a long one its end, which tells what is asked for."""
+    cdef size_t k = 0, written = 0, most = sizeof(r.x.path)
+    cdef char c
+    if memchr(at, c'%', n) == NULL:
+        r.x.path_len = <unsigned char>(n if n < most else most)
+        memcpy(r.x.path, at + n - r.x.path_len, r.x.path_len)
+        return
+    while k < n:
+        k += plain_char(at + k, n - k, &c)
+        if written == most:
+            memmove(r.x.path, r.x.path + 1, most - 1)
+            written -= 1
+        r.x.path[written] = c
+        written += 1
+    r.x.path_len = <unsigned char>written
 
 
 cdef void remember_head(Plane *p, Relay *r, const Head *h) noexcept nogil:
@@ -108,9 +149,11 @@ cdef void remember_head(Plane *p, Relay *r, const Head *h) noexcept nogil:
     r.x.upgrade = h.upgrade
     r.x.owes_continue = h.asks_continue and not r.x.sent_100
     r.x.replayable = 1
-    r.x.dialect = <unsigned char>dialect_of(path, n)
-    r.x.path_len = <unsigned char>(n if n < sizeof(r.x.path) else sizeof(r.x.path))
-    memcpy(r.x.path, path, r.x.path_len)
+    adopt_path(r, path, n)
+    if n > sizeof(r.x.path):
+        r.x.dialect = <unsigned char>dialect_of(path, n)
+    else:
+        r.x.dialect = <unsigned char>dialect_of(r.x.path, r.x.path_len)
     if 0 < id.len <= sizeof(r.x.request_id):
         r.x.id_len = <unsigned char>id.len
         memcpy(r.x.request_id, id.at, id.len)

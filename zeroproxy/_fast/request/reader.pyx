@@ -15,6 +15,7 @@ from libc.stddef cimport size_t
 from libc.string cimport memchr, memcpy
 
 from zeroproxy._fast.exchange.actions cimport end_with
+from zeroproxy._fast.exchange.deadlines cimport body_came
 from zeroproxy._fast.exchange.local_reply cimport refuse_plain
 from zeroproxy._fast.exchange.relay_pool cimport relay_later
 from zeroproxy._fast.http1.body cimport BodySlice, body_unframe
@@ -77,6 +78,7 @@ cdef size_t take_body(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:
         refuse_body(p, r, r.x.request_body.fault)
         return len
     r.x.bytes_in += c.data_len
+    body_came(p, r)
     if not pass_body(p, r, at + c.data_at, c.data_len, v == VERDICT_OK):
         if r.x.fault:
             refuse_body(p, r, r.x.fault)

@@ -33,6 +33,8 @@ cdef struct Target:         # where a request goes, and what it is called there
     const Route *route      # NULL: the name stays
     size_t at               # a form's: where its name begins in the body
     size_t len              # bytes of the name as the body spells it
+    const char *boundary    # a form's, in the head
+    size_t boundary_len
 
 
 cdef void peek_body(Plane *p, Relay *r, const Head *h, size_t here, BodyStart *b) noexcept nogil

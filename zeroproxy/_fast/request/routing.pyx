@@ -23,6 +23,7 @@ from zeroproxy._fast.exchange.response_usage cimport (
     REQUEST_TYPE_FORM,
     REQUEST_TYPE_JSON,
     REQUEST_TYPE_NONE,
+    is_generating,
     type_of_request,
 )
 from zeroproxy._fast.http1.body cimport BodySlice, body_begin, body_unframe
@@ -35,10 +36,12 @@ from zeroproxy._fast.jsonscan.request_scan cimport (
 )
 from zeroproxy._fast.jsonscan.strings cimport name_add, name_clear, name_is
 from zeroproxy._fast.request.authorization cimport (
+    has_token_quota,
     is_model_allowed,
     is_model_restricted,
     is_plain_json,
 )
+from zeroproxy._fast.request.form_watch cimport is_plain_boundary
 from zeroproxy._fast.request.multipart cimport (
     FORM_ABSENT,
     FORM_FOUND,
@@ -58,8 +61,10 @@ from zeroproxy._fast.request.routing cimport (
     BodyStart,
     Target,
 )
+from zeroproxy._fast.tenants.api_keys cimport key_allows
 from zeroproxy._fast.types.http cimport (
     FAULT_BODY_CODE,
+    FAULT_BODY_CODED,
     FAULT_KEY_MODEL,
     FAULT_KEY_UNREAD,
     FAULT_MODEL,
@@ -144,6 +149,8 @@ cdef int kind_by_byte(const Head *h, const BodyStart *b) noexcept nogil:
         if c not in (c' ', c'\t', c'\r', c'\n') and not (is_unsaid and (c == 0 or c >= 0xFE)):
             return BODY_OTHER
         k += 1
+    if b.is_all and b.len == 0:
+        return BODY_NONE
     return BODY_OTHER if b.is_all or b.is_full else <int>BODY_MORE
 
 
@@ -175,6 +182,7 @@ cdef void begin_scan(Relay *r, const Head *h) noexcept nogil:
     r.x.scans_body = 1
     request_scan_begin(&r.x.scan.request, &r.x.model)
     r.x.scan.request.is_strict = is_model_restricted(r)
+    r.x.scan.request.reads_bound = has_token_quota(r)
     # A name in the body takes its place.
     query_model(h, &r.x.model)
 
@@ -249,6 +257,9 @@ cdef int route_json(Plane *p, Relay *r, const Head *h, BodyStart *b, Target *to)
     cdef bint bound = is_model_restricted(r)
     cdef int index
     scan_body(p, r, h, b)
+    if b.is_all and b.len == 0:
+        # Chunked, and empty: no body that could name anything.
+        return route_nameless(p, h)
     a.is_ambiguous |= bound and not is_plain_json(b.at, b.len)
     if a.has_model:
         if bound and not is_model_allowed(r, a):
@@ -274,14 +285,23 @@ cdef int route_form(Plane *p, Relay *r, const Head *h, BodyStart *b, Target *to)
     cdef const char *value = NULL
     cdef size_t n = boundary_of(h.base + f.value_at, f.value_len, &boundary)
     cdef int found = FORM_ABSENT
+    cdef bint bound = is_model_restricted(r)
+    to.boundary = boundary
+    to.boundary_len = n
+    if bound and not is_plain_boundary(h.base + f.value_at, f.value_len):
+        return refused(FAULT_KEY_UNREAD)
     if n:
         found = form_field(b.at, b.len, boundary, n, &value, &to.len)
     if found == FORM_FOUND:
         name_add(&r.x.model, value, to.len)
         to.at = <size_t>(value - b.at)
+        if bound and not key_allows(r.x.key, &r.x.model):
+            return refused(FAULT_KEY_MODEL)
         return find_route(p, r, to)
     if found == FORM_MORE and not b.is_all:
         return more(p, r, h, b)
+    if bound:
+        return refused(FAULT_KEY_UNREAD)
     return route_nameless(p, h)
 
 
@@ -290,22 +310,29 @@ cdef int route_request(
 ) noexcept nogil:
     """Index of the upstream, ROUTE_MORE, or what `refused` makes of a fault."""
     cdef bint bound = is_model_restricted(r)
+    cdef int index
     r.x.routes_at = 0
     memset(to, 0, sizeof(Target))
     if not r.x.scans_body:
         name_clear(&r.x.model)
         if h.upgrade == UPGRADE_WEBSOCKET:
             query_model(h, &r.x.model)
+    if b.kind == BODY_OTHER and has_token_quota(r) and is_generating(r.x.path, r.x.path_len) \
+            and is_coded(h):
+        # What it asks for, and whether it asks for usage, cannot be read.
+        return refused(FAULT_BODY_CODED)
     if p.n_routes == 0 and not bound:
         return 0
     if b.kind == BODY_MORE:
         return more(p, r, h, b)
-    if bound and b.kind != BODY_JSON and (b.kind != BODY_NONE or h.upgrade == UPGRADE_WEBSOCKET):
+    if bound and b.kind != BODY_JSON and b.kind != BODY_FORM \
+            and (b.kind != BODY_NONE or h.upgrade == UPGRADE_WEBSOCKET):
         return refused(FAULT_KEY_UNREAD)
     if b.kind == BODY_NONE:
         return find_route(p, r, to) if query_model(h, &r.x.model) else route_nameless(p, h)
     if b.kind == BODY_OTHER:
-        return route_nameless(p, h)
+        index = route_nameless(p, h)
+        return refused(FAULT_BODY_CODED) if index < 0 and is_coded(h) else index
     if b.kind == BODY_FORM:
         open_body(p, r, h, b)
         return route_form(p, r, h, b, to)

@@ -11,6 +11,7 @@ cdef bint key_allows(const ApiKey *k, const ModelName *model) noexcept nogil
 cdef int quota_reserve(
     const ApiKeyTable *ring, ApiKey *k, uint64_t bytes, uint64_t now_ns, uint32_t *reserved
 ) noexcept nogil
+cdef bint key_raise(ApiKey *k, uint64_t tokens, uint64_t now_ns, uint32_t *reserved) noexcept nogil
 cdef void quota_settle(
     ApiKeyTable *ring, ApiKey *k, uint32_t reserved, int64_t tokens, uint64_t now_ns
 ) noexcept nogil

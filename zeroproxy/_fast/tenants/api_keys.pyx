@@ -3,9 +3,10 @@
 Law 1. A key is known by its SHA-256 alone. Where the search begins is read from the digest, which
        nobody can choose; each comparison takes the same time for any two digests.
 Law 2. A quota is a bucket: it begins full, holds a minute's worth and fills evenly. A request takes
-       one at its head. Of tokens it reserves what its key's requests usually cost, and takes at the
-       end what it did cost. Nobody is let in while what is reserved exhausts the level. The level
-       may fall below zero, but not by more than DEBT_MINUTES' worth: nobody is shut out for hours.
+       one at its head. Of tokens it reserves what its key's requests usually cost, then, once its
+       body was read, what it may cost by its own words, and takes at the end what it did cost.
+       Nobody is let in while what others have reserved exhausts the level. The level may fall
+       below zero, but not by more than DEBT_MINUTES' worth: nobody is shut out for hours.
 Law 3. A leased quota does not fill by itself: its level is what was granted, less what was taken
        since that was worked out.
 Tests: tests/unit/test_keys.py.
@@ -156,6 +157,26 @@ cdef int quota_reserve(
         reserved[0] = expected(ring, k, bytes)
         tokens.reserved += reserved[0]
     return QUOTA_COUNT
+
+
+cdef bint key_raise(ApiKey *k, uint64_t tokens, uint64_t now_ns, uint32_t *reserved) noexcept nogil:
+    """The request that has reserved so much may cost `tokens`. 0: the others have exhausted the
+    quota since it was let in."""
+    cdef Quota *q = &k.quotas[<int>QUOTA_TOKENS]
+    cdef double more
+    if q.rate == 0:
+        return 1
+    quota_fill(q, now_ns)
+    if q.level - (q.reserved - reserved[0]) <= 0:
+        q.n_refused += 1
+        q.reserved -= reserved[0]
+        reserved[0] = 0
+        return 0
+    more = min(<double>tokens, q.rate) - reserved[0]
+    if more > 0:
+        q.reserved += <uint32_t>more
+        reserved[0] += <uint32_t>more
+    return 1
 
 
 cdef void quota_settle(

@@ -53,6 +53,10 @@ cdef enum Fault:            # why bytes were refused; http1.fault_status and fau
     FAULT_MODEL_LATE        # 400: no model in the first bytes of the body
     FAULT_MODEL_NONE        # 400: it names none, and no upstream takes what names none
     FAULT_BODY_CODE         # 400: JSON in UTF-16 or UTF-32
+    FAULT_BODY_CODED        # 415: compressed, where it has to be read
+    FAULT_SIGNED            # 400: these three keep a stream from being counted, under a quota
+    FAULT_OPTIONS
+    FAULT_FIELDS
     FAULT_COUNT             # always last
 
 

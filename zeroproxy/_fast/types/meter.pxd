@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from zeroproxy._fast.types.form cimport FormWatch
 from zeroproxy._fast.types.model cimport ModelName, Unescape
 
 
@@ -254,12 +255,14 @@ cdef struct RequestScan:    # walks a request body: the root's keys, as far as t
     uint8_t n_places
     uint8_t n_passed        # of them: edited, or left as they are
     uint32_t depth
+    uint32_t bound          # tokens of a choice, the largest that is named; reads_bound only
     uint32_t raw_len        # bytes of the first model's name as the body spells it
     uint8_t state           # request_scan.RequestScanState
-    uint8_t usage_request   # edits.Wish
+    uint8_t usage_request   # edits.UsageRequest
     uint8_t key             # edits.Key of the member being read
-    uint8_t inside          # KEY_OPTIONS or KEY_METADATA: the root's member whose members are read
+    uint8_t inside          # KEY_OPTIONS, KEY_METADATA or KEY_SAMPLING: the member that is read
     uint8_t text_len        # SCAN_TEXT + 1: too long to matter
+    uint8_t reads_bound     # a token quota asks for it; cleared once it was judged
     uint8_t is_stream       # "stream": true
     uint8_t has_options     # stream_options is there, whatever its value
     uint8_t has_usage       # include_usage: true
@@ -267,10 +270,13 @@ cdef struct RequestScan:    # walks a request body: the root's keys, as far as t
     uint8_t has_timings     # timings_per_token is there, whatever its value
     uint8_t has_member      # stream_options is not empty
     uint8_t members         # those of it that were named, one bit each
+    uint8_t is_signed       # usage would be asked for, but the bytes are vouched for
+    uint8_t hides_counts    # response_fields is there, whatever its value; reads_bound only
     uint8_t edits_forbidden     # something in it is not what we know: no edit
     uint8_t is_guess        # a boolean was spelt as a text or a number: the server may not take it
     uint8_t is_done         # the root has ended, or there is none
     uint8_t is_wide         # the text is UTF-16 or UTF-32
+    uint8_t is_watched      # a form, to its end: BodyScan.form
     uint8_t is_escaped
     uint8_t is_strict
     uint8_t plain           # strings.PlainState; is_strict only
@@ -286,6 +292,12 @@ cdef struct RequestScan:    # walks a request body: the root's keys, as far as t
     char[SCAN_TEXT] text
 
 
+cdef struct FormScan:
+    RequestScan request     # in the place of BodyScan.request
+    FormWatch watch
+
+
 cdef union BodyScan:        # first the request is read, then the response; never both
     RequestScan request
+    FormScan form
     Meter meter
