@@ -245,6 +245,10 @@ cdef int edit_growth(RequestScan *a, uint64_t len) noexcept nogil:
     cdef Edit due
     cdef uint64_t at = 0
     cdef int added = 0
+    if a.n_places == 1 and a.rename_len == 0 and a.places[0].key == KEY_MODEL:
+        # The usual request: its model keeps its name.
+        a.n_passed = 1
+        return 0
     while edit_due(a, at, len, &due):
         # A word that breaks off with the body leaves less out.
         at = due.at + min(<uint64_t>due.skip, len - due.at)

@@ -18,7 +18,6 @@ from zeroproxy._fast.http1.fields cimport find_request_id, nominate
 from zeroproxy._fast.http1.grammar cimport hex_of
 from zeroproxy._fast.http1.head_parser cimport parse_request_head
 from zeroproxy._fast.http1.head_writer cimport RequestHop, write_request_head
-from zeroproxy._fast.jsonscan.edits cimport USAGE_REQUEST_NONE
 from zeroproxy._fast.memory.buffer cimport buffer_append
 from zeroproxy._fast.request.affinity cimport find_affinity
 from zeroproxy._fast.request.authorization cimport authorize
@@ -235,14 +234,13 @@ cdef bint route_and_compose(Plane *p, Relay *r, Head *h, size_t here) noexcept n
     cdef BodyStart body
     cdef Target target
     cdef int to
-    cdef bint is_told, wants_usage
+    cdef bint is_told
     peek_body(p, r, h, here, &body)
     to = route_request(p, r, h, &body, &target)
     is_told = to != ROUTE_MORE
     if to >= 0 and p.n_upstreams:
         is_told = find_affinity(p, r, p.upstreams[to], h, &body)
-        wants_usage = usage_request_for(p.upstreams[to], r) != USAGE_REQUEST_NONE
-        if is_told and body.kind == BODY_MORE and wants_usage:
+        if is_told and body.kind == BODY_MORE and usage_request_for(p.upstreams[to], r):
             # Whether usage is asked for hangs on its first byte.
             wait_for_body(p, r, h, &body)
             is_told = 0
