@@ -1,4 +1,4 @@
-"""Whose turn it is: by priority, then fair by tokens; who has to go when the queue is full."""
+"""The fair queue: its order by priority, then by tokens; the relay that leaves a full one."""
 
 import random
 

@@ -4,8 +4,8 @@
         change.set_upstream(0, settings=...)
         change.set_keys(keys)
 
-Law 1. Whole or not at all. Errors occur inside the block, and leave the plane as it was. The end
-       of the block cannot fail, and no request meets one half of the old and one of the new.
+Law 1. Whole or not at all. An error inside the block or at its end leaves the plane as it was. To
+       apply the steps cannot fail, and no request meets one half of the old and one of the new.
 Law 2. Until then the plane's thread works on, and other API calls wait. The steps are applied
        without the GIL, so that Python code cannot delay the plane.
 Law 3. A step that failed spoils the change. If its error is caught inside the block, the end raises

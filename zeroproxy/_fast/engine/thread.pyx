@@ -64,7 +64,7 @@ cdef extern from "<signal.h>" nogil:
 MORE, BREAKER_CHANGED = 1, 2           # on_ready
 
 cdef enum:
-    # Of run_once: enough for a burst, few enough that the caller's own work never waits long.
+    # Of run_once: enough for a burst, few enough that the caller's own work is not delayed long.
     ROUNDS = 8
 
 

@@ -82,7 +82,7 @@ cdef void evict_idle_conn(Plane *p, Endpoint *e) noexcept nogil:
 
 
 cdef void checkout_conn(Plane *p, Relay *r) noexcept nogil:
-    """A new conn mostly still connects."""
+    """A new conn is usually still connecting."""
     cdef Attempt *a = &r.attempt
     a.conn = NULL if must_open_conn(r) else acquire_idle_conn(p, a.endpoint)
     a.was_reused = a.conn != NULL

@@ -2,7 +2,7 @@
 
 Law 1. Errors are JSON, in OpenAI's shape {"error": {"message", "type", "code"}} where the path has
        no dialect of its own.
-Law 2. The texts are ours, fixed at compile time. Nothing a caller or a server sent is echoed.
+Law 2. The texts are fixed at compile time. No bytes of a caller or a server are echoed.
 Tests: tests/relay/test_dialects.py.
 """
 
@@ -97,7 +97,7 @@ cdef const char *upstream_text(const Relay *r) noexcept nogil:
 
 
 cdef const char *absent_text(const Upstream *u) noexcept nogil:
-    """The reason why none is in rotation. Breakers alone never are it (breaker.pyx, law 5)."""
+    """The reason why no endpoint is in rotation; never breakers alone (breaker.pyx, law 5)."""
     cdef uint32_t i
     if u == NULL or u.n_endpoints == 0:
         return b"no inference server is available: its name cannot be resolved"
