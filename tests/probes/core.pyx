@@ -1,5 +1,5 @@
-"""Doors for tests onto kernels that Python never calls: buffers, ring, wheel, exchange table,
-histogram, the law of retries. Nothing outside tests/ and bench/ imports this."""
+"""Python access, for tests and benchmarks only, to functions that Python never calls otherwise:
+buffers, ring, wheel, exchange table, histogram, the law of retries."""
 
 from libc.stdint cimport uint64_t
 from libc.string cimport memset
@@ -69,8 +69,8 @@ SIZES = {"relay": sizeof(Relay), "conn": sizeof(Conn), "record": sizeof(Record)}
 
 
 def hot_lines():
-    """Lines of memory, counted from the beginning of each struct, that hold what an event of a
-    stream touches: (of a Conn, of a Relay beside its Conn)."""
+    """Cache lines that an event of a stream touches, counted from the beginning of each struct:
+    (of a Conn, of a Relay beside its Conn)."""
     cdef Relay r
     cdef Conn *c = &r.down
     cdef Attempt *a = &r.attempt
@@ -110,7 +110,7 @@ def retry_is_legal(**facts):
     cdef RetryFacts a
     memset(&a, 0, sizeof(a))
     a.head_sent = facts.get("head_sent", False)
-    a.heard = facts.get("heard", False)
+    a.got_byte = facts.get("got_byte", False)
     a.replayable = facts.get("replayable", True)
     a.connected = facts.get("connected", True)
     a.reused = facts.get("reused", False)
@@ -145,7 +145,7 @@ cdef class BufferProbe:
         return (<char *>buffer_bytes(&self.b))[:buffer_len(&self.b)] if self.b.cap else b""
 
     def state(self):
-        """(at, end, cap, bytes lent by the pool)"""
+        """(at, end, cap, bytes the pool has handed out)"""
         return self.b.at, self.b.end, self.b.cap, self.pool.bytes_out
 
     def __dealloc__(self):
@@ -218,7 +218,7 @@ cdef class TimerProbe:
 
 
 cdef class WheelProbe:
-    """A Wheel whose clock the test turns."""
+    """A Wheel whose clock the test sets."""
 
     cdef Plane p
     cdef Wheel *w
@@ -238,12 +238,12 @@ cdef class WheelProbe:
     def disarm(self, TimerProbe t):
         timer_disarm(self.w, &t.t)
 
-    def turn_to(self, uint64_t now_ns):
+    def advance_to(self, uint64_t now_ns):
         self.p.now_ns = now_ns
         wheel_run(self.w, &self.p)
 
     def next_wake(self):
-        """The tick the timerfd would be set to, in ns; 0: off."""
+        """The tick to which the timerfd would be set, in ns; 0: off."""
         wheel_sync(self.w)
         return self.w.armed_tick << 24 if self.w.n_armed else 0
 
@@ -268,7 +268,7 @@ def breaker_next(int state, int what):
 
 
 cdef class BreakerProbe:
-    """One breaker whose clock and attempts the test turns; attempts are numbered."""
+    """One breaker whose clock and attempts the test sets; attempts are numbered."""
 
     cdef Breaker b
     cdef BreakerSettings t
@@ -283,7 +283,7 @@ cdef class BreakerProbe:
         self.t.window_ns, self.t.open_ns = window_ns, open_ns
 
     def begin(self, uint64_t now):
-        """The attempt's number, or None: it is not let through."""
+        """The attempt's number, or None: it is not admitted."""
         if not breaker_admits(&self.b, &self.t, now):
             return None
         breaker_begin(&self.b, &self.t, &self.trials[self.n % 256], now)
@@ -310,7 +310,7 @@ cdef class BreakerProbe:
 
 
 cdef class KeepaliveProbe:
-    """What one endpoint has taught, at times the test names (seconds)."""
+    """The learned keep-alive of one endpoint, at times in seconds that the test names."""
 
     cdef Endpoint e
 
@@ -318,12 +318,12 @@ cdef class KeepaliveProbe:
         self.e.pool.idle_ns = <uint64_t>(idle_timeout * 1e9)
         self.e.pool.learns = 1
 
-    def closed_after(self, rest, now):
+    def closed_after(self, idle, now):
         cdef Conn c
-        c.since_ns = <uint64_t>((now - rest) * 1e9)
+        c.since_ns = <uint64_t>((now - idle) * 1e9)
         keepalive_lower(&self.e, &c, <uint64_t>(now * 1e9))
 
-    def rested_at(self, now):
+    def idle_until(self, now):
         keepalive_raise(&self.e, <uint64_t>(now * 1e9))
 
     def limit(self):

@@ -1,4 +1,4 @@
-"""Doors for tests onto the kernel of keys and quotas. Nothing outside tests/ imports this."""
+"""Python access to keys and quotas, for tests only."""
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
@@ -32,8 +32,8 @@ cdef class KeyProbe:
     """One key at times the test names (seconds)."""
 
     cdef ApiKey k
-    cdef ApiKeyTable ring
-    cdef list reserved      # by those that run, the first first
+    cdef ApiKeyTable keys
+    cdef list reserved      # by exchanges that run, in order
 
     def __cinit__(self):
         self.reserved = []
@@ -43,18 +43,18 @@ cdef class KeyProbe:
         quota_begin(&self.k.quotas[<int>QUOTA_TOKENS], tokens, <uint64_t>(now * 1e9))
 
     def take(self, now, bytes=0):
-        """None: let in; else (which quota, seconds to wait)."""
+        """None: admitted; else (the quota, seconds to wait)."""
         cdef uint32_t reserved
-        which = quota_reserve(&self.ring, &self.k, bytes, <uint64_t>(now * 1e9), &reserved)
+        which = quota_reserve(&self.keys, &self.k, bytes, <uint64_t>(now * 1e9), &reserved)
         if which == QUOTA_COUNT:
             self.reserved.append(reserved)
             return None
         return ("requests", "tokens")[which], quota_wait(&self.k, which)
 
     def charge(self, tokens, now):
-        """The first of those that run has ended."""
+        """End the first of the exchanges that run."""
         cdef uint32_t reserved = self.reserved.pop(0) if self.reserved else 0
-        quota_settle(&self.ring, &self.k, reserved, tokens, <uint64_t>(now * 1e9))
+        quota_settle(&self.keys, &self.k, reserved, tokens, <uint64_t>(now * 1e9))
 
     def share(self, which, speed, cap, now):
         quota_share(&self.k.quotas[which], speed, cap, <uint64_t>(now * 1e9))

@@ -1,4 +1,4 @@
-"""Lanes, shares and limits with nothing around them, for tests only."""
+"""The fair queue, shares and limits with nothing around them, for tests only."""
 
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free
@@ -25,8 +25,8 @@ cdef enum:
     TENANTS = 4096
 
 
-cdef class Lanes:
-    """A queue. Relays are numbers, in the order in which they came."""
+cdef class QueueProbe:
+    """A fair queue. Relays are numbers, in the order in which they came."""
 
     cdef FairQueue q
     cdef list relays        # their addresses
@@ -46,7 +46,7 @@ cdef class Lanes:
         return None if r == NULL else self.relays.index(<size_t>r)
 
     def come(self, tenant=0, priority=5):
-        """One more relay, which does not wait yet; its number."""
+        """Make a relay, which does not wait yet; returns its number."""
         cdef Relay *r = <Relay *>calloc(1, sizeof(Relay))
         if r == NULL:
             raise MemoryError
@@ -70,11 +70,11 @@ cdef class Lanes:
         return self.number_of(fair_queue_victim(&self.q, self.at(k)))
 
     def take(self, k):
-        """A permit for one that stands in no lane."""
+        """Acquire a permit for a relay that is in no queue."""
         acquire_share(&self.q, self.at(k))
 
     def end(self, k, prompt=0, completion=0, counted=True, status=200, size=0):
-        """It gives the permit back and is settled."""
+        """Release the permit and settle the cost."""
         cdef Record record
         memset(&record, 0, sizeof(record))
         record.exactness = EXACTNESS_EXACT if counted else EXACTNESS_NONE
@@ -101,7 +101,7 @@ cdef class Lanes:
 
 
 cdef class LimitOf:
-    """The limit of one endpoint; times in ns as they please."""
+    """The limit of one endpoint, at times in ns that the test names."""
 
     cdef Upstream u
     cdef Endpoint e
@@ -121,8 +121,9 @@ cdef class LimitOf:
         self.u.admission.ttft_target_ns = target
         limit_begin(&self.e)
 
-    def hear(self, uint64_t began, uint64_t now, inflight=None, streamed=True, status=200):
-        """The first byte of an answer to what was sent at `began`; whether one more may go."""
+    def observe(self, uint64_t began, uint64_t now, inflight=None, streamed=True, status=200):
+        """Observe the first byte of an answer to a request sent at `began`. True: one more may be
+        sent."""
         self.e.inflight = self.e.limit.now if inflight is None else inflight
         self.r.attempt.began_ns = began
         self.r.x.is_streamed = streamed

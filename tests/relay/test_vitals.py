@@ -31,13 +31,13 @@ def test_vitals_know_who_owes_bytes():
         _, u = waiting(script)
         found = script.engine.health_sample(after=0)[0]
         assert (found["inflight"], found["owed"], found["begun"]) == (2, 1, 0)
-        assert found["heard_s"] == 0.0
+        assert found["last_data_s"] == 0.0
         u.send(SSE_HEAD)
         assert script.engine.health_sample(after=0)[0]["begun"] == 0
         u.send(chunk(event()))
         found = script.engine.health_sample(after=0)[0]
         assert found["begun"] == 1
-        assert found["heard_s"] > 0.0
+        assert found["last_data_s"] > 0.0
         slow.close()
 
 

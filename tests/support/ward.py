@@ -52,7 +52,7 @@ class Engine:
 
     def health_sample(self, *, only: int | None = None) -> list[Any]:
         state = "open" if self.to["open"] else "closed"
-        still = {"inflight": 0, "owed": 0, "begun": 0, "quiet_s": 0.0, "heard_s": 0.0,
+        still = {"inflight": 0, "owed": 0, "begun": 0, "quiet_s": 0.0, "last_data_s": 0.0,
                  "due_s": 5.0}  # fmt: skip
         return [{"index": 0, "breaker": {"state": state, "to": dict(self.to)},
                  **still, **self.quiet}]  # fmt: skip

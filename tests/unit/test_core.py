@@ -94,12 +94,12 @@ RACE = {"reused": True, "is_race": True}
         ({"reused": True, "is_idempotent": True}, True),
         ({"reused": False, "is_idempotent": True}, False),
         ({**RACE, "timed_out": True}, False),
-        ({**RACE, "heard": True}, False),
+        ({**RACE, "got_byte": True}, False),
         ({**RACE, "head_sent": True}, False),
         ({**RACE, "replayable": False}, False),
         ({**RACE, "tried": 2}, False),
         ({"reused": False}, False),
-        ({"busy": True, "heard": True}, True),
+        ({"busy": True, "got_byte": True}, True),
         ({"busy": True, "head_sent": True}, False),
         ({"busy": True, "replayable": False}, False),
     ],
@@ -110,8 +110,8 @@ def test_the_law_of_retries(facts, legal):
 
 def test_a_request_that_may_have_begun_is_never_sent_twice():
     names = (
-        "head_sent", "heard", "replayable", "connected", "reused", "busy", "timed_out", "is_race",
-        "is_idempotent",
+        "head_sent", "got_byte", "replayable", "connected", "reused", "busy", "timed_out",
+        "is_race", "is_idempotent",
     )  # fmt: skip
     for values in itertools.product((False, True), repeat=len(names)):
         facts = dict(zip(names, values, strict=True))
@@ -120,7 +120,7 @@ def test_a_request_that_may_have_begun_is_never_sent_twice():
             assert facts["replayable"]
             assert not facts["connected"] or facts["busy"] or (
                 facts["reused"]
-                and not facts["heard"]
+                and not facts["got_byte"]
                 and (facts["is_race"] or facts["is_idempotent"])
             )  # fmt: skip
 
@@ -238,7 +238,7 @@ def test_timers_fire_once_never_early_and_at_most_a_tick_late(timers, turns):
     now = START
     for turn in turns:
         now += turn
-        wheel.turn_to(now)
+        wheel.advance_to(now)
         for k, (delay, is_dropped) in enumerate(timers):
             due = START + delay
             if is_dropped or due > now:
@@ -254,7 +254,7 @@ def test_an_empty_wheel_asks_for_no_wake_up():
     timer = probe.TimerProbe(log, "a")
     wheel.arm(timer, START + 5 * TICK)
     assert wheel.next_wake() == START + 6 * TICK
-    wheel.turn_to(START + 6 * TICK)
+    wheel.advance_to(START + 6 * TICK)
     assert log == ["a"]
     assert wheel.next_wake() == 0
     assert wheel.armed() == 0
@@ -316,13 +316,13 @@ def test_a_rest_that_was_ended_shortens_the_next_ones_to_its_safe_share():
 def test_what_was_seen_is_doubted_slowly_and_at_last_forgotten():
     keepalive = probe.KeepaliveProbe(idle_timeout=3.0)
     keepalive.closed_after(2.0, now=100.0)
-    keepalive.rested_at(159.0)
+    keepalive.idle_until(159.0)
     assert keepalive.limit() == pytest.approx(1.2)
-    keepalive.rested_at(160.0)
-    keepalive.rested_at(161.0)
+    keepalive.idle_until(160.0)
+    keepalive.idle_until(161.0)
     assert keepalive.limit() == pytest.approx(1.35), "one step a minute"
     for minute in range(10):
-        keepalive.rested_at(220.0 + 60 * minute)
+        keepalive.idle_until(220.0 + 60 * minute)
     assert keepalive.limit() == 3.0
 
 
@@ -330,5 +330,5 @@ def test_a_close_begins_the_doubt_anew():
     keepalive = probe.KeepaliveProbe(idle_timeout=0.0)
     keepalive.closed_after(10.0, now=100.0)
     keepalive.closed_after(10.0, now=150.0)
-    keepalive.rested_at(170.0)
+    keepalive.idle_until(170.0)
     assert keepalive.limit() == pytest.approx(6.0)

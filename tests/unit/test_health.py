@@ -150,7 +150,7 @@ async def test_the_path_is_asked_for_as_it_is_written_and_a_redirect_is_not_foll
 async def test_a_busy_endpoint_that_misses_its_probe_stays():
     async with Ward() as ward:
         ward.server.pages[b"/health"] = None
-        ward.engine.quiet = {"heard_s": 1e18}
+        ward.engine.quiet = {"last_data_s": 1e18}
         ward.watch()
         await ward.rounds(5)
         assert ward.engine.words == []
@@ -259,7 +259,7 @@ async def test_it_comes_back_when_it_moves(sign):
     async with Ward() as ward:
         await wedge(ward)
         if sign == "byte":
-            ward.engine.quiet = {"heard_s": 1e18}
+            ward.engine.quiet = {"last_data_s": 1e18}
         else:
             ward.server.pages[b"/metrics"] = PAGE % 101
         await until(lambda: len(ward.engine.words) == 2)

@@ -145,7 +145,7 @@ class UpstreamProber:
         seen = next(iter(self._engine.health_sample(only=index)), None)
         if seen is None or self.endpoints.get(index) is not s or not settings.path:
             return  # removed meanwhile, or switched off
-        if answer.wrong == LATE.format(settings.timeout) and seen["heard_s"] > began:
+        if answer.wrong == LATE.format(settings.timeout) and seen["last_data_s"] > began:
             answer = Answer()
         s.note(answer, settings, began, time.monotonic())
         self._vouch(s, not answer.wrong)
@@ -218,7 +218,7 @@ class UpstreamProber:
         hang = s.hang
         hang.rounds += 1
         counters = await read_counters(s.endpoint.address, self._known(s), self._settings.timeout)
-        if sample["heard_s"] > hang.since or hang.has_moved(counters):
+        if sample["last_data_s"] > hang.since or hang.has_moved(counters):
             hang.reset()
             self._end_trial(s)
         elif hang.rounds % TRIAL_EVERY == 0 and (s.trial is None or s.trial.done()):

@@ -1,9 +1,9 @@
 """API keys of the configuration, prepared as a Step of a change (engine/change.pyx).
 
-Law 1. A key keeps its slot for ever, by its digest: exchanges hold its address, and its quota goes
-       on where it was when a reload brings it again. Only the table is replaced, as a whole.
-Law 2. A table is prepared without the turn, and put in force in one: the plane waits for what
-       differs, not for what was read.
+Law 1. A key keeps its slot for ever, by its digest. So exchanges may hold its address, and a reload
+       that brings it again finds its quota as it was. Only the table is replaced, as a whole.
+Law 2. A table is prepared without the plane lock, and put in force under it. The lock is held for
+       the keys that differ, not for those that were read.
 Law 3. No digest leaves through here.
 Tests: tests/relay/test_keys.py, tests/e2e/test_keys.py.
 """
@@ -37,7 +37,7 @@ cdef uint64_t COUNT_MOST = <uint64_t>1 << 53    # a double holds them exactly
 
 
 cdef ApiKey *make_slot(Plane *p, bytes digest) except NULL:
-    """A slot nobody finds yet."""
+    """A slot that is in no table yet."""
     cdef ApiKey **grown = <ApiKey **>realloc(p.keys.all, (p.keys.n_all + 1) * sizeof(ApiKey *))
     cdef ApiKey *k
     if grown == NULL:
@@ -54,7 +54,7 @@ cdef ApiKey *make_slot(Plane *p, bytes digest) except NULL:
 
 
 cdef bytes digest_of(key):
-    """What a key is known by, checked with all the rest of it."""
+    """Check all values of a key; returns its digest."""
     cdef bytes digest
     demand_type(key, "keys", Key)
     encoded(key.sha256, "key.sha256", 2 * DIGEST)
@@ -85,7 +85,7 @@ cdef list digests_of(list keys):
 
 # ---------------------------------------------------------------- another table
 
-cdef struct ApiKeySettings:       # what the configuration says of a key
+cdef struct ApiKeySettings:       # of one key, as configured
     ApiKey *k
     uint16_t tenant
     uint8_t priority
@@ -94,8 +94,8 @@ cdef struct ApiKeySettings:       # what the configuration says of a key
     double[2] rates         # api_key.QuotaOf
 
 
-cdef struct KeyChange:          # what set_keys puts in force
-    ApiKeySettings *keys          # those that differ
+cdef struct KeyChange:          # of Change.set_keys
+    ApiKeySettings *keys          # that differ from those in force
     uint32_t n_keys
     ApiKey **leaving        # in force now, and not any more
     uint32_t n_leaving
@@ -107,18 +107,18 @@ cdef struct KeyChange:          # what set_keys puts in force
     TenantShare **shares          # of each upstream
     uint32_t n_shares
     TokenTable tokens
-    uint32_t *spilled
-    uint32_t spilled_mask
+    uint32_t *overflow_index
+    uint32_t overflow_mask
 
 
-cdef int read_models(ApiKeySettings *terms, models) except -1:
+cdef int read_models(ApiKeySettings *settings, models) except -1:
     cdef AllowedModel *table
     cdef bytes name
     cdef uint32_t n = 0
-    terms.n_models = <uint32_t>len(models)
-    if terms.n_models == 0:
+    settings.n_models = <uint32_t>len(models)
+    if settings.n_models == 0:
         return 0
-    terms.models = table = <AllowedModel *>calloc(len(models), sizeof(AllowedModel))
+    settings.models = table = <AllowedModel *>calloc(len(models), sizeof(AllowedModel))
     if table == NULL:
         raise MemoryError
     for model in models:
@@ -149,7 +149,7 @@ cdef void apply_tenants(Plane *p, KeyChange *t) noexcept nogil:
     if t.tokens.rows != NULL:
         tokens_move(&t.tokens, &stats.tokens)
         stats.tokens, t.tokens = t.tokens, stats.tokens
-    overflow_use(&stats.overflow, &t.spilled, t.spilled_mask)
+    overflow_use(&stats.overflow, &t.overflow_index, t.overflow_mask)
     p.keys.n_tenants = max(p.keys.n_tenants, t.n_tenants)
 
 
@@ -179,7 +179,7 @@ cdef void discard_keys(void *what) noexcept nogil:
     free(t.table)
     free(t.shares)
     tokens_free(&t.tokens)
-    free(t.spilled)
+    free(t.overflow_index)
     free(t)
 
 
@@ -196,28 +196,28 @@ cdef bint is_as_before(const ApiKey *k, key, int tenant) except -1:
 
 
 cdef int stage_key(KeyChange *t, ApiKey *k, key, int tenant) except -1:
-    cdef ApiKeySettings *terms
+    cdef ApiKeySettings *settings
     cdef uint32_t at = key_place(k.digest) & t.mask
     while t.table[at] != NULL:
         at = (at + 1) & t.mask
     t.table[at] = k
     if is_as_before(k, key, tenant):
         return 0
-    terms = &t.keys[t.n_keys]
+    settings = &t.keys[t.n_keys]
     t.n_keys += 1
-    read_models(terms, key.models)
-    terms.k = k
-    terms.tenant = <uint16_t>tenant
-    terms.priority = key.priority
-    terms.rates[<int>QUOTA_REQUESTS] = key.requests_per_minute
-    terms.rates[<int>QUOTA_TOKENS] = key.tokens_per_minute
+    read_models(settings, key.models)
+    settings.k = k
+    settings.tenant = <uint16_t>tenant
+    settings.priority = key.priority
+    settings.rates[<int>QUOTA_REQUESTS] = key.requests_per_minute
+    settings.rates[<int>QUOTA_TOKENS] = key.tokens_per_minute
     return 0
 
 
 cdef int stage_tenants(
     KeyChange *t, PlaneThread engine, uint32_t n_tenants, uint32_t n_models
 ) except -1:
-    """Room for each in all tables by tenant."""
+    """Grow all tables by tenant."""
     cdef Plane *p = engine.p
     cdef Stats *stats = <Stats *>p.stats
     cdef uint32_t i
@@ -234,7 +234,9 @@ cdef int stage_tenants(
     if tokens_stage(&t.tokens, &stats.tokens, n_tenants, n_models) < 0:
         raise MemoryError
     with engine:
-        is_short = overflow_reserve(&stats.overflow, n_tenants, &t.spilled, &t.spilled_mask) < 0
+        is_short = overflow_reserve(
+            &stats.overflow, n_tenants, &t.overflow_index, &t.overflow_mask
+        ) < 0
     if is_short:
         raise MemoryError
     return 0
@@ -256,8 +258,6 @@ cdef int stage_table(KeyChange *t, Plane *p, uint32_t n) except -1:
 cdef tuple api_keys_stage(
     Step *s, PlaneThread engine, list keys, forwards, Tenants tenants, uint32_t n_models
 ):
-    """`keys`: of config.Key; None: no key is asked for. Returns the index of each, and the set of
-    their tenants' indices."""
     cdef Plane *p = engine.p
     cdef KeyChange *t
     cdef ApiKey *k

@@ -1,9 +1,9 @@
-"""The relay's turns: when a conn is ready, when a deadline passes, when work was put off.
+"""Callbacks of a relay: its conn is ready, its deadline has passed, or it is on the run list.
 
-Law 1. A turn looks at both conns and does everything that can be done now; it may be given at any
-       time and twice in a row does no harm.
-Law 2. Writes come before reads: what a socket can take is taken from memory before more is read.
-Law 3. A caller who leaves is noticed without reading: FIN and RST are reported by epoll.
+Law 1. run_relay checks both conns and does everything that can be done now. A call is allowed at
+       any time, and a second one in a row does no harm.
+Law 2. Writes come before reads: bytes in memory are sent before more are read.
+Law 3. A caller that leaves is noticed without a read: epoll reports FIN and RST.
 Tests: tests/relay/test_endings.py, tests/relay/test_half_close.py.
 """
 
@@ -73,20 +73,20 @@ from zeroproxy._fast.types.plane cimport Conn, Plane, Relay, Upstream
 from zeroproxy._fast.upstream.prewarm cimport prewarm_due, prewarm_ready
 
 
-# ---------------------------------------------------------------- one turn
+# ---------------------------------------------------------------- serve a relay
 
 
 cdef bint has_all(const Relay *r) noexcept nogil:
-    """Whether the caller was sent the end of the answer in its dialect: many clients close at
-    [DONE] and do not wait for the last chunk."""
+    """Return 1 if the answer was sent to the end of its dialect. Many clients close at [DONE] and
+    do not wait for the last chunk."""
     return r.x.phase == PHASE_RELAYING and is_answered(r) \
         and not conn_is_backed_up(&r.down) and not r.down.deferred
 
 
 cdef bint caller_left(Plane *p, Relay *r) noexcept nogil:
     """FIN while a response is owed is an abort: it frees the GPU, unless server.half_close is
-    "serve". (A FIN before the request is complete is found by the reader.) In a tunnel a FIN is
-    half an ending, an error a whole one."""
+    "serve". (The reader finds a FIN before the end of the request.) In a tunnel a FIN ends one
+    direction, an error both."""
     cdef bint is_left = r.down.saw_fin and not r.x.settings.serves_half_close
     if has_all(r) and (r.down.broken or is_left):
         r.x.was_served = 1
@@ -102,7 +102,7 @@ cdef bint caller_left(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef void write_both(Plane *p, Relay *r) noexcept nogil:
-    """Drain the out-buffers; who was paused because of them is read again."""
+    """Drain the out-buffers; a side that was paused because of them is read again."""
     cdef Conn *up = r.attempt.conn
     if conn_is_backed_up(&r.down) and conn_flush(p, &r.down) and r.attempt.paused:
         r.attempt.paused = 0
@@ -114,7 +114,7 @@ cdef void write_both(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef void linger(Plane *p, Relay *r) noexcept nogil:
-    """Drop what still arrives until the caller has read the answer and closed."""
+    """Drop bytes that still arrive until the caller has read the answer and closed."""
     cdef int budget = 16
     cdef ssize_t n
     conn_shut(p, &r.down)
@@ -132,7 +132,7 @@ cdef void linger(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef void run_relay(Plane *p, Relay *r) noexcept nogil:
-    # First: a caller who has left the queue never touches an endpoint, permit or not.
+    # First: a caller that has left never touches an endpoint, with a permit or without.
     if r.x.phase == PHASE_CLOSED or caller_left(p, r):
         return
     if r.x.phase == PHASE_QUEUED and r.x.holds_permit:
@@ -140,7 +140,7 @@ cdef void run_relay(Plane *p, Relay *r) noexcept nogil:
         if r.x.phase == PHASE_CLOSED:
             return
     elif r.x.phase == PHASE_QUEUED and not r.x.is_queued:
-        # Another has its place; the blame was noted then.
+        # Another relay has its place; the blame was noted then.
         feed(p, r, IN_REFUSED)
         return
     elif r.x.phase == PHASE_CONNECTING and r.x.waits_conn:
@@ -221,7 +221,7 @@ cdef void on_soon(void *plane, void *owner) noexcept nogil:
 
 
 cdef void on_unsent(void *plane, void *owner, uint32_t events) noexcept nogil:
-    """A parked send found the conn full or broken; of a hedge that is reported by epoll as well."""
+    """A deferred send found the conn full or broken; for a hedge epoll reports that as well."""
     cdef Conn *c = <Conn *>owner
     cdef Relay *r = <Relay *>c.owner
     if r == NULL or (c.is_upstream and c != r.attempt.conn):
@@ -292,11 +292,10 @@ cdef void relay_install(Plane *p) noexcept nogil:
     p.on_conn_due = on_conn_due
 
 
-# ---------------------------------------------------------------- put off, drain, close
+# ---------------------------------------------------------------- run list, drain, close
 
 
 cdef bint run_later(Plane *p) noexcept nogil:
-    """Give each relay on the run list one turn; 1: more was put off meanwhile."""
     cdef Relay *r = p.run_head
     cdef Relay *last = p.run_tail
     cdef bint is_last
@@ -319,8 +318,8 @@ cdef bint run_later(Plane *p) noexcept nogil:
 
 
 cdef void relay_begin_drain(Plane *p) noexcept nogil:
-    """From now on every exchange is its conn's last; conns that wait for another are closed. A
-    caller who has not asked yet is waited for (deadline): it cannot know."""
+    """A conn without a request yet stays open for a while (deadlines.pyx): its caller cannot know
+    of the drain."""
     cdef Relay *r
     cdef uint32_t i
     p.draining = 1
@@ -335,8 +334,8 @@ cdef void relay_begin_drain(Plane *p) noexcept nogil:
             arm(p, r)
 
 
-cdef void say_goodbye(Plane *p, Relay *r) noexcept nogil:
-    """A caller who has no head yet gets a 503; a response that runs is cut in its dialect."""
+cdef void end_for_drain(Plane *p, Relay *r) noexcept nogil:
+    """Send a 503 if there is no response head yet; cut a running response in its dialect."""
     if PHASE_QUEUED <= r.x.phase <= PHASE_WAITING or (r.x.phase == PHASE_HEAD and r.x.is_composed):
         end_with(p, r, IN_REFUSED, BLAME_OURSELVES, CAUSE_DRAINED)
     elif r.x.phase == PHASE_RELAYING:
@@ -344,11 +343,11 @@ cdef void say_goodbye(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef void relay_close_all(Plane *p) noexcept nogil:
-    """The deadline of a drain has passed: what still runs ends now, and is recorded as ours."""
+    """The deadline of a drain has passed: exchanges that still run end, blamed on the proxy."""
     cdef uint32_t i
     p.draining = 1
     for i in range(p.n_relays):
-        say_goodbye(p, p.relays[i])
+        end_for_drain(p, p.relays[i])
     for i in range(p.n_relays):
         if p.relays[i].live:
             end_with(p, p.relays[i], IN_GONE, BLAME_OURSELVES, CAUSE_DRAINED)

@@ -14,15 +14,15 @@ cdef class Change:
     cdef Step *steps        # owned
     cdef uint32_t n_steps
     cdef uint32_t cap_steps
-    cdef uint32_t n_joining     # endpoints that are to be in rotation
-    cdef uint32_t n_made    # slots that were made for them
+    cdef uint32_t n_joining     # endpoints that are to be in force
+    cdef uint32_t n_made    # slots that are new for them
     cdef uint32_t n_added   # upstreams
-    cdef uint32_t n_models  # configured, once it is in force
+    cdef uint32_t n_models  # once the change is in force
     cdef bint has_routes
     cdef bint has_keys
-    cdef set secured        # upstreams that get TLS
+    cdef set secured        # indices of upstreams that get TLS
     cdef dict key_names     # by index
-    cdef set whose          # indices of tenants in force
+    cdef set whose          # indices of tenants with a key, once the change is in force
     cdef Step *step(self) except NULL
     cdef Upstream *upstream_at(self, index) except NULL
     cdef Endpoint *endpoint_at(self, index) except NULL

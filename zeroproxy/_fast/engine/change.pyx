@@ -1,15 +1,15 @@
-"""A change of what is in force: prepared step by step, then made in one turn of the plane.
+"""A change of settings: prepared step by step, then put in force at once under the plane lock.
 
     with engine.change() as change:
         change.set_upstream(0, settings=...)
         change.set_keys(keys)
 
-Law 1. Whole or not at all. What can fail fails inside the block, and the plane is as it was; at its
-       end nothing can, and no request meets one half of the old and one of the new.
-Law 2. Until then the plane's thread works on; other API calls wait. The steps are made without the
-       GIL, so that nothing Python does keeps the plane waiting.
-Law 3. A step that was begun and failed spoils the change: whoever catches its error inside the
-       block gets a RuntimeError at the end, and nothing is in force.
+Law 1. Whole or not at all. An error inside the block or at its end leaves the plane as it was. To
+       apply the steps cannot fail, and no request meets one half of the old and one of the new.
+Law 2. Until then the plane's thread works on, and other API calls wait. The steps are applied
+       without the GIL, so that Python code cannot delay the plane.
+Law 3. A step that failed spoils the change. If its error is caught inside the block, the end raises
+       a RuntimeError, and nothing is in force.
 Tests: tests/relay/test_change.py, tests/relay/test_thread.py, tests/relay/test_engine_api.py.
 """
 
@@ -50,7 +50,7 @@ cdef void apply_series(Plane *p, void *what) noexcept nogil:
     cdef SeriesTable *grown = <SeriesTable *>what
     cdef Stats *stats = <Stats *>p.stats
     if grown.at == NULL:
-        return                  # the old one has room
+        return                  # the old one is large enough
     series_move(grown, &stats.series, p)
     stats.series, grown[0] = grown[0], stats.series
 
@@ -61,8 +61,8 @@ cdef void discard_series(void *what) noexcept nogil:
 
 
 cdef class Change:
-    """A context from Engine.change(). Its methods are those of Engine that set something, each a
-    step: they accept, return and raise the same. For the thread that entered it."""
+    """A context from Engine.change(). Its methods are the setters of Engine, each a step: they
+    accept, return and raise the same. For the thread that entered it."""
 
     def __cinit__(self, PlaneThread engine, Names names, Tenants tenants):
         self.engine, self.names, self.tenants = engine, names, tenants
@@ -92,7 +92,7 @@ cdef class Change:
         free(self.steps)
 
     cdef Step *step(self) except NULL:
-        """The next one, empty."""
+        """The next step, empty."""
         cdef uint32_t cap = max(2 * self.cap_steps, 16)
         cdef void *grown
         if self.n_steps == self.cap_steps:
@@ -225,7 +225,7 @@ cdef class Change:
     # ------------------------------------------------------------ the end
 
     cdef int stage_series(self) except -1:
-        """Room in the table of series for endpoints that join."""
+        """Grow the table of series for endpoints that join."""
         cdef Plane *p = self.engine.p
         cdef uint32_t n = self.n_joining, i
         cdef SeriesTable *grown
@@ -264,7 +264,7 @@ cdef class Change:
         return 0
 
     cdef int undo(self) except -1:
-        """What was prepared and is not in force."""
+        """Undo steps that were prepared and are not in force."""
         self.discard()
         with self.engine:
             while self.n_made:

@@ -1,17 +1,17 @@
-"""A worker's data plane, and all that Python may ask of it: the Engine API.
+"""The Engine API: all that Python may do with the data plane.
 
     engine = Engine(limits=...)             no descriptor of the outside world yet
-    with engine.change() as change: ...     what is set, whole or not at all (change.pyx)
+    with engine.change() as change: ...     settings, whole or not at all (change.pyx)
     engine.listen(fd)                       a listening, non-blocking descriptor, borrowed
     engine.start()                          a thread of its own works from now on
     engine.drain(); engine.close()          the end
 
 Law 1. One convention. A method takes its subject (an index, a value) by position, all else by
-       keyword; settings are typed objects (settings_types.py), members of C enums are strings
-       (enum_names.pyx). A wrong type is a TypeError, a value out of range a ValueError, an index
-       nobody has an IndexError; each names its argument, and nothing has changed.
+       keyword. Settings are typed objects (settings_types.py), members of C enums are strings
+       (enum_names.pyx). A wrong type is a TypeError, a value out of range a ValueError, an unknown
+       index an IndexError. Each names its argument, and nothing has changed.
 Law 2. A method may be called by any Python thread unless its docstring names one. It waits for the
-       others and has the plane to itself (thread.pyx). Only the ring's consumer takes no lock.
+       others and holds the plane lock (thread.pyx). Only the ring's consumer takes no lock.
 Law 3. Nothing here runs per request. Adding a method is a design decision (ARCHITECTURE.md).
 Tests: tests/relay/test_engine_api.py, tests/relay/test_thread.py.
 """
@@ -22,12 +22,12 @@ from libc.stdlib cimport calloc, free, malloc
 from zeroproxy._fast.engine.callbacks cimport relay_begin_drain, relay_close_all, relay_install
 from zeroproxy._fast.engine.change cimport Change
 from zeroproxy._fast.engine.health_sample cimport read_health_samples
-from zeroproxy._fast.engine.listeners cimport accept_rest, listen_on, stop_listening
+from zeroproxy._fast.engine.listeners cimport accept_all_pending, listen_on, stop_listening
 from zeroproxy._fast.engine.names cimport Names
 from zeroproxy._fast.engine.quota_table cimport (
     api_keys_quotas,
-    keyring_grant_quota,
-    keyring_share_quota,
+    api_keys_grant_quota,
+    api_keys_share_quota,
 )
 from zeroproxy._fast.engine.records cimport read_overflow, read_record, take_overflow_rows
 from zeroproxy._fast.engine.registry cimport registry_free, registry_set_models
@@ -74,7 +74,7 @@ cdef void on_timer(void *plane, void *owner, uint32_t events) noexcept nogil:
 
 
 cdef class Engine(PlaneThread):
-    """One worker's data plane."""
+    """The data plane of this process."""
 
     cdef Ring ring
     cdef Stats *stats
@@ -127,13 +127,13 @@ cdef class Engine(PlaneThread):
         self.is_open = True
 
     def change(self):
-        """A context for several steps. At its end all are put in force in one turn; after an error
-        none is. Nobody else's API call runs meanwhile."""
+        """A context for several steps. At its end all are put in force at once; after an error none
+        is. API calls of other threads wait meanwhile."""
         return Change(self, self.names, self.tenants)
 
     def set_limits(self, limits):
-        """`limits`: config.Limits, `connections` at least 1. An exchange that has begun keeps those
-        it began under."""
+        """`limits`: config.Limits, `connections` at least 1. An exchange that has begun keeps
+        its limits."""
         with self.change() as change:
             change.set_limits(limits)
 
@@ -146,8 +146,8 @@ cdef class Engine(PlaneThread):
             )
 
     def set_tracing(self, sample):
-        """Make a span of every exchange. `sample`: share of the traces begun here that are sampled,
-        0 to 1; a caller's own flag is kept."""
+        """Make a span of every exchange. `sample`: the share, 0 to 1, of traces started here that
+        are sampled; a caller's own flag is kept."""
         cdef double share = number(sample, "sample", 0, 1)
         cdef uint64_t below = min(int(share * 2 ** 64), 2 ** 64 - 1)
         with self:
@@ -164,12 +164,12 @@ cdef class Engine(PlaneThread):
 
     def set_routes(self, routes, *, default):
         """`routes`: a Route each; empty: all requests go to the first upstream. `default`: the
-        index of the upstream of all other models; None: they are answered 404."""
+        index of the upstream of all other models; None: those get a 404."""
         with self.change() as change:
             change.set_routes(routes, default=default)
 
     def set_models(self, bytes body):
-        """The body with which GET /v1/models is answered here; None: it is passed on."""
+        """Set the body of the local reply to GET /v1/models; None: the request is passed on."""
         with self:
             registry_set_models(self.p, body)
 
@@ -179,10 +179,10 @@ cdef class Engine(PlaneThread):
             change.set_upstream(index, settings=settings)
 
     def set_tls(self, context, *, upstream=None, bytes server_name not None=b""):
-        """The TLS context of conns opened from now on: those accepted on TCP, or with `upstream`
-        (an index) those to its https:// endpoints, whose idle conns go. None: in the clear, for
-        listeners only. `server_name`: whom certificates of its endpoints name; b"": each its own
-        host."""
+        """Set the TLS context of conns opened from now on: those accepted on TCP. With `upstream`
+        (an index): those to its https:// endpoints, whose idle conns are closed. None: in the
+        clear, for listeners only. `server_name`: the name that certificates of its endpoints need;
+        b"": each its own host."""
         with self.change() as change:
             change.set_tls(context, upstream=upstream, server_name=server_name)
 
@@ -193,7 +193,7 @@ cdef class Engine(PlaneThread):
             return change.add_endpoint(index, settings=settings)
 
     def remove_endpoint(self, index):
-        """Take an endpoint out for good: its idle conns go, its exchanges finish."""
+        """Remove an endpoint: its idle conns are closed, its exchanges finish."""
         with self.change() as change:
             change.remove_endpoint(index)
 
@@ -202,9 +202,9 @@ cdef class Engine(PlaneThread):
         probe_ok=None
     ):
         """Change settings of an endpoint; None: stays as it is. `up`, `draining`: one that leaves
-        rotation loses its idle conns. `weight`: at least 1. `usage_request`: asked for on a
-        caller's behalf, of USAGE_REQUESTS. `load`: a ReportedLoad. `probe_ok`: its last health
-        probe was answered well. Without effect on a removed endpoint."""
+        rotation loses its idle conns. `weight`: at least 1. `usage_request`: one of
+        USAGE_REQUESTS, for requests that ask for none. `load`: a ReportedLoad. `probe_ok`: its
+        last health probe was answered well. Without effect on a removed endpoint."""
         with self.change() as change:
             change.set_endpoint(
                 index, up=up, draining=draining, weight=weight, usage_request=usage_request,
@@ -220,9 +220,9 @@ cdef class Engine(PlaneThread):
     # ------------------------------------------------------------ API keys
 
     def set_keys(self, keys, *, forward=False):
-        """Who may ask from now on; running exchanges keep theirs. `keys`: config.Key each; None:
-        everybody. `forward`: callers' keys go on to upstreams that have none. Returns the index of
-        each key."""
+        """Set the keys that are accepted from now on; running exchanges keep theirs. `keys`:
+        config.Key each; None: no key is asked for. `forward`: callers' keys are passed on to
+        upstreams that have none. Returns the index of each key."""
         with self.change() as change:
             return change.set_keys(keys, forward=forward)
 
@@ -235,13 +235,13 @@ cdef class Engine(PlaneThread):
         """The quota of the key at `index` fills by itself: `speed` a minute, up to `cap`. `quota`:
         "requests" or "tokens"."""
         with self:
-            keyring_share_quota(self.p, index, quota, speed, cap)
+            api_keys_share_quota(self.p, index, quota, speed, cap)
 
     def grant_quota(self, index, *, quota, speed, level, used):
-        """`level` was granted to it when it had used `used`, and no more comes by itself. `speed`
-        a minute is what it is asked to keep to."""
+        """Set the level of a quota to what was granted when it had used `used`; nothing flows in by
+        itself. `speed`: its rate a minute, for Retry-After."""
         with self:
-            keyring_grant_quota(self.p, index, quota, speed, level, used)
+            api_keys_grant_quota(self.p, index, quota, speed, level, used)
 
     # ------------------------------------------------------------ work
 
@@ -255,21 +255,21 @@ cdef class Engine(PlaneThread):
             return listen_on(self.p, listening, is_local)
 
     def stop_listening(self):
-        """Accept who waits, then forget the listeners; their descriptors may be closed after
-        that."""
+        """Accept conns that wait, then forget the listeners; their descriptors may be closed
+        then."""
         with self:
-            accept_rest(self.p)
+            accept_all_pending(self.p)
             stop_listening(self.p)
 
     def drain(self):
-        """Every exchange its conn's last from now on; idle conns are closed, those on which
-        nothing was asked yet after a second."""
+        """Let every exchange be its conn's last from now on. Idle conns are closed; those without a
+        request yet after a second."""
         with self:
             relay_begin_drain(self.p)
         self.work_by_hand()
 
     def close_all(self):
-        """Cut what still runs; each leaves its record."""
+        """Cut the exchanges that still run; each leaves its record."""
         with self:
             relay_close_all(self.p)
         self.work_by_hand()
@@ -279,7 +279,7 @@ cdef class Engine(PlaneThread):
         with self:
             return self.p.counters.relays
 
-    # ------------------------------------------------------------ what it knows
+    # ------------------------------------------------------------ state
 
     def snapshot(self):
         """Counters, gauges and histograms; the shape is admin's contract (docs/admin.md)."""
@@ -294,7 +294,7 @@ cdef class Engine(PlaneThread):
 
     def health_sample(self, *, after=1.0, only=None):
         """A HealthSample for each endpoint in force, or the one at index `only`: cheap, unlike a
-        snapshot. A silence shorter than `after` seconds is none."""
+        snapshot. A silence shorter than `after` seconds does not count."""
         cdef uint64_t silence = ns(after, "after")
         with self.lock:
             if only is not None:
@@ -302,7 +302,7 @@ cdef class Engine(PlaneThread):
             return read_health_samples(self, silence, only)
 
     def end_silent(self, index, *, seconds):
-        """End the exchanges this endpoint has owed a byte for so long; returns how many."""
+        """End the exchanges this endpoint has owed a byte for `seconds`; returns how many."""
         cdef uint64_t silence = ns(seconds, "seconds")
         cdef uint32_t at
         with self:
@@ -321,27 +321,27 @@ cdef class Engine(PlaneThread):
         return found
 
     def await_records(self, n, *, seconds):
-        """Sleep until the ring has `n` records or is half full, somebody calls wake_consumer, or
-        `seconds` are over. It may return early. The consumer thread only."""
-        cdef uint64_t enough = whole(n, "n", 0, RING_MOST), patience = ns(seconds, "seconds")
+        """Sleep until the ring has `n` records or is half full, wake_consumer is called, or
+        `seconds` have passed. It may return early. The consumer thread only."""
+        cdef uint64_t enough = whole(n, "n", 0, RING_MOST), wait_ns = ns(seconds, "seconds")
         with nogil:
-            ring_await(&self.ring, enough, patience)
+            ring_await(&self.ring, enough, wait_ns)
 
     def wake_consumer(self):
         """End its sleep; if it is awake, the next one. Any thread."""
         ring_wake(&self.ring)
 
     def overflow(self):
-        """What the ring did not take, added up since the start, as dicts."""
+        """The overflow since the start, as dicts."""
         with self:
             return read_overflow(self.stats, self.names)
 
     def take_overflow(self):
-        """What that has grown by since the last such call. The consumer thread only."""
+        """The growth of the overflow since the last such call. The consumer thread only."""
         return take_overflow_rows(self.stats, self.names)
 
     def close(self):
-        """Give everything back. Open exchanges are cut. Twice is harmless."""
+        """Release everything. Open exchanges are cut. A second call does nothing."""
         cdef Plane *p = self.p
         cdef uint32_t i
         if not self.is_open:

@@ -1,4 +1,4 @@
-#: Each in the order of the enum's values.
+#: Each in the order of its enum's values.
 BALANCES: tuple[str, ...]
 HASH_SOURCES: tuple[str, ...]
 USAGE_REQUESTS: tuple[str, ...]

@@ -1,7 +1,7 @@
 """The names under which C enums cross the border to Python, in both directions.
 
-Law. Each tuple is made from a table by member, in the order of the values. A member without a name
-     is an ImportError, so a new one is named here or nothing starts.
+Note. Each tuple is made from a table by member, in the order of the values. A member without a name
+      is an ImportError, so a new one is named here or nothing starts.
 """
 
 from zeroproxy._fast.jsonscan.edits cimport (
@@ -89,11 +89,11 @@ BALANCES = in_order("Balance", BALANCE_COUNT, {
     BALANCE_POWER_OF_TWO: "power_of_two", BALANCE_CONSISTENT_HASH: "consistent_hash",
     BALANCE_FASTEST: "fastest",
 })
-HASH_SOURCES = in_order("KeySource", KEY_OF_COUNT, {
+HASH_SOURCES = in_order("HashSource", KEY_OF_COUNT, {
     HASH_SOURCE_HEADER: "header", HASH_SOURCE_USER: "user", HASH_SOURCE_PROMPT: "prompt",
 })
-#: `running`: with every event, and usage at the end too, without which vLLM gives none;
-#: `running_alone`: with every event. `timings`: llama.cpp's, with every event.
+#: `running`: with every event and at the end, without which vLLM reports none; `running_alone`:
+#: with every event. `timings`: llama.cpp's, with every event.
 USAGE_REQUESTS = in_order("UsageRequest", USAGE_REQUEST_COUNT, {
     USAGE_REQUEST_NONE: "nothing", USAGE_REQUEST_FINAL: "usage", USAGE_REQUEST_RUNNING: "running",
     USAGE_REQUEST_RUNNING_ONLY: "running_alone", USAGE_REQUEST_TIMINGS: "timings",

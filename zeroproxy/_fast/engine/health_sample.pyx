@@ -1,4 +1,4 @@
-"""What health looks at, of each endpoint in force: cheap enough for every interval."""
+"""Samples for health, of each endpoint in force: cheap enough for every interval."""
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
@@ -10,7 +10,7 @@ from zeroproxy._fast.types.plane cimport Endpoint, Plane, Relay
 from zeroproxy._fast.engine.enum_names import BREAKER_STATES
 
 cdef enum:
-    SLICE = 16              # endpoints looked at in one turn
+    SLICE = 16              # endpoints read under the plane lock at once
 
 
 cdef dict read_breaker(const Breaker *b):
@@ -26,21 +26,21 @@ cdef struct Vital:
     uint32_t owed           # answers
     uint32_t begun          # of them
     uint64_t quiet_ns
-    uint64_t last_heard_ns
+    uint64_t last_data_ns
     uint8_t draining
     Breaker breaker
 
 
 cdef bint look(const Plane *p, const Endpoint *e, uint64_t after, Vital *v) noexcept nogil:
-    """Relays are walked, which costs a cache miss each, only after a silence of `after` ns. 1: they
-    were."""
-    cdef uint64_t since = p.now_ns, asked
+    """Walk the relays, a cache miss each, only after a silence of `after` ns. Returns 1 if they
+    were walked."""
+    cdef uint64_t since = p.now_ns, sent_ns
     cdef bint walks = e.inflight and p.now_ns - e.last_data_ns >= after
     cdef uint32_t i
     cdef const Relay *r
     v.index, v.inflight = e.index, e.inflight
     v.draining = e.draining
-    v.last_heard_ns = e.last_data_ns
+    v.last_data_ns = e.last_data_ns
     v.breaker = e.breaker
     v.owed = v.begun = 0
     for i in range(p.n_relays if walks else 0):
@@ -48,8 +48,8 @@ cdef bint look(const Plane *p, const Endpoint *e, uint64_t after, Vital *v) noex
         if is_owed(r, e):
             v.owed += 1
             v.begun += 1 if r.x.is_streamed and r.x.first_content_ns else 0
-            asked = max(r.x.request_read_ns, r.attempt.sent_ns)
-            since = min(since, asked)
+            sent_ns = max(r.x.request_read_ns, r.attempt.sent_ns)
+            since = min(since, sent_ns)
     since = max(since, e.last_data_ns)
     v.quiet_ns = p.now_ns - since if v.owed and p.now_ns > since else 0
     return walks
@@ -58,8 +58,8 @@ cdef bint look(const Plane *p, const Endpoint *e, uint64_t after, Vital *v) noex
 cdef uint32_t look_at_some(
     const Plane *p, uint32_t *at, uint32_t end, uint64_t after, Vital *found
 ) noexcept nogil:
-    """At most SLICE endpoints in force from `at` to `end`; `at` moves on. Fewer if relays were
-    walked."""
+    """Sample at most SLICE endpoints in force from `at` to `end`; `at` moves on. Fewer if relays
+    were walked."""
     cdef uint32_t n = 0
     cdef const Endpoint *e
     cdef bint walked = 0
@@ -75,15 +75,14 @@ cdef uint32_t look_at_some(
 cdef dict read_health_sample(const Vital *v, uint64_t now):
     return {
         "index": v.index, "inflight": v.inflight, "owed": v.owed, "begun": v.begun,
-        "quiet_s": v.quiet_ns / 1e9, "heard_s": v.last_heard_ns / 1e9,
+        "quiet_s": v.quiet_ns / 1e9, "last_data_s": v.last_data_ns / 1e9,
         "draining": bool(v.draining), "breaker": read_breaker(&v.breaker),
         "due_s": (v.breaker.due_ns - now) / 1e9 if v.breaker.due_ns > now else 0.0,
     }
 
 
 cdef list read_health_samples(PlaneThread engine, uint64_t after, only):
-    """What health looks at. `quiet_s`: for so long no body byte has come although one was owed.
-    `only`: of the endpoint with this index; None: of all."""
+    """`quiet_s`: the time without a body byte although one was owed."""
     cdef Vital[SLICE] some
     cdef Plane *p = engine.p
     cdef uint32_t at = 0 if only is None else only

@@ -1,6 +1,10 @@
 from zeroproxy._fast.types.plane cimport Plane
 
+# Accept on listeners whose budget ran out. 1: there is more.
 cdef bint accept_pending(Plane *p) noexcept nogil
-cdef void accept_rest(Plane *p) noexcept nogil
+# Accept all that wait, before listening ends.
+cdef void accept_all_pending(Plane *p) noexcept nogil
+# Watch a listening descriptor, borrowed; returns the listener's index.
 cdef int listen_on(Plane *p, int fd, bint is_unix) except -1
+# Forget all listeners; their descriptors stay open.
 cdef void stop_listening(Plane *p) noexcept nogil

@@ -1,4 +1,4 @@
-"""Listeners: accepted within a budget, refused politely above the cap, left alone when starving."""
+"""Listeners: they accept within a budget, refuse above the limit, and pause without descriptors."""
 
 from libc.stdint cimport uint32_t, uint64_t, int64_t
 from libc.stdlib cimport calloc
@@ -40,20 +40,20 @@ from zeroproxy._fast.types.clock cimport NS_PER_MS
 from zeroproxy._fast.types.plane cimport Listener, Plane, Relay
 
 cdef enum:
-    # A new conn is served at once, which may cost as much as a hundred events: no more of them in
-    # a row than those who stream need not notice.
+    # A new conn is served at once, which may cost as much as a hundred events. More of them in a
+    # row would delay running streams.
     ACCEPTS = 16
-    # As many as may wait (server/listener.py).
+    # Conns that may wait in the kernel (server/listener.py).
     BACKLOG = 4096
-    # Bytes the kernel may hold for a caller who does not read, beyond what its window allows: its
-    # own bound is megabytes, and a thousand such callers would starve everybody's TCP.
+    # Bytes the kernel may hold for a caller that does not read, beyond what its window allows. The
+    # kernel's own bound is megabytes: a thousand such callers would use up the memory of TCP.
     UNSENT = 131072
 
 
 # ---------------------------------------------------------------- accepting
 
 
-cdef void tell_peer(Relay *r, const sockaddr_storage *from_) noexcept nogil:
+cdef void set_peer(Relay *r, const sockaddr_storage *from_) noexcept nogil:
     """The caller's address as X-Forwarded-For carries it; nothing on a unix socket."""
     cdef const char *text = NULL
     if from_.ss_family == AF_INET:
@@ -81,10 +81,10 @@ cdef bint adopt(Plane *p, int fd, const Listener *l, const sockaddr_storage *fro
         conn_close(p, &r.down)
         release_relay(p, r)
         return 0
-    tell_peer(r, from_)
+    set_peer(r, from_)
     r.down.since_ns = p.now_ns
     p.counters.accepted += 1
-    # The request is often here already: trying to read now saves a wake-up.
+    # The request is often here already: a read now saves a wake-up.
     r.down.may_read = 1
     r.down.may_write = 1
     run_relay(p, r)
@@ -92,15 +92,15 @@ cdef bint adopt(Plane *p, int fd, const Listener *l, const sockaddr_storage *fro
 
 
 cdef void starve(Plane *p, Listener *l) noexcept nogil:
-    """Out of descriptors or memory: leave the backlog alone for 100 ms (HAProxy's figure) instead
-    of spinning; running exchanges go on."""
+    """Pause accepting for 100 ms (HAProxy's figure): descriptors or memory are used up. Running
+    exchanges go on."""
     p.counters.starved += 1
     l.paused = 1
     timer_arm(&p.wheel, &l.timer, p.now_ns + 100 * <uint64_t>NS_PER_MS)
 
 
 cdef void accept_on(Plane *p, uint32_t listener) noexcept nogil:
-    """Accept what is there, within a budget; the listener is edge-triggered like everything."""
+    """Accept within a budget; the listener is edge-triggered like everything."""
     cdef Listener *l = &p.listeners[listener]
     cdef sockaddr_storage from_
     cdef socklen_t size
@@ -149,8 +149,8 @@ cdef bint accept_pending(Plane *p) noexcept nogil:
     return more
 
 
-cdef void accept_rest(Plane *p) noexcept nogil:
-    """All that wait, before listening ends: the kernel has accepted them and would reset them."""
+cdef void accept_all_pending(Plane *p) noexcept nogil:
+    """Accept all that wait: the kernel has accepted them, and would reset them."""
     cdef uint32_t i
     cdef int rounds
     for i in range(p.n_listeners):
@@ -165,7 +165,6 @@ cdef void accept_rest(Plane *p) noexcept nogil:
 
 
 cdef int listen_on(Plane *p, int fd, bint is_unix) except -1:
-    """Index of the new listener."""
     cdef size_t i = p.n_listeners
     cdef int64_t slot
     cdef int unsent = UNSENT

@@ -1,12 +1,12 @@
 """The names behind the indices that records and tables hold.
 
-Law. A list is longer than any index in a record: it grows before the slot exists. So the flusher's
-     thread reads it while an API call appends.
+Note. A list is longer than any index in a record: it grows before the slot exists. So the flusher's
+      thread may read it while an API call appends.
 """
 
 
 cdef class Names:
-    """One engine's. An index nobody has has no name."""
+    """The names of one engine. An index without a slot has the name ""."""
 
     def __cinit__(self, list tenants):
         self.upstreams, self.endpoints, self.keys = [], [], []

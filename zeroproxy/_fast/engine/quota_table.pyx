@@ -1,4 +1,7 @@
-"""The quotas of API keys: what /status shows of them, and what other proxies leave of them."""
+"""The quotas of API keys: as /status shows them, and as other proxies share them.
+
+Tests: tests/relay/test_keys.py.
+"""
 
 from libc.math cimport INFINITY
 from libc.stdint cimport uint32_t, uint64_t
@@ -14,8 +17,8 @@ from zeroproxy._fast.types.plane cimport Plane
 from zeroproxy._fast.engine.enum_names import QUOTAS
 
 cdef enum:
-    SLICE = 32              # keys copied in one turn
-    LOOKED_MOST = 1024      # and looked at
+    SLICE = 32              # keys copied under the plane lock at once
+    LOOKED_MOST = 1024      # and examined
 
 
 cdef Quota *quota_at(Plane *p, index, quota) except NULL:
@@ -23,8 +26,7 @@ cdef Quota *quota_at(Plane *p, index, quota) except NULL:
     return &p.keys.all[at].quotas[choice(quota, "quota", QUOTAS)]
 
 
-cdef int keyring_share_quota(Plane *p, index, quota, speed, cap) except -1:
-    """It fills by itself. A quota that is not configured stays so."""
+cdef int api_keys_share_quota(Plane *p, index, quota, speed, cap) except -1:
     cdef Quota *q = quota_at(p, index, quota)
     cdef double a_minute = number(speed, "speed", 0, INFINITY)
     cdef double most = number(cap, "cap", 0, INFINITY)
@@ -33,8 +35,7 @@ cdef int keyring_share_quota(Plane *p, index, quota, speed, cap) except -1:
     return 0
 
 
-cdef int keyring_grant_quota(Plane *p, index, quota, speed, level, used) except -1:
-    """`level` was granted when `used` was all that had been taken, and nothing flows in."""
+cdef int api_keys_grant_quota(Plane *p, index, quota, speed, level, used) except -1:
     cdef Quota *q = quota_at(p, index, quota)
     cdef double a_minute = number(speed, "speed", 0, INFINITY)
     cdef double granted = number(level, "level", -INFINITY, INFINITY)
@@ -47,7 +48,7 @@ cdef int keyring_grant_quota(Plane *p, index, quota, speed, level, used) except 
 cdef uint32_t copy_keys(
     Plane *p, ApiKey *out, uint32_t *at, uint32_t n, bint used_only
 ) noexcept nogil:
-    """Up to `n` keys in force from `at` on, as they are now; `at` moves on."""
+    """Copy up to `n` keys in force from `at` on, with their levels of now; `at` moves on."""
     cdef uint64_t now = clock_monotonic_ns()
     cdef uint32_t found = 0, looked = 0
     cdef ApiKey *k
@@ -67,8 +68,7 @@ cdef uint32_t copy_keys(
 
 
 cdef list api_keys_quotas(PlaneThread engine, Names names, bint used_only):
-    """Quotas of the keys in force; `used_only`: of those used since the last such call. With the
-    engine's lock, without the turn."""
+    """`used_only`: of keys used since the last such call."""
     cdef ApiKey[SLICE] keys
     cdef Plane *p = engine.p
     cdef uint32_t at = 0, n, i

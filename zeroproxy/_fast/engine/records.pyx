@@ -37,7 +37,6 @@ cdef dict read_overflow_row(const OverflowRow *s, Names names):
 
 
 cdef list read_overflow(const Stats *stats, Names names):
-    """What the ring did not take, cumulative. With the turn."""
     cdef uint64_t row
     return [read_overflow_row(overflow_row(&stats.overflow, row), names)
             for row in range(overflow_rows(&stats.overflow))
@@ -45,7 +44,6 @@ cdef list read_overflow(const Stats *stats, Names names):
 
 
 cdef list take_overflow_rows(Stats *stats, Names names):
-    """What that has grown by since the last call. The consumer's thread."""
     cdef uint64_t row
     cdef OverflowRow grown
     found = []

@@ -1,11 +1,11 @@
-"""Upstreams and endpoints: their slots, and who belongs to whom.
+"""Upstreams and endpoints: their slots, and the endpoints of each upstream.
 
 Law 1. A struct never moves and is never freed while the plane lives: conns, relays and records
        hold its address or its index. Only the arrays of pointers grow.
 Law 2. `upstream.endpoints` are those in force, in no promised order; `plane.endpoints` are all
        there ever were, by index. A removed endpoint keeps its slot, and gets it back only for the
        same address: an index means one URL for ever.
-Law 3. What can fail is `stage`, which leaves everything in force as it is.
+Law 3. Only staging can fail, and it leaves everything in force as it is.
 Tests: tests/relay/test_reload.py, tests/relay/test_change.py.
 """
 
@@ -66,7 +66,7 @@ cdef void free_upstream(Upstream *u) noexcept nogil:
 
 
 cdef void registry_undo_upstream(Plane *p) noexcept nogil:
-    """The last one, which no endpoint and no request has met yet."""
+    """Remove the last upstream; no endpoint and no request refers to it."""
     p.n_upstreams -= 1
     free_upstream(p.upstreams[p.n_upstreams])
 
@@ -113,7 +113,7 @@ cdef Endpoint *new_slot(Plane *p, Upstream *u, settings) except NULL:
 
 
 cdef int reserve_place(Upstream *u, uint32_t n) except -1:
-    """For `n` endpoints more than there are."""
+    """Grow the list for `n` more endpoints."""
     cdef void *grown
     if u.n_endpoints + n > u.cap_endpoints:
         grown = realloc(u.endpoints, (u.n_endpoints + n) * sizeof(Endpoint *))
@@ -125,7 +125,7 @@ cdef int reserve_place(Upstream *u, uint32_t n) except -1:
 
 
 cdef int find_slot(Plane *p, Upstream *u, settings, list urls) except -1:
-    """The slot it had before; n_endpoints: none."""
+    """Index of the slot it had before; n_endpoints: none."""
     cdef bytes addr = settings.sockaddr, authority = settings.authority
     cdef str url = settings.url
     cdef Endpoint *e
@@ -140,11 +140,10 @@ cdef int find_slot(Plane *p, Upstream *u, settings, list urls) except -1:
 cdef Endpoint *registry_stage_endpoint(
     Plane *p, Upstream *u, settings, list urls, uint32_t n_staged
 ) except NULL:
-    """Make a slot for it, out of rotation; `registry_join` cannot fail then. `urls` are by slot; a
-    new one is named before it is there, because another thread looks names up. `n_staged`: how
-    many are to join before it."""
+    """After it `registry_join` cannot fail. A new slot is named before it exists, because another
+    thread reads names."""
     cdef Endpoint *e
-    cdef bytes called = settings.url.encode()
+    cdef bytes url = settings.url.encode()
     cdef int at
     reserve_place(u, n_staged + 1)
     at = find_slot(p, u, settings, urls)
@@ -156,18 +155,18 @@ cdef Endpoint *registry_stage_endpoint(
     except BaseException:
         urls.pop()
         raise
-    e.hash = zp_hash(<const char *>called, len(called))
+    e.hash = zp_hash(<const char *>url, len(url))
     return e
 
 
 cdef void registry_undo_endpoint(Plane *p) noexcept nogil:
-    """The last slot, which was made and has never been in rotation."""
+    """Remove the last slot, which has never been in force."""
     p.n_endpoints -= 1
     free(p.endpoints[p.n_endpoints])
 
 
 cdef void registry_join(Plane *p, void *what) noexcept nogil:
-    """Into rotation."""
+    """Put an endpoint in force and in rotation; without effect if it is."""
     cdef Endpoint *e = <Endpoint *>what
     cdef Upstream *u = e.upstream
     if not e.removed:
@@ -185,7 +184,7 @@ cdef void registry_join(Plane *p, void *what) noexcept nogil:
 
 
 cdef void registry_remove(Plane *p, void *what) noexcept nogil:
-    """Out of rotation and off its upstream's list; what runs on it finishes."""
+    """Remove it from rotation and from its upstream's list; exchanges on it finish."""
     cdef Endpoint *e = <Endpoint *>what
     cdef Upstream *u = e.upstream
     cdef uint32_t i, kept = 0
@@ -201,7 +200,7 @@ cdef void registry_remove(Plane *p, void *what) noexcept nogil:
     e.draining = 1
     prewarm_stop(p, e)
     endpoint_drop_idle(p, e)
-    # In its slot again it is warmed: its words differ from these.
+    # If the endpoint comes back, its settings differ from these, and it is warmed.
     memset(&e.pool, 0, sizeof(e.pool))
     wake_waiting(p, u)
     admit_waiting(p, u)
@@ -224,7 +223,6 @@ cdef int registry_set_models(Plane *p, bytes body) except -1:
 
 
 cdef void registry_free(Plane *p) noexcept nogil:
-    """Every struct the plane's tables point to, and the tables."""
     cdef uint32_t i
     cdef Conn *c
     api_keys_free(p)

@@ -15,14 +15,14 @@ class BreakerSample(TypedDict):
 
 
 class HealthSample(TypedDict):
-    """What health looks at, of one endpoint in force."""
+    """One endpoint in force, as health needs it."""
 
     index: int
     inflight: int
     owed: int  # answers
     begun: int  # of them
-    quiet_s: float  # for so long no body byte has come although one was owed
-    heard_s: float  # when the last byte came, on the monotonic clock
+    quiet_s: float  # without a body byte although one was owed
+    last_data_s: float  # of the last byte, on the monotonic clock
     draining: bool
     breaker: BreakerSample
     due_s: float  # until an open breaker half opens
@@ -36,8 +36,8 @@ class QuotaState(TypedDict):
     tenant: str
     quota: str  # of enum_names.QUOTAS
     per_minute: float
-    level: float  # what may be asked for now; a debt is negative
+    level: float  # a debt is negative
     used: int  # since the start
-    reserved: float  # what exchanges that run may cost
+    reserved: float  # for exchanges that run
     refused: int
     leased: bool  # it does not fill by itself

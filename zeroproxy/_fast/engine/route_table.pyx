@@ -1,6 +1,6 @@
 """The table of routes by model, prepared as a Step of a change (engine/change.pyx).
 
-Law. As in engine/staged_settings.pyx.
+Law. Only stage_routes can fail, as in engine/staged_settings.pyx.
 Tests: tests/relay/test_change.py.
 """
 
@@ -33,7 +33,7 @@ cdef void apply_routes(Plane *p, void *what) noexcept nogil:
     p.default_upstream = t.default_upstream
     if p.n_routes == t.n and memcmp(p.routes, t.rows, t.n * sizeof(Route)) == 0:
         return
-    # A request that is being read may still borrow a name: the old table stays until the end.
+    # A request that is being read may borrow a name: the old table lives as long as the plane.
     if p.n_old_routes:
         memcpy(t.kept, p.old_routes, p.n_old_routes * sizeof(void *))
     t.kept[p.n_old_routes] = p.routes
@@ -52,7 +52,7 @@ cdef void discard_routes(void *what) noexcept nogil:
 
 
 cdef bytes as_json(str name):
-    """The server's own name as it stands in a body."""
+    """The server's own name for a model, as it stands in a body."""
     cdef bytes text = json.dumps(name, ensure_ascii=False).encode()
     if len(text) > REAL_MAX:
         raise ValueError(f"route.serves: longer than {REAL_MAX} bytes as JSON")
@@ -79,7 +79,6 @@ cdef int read_route(Route *row, route, uint32_t n_upstreams) except -1:
 
 
 cdef int stage_routes(Step *s, Plane *p, list routes, default) except -1:
-    """`default`: the index of an upstream, or None."""
     cdef Routes *t = <Routes *>make(s, sizeof(Routes))
     s.discard = discard_routes
     t.n = <uint32_t>len(routes)

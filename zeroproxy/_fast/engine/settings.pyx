@@ -23,13 +23,13 @@ from zeroproxy._fast.engine.settings_types import EndpointSettings
 from zeroproxy.config import schema
 
 cdef enum:
-    HEAD_MOST = 49152       # of a block that holds what is left of a request too
+    HEAD_MOST = 49152       # of a block that also holds the rest of a request
 cdef uint64_t MOST = 0xFFFFFFFF
 cdef uint64_t BYTES_MOST = <uint64_t>1 << 62
 
 
 cdef int parse_limits(Limits *l, limits) except -1:
-    """`connections` has to be a number by now: here 0 would be none."""
+    """`connections` is at least 1 here: 0 is no "unlimited"."""
     demand_type(limits, "limits", schema.Limits)
     l.request.line_bytes = whole(limits.header_line_bytes, "limits.header_line_bytes", 1, HEAD_MOST)
     l.request.head_bytes = whole(limits.header_bytes, "limits.header_bytes", 1, HEAD_MOST)
@@ -64,7 +64,7 @@ cdef int parse_breaker(BreakerSettings *t, breaker) except -1:
 
 
 cdef int parse_admission(AdmissionSettings *t, admission) except -1:
-    """All but `queue_timeout`, which is a time limit of each exchange."""
+    """`queue_timeout` is left out: it is a time limit of each exchange."""
     cdef double share
     demand_type(admission, "admission", schema.Admission)
     share = number(admission.tenant_share, "admission.tenant_share", 0, 1)
@@ -116,7 +116,7 @@ cdef int parse_pool(PoolSettings *t, pool) except -1:
 
 
 cdef int check_endpoint(endpoint) except -1:
-    """Types and sizes of what the registry takes from it."""
+    """The registry copies these values without further checks."""
     demand_type(endpoint, "endpoint", EndpointSettings)
     demand_type(endpoint.url, "endpoint.url", str)
     for key, most in (("sockaddr", 128), ("authority", 264), ("tls_host", 255)):

@@ -1,9 +1,9 @@
 """Settings the Engine API takes, as typed objects.
 
-What the configuration already has a type for is taken as that type: `Limits`, `Pool`, `Breaker`,
-`Admission`, `Timeouts`, `Retry`, `Hedge`, `Hash` and `Key` (zeroproxy/config). The rest is here.
-A struct knows its keys: one that is missing or unknown is a TypeError when it is made. Types and
-ranges are checked where the engine reads it (engine/values.pyx).
+Types of the configuration are used as they are: `Limits`, `Pool`, `Breaker`, `Admission`,
+`Timeouts`, `Retry`, `Hedge`, `Hash` and `Key` (zeroproxy/config). The others are here. A missing or
+unknown key is a TypeError when the struct is made. Types and ranges are checked where the engine
+reads it (engine/values.pyx).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class UpstreamSettings(Base, frozen=True):
 
     #: "round_robin", "least_inflight", "power_of_two", "consistent_hash" or "fastest".
     balance: str
-    #: What a request's affinity is made of; only consistent_hash looks.
+    #: Sources of a request's affinity, for consistent_hash.
     hash: Hash
     admission: Admission
     timeouts: Timeouts
@@ -58,7 +58,7 @@ class Route(Base, frozen=True):
 
 
 class ReportedLoad(Base, frozen=True):
-    """What a server reports of its own load."""
+    """The load of a server, as it reports it itself."""
 
     running: float
     waiting: float

@@ -1,7 +1,7 @@
 """The plane as plain Python values: dicts, lists, ints. Runs per scrape, never per request.
 
-Note. Long tables and lists are copied in slices, each in a turn of its own and without the GIL.
-      They stay where they are meanwhile: moving them needs the engine's lock.
+Note. Long tables and lists are copied in slices: each without the GIL, and each under the plane
+      lock for itself. Meanwhile they do not move: that would take the engine's lock.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -37,13 +37,13 @@ from zeroproxy._fast.exchange.outcome import outcome_label
 
 
 cdef enum:
-    SLICE = 16              # endpoints copied in one turn
-    SLOTS = 256             # slots looked at in one
-    BYTES = 16384           # of a table copied in one
+    SLICE = 16              # endpoints copied under the plane lock at once
+    SLOTS = 256             # slots examined at once
+    BYTES = 16384           # of a table copied at once
 
 
 cdef void *copy_rows(PlaneThread engine, const void *at, size_t n, size_t size) except NULL:
-    """`n` rows of `size` bytes each; to be freed."""
+    """A copy of `n` rows of `size` bytes each; to be freed."""
     cdef char *copy = <char *>malloc(max(n * size, 1))
     cdef size_t done = 0, some = BYTES // size * size
     if copy == NULL:
@@ -56,7 +56,7 @@ cdef void *copy_rows(PlaneThread engine, const void *at, size_t n, size_t size) 
             engine.leave_plane()
             done += some
             if engine.p.driver.is_on and done < n * size:
-                usleep(1)   # a mutex is not fair: let the driver have it
+                usleep(1)   # a mutex is not fair: give the driver a chance
     return copy
 
 
@@ -75,7 +75,7 @@ cdef dict read_endpoint(const Endpoint *e, str url):
         "connections": e.n_conns, "stale_retries": e.n_stale_retries,
         "retries_withheld": e.n_retries_withheld, "unframed": e.n_unframed, "pool": read_pool(e),
         "tls": read_note(&e.tls_note),
-        "pace": read_pace(&e.latency) if e.upstream.balance == BALANCE_FASTEST else None,
+        "pace": read_latency(&e.latency) if e.upstream.balance == BALANCE_FASTEST else None,
     }
 
 
@@ -86,19 +86,19 @@ cdef dict read_fit(const LinearFit *f):
     }
 
 
-cdef dict read_pace(const LatencyModel *s):
-    told = None
+cdef dict read_latency(const LatencyModel *s):
+    reported = None
     if clock_monotonic_ns() < s.reported.until_ns:
-        told = {"running": s.reported.running, "waiting": s.reported.waiting,
-                "cache": s.reported.cache if s.reported.cache >= 0 else None}
+        reported = {"running": s.reported.running, "waiting": s.reported.waiting,
+                    "cache": s.reported.cache if s.reported.cache >= 0 else None}
     return {
         "first": read_fit(&s.first), "gap": read_fit(&s.gap), "whole": read_fit(&s.whole),
-        "lost": s.failures, "told": told,
+        "lost": s.failures, "told": reported,
     }
 
 
 cdef dict read_pool(const Endpoint *e):
-    """`idle_limit_s`: how long a conn may rest now, learned or configured; 0: for ever."""
+    """`idle_limit_s`: time a conn may be idle now, learned or configured; 0: any."""
     return {
         "prewarm": e.pool.warm, "warmed": e.n_warmed,
         "is_warm": bool(e.is_warm or e.pool.warm == 0),
@@ -110,7 +110,7 @@ cdef dict read_pool(const Endpoint *e):
 
 
 cdef dict read_share(const TenantShare *s, str tenant):
-    """`served`: its virtual token counter; `mean`: of the same, per exchange."""
+    """`served`: the virtual token counter; `mean`: of the same, per exchange."""
     return {
         "tenant": tenant, "inflight": s.inflight, "queued": s.queued, "served": s.virtual_tokens,
         "mean": s.mean,
@@ -118,7 +118,7 @@ cdef dict read_share(const TenantShare *s, str tenant):
 
 
 cdef list read_shares(PlaneThread engine, const FairQueue *q, Names names):
-    """Of those that have ever been let in, or wait."""
+    """Shares of tenants that were ever admitted, or wait."""
     cdef uint32_t k
     cdef TenantShare *shares = <TenantShare *>copy_rows(
         engine, q.shares, q.n_shares, sizeof(TenantShare)
@@ -199,7 +199,7 @@ cdef dict read_sums(const TokenSums *s, str upstream, str model, str tenant):
 
 
 cdef list read_tokens(PlaneThread engine, const Stats *stats, Names names):
-    """What a tenant has beyond the rows of its models comes under "other"."""
+    """Tokens of a tenant beyond the rows of its models are those of the model "other"."""
     cdef uint32_t i, n = stats.tokens.n
     cdef TokenSeries *t = <TokenSeries *>copy_rows(
         engine, stats.tokens.rows, n, sizeof(TokenSeries)
@@ -211,10 +211,10 @@ cdef list read_tokens(PlaneThread engine, const Stats *stats, Names names):
         for i in range(n)
     ]
     free(t)
-    return found + read_rests(engine, &stats.tokens, names)
+    return found + read_tenant_totals(engine, &stats.tokens, names)
 
 
-cdef list read_rests(PlaneThread engine, const TokenTable *table, Names names):
+cdef list read_tenant_totals(PlaneThread engine, const TokenTable *table, Names names):
     cdef uint32_t i, n = table.n_tenants
     cdef TenantTotals *t = <TenantTotals *>copy_rows(
         engine, table.tenants, n, sizeof(TenantTotals)
@@ -232,7 +232,7 @@ cdef struct Leaving:
     uint32_t inflight
 
 
-cdef struct Slots:          # of endpoints: sums, and those that leave
+cdef struct Slots:          # of endpoints: sums, and removed ones with exchanges
     int64_t idle
     int64_t idle_tls
     uint32_t n
@@ -298,7 +298,7 @@ cdef Gauges gauges_of(PlaneThread engine) noexcept nogil:
 
 
 cdef dict read_plane(PlaneThread engine, const Stats *stats, Names names):
-    """With the engine's lock, without the turn: each table in turns of its own."""
+    """Each table takes the plane lock for itself, slice by slice."""
     cdef Plane *p = engine.p
     cdef Gauges g
     cdef Slots slots

@@ -1,8 +1,8 @@
-"""What the configuration sets, each prepared as a Step of a change (engine/change.pyx).
+"""Settings of the configuration, each prepared as a Step of a change (engine/change.pyx).
 
-Law. Whatever can fail (a value, memory) fails in `stage_x`, which leaves the plane as it is. It
-     sets `apply` last: a Step without it was not finished, and its change is refused. What
-     `apply_x` replaces it gives to the Step, which frees it without the turn.
+Law. Only `stage_x` can fail (a value, memory), and it leaves the plane as it is. It sets `apply`
+     last: a Step without it was not finished, and its change is refused. Memory that `apply_x`
+     replaces goes to the Step, which frees it without the plane lock.
 Tests: tests/relay/test_change.py.
 """
 
@@ -54,7 +54,7 @@ cdef void *make(Step *s, size_t size) except NULL:
 
 
 cdef void wake_all(Plane *p, Upstream *u) noexcept nogil:
-    """What its endpoints can take has changed: for who waits for a permit, or for a conn."""
+    """Wake relays that wait for a conn or a permit: the endpoints may take more than before."""
     wake_waiting(p, u)
     admit_waiting(p, u)
 
@@ -89,7 +89,7 @@ cdef int stage_switches(Step *s, via, trust_forwarded, serve_half_close) except 
 
 # ---------------------------------------------------------------- upstreams
 
-cdef struct UpstreamTerms:  # what the configuration says of one
+cdef struct UpstreamChange:
     Upstream *u
     uint8_t balance
     uint8_t retry_on_busy
@@ -110,7 +110,7 @@ cdef struct UpstreamTerms:  # what the configuration says of one
 
 
 cdef void apply_upstream(Plane *p, void *what) noexcept nogil:
-    cdef UpstreamTerms *t = <UpstreamTerms *>what
+    cdef UpstreamChange *t = <UpstreamChange *>what
     cdef Upstream *u = t.u
     cdef uint32_t i
     u.balance = t.balance
@@ -138,12 +138,12 @@ cdef void apply_upstream(Plane *p, void *what) noexcept nogil:
 
 
 cdef void discard_upstream(void *what) noexcept nogil:
-    free((<UpstreamTerms *>what).bearer)
+    free((<UpstreamChange *>what).bearer)
     free(what)
 
 
-cdef int read_bearer(UpstreamTerms *t, api_key) except -1:
-    """The upstream's own key; "": it has none."""
+cdef int read_bearer(UpstreamChange *t, api_key) except -1:
+    """`api_key`: the upstream's own; "": it has none."""
     cdef bytes name = b"Bearer "
     cdef bytes key = encoded(api_key, "upstream.api_key", BEARER_MOST - len(name))
     cdef bytes whole_ = name + key if key else b""
@@ -156,8 +156,7 @@ cdef int read_bearer(UpstreamTerms *t, api_key) except -1:
     return 0
 
 
-cdef int read_patience(UpstreamTerms *t, settings) except -1:
-    """How long what may take, and what is tried again."""
+cdef int read_timeouts(UpstreamChange *t, settings) except -1:
     timeouts, retry, hedge = settings.timeouts, settings.retry, settings.hedge
     demand_type(timeouts, "timeouts", schema.Timeouts)
     demand_type(retry, "retry", schema.Retry)
@@ -175,8 +174,7 @@ cdef int read_patience(UpstreamTerms *t, settings) except -1:
 
 
 cdef int stage_upstream(Step *s, Upstream *u, settings) except -1:
-    """`settings`: UpstreamSettings."""
-    cdef UpstreamTerms *t = <UpstreamTerms *>make(s, sizeof(UpstreamTerms))
+    cdef UpstreamChange *t = <UpstreamChange *>make(s, sizeof(UpstreamChange))
     s.discard = discard_upstream
     demand_type(settings, "settings", UpstreamSettings)
     t.u = u
@@ -185,7 +183,7 @@ cdef int stage_upstream(Step *s, Upstream *u, settings) except -1:
     read_hash(&t.affinity, settings.hash)
     parse_admission(&t.admission, settings.admission)
     parse_breaker(&t.breaker, settings.breaker)
-    read_patience(t, settings)
+    read_timeouts(t, settings)
     read_bearer(t, settings.api_key)
     s.apply = apply_upstream
     return 0
@@ -193,9 +191,9 @@ cdef int stage_upstream(Step *s, Upstream *u, settings) except -1:
 
 # ---------------------------------------------------------------- endpoints
 
-cdef struct EndpointWords:
+cdef struct EndpointChange:
     Endpoint *e
-    int8_t up               # -1: stays as it is
+    int8_t up               # -1: unchanged, as all below
     int8_t draining
     int8_t probe_ok
     int64_t weight
@@ -206,8 +204,8 @@ cdef struct EndpointWords:
 
 
 cdef void return_to_rotation(Plane *p, Endpoint *e) noexcept nogil:
-    """Somebody who asked it found it well: a breaker that is open need not wait, and the endpoint
-    begins slowly."""
+    """A health probe was answered well: an open breaker need not wait, and the endpoint starts
+    slowly."""
     if e.breaker.state == BREAKER_OPEN:
         e.breaker.due_ns = p.now_ns
     e.slow_start_ns = p.now_ns
@@ -216,7 +214,7 @@ cdef void return_to_rotation(Plane *p, Endpoint *e) noexcept nogil:
 
 cdef void apply_endpoint(Plane *p, void *what) noexcept nogil:
     """One that leaves rotation loses its idle conns; one that comes back is warmed."""
-    cdef EndpointWords *w = <EndpointWords *>what
+    cdef EndpointChange *w = <EndpointChange *>what
     cdef Endpoint *e = w.e
     cdef bint was_up = e.in_rotation and not e.draining
     if e.removed:
@@ -238,13 +236,13 @@ cdef void apply_endpoint(Plane *p, void *what) noexcept nogil:
     if not e.in_rotation or e.draining:
         prewarm_stop(p, e)
         endpoint_drop_idle(p, e)
-        e.is_warm = 1       # nobody need wait for it
+        e.is_warm = 1       # no request is to wait for it
     elif not was_up:
         prewarm_begin(p, e)
     wake_all(p, e.upstream)
 
 
-cdef int read_load(EndpointWords *w, load) except -1:
+cdef int read_load(EndpointChange *w, load) except -1:
     demand_type(load, "load", ReportedLoad)
     w.load[0] = min(number(load.running, "load.running", 0, INFINITY), 1e9)
     w.load[1] = min(number(load.waiting, "load.waiting", 0, INFINITY), 1e9)
@@ -255,7 +253,7 @@ cdef int read_load(EndpointWords *w, load) except -1:
 
 
 cdef int read_switch(int8_t *to, value, str key) except -1:
-    """-1: stays as it is."""
+    """`to`: 0 or 1; -1 for None."""
     to[0] = -1 if value is None else <int8_t>flag(value, key)
     return 0
 
@@ -263,8 +261,7 @@ cdef int read_switch(int8_t *to, value, str key) except -1:
 cdef int stage_endpoint(
     Step *s, Endpoint *e, up, draining, weight, usage_request, load, probe_ok
 ) except -1:
-    """What is None stays as it is."""
-    cdef EndpointWords *w = <EndpointWords *>make(s, sizeof(EndpointWords))
+    cdef EndpointChange *w = <EndpointChange *>make(s, sizeof(EndpointChange))
     w.e = e
     read_switch(&w.up, up, "up")
     read_switch(&w.draining, draining, "draining")
@@ -279,7 +276,7 @@ cdef int stage_endpoint(
     return 0
 
 
-cdef struct PoolTerms:
+cdef struct PoolChange:
     Endpoint *e
     PoolSettings pool
 
@@ -292,8 +289,8 @@ cdef bint same_idle_settings(const PoolSettings *a, const PoolSettings *b) noexc
 
 
 cdef void apply_pool(Plane *p, void *what) noexcept nogil:
-    """If the terms of rest change, what rests goes: it was armed under the old ones."""
-    cdef PoolTerms *t = <PoolTerms *>what
+    """If the settings of idle conns change, those are closed: their timers follow the old ones."""
+    cdef PoolChange *t = <PoolChange *>what
     cdef Endpoint *e = t.e
     cdef bint alike = same_idle_settings(&e.pool, &t.pool)
     if e.removed or memcmp(&e.pool, &t.pool, sizeof(PoolSettings)) == 0:
@@ -306,8 +303,7 @@ cdef void apply_pool(Plane *p, void *what) noexcept nogil:
 
 
 cdef int stage_pool(Step *s, Endpoint *e, pool) except -1:
-    """`pool`: config.Pool; it is warmed."""
-    cdef PoolTerms *t = <PoolTerms *>make(s, sizeof(PoolTerms))
+    cdef PoolChange *t = <PoolChange *>make(s, sizeof(PoolChange))
     t.e = e
     parse_pool(&t.pool, pool)
     s.apply = apply_pool
@@ -316,16 +312,16 @@ cdef int stage_pool(Step *s, Endpoint *e, pool) except -1:
 
 # ---------------------------------------------------------------- TLS
 
-cdef struct TlsTerms:
+cdef struct TlsChange:
     void **place
-    void *ctx               # a reference of ours
-    Upstream *u             # NULL: of the listeners
+    void *ctx               # owned: a reference
+    Upstream *u             # NULL: for listeners
     char[256] name
 
 
 cdef void apply_tls(Plane *p, void *what) noexcept nogil:
-    """New conns are opened with it. Those that are open keep theirs; idle ones go."""
-    cdef TlsTerms *t = <TlsTerms *>what
+    """Open conns keep their context; idle ones are closed."""
+    cdef TlsChange *t = <TlsChange *>what
     cdef uint32_t i
     t.place[0], t.ctx = t.ctx, t.place[0]
     if t.u == NULL:
@@ -337,13 +333,12 @@ cdef void apply_tls(Plane *p, void *what) noexcept nogil:
 
 
 cdef void discard_tls(void *what) noexcept nogil:
-    tls_drop(&(<TlsTerms *>what).ctx)
+    tls_drop(&(<TlsChange *>what).ctx)
     free(what)
 
 
 cdef int stage_tls(Step *s, void **place, Upstream *u, Context context, bytes name) except -1:
-    """`name`: whom the certificates of its endpoints have to name; empty: each its own host."""
-    cdef TlsTerms *t = <TlsTerms *>make(s, sizeof(TlsTerms))
+    cdef TlsChange *t = <TlsChange *>make(s, sizeof(TlsChange))
     s.discard = discard_tls
     if len(name) >= sizeof(t.name):
         raise ValueError(f"server_name: longer than {sizeof(t.name) - 1} bytes")

@@ -1,8 +1,8 @@
-"""Which index means which tenant. Records, tables and shares hold the index.
+"""The indices of tenants, which records, tables and shares hold.
 
-Law 1. An index means one tenant as long as anything refers to it: a key in force, an exchange, a
-       record on its way, what was spilled and not yet taken. Then it may mean another.
-Law 2. Nothing here is read by the plane's thread.
+Law 1. An index means one tenant as long as anything refers to it. That may be a key in force, an
+       exchange, a record on its way, or a row of the overflow. Then it may mean another.
+Law 2. The plane's thread reads nothing of this file.
 Tests: tests/relay/test_tenants.py.
 """
 
@@ -17,8 +17,8 @@ from zeroproxy._fast.usage.stats cimport ALL_OTHERS, Stats, tokens_forget
 
 cdef enum:
     INDICES = 65536
-    SLICE = 256             # relays looked at in one turn, each a cache miss
-    RECLAIM_FIRST = 64      # so many leave together: the tables are walked once for all
+    SLICE = 256             # relays read under the plane lock at once, each a cache miss
+    RECLAIM_FIRST = 64      # leave together: the tables are walked once for all
 
 
 cdef void mark_relays(const Plane *p, uint32_t first, uint8_t *marks) noexcept nogil:
@@ -42,7 +42,7 @@ cdef void forget(Plane *p, const uint8_t *gone) noexcept nogil:
 
 
 cdef class Tenants:
-    """Use it with the engine's lock, without the turn."""
+    """The table of one engine. Use it with the engine's lock, without the plane lock."""
 
     def __cinit__(self):
         self.names = [""]
@@ -52,7 +52,7 @@ cdef class Tenants:
         self.leaving = {}
 
     cdef int find(self, str name) except -1:
-        """Its index, from now on if it had none."""
+        """Index of the tenant, a new one if it had none."""
         cdef int at = self.index.get(name, -1)
         if at < 0:
             if self.free:
@@ -68,7 +68,7 @@ cdef class Tenants:
         return at
 
     cdef int keep(self, set in_force) except -1:
-        """These are in force; the others leave."""
+        """Note that these are in force; the others leave."""
         self.in_force = in_force
         for at in self.index.values():
             if at and at not in in_force and at not in self.leaving:
@@ -93,8 +93,8 @@ cdef class Tenants:
         return 0
 
     cdef object look(self, PlaneThread engine):
-        """Who has exchanges, or what the consumer has not had. Those of keys not in force cannot
-        become more, so that they need not be looked at in one turn."""
+        """Mark tenants with exchanges, or with overflow that was not taken. Those without a key in
+        force get no new ones, so that slices are enough."""
         cdef bytearray busy = bytearray(INDICES)
         cdef Plane *p = engine.p
         cdef uint32_t first = 0

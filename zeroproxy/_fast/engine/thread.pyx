@@ -1,12 +1,12 @@
-"""Who makes a plane work: a thread of its own, or whoever calls `run_once`.
+"""The driver of a plane: a thread of its own, or a caller of `run_once`.
 
-Law 1. The thread has the turn while it works and never while it sleeps. It takes no GIL before it
-       ends: whatever Python does meanwhile outside a door, bytes pass.
-Law 2. An API call has the plane to itself; several can be one (`exclusive`).
-Law 3. A door that leaves work behind wakes the thread.
-Law 4. A door that only reads copies structs without the GIL and makes Python values of them when
-       it has given the turn back; one that copies much does it in pieces, a turn each.
-Law 5. News for Python make `news_fd` readable, once until it was heard.
+Law 1. The thread holds the plane lock while it works and never while it sleeps. It takes no GIL
+       before it ends: outside the Engine API, Python cannot delay bytes.
+Law 2. An API call holds the plane lock as long as it takes; `exclusive` joins several into one.
+Law 3. An API call that leaves work behind wakes the thread.
+Law 4. An API call that only reads copies structs without the GIL, and makes Python values of them
+       after it has released the lock. One that copies much takes the lock for each slice.
+Law 5. A notification makes `notify_fd` readable, once until on_ready has reported it.
 Tests: tests/relay/test_thread.py.
 """
 
@@ -64,12 +64,12 @@ cdef extern from "<signal.h>" nogil:
 MORE, BREAKER_CHANGED = 1, 2           # on_ready
 
 cdef enum:
-    # By hand: enough to swallow a burst, few enough that the caller's own work never waits long.
+    # Of run_once: enough for a burst, few enough that the caller's own work is not delayed long.
     ROUNDS = 8
 
 
 cdef void driver_close(Plane *p) noexcept nogil:
-    """When the thread has ended, or could not be begun."""
+    """Close the driver's descriptors; the thread has ended, or could not be started."""
     cdef Driver *d = &p.driver
     if d.is_on:
         reactor_remove(&p.reactor, d.slot)
@@ -82,12 +82,12 @@ cdef void driver_close(Plane *p) noexcept nogil:
 
 
 cdef void on_kick(void *plane, void *owner, uint32_t events) noexcept nogil:
-    # Edge-triggered: each write is a report, and nobody needs to read.
+    # Edge-triggered: each write is a report, and no read is needed.
     pass
 
 
 cdef int driver_open(Plane *p) noexcept nogil:
-    """What the thread needs; it may be started then. -1: out of descriptors, nothing is left."""
+    """Open the thread's descriptors. -1: there are no more descriptors, and none was opened."""
     cdef Driver *d = &p.driver
     cdef int64_t slot = -1
     d.kick_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
@@ -103,7 +103,7 @@ cdef int driver_open(Plane *p) noexcept nogil:
 
 
 cdef bint work(Plane *p, const epoll_event *events, int n) noexcept nogil:
-    """What `n` reports bring with them. 1: there is more, although nothing will report it."""
+    """Serve `n` reports and all that follows. 1: there is more, although nothing will report it."""
     cdef bint more
     reactor_dispatch(&p.reactor, p, events, n)
     more = accept_pending(p) | run_later(p)
@@ -118,12 +118,12 @@ cdef void notify(Driver *d) noexcept nogil:
 
 
 cdef void run(Plane *p) noexcept nogil:
-    """The thread: until `stops`."""
+    """Work until `stops` is set: the body of the thread."""
     cdef epoll_event[BATCH] events
     cdef sigset_t others
     cdef bint more = 0
     cdef int n
-    # They are the main thread's; only a crash of ours is ours.
+    # Signals are the main thread's; only those of a crash of this thread are not.
     sigfillset(&others)
     sigdelset(&others, SIGSEGV)
     sigdelset(&others, SIGBUS)
@@ -145,7 +145,7 @@ cdef void run(Plane *p) noexcept nogil:
 
 
 cdef bint run_once(Plane *p) noexcept nogil:
-    """Everything that is ready now; 1: there is more, come again soon."""
+    """Serve everything that is ready now. 1: there is more, call again soon."""
     cdef epoll_event[BATCH] events
     cdef int rounds = 0, n = BATCH
     cdef bint more = 0
@@ -156,11 +156,11 @@ cdef bint run_once(Plane *p) noexcept nogil:
     return more
 
 
-# ---------------------------------------------------------------- doors
+# ---------------------------------------------------------------- API
 
 
 cdef class PlaneThread:
-    """A plane and its turns. As a context: nobody else touches the plane; contexts nest. Any Python
+    """A plane and its driver. As a context it holds the plane lock; contexts nest. Any Python
     thread may use it."""
 
     def __cinit__(self):
@@ -177,8 +177,8 @@ cdef class PlaneThread:
         free(self.p)
 
     def __enter__(self):
-        # Between Python's threads first, without the GIL: whoever waits for the turn behind that
-        # waits for the driver alone, which ends its turn without the GIL.
+        # `lock` is between Python's threads, and waits without the GIL. Its holder waits for the
+        # driver alone, which releases the plane lock without the GIL.
         self.lock.acquire()
         self.enter_plane()
 
@@ -187,8 +187,8 @@ cdef class PlaneThread:
         self.lock.release()
 
     cdef void enter_plane(self) noexcept nogil:
-        """Take the plane; the caller holds `lock`, and runs without the GIL until `leave_plane`, so
-        that other Python code cannot make the plane wait."""
+        """Acquire the plane lock. The caller holds `lock`, and runs without the GIL until
+        `leave_plane`, so that other Python code cannot delay the plane."""
         if self.depth == 0:
             acquire_plane(&self.p.driver.lock)
             self.p.now_ns = clock_monotonic_ns()
@@ -207,7 +207,7 @@ cdef class PlaneThread:
 
     @property
     def exclusive(self):
-        """`with engine.alone:` the plane does nothing between the doors used inside."""
+        """A context: the plane does nothing between the API calls inside."""
         return self
 
     def start(self):
@@ -228,7 +228,7 @@ cdef class PlaneThread:
         self.thread = thread
 
     def run(self):
-        """What that thread does; `start` calls it and nobody else."""
+        """The body of the thread, for `start` alone."""
         with nogil:
             run(self.p)
 
@@ -245,16 +245,17 @@ cdef class PlaneThread:
         return 0
 
     def notify_fileno(self):
-        """Once started: readable when on_ready will answer NEWS."""
+        """The descriptor, once started, that is readable when on_ready will return
+        BREAKER_CHANGED."""
         return self.p.driver.notify_fd
 
     def fileno(self):
-        """Of an Engine that was not started: readable when there is work for on_ready."""
+        """The descriptor, unless started, that is readable when there is work for on_ready."""
         return self.p.reactor.epoll_fd
 
     def on_ready(self):
-        """NEWS: a breaker has moved since the last call that said so. MORE, unless started: what
-        was ready is done, but call again soon. 0: neither."""
+        """Report flags. BREAKER_CHANGED: a breaker has moved since the last call that reported it.
+        MORE, unless started: there is more work, call again soon."""
         cdef Plane *p = self.p
         cdef eventfd_t times
         cdef bint more = 0
@@ -269,6 +270,6 @@ cdef class PlaneThread:
         return changed | MORE if more else changed
 
     cdef bint work_by_hand(self) except -1:
-        """Do what is ready, unless a thread does. 1: there is more."""
+        """Serve everything that is ready, unless a thread does. 1: there is more."""
         with self:
             return self.is_open and not self.p.driver.is_on and run_once(self.p)

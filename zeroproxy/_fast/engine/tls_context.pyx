@@ -1,7 +1,6 @@
 """TLS contexts: files and switches, read once and shared by every conn that is opened with them.
 
-Law 1. Whatever is wrong with a file is a TlsError that names the key and the file, never what is
-       in it.
+Law 1. A fault of a file is a TlsError that names the key and the file, never the contents.
 Law 2. A context is never changed: a reload makes another one, and a conn keeps its own.
 Law 3. TLS 1.2 at least, HTTP/1.1 alone, no renegotiation, no compression, no early data.
 Tests: tests/relay/test_tls.py, tests/unit/test_pem.py, tests/e2e/test_tls.py.
@@ -28,18 +27,18 @@ cdef enum:                  # numbers of OpenSSL 3's headers, fixed by its ABI
     CTRL_SET_SESS_CACHE_MODE = 44
     CTRL_SET_MIN_PROTO_VERSION = 123
     TLS1_2_VERSION = 0x0303
-    # Partial writes, from a buffer that may move; buffers of idle conns are given back.
+    # Partial writes, from a buffer that may move; buffers of idle conns are released.
     MODES = 0x1 | 0x2 | 0x10
     # No compression, the server's order of ciphers, no renegotiation.
     OPTIONS = 0x20000 | 0x400000 | 0x40000000
     FILETYPE_PEM = 1
     VERIFY_NONE = 0
     VERIFY_PEER = 1
-    VERIFY_DEMAND = 3       # and who shows no certificate is refused
+    VERIFY_DEMAND = 3       # and refuse a peer without a certificate
     ALPN_OK = 0
     ALPN_FATAL = 2
 
-# For TLS 1.2; those of 1.3 are all good. Forward secrecy and AEAD, as Mozilla's intermediate list.
+# For TLS 1.2; those of 1.3 are all sound. Forward secrecy and AEAD, as Mozilla's intermediate list.
 cdef const char *CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 cdef const char *HTTP_1_1 = b"\x08http/1.1"
 
@@ -54,7 +53,7 @@ MISSING = (
 
 
 cdef int no_password(char *at, int size, int is_write, void *arg) noexcept nogil:
-    """Without it OpenSSL would ask on the terminal."""
+    """Refuse encrypted keys: OpenSSL would ask for the password on the terminal."""
     return 0
 
 
@@ -62,7 +61,7 @@ cdef int choose_http(
     void *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *offered,
     unsigned int n, void *arg
 ) noexcept nogil:
-    """Who offers protocols has to offer HTTP/1.1."""
+    """Choose HTTP/1.1; a peer that offers protocols has to offer it."""
     cdef unsigned int at = 0
     while at < n:
         if offered[at] == 8 and at + 9 <= n and memcmp(offered + at, HTTP_1_1, 9) == 0:
@@ -76,8 +75,8 @@ cdef int choose_http(
 # ---------------------------------------------------------------- contexts
 
 
-cdef str said():
-    """OpenSSL's first complaint, in its own words; the queue is empty afterwards."""
+cdef str openssl_error():
+    """The text of OpenSSL's first error; clears its error queue."""
     cdef const LibSsl *lib = libssl()
     cdef const char *text = lib.ERR_reason_error_string(lib.ERR_peek_error())
     lib.ERR_clear_error()
@@ -86,19 +85,19 @@ cdef str said():
 
 cdef int demand(bint is_good, str key, str path) except -1:
     if not is_good:
-        raise TlsError(f"{key}: {path}: {said()}")
+        raise TlsError(f"{key}: {path}: {openssl_error()}")
     return 0
 
 
 cdef class Context:
-    """What conns of one kind have in common. Make it with `server` or `client`."""
+    """An SSL_CTX for conns of one kind. Make it with `server` or `client`."""
 
     def __dealloc__(self):
         if self.ctx != NULL:
             libssl().SSL_CTX_free(self.ctx)
 
     cdef int begin(self, bint is_server) except -1:
-        """What all have in common."""
+        """Make the SSL_CTX with the options of both kinds."""
         cdef const LibSsl *lib = libssl()
         if not tls_load():
             raise TlsError(MISSING)
@@ -119,7 +118,8 @@ cdef class Context:
 
     @staticmethod
     def server(*, str cert, str key, str client_ca=""):
-        """For listeners. `client_ca`: who shows no certificate of theirs is refused."""
+        """For listeners. `client_ca`: file of the CAs one of which must have signed a caller's
+        certificate; "": none is asked for."""
         cdef const LibSsl *lib = libssl()
         cdef Context self = Context.__new__(Context)
         cdef void *names
@@ -137,7 +137,7 @@ cdef class Context:
 
     @staticmethod
     def client(*, str ca="", str cert="", str key="", bint verify=True):
-        """For endpoints. Without `ca` those are trusted that the system trusts."""
+        """For endpoints. Without `ca` the CAs of the system are trusted."""
         cdef const LibSsl *lib = libssl()
         cdef Context self = Context.__new__(Context)
         self.begin(False)
@@ -154,8 +154,7 @@ cdef class Context:
 
     @property
     def expires(self):
-        """When the certificate that is shown ends, in seconds of the wall clock; None: there is
-        none."""
+        """The end of its certificate, in seconds of the wall clock; None: there is none."""
         cdef const LibSsl *lib = libssl()
         cdef void *cert = lib.SSL_CTX_get0_certificate(self.ctx)
         cdef tm when
@@ -170,7 +169,7 @@ cdef int show_certificate(void *ctx, str cert, str key) except -1:
     cdef bytes where = cert.encode()
     demand(lib.SSL_CTX_use_certificate_chain_file(ctx, where) == 1, "cert", cert)
     where = key.encode()
-    # It is compared with the certificate here, too.
+    # This compares it with the certificate, too.
     demand(lib.SSL_CTX_use_PrivateKey_file(ctx, where, FILETYPE_PEM) == 1, "key", key)
     demand(lib.SSL_CTX_check_private_key(ctx) == 1, "key", key)
     return 0
@@ -191,14 +190,13 @@ cdef void tls_drop(void **place) noexcept nogil:
 
 
 cdef int tls_adopt(void **place, Context context) except -1:
-    """A reference to `context`, to be given back with tls_drop; None: none."""
     if context is not None:
         libssl().SSL_CTX_up_ref(context.ctx)
         place[0] = context.ctx
     return 0
 
 
-# ---------------------------------------------------------------- what is told
+# ---------------------------------------------------------------- counters, faults
 
 
 cdef dict read_tls(const TlsCounters *counters):
@@ -213,7 +211,6 @@ cdef dict read_tls(const TlsCounters *counters):
 
 
 cdef str read_note(const TlsNote *note):
-    """Why the last handshake failed that failed; empty: none has."""
     cdef const char *text
     if note.fault == 0:
         return ""

@@ -1,7 +1,8 @@
-"""Values of Python as C takes them, or an error that names the key.
+"""Conversions of Python values to C, with errors that name the key.
 
-Law. A wrong type is a TypeError, a value out of range a ValueError, an index nobody has an
-     IndexError; each begins with the key. Nothing is rounded, cut or coerced.
+Law. A wrong type is a TypeError, a value out of range a ValueError, an unknown index an
+     IndexError. Each text begins with the key. Nothing is rounded, cut or coerced.
+Tests: tests/relay/test_engine_api.py.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
@@ -17,7 +18,6 @@ cdef int demand_type(object value, str key, object kind) except -1:
 
 
 cdef uint64_t whole(object value, str key, uint64_t least, uint64_t most) except? 0:
-    """An int; a bool is none."""
     demand_type(value, key, int)
     if isinstance(value, bool):
         raise TypeError(f"{key}: int expected, not bool")
@@ -27,7 +27,6 @@ cdef uint64_t whole(object value, str key, uint64_t least, uint64_t most) except
 
 
 cdef uint32_t index_in(object value, str key, uint32_t n) except? 0:
-    """An index below `n`."""
     demand_type(value, key, int)
     if not 0 <= value < n:
         raise IndexError(f"{key}: no {value}, there are {n}")
@@ -35,7 +34,7 @@ cdef uint32_t index_in(object value, str key, uint32_t n) except? 0:
 
 
 cdef double number(object value, str key, double least, double most) except? 0:
-    """A float or an int; NaN is in no range."""
+    """NaN is in no range."""
     if isinstance(value, bool) or not isinstance(value, (float, int)):
         raise TypeError(f"{key}: float expected, not {type(value).__name__}")
     if not least <= value <= most:
@@ -44,7 +43,6 @@ cdef double number(object value, str key, double least, double most) except? 0:
 
 
 cdef uint64_t ns(object value, str key) except? 0:
-    """Seconds as nanoseconds."""
     return <uint64_t>(number(value, key, 0, SECONDS_MOST) * 1e9)
 
 
@@ -54,7 +52,6 @@ cdef bint flag(object value, str key) except -1:
 
 
 cdef int choice(object value, str key, tuple names) except -1:
-    """The value of an enum's member, by its name (engine/enum_names.pyx)."""
     demand_type(value, key, str)
     if value not in names:
         raise ValueError(f"{key}: {value!r} is none of {', '.join(names)}")
@@ -62,7 +59,6 @@ cdef int choice(object value, str key, tuple names) except -1:
 
 
 cdef bytes encoded(object value, str key, size_t most):
-    """A str in UTF-8, of at most so many bytes."""
     cdef bytes found
     demand_type(value, key, str)
     found = value.encode()

@@ -1,8 +1,8 @@
-"""What the relay does after each move of the exchange table, and the deadlines of each phase.
+"""Actions of the exchange table: connect, send, retry, reply, cut, flush, close.
 
 Note 1. `feed` is the only caller of exchange_step. It runs as a loop, not as a recursion: an action
-        answers with the next input, or with NOTHING when the exchange has to wait.
-Note 2. After `feed` the relay may be closed: callers look at r.phase again before they touch it.
+        returns the next input, or NOTHING when the exchange has to wait.
+Note 2. After `feed` the relay may be closed: callers check r.x.phase before they touch it.
 """
 
 from libc.stddef cimport size_t
@@ -98,7 +98,7 @@ from zeroproxy._fast.upstream.latency_model cimport latency_attempt_begins
 
 
 cdef int connect_attempt(Plane *p, Relay *r) noexcept nogil:
-    """Pick an endpoint and get a conn to it: pooled, or a new one."""
+    """Choose an endpoint and check out a conn to it."""
     cdef Endpoint *e = checkout_endpoint(p, r)
     if e == NULL:
         return NOTHING if r.x.waits_conn else IN_REFUSED
@@ -118,12 +118,10 @@ cdef int connect_attempt(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef void connect_waiting(Plane *p, Relay *r) noexcept nogil:
-    """There may be a conn for an exchange that waits for one."""
     feed(p, r, connect_attempt(p, r))
 
 
 cdef void undo_edits(Relay *r) noexcept nogil:
-    """Take back what was written into the request that is held."""
     cdef int k
     for k in range(r.x.n_edits):
         edit_undo(buffer_bytes(&r.x.replay) + r.x.edits[k].at, r.x.edits[k].n, r.x.edits[k].was)
@@ -132,12 +130,11 @@ cdef void undo_edits(Relay *r) noexcept nogil:
 
 
 cdef void send_continue(Plane *p, Relay *r) noexcept nogil:
-    """The caller waits for a word before it sends the body."""
     conn_send(p, &r.down, b"HTTP/1.1 100 Continue\r\n\r\n", 25)
 
 
 cdef int send_held(Plane *p, Relay *r) noexcept nogil:
-    """The upstream conn is ready: send the request, let the body flow."""
+    """The upstream conn is ready: send the replay buffer, and read the body on."""
     if r.x.edited and r.attempt.endpoint.refuses_usage and r.x.replayable:
         undo_edits(r)
     if r.x.owes_continue and r.x.request_body.total == 0 and not r.x.request_body.done:
@@ -155,8 +152,8 @@ cdef int send_held(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef bint send_up(Plane *p, Relay *r, const char *at, size_t n) noexcept nogil:
-    """Pass request bytes on: to `held` while a retry may need them, and to the upstream conn once
-    it has the head. 0: they fit nowhere (the caller obeys `down_paused`, so: the conn broke)."""
+    """The replay buffer takes them while a retry may need them. 0: they fit nowhere. The caller
+    obeys `down_paused`, so that means the conn broke."""
     cdef bint is_sent = r.x.phase == PHASE_WAITING or r.x.phase == PHASE_RELAYING
     if r.x.replayable and not buffer_append(&r.x.replay, &p.blocks, at, n):
         if not is_sent:
@@ -169,7 +166,7 @@ cdef bint send_up(Plane *p, Relay *r, const char *at, size_t n) noexcept nogil:
 
 
 cdef int attempt_lost(Plane *p, Relay *r, int why) noexcept nogil:
-    """Decide between another attempt and an answer; note the blame only when it is final."""
+    """Choose between another attempt and an error; note the blame only when it is final."""
     cdef RetryFacts a
     describe_attempt(p, r, &a)
     a.timed_out = why == CAUSE_TIMEOUT
@@ -193,8 +190,7 @@ cdef int attempt_lost(Plane *p, Relay *r, int why) noexcept nogil:
 
 
 cdef bint try_elsewhere(Plane *p, Relay *r) noexcept nogil:
-    """The endpoint answered 503 or 429: it has not begun to work on this request. 1: another
-    attempt is on its way; 0: the answer goes to the caller."""
+    """The endpoint answered 503 or 429: it has not begun to work on this request."""
     cdef RetryFacts a
     if not r.x.settings.retry_on_busy:
         return 0
@@ -210,9 +206,8 @@ cdef bint try_elsewhere(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef bint retry_idle_notice(Plane *p, Relay *r) noexcept nogil:
-    """A 408 that closes, as the first words on a reused conn: the server had waited too long for
-    this request before it came, and has not read it (RFC 9110 15.5.9). 1: another attempt is on its
-    way; 0: it is an answer."""
+    """The 408 closes, and is the first on a reused conn. The server timed out before the request
+    came, and has not read it (RFC 9110 15.5.9)."""
     cdef RetryFacts a
     r.attempt.got_byte = 0
     describe_attempt(p, r, &a)
@@ -224,12 +219,10 @@ cdef bint retry_idle_notice(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef void lose_attempt(Plane *p, Relay *r, int why) noexcept nogil:
-    """The upstream conn failed before a response head."""
     feed(p, r, attempt_lost(p, r, why))
 
 
 cdef void flush_more(Plane *p, Relay *r) noexcept nogil:
-    """PHASE_FLUSHING, and the downstream socket has room again."""
     feed(p, r, flush(p, r))
 
 
@@ -239,14 +232,12 @@ cdef void end_with(Plane *p, Relay *r, int what, int who, int why) noexcept nogi
 
 
 cdef bint is_answered(const Relay *r) noexcept nogil:
-    """Whether the answer that is relayed has been sent to the end of its dialect. A server that
-    dies reports its error and may send [DONE] behind it: that is none."""
+    """A server that dies reports its error and may send [DONE] behind it: that does not count."""
     return r.x.scan.meter.is_ended and not r.x.scan.meter.has_failed
 
 
 cdef void cut(Plane *p, Relay *r, int why) noexcept nogil:
-    """Upstream failed after the head went downstream. Behind the end of an answer that is no sign
-    of its health."""
+    """A failure behind the end of an answer is no sign of the endpoint's health."""
     if is_answered(r):
         r.attempt.endpoint.n_unframed += 1
         r.attempt.ticket.result = RESULT_NONE
@@ -260,7 +251,7 @@ cdef void cut(Plane *p, Relay *r, int why) noexcept nogil:
 
 
 cdef int flush(Plane *p, Relay *r) noexcept nogil:
-    """Wait until downstream has everything; then the next request, or the end."""
+    """Wait until downstream has all bytes; then comes the next request, or the end."""
     if r.down.deferred:
         r.down.write_ns = p.now_ns
         relay_later(p, r)
@@ -280,7 +271,7 @@ cdef bint must_close(Plane *p, Relay *r) noexcept nogil:
     )
 
 
-cdef int answer(Plane *p, Relay *r) noexcept nogil:
+cdef int reply_locally(Plane *p, Relay *r) noexcept nogil:
     release_all(p, r)
     if not r.x.request_body.done:
         r.x.asks_close = 1
@@ -290,8 +281,8 @@ cdef int answer(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef int finish_cut(Plane *p, Relay *r) noexcept nogil:
-    """Say so in the stream's dialect if an event had just ended; never end cleanly. An event that
-    waited is whole, and goes first."""
+    """Send an error in the stream's dialect if an event had just ended; never end cleanly. An
+    event that was held back is whole, and goes first."""
     cdef char *at = p.scratch + SLACK
     cdef size_t before = 0, n = r.x.held_back.len
     if n:
@@ -319,12 +310,12 @@ cdef int next_request(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef bint looks_complete_when_closed(const Relay *r) noexcept nogil:
-    """Without chunks or a length, a FIN would be read as the end: only a RST says it is not."""
+    """Without chunks or a length, a FIN would be taken for the end: only a RST prevents that."""
     return r.x.head_sent and r.x.out_framing == FRAMING_CLOSE and r.x.blame == BLAME_UPSTREAM
 
 
 cdef bint is_read_up(const Relay *r) noexcept nogil:
-    """Nothing of the caller's is left unread, so closing sends a FIN and the answer is safe."""
+    """All bytes of the caller are read, so closing sends a FIN and the answer is safe."""
     return (
         r.x.request_body.done and r.x.fault == 0 and not r.down.may_read
         and not buffer_len(&r.down.inbuf)
@@ -357,7 +348,7 @@ cdef int close_relay(Plane *p, Relay *r, int was) noexcept nogil:
     return NOTHING
 
 
-# ---------------------------------------------------------------- the mover
+# ---------------------------------------------------------------- moves
 
 
 cdef int perform(Plane *p, Relay *r, Action action, int was) noexcept nogil:
@@ -371,7 +362,7 @@ cdef int perform(Plane *p, Relay *r, Action action, int was) noexcept nogil:
         release_attempt(p, r)
         return connect_attempt(p, r)
     if action == ACT_ANSWER:
-        return answer(p, r)
+        return reply_locally(p, r)
     if action == ACT_FLUSH:
         release_all(p, r)
         return flush(p, r)
@@ -389,7 +380,6 @@ cdef int perform(Plane *p, Relay *r, Action action, int was) noexcept nogil:
 
 
 cdef void feed(Plane *p, Relay *r, int what) noexcept nogil:
-    """Move the exchange by one input and do what follows, until it has to wait."""
     cdef Action action
     cdef int was
     while what != NOTHING:

@@ -1,9 +1,10 @@
-"""The attempts of an exchange: two at most, each on an upstream conn of its own; and the line for
-a conn.
+"""The attempts of an exchange: two at most, each on an upstream conn of its own. Beside them the
+fifo of exchanges that wait for a conn.
 
-Law 1. All that one attempt took is in its struct: `Relay.attempt`, or `Relay.hedge` while nobody
-       has answered. So the two trade places as whole structs.
-Law 2. An attempt that was counted at its endpoint ends once, when it is given back.
+Law 1. All that one attempt acquires is in its struct: `Relay.attempt`, or `Relay.hedge` while no
+       endpoint has answered. So the two swap as whole structs.
+Law 2. An attempt that was counted at its endpoint ends once, when it is released.
+Tests: tests/relay/test_hedge.py, tests/relay/test_caps.py.
 """
 
 from libc.string cimport memset
@@ -18,11 +19,11 @@ from zeroproxy._fast.upstream.endpoint cimport endpoint_retire, release_idle_con
 from zeroproxy._fast.upstream.latency_model cimport latency_attempt_ends
 
 
-# ---------------------------------------------------------------- the line for a conn
+# ---------------------------------------------------------------- waiting for a conn
 
 
 cdef void wake_waiting(Plane *p, Upstream *u) noexcept nogil:
-    """There may be room for a conn: the first in line looks for itself."""
+    """A conn may be available: the first in the fifo tries again."""
     if u.conn_waiters.head != NULL:
         relay_later(p, u.conn_waiters.head)
 
@@ -37,7 +38,7 @@ cdef void wait_for_conn(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef void stop_waiting(Plane *p, Relay *r) noexcept nogil:
-    """Out of the line; who is first now looks whether there is room for two."""
+    """There may be conns for more than one: the next tries too."""
     if r.x.waits_conn:
         r.x.waits_conn = 0
         fifo_remove(&r.x.upstream.conn_waiters, r)
@@ -47,8 +48,8 @@ cdef void stop_waiting(Plane *p, Relay *r) noexcept nogil:
 # ---------------------------------------------------------------- attempts
 
 
-cdef void give_back_conn(Plane *p, Relay *r) noexcept nogil:
-    """The conn of the current attempt: to its pool, or closed."""
+cdef void release_attempt_conn(Plane *p, Relay *r) noexcept nogil:
+    """Return the conn of the current attempt to its pool, or close it."""
     cdef Conn *c = r.attempt.conn
     if c == NULL:
         return
@@ -69,19 +70,17 @@ cdef void end_attempt(Plane *p, Relay *r) noexcept nogil:
     if r.attempt.counted:
         latency_attempt_ends(p, r)
         attempt_ends(p, r)
-    give_back_conn(p, r)
+    release_attempt_conn(p, r)
 
 
 cdef void swap_attempts(Relay *r) noexcept nogil:
-    """The other attempt becomes the current one."""
     cdef Attempt other = r.hedge
     r.hedge = r.attempt
     r.attempt = other
 
 
 cdef void drop_hedge(Plane *p, Relay *r) noexcept nogil:
-    """The other attempt is not needed any more; it says nothing about its endpoint but what stands
-    in its ticket."""
+    """The attempt counts at its endpoint only as its ticket has it."""
     if r.hedge.endpoint == NULL:
         return
     swap_attempts(r)
@@ -91,8 +90,7 @@ cdef void drop_hedge(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef void release_attempt(Plane *p, Relay *r) noexcept nogil:
-    """The upstream conns and the endpoints' in-flight counts; the permit stays. Where and when the
-    attempt was stays too, for the record."""
+    """The endpoint and the times stay, for the record."""
     drop_hedge(p, r)
     end_attempt(p, r)
     r.attempt.keeps_conn = 0

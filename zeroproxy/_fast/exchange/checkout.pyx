@@ -1,9 +1,9 @@
-"""A conn for an attempt: where there is room for one; a rested one or a new one.
+"""Checkout of a conn for an attempt: the endpoint, then an idle conn or a new one.
 
-Law 1. `pool.max_connections` is per endpoint; who finds every endpoint at its cap waits in its
-       upstream's line, in the order of arrival and no longer than `admission.queue_timeout`.
-Law 2. A rested conn may be dead by the time it is used. So what could not be sent again (a request
-       too long to be held) goes out on a new one, and so does what has met a dead one before.
+Law 1. `pool.max_connections` is per endpoint. If every endpoint is at its limit, the exchange waits
+       in its upstream's fifo, no longer than `admission.queue_timeout`.
+Law 2. An idle conn may be dead by the time it is used. So a request too long for the replay buffer,
+       which could not be sent again, gets a new conn. So does one that has met a dead conn before.
 Tests: tests/relay/test_caps.py, tests/relay/test_pools.py.
 """
 
@@ -33,7 +33,7 @@ from zeroproxy._fast.upstream.endpoint cimport (
 )
 
 cdef enum:
-    SPARE = 4096            # of the held block: request.body_room stops that far from its end
+    SPARE = 4096            # of the replay buffer: request/reader stops that far from its end
 
 
 cdef bint must_open_conn(const Relay *r) noexcept nogil:
@@ -46,8 +46,7 @@ cdef bint must_open_conn(const Relay *r) noexcept nogil:
 
 
 cdef Endpoint *checkout_endpoint(Plane *p, Relay *r) noexcept nogil:
-    """Where the next attempt goes; NULL: r waits in line (r.x.waits_conn), or there is no endpoint,
-    or no end of the line (blamed)."""
+    """NULL, if `r` does not wait: no endpoint is in rotation, or the fifo is full."""
     cdef Upstream *u = r.x.upstream
     cdef Endpoint *e = NULL
     if u.conn_waiters.head == NULL or u.conn_waiters.head == r:
@@ -63,15 +62,14 @@ cdef Endpoint *checkout_endpoint(Plane *p, Relay *r) noexcept nogil:
     elif e == NULL:
         blame(r, BLAME_OURSELVES, CAUSE_OVERLOAD)
     elif r.x.waits_conn:
-        # It was queued until now, whatever for.
+        # To the record, the wait for a conn is time in the queue.
         r.x.admitted_ns = p.now_ns
         stop_waiting(p, r)
     return e
 
 
 cdef void evict_idle_conn(Plane *p, Endpoint *e) noexcept nogil:
-    """If one conn more is one too many, for the endpoint or for the descriptors, an idle one goes:
-    in the second case of any endpoint."""
+    """Close an idle conn if the endpoint is at its limit, or any idle conn if the plane is."""
     cdef uint32_t i
     if e.pool.max_connections and e.n_conns >= e.pool.max_connections:
         endpoint_drop_oldest(p, e)
@@ -84,8 +82,7 @@ cdef void evict_idle_conn(Plane *p, Endpoint *e) noexcept nogil:
 
 
 cdef void checkout_conn(Plane *p, Relay *r) noexcept nogil:
-    """Give the attempt a conn to its endpoint: rested (`was_reused`), or new, and mostly still
-    connecting; NULL if it cannot be opened."""
+    """A new conn is usually still connecting."""
     cdef Attempt *a = &r.attempt
     a.conn = NULL if must_open_conn(r) else acquire_idle_conn(p, a.endpoint)
     a.was_reused = a.conn != NULL
@@ -93,12 +90,11 @@ cdef void checkout_conn(Plane *p, Relay *r) noexcept nogil:
         evict_idle_conn(p, a.endpoint)
         a.conn = endpoint_connect(p, a.endpoint)
         if a.conn != NULL and conn_is_connected(a.conn):
-            # What the connect took is to be told apart from the send that follows.
+            # The record separates the time of the connect from that of the send.
             p.now_ns = clock_monotonic_ns()
     if a.conn != NULL:
         a.conn.owner = r
 
 
 cdef bint failed_for_lack_of_fds() noexcept nogil:
-    """Whether a connect failed for want of a descriptor or memory: no other endpoint would help."""
     return errno == EMFILE or errno == ENFILE or errno == ENOMEM or errno == ENOBUFS

@@ -1,13 +1,13 @@
-"""When patience ends: one deadline per relay, from its phase and its last progress.
+"""Deadlines: one per relay, computed from its phase and its last progress.
 
-Law 1. A deadline is computed, never stored: progress only writes a time stamp, and the timer is
-       a reason to look, not a verdict. So a relayed event costs no timer work.
-Law 2. Every phase that waits for somebody has a limit of its own: a long prefill (first_byte) is
-       not a hang in mid-response (stream_idle), and a reader who does not read (stall) is neither.
+Law 1. A deadline is computed, never stored: progress only writes a time stamp, and a due timer
+       only causes a check. So a relayed event costs no timer work.
+Law 2. Every phase that waits has a limit of its own. A long prefill (first_byte) is no hang in
+       mid-response (stream_idle), and a reader that does not read (stall) is neither.
        The prefill ends with the first content of a stream, not with its head (body_reader, law 2).
-Law 3. Once its head has begun, an exchange is measured by its own terms, whatever a reload says.
-Law 4. The least rate of a body saves nothing: who was ahead of it is measured from the last byte
-       on. So a burst buys no permit for a trickle.
+Law 3. An exchange keeps the limits that were in force when its head began, in spite of a reload.
+Law 4. The least rate of a body saves nothing: a caller ahead of it is measured from its last byte
+       on, so a burst buys no permit for a trickle.
 Tests: tests/relay/test_time.py, tests/relay/test_reload.py.
 """
 
@@ -32,11 +32,11 @@ from zeroproxy._fast.types.exchange cimport (
 from zeroproxy._fast.types.plane cimport Plane, Relay
 
 cdef enum:
-    # While the proxy drains, a caller who has just connected gets so long to begin a request.
+    # During a drain, time for a caller that has just connected to begin a request.
     FRESH_NS = 1000000000
 
 
-#: What a body may take beyond its least rate, where limits.body_timeout is off.
+#: Time of a body beyond its least rate, where limits.body_timeout is off.
 cdef uint64_t GRACE_NS = 10 * <uint64_t>NS_PER_S
 
 
@@ -62,8 +62,8 @@ cdef void body_came(const Plane *p, Relay *r) noexcept nogil:
 
 
 cdef uint64_t body_deadline(const Relay *r) noexcept nogil:
-    """Of a body that goes on as it comes, and holds a permit: the next byte, and the least
-    rate."""
+    """A streamed body holds a permit. It is bound by the limit of the next byte, and by the least
+    rate since rate_ns."""
     cdef uint64_t due = after(r.x.request_read_ns, r.x.settings.body_ns)
     if r.x.settings.body_rate == 0:
         return due
@@ -103,7 +103,6 @@ cdef uint64_t relaying_deadline(const Relay *r) noexcept nogil:
 
 
 cdef uint64_t deadline(const Plane *p, const Relay *r) noexcept nogil:
-    """Monotonic ns; 0: none."""
     cdef uint64_t due = 0, limit
     cdef int phase = r.x.phase
     if phase == PHASE_IDLE and p.draining:
@@ -113,7 +112,7 @@ cdef uint64_t deadline(const Plane *p, const Relay *r) noexcept nogil:
             r.down.since_ns, p.limits.header_ns if tls_is_shaking(&r.down) else p.limits.idle_ns
         )
     if phase == PHASE_HEAD and not r.x.is_composed:
-        # The head is there where the start of the body is waited for.
+        # With routes_at the head is here, and the start of the body is awaited.
         if r.x.routes_at:
             return after(r.x.request_read_ns, r.x.settings.body_ns)
         return after(r.x.began_ns, p.limits.header_ns)
@@ -138,7 +137,6 @@ cdef uint64_t deadline(const Plane *p, const Relay *r) noexcept nogil:
 
 
 cdef uint64_t hedge_due(const Relay *r) noexcept nogil:
-    """When a second endpoint is to be asked; 0: never."""
     if r.x.settings.hedge_ns == 0 or r.x.phase != PHASE_WAITING:
         return 0
     if r.x.is_hedged or r.attempt.got_byte or not (r.x.replayable and r.x.request_body.done):
@@ -147,5 +145,5 @@ cdef uint64_t hedge_due(const Relay *r) noexcept nogil:
 
 
 cdef void arm(Plane *p, Relay *r) noexcept nogil:
-    """Make sure the timer looks no later than the deadline. It may look earlier."""
+    """The timer may fire earlier."""
     timer_no_later(&p.wheel, &r.down.timer, earlier(deadline(p, r), hedge_due(r)))

@@ -1,8 +1,8 @@
-"""What an error looks like: its text, and its shape in the dialect of the path.
+"""Errors: their texts, and their shapes in the dialect of the path.
 
 Law 1. Errors are JSON, in OpenAI's shape {"error": {"message", "type", "code"}} where the path has
        no dialect of its own.
-Law 2. The texts are ours, fixed at compile time. Nothing a caller or a server sent is echoed.
+Law 2. The texts are fixed at compile time. No bytes of a caller or a server are echoed.
 Tests: tests/relay/test_dialects.py.
 """
 
@@ -43,7 +43,7 @@ from zeroproxy._fast.usage.meter cimport KIND_LINES
 
 
 cdef bint goes_through(const char *at, size_t len, const char *name, size_t n) noexcept nogil:
-    """Whether a path ends with the segments `name`, or has them in front of others."""
+    """Return 1 if a path has the segments `name`, at its end or before others."""
     cdef size_t k = 0
     while k + n <= len:
         if at[k] == c'/' and memcmp(at + k, name, n) == 0 and (k + n == len or at[k + n] == c'/'):
@@ -60,7 +60,6 @@ cdef bint is_ollama(const char *at, size_t len) noexcept nogil:
 
 
 cdef int dialect_of(const char *path, size_t len) noexcept nogil:
-    """The error dialect of a path (query already cut off)."""
     if ends_with(path, len, b"/completions", 12):
         return DIALECT_OPENAI
     if goes_through(path, len, b"/v1/messages", 12):
@@ -98,7 +97,7 @@ cdef const char *upstream_text(const Relay *r) noexcept nogil:
 
 
 cdef const char *absent_text(const Upstream *u) noexcept nogil:
-    """Why no endpoint is in rotation. Breakers alone never are the reason (breaker.pyx, law 5)."""
+    """The reason why no endpoint is in rotation; never breakers alone (breaker.pyx, law 5)."""
     cdef uint32_t i
     if u == NULL or u.n_endpoints == 0:
         return b"no inference server is available: its name cannot be resolved"
@@ -108,8 +107,8 @@ cdef const char *absent_text(const Upstream *u) noexcept nogil:
     return b"no inference server is available: it is being drained"
 
 
-cdef const char *answer_text(const Relay *r) noexcept nogil:
-    """The sentence a caller reads. Chosen by what happened, never built from what was sent."""
+cdef const char *error_text(const Relay *r) noexcept nogil:
+    """The message for the caller: chosen by the outcome, never built from bytes of others."""
     if r.x.cause == CAUSE_NO_ENDPOINT:
         return absent_text(r.x.upstream)
     if r.x.cause == CAUSE_OVERLOAD:
@@ -170,8 +169,8 @@ cdef int worker_code(int status) noexcept nogil:
     return 40001 if status < 500 else 50001
 
 
-cdef const char *answer_type(const Relay *r, int status) noexcept nogil:
-    """OpenAI's words for kinds of errors."""
+cdef const char *openai_type(const Relay *r, int status) noexcept nogil:
+    """OpenAI's `type` of an error."""
     if status == 429:
         return b"requests" if r.x.fault == FAULT_QUOTA_REQUESTS else b"tokens"
     if status < 500:
@@ -181,8 +180,8 @@ cdef const char *answer_type(const Relay *r, int status) noexcept nogil:
     return b"api_error"
 
 
-cdef const char *answer_code(int status) noexcept nogil:
-    """OpenAI's `code` as JSON where it is a word; empty: the status is said."""
+cdef const char *openai_code(int status) noexcept nogil:
+    """OpenAI's `code` as a JSON string; empty: the status is the code."""
     if status == 401:
         return b'"invalid_api_key"'
     if status == 403:
@@ -193,14 +192,14 @@ cdef const char *answer_code(int status) noexcept nogil:
 
 
 cdef int write_openai_error(const Relay *r, int status, char *out, size_t cap) noexcept nogil:
-    if answer_code(status)[0]:
+    if openai_code(status)[0]:
         return snprintf(
             out, cap, b'{"error":{"message":"%s","type":"%s","param":null,"code":%s}}',
-            answer_text(r), answer_type(r, status), answer_code(status),
+            error_text(r), openai_type(r, status), openai_code(status),
         )
     return snprintf(
         out, cap, b'{"error":{"message":"%s","type":"%s","param":null,"code":%d}}',
-        answer_text(r), answer_type(r, status), status,
+        error_text(r), openai_type(r, status), status,
     )
 
 
@@ -208,24 +207,23 @@ cdef int write_error_json(const Relay *r, int status, char *out, size_t cap) noe
     if r.x.dialect == DIALECT_ANTHROPIC:
         return snprintf(
             out, cap, b'{"type":"error","error":{"type":"%s","message":"%s"}}',
-            anthropic_type(status), answer_text(r),
+            anthropic_type(status), error_text(r),
         )
     if r.x.dialect == DIALECT_OLLAMA:
-        return snprintf(out, cap, b'{"error":"%s"}', answer_text(r))
+        return snprintf(out, cap, b'{"error":"%s"}', error_text(r))
     if r.x.dialect == DIALECT_TGI:
         return snprintf(
-            out, cap, b'{"error":"%s","error_type":"%s"}', answer_text(r), tgi_type(status)
+            out, cap, b'{"error":"%s","error_type":"%s"}', error_text(r), tgi_type(status)
         )
     if r.x.dialect == DIALECT_WORKER:
         return snprintf(
-            out, cap, b'{"text":"%s","error_code":%d}', answer_text(r), worker_code(status)
+            out, cap, b'{"text":"%s","error_code":%d}', error_text(r), worker_code(status)
         )
     return write_openai_error(r, status, out, cap)
 
 
 cdef size_t write_cut_event(Relay *r, char *out, size_t cap) noexcept nogil:
-    """The last event of a cut SSE response, or the last line of a cut series of JSON texts, in its
-    dialect; returns its length."""
+    """An event of SSE, or a line where the response is a series of JSON texts."""
     cdef char[512] body
     cdef int status = outcome_status(r.x.blame, r.x.cause)
     cdef bint is_line = r.x.scan.meter.kind == KIND_LINES
@@ -238,7 +236,7 @@ cdef size_t write_cut_event(Relay *r, char *out, size_t cap) noexcept nogil:
             body, sizeof(body),
             b'{"type":"error","sequence_number":%u,"code":"server_error","message":"%s",'
             b'"param":null}',
-            r.x.scan.meter.n_events, answer_text(r),
+            r.x.scan.meter.n_events, error_text(r),
         )
     elif not is_line and r.x.dialect == DIALECT_TGI \
             and ends_with(r.x.path, r.x.path_len, b"/generate", 9):

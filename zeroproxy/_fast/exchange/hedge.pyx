@@ -1,11 +1,11 @@
-"""A second endpoint is asked where the first says nothing; whoever answers first is relayed.
+"""Hedges: a second attempt at another endpoint when the first is late. The first answer is relayed.
 
-Law 1. Only before the first byte of any answer, only a request that is held whole, once per
-       exchange, and within a budget: each exchange earns `hedge.budget` of one, ten are kept.
+Law 1. A hedge starts only before the first byte of any answer, and for a request held whole. It
+       starts once per exchange, and within a budget: each earns `hedge.budget` of one, ten are
+       kept.
 Law 2. The two attempts are equal: `Relay.attempt` is one, `Relay.hedge` the other, and
-       swap_attempts makes either the first. Both count at their endpoints; only the one that fails
-       is blamed.
-Law 3. The loser's conn is closed before a byte of the winner is relayed: its GPU is free.
+       swap_attempts exchanges them. Both count at their endpoints; only one that fails is blamed.
+Law 3. The loser's conn is closed before a byte of the winner is relayed, which frees its GPU.
 Tests: tests/relay/test_hedge.py.
 """
 
@@ -28,7 +28,7 @@ from zeroproxy._fast.upstream.latency_model cimport latency_attempt_begins
 
 
 cdef Endpoint *second(Plane *p, const Relay *r) noexcept nogil:
-    """Another endpoint than the one that was asked; NULL: none."""
+    """Another endpoint than that of the first attempt; NULL: none."""
     cdef Endpoint *e = upstream_pick(r.x.upstream, r.attempt.endpoint, r.x.affinity, p.now_ns)
     if e == NULL or e == r.attempt.endpoint or (r.x.edited and e.refuses_usage):
         return NULL
@@ -36,7 +36,7 @@ cdef Endpoint *second(Plane *p, const Relay *r) noexcept nogil:
 
 
 cdef void lose_hedge(Plane *p, Relay *r) noexcept nogil:
-    """The other attempt has failed. A rested conn that died at once is no sign of its endpoint."""
+    """A reused conn that died at once is no sign of its endpoint's health."""
     cdef bint is_stale = r.hedge.was_reused and is_soon(p, r.hedge.sent_ns)
     r.hedge.endpoint.n_failures += 1
     r.hedge.ticket.result = RESULT_NONE if is_stale else RESULT_FAILED
@@ -50,7 +50,6 @@ cdef void send_hedge(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef void hedge(Plane *p, Relay *r) noexcept nogil:
-    """The first attempt is late: begin a second one, if there is an endpoint and a budget."""
     cdef Upstream *u = r.x.upstream
     cdef Endpoint *e = NULL
     r.x.is_hedged = 1
@@ -82,8 +81,6 @@ cdef void win(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef void hedge_ready(Plane *p, Relay *r, Conn *c) noexcept nogil:
-    """A report for one of two attempts, of which none was answered. The one that has won is
-    r.attempt."""
     cdef int failure
     if c != r.hedge.conn:
         return
@@ -106,8 +103,7 @@ cdef void hedge_ready(Plane *p, Relay *r, Conn *c) noexcept nogil:
 
 
 cdef bint hedge_takes_over(Plane *p, Relay *r) noexcept nogil:
-    """The first attempt has failed, its sign is noted: the other goes on alone. 0: there is none,
-    or it has no conn yet."""
+    """The failure of the first is noted before. A hedge that still connects does not count."""
     if r.hedge.conn == NULL or r.hedge.conn.connecting:
         return 0
     win(p, r)

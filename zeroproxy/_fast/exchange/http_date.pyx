@@ -29,7 +29,7 @@ cdef void put_two(char *at, int n) noexcept nogil:
 
 
 cdef void write_date(char *out, time_t when) noexcept nogil:
-    """IMF-fixdate, DATE_LEN bytes: no locale has a say in it, as it would in strftime."""
+    """Unlike strftime it does not depend on the locale."""
     cdef tm t
     gmtime_r(&when, &t)
     memcpy(out, b"Day, 00 Mon 0000 00:00:00 GMT", DATE_LEN)

@@ -1,8 +1,7 @@
-"""Answers of our own: errors before a response head, the list of models, and refusals of conns.
+"""Local replies: errors before a response head, the list of models, and refusals of conns.
 
-Law. An error has X-Request-Id and Date, and Retry-After for 429 and 503. Nothing a caller or a
-     server sent is echoed, except the request id, which was checked to be visible ASCII without
-     quotes.
+Law. An error has X-Request-Id and Date, and Retry-After for 429 and 503. No bytes of a caller or a
+     server are echoed, except the request id: it was checked to be visible ASCII without quotes.
 Tests: tests/relay/test_answer_heads.py, tests/relay/test_keys.py.
 """
 
@@ -74,14 +73,14 @@ cdef const char *status_phrase(int status) noexcept nogil:
 
 
 cdef int retry_after(const Relay *r) noexcept nogil:
-    """Seconds until the quota lets somebody through; elsewhere nobody knows better than 1."""
+    """Seconds until the quota admits a request; other errors have no better value than 1."""
     if r.x.fault == FAULT_QUOTA_REQUESTS or r.x.fault == FAULT_QUOTA_TOKENS:
         return quota_wait(r.x.key, r.x.fault - FAULT_QUOTA_REQUESTS)
     return 1
 
 
 cdef bint send_ok(Plane *p, Relay *r, const char *line, size_t size) noexcept nogil:
-    """The head of a 200 of our own, with one line more and a body of `size` bytes to follow."""
+    """Send the head of a 200 with `line` in it; a body of `size` bytes follows."""
     cdef Span date = date_now(p)
     cdef int n = snprintf(
         p.compose, BLOCK_LARGE,
@@ -96,7 +95,7 @@ cdef bint send_ok(Plane *p, Relay *r, const char *line, size_t size) noexcept no
 
 
 cdef bint send_models(Plane *p, Relay *r) noexcept nogil:
-    """The list of models, which several upstreams make up."""
+    """Send the list of the models of all upstreams."""
     r.x.bytes_out = p.models_len
     return send_ok(p, r, b"Content-Type: application/json\r\n", p.models_len) \
         and conn_send(p, &r.down, p.models, p.models_len)
@@ -113,7 +112,6 @@ cdef const char *extra_line(int status) noexcept nogil:
 
 
 cdef bint send_local_reply(Plane *p, Relay *r) noexcept nogil:
-    """Send the error the relay's outcome calls for. 0: the downstream conn is broken."""
     cdef char[512] body
     cdef char[40] later
     cdef Span date = date_now(p)
@@ -146,7 +144,7 @@ cdef bint send_local_reply(Plane *p, Relay *r) noexcept nogil:
 cdef void refuse(
     Plane *p, int fd, const char *line, const char *extra, const char *body,
 ) noexcept nogil:
-    """One answer to who is never read; the conn ends with it."""
+    """Send one reply on a descriptor that is never read."""
     cdef char[512] text
     cdef Span date = date_now(p)
     cdef int n = snprintf(
@@ -159,7 +157,6 @@ cdef void refuse(
 
 
 cdef void refuse_over_limit(Plane *p, int fd) noexcept nogil:
-    """One 503 for a conn above the cap; it is never read, never parsed, never kept."""
     refuse(
         p, fd, b"503 Service Unavailable", b"Retry-After: 1\r\n",
         b'{"error":{"message":"the proxy has reached its connection limit; try again later",'
@@ -168,11 +165,10 @@ cdef void refuse_over_limit(Plane *p, int fd) noexcept nogil:
 
 
 cdef void refuse_plain(Plane *p, int fd) noexcept nogil:
-    """One 400 in the clear, for plain HTTP on a port that speaks TLS."""
     refuse(
         p, fd, b"400 Bad Request", b"",
         b'{"error":{"message":"this port speaks TLS: use https://","type":"invalid_request_error",'
         b'"param":null,"code":400}}',
     )
-    # Closed over unread bytes it would be lost to a RST.
+    # Unread bytes would cause a RST, which destroys the reply.
     recv(fd, NULL, 1 << 20, MSG_TRUNC | MSG_DONTWAIT)

@@ -1,7 +1,7 @@
-"""Why an exchange ended: who ended it, in which phase, for what cause.
+"""Outcomes: blame, phase and cause of the end of an exchange.
 
 Law 1. Every exchange ends with exactly one outcome; it is written `blame/phase/cause` in logs,
-       metrics and records, and `ok` when nobody is to blame.
+       metrics and records, and `ok` without blame.
 Law 2. The status a caller sees for an outcome is decided here and nowhere else.
 Tests: tests/relay/test_endings.py.
 """
@@ -53,9 +53,7 @@ cdef const char *exactness_name(int exactness) noexcept nogil:
 
 
 cdef int outcome_status(int blame, int cause) noexcept nogil:
-    """HTTP status of the answer for an exchange that ended before a response head went out.
-
-    Faults of a request's bytes carry a status of their own (http1.fault_status)."""
+    """Faults of a request's bytes have a status of their own (head_parser, fault_status)."""
     if cause == CAUSE_OVERLOAD or cause == CAUSE_NO_ENDPOINT or cause == CAUSE_DRAINED:
         return 503
     if cause == CAUSE_TIMEOUT:

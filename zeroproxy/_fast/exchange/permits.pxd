@@ -1,10 +1,14 @@
 from zeroproxy._fast.types.plane cimport Plane, Relay, Upstream
 
+# Give `r` a permit or a place in the queue: IN_PERMIT, NOTHING, or IN_REFUSED with the blame noted.
 cdef int admit(Plane *p, Relay *r) noexcept nogil
+# Give free permits to relays in the queue; they go on from the run list.
 cdef void admit_waiting(Plane *p, Upstream *u) noexcept nogil
+# Remove `r` from the queue, if it is in it.
 cdef void leave_queue(Relay *r) noexcept nogil
+# Release the permit, if `r` holds one, to the next in the queue.
 cdef void release_permit(Plane *p, Relay *r) noexcept nogil
 
 
 cdef enum:
-    NOTHING = -1            # no input: the exchange waits for the world
+    NOTHING = -1            # no input: the exchange waits for a report

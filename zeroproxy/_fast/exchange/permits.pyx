@@ -1,11 +1,11 @@
-"""Permits: who may be in flight, who waits, who is refused.
+"""Permits: an exchange is admitted, waits, or is refused.
 
-Law 1. A permit lives from admission to the last byte from upstream. One that is free goes to whose
-       turn it is (tenants/fair_queue.pyx); nobody who waits is overtaken by who comes.
-Law 2. Where no endpoint is in rotation everybody gets a permit: to be refused at once is better
-       than to wait for it.
-Law 3. Without limits nobody waits, and nothing is looked at but that.
-Tests: tests/relay/test_admission.py, tests/unit/test_lanes.py.
+Law 1. A permit lives from admission to the last byte from upstream. A free one goes to the next in
+       the fair queue (tenants/fair_queue.pyx); a new exchange overtakes none that waits.
+Law 2. Where no endpoint is in rotation every exchange gets a permit: an error at once is better
+       than one after a wait.
+Law 3. Without limits no exchange waits, and only the limits are read.
+Tests: tests/relay/test_admission.py, tests/unit/test_fair_queue.py.
 """
 
 from libc.stdint cimport int64_t, uint32_t
@@ -28,8 +28,8 @@ from zeroproxy._fast.types.plane cimport Plane, Relay, Upstream
 from zeroproxy._fast.upstream.balancer cimport upstream_free_permits
 
 
-cdef bint has_room(const Upstream *u, uint32_t *most, Plane *p) noexcept nogil:
-    """Whether one exchange more may be in flight. `most`: how many one tenant may have; 0: any."""
+cdef bint may_admit(const Upstream *u, uint32_t *most, Plane *p) noexcept nogil:
+    """Return 1 if one more exchange may be in flight. `most`: permits of one tenant; 0: any."""
     cdef int64_t total, free
     most[0] = 0
     if u.admission.max_inflight == 0 and u.admission.ttft_target_ns == 0:
@@ -40,7 +40,7 @@ cdef bint has_room(const Upstream *u, uint32_t *most, Plane *p) noexcept nogil:
     if u.admission.tenant_share < TENANT_SHARE_ONE:
         total = total * u.admission.tenant_share // TENANT_SHARE_ONE
         most[0] = <uint32_t>total if total else 1
-    # A hedge is an attempt more than there are permits.
+    # A hedge is an attempt beyond the permits.
     return free > (u.inflight - u.n_placed if u.inflight > u.n_placed else 0)
 
 
@@ -60,7 +60,7 @@ cdef void acquire_permit(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef int enqueue(Plane *p, Relay *r) noexcept nogil:
-    """A place in the queue, if need be that of another."""
+    """Queue `r`, in the place of another relay if need be."""
     cdef Upstream *u = r.x.upstream
     cdef Relay *other = NULL
     if u.queue.n >= u.admission.queue_max:
@@ -78,28 +78,26 @@ cdef int enqueue(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef int admit(Plane *p, Relay *r) noexcept nogil:
-    """A permit at once, a place in the queue, or a refusal."""
     cdef Upstream *u = r.x.upstream
     cdef uint32_t most
-    cdef bint room = has_room(u, &most, p)
+    cdef bint is_free = may_admit(u, &most, p)
     cdef int found
     r.x.queued_ns = p.now_ns
     if p.draining:
         r.x.asks_close = 1
-    if room and u.queue.n == 0 and (most == 0 or share_of(&u.queue, r.x.tenant).inflight < most):
+    if is_free and u.queue.n == 0 and (most == 0 or share_of(&u.queue, r.x.tenant).inflight < most):
         acquire_permit(p, r)
         return IN_PERMIT
     found = enqueue(p, r)
-    if room and found == NOTHING:
+    if is_free and found == NOTHING:
         admit_waiting(p, u)
     return found
 
 
 cdef void admit_waiting(Plane *p, Upstream *u) noexcept nogil:
-    """Permits for those whose turn it is, as many as there are."""
     cdef Relay *r
     cdef uint32_t most
-    while u.queue.n and has_room(u, &most, p):
+    while u.queue.n and may_admit(u, &most, p):
         r = fair_queue_next(&u.queue, most)
         if r == NULL:
             return

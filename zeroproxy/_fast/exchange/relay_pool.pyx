@@ -1,4 +1,4 @@
-"""Relay structs: lent out, given back, put on the run list; and why an exchange ends.
+"""Relay structs: acquired, released, put on the run list; and the blame for an exchange's end.
 
 Note. A relay struct goes back to the free list from ACT_CLOSE, or from an accept that failed.
 """
@@ -14,7 +14,7 @@ from zeroproxy._fast.types.invariant cimport invariant
 from zeroproxy._fast.types.plane cimport Attempt, Exchange, Plane, Relay
 
 
-# No constant: a compiler would clear it word by word.
+# No constant: a compiler would clear the struct word by word.
 cdef size_t EXCHANGE_SIZE = sizeof(Exchange)
 
 
@@ -34,7 +34,6 @@ cdef bint remember(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef Relay *acquire_relay(Plane *p) noexcept nogil:
-    """A relay in PHASE_IDLE without a descriptor; NULL: no memory."""
     cdef Relay *r = p.free_relays
     if r != NULL:
         p.free_relays = r.run_next
@@ -54,7 +53,6 @@ cdef Relay *acquire_relay(Plane *p) noexcept nogil:
 
 
 cdef void release_relay(Plane *p, Relay *r) noexcept nogil:
-    """Back to the free list; everything it held must have been given back."""
     invariant(r.attempt.conn == NULL and r.hedge.conn == NULL and r.x.replay.cap == 0)
     invariant(not r.x.holds_permit and r.down.fd < 0 and not r.down.deferred)
     name_free(&r.x.model)
@@ -67,7 +65,6 @@ cdef void release_relay(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef void relay_reset(Plane *p, Relay *r) noexcept nogil:
-    """Forget the exchange that has ended; the downstream conn stays."""
     buffer_release(&r.x.replay, &p.blocks)
     buffer_release(&r.x.partial_event, &p.blocks)
     name_free(&r.x.model)
@@ -79,7 +76,7 @@ cdef void relay_reset(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef void relay_later(Plane *p, Relay *r) noexcept nogil:
-    """Give the relay a turn at the end of this drain. Work for another relay, and the next
+    """The run list is served at the end of the batch. Work for another relay, and the next
     pipelined request, go this way so that nothing recurses."""
     if r.in_run:
         return
@@ -99,7 +96,7 @@ cdef void rate_begin(const Plane *p, Relay *r) noexcept nogil:
 
 
 cdef void blame(Relay *r, int who, int why) noexcept nogil:
-    """Note why the exchange ends. The first cause stands: what follows is its consequence."""
+    """The first cause stands: others follow from it."""
     if r.x.cause == CAUSE_DONE and r.x.blame == BLAME_NOBODY:
         r.x.blame = <unsigned char>who
         r.x.cause = <unsigned char>why

@@ -1,6 +1,6 @@
-"""What an exchange took and how it is given back; the one record it leaves.
+"""The end of an exchange: all it has acquired is released, and one record is written.
 
-Law 1. Every exchange that reached PHASE_HEAD writes exactly one record, whatever happened.
+Law 1. Every exchange that reached PHASE_HEAD writes exactly one record, however it ends.
 Tests: tests/relay/test_records.py, tests/e2e/test_conservation.py.
 """
 
@@ -43,7 +43,7 @@ cdef void observe(Plane *p, Relay *r, const Record *record) noexcept nogil:
 
 
 cdef void name_record(Relay *r, Record *record) noexcept nogil:
-    """Who the exchange was: ids, path, trace."""
+    """Copy ids, path and trace of the exchange."""
     record.trace_flags = r.x.trace_flags
     record.has_parent = r.x.has_parent
     memcpy(record.trace, r.x.trace, sizeof(r.x.trace))
@@ -56,13 +56,14 @@ cdef void name_record(Relay *r, Record *record) noexcept nogil:
 
 
 cdef void bound_model(const Stats *s, Record *record) noexcept nogil:
-    """A name nobody has ever answered for is no label: callers could make up one per request."""
+    """Drop a model's name that no endpoint has answered for: callers could invent one per
+    request, and each would be a label."""
     if record.exactness == EXACTNESS_NONE and not stats_knows(s, record):
         record.model_len = 0
 
 
 cdef void charge(Plane *p, Relay *r, const Record *record) noexcept nogil:
-    """To the quota of its key, and to its tenant's share of the upstream."""
+    """Charge the quota of its key, and its tenant's share of the upstream."""
     if r.x.key != NULL:
         quota_settle(&p.keys, r.x.key, r.x.reserved, tokens_spent(r, record), p.now_ns)
     if r.x.charged:
@@ -70,7 +71,7 @@ cdef void charge(Plane *p, Relay *r, const Record *record) noexcept nogil:
 
 
 cdef void write_record(Plane *p, Relay *r) noexcept nogil:
-    """One record per exchange; a second call does nothing."""
+    """Write the record, unless it was written."""
     cdef Record record
     cdef const Endpoint *e = r.attempt.endpoint
     if r.x.settled or not r.x.began_ns:
@@ -111,11 +112,10 @@ cdef void write_record(Plane *p, Relay *r) noexcept nogil:
         overflow_add(&(<Stats *>p.stats).overflow, &record)
 
 
-# ---------------------------------------------------------------- giving back
+# ---------------------------------------------------------------- release
 
 
 cdef void release_all(Plane *p, Relay *r) noexcept nogil:
-    """Everything the exchange took; the downstream conn stays."""
     leave_queue(r)
     stop_waiting(p, r)
     release_attempt(p, r)

@@ -1,12 +1,11 @@
-"""Between the relay and the meter: what a response head says about counting, and what a record
-keeps of the count.
+"""Between the relay and the meter: counting by the response head, and the counts of a record.
 
 Law 1. Only answers to POST are counted, and messages of a session's tunnel (/v1/realtime,
        /v1/responses): a GET may replay an answer that was counted before.
-Law 2. What is counted must be readable: a caller's Accept-Encoding does not go along with a POST
+Law 2. Counted bytes must be readable. A caller's Accept-Encoding is not passed on with a POST
        (request/body_edits.pyx), nor its offer of compressed frames with such a tunnel.
-Law 3. A count above TOKENS_MAX is none: it enters no record, no total, no quota; the rest of its
-       record is untrusted. So one fault of a server spoils no sum for ever.
+Law 3. A count above TOKENS_MAX enters no record, no total and no quota; the rest of its record is
+       untrusted. So one fault of a server spoils no sum for ever.
 Tests: tests/relay/test_sessions.py, tests/relay/test_records.py.
 """
 
@@ -70,10 +69,10 @@ from zeroproxy._fast.usage.strip cimport STRIPS_EVENTS, STRIPS_NOT, STRIPS_UNDEC
 cdef enum:                  # of an estimate
     TOKEN_BYTES = 4         # of text, as English has them
     EVENT_BYTES = 250       # of an event, around its text
-    GUESS_MAX = 16384       # tokens: images come as text that is none
-    SECOND_TOKENS = 100     # what a fast engine writes for one request
+    GUESS_MAX = 16384       # tokens: images are sent as text without being it
+    SECOND_TOKENS = 100     # of one request, by a fast engine
 
-# What makes an engine work, by the end of its path; compiled at import.
+# Ends of the paths of requests that make an engine work; compiled at import.
 WORKING_PATHS = (
     b"/completions", b"/completion", b"/messages", b"/responses", b"/invocations", b"/batch",
     b"/generate", b"/generate_stream", b"/infill", b"/api/chat", b"/embeddings", b"/embedding",
@@ -110,14 +109,13 @@ cdef bint ends_with(const char *at, size_t len, const char *tail, size_t n) noex
 
 
 cdef bint is_type(const char *at, size_t len, const char *kind, size_t n) noexcept nogil:
-    """Media types end at their parameters."""
+    """Compare a media type without its parameters."""
     return len >= n and begins_with(<Cursor>at, kind, n) and (
         len == n or at[n] == c';' or at[n] == c' ' or at[n] == c'\t'
     )
 
 
 cdef int kind_of_type(const char *at, size_t len) noexcept nogil:
-    """Kind of a body by its Content-Type."""
     if is_type(at, len, b"text/event-stream", 17):
         return KIND_EVENTS
     if is_type(at, len, b"application/json", 16):
@@ -130,7 +128,6 @@ cdef int kind_of_type(const char *at, size_t len) noexcept nogil:
 
 
 cdef int type_of_request(const char *at, size_t len) noexcept nogil:
-    """RequestType of a request by its Content-Type."""
     cdef size_t n = 0
     if is_type(at, len, b"application/json", 16):
         return REQUEST_TYPE_JSON
@@ -147,7 +144,7 @@ cdef int type_of_request(const char *at, size_t len) noexcept nogil:
 
 
 cdef int kind_of_path(const char *at, size_t len) noexcept nogil:
-    """Kind of a body without a Content-Type: FastChat's workers, imitators of Ollama."""
+    """FastChat's workers and imitators of Ollama send no Content-Type."""
     if ends_with(at, len, b"/worker_generate_stream", 23) or ends_with(at, len, b"/api/chat", 9) \
             or ends_with(at, len, b"/api/generate", 13):
         return KIND_LINES
@@ -155,14 +152,13 @@ cdef int kind_of_path(const char *at, size_t len) noexcept nogil:
 
 
 cdef void meter_path(Meter *m, const char *at, size_t len) noexcept nogil:
-    """What only the path says about counting."""
     m.counts_tokens = m.kind == KIND_EVENTS and ends_with(at, len, b"/generate_stream", 16)
     m.sums_prompts = ends_with(at, len, b"/completions", 12) \
         and not ends_with(at, len, b"/chat/completions", 17)
 
 
 cdef bint is_generating(const char *at, size_t len) noexcept nogil:
-    """Whether what is asked for there is text that a model writes."""
+    """Return 1 if an answer on this path is text that a model writes."""
     return (
         ends_with(at, len, b"/completions", 12) or ends_with(at, len, b"/completion", 11)
         or ends_with(at, len, b"/invocations", 12) or ends_with(at, len, b"/responses", 10)
@@ -177,10 +173,9 @@ cdef int64_t prompt_guess(uint64_t bytes) noexcept nogil:
 
 
 cdef int64_t tokens_spent(const Relay *r, const Record *record) noexcept nogil:
-    """What is charged to a quota: what was counted. Where a server that has answered did not say
-    what it was asked, an estimate: who keeps it from telling would else be charged nothing. So too
-    where the exchange was broken off before a count: by the time an engine had, and no more than
-    it had reserved."""
+    """Charge the count, or an estimate if the server has answered without a count: otherwise a
+    caller that suppresses the count would pay nothing. If the exchange was broken off before a
+    count, charge the time that an engine had, at most the reservation."""
     cdef const Tokens *t = &record.tokens
     cdef int64_t prompt = max(t.prompt, 0), completion = max(t.completion, 0), text
     if record.exactness == EXACTNESS_UNCOUNTED:
@@ -206,7 +201,7 @@ cdef int head_count(Meter *m, int64_t n) noexcept nogil:
 
 
 cdef void read_field(Meter *m, const Head *h, const Field *f) noexcept nogil:
-    """Counts that stand in the head: TGI's, and vLLM's where the body is bytes."""
+    """Read counts in the head: TGI's, and vLLM's where the body is bytes."""
     cdef Cursor name = <Cursor>h.base + f.name_at
     cdef const char *value = h.base + f.value_at
     if is_word(name, f.name_len, b"x-prompt-tokens", 15):
@@ -220,9 +215,9 @@ cdef void read_field(Meter *m, const Head *h, const Field *f) noexcept nogil:
         m.kind = KIND_NONE
 
 
-cdef void turn_to_response(Relay *r, int kind) noexcept nogil:
-    """Replace the request scan by the response meter; carry the model's name and the number of
-    choices over. The rest of a request that is answered early is not read any more."""
+cdef void begin_response_meter(Relay *r, int kind) noexcept nogil:
+    """Replace the request scan by the response meter, which keeps the model's name and the number
+    of choices. The rest of a request that is answered early is not scanned."""
     cdef uint16_t n = 0
     if r.x.scans_body:
         n = r.x.scan.request.n
@@ -242,8 +237,8 @@ cdef inline bint asks_stream(const Relay *r) noexcept nogil:
 
 
 cdef void meter_response(Relay *r, const Head *h) noexcept nogil:
-    """A final response head: begin to count, and note whether the body comes event by event, and
-    whether something is taken out of it. Servers answer with events under any type, or none."""
+    """Note too if the body comes event by event, and if it is stripped. Servers answer with events
+    under any type, or none."""
     cdef const Field *f
     cdef int i, kind = KIND_NONE
     cdef bint is_typed = 0, is_coded = 0
@@ -264,11 +259,11 @@ cdef void meter_response(Relay *r, const Head *h) noexcept nogil:
     elif kind != KIND_EVENTS and not is_coded and h.status < 300 and asks_stream(r):
         r.x.is_streamed = 1
         r.x.strips = STRIPS_UNDECIDED
-    turn_to_response(r, KIND_NONE if is_coded else kind)
+    begin_response_meter(r, KIND_NONE if is_coded else kind)
     if r.x.is_streamed:
         r.x.scan.meter.watch = WATCH_FIRST
     if r.x.method != METHOD_POST:
-        # Where events end must be known all the same: a cut is told between two of them.
+        # The ends of events are needed all the same: an error of a cut goes between two of them.
         r.x.scan.meter.is_uncounted = 1
         r.x.scan.meter.is_over = h.framing != FRAMING_CLOSE
         return
@@ -281,18 +276,16 @@ cdef void meter_response(Relay *r, const Head *h) noexcept nogil:
 
 
 cdef void meter_tunnel(Relay *r) noexcept nogil:
-    """101 was forwarded: what the server says in a session is counted."""
-    turn_to_response(r, KIND_FRAMES if is_session(r) else <int>KIND_NONE)
+    begin_response_meter(r, KIND_FRAMES if is_session(r) else <int>KIND_NONE)
 
 
 cdef bint is_session(const Relay *r) noexcept nogil:
-    """Whether a WebSocket of this path carries answers with usage."""
+    """Return 1 if a WebSocket of this path carries answers with usage."""
     return ends_with(r.x.path, r.x.path_len, b"/v1/realtime", 12) \
         or ends_with(r.x.path, r.x.path_len, b"/v1/responses", 13)
 
 
 cdef void meter_upgrade(Relay *r, Head *h) noexcept nogil:
-    """A request to switch protocols: if a session begins, its frames are to be readable."""
     cdef Field *f
     cdef int i
     if not is_session(r):
@@ -309,7 +302,7 @@ cdef void meter_upgrade(Relay *r, Head *h) noexcept nogil:
 
 
 cdef bint generates(const char *at, size_t len) noexcept nogil:
-    """Whether a POST to this path makes an engine work."""
+    """Return 1 if a POST to this path makes an engine work."""
     cdef int k
     for k in range(n_tails):
         if ends_with(at, len, TAILS[k].at, TAILS[k].len):
@@ -318,8 +311,8 @@ cdef bint generates(const char *at, size_t len) noexcept nogil:
 
 
 cdef bint is_abandoned(const Relay *r) noexcept nogil:
-    """The request was with an engine when the exchange was broken off, by its caller, by a time
-    limit or by our own stop, before the answer had said what it took."""
+    """Return 1 if an engine had the request when the caller, a time limit or the proxy's stop broke
+    the exchange off, before the answer had a count."""
     cdef const Exchange *x = &r.x
     if x.method != METHOD_POST or r.attempt.sent_ns == 0 or not x.request_body.done \
             or not generates(x.path, x.path_len):
@@ -330,7 +323,7 @@ cdef bint is_abandoned(const Relay *r) noexcept nogil:
 
 
 cdef bint is_plausible(int64_t *n) noexcept nogil:
-    """0: it was not, and is unknown now."""
+    """0: the count is too large, and unknown now."""
     if n[0] <= TOKENS_MAX:
         return 1
     n[0] = -1
@@ -346,10 +339,9 @@ cdef void bound_tokens(Record *record) noexcept nogil:
 
 
 cdef void meter_finish(Relay *r, Record *record) noexcept nogil:
-    """Write what was counted into the record."""
     cdef bint is_whole = r.x.blame == BLAME_NOBODY and r.x.response_body.done
     if r.x.scans_body:
-        turn_to_response(r, KIND_NONE)
+        begin_response_meter(r, KIND_NONE)
     record.exactness = <uint8_t>meter_end(&r.x.scan.meter, is_whole, r.x.status, &record.tokens)
     record.finish = <uint8_t>meter_finish_of(&r.x.scan.meter, is_whole, r.x.status)
     bound_tokens(record)

@@ -1,11 +1,12 @@
-"""What is known of an attempt that has failed, for the law of retries (exchange.may_retry).
+"""Facts of an attempt that has failed, for the law of retries (state_machine.pyx, may_retry).
 
-Law 1. A server that closes a resting conn does not know of the request that is on its way. Its FIN
-       or RST was sent before the request came, so it is here within one round trip of the send:
-       1 ms in a cluster, 150 ms between continents. An end later than RACE_NS is no race: the
-       endpoint had the request, and may have died of it.
+Law 1. A server that closes an idle conn does not know of the request on its way. Its FIN or RST was
+       sent before the request came. So it arrives within one round trip of the send: 1 ms in a
+       cluster, 150 ms between continents. An end later than RACE_NS is no race: the endpoint had
+       the request, and may have died of it.
 Law 2. An end of any age is harmless where the peer's kernel has acknowledged nothing of the
-       request. TCP in the clear can tell. A unix socket cannot; TLS sends more than it was given.
+       request. TCP in the clear reports that. A unix socket cannot; TLS sends more than it was
+       given.
 Tests: tests/relay/test_races.py, tests/relay/test_retries.py.
 """
 
@@ -32,7 +33,7 @@ cdef bint is_soon(const Plane *p, uint64_t sent_ns) noexcept nogil:
 
 
 cdef bint is_untouched(const Relay *r) noexcept nogil:
-    """Nothing of the request has been acknowledged."""
+    """Return 1 if nothing of the request has been acknowledged."""
     cdef const Conn *c = r.attempt.conn
     cdef int unacked = 0
     if c.tls != NULL or ioctl(c.fd, SIOCOUTQ, &unacked) < 0 or unacked <= 0:
@@ -46,7 +47,7 @@ cdef bint is_idempotent(const Relay *r) noexcept nogil:
 
 cdef void describe_attempt(const Plane *p, const Relay *r, RetryFacts *a) noexcept nogil:
     a.head_sent = r.x.head_sent
-    a.heard = r.attempt.got_byte
+    a.got_byte = r.attempt.got_byte
     a.replayable = r.x.replayable
     a.connected = r.attempt.conn != NULL and not r.attempt.conn.connecting
     a.reused = r.attempt.was_reused
@@ -57,19 +58,17 @@ cdef void describe_attempt(const Plane *p, const Relay *r, RetryFacts *a) noexce
     a.tried = r.x.n_attempts
     a.attempts = <int>r.x.settings.max_attempts + (r.x.is_hedged == 2)
     if r.attempt.was_reused or r.x.needs_fresh_conn:
-        # A rested conn that died says nothing about the endpoint, and is free of charge once: with
-        # attempts = 1 the race with a server's keep-alive would otherwise still reach the caller.
+        # An idle conn that died is no sign of the endpoint's health, and costs no attempt, once.
+        # Otherwise with attempts = 1 the race with a server's keep-alive would reach the caller.
         a.attempts += 1
 
 
 cdef bint is_stale(const RetryFacts *a) noexcept nogil:
-    """A reused conn had died before the request came: no sign of the endpoint's health."""
-    return a.is_race and not a.heard and not a.timed_out
+    """Such an end is no sign of the endpoint's health."""
+    return a.is_race and not a.got_byte and not a.timed_out
 
 
 cdef bint is_withheld(const RetryFacts *a) noexcept nogil:
-    """Another attempt is refused for no other reason than that the endpoint may have worked on this
-    one."""
     cdef RetryFacts sooner = a[0]
     sooner.is_race = 1
     return a.connected and not may_retry(a) and may_retry(&sooner)

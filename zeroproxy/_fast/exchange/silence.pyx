@@ -1,9 +1,9 @@
-"""Exchanges whose endpoint owes them bytes: since when, and their end where it is gone.
+"""Exchanges that an endpoint owes bytes, and their end when it is gone.
 
-Law 1. Who decides that an endpoint is gone is health (policy/health.py). Here only what was owed a
-       byte for as long as it names is ended.
-Law 2. It is ended as by its own deadline: what has begun is cut in its dialect, what has not is
-       answered 504. Whether it was begun there nobody knows, so it is not sent again.
+Law 1. Health decides that an endpoint is gone (policy/health.py), and names a time. Only exchanges
+       that were owed a byte for that long are ended.
+Law 2. They end as by their own deadline. A response that has begun is cut in its dialect; others
+       get a 504. The endpoint may have worked on the request, so it is not sent again.
 Tests: tests/relay/test_silence.py.
 """
 
@@ -18,7 +18,6 @@ from zeroproxy._fast.upstream.breaker cimport RESULT_FAILED
 
 
 cdef bint is_owed(const Relay *r, const Endpoint *e) noexcept nogil:
-    """It is the endpoint's turn to speak: the request is sent, and the caller takes the answer."""
     return (
         r.live and r.attempt.counted and r.attempt.endpoint == e and not r.attempt.paused
         and r.x.request_body.done and (r.x.phase == PHASE_WAITING or r.x.phase == PHASE_RELAYING)
@@ -26,8 +25,8 @@ cdef bint is_owed(const Relay *r, const Endpoint *e) noexcept nogil:
 
 
 cdef uint64_t owed_since(const Relay *r) noexcept nogil:
-    cdef uint64_t asked = max(r.x.request_read_ns, r.attempt.sent_ns)
-    return max(asked, r.x.last_data_ns)
+    cdef uint64_t sent_ns = max(r.x.request_read_ns, r.attempt.sent_ns)
+    return max(sent_ns, r.x.last_data_ns)
 
 
 cdef bint is_hedge_silent(const Relay *r, const Endpoint *e, uint64_t before) noexcept nogil:
@@ -38,7 +37,7 @@ cdef bint is_hedge_silent(const Relay *r, const Endpoint *e, uint64_t before) no
 
 
 cdef void end_attempt(Plane *p, Relay *r) noexcept nogil:
-    """Nobody has answered r yet; a hedge at another endpoint goes on alone."""
+    """No endpoint has answered `r` yet; a hedge at another one goes on alone."""
     if r.hedge.conn == NULL or r.hedge.conn.connecting:
         lose_attempt(p, r, CAUSE_TIMEOUT)
         return
@@ -49,7 +48,6 @@ cdef void end_attempt(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef uint32_t end_silent(Plane *p, const Endpoint *e, uint64_t after) noexcept nogil:
-    """End what `e` has owed a byte for `after` ns; returns how many exchanges lost an attempt."""
     cdef uint64_t before = p.now_ns - after if p.now_ns > after else 0
     cdef uint32_t i, n = 0
     cdef Relay *r

@@ -1,11 +1,11 @@
-"""The life of one request, as a table.
+"""The exchange table: every move of an exchange from phase to phase.
 
-Law 1. Every legal move is a row of MOVES. What is not a row is a bug, not a case: a debug build
-       aborts, a release build answers ACT_BUG and the relay closes both sides.
-Law 2. Nothing here touches a socket, a buffer or a clock: inputs come in, actions go out.
-Law 3. Once the response head has gone downstream there is no way back to CONNECTING: a retry
-       would show the caller two answers.
-Law 4. CLOSED absorbs nothing: a relay that is closed is never stepped again.
+Law 1. Every legal move is a row of MOVES. Any other is a bug: a debug build aborts. A release build
+       returns ACT_BUG, and the relay closes both sides.
+Law 2. Nothing here touches a socket, a buffer or a clock: it maps inputs to actions.
+Law 3. Once the response head was sent downstream there is no way back to CONNECTING: a retry would
+       show the caller two answers.
+Law 4. CLOSED takes no input: a relay that is closed is never stepped again.
 Tests: tests/unit/test_core.py.
 """
 
@@ -114,7 +114,7 @@ compile_moves()
 
 
 cdef Action exchange_step(unsigned char *phase, Input what) noexcept nogil:
-    """Move `phase` by one input and say what is to be done. The only writer of a phase."""
+    """The only writer of a phase."""
     cdef Action action = <Action>NEXT_ACTION[phase[0]][<int>what]
     invariant(action != ACT_BUG)
     phase[0] = NEXT_PHASE[phase[0]][<int>what]
@@ -128,7 +128,7 @@ cdef bint may_retry(const RetryFacts *a) noexcept nogil:
         return 0
     if a.busy:
         return 1
-    if a.heard:
+    if a.got_byte:
         return 0
     if not a.connected:
         return 1

@@ -1,4 +1,4 @@
-"""Names for exchanges: X-Request-Id (32 hex digits) and traceparent (W3C trace context).
+"""Ids of exchanges: X-Request-Id (32 hex digits) and traceparent (W3C trace context).
 
 Unique, not secret: a 128-bit state from the kernel's entropy, stepped by xorshift128+. Nothing may
 use these as credentials.
@@ -23,7 +23,6 @@ cdef const char *HEX = b"0123456789abcdef"
 
 
 cdef int trace_context_init(Plane *p) noexcept nogil:
-    """Seed the generator; -1: the kernel gave no entropy."""
     if getrandom(p.id_seed, sizeof(p.id_seed), 0) != sizeof(p.id_seed):
         return -1
     p.id_seed[0] |= 1
@@ -40,7 +39,7 @@ cdef uint64_t next_word(Plane *p) noexcept nogil:
 
 
 cdef inline void put_four(const char *at, char *out) noexcept nogil:
-    """Eight digits of four bytes, all at once."""
+    """Write the eight digits of four bytes, all at once."""
     cdef uint64_t ones = 0x0101010101010101
     cdef uint64_t w
     cdef uint32_t four
@@ -54,17 +53,17 @@ cdef inline void put_four(const char *at, char *out) noexcept nogil:
 
 
 cdef void put_hex(const char *at, size_t n, char *out) noexcept nogil:
-    """Digits of `n` bytes, a multiple of four."""
+    """Write the digits of `n` bytes, a multiple of four."""
     cdef size_t k
     for k in range(0, n, 4):
         put_four(at + k, out + 2 * k)
 
 
 cdef size_t make_request_id(Plane *p, char *out) noexcept nogil:
-    cdef uint64_t[2] words
-    words[0] = next_word(p)
-    words[1] = next_word(p)
-    put_hex(<const char *>words, 16, out)
+    cdef uint64_t[2] random
+    random[0] = next_word(p)
+    random[1] = next_word(p)
+    put_hex(<const char *>random, 16, out)
     return REQUEST_ID_LEN
 
 
@@ -72,21 +71,21 @@ cdef size_t make_request_id(Plane *p, char *out) noexcept nogil:
 
 
 cdef void read_hex(const char *at, size_t n, char *out) noexcept nogil:
-    """`n` bytes from 2 * n digits that were checked before."""
+    """Read `n` bytes from 2 * n digits that were checked before."""
     cdef size_t k
     for k in range(n):
         out[k] = <char>(hex_of(at[2 * k]) << 4 | hex_of(at[2 * k + 1]))
 
 
 cdef void make_bytes(Plane *p, char *out) noexcept nogil:
-    """Eight random bytes that are not all zero."""
+    """Write eight random bytes that are not all zero."""
     cdef uint64_t word = next_word(p) | 1
     memcpy(out, &word, 8)
 
 
 cdef void begin_trace(Plane *p, Relay *r) noexcept nogil:
-    """No trace came along: one begins here. Not sampled, unless we make spans and chance says so
-    (OpenTelemetry's TraceIdRatioBased looks at the same bytes)."""
+    """Start a trace. It is sampled only if the proxy makes spans, by the bytes that OpenTelemetry's
+    TraceIdRatioBased uses."""
     cdef uint64_t low = 0
     cdef int k
     make_bytes(p, r.x.trace)
@@ -97,9 +96,8 @@ cdef void begin_trace(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef size_t adopt_trace(Plane *p, Relay *r, Head *h, char *out) noexcept nogil:
-    """The exchange's place in a trace (W3C Trace Context), and in `out` the traceparent to send if
-    the caller's is not passed on. The caller's is, unless we make spans: then ours stands between
-    it and the server's."""
+    """The caller's traceparent is passed on unless the proxy makes spans: then the proxy's span
+    stands between the caller's and the server's."""
     cdef Span trace = find_traceparent(h)
     cdef char flags = 0
     if trace.len:

@@ -1,14 +1,14 @@
-"""API keys: which one a text is, and what its quotas still hold.
+"""API keys: the search for a key, and its quotas.
 
-Law 1. A key is known by its SHA-256 alone. Where the search begins is read from the digest, which
-       nobody can choose; each comparison takes the same time for any two digests.
-Law 2. A quota is a bucket: it begins full, holds a minute's worth and fills evenly. A request takes
-       one at its head. Of tokens it reserves what its key's requests usually cost, then, once its
-       body was read, what it may cost by its own words, and takes at the end what it did cost.
-       Nobody is let in while what others have reserved exhausts the level. The level may fall
-       below zero, but not by more than DEBT_MINUTES' worth: nobody is shut out for hours.
-Law 3. A leased quota does not fill by itself: its level is what was granted, less what was taken
-       since that was worked out.
+Law 1. A key is known by its SHA-256 alone. The search starts at a place from the digest, which no
+       caller can choose, and each comparison takes the same time for any two digests.
+Law 2. A quota is a bucket: it starts full, holds a minute's worth and fills evenly. A request takes
+       one at its head. Of tokens it reserves the usual cost of its key's requests; after its body
+       was read, the cost that the body allows. It takes its own cost at the end. No request is
+       admitted while reserved tokens exhaust the level. The level may fall below zero, but by
+       DEBT_MINUTES' worth at most: no key is refused for hours.
+Law 3. A leased quota does not fill by itself: its level is the last grant, less all that was taken
+       since the grant was computed.
 Tests: tests/unit/test_keys.py.
 """
 
@@ -35,8 +35,8 @@ cdef extern from "sha256.h" nogil:
     bint zp_same32(const uint8_t *a, const uint8_t *b) noexcept
 
 cdef enum:
-    WAIT_MAX = 86400        # seconds: what Retry-After says at most
-    DEBT_MINUTES = 10       # of a quota: what a debt is at most (also in policy/shared_quota.py)
+    WAIT_MAX = 86400        # seconds, the largest Retry-After
+    DEBT_MINUTES = 10       # of a quota, the largest debt (also in policy/shared_quota.py)
     COST_FIRST = 256        # tokens of an answer, as long as none has ended
     BYTES_PER_TOKEN = 4     # of a request
     COST_MOST = 1 << 30
@@ -47,25 +47,23 @@ cdef void sha256(const char *at, size_t len, uint8_t *out) noexcept nogil:
 
 
 cdef uint32_t key_place(const uint8_t *digest) noexcept nogil:
-    """Where in the table the search for it begins; to be masked."""
     return <uint32_t>digest[0] | <uint32_t>digest[1] << 8 | <uint32_t>digest[2] << 16 \
         | <uint32_t>digest[3] << 24
 
 
-cdef ApiKey *key_find(const ApiKeyTable *ring, const char *at, size_t len) noexcept nogil:
-    """The key in force whose text this is; NULL: there is none."""
+cdef ApiKey *key_find(const ApiKeyTable *keys, const char *at, size_t len) noexcept nogil:
     cdef uint8_t[DIGEST] digest
     cdef uint32_t k
     cdef ApiKey *found
-    if len == 0 or len > KEY_MAX or ring.table == NULL:
+    if len == 0 or len > KEY_MAX or keys.table == NULL:
         return NULL
     zp_sha256(at, len, digest)
-    k = key_place(digest) & ring.mask
-    while ring.table[k] != NULL:
-        found = ring.table[k]
+    k = key_place(digest) & keys.mask
+    while keys.table[k] != NULL:
+        found = keys.table[k]
         if zp_same32(found.digest, digest):
             return found
-        k = (k + 1) & ring.mask
+        k = (k + 1) & keys.mask
     return NULL
 
 
@@ -89,7 +87,6 @@ cdef void quota_fill(Quota *q, uint64_t now_ns) noexcept nogil:
 
 
 cdef void quota_begin(Quota *q, double rate, uint64_t now_ns) noexcept nogil:
-    """Another rate, from now on; what is in the bucket stays, as far as it holds it."""
     cdef bint is_new = q.rate == 0
     if q.rate == rate:
         return
@@ -102,7 +99,6 @@ cdef void quota_begin(Quota *q, double rate, uint64_t now_ns) noexcept nogil:
 
 
 cdef void quota_share(Quota *q, double speed, double cap, uint64_t now_ns) noexcept nogil:
-    """Fill by yourself, at this speed."""
     quota_fill(q, now_ns)
     q.filled_ns = now_ns
     q.is_leased = 0
@@ -113,7 +109,6 @@ cdef void quota_share(Quota *q, double speed, double cap, uint64_t now_ns) noexc
 
 
 cdef void quota_grant(Quota *q, double speed, double level, uint64_t used) noexcept nogil:
-    """`level` was granted when `used` was all that had been taken."""
     q.is_leased = 1
     q.speed = speed
     q.level = max(level - <double>(q.used - used), -DEBT_MINUTES * q.rate)
@@ -123,10 +118,10 @@ cdef inline uint32_t smooth(uint32_t mean, int64_t cost) noexcept nogil:
     return <uint32_t>(mean + (cost - mean) // 8 if mean else cost)
 
 
-cdef uint32_t expected(const ApiKeyTable *ring, const ApiKey *k, uint64_t bytes) noexcept nogil:
-    """Tokens the next request of this key will cost, never more than a minute's worth: one at a
-    time is always let in."""
-    cdef uint64_t cost = k.mean if k.mean else ring.mean
+cdef uint32_t expected(const ApiKeyTable *keys, const ApiKey *k, uint64_t bytes) noexcept nogil:
+    """The expected tokens of the next request of a key; a minute's worth at most, so that one at a
+    time is always admitted."""
+    cdef uint64_t cost = k.mean if k.mean else keys.mean
     cdef double most = k.quotas[<int>QUOTA_TOKENS].rate
     if cost == 0:
         cost = COST_FIRST + min(bytes // BYTES_PER_TOKEN, <uint64_t>COST_MOST)
@@ -134,10 +129,8 @@ cdef uint32_t expected(const ApiKeyTable *ring, const ApiKey *k, uint64_t bytes)
 
 
 cdef int quota_reserve(
-    const ApiKeyTable *ring, ApiKey *k, uint64_t bytes, uint64_t now_ns, uint32_t *reserved
+    const ApiKeyTable *keys, ApiKey *k, uint64_t bytes, uint64_t now_ns, uint32_t *reserved
 ) noexcept nogil:
-    """Let one request with a body of `bytes` in: QUOTA_COUNT, or the quota that is exhausted.
-    `reserved`: what quota_settle is to be told at the end."""
     reserved[0] = 0
     cdef Quota *requests = &k.quotas[<int>QUOTA_REQUESTS]
     cdef Quota *tokens = &k.quotas[<int>QUOTA_TOKENS]
@@ -154,7 +147,7 @@ cdef int quota_reserve(
     if requests.rate:
         requests.level -= 1
     if tokens.rate:
-        reserved[0] = expected(ring, k, bytes)
+        reserved[0] = expected(keys, k, bytes)
         tokens.reserved += reserved[0]
     return QUOTA_COUNT
 
@@ -180,16 +173,15 @@ cdef bint key_raise(ApiKey *k, uint64_t tokens, uint64_t now_ns, uint32_t *reser
 
 
 cdef void quota_settle(
-    ApiKeyTable *ring, ApiKey *k, uint32_t reserved, int64_t tokens, uint64_t now_ns
+    ApiKeyTable *keys, ApiKey *k, uint32_t reserved, int64_t tokens, uint64_t now_ns
 ) noexcept nogil:
-    """What an exchange has cost in the end; what it had reserved is free again."""
     cdef Quota *q = &k.quotas[<int>QUOTA_TOKENS]
     q.reserved -= reserved
     if tokens <= 0:
         return
     k.was_used = 1
     k.mean = smooth(k.mean, min(tokens, <int64_t>COST_MOST))
-    ring.mean = smooth(ring.mean, min(tokens, <int64_t>COST_MOST))
+    keys.mean = smooth(keys.mean, min(tokens, <int64_t>COST_MOST))
     quota_fill(q, now_ns)
     q.used += <uint64_t>tokens
     if q.rate:
@@ -197,7 +189,6 @@ cdef void quota_settle(
 
 
 cdef int quota_wait(const ApiKey *k, int which) noexcept nogil:
-    """Whole seconds until this quota lets somebody in, if nobody else takes from it."""
     cdef const Quota *q = &k.quotas[which]
     cdef double lacks = (1.0 if which == QUOTA_REQUESTS else q.reserved) - q.level
     cdef double seconds

@@ -1,17 +1,18 @@
-"""Who waits for a permit, and whose turn it is: by priority, then fair between tenants by tokens.
+"""The fair queue: relays that wait for a permit, served by priority, then fair between tenants.
 
 Each tenant has a virtual token counter (Sheng et al., Fairness in Serving Large Language Models,
-OSDI 2024): prompt tokens plus twice the completion tokens it was served. The smallest goes first.
+OSDI 2024). It adds the prompt tokens and twice the completion tokens that the tenant was served.
+The tenant with the smallest counter is served first.
 
-Law 1. Who comes back after a pause gets no credit for it: the counter is lifted to that of the
-       last who was let in.
-Law 2. An exchange is charged when it is let in, what its tenant's usually cost, and corrected when
-       it ends: so a hundred long ones at once do not count as nothing until the first is over.
-Law 3. The lower number is the higher priority, without mercy: a lower one waits until none of a
-       higher is left, or admission.queue_timeout.
-Law 4. A full queue makes room for who has less in it: of the lowest priority there, the latest of
-       the tenant that has most. So nobody can fill it for all.
-Tests: tests/unit/test_lanes.py.
+Law 1. A pause earns no credit: the counter of a tenant that comes back is raised to that of the
+       last one admitted.
+Law 2. An exchange is charged the usual cost of its tenant when it is admitted, and corrected when
+       it ends. So a hundred long ones at once do not count as nothing until the first has ended.
+Law 3. The lower number is the higher priority, strictly: a relay waits while one of a higher
+       priority does, or until admission.queue_timeout.
+Law 4. A full queue displaces a relay for a tenant that has fewer in it. It is of the lowest
+       priority, the latest of the tenant that has most. So one tenant cannot fill it for all.
+Tests: tests/unit/test_fair_queue.py.
 """
 
 from libc.stdint cimport int64_t, uint16_t, uint32_t
@@ -34,17 +35,15 @@ cdef enum:
 
 
 cdef TenantShare *share_of(FairQueue *q, uint16_t tenant) noexcept nogil:
-    """The control plane makes room for every tenant before it admits the first request."""
+    """The Engine API grows the shares before it puts a new tenant in force."""
     return &q.shares[tenant] if tenant and tenant < q.n_shares else &q.common
 
 
 cdef TenantShare *shares_stage(const FairQueue *q, uint32_t n) noexcept nogil:
-    """Shares of `n` tenants, for shares_use. NULL: no memory."""
     return <TenantShare *>calloc(max(n, q.n_shares, 1), sizeof(TenantShare))
 
 
 cdef TenantShare *shares_use(FairQueue *q, TenantShare *grown, uint32_t n) noexcept nogil:
-    """Returns those it replaces."""
     cdef TenantShare *was = q.shares
     if was != NULL:
         memcpy(grown, was, q.n_shares * sizeof(TenantShare))
@@ -59,7 +58,6 @@ cdef void catch_up(const FairQueue *q, TenantShare *s) noexcept nogil:
 
 
 cdef void acquire_share(FairQueue *q, Relay *r) noexcept nogil:
-    """A permit for `r`, which stands in no lane."""
     cdef TenantShare *s = share_of(q, r.x.tenant)
     catch_up(q, s)
     if s.virtual_tokens > q.clock:
@@ -70,7 +68,6 @@ cdef void acquire_share(FairQueue *q, Relay *r) noexcept nogil:
 
 
 cdef void release_share(FairQueue *q, const Relay *r) noexcept nogil:
-    """It gives its permit back."""
     share_of(q, r.x.tenant).inflight -= 1
 
 
@@ -92,7 +89,6 @@ cdef inline int64_t smooth(int64_t mean, int64_t cost) noexcept nogil:
 
 
 cdef void share_settle(FairQueue *q, const Relay *r, const Record *record) noexcept nogil:
-    """It has ended: what it cost is known."""
     cdef TenantShare *s = share_of(q, r.x.tenant)
     cdef int64_t cost = cost_of(record)
     s.virtual_tokens += cost - r.x.charged
@@ -100,7 +96,7 @@ cdef void share_settle(FairQueue *q, const Relay *r, const Record *record) noexc
     q.mean = smooth(q.mean, cost)
 
 
-# ---------------------------------------------------------------- lanes
+# ---------------------------------------------------------------- queues of tenants
 
 
 cdef TenantQueue *find_tenant_queue(FairQueue *q, const Relay *r) noexcept nogil:
@@ -130,29 +126,27 @@ cdef TenantQueue *new_tenant_queue(FairQueue *q, const Relay *r) noexcept nogil:
 
 
 cdef bint fair_queue_push(FairQueue *q, Relay *r) noexcept nogil:
-    """To the end of its lane; 0: no memory."""
-    cdef TenantQueue *lane = find_tenant_queue(q, r)
+    cdef TenantQueue *queue = find_tenant_queue(q, r)
     cdef TenantShare *s = share_of(q, r.x.tenant)
-    if lane == NULL:
-        lane = new_tenant_queue(q, r)
-    if lane == NULL:
+    if queue == NULL:
+        queue = new_tenant_queue(q, r)
+    if queue == NULL:
         return 0
     catch_up(q, s)
     s.queued += 1
     q.n += 1
-    fifo_push(&lane.fifo, r)
+    fifo_push(&queue.fifo, r)
     return 1
 
 
 cdef void fair_queue_remove(FairQueue *q, Relay *r) noexcept nogil:
-    """Out of its lane, from any place in it."""
-    cdef TenantQueue *lane = find_tenant_queue(q, r)
-    fifo_remove(&lane.fifo, r)
+    cdef TenantQueue *queue = find_tenant_queue(q, r)
+    fifo_remove(&queue.fifo, r)
     share_of(q, r.x.tenant).queued -= 1
     q.n -= 1
-    if lane.fifo.head == NULL:
+    if queue.fifo.head == NULL:
         q.n_tenant_queues -= 1
-        lane[0] = q.tenant_queues[q.n_tenant_queues]
+        queue[0] = q.tenant_queues[q.n_tenant_queues]
 
 
 cdef bint goes_first(FairQueue *q, const TenantQueue *a, const TenantQueue *b) noexcept nogil:
@@ -167,31 +161,29 @@ cdef bint goes_first(FairQueue *q, const TenantQueue *a, const TenantQueue *b) n
 
 
 cdef Relay *fair_queue_next(FairQueue *q, uint32_t most) noexcept nogil:
-    """Whose turn it is; NULL: nobody's. `most`: permits one tenant may hold; 0: any number."""
     cdef const TenantQueue *best = NULL
-    cdef const TenantQueue *lane
+    cdef const TenantQueue *queue
     cdef uint32_t k
     for k in range(q.n_tenant_queues):
-        lane = &q.tenant_queues[k]
-        if most and share_of(q, lane.tenant).inflight >= most:
+        queue = &q.tenant_queues[k]
+        if most and share_of(q, queue.tenant).inflight >= most:
             continue
-        if best == NULL or goes_first(q, lane, best):
-            best = lane
+        if best == NULL or goes_first(q, queue, best):
+            best = queue
     return best.fifo.head if best != NULL else NULL
 
 
 cdef Relay *fair_queue_victim(FairQueue *q, const Relay *r) noexcept nogil:
-    """Who has to go if `r` is to get a place in the full queue; NULL: `r` itself."""
     cdef const TenantQueue *worst = NULL
-    cdef const TenantQueue *lane
+    cdef const TenantQueue *queue
     cdef uint32_t k
     for k in range(q.n_tenant_queues):
-        lane = &q.tenant_queues[k]
-        if worst == NULL or lane.priority > worst.priority or (
-            lane.priority == worst.priority
-            and share_of(q, lane.tenant).queued > share_of(q, worst.tenant).queued
+        queue = &q.tenant_queues[k]
+        if worst == NULL or queue.priority > worst.priority or (
+            queue.priority == worst.priority
+            and share_of(q, queue.tenant).queued > share_of(q, worst.tenant).queued
         ):
-            worst = lane
+            worst = queue
     if worst == NULL or worst.priority < r.x.priority:
         return NULL
     if worst.priority == r.x.priority and \

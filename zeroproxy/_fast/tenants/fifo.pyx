@@ -1,10 +1,9 @@
-"""Relays that wait in the order of arrival. A relay stands in one line at a time."""
+"""Fifos of relays that wait. A relay is in one fifo at a time."""
 
 from zeroproxy._fast.types.plane cimport Relay, RelayFifo
 
 
 cdef void fifo_push(RelayFifo *l, Relay *r) noexcept nogil:
-    """To the end of the line."""
     r.queue_next = NULL
     r.queue_prev = l.tail
     if l.tail != NULL:
@@ -16,7 +15,6 @@ cdef void fifo_push(RelayFifo *l, Relay *r) noexcept nogil:
 
 
 cdef void fifo_remove(RelayFifo *l, Relay *r) noexcept nogil:
-    """Out of the line it stands in, from any place."""
     if r.queue_prev != NULL:
         r.queue_prev.queue_next = r.queue_next
     else:
