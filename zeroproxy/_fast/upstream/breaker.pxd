@@ -13,16 +13,16 @@ cdef enum BreakerState:     # as zeroproxy_breaker_state shows it
 
 cdef enum BreakerInput:
     BREAKER_SUCCESS = 0     # an attempt ended well
-    BREAKER_FAILURE         # an attempt failed, and the terms allow more
+    BREAKER_FAILURE         # an attempt failed, and the settings allow more
     BREAKER_TRIP            # an attempt failed, and that is too much
     BREAKER_DUE             # it was open long enough
     BREAKER_CONFIRMED       # enough probes were answered
-    BREAKER_OFF             # switched off, or the endpoint is another one's now
+    BREAKER_OFF             # switched off, or the slot's endpoint has changed
     BREAKER_LAST_ENDPOINT   # no other endpoint of its upstream is in rotation
     BREAKER_INPUTS
 
 
-cdef enum AttemptResult:    # what is known of an attempt; the last one said stands
+cdef enum AttemptResult:    # the last one that was noted stands
     RESULT_NONE = 0         # nothing: the caller left, 4xx, 501, a stale conn
     RESULT_OK               # a good head; it counts if its body comes to its end
     RESULT_BUSY             # 429, 503
