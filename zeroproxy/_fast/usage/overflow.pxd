@@ -7,7 +7,7 @@ from zeroproxy._fast.types.record cimport Record
 cdef enum:
     OVERFLOW_NAMED = 1024   # rows that name endpoint and model
     OVERFLOW_SEGMENT = 1024     # rows of a segment
-    OVERFLOW_SEGMENTS = 257     # room for 65,536 tenants with a row of each exactness
+    OVERFLOW_SEGMENTS = 257     # enough for 65,536 tenants with a row of each exactness
 
 
 cdef struct OverflowSums:   # of one kind; only ever grows
@@ -20,15 +20,15 @@ cdef struct OverflowSums:   # of one kind; only ever grows
     uint64_t bytes_out
 
 
-cdef struct OverflowRow:    # what did not fit the ring, of one kind
+cdef struct OverflowRow:    # totals of records that did not fit the ring, of one kind
     OverflowSums sums
-    OverflowSums taken      # what the consumer has had of it; only the consumer writes it
+    OverflowSums taken      # the part that the consumer has taken; only the consumer writes it
     uint16_t upstream
     uint16_t endpoint
     uint16_t tenant
     uint8_t exactness
     uint8_t is_rest         # of all the tenant's kinds that have no row of their own
-    uint8_t is_free         # its tenant is gone: it may be another's
+    uint8_t is_free         # its tenant is gone: it is free for another
     uint32_t next_free      # 1 + row
     uint16_t model_len
     char[MODEL_MAX] model
@@ -36,7 +36,7 @@ cdef struct OverflowRow:    # what did not fit the ring, of one kind
 
 cdef struct OverflowTable:
     uint64_t n              # rows in use; read by the consumer
-    uint64_t total          # records spilled; read by the consumer
+    uint64_t total          # records added; read by the consumer
     uint64_t seen           # of them: taken; the consumer's
     uint32_t n_named        # of the rows
     uint32_t free_head      # 1 + row; 0: there is none

@@ -13,7 +13,7 @@ cdef enum:
     TOKENS_MOST = 16384
     GUESTS_LEAST = 16       # rows of one tenant for models that are not configured
     GUESTS_MOST = 240       # together, where there are few tenants
-    KNOWN_SIZE = 2048       # places for models that were answered for; half of them stay free
+    KNOWN_SIZE = 2048       # places for models with counted tokens; half of them stay free
     ALL_OTHERS = 0xFFFF     # an index that stands for none, or for many
     BUCKETS = 24            # of a Histogram; the last one is +Inf
 
@@ -46,12 +46,12 @@ cdef struct TokenSeries:    # tokens_total
     TokenSums sums
     uint16_t upstream
     uint16_t tenant
-    uint8_t is_guest        # nobody has configured the model
+    uint8_t is_guest        # the model is not configured
     uint16_t model_len
     char[MODEL_MAX] model
 
 
-cdef struct TenantTotals:   # of what has no row of its own
+cdef struct TenantTotals:   # of models without a row of their own
     TokenSums sums
     uint32_t n_guests
 
@@ -74,7 +74,7 @@ cdef struct Stats:
     const Route *routes     # borrowed: the models that are configured
     uint32_t n_routes
     uint32_t n_known
-    uint64_t[KNOWN_SIZE] known  # hashes of the models that were answered for; 0: free
+    uint64_t[KNOWN_SIZE] known  # hashes of the models with counted tokens; 0: free
     OverflowTable overflow
 
 # Allocate the tables. -1: no memory; close it all the same.
