@@ -4,8 +4,8 @@ from libc.stdint cimport uint32_t, uint64_t
 from zeroproxy._fast.types.plane cimport Conn, Plane
 
 cdef enum:
-    RECV_EMPTY = -2         # nothing there now
-    RECV_FAILED = -1        # conn.error says why
+    RECV_EMPTY = -2         # no byte now
+    RECV_FAILED = -1        # errno in conn.error
     CONNECT_MORE = -1       # of conn_finish_connect: report again
 
 # Leave the functions of conns in the plane. Once, at its start.
@@ -56,7 +56,7 @@ cdef inline bint conn_is_backed_up(const Conn *c) noexcept nogil:
 
 
 cdef inline bint conn_can_accept(Plane *p, Conn *c) noexcept nogil:
-    """Whether its source may be read: all that was sent is with the kernel."""
+    """True if its source may be read: all sent bytes are with the kernel."""
     if c.deferred:
         conn_flush_deferred(p, c)
     return not conn_is_backed_up(c)

@@ -16,9 +16,9 @@ from zeroproxy._fast.types.meter cimport BodyScan, HeldEvent, Tokens
 from zeroproxy._fast.types.model cimport ModelName, Route
 from zeroproxy._fast.types.pool cimport CLOSED_COUNT, LearnedKeepAlive, PoolSettings
 from zeroproxy._fast.types.reactor cimport (
+    WHEEL_MAP_SIZE,
     WHEEL_SHIFT,
     WHEEL_SIZE,
-    WHEEL_WORDS,
     OnDue,
     OnGroup,
     OnReady,
