@@ -1,7 +1,7 @@
 """One read of a response's body: counted, and stripped of usage that the caller did not request.
 
-Law 1. Only an event that goes on in the next read, or that waits (strip, law 5), is held back, and
-       only where something may be taken out of it.
+Law 1. Two kinds of event are held back: one that goes on in the next read, and one that waits
+       (strip, law 5). Both only where something may be taken out of them.
 Law 2. Two clocks run by output of the engine, and by nothing that a server's front end sends on its
        own. `Exchange.first_content_ns` is the first content of any dialect, or the first data where
        none can be read. `last_data_ns`, of exchange and endpoint, is the last data. Comments, pings
