@@ -191,7 +191,7 @@ cdef struct Meter:
     uint8_t n_choices       # of the root being read
     uint8_t n_slots
     uint8_t n_reported      # closing counts that are those of a single choice
-    uint8_t is_model_asked  # the name is the request's, until the response has one
+    uint8_t is_model_requested  # the name is the request's, until the response has one
     uint8_t learning        # template.Learning
     uint32_t n_events       # events with data before [DONE], pings left out, or lines
     uint32_t n_parts        # JSON objects with text
@@ -200,7 +200,7 @@ cdef struct Meter:
     char[14] name           # of an SSE field, or a WebSocket frame's head
     uint16_t first_index    # of the first choice of the root being read
     uint32_t n_parts_reported   # of n_parts: before the server last counted
-    uint16_t n_asked        # choices per prompt, from the request
+    uint16_t n_requested        # choices per prompt, from the request
     uint32_t n_roots        # JSON objects that have ended
     uint32_t n_tokens       # TGI: token events
     uint32_t n_prefill      # TGI: elements of details.prefill

@@ -120,7 +120,7 @@ cdef void count_text(Meter *m) noexcept nogil:
 
 cdef bint adds_up(const Meter *m) noexcept nogil:
     """True if two closing counts are those of two generations (law 1)."""
-    return m.is_single or m.is_session or m.n_asked > 1 \
+    return m.is_single or m.is_session or m.n_requested > 1 \
         or m.choices_seen & (m.choices_seen - 1) != 0
 
 

@@ -115,7 +115,7 @@ cdef void take_text(Meter *m, int sense, bint is_empty) noexcept nogil:
 cdef inline bint is_word(const Meter *m, int sense) noexcept nogil:
     """True if the bytes of such a string matter."""
     if sense == FACT_MODEL:
-        return m.model != NULL and (m.model.len == 0 or m.is_model_asked)
+        return m.model != NULL and (m.model.len == 0 or m.is_model_requested)
     return sense == FACT_TYPE or sense == FACT_OBJECT or sense == FACT_META_ID
 
 
@@ -145,7 +145,7 @@ cdef size_t begin_string(Meter *m, const char *at, size_t k, size_t len) noexcep
         elif w.here.sense == FACT_META_ID:
             m.meta_id = <uint32_t>2166136261
         elif w.here.is_wanted and w.here.sense == FACT_MODEL:
-            m.is_model_asked = 0
+            m.is_model_requested = 0
             name_clear(m.model)
     return step_string(m, at, k, len)
 

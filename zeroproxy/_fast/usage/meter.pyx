@@ -68,7 +68,7 @@ cdef void meter_begin(Meter *m, int kind) noexcept nogil:
     meter_switch(m, kind)
     m.at_edge = 1
     m.is_blank = 1
-    m.n_asked = 1
+    m.n_requested = 1
     m.cache_made = -1
     m.head_prompt = m.head_completion = -1
     m.final.prompt = m.final.completion = m.final.cached = m.final.reasoning = -1

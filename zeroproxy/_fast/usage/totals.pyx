@@ -26,7 +26,7 @@ cdef inline int64_t known(uint32_t n) noexcept nogil:
 
 cdef inline uint32_t group_of(const Meter *m, int k) noexcept nogil:
     """Choices of one prompt share it: n of them each, numbered prompt by prompt."""
-    return m.slots[k].key // m.n_asked if m.n_asked else m.slots[k].key
+    return m.slots[k].key // m.n_requested if m.n_requested else m.slots[k].key
 
 
 cdef void sum_prompts(const Meter *m, Tokens *t) noexcept nogil:
