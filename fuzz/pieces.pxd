@@ -11,7 +11,7 @@ cdef extern from "demand.h" nogil:
 
 
 cdef inline char *copy_of(const char *at, size_t n) noexcept nogil:
-    """Copy of `n` bytes, to be freed; of no bytes: a block of one that nobody may look at."""
+    """Copy of `n` bytes, to be freed; of no bytes: a block of one, not to be read."""
     cdef char *copy = <char *>malloc(n if n else 1)
     demand(copy != NULL)
     memcpy(copy, at, n)

@@ -6,8 +6,8 @@ Law 2. consistent_hash: each endpoint draws a number from its own hash and the k
        wins. So a key moves only if its endpoint goes, or one comes that draws higher. No endpoint
        gets more than its fair share times `bound`. So a caller that makes keys up can choose where
        its requests go, but not how many go there.
-Law 3. fastest: the cost of a choice is what all endpoints together get done less, not how late this
-       request is done. The next request waits too.
+Law 3. fastest: a choice is judged by the work of all endpoints together, not by the time of this
+       request alone. The next request waits too.
 Tests: tests/unit/test_balance.py.
 """
 
@@ -117,8 +117,8 @@ cdef Endpoint *pick_least_inflight(Upstream *u, const Choice *c) noexcept nogil:
 
 
 cdef Endpoint *pick_round_robin(Upstream *u, const Choice *c) noexcept nogil:
-    """Each endpoint gets `weight` requests in a row."""
-    cdef uint32_t total = 0, turn, i
+    """Give each endpoint `weight` requests in a row."""
+    cdef uint32_t total = 0, place, i
     cdef Endpoint *e
     for i in range(u.n_endpoints):
         e = u.endpoints[i]
@@ -126,15 +126,15 @@ cdef Endpoint *pick_round_robin(Upstream *u, const Choice *c) noexcept nogil:
             total += e.weight
     if total == 0:
         return NULL
-    turn = u.cursor % total
+    place = u.cursor % total
     u.cursor += 1
     for i in range(u.n_endpoints):
         e = u.endpoints[i]
         if not is_eligible(e, c):
             continue
-        if turn < e.weight:
+        if place < e.weight:
             return e
-        turn -= e.weight
+        place -= e.weight
     return NULL
 
 

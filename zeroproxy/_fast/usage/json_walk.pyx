@@ -3,7 +3,7 @@
 Law 1. Any split, no buffer: a key or a word that matters is at most WALK_TEXT bytes long. All else
        is only stepped over, strings by memchr.
 Law 2. A name means something only where dialects.pyx lists it. Text inside strings, and the same
-       name anywhere else (logprobs keyed by token text), is never looked at.
+       name anywhere else (logprobs with token texts as keys), is never looked at.
 Law 3. Malformed text cannot hurt: depth and lengths are bounded, unknown bytes are stepped over.
 Tests: tests/unit/test_meter.py.
 """
