@@ -19,18 +19,30 @@ cdef struct Ring:
     uint64_t done           # records it has finished with
     char[64] _pad2
 
+
+# ---- life
+
 # Allocate `slots` records, a power of two. -1: no memory.
 cdef int ring_init(Ring *r, uint32_t slots) noexcept nogil
 # Free the slots. Neither side may be inside a call.
 cdef void ring_close(Ring *r) noexcept nogil
+
+# ---- records in and out
+
 # Producer only: copy a record in. 0: full, counted.
 cdef bint ring_push(Ring *r, const Record *record) noexcept nogil
 # Consumer only: copy a record out. 0: empty.
 cdef bint ring_pop(Ring *r, Record *record) noexcept nogil
+
+# ---- the consumer's sleep
+
 # Consumer only: sleep until there are `n` records, it is woken, or `ns` are over.
 cdef void ring_await(Ring *r, uint64_t n, uint64_t ns) noexcept nogil
 # End the sleep of the consumer, or its next one. Any thread.
 cdef void ring_wake(Ring *r) noexcept nogil
+
+# ---- numbers
+
 # Number of records there have been. Any thread.
 cdef uint64_t ring_head(const Ring *r) noexcept nogil
 # Consumer only: it has finished with the records that it has taken.

@@ -32,6 +32,9 @@ cdef enum:
     RATE_ONE = 65536        # BreakerSettings.rate of everything
     SHARE_ONE = 1024        # the share of an endpoint that is not starting slowly
 
+
+# ---- the breaker
+
 # State after `what`. Not a row: a debug build aborts, a release build stays closed.
 cdef BreakerState breaker_step(BreakerState state, BreakerInput what) noexcept nogil
 # An attempt may begin: closed, open and due, or half open with a probe to spare.
@@ -53,6 +56,9 @@ cdef void breaker_release(Breaker *b) noexcept nogil
 # Close, and hold nothing against the endpoint.
 cdef void breaker_off(Breaker *b) noexcept nogil
 
+
+# ---- attempts
+
 # Count a relay's attempt at the endpoint that was picked.
 cdef void attempt_begins(Plane *p, Relay *r) noexcept nogil
 # Note the first content of the answer, with its time in the relay.
@@ -63,6 +69,9 @@ cdef void attempt_ends(Plane *p, Relay *r) noexcept nogil
 cdef void note_status(Relay *r, int status) noexcept nogil
 # Let endpoints back in that only their breakers keep out. 0: there is none.
 cdef bint upstream_release(Plane *p, Upstream *u) noexcept nogil
+
+
+# ---- slow start
 
 # Part of its share that a starting endpoint may have now, of SHARE_ONE.
 cdef uint64_t slow_start_share(const Endpoint *e, uint64_t now) noexcept nogil

@@ -45,12 +45,21 @@ cdef struct OverflowTable:
     uint32_t *index         # owned; open addressing: 1 + row; 0: free
     uint32_t mask
 
+
+# ---- life
+
 # Allocate an index for one tenant. -1: no memory.
 cdef int overflow_init(OverflowTable *s) noexcept nogil
 # Free all rows.
 cdef void overflow_close(OverflowTable *s) noexcept nogil
+
+# ---- the producer
+
 # Producer only: add a record to the row of its kind.
 cdef void overflow_add(OverflowTable *s, const Record *record) noexcept nogil
+
+# ---- the consumer
+
 # Row by its number; it never moves.
 cdef OverflowRow *overflow_row(const OverflowTable *s, uint64_t row) noexcept nogil
 # Number of rows. Any thread.
@@ -59,6 +68,9 @@ cdef uint64_t overflow_rows(const OverflowTable *s) noexcept nogil
 cdef bint overflow_grew(OverflowTable *s) noexcept nogil
 # Consumer only: fill `out` with the growth of a row since the last call. 0: none.
 cdef bint overflow_take(OverflowRow *row, OverflowRow *out) noexcept nogil
+
+# ---- the control plane
+
 # Allocate an index for so many tenants. No row is touched. -1: no memory.
 cdef int overflow_reserve(
     OverflowTable *s, uint32_t n_tenants, uint32_t **index, uint32_t *mask

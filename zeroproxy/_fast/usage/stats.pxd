@@ -77,6 +77,9 @@ cdef struct Stats:
     uint64_t[KNOWN_SIZE] known  # hashes of the models with counted tokens; 0: free
     OverflowTable overflow
 
+
+# ---- all totals
+
 # Allocate the tables. -1: no memory; close it all the same.
 cdef int stats_init(Stats *s) noexcept nogil
 # Free the tables.
@@ -85,10 +88,16 @@ cdef void stats_close(Stats *s) noexcept nogil
 cdef void stats_count(Stats *s, const Record *record) noexcept nogil
 # The model of the record is configured, or tokens were counted for it.
 cdef bint stats_knows(const Stats *s, const Record *record) noexcept nogil
+
+# ---- requests_total
+
 # Allocate a table for `n` endpoints if there is need; else grown.at is NULL. -1: no memory.
 cdef int series_stage(SeriesTable *grown, const SeriesTable *now, uint32_t n) noexcept nogil
 # Copy the rows of endpoints that are not gone.
 cdef void series_move(SeriesTable *grown, const SeriesTable *now, const Plane *p) noexcept nogil
+
+# ---- tokens_total
+
 # Allocate a table if the present one is too small; else it has no rows. -1: no memory.
 cdef int tokens_stage(
     TokenTable *grown, const TokenTable *now, uint32_t n_tenants, uint32_t n_models
@@ -99,6 +108,9 @@ cdef void tokens_move(TokenTable *grown, const TokenTable *now) noexcept nogil
 cdef void tokens_forget(TokenTable *t, const uint8_t *gone) noexcept nogil
 # Free the rows.
 cdef void tokens_free(TokenTable *t) noexcept nogil
+
+# ---- histograms
+
 # Count a duration.
 cdef void histogram_add(Histogram *h, uint64_t ns) noexcept nogil
 # Upper bound of a bucket in ns, inclusive; 0 for the last one (+Inf).
