@@ -1,4 +1,4 @@
-"""Readers of bytes in passing: the meter, the scan of a request, and taking usage out again.
+"""Readers of bytes in passing: the meter, the scan of a request, and the removal of usage.
 
 An input is three bytes of choices, then the body.
 """
@@ -83,7 +83,7 @@ cdef int meter(const uint8_t *data, size_t size) noexcept nogil:
         return -1
     memset(names, 0, sizeof(names))
     meter_begin(&whole, KIND_EVENTS + data[0] % KIND_FRAMES)
-    whole.n_asked = data[0] >> 4
+    whole.n_requested = data[0] >> 4
     parts = whole
     whole.model = &names[0]
     parts.model = &names[1]
@@ -100,7 +100,7 @@ cdef int meter(const uint8_t *data, size_t size) noexcept nogil:
 
 
 cdef struct Passed:         # a request body as it goes upstream
-    RequestScan asked
+    RequestScan scan
     size_t passed
     size_t skip
     size_t n
@@ -117,15 +117,15 @@ cdef size_t leave_out(Passed *p, size_t n) noexcept nogil:
 
 
 cdef void pass_piece(Passed *p, const char *from_, size_t n) noexcept nogil:
-    """The next `n` bytes of the body, of which a look may have read some before."""
+    """Pass the next `n` bytes of the body, of which a look may have read some before."""
     cdef char *at = copy_of(from_, n)
     cdef Edit due
     cdef size_t end = p.passed + n, k = leave_out(p, n), to
-    request_scan_feed(&p.asked, p.passed, at, n)
+    request_scan_feed(&p.scan, p.passed, at, n)
     while True:
         memset(&due, 0, sizeof(due))
         to = n
-        if edit_due(&p.asked, p.passed + k, end, &due):
+        if edit_due(&p.scan, p.passed + k, end, &due):
             demand(due.n_add and p.passed + k <= due.at < end)
             to = <size_t>due.at - p.passed
         memcpy(p.out + p.n, at + k, to - k)
@@ -144,7 +144,7 @@ cdef void pass_piece(Passed *p, const char *from_, size_t n) noexcept nogil:
 
 
 cdef void look(RequestScan *a, const char *body, size_t n) noexcept nogil:
-    """At the first bytes of a body, as routing does."""
+    """Look at the first bytes of a body, as routing does."""
     cdef char *at = copy_of(body, n)
     request_scan_feed(a, 0, at, n)
     free(at)
@@ -169,7 +169,7 @@ cdef void pass_in_pieces(Passed *p, const char *at, size_t n, uint64_t seed) noe
         done += k
 
 
-cdef int asked(const uint8_t *data, size_t size) noexcept nogil:
+cdef int request_scan(const uint8_t *data, size_t size) noexcept nogil:
     cdef Passed whole
     cdef Passed parts
     cdef RequestScan ahead
@@ -180,23 +180,23 @@ cdef int asked(const uint8_t *data, size_t size) noexcept nogil:
         return -1
     memset(&whole, 0, sizeof(whole))
     memset(names, 0, sizeof(names))
-    request_scan_begin(&whole.asked, &names[0])
-    whole.asked.usage_request = data[0] % USAGE_REQUEST_COUNT
-    whole.asked.reads_bound = 1
-    whole.asked.is_strict = data[0] >> 7
-    ahead = whole.asked
+    request_scan_begin(&whole.scan, &names[0])
+    whole.scan.usage_request = data[0] % USAGE_REQUEST_COUNT
+    whole.scan.reads_bound = 1
+    whole.scan.is_strict = data[0] >> 7
+    ahead = whole.scan
     ahead.name = NULL
     look(&ahead, at, n)
     if ahead.has_model == 1 and not request_scan_is_in_model(&ahead) and data[0] & 64:
-        request_scan_rename(&whole.asked, b'"another"', 9, ahead.raw_len + 2)
+        request_scan_rename(&whole.scan, b'"another"', 9, ahead.raw_len + 2)
         request_scan_rename(&ahead, b'"another"', 9, ahead.raw_len + 2)
     parts = whole
-    parts.asked.name = &names[1]
+    parts.scan.name = &names[1]
     whole.out = <char *>malloc(n + LONGEST_EDITS)
     parts.out = <char *>malloc(n + LONGEST_EDITS)
     pass_piece(&whole, at, n)
-    look(&parts.asked, at, n * data[2] // 512)
-    look(&parts.asked, at, n * data[2] // 256)
+    look(&parts.scan, at, n * data[2] // 512)
+    look(&parts.scan, at, n * data[2] // 256)
     pass_in_pieces(&parts, at, n, seed_of(data[1]))
     demand(whole.n == parts.n and memcmp(whole.out, parts.out, whole.n) == 0)
     demand(whole.n == n + whole.added - whole.left_out)
@@ -204,23 +204,23 @@ cdef int asked(const uint8_t *data, size_t size) noexcept nogil:
     most = edit_bytes_max(data[0] % USAGE_REQUEST_COUNT) + whole.left_out + ahead.rename_len
     demand(whole.added <= most)
     demand_same_name(&names[0], &names[1])
-    demand_same_facts(&whole.asked, &parts.asked)
+    demand_same_facts(&whole.scan, &parts.scan)
     name_free(&names[0])
     name_free(&names[1])
-    demand(whole.asked.n == parts.asked.n and whole.asked.is_stream == parts.asked.is_stream)
-    demand(whole.asked.bound == parts.asked.bound)
+    demand(whole.scan.n == parts.scan.n and whole.scan.is_stream == parts.scan.is_stream)
+    demand(whole.scan.bound == parts.scan.bound)
     free(whole.out)
     free(parts.out)
     return 0
 
-# ---------------------------------------------------------------- responses that were edited in
+# ---------------------------------------------------------------- responses to edited requests
 
 
 cdef size_t strip_pieces(
     Meter *m, int edited, const char *at, size_t n, char *out, uint64_t seed, bint is_whole,
 ) noexcept nogil:
-    """As the relay does it: what waits and what goes on stand in front of the next read. Returns
-    how many bytes were sent, in `out`."""
+    """Strip as the relay does: bytes that wait or go on stand in front of the next read. Returns
+    the number of bytes sent, in `out`."""
     cdef HeldEvent held
     cdef char *part = <char *>malloc(n + 1)
     cdef char *block
@@ -284,6 +284,6 @@ cdef int strip(const uint8_t *data, size_t size) noexcept nogil:
 
 TARGETS = {
     "meter": <size_t>&meter,
-    "asked": <size_t>&asked,
+    "request_scan": <size_t>&request_scan,
     "strip": <size_t>&strip,
 }

@@ -1,5 +1,5 @@
-/* demand(what): what a fuzz target holds to be true of every input; libFuzzer keeps the input that
- * shows otherwise. */
+/* demand(what): a property of every input of a fuzz target; libFuzzer keeps the input that breaks
+ * it. */
 #ifndef ZP_DEMAND_H
 #define ZP_DEMAND_H
 

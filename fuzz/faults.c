@@ -1,7 +1,7 @@
-/* Faults by choice, and a clock that the target turns.
+/* Faults by choice, and a clock that the target moves.
  *
- * Note 1. Only what the kernel may really do. A short read or write, or an EAGAIN, says to an
- *         edge-triggered set that another report will follow; EPOLL_CTL_MOD brings it about.
+ * Note 1. Only what the kernel may really do. A short read or write, or an EAGAIN, promises an
+ *         edge-triggered set another report; EPOLL_CTL_MOD brings it about.
  * Note 2. Everything follows from the seed: an input that fails once fails again.
  * Note 3. Without faults_begin nothing fails, without faults_clock the clock is the machine's. */
 #define _GNU_SOURCE /* accept4 */
@@ -48,7 +48,7 @@ void faults_end(void)
     rate = 0;
 }
 
-/* When the next timer is due; 0: none is armed. */
+/* Time at which the next timer is due; 0: none is armed. */
 uint64_t faults_due(void)
 {
     return due_ns;
@@ -59,8 +59,8 @@ uint64_t faults_now(void)
     return now_ns;
 }
 
-/* Turn the clock; a timer that is due becomes readable. */
-void faults_turn(uint64_t ns)
+/* Move the clock; a timer that is due becomes readable. */
+void faults_advance(uint64_t ns)
 {
     struct itimerspec at = {{0, 0}, {0, 1}};
     struct pollfd wait = {timer, POLLIN, 0};

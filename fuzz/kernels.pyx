@@ -1,4 +1,4 @@
-"""Heads and bodies: what two readings of the same bytes must agree on, and what we write.
+"""Heads and bodies: agreement of two readings of the same bytes, and of a reading with a writing.
 
 An input is two bytes of choices, then what the peer sends.
 """
@@ -77,7 +77,7 @@ cdef void check_prefix(int part, const Head *a, int whole, const Head *b, size_t
 
 
 cdef void check_request_out(const Head *h, uint8_t flags) noexcept nogil:
-    """The head that travels on is one our own parser takes, and asks for the same."""
+    """Demand that our own parser takes the head that travels on, with the same meaning."""
     cdef RequestHop hop
     cdef Head again
     cdef HeadLimits wide
@@ -193,7 +193,7 @@ cdef int response_head(const uint8_t *data, size_t size) noexcept nogil:
 # ---------------------------------------------------------------- bodies
 
 
-cdef struct Read:           # what one reader made of a body
+cdef struct Read:           # state and output of one reader of a body
     Body body
     size_t consumed
     size_t n_data
@@ -201,7 +201,7 @@ cdef struct Read:           # what one reader made of a body
 
 
 cdef bint read_piece(Read *r, const char *at, size_t n, uint32_t extra) noexcept nogil:
-    """0: this body has ended, or is refused."""
+    """Read one piece. 0: this body has ended, or is refused."""
     cdef BodySlice cut
     cdef int verdict = VERDICT_MORE
     cdef char *block
@@ -220,7 +220,7 @@ cdef bint read_piece(Read *r, const char *at, size_t n, uint32_t extra) noexcept
 
 
 cdef void check_framed(const char *at, size_t n) noexcept nogil:
-    """Bytes that we frame come out as they were."""
+    """Demand that bytes we frame come out as they were."""
     cdef char *room = <char *>malloc(n + 64)
     cdef size_t head
     cdef Read r

@@ -1,5 +1,5 @@
-/* The two functions that libFuzzer calls. The targets are compiled modules that cimport the kernels,
- * so a Python starts once. After that no Python runs, except in the engine's own methods.
+/* The two functions that libFuzzer calls. The targets are compiled modules that cimport the
+ * kernels, so a Python starts once. After that no Python runs, except in the engine's own methods.
  *
  * ZEROPROXY_TARGET: "module:name"; module.TARGETS[name] is the address of the function. */
 #include <Python.h>

@@ -11,7 +11,7 @@ cdef extern from "demand.h" nogil:
 
 
 cdef inline char *copy_of(const char *at, size_t n) noexcept nogil:
-    """To be freed; of no bytes: a block of one that nobody may look at."""
+    """Copy of `n` bytes, to be freed; of no bytes: a block of one, not to be read."""
     cdef char *copy = <char *>malloc(n if n else 1)
     demand(copy != NULL)
     memcpy(copy, at, n)
@@ -19,7 +19,7 @@ cdef inline char *copy_of(const char *at, size_t n) noexcept nogil:
 
 
 cdef inline size_t next_piece(uint64_t *seed, size_t left) noexcept nogil:
-    """1 to `left`, most of them short."""
+    """Length of the next piece, 1 to `left`, mostly short."""
     cdef uint64_t x = seed[0]
     cdef size_t n
     x ^= x << 13
@@ -30,5 +30,6 @@ cdef inline size_t next_piece(uint64_t *seed, size_t left) noexcept nogil:
     return n if n < left else left
 
 
+# Seed of a choice of cuts, never 0.
 cdef inline uint64_t seed_of(uint8_t b) noexcept nogil:
     return (<uint64_t>b + 1) * <uint64_t>0x9E3779B97F4A7C15

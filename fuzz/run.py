@@ -23,7 +23,7 @@ TARGETS = {
     "response_head": ("kernels", 250_000, 4096),
     "body": ("kernels", 150_000, 2048),
     "meter": ("counting", 120_000, 2048),
-    "asked": ("counting", 120_000, 1024),
+    "request_scan": ("counting", 120_000, 1024),
     "strip": ("counting", 100_000, 2048),
     "engine": ("world", 12_000, 260),
 }

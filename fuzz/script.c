@@ -1,8 +1,8 @@
 /* Callers and an endpoint, moved by a script of bytes.
  *
  * Every request has a tag, a byte of 0x80 or more that also stands in its path behind a mark ("~"
- * and two hex digits). Every body, asked or answered, is made of that byte. So all bytes that arrive
- * show their owner: nothing may reach another caller, come twice, or come from nowhere. */
+ * and two hex digits). Every body, of a request or a response, consists of it. So all bytes that
+ * come show their owner: nothing may reach another caller, come twice, or come from nowhere. */
 #define _GNU_SOURCE /* accept4 */
 #include "script.h"
 
@@ -71,7 +71,7 @@ void world_end(World *w)
             close(fd);
 }
 
-/* ---------------------------------------------------------------- saying */
+/* ---------------------------------------------------------------- writing */
 
 static void say(Peer *p, const char *at, size_t n)
 {
@@ -83,12 +83,12 @@ static void say(Peer *p, const char *at, size_t n)
     p->end += n;
 }
 
-static void say_text(Peer *p, const char *text)
+static void queue_text(Peer *p, const char *text)
 {
     say(p, text, strlen(text));
 }
 
-static void say_tag(Peer *p, int tag, size_t n)
+static void queue_tag(Peer *p, int tag, size_t n)
 {
     char body[512];
     memset(body, FIRST_TAG + tag, n);
@@ -129,49 +129,49 @@ static void ask(World *w, Peer *p, int how)
     if (kind == 2 && n == 0)
         length = n = 1;
     snprintf(head, sizeof(head), heads[kind], tag, length);
-    say_text(p, head);
+    queue_text(p, head);
     if (kind == 3)
-        say_text(p, json);
+        queue_text(p, json);
     if (has_body)
-        say_tag(p, tag, (size_t)n);
-    say_text(p, kind == 2 ? "\r\n0\r\n\r\n" : kind == 3 ? "\"}" : "");
+        queue_tag(p, tag, (size_t)n);
+    queue_text(p, kind == 2 ? "\r\n0\r\n\r\n" : kind == 3 ? "\"}" : "");
     w->sent_up[tag] = has_body ? (uint32_t)n : 0;
-    p->asked[tag] = 1;
+    p->requested[tag] = 1;
     w->n_tags++;
 }
 
-static void say_event(Peer *p, int tag, size_t n)
+static void queue_event(Peer *p, int tag, size_t n)
 {
     static const char before[] = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"";
     static const char behind[] = "\"}}]}\n\n";
     char head[16];
     snprintf(head, sizeof(head), "%zx\r\n", sizeof(before) + sizeof(behind) - 2 + n);
-    say_text(p, head);
-    say_text(p, before);
-    say_tag(p, tag, n);
-    say_text(p, behind);
-    say_text(p, "\r\n");
+    queue_text(p, head);
+    queue_text(p, before);
+    queue_tag(p, tag, n);
+    queue_text(p, behind);
+    queue_text(p, "\r\n");
 }
 
-static uint32_t say_events(Peer *p, int tag, size_t n)
+static uint32_t queue_events(Peer *p, int tag, size_t n)
 {
     static const char last[] = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,"
                                "\"completion_tokens\":2}}\n\ndata: [DONE]\n\n";
     char head[16];
-    say_text(p, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+    queue_text(p, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
                 "Transfer-Encoding: chunked\r\n\r\n");
-    say_event(p, tag, n);
-    say_event(p, tag, n);
+    queue_event(p, tag, n);
+    queue_event(p, tag, n);
     if (n & 1)
         return 2 * (uint32_t)n;
     snprintf(head, sizeof(head), "%zx\r\n", sizeof(last) - 1);
-    say_text(p, head);
-    say_text(p, last);
-    say_text(p, "\r\n0\r\n\r\n");
+    queue_text(p, head);
+    queue_text(p, last);
+    queue_text(p, "\r\n0\r\n\r\n");
     return 2 * (uint32_t)n;
 }
 
-/* Bytes of the tag that were said; the rest of the answer follows or never comes. */
+/* Bytes of the tag that were written; the rest of the answer follows or never comes. */
 static uint32_t answer(Peer *p, int tag, int how)
 {
     static const char *const heads[] = {
@@ -190,18 +190,18 @@ static uint32_t answer(Peer *p, int tag, int how)
     if (ROOM - p->end < 2048)
         return 0;
     if (kind == 2)
-        return say_events(p, tag, (size_t)n / 2);
+        return queue_events(p, tag, (size_t)n / 2);
     if (kind == 1 && n == 0)
         n = 1;
     if (kind == 0)
         snprintf(head, sizeof(head), heads[kind], 0, n);
     else
         snprintf(head, sizeof(head), heads[kind], n);
-    say_text(p, head);
+    queue_text(p, head);
     if (has_body)
-        say_tag(p, tag, (size_t)n);
+        queue_tag(p, tag, (size_t)n);
     if (kind == 1)
-        say_text(p, "\r\n0\r\n\r\n");
+        queue_text(p, "\r\n0\r\n\r\n");
     if (kind != 5)
         p->has_head = 0;
     return has_body ? (uint32_t)n : 0;
@@ -214,7 +214,7 @@ static void hear_caller(World *w, Peer *p, uint8_t c)
     int tag = c - FIRST_TAG;
     if (c < FIRST_TAG)
         return;
-    demand(tag < TAGS && p->asked[tag]);
+    demand(tag < TAGS && p->requested[tag]);
     demand(p->tag <= tag);
     p->tag = tag;
     p->got[tag]++;

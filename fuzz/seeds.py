@@ -94,7 +94,7 @@ def seeds(shared: Path) -> Iterator[tuple[str, bytes, tuple[bytes, ...]]]:
     for raw in (*recorded(shared), *EVENTS):
         yield "meter", raw, COUNT_CHOICES
         yield "strip", raw, COUNT_CHOICES
-    yield from (("asked", raw, COUNT_CHOICES) for raw in REQUESTS)
+    yield from (("request_scan", raw, COUNT_CHOICES) for raw in REQUESTS)
     yield from (("engine", raw, (b"",)) for raw in engine_seeds())
 
 

@@ -1,8 +1,8 @@
 """A whole engine between callers and an endpoint, on real sockets, with faults.
 
-An input is four bytes of choices, then steps of two bytes: what, and how (script.c). The clock is
-the script's. In the end no peer sends any more: deadlines alone must end every exchange. Then
-nothing is lent out, and every request that reached the endpoint has left one record.
+An input is four bytes of choices, then steps of two bytes: a step's kind and detail (script.c). The
+clock is the script's. In the end no peer sends any more: deadlines alone must end every exchange.
+Then nothing is lent out, and every request that reached the endpoint has left one record.
 """
 
 from libc.stddef cimport size_t
@@ -56,24 +56,24 @@ cdef extern from *:
     void faults_end(void);
     uint64_t faults_due(void);
     uint64_t faults_now(void);
-    void faults_turn(uint64_t ns);
+    void faults_advance(uint64_t ns);
     """
     void faults_clock() noexcept nogil
     void faults_begin(uint64_t seed, unsigned int rate) noexcept nogil
     void faults_end() noexcept nogil
     uint64_t faults_due() noexcept nogil
     uint64_t faults_now() noexcept nogil
-    void faults_turn(uint64_t ns) noexcept nogil
+    void faults_advance(uint64_t ns) noexcept nogil
 
 
 cdef enum:
     CHOICES = 4
-    STEPS = 256             # of an input; what follows is not looked at
-    TURNS = 4096            # deadlines until everything must have ended
+    STEPS = 256             # of an input; the rest is ignored
+    DEADLINES = 4096        # deadlines until everything must have ended
     CRANKS = 256
     FAULTS = 10             # in a thousand calls
     NO_CRANK = 14
-    TURN_CLOCK = 13
+    ADVANCE_CLOCK = 13
 
 LIMITS = Limits(
     header_line_bytes=1024, header_bytes=2048, header_count=16, body_bytes=400, connections=3,
@@ -89,7 +89,7 @@ memset(&world, 0, sizeof(world))
 
 
 cdef make_engine(uint8_t a, uint8_t b):
-    """Not before the clock stands. Several endpoints are one and the same to the script."""
+    """Make an engine, after the clock stands. To the script several endpoints are the same."""
     pool = PoolSettings(max_idle=4, max_connections=1 if a & 1 else 0, prewarm=2 if a & 2 else 0)
     settings = UpstreamSettings(
         balance=BALANCES[(b >> 2) % len(BALANCES)],
@@ -130,23 +130,23 @@ cdef play(engine, const uint8_t *data, size_t size):
     cdef uint8_t what
     for i in range(0, min(size, STEPS * 2) - 1, 2):
         what = data[i] & 15
-        if what == TURN_CLOCK:
-            faults_turn(<uint64_t>1000000 << (data[i + 1] & 15))
+        if what == ADVANCE_CLOCK:
+            faults_advance(<uint64_t>1000000 << (data[i + 1] & 15))
         else:
             world_step(&world, data[i], data[i + 1])
-        if what < TURN_CLOCK or data[i] < 0x80:
+        if what < ADVANCE_CLOCK or data[i] < 0x80:
             crank(engine)
 
 
 cdef run_out(engine):
-    """Nobody moves: what is open ends by its deadlines."""
-    for _ in range(TURNS):
+    """Let open exchanges end by their deadlines: no peer moves."""
+    for _ in range(DEADLINES):
         crank(engine)
         crank(engine)
         if engine.busy() == 0:
             return
         demand(faults_due() != 0)
-        faults_turn(faults_due() - faults_now() + 1)
+        faults_advance(faults_due() - faults_now() + 1)
     demand(False)
 
 

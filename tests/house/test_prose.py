@@ -9,6 +9,8 @@ from tests.house.passages import ROOTS, Passage, files, passages
 from tests.house.prose import MANUAL, RULES, declarations, findings, main, sentences
 
 CODE = ("zeroproxy", "tests", "bench", "fuzz", "tools", "conf", "deploy", "setup.py")
+#: Folders of the data plane whose prose is mended.
+FLOORS = ("http1", "include", "memory", "net", "response", "types", "upstream", "usage")
 #: Sentences are plain in these; `_fast`, the control plane and the pages follow.
 PLAIN = (
     "bench/compare", "bench/driver", "bench/load", "bench/micro", "bench/scenes",
@@ -16,6 +18,8 @@ PLAIN = (
     "tests/house", "zeroproxy/errors.py", "zeroproxy/loadtest", "zeroproxy/sim",
     "zeroproxy/_fast/engine", "zeroproxy/_fast/exchange", "zeroproxy/_fast/tenants",
     "tests/probes/core.pyx", "tests/probes/keys.pyx", "tests/probes/queue.pyx",
+    "tests/probes/balance.pyx", "tests/probes/http1.pyx", "tests/probes/usage.pyx",
+    *(f"zeroproxy/_fast/{f}" for f in FLOORS),
 )  # fmt: skip
 #: Paths over which a rule is strict. A path is added when its prose is mended, never taken out.
 STRICT: dict[str, tuple[str, ...]] = {
@@ -25,20 +29,9 @@ STRICT: dict[str, tuple[str, ...]] = {
     "law": ROOTS,
     "headless": PLAIN,
     "long": PLAIN,
-    MANUAL: tuple(
-        f"zeroproxy/_fast/{f}"
-        for f in (
-            "engine",
-            "exchange",
-            "http1",
-            "memory",
-            "net",
-            "response",
-            "tenants",
-            "types",
-            "upstream",
-            "usage",
-        )
+    MANUAL: (
+        *(f"zeroproxy/_fast/{f}" for f in ("engine", "exchange", "tenants")),
+        *(f"zeroproxy/_fast/{f}" for f in FLOORS),
     ),
 }
 GUIDE = {

@@ -1,4 +1,4 @@
-"""Doors for tests and bench onto the choice of endpoints, with a clock of the caller's own. Nothing
+"""Probes of the choice of endpoints, for tests and bench, with a clock of the caller's own. Nothing
 outside tests/ and bench/ imports this."""
 
 from libc.stdint cimport uint32_t, uint64_t
@@ -36,9 +36,9 @@ cdef object as_found(int state, uint64_t found):
     return found if state == AFFINITY_FOUND else ... if state == AFFINITY_MORE else None
 
 
-def keyed(bytes body, bint is_all, int prefix, ends=()):
+def affinities(bytes body, bint is_all, int prefix, ends=()):
     """(user, prompt) in the first bytes of a body: a hash, None: absent, ...: more is needed.
-    `ends`: how many were here at looks before."""
+    `ends`: lengths of the body at earlier looks."""
     cdef RequestScan a
     cdef const char *at = body
     cdef uint64_t found = 0
@@ -113,14 +113,14 @@ cdef class Balancer:
         return latency_load(self.endpoints[i], self.p.now_ns)
 
     def time(self, uint32_t i, double q):
-        """Expected with q in flight, in ns; None: it has not answered yet."""
+        """Expected with q in flight, in ns; None: the endpoint has no samples."""
         cdef Endpoint *e = self.endpoints[i]
         if not latency_is_known(e):
             return None
         return latency_estimate(&e.latency, &self.u.response_length, q)
 
     def pick(self, uint64_t key=0, int avoid=-1):
-        """Its place, or None."""
+        """Place of the picked endpoint, or None."""
         cdef const Endpoint *other = self.endpoints[avoid] if avoid >= 0 else NULL
         cdef Endpoint *e = upstream_pick(self.u, other, key, self.p.now_ns)
         return None if e == NULL else e.index

@@ -1,6 +1,6 @@
-"""Python doors onto the HTTP/1.1 kernels, for tests and bench/micro only.
+"""Probes of the HTTP/1.1 kernels, for tests and bench/micro only.
 
-A door takes bytes where they lie (also at the end of a guard page) and hands out plain Python
+A probe takes bytes where they lie (also at the end of a guard page) and hands out plain Python
 values. Nothing of the data plane imports this.
 """
 
@@ -67,7 +67,7 @@ OTHER, ALIAS, FORWARDED_KIN = FIELD_OTHER, FIELD_ALIAS, FIELD_X_FORWARDED
 UPGRADES = (UPGRADE_NONE, UPGRADE_IGNORED, UPGRADE_WEBSOCKET)
 
 
-def fault_words(str name):
+def fault_reply(str name):
     """(status, text) of a fault by name."""
     cdef int k = FAULTS.index(name)
     return fault_status(k), fault_text(k).decode()
@@ -138,7 +138,7 @@ def response_head(const unsigned char[::1] data, tuple limits, bint to_head=Fals
 # ---------------------------------------------------------------- bodies
 
 
-cdef class BodyDoor:
+cdef class BodyProbe:
     """One Body. `unframe` works in the buffer it is given, as the kernel does."""
     cdef Body body
     cdef uint64_t limit
@@ -169,7 +169,7 @@ cdef class BodyDoor:
 
 
 def chunk(bytes data not None):
-    """`data` as one chunk of ours: 32 bytes of room on either side, as the contract asks."""
+    """`data` as one chunk, with the 32 bytes of room on either side that frame_chunk needs."""
     cdef size_t n = len(data)
     cdef size_t head
     cdef char *block = <char *>malloc(n + 64)
@@ -271,7 +271,7 @@ def ids_of_request(const unsigned char[::1] data, tuple limits):
 
 
 def date_at(long seconds):
-    """As the Date field says it."""
+    """Date field of a moment."""
     cdef char[DATE_LEN] out
     write_date(out, seconds)
     return out[:DATE_LEN]

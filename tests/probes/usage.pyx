@@ -1,4 +1,4 @@
-"""Doors for tests and bench/micro onto the meter. Nothing else imports this."""
+"""Probes of the meter, for tests and bench/micro. Nothing else imports this."""
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
@@ -52,10 +52,10 @@ cdef class MeterProbe:
         name_clear(&self.name)
         self.m.model = &self.name
         meter_path(&self.m, path, len(path))
-        self.m.n_asked = n
+        self.m.n_requested = n
 
     def heads(self, prompt, completion):
-        """What TGI's response fields say."""
+        """Set the counts of TGI's response fields."""
         self.m.head_prompt = prompt
         self.m.head_completion = completion
 
@@ -64,7 +64,7 @@ cdef class MeterProbe:
             meter_feed(&self.m, <const char *>&data[0], data.shape[0])
 
     def is_inside(self):
-        """Whether a body that ends here ends in the middle of something."""
+        """True if a body that ends here ends in the middle of something."""
         return bool(meter_is_inside(&self.m))
 
     def at_edge(self):
@@ -83,8 +83,8 @@ cdef class MeterProbe:
         return (*counts, exactness_name(exactness).decode(), finish, model)
 
     def first_wrong_split(self, const unsigned char[::1] data, bint is_whole, int status):
-        """Feed `data` to copies of this meter in two parts, at every place, and byte by byte. The
-        first split whose end differs from that of the whole; -1: none does."""
+        """Feed `data` to copies of this meter in two parts, at every place, and byte by byte.
+        Returns the first split whose end differs from that of the whole; -1: none does."""
         cdef Meter whole = self.m, parts = self.m
         cdef ModelName of_whole, of_parts
         cdef const char *at = <const char *>&data[0]
@@ -113,7 +113,7 @@ cdef class MeterProbe:
 cdef bint same_end(
     Meter a, const char *rest, size_t n, Meter b, bint is_whole, int status,
 ) noexcept nogil:
-    """Whether `a`, given the rest, ends as `b` does; both are copies."""
+    """True if `a`, given the rest, ends as `b` does; both are copies."""
     cdef Tokens s
     cdef Tokens t
     cdef ModelName name = a.model[0]
@@ -145,8 +145,8 @@ cdef bytes text_of(const ModelName *name):
     return text[:name_write(name, text)]
 
 
-cdef class AskedProbe:
-    """One Asked. `feed` gives the bytes back as they go upstream, with every edit made."""
+cdef class RequestScanProbe:
+    """One RequestScan. `feed` gives the bytes back as they go upstream, with every edit made."""
 
     cdef RequestScan a
     cdef ModelName name
@@ -193,16 +193,16 @@ cdef class AskedProbe:
         self.passed = end
         return out
 
-    def read_ahead(self, bytes begin):
-        """A look at the first bytes of the body, before any of them passes."""
-        request_scan_feed(&self.a, 0, begin, len(begin))
+    def read_ahead(self, bytes start):
+        """Look at the first bytes of the body, before any of them passes."""
+        request_scan_feed(&self.a, 0, start, len(start))
 
     def growth(self):
-        """By how much its edits will make the body longer that was read ahead."""
+        """Growth of the body that was read ahead by its edits."""
         return edit_growth(&self.a, self.a.n_read)
 
     def offsets(self):
-        """Of who asks and of the prompt: (begin, end) each, (0, 0): not found."""
+        """Offsets of the user and of the prompt: (begin, end) each, (0, 0): not found."""
         cdef uint64_t user_at = self.a.user_at if self.a.user_end else 0
         return (user_at, self.a.user_end), (self.a.prompt_at, self.a.prompt_end)
 
@@ -219,14 +219,14 @@ cdef class AskedProbe:
         return self.a.bound
 
     def seen(self):
-        """What the body says: (model, stream, n, include_usage, is_done)."""
+        """(model, stream, n, include_usage, is_done) of the body."""
         return (
             text_of(&self.name), bool(self.a.is_stream), self.a.n,
             bool(self.a.has_usage), bool(self.a.is_done),
         )
 
     def doubts(self):
-        """(models that were named, is_veiled, is_wide, is_guess)"""
+        """(models that were named, is_ambiguous, is_wide, is_guess)"""
         return (
             self.a.has_model, bool(self.a.is_ambiguous), bool(self.a.is_wide),
             bool(self.a.is_guess),
@@ -238,7 +238,7 @@ def longest_edit(int usage_request):
 
 
 cdef class StripProbe:
-    """Strips an event stream as the relay does, what waits and what goes on kept for the next
+    """Strips an event stream as the relay does. Bytes that wait or go on are kept for the next
     call."""
 
     cdef MeterProbe probe

@@ -39,7 +39,7 @@ class Walker:
         self.held = b""
         self.head: dict[str, Any] | None = None
         self.body = b""
-        self.door: Any = None
+        self.probe: Any = None
         self.interims = 0
 
     def parse(self) -> tuple[int, Any]:
@@ -80,8 +80,8 @@ class Walker:
             return self.interims <= INTERIMS or self.refuse("upgrade", 0)
         self.head = what
         self.body = b""
-        self.door = http1.BodyDoor(what["framing"], what["length"], EXTRA_LIMIT)
-        if self.door.done:
+        self.probe = http1.BodyProbe(what["framing"], what["length"], EXTRA_LIMIT)
+        if self.probe.done:
             self.end_message()
         else:
             self.walk.state = "incomplete"
@@ -89,10 +89,10 @@ class Walker:
 
     def step_body(self) -> bool:
         block = bytearray(self.held)
-        verdict, at, n, consumed = self.door.unframe(block)
+        verdict, at, n, consumed = self.probe.unframe(block)
         self.body += bytes(block[at : at + n])
         if verdict == http1.BAD:
-            return self.refuse(self.door.fault, consumed)
+            return self.refuse(self.probe.fault, consumed)
         self.drop(consumed)
         if verdict == http1.OK:
             self.end_message()

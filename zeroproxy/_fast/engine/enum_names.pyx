@@ -23,7 +23,7 @@ from zeroproxy._fast.types.balance cimport (
     HASH_SOURCE_HEADER,
     HASH_SOURCE_PROMPT,
     HASH_SOURCE_USER,
-    KEY_OF_COUNT,
+    HASH_SOURCE_COUNT,
 )
 from zeroproxy._fast.types.http cimport (
     METHOD_COUNT,
@@ -89,7 +89,7 @@ BALANCES = in_order("Balance", BALANCE_COUNT, {
     BALANCE_POWER_OF_TWO: "power_of_two", BALANCE_CONSISTENT_HASH: "consistent_hash",
     BALANCE_FASTEST: "fastest",
 })
-HASH_SOURCES = in_order("HashSource", KEY_OF_COUNT, {
+HASH_SOURCES = in_order("HashSource", HASH_SOURCE_COUNT, {
     HASH_SOURCE_HEADER: "header", HASH_SOURCE_USER: "user", HASH_SOURCE_PROMPT: "prompt",
 })
 #: `running`: with every event and at the end, without which vLLM reports none; `running_alone`:

@@ -227,9 +227,9 @@ cdef void begin_response_meter(Relay *r, int kind) noexcept nogil:
     r.x.scans_body = 0
     meter_begin(&r.x.scan.meter, kind)
     if n:
-        r.x.scan.meter.n_asked = n
+        r.x.scan.meter.n_requested = n
     r.x.scan.meter.model = &r.x.model
-    r.x.scan.meter.is_model_asked = 1
+    r.x.scan.meter.is_model_requested = 1
 
 
 cdef inline bint asks_stream(const Relay *r) noexcept nogil:

@@ -4,15 +4,15 @@ from libc.stdint cimport uint32_t, uint64_t
 from zeroproxy._fast.types.http cimport Body, Verdict
 
 
-cdef struct BodySlice:      # what one call found in the bytes it was given
+cdef struct BodySlice:      # result of one call of body_unframe
     size_t data_at          # body data: one contiguous span of the buffer
     size_t data_len
     size_t consumed         # bytes that belong to this message; BAD: offset of the wrong byte
 
 
-cdef enum BodyState:        # what the next byte is
+cdef enum BodyState:        # meaning of the next byte
     BODY_SIZE = 0           # first digit of a chunk size
-    BODY_DIGITS             # more digits, or what ends them
+    BODY_DIGITS             # more digits, or the byte that ends them
     BODY_EXT_NAME           # first byte of an extension name
     BODY_EXT_NAMED          # more of it
     BODY_EXT_VALUE          # first byte of an extension value
@@ -42,7 +42,7 @@ cdef inline const char *last_chunk() noexcept nogil:
 
 # Start a body. `length` counts for FRAMING_LENGTH only; one without a body is done at once.
 cdef void body_begin(Body *b, int framing, uint64_t length) noexcept nogil
-# Take the framing off `len` bytes in place; `cut` tells what is data and what was consumed.
+# Take the framing off `len` bytes in place; `cut` receives the data and the bytes consumed.
 cdef Verdict body_unframe(
     Body *b, char *buf, size_t len, BodySlice *cut, uint32_t extra_limit,
 ) noexcept nogil

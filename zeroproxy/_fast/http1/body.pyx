@@ -3,9 +3,9 @@
 Law 1. Resumable at every byte: a Body and the next bytes are all there is.
 Law 2. Chunk lines follow the grammar of RFC 9112 7.1 exactly: hex digits, extensions of
        token [ "=" ( token / quoted-string ) ], CRLF. No blanks, no bare LF, no CR inside quotes:
-       what one recipient skips and the next one counts is how requests are smuggled.
+       bytes that one recipient skips and the next one counts are how requests are smuggled.
 Law 3. Extensions and trailers are checked, counted against one limit per message, and dropped.
-Law 4. Data before a wrong byte is valid and is handed out; nothing behind it is looked at.
+Law 4. Data before a wrong byte is valid and is handed out; the bytes behind it are not looked at.
 Law 5. Data is moved only when a second chunk begins in the same read, and then once per byte.
 
 The states of the framing bytes are a table, GRAMMAR, compiled to an array at import.
@@ -41,7 +41,7 @@ cdef enum:
     PLAIN_DIGITS = 8        # of sizes read in one look
     SIZE_DIGITS = 16        # digits a size can need; more are leading zeros, counted as extra
 
-cdef enum Sort:             # what a framing byte can be
+cdef enum Sort:             # kind of a framing byte
     SORT_HEX = 0            # hex digit; a token character too
     SORT_TOKEN              # any other token character
     SORT_SEMICOLON
@@ -146,7 +146,7 @@ compile_grammar()
 
 
 cdef void body_begin(Body *b, int framing, uint64_t length) noexcept nogil:
-    """`length` counts for FRAMING_LENGTH only. A message without a body is done at once."""
+    """Start a body. `length` counts for FRAMING_LENGTH only; one without a body is done at once."""
     memset(b, 0, sizeof(Body))
     b.framing = <uint8_t>framing
     b.left = length if framing == FRAMING_LENGTH else 0
@@ -159,7 +159,7 @@ cdef inline bint is_extra(uint8_t state) noexcept nogil:
 
 
 cdef inline bint add_digit(Body *b, unsigned char c) noexcept nogil:
-    """0: the size would pass 2^63 - 1. Refused before it wraps."""
+    """Add a digit of a chunk size. 0: above 2^63 - 1, refused before it wraps."""
     if b.size >> 59:
         return 0
     b.size = (b.size << 4) | (c - 48 if CLASS[c] & IS_DIGIT else (c | 0x20) - 87)
@@ -168,7 +168,7 @@ cdef inline bint add_digit(Body *b, unsigned char c) noexcept nogil:
 
 
 cdef inline bint count_extra(Body *b, uint8_t state, uint32_t extra_limit) noexcept nogil:
-    """0: this byte is one too many."""
+    """Count a byte of extensions and trailers. 0: one too many."""
     if is_extra(state) or (state == BODY_DIGITS and b.line_bytes > SIZE_DIGITS):
         b.extra_bytes += 1
         return b.extra_bytes <= extra_limit
@@ -176,7 +176,7 @@ cdef inline bint count_extra(Body *b, uint8_t state, uint32_t extra_limit) noexc
 
 
 cdef void end_line(Body *b) noexcept nogil:
-    """Behind the LF of a chunk line: its data, or the trailers."""
+    """Step behind the LF of a chunk line: to its data, or the trailers."""
     b.left = b.size
     b.state = BODY_DATA if b.size else BODY_TRAILER
     b.size = 0
@@ -192,7 +192,7 @@ cdef inline size_t fail_body(Body *b, int fault, size_t at) noexcept nogil:
 cdef size_t walk_lines(
     Body *b, const unsigned char *buf, size_t at, size_t len, uint32_t extra_limit,
 ) noexcept nogil:
-    """Framing bytes from `at` on, up to chunk data, the end of the message or a wrong byte."""
+    """Read framing bytes from `at` on, up to chunk data, the end of the message or a wrong byte."""
     cdef uint8_t state = b.state
     cdef uint8_t to
     while at < len:
@@ -232,7 +232,7 @@ cdef inline size_t plain_size(const unsigned char *at, size_t len, uint64_t *siz
 cdef inline size_t take_data(
     Body *b, char *buf, size_t at, size_t len, BodySlice *cut,
 ) noexcept nogil:
-    """As much data as is here, joined to what this call already found."""
+    """Take the data that is here, joined to the data that this call already found."""
     cdef size_t n = len - at
     cdef size_t end = cut.data_at + cut.data_len
     if b.framing != FRAMING_CLOSE:
@@ -277,9 +277,9 @@ cdef Verdict unframe_chunks(
 cdef Verdict body_unframe(
     Body *b, char *buf, size_t len, BodySlice *cut, uint32_t extra_limit,
 ) noexcept nogil:
-    """Take the framing off `len` bytes. MORE: all consumed, the body goes on. OK: the message
-    ends at `consumed`. BAD: b.fault says why, `consumed` where. In each case buf[data_at] on
-    holds data_len bytes of body; bytes of `buf` in front of `consumed` may have been moved."""
+    """Take the framing off `len` bytes. MORE: all consumed, the body goes on. OK: the message ends
+    at `consumed`. BAD: fault b.fault, at `consumed`. In each case buf[data_at] on holds data_len
+    bytes of body; bytes of `buf` in front of `consumed` may have been moved."""
     cut.data_at = cut.data_len = cut.consumed = 0
     if b.state == BODY_FAILED:
         return VERDICT_BAD

@@ -4,9 +4,9 @@ from libc.stdint cimport uint8_t, uint64_t
 from zeroproxy._fast.http1.grammar cimport Cursor, is_word
 from zeroproxy._fast.types.http cimport Span
 
-# FieldId of a name of n > 0 bytes in any case; FIELD_OTHER: none of ours.
+# FieldId of a name of n > 0 bytes in any case; FIELD_OTHER: any other.
 cdef uint8_t field_id(Cursor name, size_t n) noexcept nogil
-# Method of a name, whose case counts; METHOD_OTHER: none of ours.
+# Method of a name, whose case counts; METHOD_OTHER: any other.
 cdef uint8_t method_id(Cursor name, size_t n) noexcept nogil
 # CONNECT and TRACE: no tunnel is offered, and an echo leaks credentials.
 cdef bint is_refused_method(Cursor name, size_t n) noexcept nogil

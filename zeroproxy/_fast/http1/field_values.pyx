@@ -1,12 +1,12 @@
-"""Names and values: which field a name is, which method a word is, and the grammars of single
-values that the proxy itself reads.
+"""Names and values: ids of fields and methods, and the grammars of single values that the proxy
+itself reads.
 
 Law 1. Field names are found through one hash of length, first and last letter. The slots are
        filled at import, where two names in one slot are an error; a lookup compares one name.
        So a name with "_" for "-" is found in the slot of the one it stands for.
-Law 2. Where RFC 9110 permits a value and no honest peer sends it, it is refused: sub-delims,
-       empty labels and ports above 65535 in a host, numbers above 2^63 - 1.
-Law 3. Nothing here knows where a value came from or what follows from it: see rules.
+Law 2. Values that RFC 9110 permits and no honest peer sends are refused. In a host those are
+       sub-delims, empty labels and ports above 65535; elsewhere numbers above 2^63 - 1.
+Law 3. Nothing here depends on the field that a value came from: see semantics.
 Tests: tests/unit/test_http1_requests.py.
 """
 
@@ -51,7 +51,7 @@ cdef enum:
 
 ctypedef const char *Word
 
-# In the order of types.FieldId.
+# In the order of types.http.FieldId.
 cdef Word[FIELD_ID_COUNT] NAMES = [
     b"", b"host", b"connection", b"content-length", b"transfer-encoding", b"te", b"trailer",
     b"upgrade", b"keep-alive", b"proxy-connection", b"http2-settings", b"expect",
@@ -63,7 +63,7 @@ cdef Word[FIELD_ID_COUNT] NAMES = [
 cdef uint8_t[FIELD_ID_COUNT] NAME_LENS
 cdef uint8_t[SLOTS] SLOT_IDS
 
-# In the order of types.Method; names of methods are case-sensitive.
+# In the order of types.http.Method; names of methods are case-sensitive.
 cdef Word[8] METHODS = [
     b"", b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH",
 ]
@@ -94,7 +94,7 @@ fill_slots()
 
 
 cdef bint is_alias(Cursor name, const char *word, size_t n) noexcept nogil:
-    """Whether `name` is `word` once each "_" is a "-"; there are n bytes at both."""
+    """True if `name` is `word` once each "_" is a "-"; there are n bytes at both."""
     cdef size_t k
     for k in range(n):
         if fold(name[k]) != <unsigned char>word[k] and not (name[k] == c'_' and word[k] == c'-'):
@@ -114,7 +114,7 @@ cdef uint8_t family_id(Cursor name, size_t n) noexcept nogil:
 
 
 cdef uint8_t field_id(Cursor name, size_t n) noexcept nogil:
-    """FieldId of a name in any case; FIELD_OTHER: none of ours. n > 0."""
+    """FieldId of a name of n > 0 bytes in any case; FIELD_OTHER: any other."""
     cdef uint8_t k = SLOT_IDS[slot_of(name, n)]
     if k and n == NAME_LENS[k]:
         if begins_with(name, NAMES[k], n):
@@ -135,14 +135,14 @@ cdef uint8_t method_id(Cursor name, size_t n) noexcept nogil:
 
 
 cdef bint is_refused_method(Cursor name, size_t n) noexcept nogil:
-    """CONNECT and TRACE: a reverse proxy has no tunnel to offer, and an echo leaks credentials."""
+    """True for CONNECT and TRACE: no tunnel is offered, and an echo leaks credentials."""
     if n == 5:
         return memcmp(name, b"TRACE", 5) == 0
     return n == 7 and memcmp(name, b"CONNECT", 7) == 0
 
 
 cdef bint read_number(Cursor p, size_t n, uint64_t *value) noexcept nogil:
-    """1*DIGIT, at most 2^63 - 1. Leading zeros are legal and lost: we send the number anew."""
+    """Read 1*DIGIT, at most 2^63 - 1. Leading zeros are legal and lost: the number is sent anew."""
     cdef uint64_t v = 0
     cdef uint64_t most = <uint64_t>-1 >> 1
     cdef size_t i
@@ -185,7 +185,7 @@ cdef bint is_ip_future(Cursor p, size_t n) noexcept nogil:
 
 
 cdef bint is_port(Cursor p, Cursor end) noexcept nogil:
-    """What follows a host: nothing, ":", or ":" and a number up to 65535."""
+    """True for the part behind a host: nothing, ":", or ":" and a number up to 65535."""
     cdef uint64_t port
     if p == end:
         return 1
@@ -219,7 +219,7 @@ cdef bint is_authority(Cursor p, size_t n) noexcept nogil:
 
 
 cdef bint is_protocol(Span element) noexcept nogil:
-    """A member of Upgrade that we pass on: token [ "/" token ], never h2c (RFC 9113 3.1)."""
+    """A member of Upgrade that goes on: token [ "/" token ], never h2c (RFC 9113 3.1)."""
     cdef Cursor p = <Cursor>element.at
     cdef Cursor end = p + element.len
     cdef Cursor slash = skip_class(p, end, IS_TOKEN)

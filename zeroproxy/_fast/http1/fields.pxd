@@ -5,7 +5,7 @@ from zeroproxy._fast.http1.grammar cimport Cursor
 from zeroproxy._fast.types.http cimport VERDICT_BAD, Fault, Field, Head, Span, Verdict
 
 
-cdef struct Scan:           # where a parser stands in the bytes of one head
+cdef struct Scan:           # position of a parser in the bytes of one head
     Cursor base             # first byte given; offsets in Head count from here
     Cursor at
     Cursor end              # no byte at or past it is read
@@ -21,7 +21,7 @@ cdef Span find_traceparent(const Head *h) noexcept nogil
 
 
 cdef inline bint has_field(const Head *h, int id) noexcept nogil:
-    """Whether a field of this id, not FIELD_OTHER, is in a head that was judged."""
+    """True if a field of this id, not FIELD_OTHER, is in a head that was judged."""
     return h.ids >> id & 1
 
 

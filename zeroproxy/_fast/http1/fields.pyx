@@ -1,12 +1,12 @@
 """The field section of a head: lines in, an array of Field out.
 
-Law 1. A line is name ":" OWS value OWS CRLF. Anything else is refused; no line is dropped,
-       unfolded or repaired (RFC 9112 2.2 and 5 allow either for most of it; what one recipient
-       repairs and the next one does not is how requests are smuggled).
-Law 2. What is refused is refused at its first wrong byte, so the verdict is the same however
-       the bytes were split.
-Law 3. A kept value holds no CR, LF, NUL or other control but HTAB: whoever copies names and
-       values between CRLFs cannot make a line that was not there.
+Law 1. A line is name ":" OWS value OWS CRLF. Anything else is refused; no line is dropped, unfolded
+       or repaired. RFC 9112 2.2 and 5 allow either for most of it. A line that one recipient
+       repairs and the next one does not is how requests are smuggled.
+Law 2. A bad field is refused at its first wrong byte, so the verdict is the same however the bytes
+       were split.
+Law 3. A kept value holds no CR, LF, NUL or other control but HTAB. So names and values copied
+       between CRLFs cannot make a line that was not there.
 Tests: tests/unit/test_http1_requests.py, tests/unit/test_http1_differential.py.
 """
 
@@ -88,7 +88,7 @@ cdef Verdict parse_field(Scan *s, Head *head, Field *field) noexcept nogil:
 
 
 cdef Verdict parse_fields(Scan *s, Head *head, uint32_t most) noexcept nogil:
-    """Field lines up to and including the empty line. On OK s.at is behind it."""
+    """Read field lines up to and including the empty line. On OK s.at is behind it."""
     cdef Verdict verdict
     while s.at < s.end:
         if s.at[0] == CR:

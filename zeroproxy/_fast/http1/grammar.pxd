@@ -1,7 +1,7 @@
 # The byte classes of grammar.h, and the loops that skip over them.
 #
 # Law 1. No function here reads at or past `end`.
-# Law 2. Words to compare with are given in lower case; only the other side is folded.
+# Law 2. The `word` of a comparison is in lower case; only the other side is folded.
 # Tests: tests/unit/test_http1_differential.py.
 
 from libc.stddef cimport size_t

@@ -2,11 +2,11 @@
 
 Law 1. Stateless. MORE means: call again with the same bytes and more behind them. All offsets
        count from the first byte given.
-Law 2. The verdict, the fault and its place are the same however the bytes were split: every
-       scan ends at the first wrong byte or at a limit, never at a line end it looked ahead for.
-Law 3. The strict profile: what RFC 9112 lets a recipient repair is refused. Accepted without
-       being asked for: up to LEADING_CRLF empty lines before a request, HTTP/1.2 to 1.9 as 1.1,
-       unknown methods, a status line without a reason.
+Law 2. The verdict, the fault and its place are the same however the bytes were split. Every scan
+       ends at the first wrong byte or at a limit, never at a line end it looked ahead for.
+Law 3. The strict profile: heads that RFC 9112 lets a recipient repair are refused. Four things are
+       accepted: up to LEADING_CRLF empty lines before a request, HTTP/1.2 to 1.9 as 1.1, unknown
+       methods, a status line without a reason.
 Law 4. Nothing is copied or allocated; a Head borrows the bytes it was given.
 Tests: tests/unit/test_http1_requests.py, tests/unit/test_http1_responses.py,
        tests/unit/test_http1_corpus.py.
@@ -55,7 +55,7 @@ cdef enum:
 
 ctypedef const char *Word
 
-# In the order of types.Fault.
+# In the order of types.http.Fault.
 cdef Word[FAULT_COUNT] FAULT_NAMES = [
     b"none", b"request_line", b"method", b"method_refused", b"target", b"version",
     b"status_line", b"line_end", b"field_name", b"field_value", b"field_folded", b"host",
@@ -118,12 +118,12 @@ cdef const char *fault_name(int fault) noexcept nogil:
 
 
 cdef const char *fault_text(int fault) noexcept nogil:
-    """A sentence for the caller's error message."""
+    """Sentence for the error message to a caller; static."""
     return FAULT_TEXTS[fault]
 
 
 cdef int fault_status(int fault) noexcept nogil:
-    """Status of the answer to a request with this fault. A response with a fault is a 502."""
+    """Status for a request with this fault. A response with a fault is a 502."""
     if fault == FAULT_KEY:
         return 401
     if fault == FAULT_KEY_MODEL or fault == FAULT_KEY_UNREAD:
@@ -177,7 +177,7 @@ cdef void begin(Scan *s, Head *head, const char *buf, size_t most) noexcept nogi
 cdef Verdict parse_start_line(
     Scan *s, Head *head, uint32_t line_bytes, bint is_request,
 ) noexcept nogil:
-    """The start line and its limit. MORE at the limit is a line that can only be too long."""
+    """Parse the start line. MORE at the limit is a line that can only be too long."""
     cdef Cursor end = s.end
     cdef Cursor line = s.at
     cdef bint cut = <size_t>(end - line) >= line_bytes
@@ -212,7 +212,7 @@ cdef inline size_t head_most(const HeadLimits *limits) noexcept nogil:
 cdef Verdict parse_request_head(
     const char *buf, size_t len, const HeadLimits *limits, Head *head,
 ) noexcept nogil:
-    """OK: the head is complete, `consumed` bytes long, and means what its fields say."""
+    """Parse a request head. OK: it is complete, `consumed` bytes long, with the meaning in it."""
     cdef size_t most = head_most(limits)
     cdef Scan s
     cdef Verdict verdict
@@ -226,8 +226,8 @@ cdef Verdict parse_request_head(
 cdef Verdict parse_response_head(
     const char *buf, size_t len, const HeadLimits *limits, bint to_head, Head *head,
 ) noexcept nogil:
-    """The same for a response; `to_head`: it answers a HEAD request. Whether a 101 was asked
-    for is the caller's question: `upgrade` says what it switches to."""
+    """Parse a response head; `to_head`: it answers a HEAD request. `upgrade` is the protocol of a
+    101; the caller decides whether that was requested."""
     cdef size_t most = head_most(limits)
     cdef Scan s
     cdef Verdict verdict

@@ -1,14 +1,14 @@
 """Heads as they travel on: a Head in, bytes out.
 
-Law 1. Every line is written anew; what is not dropped or rewritten by name keeps its order, its
-       spelling and its bytes.
-Law 2. What concerns one hop ends here: Connection and all it names, Keep-Alive, TE, Trailer,
-       Upgrade unless the switch was asked for, framing. Framing is written from what we send,
+Law 1. Every line is written anew; lines that are neither dropped nor rewritten by name keep their
+       order, their spelling and their bytes.
+Law 2. Fields of one hop end here: Connection and all it names, Keep-Alive, TE, Trailer, Upgrade
+       unless the switch was requested, framing. Framing is written by the body as it is sent,
        never copied.
-Law 3. No line can be injected. Names are tokens and values hold no CR, LF or NUL (fields, law 3;
-       startline refuses them in methods, targets and reasons), a Host or authority is a host and
-       a port, numbers are printed by us, and spans of our own (peer, ids, authority) are left
-       out if they hold a byte that a field value may not hold.
+Law 3. No line can be injected. Names are tokens and values hold no CR, LF or NUL: fields, law 3;
+       start_line refuses them in methods, targets and reasons. A Host or authority is a host and a
+       port, and numbers are printed here. Spans of the proxy (peer, ids, authority) are left out if
+       they hold a byte that a field value may not hold.
 Law 4. All or nothing: 0 means that it does not fit in `cap`; no byte at or past it is written.
 Tests: tests/unit/test_headers.py.
 """
@@ -64,14 +64,14 @@ cdef uint64_t ONE_HOP = (
     | (1ULL << <int>FIELD_TRANSFER_ENCODING) | (1ULL << <int>FIELD_CONTENT_LENGTH)
     | (1ULL << <int>FIELD_HTTP2_SETTINGS)
 )
-# In requests also what put_request_extras writes anew.
+# In requests also the fields that put_request_extras writes anew.
 cdef uint64_t NOT_COPIED = ONE_HOP | (
     (1ULL << <int>FIELD_HOST) | (1ULL << <int>FIELD_EXPECT)
     | (1ULL << <int>FIELD_X_FORWARDED_FOR) | (1ULL << <int>FIELD_X_FORWARDED_PROTO)
     | (1ULL << <int>FIELD_X_FORWARDED_HOST) | (1ULL << <int>FIELD_X_REQUEST_ID)
     | (1ULL << <int>FIELD_TRACEPARENT) | (1ULL << <int>FIELD_ALIAS)
 )
-# What says where a request came from: only a proxy of one's own may.
+# The origin of a request: trusted only from a proxy of one's own.
 cdef uint64_t UNTRUSTED_FIELDS = (1ULL << <int>FIELD_FORWARDED) | (1ULL << <int>FIELD_X_REAL_IP) \
     | (1ULL << <int>FIELD_X_FORWARDED)
 cdef uint64_t KEYS = 1ULL << <int>FIELD_AUTHORIZATION | 1ULL << <int>FIELD_X_API_KEY \
@@ -135,7 +135,7 @@ cdef inline void put_field(Out *o, const Head *h, const Field *f) noexcept nogil
 
 
 cdef inline Span clean(Span s) noexcept nogil:
-    """`s`, or nothing if a field value may not hold it."""
+    """`s`, or an empty span if a field value may not hold it."""
     if s.len and skip_value(<Cursor>s.at, <Cursor>s.at + s.len) != <Cursor>s.at + s.len:
         s.len = 0
     return s
@@ -153,7 +153,7 @@ cdef void put_framing(Out *o, uint8_t framing, uint64_t length) noexcept nogil:
 
 
 cdef bint put_upgrade(Out *o, const Head *h) noexcept nogil:
-    """One Upgrade line of all members of a response but h2c; 0: there is none."""
+    """Write one Upgrade line of all members of a response but h2c; 0: there is none."""
     cdef const Field *f
     cdef Cursor at
     cdef Cursor end
@@ -189,8 +189,8 @@ cdef void put_request_line(Out *o, const Head *h) noexcept nogil:
     put_word(o, b" HTTP/1.1\r\n")
 
 
-cdef Span asked_host(const Head *h) noexcept nogil:
-    """The host the caller asked for: the target's authority before Host (RFC 9112 3.2.2)."""
+cdef Span requested_host(const Head *h) noexcept nogil:
+    """The host of the request: the target's authority before Host (RFC 9112 3.2.2)."""
     if h.authority_len:
         return span_at(h, h.authority_at, h.authority_len)
     if h.host_field >= 0:
@@ -217,7 +217,7 @@ cdef void put_kept(Out *o, const Head *h, uint64_t dropped, bint keeps_tracestat
 
 
 cdef void put_forwarded_for(Out *o, const Head *h, const RequestHop *hop) noexcept nogil:
-    """One line: what was there, if it is trusted, then the address this hop saw."""
+    """Write one line: the field's old value, if it is trusted, and the address this hop saw."""
     cdef Span peer = clean(hop.peer)
     cdef const Field *f
     cdef bint any_yet = 0
@@ -238,7 +238,7 @@ cdef void put_forwarded_for(Out *o, const Head *h, const RequestHop *hop) noexce
         put_word(o, b"\r\n")
 
 
-cdef Span said_before(const Head *h, const RequestHop *hop, uint8_t k, Span ours) noexcept nogil:
+cdef Span trusted_value(const Head *h, const RequestHop *hop, uint8_t k, Span ours) noexcept nogil:
     """The first trusted value of field `k`, else ours."""
     cdef const Field *f
     cdef int i
@@ -261,10 +261,10 @@ cdef void put_request_extras(
     cdef Span request_id = find_request_id(h)
     put_forwarded_for(o, h, hop)
     put_optional(
-        o, b"X-Forwarded-Proto: ", said_before(h, hop, FIELD_X_FORWARDED_PROTO, clean(hop.proto))
+        o, b"X-Forwarded-Proto: ", trusted_value(h, hop, FIELD_X_FORWARDED_PROTO, clean(hop.proto))
     )
     put_optional(
-        o, b"X-Forwarded-Host: ", said_before(h, hop, FIELD_X_FORWARDED_HOST, asked_host(h))
+        o, b"X-Forwarded-Host: ", trusted_value(h, hop, FIELD_X_FORWARDED_HOST, requested_host(h))
     )
     put_optional(o, b"X-Request-Id: ", request_id if request_id.len else clean(hop.request_id))
     put_optional(o, b"traceparent: ", trace if trace.len else clean(hop.traceparent))
@@ -275,9 +275,9 @@ cdef void put_request_extras(
 cdef size_t write_request_head(
     const Head *h, const RequestHop *hop, char *out, size_t cap,
 ) noexcept nogil:
-    """The head of a request as it goes upstream; returns its length, 0: it does not fit."""
+    """Write the head of a request as it goes upstream; returns its length, 0: it does not fit."""
     cdef uint64_t dropped = NOT_COPIED
-    cdef Span host = asked_host(h)
+    cdef Span host = requested_host(h)
     cdef Span trace = find_traceparent(h)
     cdef Out o
     o.at = out
@@ -321,7 +321,7 @@ cdef void put_connection(Out *o, const Head *h, const ResponseHop *back) noexcep
 
 
 cdef uint64_t put_response_fields(Out *o, const Head *h, bint keeps_length) noexcept nogil:
-    """The fields that the response brought of its own, as bits."""
+    """Write the response's own fields; returns their ids, as bits."""
     cdef const Field *f
     cdef uint64_t found = 0
     cdef int i
@@ -338,8 +338,8 @@ cdef uint64_t put_response_fields(Out *o, const Head *h, bint keeps_length) noex
 cdef size_t write_response_head(
     const Head *h, const ResponseHop *back, char *out, size_t cap,
 ) noexcept nogil:
-    """The head of a response as it goes downstream; returns its length, 0: it does not fit.
-    A response to HEAD, or a 304, keeps the length it would have had; 1xx and 204 say none."""
+    """Write the head of a response as it goes downstream; returns its length, 0: it does not fit.
+    A response to HEAD, or a 304, keeps the length it would have had; 1xx and 204 have none."""
     cdef bint bare = h.status < 200 or h.status == 204
     cdef bint keeps_length = h.framing == FRAMING_NONE and not bare
     cdef Out o

@@ -1,12 +1,12 @@
-"""What the fields of a complete head mean: framing, hop, host, expectation, upgrade.
+"""Meaning of the fields of a complete head: framing, hop, host, expectation, upgrade.
 
-Law 1. One length, stated once, in one way: Content-Length is one plain number on one line,
-       Transfer-Encoding is exactly `chunked` on one line in HTTP/1.1, never both.
+Law 1. One length, given once, in one way. Content-Length is one plain number on one line, and
+       Transfer-Encoding is exactly `chunked` on one line in HTTP/1.1; never both.
 Law 2. A field that Connection names ends at this hop, unless the message could not be framed,
-       routed or authorized without it: a request that names such a field is refused, in a
-       response the option is ignored.
-Law 3. The same head gives the same framing whatever the method: GET and HEAD have bodies when
-       they say so (what one side skips, the other reads as a request).
+       routed or authorized without it. A request that names such a field is refused; in a response
+       the option is ignored.
+Law 3. The same head gives the same framing whatever the method: GET and HEAD may have bodies.
+       Bytes that one side skips, the other reads as a request.
 Tests: tests/unit/test_http1_requests.py, tests/unit/test_http1_responses.py.
 """
 
@@ -76,17 +76,17 @@ from zeroproxy._fast.types.http cimport (
 )
 
 cdef enum:
-    # Marking costs options x fields comparisons; who asks for more is not asking.
+    # Marking costs options x fields comparisons; a head with more options is refused.
     OPTIONS_MAX = 512
     MAX_FORWARDS_MAX = 32767
 
 
-cdef struct Seen:           # what one pass over the fields found; indices, -1: none
+cdef struct Seen:           # result of one pass over the fields; indices, -1: none
     int16_t[FIELD_ID_COUNT] first
     int16_t[FIELD_ID_COUNT] second
-    bint says_close
-    bint says_keep_alive
-    bint says_upgrade
+    bint has_close
+    bint has_keep_alive
+    bint has_upgrade
     uint32_t options
     bint is_request
     bint has_hashes         # of all field names; made when an option names a field
@@ -106,7 +106,7 @@ cdef void look(Head *head, Seen *seen) noexcept nogil:
     cdef uint8_t k
     for i in range(FIELD_ID_COUNT):
         seen.first[i] = seen.second[i] = -1
-    seen.says_close = seen.says_keep_alive = seen.says_upgrade = 0
+    seen.has_close = seen.has_keep_alive = seen.has_upgrade = 0
     seen.options = seen.has_hashes = 0
     for i in range(head.n_fields):
         k = head.fields[i].id
@@ -122,7 +122,7 @@ cdef void look(Head *head, Seen *seen) noexcept nogil:
 
 
 cdef Fault coding_fault(Cursor p, size_t n) noexcept nogil:
-    """501 for one coding we do not implement; 400 for everything that is not one coding."""
+    """501 for one coding that is not implemented; 400 for all but one coding."""
     if is_word(p, n, b"chunked", 7):
         return FAULT_NONE
     return FAULT_CODING_UNKNOWN if n and is_all(p, n, IS_TOKEN) else FAULT_CODING
@@ -205,20 +205,20 @@ cdef void nominate(Head *head, Seen *seen, Span name) noexcept nogil:
 
 
 cdef bint take_option(Head *head, Seen *seen, Span option) noexcept nogil:
-    """One connection option. 0: it is none, or names what must not be removed."""
+    """Apply one connection option. 0: it is none, or names a field that must not be removed."""
     cdef uint8_t k
     seen.options += 1
     if seen.options > OPTIONS_MAX or not is_all(<Cursor>option.at, option.len, IS_TOKEN):
         return 0
     if span_is(option, b"close", 5):
-        seen.says_close = 1
+        seen.has_close = 1
         return 1
     if span_is(option, b"keep-alive", 10):
-        seen.says_keep_alive = 1
+        seen.has_keep_alive = 1
         return 1
     k = field_id(<Cursor>option.at, option.len)
     if k == FIELD_UPGRADE:
-        seen.says_upgrade = 1
+        seen.has_upgrade = 1
         return 1
     if is_protected(option, k):
         return 0
@@ -243,13 +243,13 @@ cdef Verdict judge_connection(Head *head, Seen *seen) noexcept nogil:
                         head, FAULT_CONNECTION, <Cursor>head.base, <Cursor>option.at
                     )
         i += 1
-    head.asks_close = seen.says_close or (head.minor == 0 and not seen.says_keep_alive)
+    head.asks_close = seen.has_close or (head.minor == 0 and not seen.has_keep_alive)
     return VERDICT_OK
 
 
 cdef Upgrade read_upgrade(const Head *head, bint is_request) noexcept nogil:
-    """A request may offer others besides websocket, a response names that and nothing else (RFC
-    9110 7.8: one of those that were offered, and we offer no other)."""
+    """Read Upgrade. A request may offer others besides websocket. A response names that and nothing
+    else: one of the offers (RFC 9110 7.8), and no other is passed on."""
     cdef bint any_other = 0, has_websocket = 0
     cdef const Field *f
     cdef Cursor at
@@ -274,10 +274,10 @@ cdef Upgrade read_upgrade(const Head *head, bint is_request) noexcept nogil:
 
 
 cdef void judge_upgrade(Head *head, const Seen *seen) noexcept nogil:
-    """A request for another protocol, by another method than GET (RFC 6455 4.1) or with a body is
-    served as if it did not ask (RFC 9110 7.8 leaves that to the server)."""
+    """Judge a request for another protocol. By another method than GET (RFC 6455 4.1), or with a
+    body, it is served without the upgrade, as RFC 9110 7.8 allows."""
     head.upgrade_field = seen.first[<int>FIELD_UPGRADE]
-    if head.upgrade_field < 0 or head.minor == 0 or not seen.says_upgrade:
+    if head.upgrade_field < 0 or head.minor == 0 or not seen.has_upgrade:
         return
     head.upgrade = read_upgrade(head, seen.is_request)
     if seen.is_request and head.upgrade and (head.method != METHOD_GET or has_body(head)):
@@ -287,7 +287,7 @@ cdef void judge_upgrade(Head *head, const Seen *seen) noexcept nogil:
 
 
 cdef Verdict judge_host(Head *head, const Seen *seen) noexcept nogil:
-    """Exactly one valid Host in HTTP/1.1, at most one in HTTP/1.0 (RFC 9112 3.2). Where an
+    """Require exactly one valid Host in HTTP/1.1, at most one in HTTP/1.0 (RFC 9112 3.2). Where an
     absolute-form target names another authority, that one wins and is sent on (3.2.2)."""
     cdef int i = seen.first[<int>FIELD_HOST]
     cdef Field *f
@@ -318,7 +318,7 @@ cdef Verdict judge_expect(Head *head, const Seen *seen) noexcept nogil:
 
 
 cdef Verdict judge_singletons(Head *head, const Seen *seen) noexcept nogil:
-    """Fields that we read and the endpoint reads again: two of them could be two answers."""
+    """Refuse a second field of a kind that both proxy and endpoint read: they could differ."""
     cdef int i = seen.first[<int>FIELD_MAX_FORWARDS]
     cdef uint64_t hops
     cdef Field *f
@@ -342,7 +342,7 @@ cdef Verdict judge_singletons(Head *head, const Seen *seen) noexcept nogil:
 
 
 cdef Verdict judge_request(Head *head) noexcept nogil:
-    """The meaning of a complete request head; head.consumed is set."""
+    """Derive the meaning of a complete request head; head.consumed is set."""
     cdef Seen seen
     cdef Verdict verdict
     seen.is_request = 1
@@ -364,9 +364,9 @@ cdef Verdict judge_request(Head *head) noexcept nogil:
 
 
 cdef Verdict judge_response(Head *head, bint to_head) noexcept nogil:
-    """The meaning of a complete response head, RFC 9112 6.3. The framing fields of a response
-    without a body are held to the same rules: a peer that gets them wrong cannot be trusted
-    with the next response on the same conn."""
+    """Derive the meaning of a complete response head, RFC 9112 6.3. The framing fields of a
+    response without a body are held to the same rules. A peer that gets them wrong cannot be
+    trusted with the next response on the same conn."""
     cdef Seen seen
     cdef Verdict verdict
     cdef bint interim = head.status < 200

@@ -2,9 +2,9 @@
 
 Law 1. Exactly one space between the parts, `HTTP/1.` in capitals, CRLF at the end. A target is
        passed on byte for byte or refused, never repaired. A path is held to RFC 3986; a query may
-       hold whatever is no control, no blank and no "#".
-Law 2. Each part ends at its first byte that cannot belong to it, so the verdict does not depend
-       on how the bytes were split, and garbage is refused before a line end is seen.
+       hold any byte but controls, blanks and "#".
+Law 2. Each part ends at its first byte that cannot belong to it. So the verdict does not depend on
+       how the bytes were split, and garbage is refused before a line end is seen.
 Tests: tests/unit/test_http1_requests.py, tests/unit/test_http1_responses.py.
 """
 
@@ -55,8 +55,7 @@ cdef inline Verdict fail(Scan *s, Head *head, Fault fault, Cursor at) noexcept n
 
 
 cdef Verdict match_word(Scan *s, const char *word, size_t n) noexcept nogil:
-    """s.at moves behind the bytes that match `word` in any case; BAD: it stands on one that
-    does not."""
+    """Move s.at behind the bytes that match `word` in any case. BAD: it is at one that does not."""
     cdef size_t i
     for i in range(n):
         if s.at == s.end:
@@ -68,7 +67,7 @@ cdef Verdict match_word(Scan *s, const char *word, size_t n) noexcept nogil:
 
 
 cdef Verdict parse_version(Scan *s, Head *head, Fault fault) noexcept nogil:
-    """`HTTP/1.` DIGIT, upper case only."""
+    """Read `HTTP/1.` DIGIT, upper case only."""
     cdef const char *word = b"HTTP/1."
     cdef int i
     for i in range(7):
@@ -102,7 +101,7 @@ cdef Verdict parse_line_end(Scan *s, Head *head, Fault fault) noexcept nogil:
 
 
 cdef Cursor skip_query(Cursor p, Cursor end) noexcept nogil:
-    """Behind a query: browsers and curl send all that is visible but "#" as it is, and bytes above
+    """End of a query. Browsers and curl send all visible bytes but "#" as they are, and bytes above
     ASCII; nginx passes both on."""
     while p < end and CLASS[p[0]] & IS_VALUE and p[0] != SP and p[0] != HTAB and p[0] != 35:
         p += 1
@@ -110,7 +109,7 @@ cdef Cursor skip_query(Cursor p, Cursor end) noexcept nogil:
 
 
 cdef Cursor skip_target(Cursor first, Cursor end) noexcept nogil:
-    """Behind the path and query. `end`: more may follow. In the path "%" needs two hex digits."""
+    """End of the path and query. `end`: more may follow. In the path "%" needs two hex digits."""
     cdef Cursor p = first
     while 1:
         p = skip_class(p, end, IS_TARGET)
@@ -129,7 +128,7 @@ cdef Cursor skip_target(Cursor first, Cursor end) noexcept nogil:
 
 
 cdef Verdict parse_path(Scan *s, Head *head) noexcept nogil:
-    """Path and query up to the space behind them; s.at moves behind that space."""
+    """Read path and query up to the space behind them; s.at moves behind that space."""
     cdef Cursor first = s.at
     cdef Cursor at = skip_target(first, s.end)
     if at == s.end:
@@ -143,8 +142,8 @@ cdef Verdict parse_path(Scan *s, Head *head) noexcept nogil:
 
 
 cdef Verdict parse_absolute(Scan *s, Head *head) noexcept nogil:
-    """http(s)://authority [path]. User information is refused: it is a phishing aid in a URL and
-    credentials in a log; an empty path stays empty here and is written by headers."""
+    """Read http(s)://authority [path]. User information is refused: a phishing aid in a URL and
+    credentials in a log. An empty path stays empty here and is written by head_writer."""
     cdef Cursor first
     cdef Cursor at
     cdef Verdict verdict = match_word(s, b"http", 4)
@@ -219,7 +218,7 @@ cdef Verdict parse_request_line(Scan *s, Head *head) noexcept nogil:
 
 
 cdef Verdict parse_status(Scan *s, Head *head) noexcept nogil:
-    """SP 3DIGIT [ SP reason ], the status from 100 to 599."""
+    """Read SP 3DIGIT [ SP reason ], the status from 100 to 599."""
     cdef int i
     cdef Cursor reason
     for i in range(4):

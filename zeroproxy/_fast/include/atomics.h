@@ -1,6 +1,6 @@
-/* What the ring and its bell need: one writer per index; and, in one order for all, a wish of the
-   other side, so that either the writer sees the wish or whoever wishes sees what was written. And
-   a counter that several write (net/plane_lock.pyx). */
+/* Atomic operations. For the ring: one writer per index. For its wake-up, in one order for all: the
+   writer sees that the sleeper waits, or the sleeper sees the bytes written. And a counter of
+   several writers (net/plane_lock.pyx). */
 #ifndef ZEROPROXY_ATOMICS_H
 #define ZEROPROXY_ATOMICS_H
 

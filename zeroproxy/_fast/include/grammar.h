@@ -1,6 +1,6 @@
-/* Which bytes may stand where, one lookup per byte. RFC 9110 5.6.2 (token), 5.5 (field value),
-   RFC 3986 (target, host). '%' is in no target or host class: it needs two hex digits behind it
-   and is looked at on its own. One table of flags, so that one cache line set serves them all. */
+/* Classes of bytes, one lookup per byte. RFC 9110 5.6.2 (token), 5.5 (field value), RFC 3986
+   (target, host). '%' is in no target or host class: it needs two hex digits behind it and is
+   looked at on its own. One table of flags, so that one cache line set serves them all. */
 #ifndef ZEROPROXY_GRAMMAR_H
 #define ZEROPROXY_GRAMMAR_H
 
@@ -14,7 +14,7 @@
 #define ZP_TOKEN 0x01   /* method, field name, chunk extension name */
 #define ZP_TARGET 0x02  /* path and query: unreserved, sub-delims, : @ / ? */
 #define ZP_VALUE 0x04   /* field value: visible, SP, HTAB, obs-text; never CR, LF, NUL */
-#define ZP_HOST 0x08    /* unreserved; the other sub-delims are legal but nobody's host name */
+#define ZP_HOST 0x08    /* unreserved; the other sub-delims are legal but in no real host name */
 #define ZP_HEX 0x10
 #define ZP_DIGIT 0x20
 #define ZP_VISIBLE 0x40 /* 0x21 to 0x7e */
@@ -44,7 +44,7 @@ static const unsigned char zp_class[256] = {
     [0x80 ... 0xff] = ZP_VALUE,
 };
 
-/* To the first byte from p on that is not of these classes, or `end`. */
+/* The first byte from p on that is not of these classes, or `end`. */
 static inline const unsigned char *zp_skip_class(const unsigned char *p, const unsigned char *end,
                                                  unsigned char what) {
     while (p < end && zp_class[*p] & what)
@@ -53,14 +53,14 @@ static inline const unsigned char *zp_skip_class(const unsigned char *p, const u
 }
 
 #if defined(__SSE2__)
-/* Of sixteen bytes, those from `first` to first + span, as 0xff. */
+/* 0xff for each of sixteen bytes that is from `first` to first + span. */
 static inline __m128i zp_within(__m128i v, char first, char span) {
     __m128i above = _mm_sub_epi8(v, _mm_set1_epi8(first));
     return _mm_cmpeq_epi8(_mm_subs_epu8(above, _mm_set1_epi8(span)), _mm_setzero_si128());
 }
 #endif
 
-/* zp_skip_class for ZP_TOKEN, at the speed of what names are made of: letters, digits, "-". */
+/* zp_skip_class for ZP_TOKEN, fast for the bytes of most names: letters, digits, "-". */
 static inline const unsigned char *zp_skip_token(const unsigned char *p, const unsigned char *end) {
 #if defined(__SSE2__)
     while (end - p >= 16) {
@@ -76,7 +76,7 @@ static inline const unsigned char *zp_skip_token(const unsigned char *p, const u
     return zp_skip_class(p, end, ZP_TOKEN);
 }
 
-/* zp_skip_class for ZP_VALUE, at the speed of a value without HTAB. */
+/* zp_skip_class for ZP_VALUE, fast for a value without HTAB. */
 static inline const unsigned char *zp_skip_value(const unsigned char *p, const unsigned char *end) {
 #if defined(__SSE2__)
     while (end - p >= 16) {

@@ -6,8 +6,8 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Two lanes of multiply-and-fold, 16 bytes a step (after wyhash, public domain). Not for tables an
- * attacker may fill: it tells an event's skeleton from that of the event before. */
+/* Two streams of multiply-and-fold, 16 bytes a step (after wyhash, public domain). Not for tables
+ * that an attacker may fill: it compares an event's bytes with the template. */
 static inline uint64_t zp_mix(uint64_t a, uint64_t b) {
     unsigned __int128 p = (unsigned __int128)a * b;
     return (uint64_t)p ^ (uint64_t)(p >> 64);

@@ -1,5 +1,5 @@
-/* invariant(cond): what only we can break. Debug builds abort and name the line; release builds
-   compile it away. Never use it for what a peer, the kernel or a config can cause. */
+/* invariant(cond): true unless the proxy itself is wrong. Debug builds abort and name the line;
+   release builds compile it away. Never use it for faults of a peer, the kernel or a config. */
 #ifndef ZEROPROXY_INVARIANT_H
 #define ZEROPROXY_INVARIANT_H
 

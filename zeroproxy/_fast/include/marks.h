@@ -1,4 +1,4 @@
-/* JSON by the byte: what lies between two tokens stepped over, strings and words in one look. */
+/* JSON by the byte: bytes between two tokens are stepped over, strings and words take one look. */
 #ifndef ZEROPROXY_MARKS_H
 #define ZEROPROXY_MARKS_H
 
@@ -33,7 +33,7 @@ static inline size_t zp_skip_to(const char *at, size_t k, size_t len, unsigned m
     return k;
 }
 
-/* Of two short words. The last eight bytes may overlap those before. */
+/* Comparison of two short words. The last eight bytes may overlap those before. */
 static inline int zp_is_equal(const char *a, const char *b, size_t n) {
     uint64_t x, y;
     size_t k = 0;
@@ -79,7 +79,7 @@ static inline const char *zp_quote(const char *at, size_t len) {
     return (const char *)memchr(at, '"', (size_t)(end - at));
 }
 
-/* Whether the string whose inside begins at `at` ends at the first quote, `*n` bytes on: true of
+/* True if the string whose inside begins at `at` ends at the first quote, `*n` bytes on: so do
  * nearly all. Otherwise the quote may be escaped, or is not here. */
 static inline int zp_is_plain_string(const char *at, size_t len, size_t *n) {
     const char *quote = zp_quote(at, len);
@@ -105,7 +105,7 @@ static inline size_t zp_scalar(const char *at, size_t len) {
     return len >= 4 && (memcmp(at, "null", 4) == 0 || memcmp(at, "true", 4) == 0) ? 4 : 0;
 }
 
-/* A member of an object that is all here: "name":value, with no more than one blank before either. */
+/* A member of an object that is all here: "name":value, with at most one blank before either. */
 struct zp_member {
     size_t name, name_len; /* inside the quotes */
     size_t value;          /* its first byte */
@@ -113,8 +113,8 @@ struct zp_member {
     size_t next;           /* the next name's quote, if nothing rarer follows; `value` of a level */
 };
 
-/* Whether the member whose opening quote is at `k` can be taken in one look. Otherwise it is not all
- * here, or written in some rarer way. */
+/* True if the member whose opening quote is at `k` can be taken in one look. Otherwise it is not
+ * all here, or written in some rarer way. */
 static inline int zp_is_member(const char *at, size_t k, size_t len, struct zp_member *m) {
     size_t n, v;
     m->name = k + 1;
@@ -143,8 +143,8 @@ static inline int zp_is_member(const char *at, size_t k, size_t len, struct zp_m
     return v < len && (at[v] == ',' || at[v] == '}');
 }
 
-/* Inside a level at `depth` whose members mean nothing: the offset of the bracket that closes it,
- * of a string that takes more than one look, or `len`. `*depth` follows. */
+/* Skip a level at `depth` whose members mean nothing. Returns the offset of the bracket that closes
+ * it, of a string that takes more than one look, or `len`. `*depth` follows. */
 static inline size_t zp_skip_level(const char *at, size_t k, size_t len, uint32_t *depth) {
     const uint32_t floor = *depth;
     size_t n;

@@ -17,15 +17,15 @@ static const uint32_t zp_sha256_k[64] = {
     0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
 };
 
-static inline uint32_t zp_turn(uint32_t x, int n) { return x >> n | x << (32 - n); }
+static inline uint32_t zp_rotr(uint32_t x, int n) { return x >> n | x << (32 - n); }
 
-/* One round; the words take turns by name instead of being moved. */
+/* One round; the words change names instead of being moved. */
 #define ZP_ROUND(a, b, c, d, e, f, g, h, k)                                                  \
     do {                                                                                     \
-        uint32_t s = h + (zp_turn(e, 6) ^ zp_turn(e, 11) ^ zp_turn(e, 25)) +                 \
+        uint32_t s = h + (zp_rotr(e, 6) ^ zp_rotr(e, 11) ^ zp_rotr(e, 25)) +                 \
                      (g ^ (e & (f ^ g))) + zp_sha256_k[k] + w[k];                            \
         d += s;                                                                              \
-        h = s + (zp_turn(a, 2) ^ zp_turn(a, 13) ^ zp_turn(a, 22)) + ((a & b) | (c & (a | b))); \
+        h = s + (zp_rotr(a, 2) ^ zp_rotr(a, 13) ^ zp_rotr(a, 22)) + ((a & b) | (c & (a | b))); \
     } while (0)
 
 static inline void zp_sha256_block(uint32_t v[8], const unsigned char *at) {
@@ -35,8 +35,8 @@ static inline void zp_sha256_block(uint32_t v[8], const unsigned char *at) {
         w[i] = (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
     for (int i = 16; i < 64; i++) {
         uint32_t x = w[i - 15], y = w[i - 2];
-        w[i] = w[i - 16] + w[i - 7] + (zp_turn(x, 7) ^ zp_turn(x, 18) ^ x >> 3) +
-               (zp_turn(y, 17) ^ zp_turn(y, 19) ^ y >> 10);
+        w[i] = w[i - 16] + w[i - 7] + (zp_rotr(x, 7) ^ zp_rotr(x, 18) ^ x >> 3) +
+               (zp_rotr(y, 17) ^ zp_rotr(y, 19) ^ y >> 10);
     }
     for (int i = 0; i < 64; i += 8) {
         ZP_ROUND(a, b, c, d, e, f, g, h, i);

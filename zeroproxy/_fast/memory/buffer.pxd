@@ -1,7 +1,7 @@
 # Buffers of borrowed blocks.
 #
 # Law 1. 0 <= at <= end <= cap; cap == 0 exactly when the buffer holds no block.
-# Law 2. An empty buffer gives its block back at once: what waits for nothing holds nothing.
+# Law 2. An empty buffer releases its block at once: without bytes that wait it holds nothing.
 # Law 3. Blocks come in three sizes and are lent by one pool; nothing is allocated per read.
 # Tests: tests/unit/test_core.py.
 
@@ -20,7 +20,7 @@ cdef enum:
 
 
 cdef inline void *alloc_lines(size_t n) noexcept nogil:
-    """Room for `n` bytes that begins a line, for what is touched with every event. NULL: none."""
+    """Allocate `n` bytes that begin a line, for data touched with every event. NULL: no memory."""
     return aligned_alloc(LINE, (n + LINE - 1) // LINE * LINE)
 
 

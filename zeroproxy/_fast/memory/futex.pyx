@@ -1,7 +1,9 @@
-"""What a thread sleeps by: one that awaits it, any number that ring it.
+"""A place for one thread to sleep, until any of many others wakes it.
 
-Law 1. A ring is never lost: whoever awaits it later returns at once. Rings in between count as one.
-Law 2. Whoever rings waits for nobody, hence a futex and no mutex: the sleeper has a low priority.
+Law 1. A wake is never lost: a thread that sleeps later returns at once. Wakes in between count as
+       one.
+Law 2. A thread that wakes another never waits, hence a futex and no mutex: the sleeper has a low
+       priority.
 Tests: tests/unit/test_core.py.
 """
 
@@ -34,7 +36,7 @@ cdef void futex_wake(Futex *b) noexcept nogil:
 
 
 cdef void futex_wait(Futex *b, uint64_t ns) noexcept nogil:
-    """Until it was rung since the last call, or `ns` (less than a century) are over."""
+    """Sleep until it was woken since the last call, or `ns` (less than a century) are over."""
     cdef uint64_t due = clock_monotonic_ns() + ns, now
     cdef timespec left
     while swap_ordered(&b.word, 0) == 0:
@@ -43,5 +45,5 @@ cdef void futex_wait(Futex *b, uint64_t ns) noexcept nogil:
             break
         left.tv_sec = <long>((due - now) // NS_PER_S)
         left.tv_nsec = <long>((due - now) % NS_PER_S)
-        # A span, by the monotonic clock. It returns at once if somebody has rung meanwhile.
+        # A span, by the monotonic clock. It returns at once after a wake meanwhile.
         syscall(SYS_futex, &b.word, FUTEX_WAIT_PRIVATE, 0, &left)

@@ -1,4 +1,4 @@
-# Memory that will be needed soon, asked for while something else is being done. No code of its own.
+# Prefetch of memory that will be needed soon, while other work is done. No code of its own.
 
 from libc.stddef cimport size_t
 
@@ -14,11 +14,12 @@ cdef extern from *:
 
     static inline void zp_prefetch_part(const void *base, size_t begin, size_t end) {
         const char *lines = (const char *)__builtin_assume_aligned(base, 64);
+
         for (size_t at = begin & ~(size_t)63; at < end; at += 64)
             __builtin_prefetch(lines + at);
     }
     """
-    # The lines of [at, at + len). An address that is not good costs nothing.
+    # Prefetch the lines of [at, at + len). An address that is not good costs nothing.
     void prefetch "zp_prefetch"(const void *at, size_t len) nogil
-    # Those of [begin, end) behind `base`, which begins a line. Constants cost no loop.
+    # Prefetch those of [begin, end) behind `base`, which begins a line. Constants cost no loop.
     void prefetch_part "zp_prefetch_part"(const void *base, size_t begin, size_t end) nogil

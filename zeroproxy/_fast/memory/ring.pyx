@@ -4,7 +4,7 @@ Law 1. `head` is written only by the producer (the engine), `tail` only by the c
        flusher's thread). head - tail <= slots, always; both only grow.
 Law 2. A slot's bytes are written before `head` is released, and read before `tail` is.
 Law 3. A full ring refuses the record and counts it. Detail is lost then, totals never: the caller
-       adds the record to what was spilled (usage/stats.pyx).
+       adds the record to the overflow (usage/overflow.pyx).
 Law 4. A consumer may sleep until there is enough: the producer wakes it, once. A wake too many can
        happen, one too few cannot: both sides write first, then look, in one order for all.
 Tests: tests/unit/test_core.py.
@@ -31,7 +31,7 @@ cdef uint64_t NEVER = <uint64_t>-1
 
 
 cdef int ring_init(Ring *r, uint32_t slots) noexcept nogil:
-    """`slots` must be a power of two. -1: no memory."""
+    """Allocate `slots` records, a power of two. -1: no memory."""
     r.slots = <Record *>calloc(slots, sizeof(Record))
     r.mask = slots - 1
     r.head = r.tail = r.seen_head = r.seen_tail = r.n_overflow = r.done = 0
@@ -46,12 +46,12 @@ cdef void ring_close(Ring *r) noexcept nogil:
 
 
 cdef inline size_t record_size(const Record *record) noexcept nogil:
-    """The model's name is last, and mostly short."""
+    """Bytes of a record up to the end of its model's name, which is last, and mostly short."""
     return sizeof(Record) - MODEL_MAX + record.model_len
 
 
 cdef bint ring_push(Ring *r, const Record *record) noexcept nogil:
-    """Producer only. 0: full, counted."""
+    """Producer only: copy a record in. 0: full, counted."""
     if r.head - r.seen_tail > r.mask:
         r.seen_tail = load_acquire(&r.tail)
         if r.head - r.seen_tail > r.mask:
@@ -66,7 +66,7 @@ cdef bint ring_push(Ring *r, const Record *record) noexcept nogil:
 
 
 cdef bint ring_pop(Ring *r, Record *record) noexcept nogil:
-    """Consumer only. 0: empty."""
+    """Consumer only: copy a record out. 0: empty."""
     cdef const Record *slot = &r.slots[r.tail & r.mask]
     if r.tail == r.seen_head:
         r.seen_head = load_acquire(&r.head)
@@ -78,8 +78,8 @@ cdef bint ring_pop(Ring *r, Record *record) noexcept nogil:
 
 
 cdef void ring_await(Ring *r, uint64_t n, uint64_t ns) noexcept nogil:
-    """Consumer only: sleep until there are `n` records, somebody wakes it or `ns` are over. Half a
-    ring is always enough: the rest has room while the consumer wakes up."""
+    """Consumer only: sleep until there are `n` records, it is woken, or `ns` are over. Half a ring
+    is always enough: the rest has room while the consumer wakes up."""
     cdef uint64_t half = (<uint64_t>r.mask + 1) >> 1
     cdef uint64_t enough = r.tail + (n if n < half else half)
     store_ordered(&r.wake_at, enough)
@@ -89,22 +89,22 @@ cdef void ring_await(Ring *r, uint64_t n, uint64_t ns) noexcept nogil:
 
 
 cdef void ring_wake(Ring *r) noexcept nogil:
-    """Anybody: end the consumer's sleep, or its next one."""
+    """End the sleep of the consumer, or its next one. Any thread."""
     futex_wake(&r.wakeup)
 
 
 cdef uint64_t ring_head(const Ring *r) noexcept nogil:
-    """How many records there have been. Any thread."""
+    """Number of records there have been. Any thread."""
     return load_acquire(&r.head)
 
 
 cdef void ring_finish(Ring *r) noexcept nogil:
-    """Consumer only: it holds no index of what it has taken any more."""
+    """Consumer only: it has finished with the records that it has taken."""
     store_release(&r.done, r.tail)
 
 
 cdef uint64_t ring_done(const Ring *r) noexcept nogil:
-    """Of how many records the consumer says so. Any thread."""
+    """Number of records up to the last ring_finish. Any thread."""
     return load_acquire(&r.done)
 
 

@@ -2,10 +2,10 @@
 
 Law 1. Edge-triggered: `may_read` and `may_write` keep the kernel's last report. A short read means
        drained, so no recv is spent on EAGAIN; after a FIN or an error, read until recv returns it.
-Law 2. What a send could not take is copied to the out-buffer, at most one block; whoever feeds the
-       conn stops reading its source until the out-buffer is empty.
+Law 2. Bytes that a send could not take are copied to the out-buffer, at most one block. Until it is
+       empty, the source of the bytes is not read.
 Law 3. Everything leaves before the plane sleeps: TCP_NODELAY, no timer, no corking. A short send
-       during dispatch is deferred, that is copied, to the end of its group of reports: reads and
+       during dispatch is copied, and deferred to the end of its group of reports. So reads and
        sends evict each other's cache lines once a group. Close, shut and a second send flush it.
 Law 4. Callers do not know whether a conn speaks TLS: one branch in each verb does.
 Tests: tests/relay/test_park.py, tests/relay/test_tunnel.py."""
@@ -76,11 +76,11 @@ from zeroproxy._fast.types.reactor cimport SEND_BATCH_BYTES, SEND_BATCH_MAX, Def
 from zeroproxy._fast.types.tls cimport Tls
 
 cdef enum:
-    DEFER_MOST = 4096        # bytes of one send; what is longer is not worth a copy
+    DEFER_MOST = 4096        # bytes of one send; a longer one is not worth a copy
 
 
 cdef void conn_on_events(Conn *c, uint32_t events) noexcept nogil:
-    """Remember what a report said."""
+    """Remember readiness and failure from an epoll report."""
     if events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR):
         c.may_read = 1
     if events & EPOLLOUT:
@@ -95,7 +95,7 @@ cdef void conn_on_events(Conn *c, uint32_t events) noexcept nogil:
 
 
 cdef int conn_watch(Plane *p, Conn *c, int fd) noexcept nogil:
-    """Adopt a non-blocking descriptor and register it once. -1: errno set, fd not adopted."""
+    """Take over a non-blocking descriptor and register it once. -1: errno set, not taken over."""
     cdef int64_t slot = reactor_add(
         &p.reactor, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
         p.on_upstream if c.is_upstream else p.on_downstream, c.reporter,
@@ -108,8 +108,8 @@ cdef int conn_watch(Plane *p, Conn *c, int fd) noexcept nogil:
 
 
 cdef ssize_t conn_recv(Conn *c, char *buf, size_t cap) noexcept nogil:
-    """Bytes read, 0 at the peer's FIN, RECV_EMPTY, or RECV_FAILED with c.error set: also where a
-    send has failed and nothing is left to be read, for the kernel tells a failure only once."""
+    """Bytes read, 0 at the peer's FIN, RECV_EMPTY, or RECV_FAILED with c.error set. The kernel
+    reports a failure only once, so one that a send met fails here too, behind the last byte."""
     cdef ssize_t n
     if c.tls != NULL:
         return tls_recv(c, buf, cap)
@@ -135,7 +135,7 @@ cdef ssize_t conn_recv(Conn *c, char *buf, size_t cap) noexcept nogil:
 
 
 cdef ssize_t send_some(Conn *c, const char *at, size_t n) noexcept nogil:
-    """Bytes taken by the kernel (0: full), or -1: broken."""
+    """Send once. Bytes taken by the kernel (0: full), or -1: broken."""
     cdef ssize_t sent
     if c.tls != NULL:
         return tls_send(c, at, n)
@@ -156,8 +156,8 @@ cdef ssize_t send_some(Conn *c, const char *at, size_t n) noexcept nogil:
 
 
 cdef bint hand_over(Plane *p, Conn *c, const char *at, size_t n) noexcept nogil:
-    """To the kernel; keep what does not fit. 0: the conn is broken, or (never, if the caller obeys
-    law 2) more waits than one block holds."""
+    """Hand bytes to the kernel; keep the rest. 0: the conn is broken, or (never, if the caller
+    obeys law 2) more waits than one block holds."""
     cdef ssize_t sent = 0
     if not conn_is_backed_up(c):
         sent = send_some(c, at, n)
@@ -255,7 +255,7 @@ cdef bint conn_send(Plane *p, Conn *c, const char *at, size_t n) noexcept nogil:
 
 
 cdef void conn_time_deferred(Plane *p, Conn *c, uint64_t *own) noexcept nogil:
-    """Add to `own` the time from the reports of this turn until what was sent last is handed over;
+    """Add to `own` the time from the reports under way until the last bytes are handed over;
     `own` must live as long as the plane."""
     if c.deferred:
         p.send_batch.sends[c.deferred - 1].overhead = own
@@ -264,7 +264,7 @@ cdef void conn_time_deferred(Plane *p, Conn *c, uint64_t *own) noexcept nogil:
 
 
 cdef bint conn_flush(Plane *p, Conn *c) noexcept nogil:
-    """Send what waits. 1: nothing waits any more."""
+    """Send the out-buffer. 1: nothing waits any more."""
     cdef ssize_t sent
     conn_flush_deferred(p, c)
     while conn_is_backed_up(c) and c.may_write:
@@ -278,15 +278,15 @@ cdef bint conn_flush(Plane *p, Conn *c) noexcept nogil:
 
 
 cdef void conn_discard_unread(Conn *c) noexcept nogil:
-    """Drop what waits in the kernel, so that the close that follows sends a FIN: closing over
-    unread bytes sends a RST, and some servers (uvicorn) then hold the connection until its
-    keep-alive ends. Does nothing on a unix socket, which knows no RST."""
+    """Read and drop bytes in the kernel, so that a close sends a FIN. A close over unread bytes
+    sends a RST, and some servers (uvicorn) then hold the connection until its keep-alive ends.
+    Does nothing on a unix socket, which has no RST."""
     if c.fd >= 0 and not c.saw_fin and not c.broken:
         recv(c.fd, NULL, 1 << 20, MSG_TRUNC | MSG_DONTWAIT)
 
 
 cdef bint conn_is_silent(Conn *c) noexcept nogil:
-    """The kernel too knows of nothing to read."""
+    """True if the kernel has nothing to read either."""
     cdef char byte
     if c.tls != NULL:
         (<Tls *>c.tls).may_recv = 1
@@ -296,7 +296,7 @@ cdef bint conn_is_silent(Conn *c) noexcept nogil:
 
 
 cdef bint conn_has_bytes(Conn *c) noexcept nogil:
-    """A byte is there to be read; an end or a failure alone is none."""
+    """True if a byte can be read; an end or a failure alone is none."""
     cdef char byte
     if c.tls != NULL:
         return tls_pump(c)
@@ -304,13 +304,13 @@ cdef bint conn_has_bytes(Conn *c) noexcept nogil:
 
 
 cdef void conn_pump_tls(Conn *c) noexcept nogil:
-    """Let TLS take in what is meant for itself, so that may_read speaks of the rest."""
+    """Let TLS take in its own records, so that may_read means data."""
     if c.tls != NULL and c.may_read:
         tls_pump(c)
 
 
 cdef bint conn_shut(Plane *p, Conn *c) noexcept nogil:
-    """Send our FIN; reading goes on. 0: TLS could not say the end yet, the socket is full."""
+    """Send our FIN; reading goes on. 0: TLS could not announce the end yet, the socket is full."""
     conn_flush_deferred(p, c)
     if not c.shut and c.fd >= 0:
         if c.tls != NULL and not tls_send_close_notify(c):
@@ -321,19 +321,19 @@ cdef bint conn_shut(Plane *p, Conn *c) noexcept nogil:
 
 
 cdef bint conn_send_close_notify(Conn *c) noexcept nogil:
-    """Before a close: what TLS has to say at the end is out. 0: the socket is full."""
+    """Send the end of TLS before a close. 0: the socket is full."""
     return c.tls == NULL or tls_send_close_notify(c)
 
 
 cdef void conn_forbid_close_notify(Conn *c) noexcept nogil:
-    """What was sent is not the whole of it: TLS will not say that it is."""
+    """Forbid TLS to announce a clean end: the response was cut."""
     if c.tls != NULL:
         (<Tls *>c.tls).forbids_close_notify = 1
 
 
 cdef void conn_close(Plane *p, Conn *c) noexcept nogil:
     """Close with a FIN, drop the buffers, disarm the timer. Twice is harmless. A request that is
-    still parked is never sent: nobody waits for its answer."""
+    still deferred is never sent: no exchange waits for its answer."""
     if c.is_upstream:
         call_off(p, c)
     conn_flush_deferred(p, c)
@@ -352,7 +352,7 @@ cdef void conn_close(Plane *p, Conn *c) noexcept nogil:
 
 
 cdef void conn_reset(Plane *p, Conn *c) noexcept nogil:
-    """Close with a RST: the only way to tell an HTTP/1.0 caller that a body was cut short."""
+    """Close with a RST: the only sign to an HTTP/1.0 caller that a body was cut short."""
     cdef linger how
     how.l_onoff = 1
     how.l_linger = 0
@@ -373,7 +373,7 @@ cdef int finish_handshake(Conn *c) noexcept nogil:
 
 
 cdef bint conn_is_connected(Conn *c) noexcept nogil:
-    """A new conn that needs no report: over loopback a connect ends at once. TLS goes on."""
+    """True if a new conn needs no report: over loopback a connect ends at once. TLS goes on."""
     cdef sockaddr_storage peer
     cdef socklen_t size = sizeof(peer)
     if c.tls != NULL or getpeername(c.fd, <sockaddr *>&peer, &size) < 0:

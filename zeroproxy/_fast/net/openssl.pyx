@@ -1,7 +1,7 @@
 """OpenSSL 3, opened when TLS is configured: its functions as a table of pointers.
 
 Note. Opened at run time and never closed: a proxy without TLS does not need it, and no header of it
-     is needed to compile. The names are in the order of tls_types.LibSsl.
+     is needed to compile. The names are in the order of types.tls.LibSsl.
 """
 
 from zeroproxy._fast.types.invariant cimport invariant
@@ -44,12 +44,12 @@ cdef bint is_open = 0
 
 
 cdef const LibSsl *libssl() noexcept nogil:
-    """Valid after libssl_open has said 1."""
+    """Functions of OpenSSL; valid after libssl_open has returned 1."""
     return &lib
 
 
 cdef bint libssl_open() noexcept nogil:
-    """Once per process. 0: it is not there, or lacks something of OpenSSL 3."""
+    """Load OpenSSL once per process. 0: it is missing, or lacks something of OpenSSL 3."""
     global is_open
     cdef void **table = <void **>&lib
     cdef void *library

@@ -1,10 +1,10 @@
-"""Two parties take turns with a plane: the thread that drives it, and Python's doors.
+"""The plane lock: mutual exclusion of the plane's thread, its driver, and the Engine's methods.
 
-Law 1. Whoever touches a plane has the turn. Without it: the ring's consumer, and counters that only
-       grow (usage/stats.pyx).
-Law 2. A door that waits goes first: a mutex alone is not fair, and a driver with work to do would
-       take it back before the door has woken up.
-Law 3. The driver never waits for the interpreter, so a door may keep the GIL while it waits.
+Law 1. Every access to a plane holds its lock. Two go without it: the ring's consumer, and counters
+       that only grow (usage/stats.pyx).
+Law 2. A method that waits goes first. A mutex alone is not fair: a driver with work to do would
+       acquire it again before the method has woken up.
+Law 3. The driver never waits for the interpreter, so a method may keep the GIL while it waits.
 Tests: tests/relay/test_thread.py.
 """
 
@@ -25,7 +25,7 @@ cdef extern from "atomics.h" nogil:
 
 
 cdef int plane_lock_init(PlaneLock *t) noexcept nogil:
-    """0, or -1."""
+    """Prepare the lock. 0, or -1."""
     t.n_waiting = 0
     if pthread_mutex_init(&t.mutex, NULL):
         return -1
@@ -41,7 +41,7 @@ cdef void plane_lock_close(PlaneLock *t) noexcept nogil:
 
 
 cdef void acquire_plane(PlaneLock *t) noexcept nogil:
-    """A door's: waits at most for the group of reports under way."""
+    """Acquire for an Engine method: waits at most for the group of reports under way."""
     add_relaxed(&t.n_waiting, 1)
     pthread_mutex_lock(&t.entrance)
     pthread_mutex_lock(&t.mutex)
@@ -54,7 +54,7 @@ cdef void release_plane(PlaneLock *t) noexcept nogil:
 
 
 cdef void reacquire_plane(PlaneLock *t) noexcept nogil:
-    """The driver's: behind the doors that wait."""
+    """Acquire for the plane's thread: behind the methods that wait."""
     if plane_is_wanted(t):
         pthread_mutex_lock(&t.entrance)
         pthread_mutex_unlock(&t.entrance)
@@ -62,5 +62,5 @@ cdef void reacquire_plane(PlaneLock *t) noexcept nogil:
 
 
 cdef bint plane_is_wanted(const PlaneLock *t) noexcept nogil:
-    """A door waits. May be a moment old."""
+    """True if a method waits. May be a moment old."""
     return load_relaxed(&t.n_waiting) != 0

@@ -3,9 +3,9 @@
 Note 1. epoll data = generation << 32 | slot. A report whose generation is not the slot's is for a
         conn that was closed earlier in the same batch: dropped and counted (HAProxy's cure).
 Note 2. Reports are dispatched in groups, those of one function together: each finds its code in the
-        cache. Upstream goes first: what has ended makes room for what begins.
+        cache. Upstream goes first: exchanges that end make room for those that begin.
 Note 3. The reactor knows descriptors, functions and opaque owners; of the plane its hooks and lock.
-Note 4. While one owner is served, the memory of the next two is on its way: waiting for it was a
+Note 4. While one owner is served, the memory of the next two is on its way. To wait for it was a
         third of our own time in a burst of events.
 """
 
@@ -36,13 +36,13 @@ cdef extern from "fatal.h" nogil:
     void fatal "zp_fatal"(const char *what, int error) noexcept
 
 cdef enum:
-    # Reports to a group: enough that the cache is filled once for many, few enough that the first
-    # of them does not wait for long until what it sent leaves.
+    # Reports to a group. Enough that the cache is filled once for many, and few enough that the
+    # bytes of the first leave soon.
     GROUP = 32
 
 
 cdef int reactor_init(Reactor *r) noexcept nogil:
-    """0, or -1 with errno set."""
+    """Make the epoll set. 0, or -1 with errno set."""
     r.slots = NULL
     r.n_slots = r.n_used = r.free_head = 0
     r.stale = 0
@@ -112,7 +112,7 @@ cdef void reactor_remove(Reactor *r, uint32_t slot) noexcept nogil:
 
 
 cdef inline void announce(Plane *p, const Watch *w) noexcept nogil:
-    """An owner that is served next; it is read here, so it must still be one."""
+    """Announce an owner that is served next; it is read here, so it must still be one."""
     if w.owner != NULL and (w.on_ready == p.on_upstream or w.on_ready == p.on_downstream):
         p.on_soon(p, w.owner)
 
@@ -126,7 +126,7 @@ cdef inline void serve(Reactor *r, Plane *p, const epoll_event *report) noexcept
 
 
 cdef void dispatch_group(Reactor *r, Plane *p, const epoll_event *events, int n) noexcept nogil:
-    """Give the owners of at most GROUP reports their turns; then what they have sent leaves."""
+    """Serve the owners of at most GROUP reports; then their deferred sends leave."""
     cdef uint8_t[GROUP] order
     cdef int i, last = 0
     cdef bint is_upstream
@@ -146,9 +146,9 @@ cdef void dispatch_group(Reactor *r, Plane *p, const epoll_event *events, int n)
 
 
 cdef int reactor_wait(Reactor *r, epoll_event *events, int wait_ms) noexcept nogil:
-    """How many reports were put into `events`, BATCH at most; -1 ms: until there is one. Needs no
-    turn: what is done to the set meanwhile makes reports stale. If the kernel refuses to report,
-    the process ends: somebody closed descriptors of others, and nobody can be served."""
+    """Wait for reports, BATCH at most; returns their number. -1 ms: until there is one. Needs no
+    lock: a change of the set meanwhile makes reports stale. If the kernel refuses to report, the
+    process ends: descriptors were closed by others, and no exchange can be served."""
     cdef int n = epoll_wait(r.epoll_fd, events, BATCH, wait_ms)
     if n < 0:
         if errno != EINTR:
@@ -160,11 +160,11 @@ cdef int reactor_wait(Reactor *r, epoll_event *events, int wait_ms) noexcept nog
 cdef void reactor_dispatch(
     Reactor *r, Plane *plane, const epoll_event *events, int n
 ) noexcept nogil:
-    """Give the owners of `n` reports their turns. Doors that wait go between two groups."""
+    """Serve the owners of `n` reports; waiting Engine methods go between two groups."""
     cdef int first = 0
     plane.now_ns = clock_monotonic_ns()
     while first < n:
-        # A report that comes alone has nobody to share the cache with. Checked builds park always.
+        # A lone report shares the cache with no other. Checked builds always defer.
         plane.send_batch.accepts = n > 1 or ZP_DEBUG
         dispatch_group(r, plane, &events[first], min(n - first, <int>GROUP))
         plane.send_batch.accepts = 0

@@ -1,4 +1,4 @@
-# The system calls we use, and nothing else.
+# System calls that the data plane uses, and no others.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from posix.types cimport off_t

@@ -21,7 +21,7 @@ cdef void timer_disarm(Wheel *w, Timer *t) noexcept nogil
 
 # Arm, or move to `due_ns` if that is earlier.
 cdef inline void timer_no_later(Wheel *w, Timer *t, uint64_t due_ns) noexcept nogil:
-    # Deadlines mostly move away: an armed timer that is due earlier is left alone, looks at the
-    # real deadline when it fires, and arms itself again. Hence no list work per read.
+    # Deadlines mostly move away. An armed timer that is due earlier is left alone: when it fires,
+    # its owner looks at the real deadline and arms it again. Hence no list work per read.
     if due_ns and (t.due_ns == 0 or due_ns < t.due_ns):
         timer_arm(w, t, due_ns)

@@ -1,11 +1,11 @@
 """One hashed wheel for all deadlines, woken by one timerfd inside the reactor's epoll set.
 
-Law 1. A timer never fires early; it fires at most two ticks (34 ms) late, plus the turn under way.
+Law 1. A timer never fires early; it fires at most two ticks (34 ms) late, plus the group under way.
 Law 2. While no timer is armed the timerfd is off: idle costs no wake-up.
-Law 3. Arming and disarming are O(1); a timer beyond one turn (68.7 s) is looked at once a turn.
+Law 3. Arming and disarming are O(1); a timer beyond one round (68.7 s) is looked at once a round.
 
-The timerfd is moved only when something becomes due earlier than what it is set to; a wake-up
-that finds nothing due costs less than a system call per request would.
+The timerfd is moved only when a timer becomes due earlier than its time. A wake-up without a due
+timer costs less than a system call per request would.
 Tests: tests/unit/test_core.py.
 """
 
@@ -23,7 +23,14 @@ from zeroproxy._fast.net.syscalls cimport (
 from zeroproxy._fast.types.clock cimport NS_PER_S
 from zeroproxy._fast.types.invariant cimport invariant
 from zeroproxy._fast.types.plane cimport Plane
-from zeroproxy._fast.types.reactor cimport WHEEL_SHIFT, WHEEL_SIZE, WHEEL_WORDS, OnDue, Timer, Wheel
+from zeroproxy._fast.types.reactor cimport (
+    WHEEL_MAP_SIZE,
+    WHEEL_SHIFT,
+    WHEEL_SIZE,
+    OnDue,
+    Timer,
+    Wheel,
+)
 from posix.time cimport CLOCK_MONOTONIC
 
 
@@ -32,11 +39,11 @@ cdef extern from *:
 
 
 cdef int wheel_init(Wheel *w, uint64_t now_ns) noexcept nogil:
-    """0, or -1 with errno set."""
+    """Make the timerfd. 0, or -1 with errno set."""
     cdef uint32_t i
     for i in range(WHEEL_SIZE):
         w.buckets[i].next = w.buckets[i].prev = &w.buckets[i]
-    for i in range(WHEEL_WORDS):
+    for i in range(WHEEL_MAP_SIZE):
         w.occupied[i] = 0
     w.now_tick = now_ns >> WHEEL_SHIFT
     w.armed_tick = 0
@@ -100,7 +107,7 @@ cdef void timer_disarm(Wheel *w, Timer *t) noexcept nogil:
 
 
 cdef void collect(Wheel *w, uint32_t bucket, uint64_t tick, Timer *due) noexcept nogil:
-    """Move what is due in one bucket to the list `due`; the rest waits for another turn."""
+    """Move what is due in one bucket to the list `due`; the rest waits for another round."""
     cdef Timer *t = w.buckets[bucket].next
     cdef Timer *following
     while t != &w.buckets[bucket]:
@@ -145,8 +152,8 @@ cdef uint64_t next_tick(const Wheel *w) noexcept nogil:
     cdef uint32_t first = <uint32_t>(start & (WHEEL_SIZE - 1))
     cdef uint32_t word, i, bucket
     cdef uint64_t bits
-    for i in range(WHEEL_WORDS + 1):
-        word = (first // 64 + i) % WHEEL_WORDS
+    for i in range(WHEEL_MAP_SIZE + 1):
+        word = (first // 64 + i) % WHEEL_MAP_SIZE
         bits = w.occupied[word]
         if i == 0:
             bits &= ~<uint64_t>0 << (first & 63)
@@ -157,10 +164,10 @@ cdef uint64_t next_tick(const Wheel *w) noexcept nogil:
 
 
 cdef void wheel_sync(Wheel *w) noexcept nogil:
-    """Set the timerfd to the next occupied tick if that is earlier than what it is set to."""
+    """Set the timerfd to the next occupied tick, if that is earlier than its time."""
     cdef itimerspec spec
     cdef uint64_t tick, ns
-    # What stood in the wheel when the timerfd was set is no earlier than that.
+    # Timers in the wheel at the time when the timerfd was set are no earlier than that.
     if w.n_armed == 0 or (w.armed_tick > w.now_tick and w.armed_tick <= w.soonest):
         return
     tick = next_tick(w)

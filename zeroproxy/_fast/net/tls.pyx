@@ -1,13 +1,13 @@
-"""TLS on one conn: OpenSSL between the socket and whoever reads and writes the conn.
+"""TLS on one conn: OpenSSL between the socket and the code that reads and writes the conn.
 
-Law 1. `Tls.may_recv` and `may_send` are the socket's readiness, kept by our own BIO, which makes
-       the system calls: a short recv means drained, and nothing signals (MSG_NOSIGNAL).
-       `Conn.may_read` says that a read may give something: it also holds while decrypted bytes
+Law 1. `Tls.may_recv` and `may_send` are the socket's readiness, kept by our own BIO. It makes the
+       system calls: a short recv means drained, and nothing signals (MSG_NOSIGNAL).
+       `Conn.may_read` means that a read may give something. It also holds while decrypted bytes
        wait inside the SSL object, for which no edge would ever come.
-Law 2. What SSL_write did not take is offered again with the same first bytes: the conn's
+Law 2. Bytes that SSL_write did not take are offered again with the same first bytes. The conn's
        out-buffer keeps them in order, so that a retry is never another text.
-Law 3. Upstream, a FIN without close_notify is a failure: whoever cuts the line could otherwise
-       end a body that ends with its conn. Downstream it is a FIN; requests bring their length.
+Law 3. Upstream, a FIN without close_notify is a failure: otherwise an attacker that cuts the line
+       could end a body that ends with its conn. Downstream it is a FIN: requests have a length.
 Law 4. OpenSSL's error queue is empty before each call and after each failure: it is the thread's,
        and Python's ssl module looks at it too.
 Tests: tests/relay/test_tls.py.
@@ -72,7 +72,7 @@ cdef void *bio_method = NULL
 
 
 cdef bint tls_load() noexcept nogil:
-    """Before anything else. 0: OpenSSL 3 is not there."""
+    """Load OpenSSL, before anything else. 0: OpenSSL 3 is not there."""
     global lib
     if bio_method != NULL:
         return 1
@@ -157,12 +157,12 @@ cdef long bio_control(void *bio, int what, long number, void *at) noexcept nogil
     return 0
 
 
-# ---------------------------------------------------------------- a conn begins and ends
+# ---------------------------------------------------------------- start and end of a conn
 
 
 cdef bint expect_name(void *ssl, const char *name) noexcept nogil:
-    """The server has to be `name`: an address is looked for among the certificate's addresses, and
-    is not announced; a name is both. 0: no memory."""
+    """Require that the server is `name`. An address is looked for among the certificate's
+    addresses, and is not announced; a name is both. 0: no memory."""
     if lib.X509_VERIFY_PARAM_set1_ip_asc(lib.SSL_get0_param(ssl), name) == 1:
         return 1
     lib.ERR_clear_error()
@@ -171,8 +171,8 @@ cdef bint expect_name(void *ssl, const char *name) noexcept nogil:
 
 
 cdef bint tls_open(Plane *p, Conn *c, void *ctx, const char *name) noexcept nogil:
-    """Begin TLS on a conn whose descriptor is set or about to be. `name`: of the server; NULL: it
-    is us. 0: no memory."""
+    """Begin TLS on a conn whose descriptor is set or about to be. `name`: of the server; NULL: the
+    proxy is it. 0: no memory."""
     cdef Tls *t = <Tls *>calloc(1, sizeof(Tls))
     cdef void *bio
     if t == NULL:
@@ -200,7 +200,7 @@ cdef bint tls_open(Plane *p, Conn *c, void *ctx, const char *name) noexcept nogi
 
 
 cdef void tls_close(Conn *c) noexcept nogil:
-    """Say the end if that is due, and give everything back. The descriptor stays."""
+    """Announce the end if that is due, and free everything. The descriptor stays."""
     cdef Tls *t = <Tls *>c.tls
     if t.shaking == 2:
         t.counters.failed[c.is_upstream][<int>TLS_FAULT_ABANDONED] += 1
@@ -230,7 +230,7 @@ cdef bint tls_send_close_notify(Conn *c) noexcept nogil:
 
 
 cdef void tls_note(Conn *c, uint32_t events) noexcept nogil:
-    """Remember what a report said of the socket; conn_on_events has done so for the conn."""
+    """Remember readiness of the socket from a report; conn_on_events has done so for the conn."""
     cdef Tls *t = <Tls *>c.tls
     if events & ~<uint32_t>EPOLLOUT:
         t.may_recv = 1
@@ -260,8 +260,8 @@ cdef int fault_of(const Tls *t, int reason, int what) noexcept nogil:
 
 
 cdef void fail(Conn *c, int what) noexcept nogil:
-    """The conn cannot go on. A refusal of our certificate counts as a failed handshake although
-    with TLS 1.3 it comes after it."""
+    """End a conn that cannot go on. A refusal of our certificate counts as a failed handshake
+    although with TLS 1.3 it comes after it."""
     cdef Tls *t = <Tls *>c.tls
     cdef unsigned long error = lib.ERR_peek_error()
     cdef int fault = fault_of(t, <int>(error & ERR_REASON_MASK), what)
@@ -282,7 +282,7 @@ cdef void fail(Conn *c, int what) noexcept nogil:
 
 
 cdef bint has_to_wait(Conn *c, int what, bint is_write) noexcept nogil:
-    """Whether the call goes on once the socket is ready. Either direction may wait for either: a
+    """True if the call goes on once the socket is ready. Either direction may wait for either: a
     handshake's flight that does not fit, a key update."""
     cdef Tls *t = <Tls *>c.tls
     if what != SSL_ERROR_WANT_READ and what != SSL_ERROR_WANT_WRITE:
@@ -319,7 +319,7 @@ cdef TlsStep tls_handshake(Conn *c) noexcept nogil:
 
 
 cdef ssize_t end_read(Conn *c, int what, size_t got) noexcept nogil:
-    """SSL_read gave nothing: what conn_recv answers. An end behind data is told next time."""
+    """Result of conn_recv where SSL_read gave nothing. An end behind data is reported next time."""
     cdef Tls *t = <Tls *>c.tls
     if has_to_wait(c, what, 0):
         return <ssize_t>got if got else TLS_EMPTY
@@ -336,7 +336,7 @@ cdef ssize_t end_read(Conn *c, int what, size_t got) noexcept nogil:
 
 
 cdef ssize_t tls_recv(Conn *c, char *buf, size_t cap) noexcept nogil:
-    """As conn_recv; fills `buf` from as many records as there are."""
+    """Read as conn_recv does; fills `buf` from as many records as there are."""
     cdef Tls *t = <Tls *>c.tls
     cdef size_t got = 0
     cdef int n
@@ -357,7 +357,7 @@ cdef ssize_t tls_recv(Conn *c, char *buf, size_t cap) noexcept nogil:
 
 
 cdef ssize_t tls_send(Conn *c, const char *at, size_t n) noexcept nogil:
-    """Bytes taken (fewer: the socket is full), or -1: broken."""
+    """Send once. Bytes taken (fewer: the socket is full), or -1: broken."""
     cdef Tls *t = <Tls *>c.tls
     cdef size_t sent = 0
     cdef int some, what
@@ -379,8 +379,8 @@ cdef ssize_t tls_send(Conn *c, const char *at, size_t n) noexcept nogil:
 
 
 cdef bint tls_pump(Conn *c) noexcept nogil:
-    """Take in what the peer's TLS has to say by itself (session tickets, key updates): afterwards
-    may_read means bytes, an end, or a failure. 1: bytes."""
+    """Take in records of the peer's TLS itself (session tickets, key updates): afterwards may_read
+    means bytes, an end, or a failure. 1: bytes."""
     cdef Tls *t = <Tls *>c.tls
     cdef char byte
     cdef int n

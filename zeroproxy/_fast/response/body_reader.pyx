@@ -1,12 +1,12 @@
-"""One read of a response's body: counted, and without what the caller did not ask for.
+"""One read of a response's body: counted, and stripped of usage that the caller did not request.
 
-Law 1. Nothing is held back but an event that goes on in the next read or that waits (strip, law 5),
-       and only where something is to be taken out of it.
-Law 2. Two clocks run by what the engine has made, and by nothing that a server's front end sends on
-       its own: `first_ns` is the first content (of any dialect; where none can be read, the first
-       data), `heard_ns` and the endpoint's `last_heard_ns` are the last data. Comments, pings and
-       empty events move none of them: not the TTFT, no time limit, no breaker, not the silence by
-       which a wedged engine is found. They are relayed, and no more.
+Law 1. Two kinds of event are held back: one that goes on in the next read, and one that waits
+       (strip, law 5). Both only where something may be taken out of them.
+Law 2. Two clocks run by output of the engine, and by nothing that a server's front end sends on its
+       own. `Exchange.first_content_ns` is the first content of any dialect, or the first data where
+       none can be read. `last_data_ns`, of exchange and endpoint, is the last data. Comments, pings
+       and empty events move none of them: not the TTFT, no time limit, no breaker, nor the silence
+       that shows a wedged engine. They are only relayed.
 Tests: tests/relay/test_stripping.py, tests/relay/test_first_content.py.
 """
 
@@ -37,7 +37,7 @@ cdef enum:
     PART_MAX = 32768        # an event longer than that is not held back
     N_FIELDS = 6
 
-# `error` is one to sse.name_line.
+# sse.name_line takes `error` for one, too.
 cdef const char* EVENT_FIELDS[N_FIELDS]
 EVENT_FIELDS[:] = [b"data:", b"event:", b":", b"id:", b"retry:", b"error:"]
 
@@ -50,7 +50,7 @@ cdef void note_first(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef size_t join_part(Plane *p, Relay *r, char *data) noexcept nogil:
-    """Put the event that was kept back in front of `data`, where read_response left room; returns
+    """Put the event that was kept back in front of `data`, where read_response left room. Returns
     its length."""
     cdef size_t n = buffer_len(&r.x.partial_event)
     if n:
@@ -60,8 +60,8 @@ cdef size_t join_part(Plane *p, Relay *r, char *data) noexcept nogil:
 
 
 cdef size_t strip_read(Plane *p, Relay *r, char *data, size_t n, bint is_last) noexcept nogil:
-    """Meter and strip one read in place; returns how many bytes are to be sent. What waits and what
-    goes on is kept back, unless it grows too long or is a comment: then it passes as it is."""
+    """Meter and strip one read in place; returns the bytes to send. An event that waits or goes on
+    is kept back. One that grows too long, or a comment, passes as it is."""
     cdef size_t left = 0
     cdef size_t kept = strip_events(&r.x.scan.meter, r.x.edited, &r.x.held_back, data, n, &left)
     cdef size_t waits = r.x.held_back.len
@@ -79,7 +79,7 @@ cdef size_t strip_read(Plane *p, Relay *r, char *data, size_t n, bint is_last) n
 
 
 cdef bint ends_inside(const Relay *r) noexcept nogil:
-    """Whether a body that ends here ends in the middle of an event, a line or a JSON text."""
+    """True if a body that ends here ends inside an event, a line or a JSON text."""
     cdef Meter m
     cdef size_t n = buffer_len(&r.x.partial_event) - r.x.held_back.len
     if n == 0:
@@ -90,11 +90,11 @@ cdef bint ends_inside(const Relay *r) noexcept nogil:
     return meter_is_inside(&m)
 
 
-# ---------------------------------------------------------------- bodies whose type does not tell
+# ---------------------------------------------------------------- bodies of a misleading type
 
 
 cdef bint begins_events(const char *at, size_t n) noexcept nogil:
-    """Whether a body that begins so is an event stream, as far as it is here."""
+    """True if a body with these first bytes is an event stream, as far as it is here."""
     cdef const char *word
     cdef size_t len
     cdef int k
@@ -113,7 +113,7 @@ cdef bint begins_events(const char *at, size_t n) noexcept nogil:
 
 
 cdef void look_at_body(Relay *r, const char *at, size_t n) noexcept nogil:
-    """The first bytes of an answer to a request for a stream, under a type of another kind."""
+    """Look at the first bytes of an answer to a request for a stream, if its type is another."""
     if begins_events(at, n):
         meter_switch(&r.x.scan.meter, KIND_EVENTS)
         r.x.strips = <uint8_t>(STRIPS_EVENTS if r.x.edited else STRIPS_NOT)
@@ -123,7 +123,7 @@ cdef void look_at_body(Relay *r, const char *at, size_t n) noexcept nogil:
 
 
 cdef inline void note_data(Plane *p, Relay *r) noexcept nogil:
-    """A read with data. Gaps are those of a streamed response, from its first content on."""
+    """Note a read with data. Gaps are those of a streamed response, from its first content on."""
     cdef uint64_t gap
     if r.x.n_reads:
         r.x.n_reads += 1
@@ -135,7 +135,7 @@ cdef inline void note_data(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef void watch_read(Plane *p, Relay *r, uint32_t n_before, bint has_bytes) noexcept nogil:
-    """A read before the first content, or one with comments or pings in it: what of it counts."""
+    """Note the data in a read before the first content, or in one with comments or pings."""
     cdef Meter *m = &r.x.scan.meter
     cdef bint goes_on = has_bytes and m.has_data and not m.at_edge
     cdef bint is_blind = has_bytes and m.kind == KIND_NONE
@@ -156,8 +156,8 @@ cdef void watch_read(Plane *p, Relay *r, uint32_t n_before, bint has_bytes) noex
 
 
 cdef size_t read_data(Plane *p, Relay *r, char **data, size_t n, bint is_last) noexcept nogil:
-    """Count one read of the body and take out what the caller did not ask for; returns how many
-    bytes at `data` are to be sent."""
+    """Count one read of the body and take out usage that the caller did not request. Returns the
+    number of bytes to send at `data`."""
     cdef uint32_t n_before = r.x.scan.meter.n_events
     cdef size_t joined, kept = n
     if r.x.strips == STRIPS_UNDECIDED and n:

@@ -1,11 +1,11 @@
 """Upstream bytes: the response head is rewritten, the body goes recv, unframe, meter, frame, send.
 
-Law 1. Everything happens in one block of memory and leaves with one send. Nothing is kept unless
-       downstream could not take it; upstream is not read again before it has.
-Law 2. A response may be pooled after only if it ended by its own framing, with no byte to spare,
-       and neither side asked to close. A surplus byte is nobody's response.
-Law 3. FIN ends a response where the framing says so, unless it comes in the middle of an event, a
-       line or a JSON text; and behind the dialect's own end, whatever the framing says. An error
+Law 1. Everything happens in one block of memory and leaves with one send. Only bytes that
+       downstream could not take are kept; upstream is not read again before it has taken them.
+Law 2. A response's conn may be pooled only if it ended by its own framing, with no byte to spare,
+       and neither side asked to close. A surplus byte belongs to no response.
+Law 3. FIN ends a response where its framing has it so, unless in the middle of an event, a line or
+       a JSON text. It also ends one behind the dialect's own end, whatever the framing. An error
        never does.
 Tests: tests/relay/test_complete.py, tests/relay/test_endings.py.
 """
@@ -95,19 +95,18 @@ from zeroproxy._fast.usage.strip cimport STRIPS_NOT
 
 
 cdef bint is_switch(const Relay *r, const Head *h) noexcept nogil:
-    """101 is believed only if this request asked for an upgrade and the answer names what was
-    asked for."""
+    """True for a 101 that names the protocol which this request asked for."""
     return r.x.upgrade == UPGRADE_WEBSOCKET and h.upgrade == UPGRADE_WEBSOCKET
 
 
 cdef bint may_shrink(const Relay *r) noexcept nogil:
-    """Whether something may be taken out of the body."""
+    """True if something may be taken out of the body."""
     return r.x.edited != 0 and r.x.strips != STRIPS_NOT
 
 
 cdef int choose_framing(Relay *r, const Head *h) noexcept nogil:
-    """How the body goes downstream: as it came, except that a body without a length, or one that
-    will lose some of it, is chunked for HTTP/1.1 and ends with the conn for HTTP/1.0."""
+    """Framing of the body downstream: as it came, unless it has no length or may lose some of it.
+    Then it is chunked for HTTP/1.1 and ends with the conn for HTTP/1.0."""
     if h.framing == FRAMING_NONE or (h.framing == FRAMING_LENGTH and not may_shrink(r)):
         return h.framing
     return FRAMING_CHUNKED if r.x.minor else FRAMING_CLOSE
@@ -127,7 +126,7 @@ cdef size_t write_head(Plane *p, Relay *r, const Head *h) noexcept nogil:
 
 
 cdef bint forward_interim(Plane *p, Relay *r, const Head *h) noexcept nogil:
-    """102, 103 and the like go on to an HTTP/1.1 caller; 100 was ours to say. 0: too many."""
+    """Send 102, 103 and the like on to an HTTP/1.1 caller, but not 100. 0: too many."""
     cdef size_t n
     r.x.interims += 1
     if r.x.interims > r.x.settings.interims:
@@ -139,7 +138,7 @@ cdef bint forward_interim(Plane *p, Relay *r, const Head *h) noexcept nogil:
 
 
 cdef void begin_response(Plane *p, Relay *r, Head *h) noexcept nogil:
-    """Decide everything about a final response from its head."""
+    """Set up the relay of a final response by its head."""
     r.x.status = h.status
     r.x.response_head_ns = p.now_ns
     judge_edits(r, h.status)
@@ -154,8 +153,8 @@ cdef void begin_response(Plane *p, Relay *r, Head *h) noexcept nogil:
     if not r.x.request_body.done or r.x.out_framing == FRAMING_CLOSE or p.draining:
         r.x.asks_close = 1
     if r.x.upgrade and buffer_len(&r.down.inbuf):
-        # Bytes sent ahead of an upgrade that is declined or not passed on: of which protocol,
-        # nobody knows.
+        # Bytes sent ahead of an upgrade that is declined or not passed on: their protocol is
+        # unknown.
         r.x.asks_close = 1
     r.attempt.keeps_conn = r.x.request_body.done and not h.asks_close and h.framing != FRAMING_CLOSE
     body_begin(&r.x.response_body, h.framing, h.length)
@@ -168,7 +167,7 @@ cdef void count_failure(Relay *r) noexcept nogil:
 
 
 cdef void forward_head(Plane *p, Relay *r, char *body, size_t len) noexcept nogil:
-    """The final head is in p.reply; send it with the `len` bytes of body that came along."""
+    """Send the final head, in p.response_head, with the `len` bytes of body that came along."""
     cdef Head *h = &p.response_head
     cdef size_t n
     if (h.status == 503 or h.status == 429) and try_elsewhere(p, r):
@@ -192,7 +191,7 @@ cdef void forward_head(Plane *p, Relay *r, char *body, size_t len) noexcept nogi
 
 
 cdef void switch_protocols(Plane *p, Relay *r, const char *rest, size_t len) noexcept nogil:
-    """101 that was asked for: from here on bytes both ways."""
+    """Pass on a 101 that was requested: from here on bytes both ways."""
     cdef size_t n
     r.x.status = 101
     r.x.out_framing = FRAMING_NONE
@@ -216,8 +215,8 @@ cdef void switch_protocols(Plane *p, Relay *r, const char *rest, size_t len) noe
 
 
 cdef void take_heads(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:
-    """Read response heads out of [at, at + len) until the final one; what is left of a partial
-    head is kept in the conn's in-buffer. The bytes are in the scratch block."""
+    """Read response heads out of [at, at + len) until the final one. A partial head is kept in the
+    conn's in-buffer. The bytes are in the scratch block."""
     cdef Head *h = &p.response_head
     cdef Verdict v
     while True:
@@ -299,7 +298,7 @@ cdef void relay_body(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:
 
 
 cdef void end_unframed(Plane *p, Relay *r) noexcept nogil:
-    """FIN where it is the end of the answer: what was kept back, and the last chunk."""
+    """End the answer at a FIN: send the event that was kept back, and the last chunk."""
     cdef char *data = p.scratch + SLACK + buffer_len(&r.x.partial_event)
     cdef size_t before = 0, n = read_data(p, r, &data, 0, 1)
     r.x.bytes_out += n
@@ -316,7 +315,7 @@ cdef void end_unframed(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef bint ends_well(Relay *r) noexcept nogil:
-    """Whether the FIN that has come ends the answer."""
+    """True if the FIN that has come ends the answer."""
     if r.x.response_body.framing == FRAMING_CLOSE:
         return not ends_inside(r)
     if r.x.out_framing == FRAMING_LENGTH or not is_answered(r) or not r.x.scan.meter.at_edge:
@@ -326,7 +325,7 @@ cdef bint ends_well(Relay *r) noexcept nogil:
 
 
 cdef void on_eof(Plane *p, Relay *r, ssize_t n) noexcept nogil:
-    """FIN or failure from upstream."""
+    """Handle a FIN or a failure from upstream."""
     cdef int why = CAUSE_RESET if n == RECV_FAILED else CAUSE_CLOSED
     if tls_fault(r.attempt.conn):
         why = CAUSE_TLS

@@ -37,7 +37,7 @@ cdef enum:
 
 
 cdef int pump(Plane *p, Relay *r, Conn *source, Conn *sink, int ended) noexcept nogil:
-    """Move what is there from one side to the other; MORE: the budget ran out first."""
+    """Move bytes from one side to the other; MORE: the budget ran out first."""
     cdef char *at = p.scratch + SLACK
     cdef int budget = 8
     cdef ssize_t n
@@ -68,7 +68,7 @@ cdef int pump(Plane *p, Relay *r, Conn *source, Conn *sink, int ended) noexcept 
 
 
 cdef bint pass_early_bytes(Plane *p, Relay *r) noexcept nogil:
-    """What the caller sent behind its request was held back until the 101."""
+    """Send on the bytes behind the caller's request, which were held back until the 101."""
     cdef bint sent = 1
     if buffer_len(&r.down.inbuf):
         sent = conn_send(p, r.attempt.conn, buffer_bytes(&r.down.inbuf), buffer_len(&r.down.inbuf))

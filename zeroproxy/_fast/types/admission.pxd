@@ -1,4 +1,4 @@
-# Who may have how much of an upstream at once. No code; the laws of http.pxd hold here too.
+# Shares of an upstream: permits, limits, tenants. No code; the laws of http.pxd hold here too.
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 

@@ -15,16 +15,16 @@ cdef enum QuotaOf:
     QUOTA_COUNT             # always last
 
 
-cdef struct Quota:          # a bucket; what is in it may be asked for, a debt is paid first
+cdef struct Quota:          # a bucket; its content may be spent, a debt is paid first
     double rate             # per minute, as configured; 0: there is no quota
-    double speed            # what flows in per minute: rate, or a share of it
-    double cap              # what the bucket holds at most
+    double speed            # flow into the bucket per minute: rate, or a share of it
+    double cap              # the most that the bucket holds
     double level
-    double reserved         # of tokens: what exchanges that run may cost
+    double reserved         # of tokens: the most that running exchanges may cost
     uint64_t filled_ns
     uint64_t used           # taken since the start
     uint64_t n_refused
-    uint8_t is_leased       # nothing flows in by itself: the level is what was granted
+    uint8_t is_leased       # nothing flows in by itself: the level is the grant
 
 
 cdef struct AllowedModel:
@@ -46,11 +46,11 @@ cdef struct ApiKey:         # a slot means one digest for ever; never moved, fre
 
 
 cdef struct ApiKeyTable:
-    uint8_t is_on           # 0: no key is asked for
+    uint8_t is_on           # 0: no key is required
     uint8_t forwards        # a caller's key travels on to upstreams that have none of their own
     uint32_t mask           # of table: a power of two minus one
-    ApiKey **table          # owned: those in force, from the place their digest begins with
-    ApiKey **all            # owned, and what it points to: all there ever were
+    ApiKey **table          # owned: those in force, from the place that their digest gives
+    ApiKey **all            # owned, and its elements: all there ever were
     uint32_t n_all
     uint32_t n_tenants      # indices in use lie below; the tables by tenant are as long
     uint32_t mean           # ApiKey.mean of them all

@@ -1,5 +1,5 @@
-# The words of the choice of an endpoint: what keys are made of, and how quick an endpoint is. No
-# code; the laws of http.pxd hold here too.
+# Load balancing: sources of affinity and the latency model. No code; the laws of http.pxd hold here
+# too.
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
@@ -13,11 +13,11 @@ cdef enum Balance:
     BALANCE_COUNT           # always last
 
 
-cdef enum HashSource:       # what a request's key is made of
+cdef enum HashSource:       # source of a request's affinity
     HASH_SOURCE_HEADER = 0
-    HASH_SOURCE_USER        # who the body says is asking
-    HASH_SOURCE_PROMPT      # how the prompt begins
-    KEY_OF_COUNT            # always last
+    HASH_SOURCE_USER        # the user that the body names
+    HASH_SOURCE_PROMPT      # the first bytes of the prompt
+    HASH_SOURCE_COUNT       # always last
 
 
 cdef enum:
@@ -30,7 +30,7 @@ cdef struct HashPart:
     char[64] name           # of a header field, in lower case
 
 
-cdef struct HashSettings:   # how an upstream makes keys; consistent_hash only
+cdef struct HashSettings:   # affinity at an upstream; consistent_hash only
     uint8_t n
     HashPart[HASH_PARTS_MAX] parts  # the first that a request has wins
     uint32_t prefix_bytes   # of a prompt
@@ -45,19 +45,19 @@ cdef struct LinearFit:      # y = a + b * q, or low, by weighted least squares; 
     double qy
     double a                # y is in ns
     double b                # >= 0
-    double low              # y of little load, whatever the line says there
+    double low              # y of little load, which the line may miss
     uint64_t at_ns          # the last sample
 
 
-cdef struct ReportedLoad:   # what the server says of itself
+cdef struct ReportedLoad:   # the load that a server reports
     uint32_t running
     uint32_t waiting
-    double cache            # share of its cache that is used; -1: it does not say
-    uint32_t inflight       # ours, when it said so
+    double cache            # used share of its cache; -1: not reported
+    uint32_t inflight       # ours at the time of the report
     uint64_t until_ns       # forgotten then
 
 
-cdef struct LatencyModel:   # how quick one endpoint is; fastest only
+cdef struct LatencyModel:   # times of one endpoint; `fastest` only
     LinearFit first         # to the first byte of an answer that comes event by event
     LinearFit gap           # between two events of it
     LinearFit whole         # to the last byte of an answer that comes in one piece

@@ -1,4 +1,4 @@
-# The words of the circuit breaker; no code. The laws of http.pxd hold here too.
+# The circuit breaker. No code. The laws of http.pxd hold here too.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -7,9 +7,9 @@ cdef enum:
     WINDOW_SLOTS = 8        # of a breaker's sliding window
 
 
-cdef struct BreakerSettings:    # what an upstream's breakers go by; times in ns
+cdef struct BreakerSettings:    # of an upstream's breakers; times in ns
     uint32_t failures       # so many in a row open it; 0: not counted
-    uint32_t rate           # so many of RATE_ONE in the window open it; 0: not looked at
+    uint32_t rate           # so many of RATE_ONE in the window open it; 0: the rate is ignored
     uint32_t min_requests   # in the window, before their rate counts
     uint32_t probes         # let through at a time while half open
     uint8_t counts_busy     # 429 and 503 are failures
@@ -33,7 +33,7 @@ cdef struct Breaker:        # of one endpoint; upstream/breaker.pyx
     uint64_t[3] transitions     # by the state they led to
 
 
-cdef struct BreakerTicket:  # what an attempt means to its endpoint's breaker
+cdef struct BreakerTicket:  # an attempt, as its endpoint's breaker counts it
     uint16_t epoch
     uint8_t is_probe        # counted in n_probing
-    uint8_t result          # breaker.Sign
+    uint8_t result          # breaker.AttemptResult

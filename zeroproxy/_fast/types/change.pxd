@@ -8,5 +8,5 @@ ctypedef void (*Discard)(void *what) noexcept nogil
 
 cdef struct Step:
     Apply apply             # cannot fail; gives `what` the memory that it replaces
-    Discard discard         # frees what `what` owns, applied or not
+    Discard discard         # frees all that `what` owns, applied or not
     void *what              # owned

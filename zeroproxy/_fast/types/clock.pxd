@@ -1,5 +1,5 @@
 # Time. Monotonic nanoseconds for every deadline and duration, read once per batch of reports;
-# wall-clock nanoseconds only for the moment a record says an exchange began.
+# wall-clock nanoseconds only for the start of an exchange in its record.
 
 from libc.stdint cimport uint64_t
 from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec

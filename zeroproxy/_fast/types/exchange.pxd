@@ -2,7 +2,7 @@
 
 
 cdef enum Phase:            # where an exchange is
-    PHASE_IDLE = 0          # nothing asked yet on this conn
+    PHASE_IDLE = 0          # no request yet on this conn
     PHASE_HEAD              # the first bytes of a request head are here; a body may be waited for
     PHASE_QUEUED            # waits for a permit
     PHASE_CONNECTING        # waits for an upstream conn
@@ -16,18 +16,18 @@ cdef enum Phase:            # where an exchange is
     PHASE_COUNT             # always last
 
 
-cdef enum Input:            # what can happen to an exchange
+cdef enum Input:            # an input of the state machine
     IN_BYTES = 0            # first byte of a request
     IN_REQUEST              # a complete, legal request head
-    IN_REFUSED              # we answer this one ourselves: bad head, limit, overload, ...
+    IN_REFUSED              # a local reply is due: bad head, limit, overload, ...
     IN_PERMIT               # admitted
     IN_CONNECTED            # an upstream conn is ready
-    IN_LOST_MAY_RETRY       # the attempt failed and the law allows another
-    IN_LOST                 # the attempt failed for good before a response head
+    IN_LOST_MAY_RETRY       # the attempt failed and a retry is allowed
+    IN_LOST                 # the attempt failed before a response head, and no retry is allowed
     IN_RESPONSE             # final response head forwarded
     IN_SWITCHED             # 101 forwarded
     IN_CUT                  # upstream failed after the head went downstream
-    IN_COMPLETE             # the last byte of the response was handed on
+    IN_COMPLETE             # the last byte of the response was sent on
     IN_FLUSHED              # the out-buffer downstream is empty; the conn may serve again
     IN_FLUSHED_CLOSE        # the same, and the conn is to be closed
     IN_DRAINED              # lingering is over
@@ -35,30 +35,30 @@ cdef enum Input:            # what can happen to an exchange
     INPUT_COUNT             # always last
 
 
-cdef enum Action:           # what the relay does after a move
+cdef enum Action:           # of the relay, after a move
     ACT_NONE = 0
     ACT_ADMIT               # ask for a permit
-    ACT_CONNECT             # pick an endpoint, take or open a conn
+    ACT_CONNECT             # pick an endpoint, check out or open a conn
     ACT_SEND                # send the held request
-    ACT_RETRY               # give the dead attempt back, go to ACT_CONNECT
-    ACT_ANSWER              # give the attempt back, send an error of our own, flush
-    ACT_FLUSH               # give the attempt back, flush
-    ACT_CUT                 # give the attempt back, say so in the stream's dialect if the last
-                            # byte ended an event, flush, and close without a clean end
+    ACT_RETRY               # release the lost attempt, go to ACT_CONNECT
+    ACT_ANSWER              # release the attempt, send a local reply, flush
+    ACT_FLUSH               # release the attempt, flush
+    ACT_CUT                 # release the attempt, report the cut in the stream's dialect if the
+                            # last byte ended an event, flush, and close without a clean end
     ACT_NEXT                # write the record; read the next request
     ACT_LINGER              # write the record; shut the write side, drop what still arrives
-    ACT_CLOSE               # give everything back, write the record, close downstream
+    ACT_CLOSE               # release everything, write the record, close downstream
     ACT_BUG                 # not a row of the table
     ACTION_COUNT            # always last
 
 
-cdef enum LocalReply:       # an answer of our own that is no error
+cdef enum LocalReply:       # a local reply that is no error
     LOCAL_REPLY_NONE = 0
     LOCAL_REPLY_MODELS      # the list of models
     LOCAL_REPLY_OPTIONS     # OPTIONS that may go no further (RFC 9110 7.6.2)
 
 
-cdef enum Blame:            # who ended it
+cdef enum Blame:            # the party that ended it
     BLAME_NOBODY = 0
     BLAME_DOWNSTREAM
     BLAME_UPSTREAM
@@ -66,16 +66,16 @@ cdef enum Blame:            # who ended it
     BLAME_COUNT
 
 
-cdef enum Cause:            # why it ended
+cdef enum Cause:            # the reason for the end
     CAUSE_DONE = 0          # the whole response was relayed
     CAUSE_CLOSED            # FIN where bytes were owed
     CAUSE_RESET
     CAUSE_TIMEOUT
     CAUSE_MALFORMED
     CAUSE_TOO_LARGE
-    CAUSE_REFUSED           # connection refused, unreachable, or a request we do not serve
+    CAUSE_REFUSED           # connection refused, unreachable, or a request that is not served
     CAUSE_OVERLOAD          # queue full, queue timeout, connection cap
     CAUSE_NO_ENDPOINT       # none in rotation
-    CAUSE_DRAINED           # we are shutting down
+    CAUSE_DRAINED           # the proxy shuts down
     CAUSE_TLS               # no TLS with the endpoint: its certificate, ours, or the protocol
     CAUSE_COUNT

@@ -1,8 +1,8 @@
 # HTTP/1.1 heads and bodies: verdicts, faults, fields, positions. No code.
 #
 # Law 1. This folder cimports libc and itself only, so every other folder may read it.
-# Law 2. Who owns a pointer is written where the pointer is declared.
-# Law 3. Times are monotonic nanoseconds (suffix _ns) unless the name says wall.
+# Law 2. The owner of a pointer is written where the pointer is declared.
+# Law 3. Times are monotonic nanoseconds (suffix _ns) unless the name has wall in it.
 # Tests: tests/house/test_floors.py.
 
 from libc.stddef cimport size_t
@@ -11,11 +11,11 @@ from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef enum Verdict:
     VERDICT_MORE = 0        # well formed so far; call again with more bytes
-    VERDICT_OK              # complete; `consumed` says how far
-    VERDICT_BAD             # refused; `fault` says what, `fault_at` which byte
+    VERDICT_OK              # complete; `consumed` bytes long
+    VERDICT_BAD             # refused: `fault`, at the byte `fault_at`
 
 
-cdef enum Fault:            # why bytes were refused; http1.fault_status and fault_text
+cdef enum Fault:            # the reason of a refusal; head_parser.fault_status and fault_text
     FAULT_NONE = 0
     FAULT_REQUEST_LINE      # not exactly: method SP target SP HTTP/d.d CRLF
     FAULT_METHOD
@@ -30,11 +30,11 @@ cdef enum Fault:            # why bytes were refused; http1.fault_status and fau
     FAULT_HOST
     FAULT_LENGTH            # Content-Length is not one plain number
     FAULT_CODING            # Transfer-Encoding is not exactly chunked
-    FAULT_CODING_UNKNOWN    # a coding we do not implement
+    FAULT_CODING_UNKNOWN    # a coding that is not implemented
     FAULT_LENGTH_AND_CODING
     FAULT_CONNECTION        # Connection nominates a field that frames or routes
     FAULT_EXPECT
-    FAULT_UPGRADE           # 101 that nobody asked for
+    FAULT_UPGRADE           # 101 that was not requested
     FAULT_LINE_TOO_LONG     # 414
     FAULT_HEAD_TOO_LARGE    # 431
     FAULT_TOO_MANY_FIELDS   # 431
@@ -45,13 +45,13 @@ cdef enum Fault:            # why bytes were refused; http1.fault_status and fau
     FAULT_TRAILER
     FAULT_MODEL             # 404: no upstream serves it
     FAULT_DUPLICATE         # a singleton field occurs twice
-    FAULT_KEY               # 401: no API key, or one nobody knows
+    FAULT_KEY               # 401: no API key, or an unknown one
     FAULT_KEY_MODEL         # 403: the key does not allow the model
     FAULT_QUOTA_REQUESTS    # 429
     FAULT_QUOTA_TOKENS      # 429
-    FAULT_KEY_UNREAD        # 403: the key allows some models, and which one is meant cannot be told
+    FAULT_KEY_UNREAD        # 403: the key allows some models, and the request's is not known
     FAULT_MODEL_LATE        # 400: no model in the first bytes of the body
-    FAULT_MODEL_NONE        # 400: it names none, and no upstream takes what names none
+    FAULT_MODEL_NONE        # 400: no model is named, and no upstream takes such requests
     FAULT_BODY_CODE         # 400: JSON in UTF-16 or UTF-32
     FAULT_BODY_CODED        # 415: compressed, where it has to be read
     FAULT_SIGNED            # 400: these three keep a stream from being counted, under a quota
@@ -109,9 +109,9 @@ cdef enum Method:           # OTHER is forwarded as it is
     METHOD_COUNT            # always last
 
 
-cdef enum Upgrade:          # what Connection: upgrade and the Upgrade field ask for
+cdef enum Upgrade:          # the protocol that Connection: upgrade and Upgrade name
     UPGRADE_NONE = 0
-    UPGRADE_IGNORED         # something that we do not pass on; what follows may be meant for it
+    UPGRADE_IGNORED         # one that is not passed on; the bytes behind may be in it
     UPGRADE_WEBSOCKET
 
 

@@ -1,4 +1,4 @@
-# What only we can break: aborts in a debug build, costs nothing in release (see invariant.h).
+# invariant(cond): a debug build aborts, a release build pays nothing (see invariant.h).
 # Cython's own assert is printed and ignored inside a noexcept function, so it is never used.
 
 cdef extern from "invariant.h" nogil:

@@ -1,4 +1,4 @@
-# What an exchange may take, and what is lent out. No code; the laws of http.pxd hold here too.
+# Limits of an exchange, and counters of what is lent. No code; the laws of http.pxd hold here too.
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -21,7 +21,7 @@ cdef struct Limits:         # times in ns, 0: none
     uint64_t tunnel_ns      # a tunnel idle in both directions
 
 
-cdef struct Counters:       # taken minus given back must be zero when all is quiet
+cdef struct Counters:       # acquired minus released: all zero when all is quiet
     int64_t relays
     int64_t upstream_conns
     int64_t permits
@@ -35,7 +35,7 @@ cdef struct Counters:       # taken minus given back must be zero when all is qu
 
 
 cdef enum:
-    HEDGE_ONE = 65536       # what a second attempt at the same time costs
+    HEDGE_ONE = 65536       # the cost of a second attempt at the same time
     HEDGES_KEPT = 10        # so many may be saved up
 
 
@@ -50,7 +50,7 @@ cdef struct ExchangeSettings:   # in force when the exchange began: a reload cha
     uint64_t body_ns        # time limits; 0: none
     uint64_t stall_ns
     uint64_t tunnel_ns
-    uint64_t queue_ns       # from here on: its upstream's
+    uint64_t queue_ns       # this and those below: its upstream's
     uint64_t connect_ns
     uint64_t first_byte_ns
     uint64_t stream_idle_ns

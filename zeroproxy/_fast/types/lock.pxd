@@ -1,5 +1,5 @@
-# Whose turn it is with a plane (plane_lock.pyx), and its driver (thread.pyx). No code; the laws of
-# http.pxd hold here too.
+# The plane lock (net/plane_lock.pyx) and the thread that drives a plane (engine/thread.pyx). No
+# code; the laws of http.pxd hold here too.
 
 from libc.stdint cimport uint8_t, uint32_t
 
@@ -10,16 +10,16 @@ cdef extern from "<pthread.h>" nogil:
 
 
 cdef struct PlaneLock:
-    pthread_mutex_t mutex   # held by whoever touches the plane
-    pthread_mutex_t entrance    # held by a door while it waits; the driver stands behind it
-    uint32_t n_waiting      # doors that wait; atomic
+    pthread_mutex_t mutex   # held by the party that touches the plane
+    pthread_mutex_t entrance    # held by an Engine method while it waits; the driver is behind it
+    uint32_t n_waiting      # Engine methods that wait; atomic
 
 
 cdef struct Driver:         # of a plane that a thread drives
     PlaneLock lock
     uint8_t is_on           # 0: driven by hand, from Engine.on_ready
     uint8_t stops           # the thread is to end
-    uint8_t is_notified     # news_fd is readable
+    uint8_t is_notified     # notify_fd is readable
     uint32_t slot           # of kick_fd in the reactor
     int kick_fd             # owned; wakes the thread; -1: there is none
     int notify_fd           # owned; readable: Plane.breaker_changed; -1: there is none

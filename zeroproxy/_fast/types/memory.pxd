@@ -5,8 +5,8 @@ from libc.stdint cimport uint32_t, uint64_t
 
 cdef enum:
     # One read. An SSE burst fits many times over; a prompt upload of 100 MB takes 1,600 of them.
-    # A whole read plus the framing we add (<= 32 bytes) fits one large block, so what a send
-    # could not take always fits one block of the conn.
+    # A whole read plus our framing (<= 32 bytes) fits one large block. So the bytes that a send
+    # could not take always fit one block of the conn.
     READ_MAX = 64512
     SLACK = 512             # before and after a read: room to write chunk framing in place
     BLOCK_CLASSES = 3       # 2 KiB, 16 KiB, 66 KiB

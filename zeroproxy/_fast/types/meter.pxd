@@ -1,4 +1,4 @@
-# The meter's own words; see json_walk.pyx, accumulator.pyx and meter.pyx. No code.
+# The meter and the scan of a request: see json_walk.pyx, accumulator.pyx and meter.pyx. No code.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -28,15 +28,15 @@ cdef enum:
     SCAN_TEXT = 24          # bytes of a request's key that are kept
     PLACES_MAX = 5          # the model, the end, and three in stream_options
     METER_SLOTS = 8         # choices whose running usage is kept apart
-    TOKENS_MAX = 1 << 28    # in a record: more is no count but a fault. What the sums of 2^35 such
-                            # records come to fits an int64, those of 2^25 the integers of a double
+    TOKENS_MAX = 1 << 28    # in a record: more is no count but a fault. The sum of 2^35 such counts
+                            # fits an int64, that of 2^25 the integers of a double
 
 
-cdef enum:                  # alone: it is no int, and a C compiler may make its neighbours like it
-    COUNT_MAX = 0x2000000000000000  # of what is read; sums stay below it
+cdef enum:                  # alone: a C compiler may give all members of an enum its type, no int
+    COUNT_MAX = 0x2000000000000000  # of a number that is read; sums stay below it
 
 
-cdef enum Sense:            # what a level or a value means to us; places first, then facts
+cdef enum Sense:            # meaning of a level or a value; places first, then facts
     SENSE_NONE = 0
     PLACE_ROOT              # one JSON object of the response
     PLACE_ROOTS             # an array of such
@@ -47,15 +47,15 @@ cdef enum Sense:            # what a level or a value means to us; places first,
     PLACE_DELTA             # choice.delta, choice.message, and Anthropic's root.delta
     PLACE_CALLS             # delta.tool_calls, audio and the like: objects that are content
     PLACE_USAGE
-    PLACE_TIMINGS           # llama.cpp; next to PLACE_USAGE: jsonlevel.close_level
+    PLACE_TIMINGS           # llama.cpp; next to PLACE_USAGE: json_levels.close_level
     PLACE_DETAILS           # usage.*_tokens_details
     PLACE_META              # SGLang's meta_info
     PLACE_TOKEN             # TGI
     PLACE_TGI               # TGI's details
     PLACE_PREFILL           # TGI's details.prefill
     PLACE_COUNT
-    # Numbers: Meter.value holds them, Meter.seen says so. Every dialect has names of its own for
-    # the same four; FAMILY_x says whose they are.
+    # Numbers: Meter.value holds them, and Meter.seen has their bits. Every dialect has names of its
+    # own for the same four; FAMILY_x is the dialect's.
     FACT_PROMPT = 32
     FACT_COMPLETION
     FACT_CACHED
@@ -105,10 +105,10 @@ cdef enum Type:             # the root's "type", as far as it matters
     TYPE_TRANSCRIPTION      # transcription.done: one per utterance
     TYPE_ERROR
     TYPE_PRELUDE            # the frame of a content to come
-    TYPE_PING               # says nothing
+    TYPE_PING               # of no meaning
 
 
-cdef enum Watch:            # what the reads of a stream are looked at for, or-ed
+cdef enum Watch:            # the reason to look at a read of a stream, or-ed
     WATCH_FIRST = 1         # for the first content
     WATCH_QUIET = 2         # for data: a comment or a ping has passed
 
@@ -158,9 +158,9 @@ cdef struct Template:       # events that differ from the one before in one text
     uint32_t tail_len       # 0: the tail has to be walked
     uint64_t seen           # facts that stood before the text
     Position here           # inside the text
-    uint16_t index          # of the choice; only in `value` if `seen` says so
-    uint8_t type            # Type, as far as the head says it
-    uint8_t is_plain        # the event said nothing but its text
+    uint16_t index          # of the choice; in `value` only if `seen` has its bit
+    uint8_t type            # Type, as far as the head has it
+    uint8_t is_plain        # the event had nothing but its text
 
 
 cdef struct Meter:
@@ -192,16 +192,16 @@ cdef struct Meter:
     uint8_t n_choices       # of the root being read
     uint8_t n_slots
     uint8_t n_reported      # closing counts that are those of a single choice
-    uint8_t is_model_asked  # the name is the request's, until the response says one
+    uint8_t is_model_requested  # the name is the request's, until the response has one
     uint8_t learning        # template.Learning
     uint32_t n_events       # events with data before [DONE], pings left out, or lines
     uint32_t n_parts        # JSON objects with text
     Template last_event
-    # -- above: what an event that is known by its skeleton touches
+    # -- above: all that an event known by its template touches
     char[14] name           # of an SSE field, or a WebSocket frame's head
     uint16_t first_index    # of the first choice of the root being read
     uint32_t n_parts_reported   # of n_parts: before the server last counted
-    uint16_t n_asked        # choices per prompt, from the request
+    uint16_t n_requested        # choices per prompt, from the request
     uint32_t n_roots        # JSON objects that have ended
     uint32_t n_tokens       # TGI: token events
     uint32_t n_prefill      # TGI: elements of details.prefill
@@ -226,11 +226,11 @@ cdef inline uint64_t bit(int fact) noexcept nogil:
 
 
 cdef inline int64_t value_of(const Meter *m, int fact) noexcept nogil:
-    """-1: the root being read does not have it."""
+    """Value of a fact in the root being read; -1: it has none."""
     return m.value[fact - FACT_PROMPT] if m.seen & bit(fact) else -1
 
 
-# An event with usage that ends a choice. What follows decides whose usage that is, so it waits in
+# An event with usage that ends a choice. The next event decides whose usage that is, so it waits in
 # front of Exchange.partial_event.
 cdef struct HeldEvent:
     uint32_t len            # bytes that wait, already metered; 0: none
@@ -242,12 +242,12 @@ cdef struct Place:          # where in a request body an edit may be due
     uint64_t at             # offset in the body
     uint8_t key             # edits.Key of the value that begins there, or of the object that ends
     uint8_t first           # the byte there
-    uint8_t lacks           # edits.Edited: what is not asked for up to there
+    uint8_t lacks           # edits.Edited: usage not requested up to there
 
 
-cdef struct RequestScan:    # walks a request body: the root's keys, as far as the proxy cares
+cdef struct RequestScan:    # a walk through a request body: the root's keys that concern the proxy
     uint64_t n_read         # bytes of the body that were read
-    uint64_t user_at        # who asks, for consistent hashing: offsets of the inside of the string
+    uint64_t user_at        # the user, for consistent hashing: offsets of the inside of the string
     uint64_t user_end       # 0: not found
     uint64_t prompt_at      # of the prompt's value; 0: not found
     uint64_t prompt_end     # of the comma or brace behind it; 0: it goes on
@@ -270,9 +270,9 @@ cdef struct RequestScan:    # walks a request body: the root's keys, as far as t
     uint8_t has_timings     # timings_per_token is there, whatever its value
     uint8_t has_member      # stream_options is not empty
     uint8_t members         # those of it that were named, one bit each
-    uint8_t is_signed       # usage would be asked for, but the bytes are vouched for
+    uint8_t is_signed       # usage would be asked for, but a signature covers the bytes
     uint8_t hides_counts    # response_fields is there, whatever its value; reads_bound only
-    uint8_t edits_forbidden     # something in it is not what we know: no edit
+    uint8_t edits_forbidden     # something in it is unknown: no edit
     uint8_t is_guess        # a boolean was spelt as a text or a number: the server may not take it
     uint8_t is_done         # the root has ended, or there is none
     uint8_t is_wide         # the text is UTF-16 or UTF-32
@@ -281,11 +281,11 @@ cdef struct RequestScan:    # walks a request body: the root's keys, as far as t
     uint8_t is_strict
     uint8_t plain           # strings.PlainState; is_strict only
     uint8_t is_ambiguous    # other parsers may read it in another way
-    uint8_t has_model       # names of a model that are complete; more than one: which counts?
+    uint8_t has_model       # names of a model that are complete; more than one: ambiguous
     uint8_t in_prompt       # its value has begun and not ended
     uint16_t rename_len     # 0: the model's name stays
     uint16_t rename_skip    # bytes of the value it replaces, quotes included
-    uint16_t n              # choices per prompt; 0: not said
+    uint16_t n              # choices per prompt; 0: not given
     const char *rename      # borrowed: a Route's
     ModelName *name         # borrowed; NULL: it is not kept
     Unescape escape         # of the text being read

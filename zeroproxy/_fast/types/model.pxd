@@ -16,10 +16,10 @@ cdef struct Unescape:       # a resumable position inside the bytes of one JSON 
 
 
 cdef struct ModelName:      # decoded; name_clear, name_free
-    uint16_t len            # MODEL_MAX + 1: it goes on, as rest_hash says
+    uint16_t len            # MODEL_MAX + 1: it goes on, hashed in rest_hash
     Unescape text
-    uint64_t rest_hash      # of what is not kept of a longer name
-    char *more              # owned: what is behind the head; NULL: nothing is
+    uint64_t rest_hash      # of the part of a longer name that is not kept
+    char *more              # owned: the part behind the head; NULL: none
     char[MODEL_HEAD] head
 
 
@@ -28,6 +28,6 @@ cdef struct Route:          # requests for this model go to that upstream
     uint16_t len
     uint16_t real_len       # 0: the name is passed on as it is
     char[MODEL_MAX] model
-    char[REAL_MAX] real     # what the server calls it, as JSON, quotes included
+    char[REAL_MAX] real     # the server's own name, as JSON, quotes included
     uint16_t plain_len      # the same as a form has it
     char[MODEL_MAX] plain

@@ -1,5 +1,5 @@
-# The words of the socket floors: reactor, timers, conns, endpoints, relays, and the Plane that
-# holds one worker's whole data plane. No code; the laws of http.pxd hold here too.
+# The structs of the socket floors: reactor, timers, conns, endpoints, relays, and the Plane, which
+# is one worker's whole data plane. No code; the laws of http.pxd hold here too.
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int8_t, int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -16,9 +16,9 @@ from zeroproxy._fast.types.meter cimport BodyScan, HeldEvent, Tokens
 from zeroproxy._fast.types.model cimport ModelName, Route
 from zeroproxy._fast.types.pool cimport CLOSED_COUNT, LearnedKeepAlive, PoolSettings
 from zeroproxy._fast.types.reactor cimport (
+    WHEEL_MAP_SIZE,
     WHEEL_SHIFT,
     WHEEL_SIZE,
-    WHEEL_WORDS,
     OnDue,
     OnGroup,
     OnReady,
@@ -66,33 +66,33 @@ cdef struct TenantQueue:    # those of one tenant and one priority; never empty
 
 
 cdef struct FairQueue:      # relays that wait for a permit
-    uint32_t n              # in all lanes
+    uint32_t n              # in all tenant queues
     uint32_t n_tenant_queues
     uint32_t cap_tenant_queues
     uint32_t n_shares
     TenantQueue *tenant_queues  # owned; in no order
     TenantShare *shares     # owned; by tenant, from 1 on
     TenantShare common      # of those without a tenant
-    int64_t clock           # Share.virtual_tokens of the last who was let in
+    int64_t clock           # TenantShare.virtual_tokens of the last one admitted
     int64_t mean            # tokens of an exchange, smoothed, of all tenants
     uint64_t n_displaced    # refused to make room for another
 
 
-cdef struct Conn:           # one TCP or unix connection; knows no HTTP
-    # -- what an event of a stream touches: one line of memory
+cdef struct Conn:           # one TCP or unix connection, without HTTP
+    # -- the part that an event of a stream touches: one line of memory
     void *owner             # borrowed: the Relay; NULL while idle in a pool
     void *tls               # owned, a tls.Tls; NULL: in the clear
     int fd                  # owned; -1: closed
     uint32_t slot           # reactor slot
     uint8_t is_upstream
     uint8_t connecting
-    uint8_t may_read        # an edge said so and no short read has followed
+    uint8_t may_read        # an edge was reported, and no short read has followed
     uint8_t may_write
     uint8_t saw_fin         # epoll reported RDHUP, or recv returned 0
     uint8_t broken          # epoll reported ERR or HUP, or a call failed
-    uint8_t shut            # we sent our FIN
+    uint8_t shut            # our FIN was sent
     uint8_t deferred        # 1 + its place in Plane.send_batch; 0: nothing of it is there
-    Buffer outbuf           # what a send could not take
+    Buffer outbuf           # bytes that a send could not take
     Buffer inbuf            # received, not yet consumed (partial heads, pipelined requests)
     # -- the rest
     int error               # errno of the failure, 0: none
@@ -100,7 +100,7 @@ cdef struct Conn:           # one TCP or unix connection; knows no HTTP
     uint64_t since_ns       # when it was opened, or became idle
     uint64_t opened_ns
     uint64_t write_ns       # last progress of a blocked write, or since when all is handed over
-    void *reporter          # borrowed: what the reactor hands to on_ready: the Relay for a
+    void *reporter          # borrowed: the owner that the reactor gives on_ready: the Relay for a
                             # downstream conn, the Conn itself for an upstream one
     Endpoint *endpoint      # borrowed; NULL for downstream
     Conn *prev              # the pool's list, or the plane's free list
@@ -108,7 +108,7 @@ cdef struct Conn:           # one TCP or unix connection; knows no HTTP
     Timer timer             # upstream: idle, connect of a prewarmed conn. downstream: see Relay
 
 
-cdef struct ConnList:       # nobody's, the latest first
+cdef struct ConnList:       # conns without an owner, the latest first
     Conn *head
     Conn *tail
     uint32_t n
@@ -120,16 +120,16 @@ cdef struct Histogram:      # counts per bucket, the last one is +Inf; sum in ns
     uint64_t n
 
 
-cdef struct Endpoint:       # one address of an upstream; Python writes the words, C obeys
+cdef struct Endpoint:       # one address of an upstream; Python writes the settings
     Upstream *upstream      # borrowed
     uint32_t index          # in the plane's table
     uint8_t in_rotation     # 1: in rotation
     uint8_t draining        # 1: no new exchange
-    uint8_t usage_request   # edits.Wish: what to ask for on the caller's behalf
+    uint8_t usage_request   # edits.UsageRequest, on the caller's behalf
     uint8_t takes_usage     # a request that was edited to ask for usage was answered well
     uint8_t refuses_usage   # it was refused, and the same request without the edit was not
-    uint8_t removed         # 1: not its upstream's any more; the slot waits for its address
-    uint8_t probe_ok        # its last health probe was answered well; 0: or nobody asks
+    uint8_t removed         # 1: its upstream's no more; the slot waits for its address
+    uint8_t probe_ok        # its last health probe was answered well; 0: or there is no probe
     uint32_t weight
     uint32_t inflight
     uint32_t addr_len
@@ -143,22 +143,22 @@ cdef struct Endpoint:       # one address of an upstream; Python writes the word
     LearnedKeepAlive learned
     uint8_t is_warm         # the first set stands, or could not be had
     uint64_t warm_wait_ns   # between two tries; 0: the endpoint is not in doubt
-    uint64_t used_ns        # began an exchange
+    uint64_t used_ns        # start of its last exchange
     Timer warm_timer
     uint64_t n_warmed
     uint64_t n_closed[CLOSED_COUNT]
-    uint64_t n_stale_retries    # a pooled conn died without a word, another took over
+    uint64_t n_stale_retries    # a pooled conn died without a byte, another took over
     uint64_t n_retries_withheld     # the same, but the endpoint may have worked on the request
     uint64_t n_connects
     uint64_t n_connect_failures
     uint64_t n_reused
-    uint64_t n_stale        # idle conns the endpoint closed, or spoke on
+    uint64_t n_stale        # idle conns the endpoint closed, or sent bytes on
     uint64_t n_failures     # attempts lost: reset, cut, timeout, malformed, 5xx
-    uint64_t n_busy         # answers 429 and 503
-    uint64_t n_unframed     # answers whole in their dialect whose HTTP message was never ended
+    uint64_t n_busy         # responses 429 and 503
+    uint64_t n_unframed     # responses whole in their dialect whose HTTP message was never ended
     Breaker breaker
-    uint32_t slow_start_credit  # slow start: the part of a turn it has earned
-    uint64_t deprioritized_until_ns     # it said 429 or 503: others go first
+    uint32_t slow_start_credit  # slow start: the part of a request that it has earned
+    uint64_t deprioritized_until_ns     # after 429 or 503: others go first
     uint64_t slow_start_ns  # slow start: since when; 0: over
     uint64_t last_data_ns   # last data of any response; comments and pings are none
     Limit limit
@@ -182,11 +182,11 @@ cdef struct Upstream:       # a named group of endpoints that serve the same mod
     uint32_t inflight       # permits
     uint32_t n_placed       # attempts at its endpoints; a permit may be without one for a moment
     FairQueue queue
-    RelayFifo conn_waiters  # have one, wait for a conn
+    RelayFifo conn_waiters  # have a permit, wait for a conn
     uint64_t n_waited
     uint32_t max_attempts   # 1: no retry
     uint8_t retry_on_busy
-    uint32_t hedge_share    # what each exchange earns, of HEDGE_ONE
+    uint32_t hedge_share    # earned by each exchange, of HEDGE_ONE
     uint32_t hedge_credit   # a hedge costs HEDGE_ONE
     uint64_t n_hedges
     uint64_t n_hedges_won
@@ -199,26 +199,26 @@ cdef struct Upstream:       # a named group of endpoints that serve the same mod
     uint64_t first_byte_ns
     uint64_t stream_idle_ns
     uint64_t total_ns
-    uint64_t hedge_ns       # no byte of an answer for so long: another endpoint is asked too
+    uint64_t hedge_ns       # no byte of a response for so long: a hedge begins
     Histogram ttft
     Histogram request
     Histogram queue_wait
     Histogram gap           # between two reads of one streamed response
-    Histogram overhead      # our own time: in the turns that sent the request and the answer
+    Histogram overhead      # our own time: from the reports to the sends of request and response
     void *tls               # owned, an SSL_CTX; NULL: no endpoint wants one
-    char tls_name[256]      # who its endpoints have to be; empty: each its own host
+    char tls_name[256]      # name in its endpoints' certificates; empty: each its own host
 
 
 cdef struct Attempt:        # one try of an exchange on one upstream conn (exchange/attempt.pyx)
     uint64_t began_ns
     uint64_t sent_ns        # the whole request was handed to the socket
-    uint64_t load_area      # fastest: pace.area of the endpoint when the attempt began
-    float load              # and what was in flight there; 0: nothing was noted
+    uint64_t load_area      # fastest: latency.area of the endpoint when the attempt began
+    float load              # exchanges in flight there at that time; 0: not noted
     BreakerTicket ticket    # of the endpoint's breaker
     uint8_t counted         # in endpoint.inflight
-    uint8_t was_reused      # the conn had rested in the pool
+    uint8_t was_reused      # the conn came from the pool
     uint8_t keeps_conn      # the conn may be pooled after this response
-    # -- from here on what an event of a stream touches
+    # -- from here on: the part that an event of a stream touches
     uint8_t got_byte        # a byte of the response was received
     uint8_t paused          # upstream is not read: downstream is full
     Endpoint *endpoint      # borrowed; NULL: none was begun. It outlives the conn, for the record
@@ -226,13 +226,13 @@ cdef struct Attempt:        # one try of an exchange on one upstream conn (excha
 
 
 cdef struct Exchange:       # one request and its response, but for the attempts
-    # -- first what an event of a stream touches, in four lines of memory
+    # -- the part that an event of a stream touches, in four lines of memory
     Upstream *upstream      # borrowed
     uint8_t phase           # Phase; only exchange_step writes it
     uint8_t is_streamed     # response is text/event-stream or NDJSON
     uint8_t out_framing     # Framing of the response downstream
-    uint8_t edited          # edits.Edited: what the edits asked for
-    uint8_t strips          # the response is stripped of what was edited in
+    uint8_t edited          # edits.Edited: usage that the edits request
+    uint8_t strips          # the response is stripped of usage that only an edit requested
     uint8_t scans_body      # the request body is JSON and is read in passing
     uint32_t n_reads        # reads with data of a streamed response, from its first content on
     uint32_t n_head         # bytes of the response head in plane.compose, not sent yet
@@ -244,7 +244,7 @@ cdef struct Exchange:       # one request and its response, but for the attempts
     Buffer partial_event    # an event of the response that goes on in the next read
     Body response_body      # walks the response body
     ExchangeSettings settings
-    uint64_t overhead_ns    # from the reports of a turn to our send, where a caller waits for it
+    uint64_t overhead_ns    # from the reports to our send, where a caller waits for it
     uint64_t began_wall_ns
     uint64_t began_ns       # first byte of the head
     uint64_t queued_ns      # asked for a permit
@@ -263,21 +263,21 @@ cdef struct Exchange:       # one request and its response, but for the attempts
     uint8_t holds_permit
     uint8_t is_queued
     uint8_t n_attempts      # attempts begun
-    uint8_t needs_fresh_conn    # a rested conn has died: the next attempt gets a new conn
-    uint8_t waits_conn      # in its upstream's line for a conn
-    uint8_t replayable      # every request byte sent so far is still in `held`
+    uint8_t needs_fresh_conn    # an idle conn has died: the next attempt gets a new conn
+    uint8_t waits_conn      # in its upstream's conn_waiters
+    uint8_t replayable      # every request byte sent so far is still in `replay`
     uint8_t head_sent       # a byte of the response has gone downstream
     uint8_t interims        # 1xx forwarded
     uint8_t down_paused     # downstream is not read: upstream is full, or not there yet
     uint8_t dialect         # local_reply.Dialect, from the path
     uint8_t settled         # its record was written
     uint8_t tunnel_ends     # tunnel: which sides have ended
-    uint8_t is_composed     # `held` has the head; the exchange has not been asked for yet
+    uint8_t is_composed     # `replay` has the head; no permit has been requested yet
     uint8_t sent_100        # 100 was sent before the upstream was known
     uint8_t local_reply     # LocalReply
     uint8_t n_edits
     uint8_t usage_by        # UsageBy
-    uint8_t was_served      # the caller has all of the answer, whatever becomes of the conn
+    uint8_t was_served      # the caller has all of the response; the conn may still fail
     uint8_t trace_flags     # of the traceparent
     uint8_t has_parent      # the caller sent one: it is in `parent`
     uint8_t waits_for_more  # the in-buffer holds a partial head, parsed as far as it goes
@@ -286,15 +286,15 @@ cdef struct Exchange:       # one request and its response, but for the attempts
     uint8_t id_len
     uint8_t path_len
     uint8_t priority        # of its key; lower is served earlier
-    uint16_t tenant         # whose key it came with; 0: nobody's
+    uint16_t tenant         # of its key; 0: none
     uint32_t charged        # tokens its tenant was charged in advance
-    uint32_t reserved       # tokens of its key's quota that it may cost (api_keys.pyx, law 2)
-    ApiKey *key             # borrowed; what it came with; NULL: none is asked for
+    uint32_t reserved       # reserved tokens of its key's quota (api_keys.pyx, law 2)
+    ApiKey *key             # borrowed; NULL: no key is required
     uint32_t routes_at      # bytes of the in-buffer at which the model is looked for again
-    uint64_t affinity       # consistent_hash: of the request; 0: it has no key
+    uint64_t affinity       # consistent_hash: of the request; 0: it has none
     int16_t reserve         # bytes the Content-Length sent upstream leaves for edits
     int16_t added           # of them: used
-    uint8_t is_hedged       # 1: no second attempt is to be begun; 2: one was
+    uint8_t is_hedged       # 1: no second attempt is allowed; 2: one has begun
     MadeEdit[EDITS_MAX] edits
     HeldEvent held_back
     Endpoint *refused_by    # borrowed: answered 400 or 422 to the edited request
@@ -305,7 +305,7 @@ cdef struct Exchange:       # one request and its response, but for the attempts
     uint64_t rate_ns        # since when its body has a least rate: the caller can send, or again
     uint64_t rate_at        # body bytes that were here then
     uint64_t bytes_in       # body bytes, framing excluded
-    ModelName model         # that was asked for, then the one that has answered
+    ModelName model         # the requested one, then the response's
     char trace[16]          # W3C trace id
     char span[8]            # ours
     char parent[8]          # the caller's span
@@ -324,7 +324,7 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint8_t peer_len
     char peer[47]           # text of the caller's address
     # -- forgotten between two requests (relay_reset)
-    Attempt hedge           # the other of two, while nobody has answered
+    Attempt hedge           # the other of two, before any response byte
     Attempt attempt         # the current one, or the last
     Exchange x
 
@@ -334,7 +334,7 @@ cdef struct Listener:
     uint32_t slot
     uint8_t is_unix
     uint8_t paused          # out of descriptors: tried again when the timer is due
-    uint8_t pending         # the budget of one turn ran out: accept again before sleeping
+    uint8_t pending         # the budget of one report ran out: accept again before sleeping
     void *plane
     Timer timer
 
@@ -352,15 +352,15 @@ cdef struct Plane:
     Head request_head       # scratch: the request head being handled
     Head response_head      # scratch: the response head being handled
     char *scratch           # owned; SLACK + BLOCK_LARGE + SLACK bytes
-    char *compose           # owned; a block's worth, for heads we write
+    char *compose           # owned; a block's worth, for heads to be sent
     SendBatch send_batch
     ApiKeyTable keys
     Route *routes           # owned; none: everything goes to the first upstream
     uint32_t n_routes
     void **old_routes       # owned
     uint32_t n_old_routes
-    int default_upstream    # for models nobody lists; -1: there is none
-    char *models            # owned; the list of models, answered here; NULL: passed on
+    int default_upstream    # for models that no upstream lists; -1: none
+    char *models            # owned; the list of models, a local reply; NULL: passed on
     uint32_t models_len
     Upstream **upstreams    # owned
     uint32_t n_upstreams
@@ -379,7 +379,7 @@ cdef struct Plane:
     uint8_t adds_via
     uint8_t trusts_forwarded
     uint8_t serves_half_close   # a caller's FIN behind its request is no abort
-    uint8_t breaker_changed     # a breaker has moved: policy wants to know
+    uint8_t breaker_changed     # a breaker has moved: to be reported to policy
     uint8_t makes_spans     # each exchange is a span of its own in the caller's trace
     uint64_t sample_below   # new traces whose low 64 bits are below it are sampled
     uint64_t serial
@@ -388,10 +388,10 @@ cdef struct Plane:
     TlsCounters tls_counters
     void *ring              # ring.Ring, owned
     void *stats             # stats.Stats, owned
-    OnReady on_downstream   # set by engine/callbacks.pyx: the way up, never by name
+    OnReady on_downstream   # set by engine/callbacks.pyx: calls up, never by name
     OnReady on_upstream
-    OnReady on_unsent       # a parked send was not taken whole; its events: none
+    OnReady on_unsent       # a deferred send was not taken whole; its events: none
     OnGroup on_group_end
-    OnSoon on_soon          # a conn's turn is next
+    OnSoon on_soon          # a conn is served next
     OnDue on_relay_due
     OnDue on_conn_due

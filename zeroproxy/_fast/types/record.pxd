@@ -1,4 +1,4 @@
-# What one finished exchange leaves behind. No code; the laws of http.pxd hold here too.
+# The record of one finished exchange. No code; the laws of http.pxd hold here too.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -6,16 +6,16 @@ from zeroproxy._fast.types.meter cimport Tokens
 from zeroproxy._fast.types.model cimport MODEL_MAX
 
 
-cdef enum UsageBy:          # who asked for usage
+cdef enum UsageBy:          # the party that asked for usage
     USAGE_BY_NOBODY = 0
     USAGE_BY_CALLER
     USAGE_BY_US
-    USAGE_BY_REFUSED        # the endpoint does not take the question
+    USAGE_BY_REFUSED        # the endpoint refuses to count
     USAGE_BY_UNASKED        # the request could not be held, and was passed on as it was
     USAGE_BY_COUNT          # always last
 
 
-cdef struct Record:         # what one finished exchange leaves behind; fixed size, no pointers
+cdef struct Record:         # of one finished exchange; fixed size, no pointers
     uint64_t began_wall_ns
     uint64_t queue_ns       # durations; 0: did not happen
     uint64_t connect_ns

@@ -1,4 +1,4 @@
-# The words of TLS: what we use of OpenSSL 3, and what a conn keeps beside its SSL object. No code;
+# TLS: the used part of OpenSSL 3, and the state that a conn keeps beside its SSL object. No code;
 # the laws of http.pxd hold here too.
 #
 # Note. OpenSSL's own types stay opaque (void *): its headers are not needed to compile, and a proxy
@@ -15,7 +15,7 @@ ctypedef int (*AlpnSelect)(
 ctypedef int (*AskPassword)(char *at, int size, int is_write, void *arg) noexcept nogil
 
 
-cdef struct LibSsl:         # one pointer each, in the order of tls.NAMES
+cdef struct LibSsl:         # one pointer each, in the order of openssl.NAMES
     void *(*TLS_server_method)() noexcept nogil
     void *(*TLS_client_method)() noexcept nogil
     void *(*SSL_CTX_new)(void *method) noexcept nogil
@@ -75,20 +75,20 @@ cdef enum TlsFault:         # why a handshake failed
     TLS_FAULT_NONE = 0
     TLS_FAULT_PLAIN         # a request in the clear, on a port that speaks TLS
     TLS_FAULT_CERTIFICATE   # the peer's certificate is not accepted, or it has shown none
-    TLS_FAULT_ALERT         # the peer has refused us, and says why
+    TLS_FAULT_ALERT         # the peer has sent an alert
     TLS_FAULT_PROTOCOL      # no version, cipher or protocol in common; or no TLS at all
     TLS_FAULT_CLOSED        # the peer went away
-    TLS_FAULT_ABANDONED     # we ended it: too slow, or not needed any more
+    TLS_FAULT_ABANDONED     # ended by the proxy: too slow, or not needed any more
     TLS_FAULT_COUNT         # always last
 
 
 cdef struct TlsCounters:    # by side: 0 downstream, 1 upstream
-    int64_t open            # SSL objects lent out
+    int64_t open            # SSL objects in use
     uint64_t done[2]        # handshakes
     uint64_t failed[2][TLS_FAULT_COUNT]
 
 
-cdef struct TlsNote:        # what the last handshake that failed said
+cdef struct TlsNote:        # of the last handshake that failed
     uint8_t fault           # TlsFault; 0: none has failed
     long verify             # X509 verify result; 0: not about the certificate
     unsigned long error     # OpenSSL's packed error
@@ -98,12 +98,12 @@ cdef struct Tls:            # of one conn
     void *ssl               # owned
     TlsCounters *counters   # borrowed from the plane
     uint8_t shaking         # the handshake is 1: to come, 2: under way, 0: over
-    uint8_t may_recv        # the socket's own readiness: Conn.may_read speaks of decrypted bytes
+    uint8_t may_recv        # the socket's own readiness: Conn.may_read is of decrypted bytes
     uint8_t may_send
-    uint8_t at_eof          # recv has said so
+    uint8_t at_eof          # recv has returned 0
     uint8_t reads_on_out    # reading waits until something can be written
     uint8_t writes_on_in    # and the other way round
-    uint8_t is_over         # ended or failed: OpenSSL is not asked again
+    uint8_t is_over         # ended or failed: OpenSSL is not called again
     uint8_t has_failed
     uint8_t forbids_close_notify  # the response was cut: no close_notify, which would call it whole
     uint8_t sent_close_notify   # close_notify is out

@@ -1,13 +1,13 @@
-"""Which endpoint of an upstream an attempt goes to: of those in rotation whose breaker lets it
-through, by the policy the upstream is configured with (docs/balance.md). O(n), n <= 64 endpoints.
+"""Choice of an endpoint for an attempt. The candidates are in rotation, and their breakers admit
+attempts; the upstream's policy chooses among them (docs/balance.md). O(n), n <= 64 endpoints.
 
-Law 1. Every policy chooses among the same: who is eligible is no policy's business.
+Law 1. Every policy chooses among the same: no policy decides which endpoints are eligible.
 Law 2. consistent_hash: each endpoint draws a number from its own hash and the key, and the highest
        wins. So a key moves only if its endpoint goes, or one comes that draws higher. No endpoint
-       gets more than its fair share times `bound`: whoever makes keys up can choose where they go,
-       but not how much goes there.
-Law 3. fastest: what counts is how much more the endpoints would get done in all, not how soon this
-       request would be done: the next one's wait is somebody's as well.
+       gets more than its fair share times `bound`. So a caller that makes keys up can choose where
+       its requests go, but not how many go there.
+Law 3. fastest: a choice is judged by the work of all endpoints together, not by the time of this
+       request alone. The next request waits too.
 Tests: tests/unit/test_balance.py.
 """
 
@@ -35,15 +35,15 @@ cdef extern from "hash.h" nogil:
     uint64_t zp_mix(uint64_t a, uint64_t b)
 
 cdef enum:
-    SATURATED = 64          # fastest: a server that gets no more done is that much worse, at most
+    SATURATED = 64          # fastest: most that a server without gain costs more
 
 
-# ---------------------------------------------------------------- who is eligible
+# ---------------------------------------------------------------- eligible endpoints
 
 
-cdef struct Choice:         # what one choice goes by
+cdef struct Choice:         # conditions of one choice
     const Endpoint *avoid   # the one that just failed, or starts slowly; NULL: none
-    bint takes_busy         # also who said 429 or 503 a moment ago
+    bint takes_busy         # also those that answered 429 or 503 a moment ago
     uint64_t key            # consistent_hash; 0: the request has none
     uint64_t now_ns
 
@@ -67,7 +67,7 @@ cdef bint is_eligible(const Endpoint *e, const Choice *c) noexcept nogil:
 
 
 cdef bint upstream_is_full(const Upstream *u, uint64_t now) noexcept nogil:
-    """Whether upstream_pick finds none because an endpoint in rotation is at its cap: one whose
+    """True if upstream_pick finds none because an endpoint in rotation is at its cap. One whose
     breaker is open is not worth a wait."""
     cdef const Endpoint *e
     cdef uint32_t i
@@ -82,8 +82,8 @@ cdef bint upstream_is_full(const Upstream *u, uint64_t now) noexcept nogil:
 
 
 cdef int64_t upstream_free_permits(const Upstream *u, uint64_t now, int64_t *total) noexcept nogil:
-    """Exchanges that its endpoints in rotation may still take, where each has a limit; `total`:
-    with those they have."""
+    """Exchanges that its endpoints in rotation may still take, where each has a limit. `total`:
+    with those in flight."""
     cdef const Endpoint *e
     cdef int64_t free = 0
     cdef uint32_t i
@@ -117,8 +117,8 @@ cdef Endpoint *pick_least_inflight(Upstream *u, const Choice *c) noexcept nogil:
 
 
 cdef Endpoint *pick_round_robin(Upstream *u, const Choice *c) noexcept nogil:
-    """Each endpoint gets `weight` turns in a row."""
-    cdef uint32_t total = 0, turn, i
+    """Give each endpoint `weight` requests in a row."""
+    cdef uint32_t total = 0, place, i
     cdef Endpoint *e
     for i in range(u.n_endpoints):
         e = u.endpoints[i]
@@ -126,15 +126,15 @@ cdef Endpoint *pick_round_robin(Upstream *u, const Choice *c) noexcept nogil:
             total += e.weight
     if total == 0:
         return NULL
-    turn = u.cursor % total
+    place = u.cursor % total
     u.cursor += 1
     for i in range(u.n_endpoints):
         e = u.endpoints[i]
         if not is_eligible(e, c):
             continue
-        if turn < e.weight:
+        if place < e.weight:
             return e
-        turn -= e.weight
+        place -= e.weight
     return NULL
 
 
@@ -186,8 +186,8 @@ cdef inline double draw(const Endpoint *e, uint64_t key) noexcept nogil:
 
 
 cdef Endpoint *pick_by_key(Upstream *u, const Choice *c) noexcept nogil:
-    """The lowest of exponential draws at a rate of the weight: the same as the highest draw where
-    weights are equal, and in proportion to them where they are not."""
+    """The lowest of exponential draws at a rate of the weight. That is the highest draw where
+    weights are equal; where they are not, choices are in proportion to them."""
     cdef Endpoint *best = NULL
     cdef Endpoint *e
     cdef double whole = 0, least = 0, here, room = 1
@@ -198,7 +198,7 @@ cdef Endpoint *pick_by_key(Upstream *u, const Choice *c) noexcept nogil:
         if is_eligible(u.endpoints[i], c):
             whole += <double>capacity(u.endpoints[i], c)
             room += u.endpoints[i].inflight
-    # What all have in flight with this one, times the bound: to be shared by weight.
+    # All exchanges in flight and this one, times the bound: shared by weight.
     room = room * u.hash.bound / whole if whole > 0 else 0
     for i in range(u.n_endpoints):
         e = u.endpoints[i]
@@ -211,11 +211,11 @@ cdef Endpoint *pick_by_key(Upstream *u, const Choice *c) noexcept nogil:
     return best
 
 
-# ---------------------------------------------------------------- by pace
+# ---------------------------------------------------------------- by latency
 
 
 cdef const Endpoint *quickest(const Upstream *u, const Choice *c) noexcept nogil:
-    """Of those that have answered, the one that is quickest alone; NULL: nobody has."""
+    """The endpoint with samples that is quickest alone; NULL: none has samples."""
     cdef const Endpoint *best = NULL
     cdef const Endpoint *e
     cdef double here, least = 0
@@ -231,14 +231,14 @@ cdef const Endpoint *quickest(const Upstream *u, const Choice *c) noexcept nogil
     return best
 
 
-cdef double cost(const Endpoint *e, const LatencyModel *pace, const Choice *c) noexcept nogil:
-    """One over how much more per ns the endpoint would get done with one exchange more: by Little's
-    law it does q / time(q) with q in flight. Idle, that is the time one takes; where one more only
-    makes all others slower it is a large multiple of it, and the times decide. `pace`: what it
-    is taken to have."""
+cdef double cost(const Endpoint *e, const LatencyModel *latency, const Choice *c) noexcept nogil:
+    """The inverse of the gain: exchanges that the endpoint would get done more per ns with one more
+    in flight. By Little's law it does q / time(q) with q in flight. Idle, the cost is the time of
+    one. Where one more only slows all others down the cost is a large multiple of that, and the
+    times decide. `latency`: its own model, or one to stand for it."""
     cdef double q = latency_load(e, c.now_ns)
-    cdef double now = latency_estimate(pace, &e.upstream.response_length, q)
-    cdef double then = latency_estimate(pace, &e.upstream.response_length, q + 1)
+    cdef double now = latency_estimate(latency, &e.upstream.response_length, q)
+    cdef double then = latency_estimate(latency, &e.upstream.response_length, q + 1)
     cdef double gain = (q + 1) * now - q * then
     if gain < then / SATURATED:
         gain = then / SATURATED
@@ -246,7 +246,7 @@ cdef double cost(const Endpoint *e, const LatencyModel *pace, const Choice *c) n
 
 
 cdef Endpoint *pick_fastest(Upstream *u, const Choice *c) noexcept nogil:
-    """Who has not answered yet is taken to be as quick as the quickest is, and tried first."""
+    """Endpoints without samples are taken to be as quick as the quickest, and tried first."""
     cdef const Endpoint *like = NULL
     cdef Endpoint *best = NULL
     cdef Endpoint *e
@@ -286,9 +286,9 @@ cdef Endpoint *pick(Upstream *u, const Choice *c) noexcept nogil:
     return pick_least_inflight(u, c)
 
 
-cdef bint takes_turn(Endpoint *e, const Choice *c) noexcept nogil:
-    """While it starts slowly most of its turns are another's. A key is not dealt out in turns: its
-    draws already go by the share."""
+cdef bint is_admitted(Endpoint *e, const Choice *c) noexcept nogil:
+    """While an endpoint starts slowly, most of its requests go to others. Not those with a key:
+    their draws already go by the share."""
     if e.slow_start_ns == 0 or (e.upstream.balance == BALANCE_CONSISTENT_HASH and c.key):
         return 1
     return slow_start_admits(e, c.now_ns)
@@ -297,8 +297,8 @@ cdef bint takes_turn(Endpoint *e, const Choice *c) noexcept nogil:
 cdef Endpoint *upstream_pick(
     Upstream *u, const Endpoint *avoid, uint64_t key, uint64_t now,
 ) noexcept nogil:
-    """An endpoint in rotation that is not busy, other than `avoid` (the one that just failed); a
-    busy one, or `avoid`, if there is no other. NULL: none in rotation, or all at their caps."""
+    """An endpoint in rotation that is not busy, other than `avoid` (the one that just failed). If
+    there is none, a busy one, or `avoid`. NULL: none in rotation, or all at their caps."""
     cdef Choice c
     cdef Endpoint *e
     cdef Endpoint *other
@@ -313,7 +313,7 @@ cdef Endpoint *upstream_pick(
     if avoid != NULL:
         c.avoid = NULL
         return e if e != NULL else pick(u, &c)
-    if e == NULL or takes_turn(e, &c):
+    if e == NULL or is_admitted(e, &c):
         return e
     c.avoid = e
     other = pick(u, &c)

@@ -13,16 +13,16 @@ cdef enum BreakerState:     # as zeroproxy_breaker_state shows it
 
 cdef enum BreakerInput:
     BREAKER_SUCCESS = 0     # an attempt ended well
-    BREAKER_FAILURE         # an attempt failed, and the terms allow more
+    BREAKER_FAILURE         # an attempt failed, and the settings allow more
     BREAKER_TRIP            # an attempt failed, and that is too much
     BREAKER_DUE             # it was open long enough
     BREAKER_CONFIRMED       # enough probes were answered
-    BREAKER_OFF             # switched off, or the endpoint is another one's now
+    BREAKER_OFF             # switched off, or the slot's endpoint has changed
     BREAKER_LAST_ENDPOINT   # no other endpoint of its upstream is in rotation
     BREAKER_INPUTS
 
 
-cdef enum AttemptResult:    # what is known of an attempt; the last one said stands
+cdef enum AttemptResult:    # the last one that was noted stands
     RESULT_NONE = 0         # nothing: the caller left, 4xx, 501, a stale conn
     RESULT_OK               # a good head; it counts if its body comes to its end
     RESULT_BUSY             # 429, 503
@@ -31,6 +31,9 @@ cdef enum AttemptResult:    # what is known of an attempt; the last one said sta
 cdef enum:
     RATE_ONE = 65536        # BreakerSettings.rate of everything
     SHARE_ONE = 1024        # the share of an endpoint that is not starting slowly
+
+
+# ---- the breaker
 
 # State after `what`. Not a row: a debug build aborts, a release build stays closed.
 cdef BreakerState breaker_step(BreakerState state, BreakerInput what) noexcept nogil
@@ -53,6 +56,9 @@ cdef void breaker_release(Breaker *b) noexcept nogil
 # Close, and hold nothing against the endpoint.
 cdef void breaker_off(Breaker *b) noexcept nogil
 
+
+# ---- attempts
+
 # Count a relay's attempt at the endpoint that was picked.
 cdef void attempt_begins(Plane *p, Relay *r) noexcept nogil
 # Note the first content of the answer, with its time in the relay.
@@ -63,6 +69,9 @@ cdef void attempt_ends(Plane *p, Relay *r) noexcept nogil
 cdef void note_status(Relay *r, int status) noexcept nogil
 # Let endpoints back in that only their breakers keep out. 0: there is none.
 cdef bint upstream_release(Plane *p, Upstream *u) noexcept nogil
+
+
+# ---- slow start
 
 # Part of its share that a starting endpoint may have now, of SHARE_ONE.
 cdef uint64_t slow_start_share(const Endpoint *e, uint64_t now) noexcept nogil

@@ -1,17 +1,17 @@
 """One endpoint's circuit breaker, as a table, and its slow start after a recovery.
 
-Law 1. Every legal move is a row of MOVES; what is not a row is a bug, as in state_machine.pyx.
-Law 2. An attempt counts once, when it ends, and only in the epoch it began in: what was under way
-       when the breaker opened says nothing about the endpoint that comes back.
+Law 1. Every legal move is a row of MOVES; any other move is a bug, as in state_machine.pyx.
+Law 2. An attempt counts once, when it ends, and only in the epoch it began in. Attempts under way
+       when the breaker opened are no evidence about the endpoint that comes back.
 Law 3. Half open, at most `probes` attempts are under way or proven. A probe proves the endpoint
-       with the start of its answer (body_reader.pyx, law 2), not with its end: a generation takes
-       minutes, and who has one endpoint would wait for it. Until an attempt has ended well the
-       breaker is on trial: one failure opens it again, for twice as long.
-Law 4. 4xx is the caller's fault and no sign; 429 and 503 give the probe's turn back, and count as
-       failures only if the terms say so. A whole 5xx is no sign while the health probe is good:
-       servers answer it to what is the caller's fault, too. 501 never is one.
-Law 5. No breaker shuts the last endpoint of an upstream: to try it costs a caller less than to
-       be refused. One that is open when the others go is closed again.
+       with the start of its answer (body_reader.pyx, law 2), not with its end. A generation takes
+       minutes, and an upstream with one endpoint would wait for it. Until an attempt has ended
+       well the breaker is on trial: one failure opens it again, for twice as long.
+Law 4. 4xx is the caller's fault and no sign. 429 and 503 release the probe, and count as failures
+       only if the settings have it so. A whole 5xx is no sign while the health probe is good:
+       servers send it for callers' faults, too. 501 never is one.
+Law 5. No breaker shuts the last endpoint of an upstream: an attempt there costs a caller less than
+       a refusal. One that is open when the others go is closed again.
 Tests: tests/unit/test_breaker.py, tests/relay/test_breaker.py,
        tests/relay/test_breaker_last.py.
 """
@@ -69,7 +69,7 @@ cdef enum:
     BUG = 255
     OPEN_MAX_S = 60         # doubling ends here
     BUSY_MS = 1000          # others go first for so long after 429 or 503
-    SHARE_MIN = 32          # of SHARE_ONE: the first request does not wait for ever
+    SHARE_MIN = 32          # of SHARE_ONE: so the first request does not wait for ever
 
 cdef unsigned char[BREAKER_STATES][BREAKER_INPUTS] NEXT
 
@@ -88,7 +88,7 @@ compile_moves()
 
 
 cdef BreakerState breaker_step(BreakerState state, BreakerInput what) noexcept nogil:
-    """The state after `what`. Not a row: a debug build aborts, a release build stays closed, which
+    """State after `what`. Not a row: a debug build aborts, a release build stays closed, which
     keeps the endpoint in service."""
     cdef unsigned char to = NEXT[<int>state][<int>what]
     invariant(to != BUG)
@@ -113,7 +113,7 @@ cdef void forget_window(Breaker *b) noexcept nogil:
 
 
 cdef uint32_t roll_window(Breaker *b, const BreakerSettings *t, uint64_t now) noexcept nogil:
-    """Empty the slots that have passed; returns the index of the one that is now."""
+    """Empty the slots that have passed; returns the index of the present one."""
     cdef uint64_t width = t.window_ns // WINDOW_SLOTS
     cdef uint64_t slot = now // width if width else 0
     if slot < b.slot or slot - b.slot >= WINDOW_SLOTS:
@@ -173,7 +173,7 @@ cdef bint breaker_admits(const Breaker *b, const BreakerSettings *t, uint64_t no
 cdef void breaker_begin(
     Breaker *b, const BreakerSettings *t, BreakerTicket *attempt, uint64_t now,
 ) noexcept nogil:
-    """An attempt that was admitted begins."""
+    """Start an admitted attempt."""
     attempt.result = RESULT_NONE
     attempt.is_probe = 0
     if b.state == BREAKER_OPEN:
@@ -187,7 +187,7 @@ cdef void breaker_begin(
 cdef bint breaker_confirm(
     Breaker *b, const BreakerSettings *t, BreakerTicket *attempt,
 ) noexcept nogil:
-    """The answer to a probe has begun. 1: the breaker is closed by it."""
+    """Note the start of a probe's answer. 1: it closes the breaker."""
     if not attempt.is_probe:
         return 0
     attempt.is_probe = 0
@@ -212,7 +212,7 @@ cdef void count_well(Breaker *b, const BreakerSettings *t, uint64_t now) noexcep
 
 
 cdef void breaker_release(Breaker *b) noexcept nogil:
-    """Closed without proof: the next failure opens it again, if another endpoint is there then."""
+    """Close without proof: the next failure opens it again, if another endpoint is there then."""
     if b.state != BREAKER_CLOSED:
         b.is_unconfirmed = 1
         forget_window(b)
@@ -235,7 +235,8 @@ cdef void count_failed(
 cdef void breaker_end(
     Breaker *b, const BreakerSettings *t, BreakerTicket *attempt, bint is_last, uint64_t now,
 ) noexcept nogil:
-    """The attempt is over; `attempt.sign` is final. `is_last`: no other endpoint could be tried."""
+    """Count an attempt that is over. `attempt.result` is final. `is_last`: no other endpoint is
+    left."""
     if attempt.epoch != b.epoch or is_off(t):
         return
     if attempt.is_probe and b.state == BREAKER_HALF_OPEN:
@@ -248,7 +249,7 @@ cdef void breaker_end(
 
 
 cdef void breaker_off(Breaker *b) noexcept nogil:
-    """Closed, and nothing held against it."""
+    """Close, and hold nothing against the endpoint."""
     move(b, BREAKER_OFF)
     b.epoch += 1
     b.is_unconfirmed = 0
@@ -260,7 +261,7 @@ cdef void breaker_off(Breaker *b) noexcept nogil:
 
 
 cdef uint64_t slow_start_share(const Endpoint *e, uint64_t now) noexcept nogil:
-    """What the endpoint may have of its share now, of SHARE_ONE."""
+    """Part of its share that the endpoint may have now, of SHARE_ONE."""
     cdef uint64_t whole = e.upstream.breaker.slow_start_ns
     cdef uint64_t share
     if e.slow_start_ns == 0 or now >= e.slow_start_ns + whole:
@@ -270,7 +271,7 @@ cdef uint64_t slow_start_share(const Endpoint *e, uint64_t now) noexcept nogil:
 
 
 cdef bint slow_start_admits(Endpoint *e, uint64_t now) noexcept nogil:
-    """It is this endpoint's turn. 0: while it starts slowly, most of its turns are another's."""
+    """True if the endpoint accepts this request. While it starts slowly most go to others."""
     cdef uint64_t share = slow_start_share(e, now)
     if share == SHARE_ONE:
         e.slow_start_ns = 0
@@ -286,7 +287,7 @@ cdef bint slow_start_admits(Endpoint *e, uint64_t now) noexcept nogil:
 
 
 cdef void attempt_begins(Plane *p, Relay *r) noexcept nogil:
-    """The endpoint of r.attempt was picked."""
+    """Count an attempt at the picked endpoint, r.attempt.endpoint."""
     cdef Endpoint *e = r.attempt.endpoint
     cdef uint8_t was = e.breaker.state
     r.attempt.counted = 1
@@ -297,7 +298,7 @@ cdef void attempt_begins(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef void note_status(Relay *r, int status) noexcept nogil:
-    """The final head of the attempt. If its body is cut, actions.cut has the last word."""
+    """Judge the final head of the attempt. If its body is cut, actions.cut judges last."""
     cdef Attempt *a = &r.attempt
     if status == 429 or status == 503:
         a.ticket.result = RESULT_BUSY
@@ -308,7 +309,7 @@ cdef void note_status(Relay *r, int status) noexcept nogil:
 
 
 cdef bint is_last(const Endpoint *e) noexcept nogil:
-    """Its upstream has no other endpoint in rotation."""
+    """True if its upstream has no other endpoint in rotation."""
     cdef const Endpoint *other
     cdef uint32_t i
     for i in range(e.upstream.n_endpoints):
@@ -320,7 +321,7 @@ cdef bint is_last(const Endpoint *e) noexcept nogil:
 
 
 cdef bint upstream_release(Plane *p, Upstream *u) noexcept nogil:
-    """No endpoint is in rotation: those that only their breakers keep out come back. 0: none."""
+    """Return endpoints to rotation that only their breakers keep out. 0: there is none."""
     cdef Endpoint *e
     cdef uint32_t i
     cdef bint found = 0
@@ -340,13 +341,13 @@ cdef void confirm(Plane *p, Attempt *a) noexcept nogil:
 
 
 cdef void attempt_answered(Plane *p, Relay *r) noexcept nogil:
-    """The answer has begun, as Exchange.first_content_ns has it."""
+    """Note that the answer has begun, as Exchange.first_content_ns has it."""
     if r.attempt.ticket.result != RESULT_BUSY and r.attempt.ticket.result != RESULT_FAILED:
         confirm(p, &r.attempt)
 
 
 cdef void attempt_ends(Plane *p, Relay *r) noexcept nogil:
-    """The one place where an attempt ends, however it does."""
+    """End an attempt. The one place that does, however it ended."""
     cdef Attempt *a = &r.attempt
     cdef Endpoint *e = a.endpoint
     cdef uint8_t was = e.breaker.state
@@ -363,7 +364,7 @@ cdef void attempt_ends(Plane *p, Relay *r) noexcept nogil:
             confirm(p, a)
         else:
             a.ticket.result = RESULT_NONE
-    # Who else there is matters only to a failure.
+    # Other endpoints matter only to a failure.
     breaker_end(
         &e.breaker, &e.upstream.breaker, &a.ticket, a.ticket.result >= RESULT_BUSY and is_last(e),
         p.now_ns,

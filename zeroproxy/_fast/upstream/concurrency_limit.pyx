@@ -1,12 +1,12 @@
-"""How many exchanges an endpoint may have in flight: fixed, or found by itself.
+"""The limit of exchanges in flight at an endpoint: fixed, or adaptive.
 
-One that adapts itself goes up by one per round of first tokens that came in time while it was
-used, and down by a tenth when one came late or the endpoint said 429 or 503 (AIMD, as TCP does it).
+An adaptive limit goes up by one per round of first tokens that came in time while it was used. It
+goes down by a tenth when one came late or the endpoint sent 429 or 503 (AIMD, as TCP does it).
 
 Law 1. A limit is lowered once per round: only by an attempt that began after it was lowered last.
-       The others were sent under the higher limit and say nothing about the lower one.
-Law 2. Only responses that come event by event are measured: the first byte of any other is its
-       last, and says how long the answer was.
+       The others were sent under the higher limit and are no evidence about the lower one.
+Law 2. Only responses that come event by event are measured. The first byte of any other is its
+       last, and its time depends on the answer's length.
 Tests: tests/unit/test_limit.py.
 """
 
@@ -18,7 +18,7 @@ from zeroproxy._fast.types.plane cimport Endpoint, Relay
 cdef enum:
     LIMIT_ONE = 1 << 20
     LIMIT_MOST = 65536      # where max_inflight sets none
-    LIMIT_FIRST = 32        # to begin with, where max_inflight sets none
+    LIMIT_FIRST = 32        # at first, where max_inflight sets none
 
 
 cdef void set_exact(Endpoint *e, uint64_t exact) noexcept nogil:
@@ -36,7 +36,7 @@ cdef void set_exact(Endpoint *e, uint64_t exact) noexcept nogil:
 
 
 cdef void limit_begin(Endpoint *e) noexcept nogil:
-    """Obey the terms; what a limit has found out stays, as far as they allow."""
+    """Apply the settings; a limit that was found stays, as far as they allow."""
     cdef const AdmissionSettings *t = &e.upstream.admission
     if t.ttft_target_ns == 0:
         e.limit.now = t.max_inflight
@@ -70,6 +70,6 @@ cdef bint limit_observe(const Relay *r, uint64_t now) noexcept nogil:
 
 
 cdef void limit_busy(const Relay *r, uint64_t now) noexcept nogil:
-    """The endpoint said 429 or 503."""
+    """Lower the limit: the endpoint answered 429 or 503."""
     if r.attempt.endpoint.upstream.admission.ttft_target_ns:
         lower(r.attempt.endpoint, r.attempt.began_ns, now)

@@ -1,5 +1,8 @@
 from zeroproxy._fast.types.plane cimport Conn, ConnList, Endpoint, Plane
 
+
+# ---- checkout and release
+
 # Borrow the most recently used idle conn that is quiet and not too old; NULL: none.
 cdef Conn *acquire_idle_conn(Plane *p, Endpoint *e) noexcept nogil
 # Begin to connect and borrow the conn; c.connecting: under way. NULL: failed, errno is set.
@@ -8,10 +11,16 @@ cdef Conn *endpoint_connect(Plane *p, Endpoint *e) noexcept nogil
 cdef void release_idle_conn(Plane *p, Conn *c) noexcept nogil
 # Close a conn that is not in the idle list and return its struct.
 cdef void release_conn(Plane *p, Conn *c) noexcept nogil
+
+# ---- lists of conns
+
 # Put a conn in front of the list.
 cdef void conn_list_push(ConnList *l, Conn *c) noexcept nogil
 # Take a conn out of its list, from any place.
 cdef void conn_list_remove(ConnList *l, Conn *c) noexcept nogil
+
+# ---- the pool
+
 # Count why a conn ends, and discard it; it is not in the idle list.
 cdef void endpoint_retire(Plane *p, Conn *c, int why) noexcept nogil
 # Close an idle conn that the endpoint has closed or sent bytes on, and learn from its age.

@@ -1,10 +1,10 @@
-"""One address of an upstream: words Python writes (up, draining, weight), and a LIFO pool of idle
-conns.
+"""One address of an upstream: settings by Python (in_rotation, draining, weight), and a LIFO pool
+of idle conns.
 
-Law 1. A conn is handed out only if nothing was reported on it while it was idle: bytes on an idle
-       conn are never a response (they would be somebody else's), a FIN means it is gone.
-Law 2. An idle conn is closed before the server would close it (keepalive.pyx); the rest of that
-       race is covered by the law of retries.
+Law 1. A conn is checked out only if nothing was reported on it while it was idle. Bytes on an idle
+       conn are never a response (they would be another exchange's); a FIN means that it is gone.
+Law 2. An idle conn is closed before the server would close it (keepalive.pyx); retries cover the
+       rest of that race.
 Law 3. A conn that failed is closed, never pooled; FIN, not RST, so that the engine frees the GPU.
 Tests: tests/relay/test_pools.py, tests/relay/test_races.py.
 """
@@ -43,8 +43,8 @@ from zeroproxy._fast.upstream.keepalive cimport (
 )
 
 cdef enum:
-    # An idle conn this young is trusted without asking the kernel: a server that closes within
-    # 200 ms of answering is caught by the retry, and a peek costs 2 % of a small request.
+    # An idle conn this young is trusted without a system call. A server that closes within 200 ms
+    # of its answer is covered by the retry, and a peek costs 2 % of a small request.
     TRUST_NS = 200000000
 
 
@@ -92,7 +92,7 @@ cdef void conn_list_remove(ConnList *l, Conn *c) noexcept nogil:
 
 
 cdef void release_conn(Plane *p, Conn *c) noexcept nogil:
-    """Close a conn that is not in the idle list and give its struct back."""
+    """Close a conn that is not in the idle list and release its struct."""
     conn_close(p, c)
     c.owner = NULL
     c.next = p.free_conns
@@ -107,7 +107,7 @@ cdef void endpoint_retire(Plane *p, Conn *c, int why) noexcept nogil:
 
 
 cdef void endpoint_lose_idle(Plane *p, Conn *c) noexcept nogil:
-    """The endpoint has closed a conn that rested, or has spoken on it."""
+    """Lose an idle conn that the endpoint has closed or sent bytes on."""
     cdef Endpoint *e = c.endpoint
     e.n_stale += 1
     keepalive_lower(e, c, p.now_ns)
@@ -116,19 +116,19 @@ cdef void endpoint_lose_idle(Plane *p, Conn *c) noexcept nogil:
 
 
 cdef void endpoint_forget(Endpoint *e) noexcept nogil:
-    """It does not accept: another server may come up at this address."""
+    """Forget what was learned: another server may come up at this address."""
     e.takes_usage = e.refuses_usage = 0
     keepalive_forget(e)
 
 
 cdef void endpoint_want_warm(Plane *p, Endpoint *e) noexcept nogil:
-    """The pool may lack a warm conn: looked at with the next tick, outside of the exchange."""
+    """Look for a missing warm conn with the next tick, outside of the exchange."""
     if e.idle.n + e.opening.n < e.pool.warm and e.warm_wait_ns == 0:
         timer_no_later(&p.wheel, &e.warm_timer, p.now_ns + 1)
 
 
 cdef bint endpoint_may_connect(const Plane *p, const Endpoint *e) noexcept nogil:
-    """Whether a conn may be opened that no exchange waits for."""
+    """True if a conn may be opened that no exchange waits for."""
     return (
         p.counters.upstream_conns < p.limits.connections
         and (e.pool.max_connections == 0 or e.n_conns < e.pool.max_connections)
@@ -136,7 +136,7 @@ cdef bint endpoint_may_connect(const Plane *p, const Endpoint *e) noexcept nogil
 
 
 cdef bint is_quiet(Plane *p, Conn *c) noexcept nogil:
-    """Nothing was reported, and for a conn that rested longer the kernel agrees."""
+    """True if nothing was reported and, for a conn idle for longer, the kernel agrees."""
     conn_pump_tls(c)
     if c.may_read or c.saw_fin or c.broken:
         return 0
@@ -146,7 +146,7 @@ cdef bint is_quiet(Plane *p, Conn *c) noexcept nogil:
 
 
 cdef Conn *acquire_idle_conn(Plane *p, Endpoint *e) noexcept nogil:
-    """The most recently used idle conn that is still quiet and not too old; NULL: none."""
+    """Check out the most recently used idle conn that is quiet and not too old; NULL: none."""
     cdef uint64_t limit = keepalive_limit(e)
     cdef Conn *c
     e.used_ns = p.now_ns
@@ -170,7 +170,7 @@ cdef Conn *acquire_idle_conn(Plane *p, Endpoint *e) noexcept nogil:
 cdef bint has_place(const Plane *p, const Endpoint *e) noexcept nogil:
     if not e.in_rotation or e.draining or p.draining or e.idle.n >= e.pool.max_idle:
         return 0
-    # One more than the descriptors allow, or than a reload has left.
+    # False where the descriptors, or a reload, allow fewer conns than there are.
     return (
         p.counters.upstream_conns <= p.limits.connections
         and (e.pool.max_connections == 0 or e.n_conns <= e.pool.max_connections)
@@ -178,7 +178,7 @@ cdef bint has_place(const Plane *p, const Endpoint *e) noexcept nogil:
 
 
 cdef void release_idle_conn(Plane *p, Conn *c) noexcept nogil:
-    """Take a clean conn into the pool, or close it if there is no place or it is spent."""
+    """Return a clean conn to the pool, or close it if there is no place or it is spent."""
     cdef Endpoint *e = c.endpoint
     cdef uint64_t limit
     c.owner = NULL
@@ -211,8 +211,8 @@ cdef bint secure(Plane *p, Conn *c) noexcept nogil:
 
 
 cdef Conn *endpoint_connect(Plane *p, Endpoint *e) noexcept nogil:
-    """Begin to connect; c.connecting says whether it is still under way. NULL: refused at once,
-    or no descriptor, or no memory (errno)."""
+    """Begin to connect; c.connecting: still under way. NULL: refused at once, or no descriptor, or
+    no memory (errno)."""
     cdef sockaddr *addr = <sockaddr *>e.addr
     cdef Conn *c
     cdef int one = 1
@@ -225,7 +225,7 @@ cdef Conn *endpoint_connect(Plane *p, Endpoint *e) noexcept nogil:
     e.n_connects += 1
     if c != NULL and secure(p, c) \
             and (connect(fd, addr, e.addr_len) == 0 or errno == EINPROGRESS):
-        # A loopback or unix connect may be done already; the first report tells either way.
+        # A loopback or unix connect may be done already; the first report comes either way.
         c.connecting = 1
         c.since_ns = c.opened_ns = p.now_ns
         if conn_watch(p, c, fd) == 0:
@@ -246,7 +246,7 @@ cdef void endpoint_drop_idle(Plane *p, Endpoint *e) noexcept nogil:
 
 
 cdef void endpoint_drop_oldest(Plane *p, Endpoint *e) noexcept nogil:
-    """Make room for a new conn where there is an idle one."""
+    """Close the oldest idle conn, to make room for a new one."""
     cdef Conn *c = e.idle.tail
     if c != NULL:
         conn_list_remove(&e.idle, c)

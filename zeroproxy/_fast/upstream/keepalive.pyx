@@ -1,10 +1,10 @@
-"""How long an endpoint lets a conn rest, and for how many requests: what it says, what it does.
+"""Idle time and requests that an endpoint grants a conn: announced by it, or observed.
 
-Law 1. `pool.idle_timeout` is the most; what is learned only shortens it. 60 % of what is said or
-       seen leaves the way there and back, and a clock that ticks coarsely.
-Law 2. What was seen is doubted slowly: one step up per RAISE_NS, until it is forgotten. A lower
-       limit than LEAST_NS is never concluded: a server that restarts closes conns of any age.
-Law 3. `max` is read as "closed after this many", the strictest of its meanings: where it counts
+Law 1. `pool.idle_timeout` is the most; learned limits only shorten it. 60 % of an announced or
+       observed time leaves the way there and back, and a clock that ticks coarsely.
+Law 2. Observed limits are doubted slowly: one step up per RAISE_NS, until they are forgotten. A
+       limit below LEAST_NS is never concluded: a server that restarts closes conns of any age.
+Law 3. `max` is read as "closed after this many", the strictest of its meanings. Where it counts
        down (Apache httpd) a conn is given up at half its life.
 Tests: tests/relay/test_pools.py.
 """
@@ -22,7 +22,7 @@ cdef uint64_t LEAST_NS = 500 * <uint64_t>NS_PER_MS
 cdef uint64_t RAISE_NS = 60 * <uint64_t>NS_PER_S
 
 cdef enum:
-    SAID_MAX = 1000000      # seconds, requests: more is as good as no limit
+    ANNOUNCED_MAX = 1000000      # seconds, requests: more is as good as no limit
 
 
 cdef inline uint64_t shorter(uint64_t a, uint64_t b) noexcept nogil:
@@ -36,12 +36,11 @@ cdef uint64_t number_behind(Span s, const char *name, size_t n) noexcept nogil:
         return 0
     if not read_number(<Cursor>s.at + n, s.len - n, &value):
         return 0
-    return (value if value < SAID_MAX else <uint64_t>SAID_MAX) + 1
+    return (value if value < ANNOUNCED_MAX else <uint64_t>ANNOUNCED_MAX) + 1
 
 
 cdef void keepalive_observe(Endpoint *e, const Head *h) noexcept nogil:
-    """What a response says in `Keep-Alive: timeout=N, max=M`; one that says nothing changes
-    nothing."""
+    """Learn from a response's `Keep-Alive: timeout=N, max=M`; without it nothing changes."""
     cdef const Field *f
     cdef Cursor at
     cdef Cursor end
@@ -59,7 +58,7 @@ cdef void keepalive_observe(Endpoint *e, const Head *h) noexcept nogil:
         while next_element(&at, end, &part):
             n = number_behind(part, b"timeout=", 8)
             if n:
-                # timeout=0: nothing may rest.
+                # timeout=0: no conn may be idle.
                 e.learned.announced_idle_ns = (n - 1) * <uint64_t>NS_PER_S // 10 * 6 + (n == 1)
             n = number_behind(part, b"max=", 4)
             if n:
@@ -67,14 +66,14 @@ cdef void keepalive_observe(Endpoint *e, const Head *h) noexcept nogil:
 
 
 cdef uint64_t keepalive_limit(const Endpoint *e) noexcept nogil:
-    """How long a conn may rest; 0: for ever."""
+    """Time that a conn may be idle, in ns; 0: for ever."""
     if not e.pool.learns:
         return e.pool.idle_ns
     return shorter(shorter(e.pool.idle_ns, e.learned.announced_idle_ns), e.learned.observed_idle_ns)
 
 
 cdef bint keepalive_is_spent(const Endpoint *e, const Conn *c, uint64_t now_ns) noexcept nogil:
-    """Too old, or its next request might be the one it closes on."""
+    """True if it is too old, or its next request might be the one it closes on."""
     if e.pool.max_age_ns and now_ns - c.opened_ns >= e.pool.max_age_ns:
         return 1
     if e.pool.max_requests and c.served >= e.pool.max_requests:
@@ -85,7 +84,7 @@ cdef bint keepalive_is_spent(const Endpoint *e, const Conn *c, uint64_t now_ns) 
 
 
 cdef void keepalive_lower(Endpoint *e, const Conn *c, uint64_t now_ns) noexcept nogil:
-    """The endpoint has closed a conn that rested since c.since_ns."""
+    """Learn that the endpoint closed a conn, idle since c.since_ns."""
     cdef uint64_t limit = (now_ns - c.since_ns) // 10 * 6
     if limit < LEAST_NS:
         limit = LEAST_NS
@@ -94,7 +93,7 @@ cdef void keepalive_lower(Endpoint *e, const Conn *c, uint64_t now_ns) noexcept 
 
 
 cdef void keepalive_raise(Endpoint *e, uint64_t now_ns) noexcept nogil:
-    """A step up if nothing was closed for long; forgotten once it is no limit any more."""
+    """Go a step up if nothing was closed for long; a limit without effect is forgotten."""
     if e.learned.observed_idle_ns == 0 or now_ns - e.learned.seen_ns < RAISE_NS:
         return
     e.learned.seen_ns = now_ns

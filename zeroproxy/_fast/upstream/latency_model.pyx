@@ -1,13 +1,13 @@
-"""How quick an endpoint is: its own answers, as lines over the exchanges it has in flight.
+"""Speed of an endpoint: times of its own answers, as lines over the exchanges it has in flight.
 
 Law 1. Only whole 2xx answers to POST are samples: an endpoint that fails quickly is not quick. Each
-       failure doubles what is expected of it, until it has answered well again.
-Law 2. A sample belongs to the load it was made under: the wait for the first byte to what was in
-       flight when it began, the rest to the average over its time, which `area` integrates.
+       failure doubles the expected time, until it has answered well again.
+Law 2. A sample belongs to the load it was made under. For the wait for the first byte that is the
+       load at its start; for the rest the average over its time, which `area` integrates.
 Law 3. Old samples fade, with every new one and with time.
-Law 4. What a server says of its own load counts until it is stale, corrected by what we have sent
-       since. It never makes the load less than what is ours.
-Law 5. Nothing here runs unless the upstream asks for `fastest`.
+Law 4. A server's report of its own load counts until it is stale, corrected by the requests sent
+       since. It never makes the load less than our own.
+Law 5. Nothing here runs unless the upstream is configured with `fastest`.
 Tests: tests/unit/test_balance.py.
 """
 
@@ -36,19 +36,20 @@ cdef enum:
     EXPLORE_SHARE = 20      # or after so many times what it would take, so that it costs little
     LOST_MAX = 16
 
-# A little is said for a server whose time grows with its load at a fifth of the rate at which it
-# would if it did one thing at a time: where the load never varies, data say nothing of the slope.
-# Tried in a time of its own (tests/support/two_speeds.py); half or thrice as much changes little.
+# A weak prior: a server's time grows with its load at a fifth of the rate of one that does a thing
+# at a time. Where the load never varies the data have no slope. Measured with
+# tests/support/two_speeds.py; half or thrice as much changes little.
 cdef double PRIOR = 0.1
 cdef double PRIOR_SLOPE = 0.2
 
 
-# ---------------------------------------------------------------- lines
+# ---------------------------------------------------------------- lines over the load
 
 
 cdef void fit_line(LinearFit *f) noexcept nogil:
-    """Of positive slope. It may begin below zero: a server takes more and more at no cost until it
-    is full, and what comes then waits. The line is that of the load it has; `low` is below it."""
+    """Fit a line of positive slope. It may begin below zero: a server takes more and more at no
+    cost until it is full; later requests wait. The line is that of the present load; `low` is below
+    it."""
     cdef double q = f.q / f.w
     cdef double y = f.y / f.w
     cdef double steepest = y / q if q > 1 else y
@@ -88,7 +89,7 @@ cdef bint latency_is_known(const Endpoint *e) noexcept nogil:
 cdef double latency_estimate(
     const LatencyModel *s, const ResponseLength *l, double q,
 ) noexcept nogil:
-    """What an exchange is expected to take with q in flight, itself included, in ns; > 0."""
+    """Time that an exchange is expected to take with q in flight, itself included, in ns; > 0."""
     cdef double share = l.streamed
     if s.whole.w == 0:
         share = 1
@@ -99,7 +100,7 @@ cdef double latency_estimate(
 
 
 cdef void latency_forget(Endpoint *e) noexcept nogil:
-    """Another server may have come up at this address. What runs there goes on."""
+    """Forget the samples: another server may have come up. Exchanges in flight go on."""
     cdef LatencyModel *s = &e.latency
     memset(&s.first, 0, sizeof(LinearFit))
     memset(&s.gap, 0, sizeof(LinearFit))
@@ -113,7 +114,7 @@ cdef void latency_forget(Endpoint *e) noexcept nogil:
 
 
 cdef double latency_load(const Endpoint *e, uint64_t now) noexcept nogil:
-    """Exchanges in flight there, other people's included as far as they are known."""
+    """Exchanges in flight there, those of other proxies as far as they are known."""
     cdef const ReportedLoad *reported = &e.latency.reported
     cdef double own = e.inflight
     cdef double all_
@@ -124,7 +125,7 @@ cdef double latency_load(const Endpoint *e, uint64_t now) noexcept nogil:
 
 
 cdef void roll_area(Endpoint *e, uint64_t now) noexcept nogil:
-    """The load is about to change."""
+    """Integrate up to now; call it before the load changes."""
     cdef LatencyModel *s = &e.latency
     if now > s.area_ns:
         s.area += <uint64_t>(latency_load(e, now) * <double>(now - s.area_ns))
@@ -134,7 +135,7 @@ cdef void roll_area(Endpoint *e, uint64_t now) noexcept nogil:
 cdef void latency_report_load(
     Endpoint *e, double[3] load, uint64_t lasts, uint64_t now,
 ) noexcept nogil:
-    """The server says: so many run, so many wait, so much of its cache is used (-1: unknown)."""
+    """Take a server's report: requests that run and wait, part of the cache used (-1: unknown)."""
     roll_area(e, now)
     e.latency.reported.running = <uint32_t>load[0]
     e.latency.reported.waiting = <uint32_t>load[1]
@@ -144,7 +145,7 @@ cdef void latency_report_load(
 
 
 cdef bint latency_is_due(const Endpoint *e, uint64_t now) noexcept nogil:
-    """It is idle and nobody has tried it for long: how quick it is now, one request will tell."""
+    """True if the endpoint is idle and was not tried for long: one request shows its speed."""
     cdef double wait
     if e.inflight or e.latency.tried_ns == 0:
         return e.inflight == 0
@@ -160,7 +161,7 @@ cdef bint latency_is_due(const Endpoint *e, uint64_t now) noexcept nogil:
 
 
 cdef void latency_attempt_begins(Plane *p, Relay *r) noexcept nogil:
-    """Before the endpoint counts the attempt as in flight."""
+    """Start a sample, before the endpoint counts the attempt as in flight."""
     cdef Endpoint *e = r.attempt.endpoint
     if e.upstream.balance != BALANCE_FASTEST:
         r.attempt.load = 0
@@ -189,7 +190,7 @@ cdef bint is_sample(const Relay *r) noexcept nogil:
 
 
 cdef double average_load(const Attempt *a, uint64_t now) noexcept nogil:
-    """Over the time of the attempt, which is one of them."""
+    """Average load over the time of the attempt, which is one of them."""
     cdef double found = 0
     if now > a.began_ns:
         found = <double>(a.endpoint.latency.area - a.load_area) / <double>(now - a.began_ns)
@@ -198,24 +199,24 @@ cdef double average_load(const Attempt *a, uint64_t now) noexcept nogil:
 
 cdef void take_sample(Relay *r, uint64_t now) noexcept nogil:
     cdef LatencyModel *s = &r.attempt.endpoint.latency
-    cdef uint64_t asked = max(r.x.request_read_ns, r.attempt.sent_ns)
+    cdef uint64_t requested_ns = max(r.x.request_read_ns, r.attempt.sent_ns)
     cdef uint32_t events = r.x.scan.meter.n_events
     cdef bint is_streamed = (
         r.x.is_streamed and events > 1 and r.x.last_data_ns > r.x.first_content_ns
     )
     cdef double q = average_load(&r.attempt, now)
-    if asked == 0 or r.x.first_content_ns < asked:
-        return              # it did not wait for the whole request
+    if requested_ns == 0 or r.x.first_content_ns < requested_ns:
+        return              # the answer did not wait for the whole request
     note_length(&r.x.upstream.response_length, is_streamed, events)
     if is_streamed:
-        fit_add(&s.first, r.attempt.load, <double>(r.x.first_content_ns - asked), now)
+        fit_add(&s.first, r.attempt.load, <double>(r.x.first_content_ns - requested_ns), now)
         fit_add(&s.gap, q, <double>(r.x.last_data_ns - r.x.first_content_ns) / (events - 1), now)
     else:
-        fit_add(&s.whole, q, <double>(r.x.last_data_ns - asked), now)
+        fit_add(&s.whole, q, <double>(r.x.last_data_ns - requested_ns), now)
 
 
 cdef void latency_attempt_ends(Plane *p, Relay *r) noexcept nogil:
-    """Before the endpoint's in-flight count falls; the sign of the attempt is final."""
+    """Take the sample, before the endpoint's count falls; the attempt's result is final."""
     cdef LatencyModel *s = &r.attempt.endpoint.latency
     if r.attempt.endpoint.upstream.balance != BALANCE_FASTEST:
         return

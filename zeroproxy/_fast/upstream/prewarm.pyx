@@ -1,10 +1,10 @@
-"""Conns that nobody owns: those that rest, and those opened before they are needed.
+"""Conns without an owner: the idle ones, and those opened before they are needed.
 
 Law 1. Conns are kept warm only while the endpoint has had an exchange in the last
        `pool.prewarm_idle`: then they expire and no timer is armed. The next exchange begins it
        anew.
-Law 2. An endpoint that does not accept, or closes what it has just accepted, is tried with one
-       conn at a time and ever more rarely, up to LAST_WAIT_NS.
+Law 2. An endpoint is in doubt if it does not accept, or closes a new conn at once. Then it is tried
+       with one conn at a time and ever more rarely, up to LAST_WAIT_NS.
 Law 3. Never more than `max_idle`, `max_connections`, or what the descriptors allow.
 Tests: tests/relay/test_warm.py.
 """
@@ -32,7 +32,7 @@ from zeroproxy._fast.upstream.keepalive cimport keepalive_limit
 
 cdef uint64_t FIRST_WAIT_NS = 250 * <uint64_t>NS_PER_MS
 cdef uint64_t LAST_WAIT_NS = 16 * <uint64_t>NS_PER_S
-cdef uint64_t WORTH_NS = 100 * <uint64_t>NS_PER_MS     # who lets conns rest less is not warmed
+cdef uint64_t WORTH_NS = 100 * <uint64_t>NS_PER_MS     # no warm conns for less idle time
 cdef uint64_t CONNECT_NS = 2 * <uint64_t>NS_PER_S      # where timeouts.connect is off
 
 
@@ -46,14 +46,14 @@ cdef bint is_wanted(const Plane *p, const Endpoint *e) noexcept nogil:
 
 
 cdef void back_off(Plane *p, Endpoint *e) noexcept nogil:
-    """A conn could not be opened, or did not live. While the wait runs this changes nothing."""
+    """Count a conn that could not be opened, or did not live. No effect while the wait runs."""
     if e.warm_wait_ns == 0 and is_wanted(p, e):
         e.warm_wait_ns = FIRST_WAIT_NS
         timer_arm(&p.wheel, &e.warm_timer, p.now_ns + FIRST_WAIT_NS)
 
 
 cdef void fill(Plane *p, Endpoint *e) noexcept nogil:
-    """Begin to open what is missing; one conn only while the endpoint is in doubt."""
+    """Begin to open missing conns; one only while the endpoint is in doubt."""
     cdef uint32_t most = e.pool.warm if e.pool.warm < e.pool.max_idle else e.pool.max_idle
     cdef uint64_t patience = e.upstream.connect_ns if e.upstream.connect_ns else CONNECT_NS
     cdef Conn *c
@@ -81,7 +81,7 @@ cdef void fill_due(void *plane, void *owner) noexcept nogil:
         e.warm_wait_ns *= 2
         if e.warm_wait_ns > LAST_WAIT_NS:
             e.warm_wait_ns = LAST_WAIT_NS
-        # What was opened at the last try has lived through the wait: the doubt is over.
+        # The conn of the last try has lived through the wait: the doubt is over.
         if e.idle.n:
             e.warm_wait_ns = 0
         else:
@@ -94,7 +94,7 @@ cdef void prewarm_init(Endpoint *e) noexcept nogil:
 
 
 cdef void prewarm_begin(Plane *p, Endpoint *e) noexcept nogil:
-    """The endpoint is new in rotation, or its pool has changed: warm it now, as if used."""
+    """Warm an endpoint that is new in rotation, or whose pool has changed, as if it was used."""
     prewarm_stop(p, e)
     e.used_ns = p.now_ns
     if is_wanted(p, e):
@@ -104,7 +104,7 @@ cdef void prewarm_begin(Plane *p, Endpoint *e) noexcept nogil:
 
 
 cdef void prewarm_stop(Plane *p, Endpoint *e) noexcept nogil:
-    """Give up what is under way; what rests is not touched."""
+    """Give up connects under way; idle conns stay."""
     cdef Conn *c
     timer_disarm(&p.wheel, &e.warm_timer)
     e.warm_wait_ns = 0
@@ -114,7 +114,7 @@ cdef void prewarm_stop(Plane *p, Endpoint *e) noexcept nogil:
         endpoint_retire(p, c, CLOSED_SURPLUS)
 
 
-# ---------------------------------------------------------------- while nobody owns the conn
+# ---------------------------------------------------------------- conns without an owner
 
 
 cdef void end_opening(Plane *p, Conn *c, bint has_failed) noexcept nogil:
@@ -134,7 +134,7 @@ cdef void end_opening(Plane *p, Conn *c, bint has_failed) noexcept nogil:
 
 
 cdef void prewarm_ready(Plane *p, Conn *c) noexcept nogil:
-    """A report on a conn without an owner: its connect has ended, or it has died."""
+    """Serve a report on a conn without an owner: its connect has ended, or it has died."""
     cdef Endpoint *e = c.endpoint
     cdef int failure
     if c.connecting:
@@ -151,7 +151,7 @@ cdef void prewarm_ready(Plane *p, Conn *c) noexcept nogil:
 
 
 cdef void prewarm_due(Plane *p, Conn *c) noexcept nogil:
-    """The conn's timer fired while nobody owned it."""
+    """Serve the timer of a conn without an owner."""
     cdef Endpoint *e = c.endpoint
     cdef uint64_t limit = keepalive_limit(e)
     if c.connecting:

@@ -1,17 +1,17 @@
-"""From what each JSON object of a response says to where its counts go; totals.pyx adds them up.
+"""Accumulation of what each JSON object of a response reports. totals.pyx adds the counts up.
 
 Law 1. Neither "the last usage" nor "the sum of usages" is right. Usage beside an empty `choices`,
        or in a dialect's closing event, is that of the whole request. Several such objects add up
-       only where several choices were asked for or seen (llama.cpp sends one per choice), or a
-       conn carries several answers; else they are one, sent twice. Usage beside a choice is a
-       running count of that choice and replaces the one before (vLLM's continuous_usage_stats).
-       The whole beats the parts.
-Law 2. What is not known stays unknown: -1, never 0. Only where a dialect cannot generate (an
+       only for several requested or seen choices (llama.cpp sends one per choice), or on a conn
+       with several answers. Else they are one, sent twice. Usage beside a choice is a running
+       count of that choice and replaces the one before (vLLM's continuous_usage_stats). The whole
+       beats the parts.
+Law 2. An unknown count stays unknown: -1, never 0. Only where a dialect cannot generate (an
        embedding) are the missing completion tokens 0.
 Law 3. Where the server has not counted, every event with text holds at least one token: that many
        are a lower bound, and are called one. A count is exact only if no text came after it.
-Law 4. A count of what was used never shrinks: of two that are said of the same tokens, in any
-       dialect, the higher holds. Anthropic's input moves between its three fields: their sum.
+Law 4. A count of used tokens never shrinks: of two for the same tokens, in any dialect, the higher
+       holds. Anthropic's input moves between its three fields: their sum.
 Tests: tests/unit/test_meter_totals.py, tests/unit/test_meter_golden.py.
 """
 
@@ -76,7 +76,7 @@ cdef void begin_root(Meter *m) noexcept nogil:
 
 
 cdef void end_choice(Meter *m) noexcept nogil:
-    """An element of `choices` has ended."""
+    """Add what an element of `choices` had."""
     cdef int64_t index = value_of(m, FACT_INDEX)
     if index < 0:
         index = 0
@@ -99,33 +99,33 @@ cdef inline int64_t first_of(int64_t a, int64_t b) noexcept nogil:
 
 
 cdef inline int64_t higher(int64_t a, int64_t b) noexcept nogil:
-    """Law 4; -1, not known, is the least."""
+    """The higher of two counts (law 4); -1, not known, is the least."""
     return a if a > b else b
 
 
 cdef inline uint32_t small(int64_t n) noexcept nogil:
-    """As a Slot keeps it."""
+    """A count as a Slot keeps it."""
     return UNKNOWN if n < 0 else <uint32_t>(n if n < UNKNOWN else UNKNOWN - 1)
 
 
 cdef inline uint32_t raised(uint32_t was, int64_t n) noexcept nogil:
-    """Law 4, as a Slot keeps it."""
+    """The higher of two counts (law 4), as a Slot keeps it."""
     return small(n) if was == UNKNOWN or n > was else was
 
 
 cdef void count_text(Meter *m) noexcept nogil:
-    """An event with text."""
+    """Count an event with text."""
     m.n_parts += 1
 
 
 cdef bint adds_up(const Meter *m) noexcept nogil:
-    """Whether two closing counts are those of two generations (law 1)."""
-    return m.is_single or m.is_session or m.n_asked > 1 \
+    """True if two closing counts are those of two generations (law 1)."""
+    return m.is_single or m.is_session or m.n_requested > 1 \
         or m.choices_seen & (m.choices_seen - 1) != 0
 
 
 cdef void raise_final(Meter *m) noexcept nogil:
-    """Counts of the whole request, and of nothing else."""
+    """Add counts of the whole request, and of nothing else."""
     m.final.prompt = higher(m.final.prompt, value_of(m, FACT_PROMPT))
     m.final.completion = higher(m.final.completion, value_of(m, FACT_COMPLETION))
     m.final.cached = higher(m.final.cached, value_of(m, FACT_CACHED))
@@ -135,7 +135,7 @@ cdef void raise_final(Meter *m) noexcept nogil:
 
 
 cdef void add_final(Meter *m, bint sums_prompts) noexcept nogil:
-    """Counts of the whole request, or of one generation that is reported only once."""
+    """Add counts of the whole request, or of one generation that is reported only once."""
     cdef int64_t completion = value_of(m, FACT_COMPLETION)
     if m.seen & bit(FACT_T_PREDICTED) and m.n_reported < 255:
         m.n_reported += 1
@@ -155,7 +155,7 @@ cdef void add_final(Meter *m, bint sums_prompts) noexcept nogil:
 
 
 cdef Slot *slot_of(Meter *m, uint32_t key) noexcept nogil:
-    """NULL: more are seen than kept."""
+    """Slot of a choice; NULL: more are seen than kept."""
     cdef Slot *s
     cdef int k
     for k in range(m.n_slots):
@@ -172,7 +172,7 @@ cdef Slot *slot_of(Meter *m, uint32_t key) noexcept nogil:
 
 
 cdef void put_running(Meter *m, uint32_t key) noexcept nogil:
-    """Counts so far of one choice; they replace what it had."""
+    """Replace a choice's counts by those so far."""
     cdef int64_t completion = value_of(m, FACT_COMPLETION)
     cdef Slot *s
     # Text without a token is no count: Ollama reports zeros until the last event.
@@ -190,8 +190,8 @@ cdef void put_running(Meter *m, uint32_t key) noexcept nogil:
 
 
 cdef void put_timings(Meter *m) noexcept nogil:
-    """llama.cpp's timings in the shape of usage; cached tokens are part of the prompt. Builds that
-    do not say cache_n do not say the prompt either."""
+    """llama.cpp's timings in the shape of usage; cached tokens are part of the prompt. Builds
+    without cache_n do not report the prompt either."""
     cdef int64_t cached = value_of(m, FACT_T_CACHE)
     cdef int64_t prompt = value_of(m, FACT_T_PROMPT)
     cdef int64_t completion = value_of(m, FACT_T_PREDICTED)
@@ -226,7 +226,7 @@ cdef void merge_anthropic(Meter *m) noexcept nogil:
         m.final.prompt = prompt
         m.final.cached = read
         m.cache_made = made
-    # What message_start says of the output is a placeholder.
+    # The output count of message_start is a placeholder.
     if m.type != TYPE_MESSAGE_START and m.seen & bit(FACT_COMPLETION):
         m.final.completion = higher(m.final.completion, value_of(m, FACT_COMPLETION))
         m.n_parts_reported = m.n_parts
@@ -258,7 +258,7 @@ cdef void merge_ollama(Meter *m) noexcept nogil:
 
 
 cdef void merge_tgi(Meter *m) noexcept nogil:
-    """TGI /generate and /generate_stream: one event, one token; details may say the prompt."""
+    """TGI /generate and /generate_stream: one event, one token; details may have the prompt."""
     if m.seen & bit(FACT_TOKEN):
         m.n_tokens += 1
         m.counts_tokens = 1
@@ -283,8 +283,8 @@ cdef void merge_meta(Meter *m, bint is_stream) noexcept nogil:
 
 
 cdef void read_total(Meter *m) noexcept nogil:
-    """What total_tokens says of the counts that are missing beside it: rerank, score and
-    embeddings generate nothing, so where it stands alone it is the prompt."""
+    """Derive counts that are missing beside total_tokens. Rerank, score and embeddings generate
+    nothing, so where it stands alone it is the prompt."""
     cdef int64_t total = value_of(m, FACT_TOTAL)
     cdef int64_t prompt = value_of(m, FACT_PROMPT)
     cdef int64_t completion = value_of(m, FACT_COMPLETION)
@@ -298,7 +298,7 @@ cdef void read_total(Meter *m) noexcept nogil:
 
 
 cdef void merge_usage(Meter *m, bint is_stream) noexcept nogil:
-    """OpenAI's usage, and what servers put beside or instead of it."""
+    """OpenAI's usage, and the fields that servers put beside or instead of it."""
     if m.seen & bit(FACT_TOTAL):
         read_total(m)
     if m.seen & bit(FAMILY_USAGE) and m.seen & (bit(FACT_PROMPT) | bit(FACT_COMPLETION)):
@@ -325,7 +325,7 @@ cdef void note_error(Meter *m) noexcept nogil:
 
 
 cdef void merge_typed(Meter *m) noexcept nogil:
-    """Dialects whose events say what they are."""
+    """Dialects whose events have a type."""
     if m.type == TYPE_PING:
         m.is_ping = 1
     elif m.type == TYPE_PRELUDE:
@@ -342,8 +342,8 @@ cdef void merge_typed(Meter *m) noexcept nogil:
 
 
 cdef bint is_prelude(const Meter *m) noexcept nogil:
-    """Whether the root announces content and has none: a role, an empty closing usage,
-    message_start, response.created. What no dialect here has is no prelude."""
+    """True if the root announces content and has none: a role, an empty closing usage,
+    message_start, response.created. A root of no known dialect is no prelude."""
     if m.n_parts or m.choices_done or m.seen & (bit(FACT_ERROR) | bit(FACT_FINISH)):
         return 0
     return m.seen & bit(FACT_CHOICES) != 0 \
@@ -351,7 +351,7 @@ cdef bint is_prelude(const Meter *m) noexcept nogil:
 
 
 cdef void end_root(Meter *m) noexcept nogil:
-    """A JSON object of the response has ended: what it says finds its place."""
+    """Add what a JSON object of the response had, once it has ended."""
     # meter.KIND_JSON: one text, not a stream of them.
     cdef bint is_stream = not m.is_single
     note_error(m)

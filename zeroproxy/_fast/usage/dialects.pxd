@@ -4,7 +4,7 @@ from libc.stdint cimport uint8_t
 from zeroproxy._fast.types.meter cimport WALK_TEXT
 
 
-cdef struct Name:           # what a key means where it stands
+cdef struct Name:           # meaning of a key in its place
     char[WALK_TEXT] text    # beside its length: a look-up touches one line of memory
     uint8_t len
     uint8_t sense           # Sense

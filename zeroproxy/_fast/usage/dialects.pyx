@@ -1,10 +1,10 @@
-"""The words of every dialect the meter reads: which key means what, and where.
+"""Keys of every dialect that the meter reads: the meaning of each, by its place.
 
 Source: the servers' own code, by the versions named in docs/metering.md. A name counts only in the
 place it is listed for; the same word anywhere else is text.
 
-Law. WORDS is the whole truth; it is compiled at import into a table by place and length, so that a
-     key costs one look-up and, at most times, one comparison.
+Law. MEANINGS is the only source. It is compiled at import into a table by place and length, so that
+     a key costs one look-up and, at most times, one comparison.
 Tests: tests/unit/test_meter_golden.py.
 """
 
@@ -73,7 +73,7 @@ from zeroproxy._fast.types.meter cimport (
 from zeroproxy._fast.usage.dialects cimport Name
 
 # A name with a family: (sense, family).
-WORDS = {
+MEANINGS = {
     PLACE_ROOT: {
         b"model": FACT_MODEL,
         b"id": FACT_NO_ID,
@@ -200,14 +200,14 @@ cdef Name[16] TYPE_NAMES
 cdef int n_types = 0
 
 
-cdef int compile_words() except -1:
+cdef int compile_meanings() except -1:
     """Index 0 of NAMES stays free: it means none."""
     cdef int n = 0
     cdef Name *name
     global n_types
-    for place, words in WORDS.items():
+    for place, keys in MEANINGS.items():
         HAS[<int>place] = 1
-        for word, meaning in words.items():
+        for word, meaning in keys.items():
             if len(word) > WALK_TEXT:
                 raise ValueError(f"{word!r}: longer than what is kept of a key")
             n += 1
@@ -225,7 +225,7 @@ cdef int compile_words() except -1:
     return 0
 
 
-compile_words()
+compile_meanings()
 
 
 cdef bint has_names(int place) noexcept nogil:
@@ -233,7 +233,7 @@ cdef bint has_names(int place) noexcept nogil:
 
 
 cdef const Name *name_in(int place, const char *at, size_t len) noexcept nogil:
-    """What the key [at, at + len) means in `place`; NULL: nothing."""
+    """Meaning of the key [at, at + len) in `place`; NULL: none."""
     cdef int i
     if len > WALK_TEXT:
         return NULL

@@ -23,14 +23,14 @@ cdef inline int place_now(const Walk *w) noexcept nogil:
 
 
 cdef inline int sense_of_element(int place) noexcept nogil:
-    """What an element of the array `place` means."""
+    """Meaning of an element of the array `place`."""
     if place == PLACE_CHOICES:
         return PLACE_CHOICE
     return PLACE_ROOT if place == PLACE_ROOTS else SENSE_NONE
 
 
 cdef inline void next_member(Walk *w, uint32_t at) noexcept nogil:
-    """Behind a comma: in an array the next element means what this one did."""
+    """Step behind a comma: in an array the next element means the same as the last."""
     cdef int place = place_now(w)
     w.here.sense = <uint8_t>sense_of_element(place)
     if w.here.sense == SENSE_NONE:

@@ -1,4 +1,4 @@
-"""The levels of a JSON text: what an object or array means as it opens, what its end settles.
+"""Levels of a JSON text: the meaning of an object or array at its start, its effect at its end.
 
 Law. Only usage/dialects.pyx gives meaning; a level that has none is counted and nothing else.
 Tests: tests/unit/test_meter.py.
@@ -55,7 +55,7 @@ cdef int open_array(Meter *m, int sense) noexcept nogil:
 
 
 cdef int open_object(Meter *m, int sense) noexcept nogil:
-    """The Sense of an object's level, and what its mere presence says."""
+    """The Sense of an object's level; its mere presence may be a fact."""
     if sense == PLACE_ROOT:
         begin_root(m)
     elif sense == PLACE_USAGE:
@@ -86,7 +86,7 @@ cdef int open_object(Meter *m, int sense) noexcept nogil:
 
 
 cdef void note_element(Meter *m, int place) noexcept nogil:
-    """An object or array begins inside the array `place`."""
+    """Note an object or array that begins inside the array `place`."""
     if place == PLACE_CALLS:
         m.seen |= bit(FACT_CONTENT)
     elif place == PLACE_PREFILL:

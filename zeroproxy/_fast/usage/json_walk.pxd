@@ -10,14 +10,14 @@ cdef enum WalkState:
     WALK_ESCAPE             # behind a backslash inside a string
     WALK_NUMBER             # a number that counts
 
-# Start with the next JSON text; what was left open is forgotten.
+# Start with the next JSON text; levels left open are forgotten.
 cdef void walk_begin(Meter *m) noexcept nogil
 # Walk over the next bytes, in any split, and add every root object that ends.
 cdef void walk_feed(Meter *m, const char *at, size_t len) noexcept nogil
 
 
 cdef inline unsigned int marks_now(const Walk *w) noexcept nogil:
-    """What can matter in a level that means something, or outside of all."""
+    """Marks of bytes that matter: in a level that means something, or outside of all."""
     if w.here.sense >= FACT_PROMPT and not w.here.is_key:
         return MARK_TOKEN | MARK_MEMBER | MARK_VALUE
     return MARK_TOKEN | MARK_MEMBER

@@ -1,9 +1,9 @@
-"""A resumable walk through JSON text that keeps only what is counted.
+"""A resumable walk through JSON text. It keeps only keys and values that count.
 
-Law 1. Any split, no buffer: a key or a word that matters is at most WALK_TEXT bytes long,
-       everything else is only stepped over, strings by memchr.
+Law 1. Any split, no buffer: a key or a word that matters is at most WALK_TEXT bytes long. All else
+       is only stepped over, strings by memchr.
 Law 2. A name means something only where dialects.pyx lists it. Text inside strings, and the same
-       name anywhere else (logprobs keyed by token text), is never looked at.
+       name anywhere else (logprobs with token texts as keys), is never looked at.
 Law 3. Malformed text cannot hurt: depth and lengths are bounded, unknown bytes are stepped over.
 Tests: tests/unit/test_meter.py.
 """
@@ -61,7 +61,7 @@ from zeroproxy._fast.usage.template cimport learn_text
 
 
 cdef void walk_begin(Meter *m) noexcept nogil:
-    """Before the next JSON text; what was left open is forgotten."""
+    """Start with the next JSON text; levels left open are forgotten."""
     memset(&m.walk.here, 0, sizeof(m.walk.here))
     m.walk.here.sense = PLACE_ROOT
 
@@ -70,7 +70,7 @@ cdef void walk_begin(Meter *m) noexcept nogil:
 
 
 cdef void learn_name(Meter *m, const char *at, size_t len) noexcept nogil:
-    """A key has ended."""
+    """Take a key that has ended."""
     cdef Walk *w = &m.walk
     cdef const Name *name = name_in(place_now(w), at, len)
     if name == NULL:
@@ -85,14 +85,14 @@ cdef void learn_name(Meter *m, const char *at, size_t len) noexcept nogil:
 
 
 cdef void hash_id(Meter *m, const char *at, size_t len) noexcept nogil:
-    """FNV-1a, piece by piece."""
+    """FNV-1a of an id, piece by piece."""
     cdef size_t k
     for k in range(len):
         m.meta_id = (m.meta_id ^ <uint8_t>at[k]) * <uint32_t>16777619
 
 
 cdef void take_word(Meter *m, int sense, const char *at, size_t len) noexcept nogil:
-    """A string that is kept has ended."""
+    """Take a string that is kept and has ended."""
     m.seen |= bit(sense)
     if sense == FACT_TYPE:
         m.type = <uint8_t>type_of(at, len)
@@ -101,7 +101,7 @@ cdef void take_word(Meter *m, int sense, const char *at, size_t len) noexcept no
 
 
 cdef void take_text(Meter *m, int sense, bint is_empty) noexcept nogil:
-    """A string of which only the presence counts has ended."""
+    """Take a string that has ended, and of which only the presence counts."""
     if sense == FACT_GENERATED or sense == FACT_ERROR:
         m.seen |= bit(sense)
     elif is_empty and sense == FACT_NO_ID:
@@ -113,14 +113,14 @@ cdef void take_text(Meter *m, int sense, bint is_empty) noexcept nogil:
 
 
 cdef inline bint is_word(const Meter *m, int sense) noexcept nogil:
-    """Whether the bytes of such a string matter."""
+    """True if the bytes of such a string matter."""
     if sense == FACT_MODEL:
-        return m.model != NULL and (m.model.len == 0 or m.is_model_asked)
+        return m.model != NULL and (m.model.len == 0 or m.is_model_requested)
     return sense == FACT_TYPE or sense == FACT_OBJECT or sense == FACT_META_ID
 
 
 cdef void keep(Meter *m, const char *at, size_t len) noexcept nogil:
-    """A piece of a key, a word or a number that goes on."""
+    """Keep a piece of a key, a word or a number that goes on."""
     cdef Walk *w = &m.walk
     cdef size_t room
     if not w.here.is_key and w.here.sense == FACT_MODEL:
@@ -134,7 +134,7 @@ cdef void keep(Meter *m, const char *at, size_t len) noexcept nogil:
 
 
 cdef size_t begin_string(Meter *m, const char *at, size_t k, size_t len) noexcept nogil:
-    """Behind an opening quote; returns the offset behind the closing one, or `len`."""
+    """Read from behind an opening quote; returns the offset behind the closing one, or `len`."""
     cdef Walk *w = &m.walk
     w.here.state = WALK_STRING
     w.text_len = 0
@@ -145,13 +145,13 @@ cdef size_t begin_string(Meter *m, const char *at, size_t k, size_t len) noexcep
         elif w.here.sense == FACT_META_ID:
             m.meta_id = <uint32_t>2166136261
         elif w.here.is_wanted and w.here.sense == FACT_MODEL:
-            m.is_model_asked = 0
+            m.is_model_requested = 0
             name_clear(m.model)
     return step_string(m, at, k, len)
 
 
 cdef size_t step_string(Meter *m, const char *at, size_t k, size_t len) noexcept nogil:
-    """Bytes of a string from offset k; returns the offset behind it, or `len`."""
+    """Read bytes of a string from offset k; returns the offset behind it, or `len`."""
     cdef Walk *w = &m.walk
     cdef bint is_escaped = w.here.state == WALK_ESCAPE
     cdef bint is_whole = w.text_len == 0
@@ -175,7 +175,7 @@ cdef size_t step_string(Meter *m, const char *at, size_t k, size_t len) noexcept
 
 
 cdef void end_word(Meter *m, const char *at, size_t len, bint is_whole) noexcept nogil:
-    """The last piece of a key or word, `is_whole`: also the first."""
+    """Take the last piece of a key or word, `is_whole`: also the first."""
     cdef Walk *w = &m.walk
     cdef int sense = w.here.sense
     if not is_whole or (not w.here.is_key and (sense == FACT_MODEL or sense == FACT_META_ID)):
@@ -208,7 +208,7 @@ cdef void end_number(Meter *m, const char *at, size_t len) noexcept nogil:
 
 
 cdef size_t step_number(Meter *m, const char *at, size_t k, size_t len) noexcept nogil:
-    """Bytes of a number that counts, from offset k; returns the offset behind it."""
+    """Read bytes of a number that counts, from offset k; returns the offset behind it."""
     cdef Walk *w = &m.walk
     cdef size_t end = number_end(at, k, len)
     if end == len or w.text_len:
@@ -224,7 +224,7 @@ cdef size_t step_number(Meter *m, const char *at, size_t k, size_t len) noexcept
 
 
 cdef void take_scalar(Meter *m, const char *at, size_t len) noexcept nogil:
-    """A number, true, false or null that is all here."""
+    """Take a number, true, false or null that is all here."""
     cdef int sense = m.walk.here.sense
     if FACT_PROMPT <= sense < FACT_NUMBERS:
         if c'0' <= at[0] <= c'9' or at[0] == c'-':
@@ -234,8 +234,8 @@ cdef void take_scalar(Meter *m, const char *at, size_t len) noexcept nogil:
 
 
 cdef size_t step_members(Meter *m, const char *at, size_t k, size_t len) noexcept nogil:
-    """From a name's opening quote on, one member after another as long as each is all here; returns
-    the offset of what was not taken. The same as byte by byte, without the steps."""
+    """Read members from a name's opening quote on, as long as each is all here. Returns the offset
+    of the rest. The result is the same as byte by byte, without the steps."""
     cdef Walk *w = &m.walk
     cdef Member it
     while k < len and at[k] == c'"' and is_member(at, k, len, &it):
@@ -258,7 +258,7 @@ cdef size_t step_members(Meter *m, const char *at, size_t k, size_t len) noexcep
 
 
 cdef size_t step_plain(Meter *m, const char *at, size_t k, size_t len) noexcept nogil:
-    """One byte between tokens, and the token it begins; returns the offset behind it."""
+    """Read one byte between tokens, and the token it begins; returns the offset behind it."""
     cdef Walk *w = &m.walk
     cdef char c = at[k]
     cdef int sense
@@ -283,14 +283,14 @@ cdef size_t step_plain(Meter *m, const char *at, size_t k, size_t len) noexcept 
             if sense == FACT_DONE and c == c't':
                 m.seen |= bit(FACT_DONE)
         return k + 1
-    # What mostly follows at once.
+    # Mostly a name follows at once.
     if k + 1 < len and at[k + 1] == c'"':
         return k + 1 if w.here.is_key else begin_string(m, at, k + 2, len)
     return k + 1
 
 
 cdef size_t leave_level(Walk *w, const char *at, size_t k, size_t len) noexcept nogil:
-    """To where a level that means nothing ends, or as far as one look goes."""
+    """Skip to where a level without meaning ends, or as far as one look goes."""
     cdef uint32_t depth = w.here.depth
     k = skip_level(at, k, len, &w.here.depth)
     while depth < w.here.depth and depth < WALK_DEPTH:
@@ -300,8 +300,8 @@ cdef size_t leave_level(Walk *w, const char *at, size_t k, size_t len) noexcept 
 
 
 cdef void walk_feed(Meter *m, const char *at, size_t len) noexcept nogil:
-    """Walk over the next bytes; what they say goes to m.seen and m.value, and to the fold whenever
-    a root object ends."""
+    """Walk over the next bytes. Facts go to m.seen and m.value, and to the accumulator whenever a
+    root object ends."""
     cdef size_t k = 0
     while k < len:
         if m.walk.here.state == WALK_PLAIN:

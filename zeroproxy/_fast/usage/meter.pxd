@@ -23,7 +23,7 @@ cdef enum Finish:
 cdef struct Event:          # one whole event, as meter_event found it
     uint32_t usage_at       # root usage or timings: offset of the comma or brace before; 0: none
     uint32_t usage_end      # behind its value
-    unsigned char is_usage_only     # usage without a choice: nothing else to say
+    unsigned char is_usage_only     # usage without a choice, and nothing else
     unsigned char ends_choice
     unsigned char is_timings    # it is timings, beside a choice that goes on
 

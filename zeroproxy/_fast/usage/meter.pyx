@@ -1,11 +1,11 @@
-"""What passes by in a response: where events end, and what each says to the fold.
+"""The meter of a response: it finds the ends of events, and counts what is in them.
 
 Law 1. Resumable at every byte, bounded, and never a copy of the response.
 Law 2. An edge is a blank line, or a comment line behind an edge, in any of the three line ends SSE
        allows (LF, CRLF, CR).
-Law 3. What is not counted is still relayed: after [DONE], after garbage, in every other body.
-Law 4. An event that fits the skeleton of the one before (template.pyx) is not walked again; one
-       that fits its head is walked from the text on. What is counted is the same.
+Law 3. Uncounted bytes are still relayed: after [DONE], after garbage, in every other body.
+Law 4. An event that fits the template made of the one before (template.pyx) is not walked again.
+       One that fits its head is walked from the text on. The counts are the same.
 Tests: tests/unit/test_meter.py.
 """
 
@@ -56,7 +56,7 @@ from zeroproxy._fast.usage.websocket cimport walk_frames
 
 
 cdef void meter_switch(Meter *m, int kind) noexcept nogil:
-    """Before its first byte: the body is of this kind."""
+    """Change the kind of the body, before its first byte."""
     m.kind = <uint8_t>kind
     m.is_single = kind == KIND_JSON
     m.is_session = kind == KIND_FRAMES
@@ -68,7 +68,7 @@ cdef void meter_begin(Meter *m, int kind) noexcept nogil:
     meter_switch(m, kind)
     m.at_edge = 1
     m.is_blank = 1
-    m.n_asked = 1
+    m.n_requested = 1
     m.cache_made = -1
     m.head_prompt = m.head_completion = -1
     m.final.prompt = m.final.completion = m.final.cached = m.final.reasoning = -1
@@ -79,7 +79,7 @@ cdef void meter_begin(Meter *m, int kind) noexcept nogil:
 
 
 cdef void walk_texts(Meter *m, const char *at, size_t len) noexcept nogil:
-    """JSON texts, each ended by LF or NUL."""
+    """Walk JSON texts, each ended by LF or NUL."""
     cdef size_t k
     cdef size_t begin = 0
     cdef const char *end
@@ -112,7 +112,7 @@ cdef void resume_event(Meter *m, const char *at, size_t len) noexcept nogil:
 
 
 cdef size_t walk_event(Meter *m, const char *at, size_t len, size_t *base) noexcept nogil:
-    """Walk up to the first edge and learn from what stands there; returns its length."""
+    """Walk up to the first edge and learn from the event; returns its length."""
     cdef LineScan l
     l.data_at = l.n_data = 0
     m.last_event.head_len = m.last_event.tail_len = 0
@@ -126,11 +126,11 @@ cdef size_t walk_event(Meter *m, const char *at, size_t len, size_t *base) noexc
 
 
 cdef void note_usage(const Meter *m, size_t base, uint64_t done, Event *e) noexcept nogil:
-    """What the event that was walked has of usage, or of llama.cpp's timings. `base`: where its
+    """Note where the event that was walked has usage, or llama.cpp's timings. `base`: where its
     data begins, 0: it has several lines; `done`: the choices that had ended before."""
     e.ends_choice = m.choices_done != done
     if not m.seen & bit(FAMILY_USAGE):
-        # llama.cpp says them unasked where a choice ends.
+        # llama.cpp sends them unrequested where a choice ends.
         e.is_timings = m.seen & bit(FACT_T_PREDICTED) != 0 and m.n_choices and not e.ends_choice
         if not e.is_timings:
             return
@@ -144,14 +144,14 @@ cdef void note_usage(const Meter *m, size_t base, uint64_t done, Event *e) noexc
 
 
 cdef size_t pass_event(Meter *m, const char *at, size_t len) noexcept nogil:
-    """An event that is not counted; whether it is one is all that is looked at."""
+    """Pass an event that is not counted; only its being an event is noted."""
     cdef LineScan l
     return walk_lines(m, at, len, &l, 1)
 
 
 cdef size_t meter_event(Meter *m, const char *at, size_t len, Event *e) noexcept nogil:
-    """[at, at + len), from edge to edge; returns where the first edge in it is: `len`, but where a
-    comment or a CR made one that event_end does not look for."""
+    """Read one event, [at, at + len), from edge to edge; returns the place of its first edge. That
+    is `len`, unless a comment or a CR made one that event_end does not look for."""
     cdef size_t base = 0
     cdef uint64_t done
     cdef bint is_known
@@ -207,11 +207,11 @@ cdef void feed_events(Meter *m, const char *at, size_t len) noexcept nogil:
         len -= n
 
 
-# ---------------------------------------------------------------- doors
+# ---------------------------------------------------------------- the whole body
 
 
 cdef void meter_feed(Meter *m, const char *at, size_t len) noexcept nogil:
-    """`len` > 0 bytes of body data, in any split."""
+    """Read `len` > 0 bytes of the body, in any split."""
     if m.kind == KIND_EVENTS:
         feed_events(m, at, len)
     elif m.kind == KIND_JSON and not m.is_over:
@@ -223,13 +223,13 @@ cdef void meter_feed(Meter *m, const char *at, size_t len) noexcept nogil:
 
 
 cdef bint is_open(const Meter *m) noexcept nogil:
-    """Whether the JSON text being read has begun and not ended."""
+    """True if the JSON text being read has begun and not ended."""
     return m.walk.here.depth != 0 or m.walk.here.state != WALK_PLAIN
 
 
 cdef bint meter_is_inside(const Meter *m) noexcept nogil:
-    """Whether a body that ends here ends in the middle of what it is made of: of an event, a line,
-    a JSON text. An event or line that lacks nothing but its end is whole."""
+    """True if a body that ends here ends inside a unit of it: an event, a line, a JSON text. An
+    event or line that lacks nothing but its end is whole."""
     if m.kind == KIND_JSON:
         return is_open(m)
     if (m.kind != KIND_EVENTS and m.kind != KIND_LINES) or m.at_edge:
@@ -241,13 +241,13 @@ cdef bint meter_is_inside(const Meter *m) noexcept nogil:
 
 
 cdef size_t meter_resync(Meter *m, const char *at, size_t len) noexcept nogil:
-    """Read the rest of an event whose start went by; returns how many bytes that were."""
+    """Read the rest of an event whose start went by; returns the bytes read."""
     cdef LineScan l
     return walk_lines(m, at, len, &l, 1)
 
 
 cdef void finish_last(Meter *m) noexcept nogil:
-    """The body ended well: a last event or number without its end counts."""
+    """Count a last event or number without its end: the body ended well."""
     if m.kind == KIND_EVENTS and not m.is_blank:
         end_line(m)
     if m.kind == KIND_EVENTS or m.kind == KIND_LINES:
@@ -255,7 +255,7 @@ cdef void finish_last(Meter *m) noexcept nogil:
 
 
 cdef int meter_end(Meter *m, bint is_whole, int status, Tokens *tokens) noexcept nogil:
-    """The response is over; fills `tokens` and returns its Exactness."""
+    """Fill `tokens` at the end of the response; returns its Exactness."""
     tokens.prompt = tokens.completion = tokens.cached = tokens.reasoning = -1
     if m.kind == KIND_NONE or m.is_uncounted:
         return EXACTNESS_NONE
@@ -267,14 +267,14 @@ cdef int meter_end(Meter *m, bint is_whole, int status, Tokens *tokens) noexcept
 
 
 cdef int meter_finish_of(const Meter *m, bint is_whole, int status) noexcept nogil:
-    """Finish, after meter_end."""
+    """Finish of the response, after meter_end."""
     if (m.kind == KIND_NONE or m.is_uncounted) and status < 400:
         return FINISH_UNKNOWN
     if m.has_failed or status >= 400:
         return FINISH_ERROR
     if m.is_ended or (is_whole and m.is_single and m.n_roots):
         return FINISH_DONE
-    # llama-box says no [DONE]: every choice has finished, and so has the body.
+    # llama-box sends no [DONE]: every choice has finished, and so has the body.
     if is_whole and m.choices_seen and not m.choices_seen & ~m.choices_done:
         return FINISH_DONE
     return FINISH_CUT

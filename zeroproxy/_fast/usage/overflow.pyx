@@ -1,12 +1,12 @@
-"""What the ring did not take, added up by endpoint, model, tenant and exactness.
+"""Totals of records that the ring did not take, by endpoint, model, tenant and exactness.
 
-Law 1. Counters only grow. The consumer's thread reads them without a lock and takes what they have
-       grown by: it may see one counter a moment before another, and never loses one.
-Law 2. A bill is by tenant: where no row is left for a kind, it is added to the row of its tenant
-       and exactness, which names no model. Those rows cannot run out: the control plane makes room
-       for them before it admits a tenant.
-Law 3. Rows never move. One whose tenant is gone, and which the consumer has had all of, is given to
-       another kind; the counters go on from where they are.
+Law 1. Counters only grow. The consumer's thread reads them without a lock and takes their growth.
+       It may see one counter a moment before another, and never loses one.
+Law 2. A bill is by tenant. Where no row is left for a kind, it is added to the row of its tenant
+       and exactness, which names no model. Those rows cannot run out: the control plane allocates
+       them before it admits a tenant.
+Law 3. Rows never move. A row whose tenant is gone, and which the consumer has taken whole, is free
+       for another kind. The counters go on from where they are.
 Tests: tests/relay/test_spill.py.
 """
 
@@ -34,7 +34,7 @@ cdef extern from "hash.h" nogil:
     uint64_t zp_hash(const void *at, size_t len)
     uint64_t zp_mix(uint64_t a, uint64_t b)
 
-cdef struct Kind:           # which row
+cdef struct Kind:           # key of a row
     uint16_t upstream
     uint16_t endpoint
     uint16_t tenant
@@ -75,7 +75,7 @@ cdef OverflowRow *overflow_row(const OverflowTable *s, uint64_t row) noexcept no
 
 
 cdef int overflow_init(OverflowTable *s) noexcept nogil:
-    """-1: no memory."""
+    """Allocate an index for one tenant. -1: no memory."""
     cdef uint32_t *index = NULL
     cdef uint32_t mask
     if overflow_reserve(s, 1, &index, &mask) < 0:
@@ -124,7 +124,7 @@ cdef void describe(OverflowRow *row, const Kind *k) noexcept nogil:
 
 
 cdef OverflowRow *new_row(OverflowTable *s, const Kind *k) noexcept nogil:
-    """NULL: there is none left, which cannot be for the rest of a tenant."""
+    """A row for a new kind; NULL: none left, which cannot be for the rest of a tenant."""
     cdef OverflowRow *row
     cdef uint64_t at = s.n
     if not k.is_rest and s.n_named == OVERFLOW_NAMED:
@@ -171,7 +171,7 @@ cdef inline void grow(uint64_t *counter, int64_t by) noexcept nogil:
 
 
 cdef void overflow_add(OverflowTable *s, const Record *r) noexcept nogil:
-    """Producer only."""
+    """Producer only: add a record to the row of its kind."""
     cdef OverflowRow *row = row_for(s, r)
     cdef OverflowSums *sums = &row.sums
     grow(&sums.prompt, r.tokens.prompt)
@@ -188,12 +188,12 @@ cdef void overflow_add(OverflowTable *s, const Record *r) noexcept nogil:
 
 
 cdef uint64_t overflow_rows(const OverflowTable *s) noexcept nogil:
-    """How many there are. Any thread."""
+    """Number of rows. Any thread."""
     return load_acquire(&s.n)
 
 
 cdef bint overflow_grew(OverflowTable *s) noexcept nogil:
-    """Consumer only: whether anything was spilled since it last asked."""
+    """Consumer only: something was added since the last call."""
     cdef uint64_t total = load_acquire(&s.total)
     if total == s.seen:
         return 0
@@ -207,11 +207,11 @@ cdef inline void describe_like(OverflowRow *out, const OverflowRow *row) noexcep
 
 
 cdef bint overflow_take(OverflowRow *row, OverflowRow *out) noexcept nogil:
-    """Consumer only: `out.sums` is what the row has grown by since it last asked. 0: nothing."""
+    """Consumer only: fill `out.sums` with the growth of a row since the last call. 0: none."""
     cdef const OverflowSums *now = &row.sums
     cdef OverflowSums *was = &row.taken
     cdef OverflowSums seen
-    # First: what a row is called was written before its count.
+    # First: the name of a row was written before its count.
     seen.count = load_acquire(&now.count)
     if seen.count == was.count:
         return 0
@@ -239,7 +239,7 @@ cdef bint overflow_take(OverflowRow *row, OverflowRow *out) noexcept nogil:
 cdef int overflow_reserve(
     OverflowTable *s, uint32_t n_tenants, uint32_t **index, uint32_t *mask
 ) noexcept nogil:
-    """Room for the rows of so many tenants, for `overflow_use`. -1: no memory."""
+    """Allocate an index for the rows of so many tenants, for `overflow_use`. -1: no memory."""
     cdef uint32_t rows = OVERFLOW_NAMED + n_tenants * EXACTNESS_COUNT, size = 2048
     cdef uint32_t wanted = (rows + OVERFLOW_SEGMENT - 1) // OVERFLOW_SEGMENT
     while s.n_segments < wanted and s.n_segments < OVERFLOW_SEGMENTS:
@@ -268,7 +268,7 @@ cdef void index_again(OverflowTable *s) noexcept nogil:
 
 
 cdef void overflow_use(OverflowTable *s, uint32_t **index, uint32_t mask) noexcept nogil:
-    """The index of `overflow_reserve`; gives back the one that it replaces."""
+    """Put the index of `overflow_reserve` in force; `index` has the one that it replaces."""
     if index[0] == NULL:
         return
     s.index, index[0] = index[0], s.index
@@ -277,7 +277,7 @@ cdef void overflow_use(OverflowTable *s, uint32_t **index, uint32_t mask) noexce
 
 
 cdef void overflow_mark(const OverflowTable *s, uint8_t *marks) noexcept nogil:
-    """The tenants of whom the consumer has not had all, by index."""
+    """Mark, by index, the tenants of whom the consumer has not taken all."""
     cdef uint64_t row
     cdef const OverflowRow *found
     for row in range(s.n):
@@ -287,7 +287,7 @@ cdef void overflow_mark(const OverflowTable *s, uint8_t *marks) noexcept nogil:
 
 
 cdef void overflow_forget(OverflowTable *s, const uint8_t *gone) noexcept nogil:
-    """Those tenants' indices, `gone` by index, mean others from now on."""
+    """Forget tenants, `gone` by index: their indices mean others from now on."""
     cdef uint64_t row
     cdef OverflowRow *found
     cdef bint any = 0

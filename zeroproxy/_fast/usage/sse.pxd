@@ -4,7 +4,7 @@ from libc.stdint cimport uint32_t
 from zeroproxy._fast.types.meter cimport Meter
 
 
-cdef struct LineScan:       # what one call of walk_lines met
+cdef struct LineScan:       # result of one call of walk_lines
     size_t data_at          # where the last data began
     uint32_t n_data         # pieces of data
 

@@ -2,11 +2,11 @@
 
 Law 1. A line ends with LF, CR or CRLF; an empty one ends an event. Only `data` is JSON, and several
        such lines are one text; `error` is data too, under the name some servers gave it.
-Law 2. What follows [DONE] is not counted.
+Law 2. Bytes behind [DONE] are not counted.
 Law 3. A comment line at an edge leads from edge to edge: no event has begun. An edge that a CR made
        is one at once; an LF that comes next belongs to it.
-Law 4. Comments, events without data and pings are no events: they tell nothing of the engine, and
-       whoever measures its silence or its first word must not take them for one.
+Law 4. Comments, events without data and pings are no events: they are no sign of the engine. They
+       count neither against its silence nor as its first content.
 Tests: tests/unit/test_meter.py, tests/relay/test_first_content.py.
 """
 
@@ -28,7 +28,7 @@ cdef const char *DONE = b"[DONE]"
 
 
 cdef void match_done(Meter *m, const char *at, size_t len) noexcept nogil:
-    """Whether an event's data is exactly [DONE]; done_len 7: it is not."""
+    """Match an event's data with [DONE]. done_len 6: it is equal; 7: it differs."""
     cdef size_t k
     for k in range(len):
         if m.done_len == 0 and at[k] == c' ':
@@ -50,7 +50,7 @@ cdef void take_data(Meter *m, const char *at, size_t len) noexcept nogil:
 
 
 cdef void name_line(Meter *m) noexcept nogil:
-    """A colon: the field's name is complete."""
+    """Take a colon: the field's name is complete."""
     cdef const char *name = m.name
     cdef size_t n = m.name_len
     if n >= 3 and m.n_events == 0 and memcmp(name, b"\xef\xbb\xbf", 3) == 0:
@@ -71,7 +71,7 @@ cdef void name_line(Meter *m) noexcept nogil:
 
 
 cdef void take_name(Meter *m, char c) noexcept nogil:
-    """A byte of a field's name, or of an event's (the colon's blank left out)."""
+    """Take a byte of a field's name, or of an event's (the colon's blank left out)."""
     if m.name_len < sizeof(m.name):
         m.name[m.name_len] = c
         m.name_len += 1
@@ -115,7 +115,7 @@ cdef void end_line(Meter *m) noexcept nogil:
 
 
 cdef void name_event(Meter *m, const char *name, size_t n) noexcept nogil:
-    """The line that names an event has ended."""
+    """Take the line that names an event, which has ended."""
     if n == 5 and memcmp(name, b"error", 5) == 0:
         m.has_failed |= not m.is_over
     elif is_equal_word(name, n, b"ping", 4) or is_equal_word(name, n, b"heartbeat", 9) \
@@ -134,7 +134,7 @@ cdef size_t line_end(const char *at, size_t len) noexcept nogil:
 
 
 cdef size_t step_line(Meter *m, const char *at, size_t k, size_t len, LineScan *l) noexcept nogil:
-    """The rest of a line whose field is known, without its end; returns the offset behind it."""
+    """Read the rest of a line whose field is known; returns the offset behind it, at its end."""
     cdef size_t n = line_end(at + k, len - k)
     cdef size_t i
     if m.line == LINE_DATA:
@@ -151,7 +151,8 @@ cdef size_t step_line(Meter *m, const char *at, size_t k, size_t len, LineScan *
 cdef inline size_t step_byte(
     Meter *m, const char *at, size_t k, size_t len, LineScan *l,
 ) noexcept nogil:
-    """A byte that ends no line, or what of its line is of one kind; returns the offset behind."""
+    """Read a byte that ends no line, or the part of its line of one kind; returns the offset
+    behind."""
     if m.line != LINE_NAME:
         m.is_blank = m.at_edge = 0
         return step_line(m, at, k, len, l)
@@ -169,8 +170,8 @@ cdef inline size_t step_byte(
 cdef size_t walk_lines(
     Meter *m, const char *at, size_t len, LineScan *l, bint to_edge,
 ) noexcept nogil:
-    """Lines of an event stream, from any byte to any byte, or `to_edge`: up to the next edge.
-    Returns how many bytes were read."""
+    """Read lines of an event stream, from any byte to any byte, or `to_edge`: up to the next edge.
+    Returns the bytes read."""
     cdef size_t k = 0
     cdef char c
     while k < len:

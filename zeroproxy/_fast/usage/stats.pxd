@@ -13,7 +13,7 @@ cdef enum:
     TOKENS_MOST = 16384
     GUESTS_LEAST = 16       # rows of one tenant for models that are not configured
     GUESTS_MOST = 240       # together, where there are few tenants
-    KNOWN_SIZE = 2048       # places for models that were answered for; half of them stay free
+    KNOWN_SIZE = 2048       # places for models with counted tokens; half of them stay free
     ALL_OTHERS = 0xFFFF     # an index that stands for none, or for many
     BUCKETS = 24            # of a Histogram; the last one is +Inf
 
@@ -46,12 +46,12 @@ cdef struct TokenSeries:    # tokens_total
     TokenSums sums
     uint16_t upstream
     uint16_t tenant
-    uint8_t is_guest        # nobody has configured the model
+    uint8_t is_guest        # the model is not configured
     uint16_t model_len
     char[MODEL_MAX] model
 
 
-cdef struct TenantTotals:   # of what has no row of its own
+cdef struct TenantTotals:   # of models without a row of their own
     TokenSums sums
     uint32_t n_guests
 
@@ -74,8 +74,11 @@ cdef struct Stats:
     const Route *routes     # borrowed: the models that are configured
     uint32_t n_routes
     uint32_t n_known
-    uint64_t[KNOWN_SIZE] known  # hashes of the models that were answered for; 0: free
+    uint64_t[KNOWN_SIZE] known  # hashes of the models with counted tokens; 0: free
     OverflowTable overflow
+
+
+# ---- all totals
 
 # Allocate the tables. -1: no memory; close it all the same.
 cdef int stats_init(Stats *s) noexcept nogil
@@ -85,10 +88,16 @@ cdef void stats_close(Stats *s) noexcept nogil
 cdef void stats_count(Stats *s, const Record *record) noexcept nogil
 # The model of the record is configured, or tokens were counted for it.
 cdef bint stats_knows(const Stats *s, const Record *record) noexcept nogil
+
+# ---- requests_total
+
 # Allocate a table for `n` endpoints if there is need; else grown.at is NULL. -1: no memory.
 cdef int series_stage(SeriesTable *grown, const SeriesTable *now, uint32_t n) noexcept nogil
 # Copy the rows of endpoints that are not gone.
 cdef void series_move(SeriesTable *grown, const SeriesTable *now, const Plane *p) noexcept nogil
+
+# ---- tokens_total
+
 # Allocate a table if the present one is too small; else it has no rows. -1: no memory.
 cdef int tokens_stage(
     TokenTable *grown, const TokenTable *now, uint32_t n_tenants, uint32_t n_models
@@ -99,6 +108,9 @@ cdef void tokens_move(TokenTable *grown, const TokenTable *now) noexcept nogil
 cdef void tokens_forget(TokenTable *t, const uint8_t *gone) noexcept nogil
 # Free the rows.
 cdef void tokens_free(TokenTable *t) noexcept nogil
+
+# ---- histograms
+
 # Count a duration.
 cdef void histogram_add(Histogram *h, uint64_t ns) noexcept nogil
 # Upper bound of a bucket in ns, inclusive; 0 for the last one (+Inf).

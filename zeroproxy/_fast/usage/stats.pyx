@@ -3,9 +3,9 @@
 Law 1. Every label set is bounded, and nothing is allocated here: the control plane makes the tables
        as large as the configuration needs.
 Law 2. Totals are complete: they are updated before the record is offered to the ring.
-Law 3. A tenant's tokens are its tenant's, whatever the model: what finds no row of its own is added
-       to the tenant's totals. Models that nobody has configured, which callers may make up, have a
-       few rows of each tenant and take none from the others.
+Law 3. Tokens stay their tenant's, whatever the model. Without a row of its own a model is added to
+       the tenant's totals. Models that are not configured, which callers may make up, have a few
+       rows of each tenant and take none from the others.
 Law 4. The rows of an endpoint that was removed go when their places are needed.
 Tests: tests/relay/test_totals.py.
 """
@@ -73,7 +73,7 @@ cdef void histogram_add(Histogram *h, uint64_t ns) noexcept nogil:
 
 
 cdef int stats_init(Stats *s) noexcept nogil:
-    """-1: no memory; to be closed all the same."""
+    """Allocate the tables. -1: no memory; close it all the same."""
     cdef TokenTable none
     memset(&none, 0, sizeof(none))
     if series_stage(&s.series, &s.series, 0) < 0:
@@ -100,7 +100,7 @@ cdef inline bint is_same(const Series *a, const Series *b) noexcept nogil:
 
 
 cdef Series *place(const SeriesTable *t, const Series *k) noexcept nogil:
-    """Of this series, or where it is to be."""
+    """Place of this series, or a free one for it."""
     cdef uint32_t h = k.endpoint * 31 + k.status
     h = (h * 31 + k.blame) * 31 + k.phase * 16 + k.cause
     h = (h * <uint32_t>2654435761) >> t.shift
@@ -110,7 +110,7 @@ cdef Series *place(const SeriesTable *t, const Series *k) noexcept nogil:
 
 
 cdef bint count_request(SeriesTable *t, const Record *r) noexcept nogil:
-    """0: there is no place."""
+    """Count a request. 0: there is no place."""
     cdef Series k
     cdef Series *found
     k.count = 0
@@ -131,8 +131,8 @@ cdef bint count_request(SeriesTable *t, const Record *r) noexcept nogil:
 
 
 cdef int series_stage(SeriesTable *grown, const SeriesTable *now, uint32_t n) noexcept nogil:
-    """A table for `n` endpoints in force, if the one there is is too small or half full; else NULL
-    in `grown.at`. -1: no memory."""
+    """Allocate a table for `n` endpoints in force, if the present one is too small or half full;
+    else NULL in `grown.at`. -1: no memory."""
     cdef uint32_t size = SERIES_FIRST, bits = 0
     while size < SERIES_EACH * n and size < SERIES_MOST:
         size *= 2
@@ -156,7 +156,7 @@ cdef bint is_gone(const Plane *p, const Series *s) noexcept nogil:
 
 
 cdef void series_move(SeriesTable *grown, const SeriesTable *now, const Plane *p) noexcept nogil:
-    """All but those of endpoints that are gone (law 4)."""
+    """Copy the rows of all but the endpoints that are gone (law 4)."""
     cdef uint32_t i
     for i in range(now.mask + 1):
         if now.at[i].count and not is_gone(p, &now.at[i]):
@@ -177,12 +177,12 @@ cdef bint is_configured(const Stats *s, const Record *r) noexcept nogil:
 
 
 cdef inline uint64_t hash_of(const Record *r) noexcept nogil:
-    """Of the model; never 0."""
+    """Hash of the model; never 0."""
     return zp_hash(r.model, r.model_len) | 1
 
 
 cdef bint stats_knows(const Stats *s, const Record *r) noexcept nogil:
-    """Whether the record's model is configured, or tokens were ever counted for it."""
+    """True if the record's model is configured, or tokens were ever counted for it."""
     cdef uint64_t hash = hash_of(r)
     cdef uint32_t k = <uint32_t>(hash >> 32) & (KNOWN_SIZE - 1)
     while s.known[k]:
@@ -206,7 +206,7 @@ cdef void learn(Stats *s, const Record *r) noexcept nogil:
 
 
 cdef inline uint32_t spot(const TokenTable *t, const Record *r) noexcept nogil:
-    """Where the search for its row begins."""
+    """Place where the search for its row begins."""
     cdef uint64_t whose = <uint64_t>r.upstream << 16 | r.tenant
     return <uint32_t>(zp_mix(hash_of(r), whose ^ 0x9E3779B97F4A7C15ULL) >> 32) & t.mask
 
@@ -219,7 +219,7 @@ cdef inline bint is_row_of(const TokenSeries *t, const Record *r) noexcept nogil
 
 
 cdef TokenSeries *new_row(Stats *s, const Record *r, uint32_t at) noexcept nogil:
-    """NULL: the tenant's totals have to do."""
+    """A row for the record's model; NULL: it is added to the tenant's totals."""
     cdef TokenTable *t = &s.tokens
     cdef TokenSeries *row
     cdef bint is_guest = not is_configured(s, r)
@@ -273,8 +273,8 @@ cdef void stats_count(Stats *s, const Record *r) noexcept nogil:
 cdef int tokens_stage(
     TokenTable *grown, const TokenTable *now, uint32_t n_tenants, uint32_t n_models
 ) noexcept nogil:
-    """A table for so many tenants and configured models, never smaller than `now`; one without
-    rows: `now` is large enough. -1: no memory, and nothing is left in `grown`."""
+    """Allocate a table for so many tenants and configured models, never smaller than `now`. One
+    without rows: `now` is large enough. -1: no memory, and nothing is left in `grown`."""
     cdef uint32_t cap = TOKENS_FIRST, size = 2 * TOKENS_FIRST
     cdef uint64_t wanted = <uint64_t>n_tenants * (n_models + GUESTS_LEAST)
     while cap < wanted and cap < TOKENS_MOST:
@@ -322,7 +322,7 @@ cdef void tokens_move(TokenTable *grown, const TokenTable *now) noexcept nogil:
 
 
 cdef void tokens_forget(TokenTable *t, const uint8_t *gone) noexcept nogil:
-    """Those tenants' indices, `gone` by index, mean others from now on."""
+    """Forget tenants, `gone` by index: their indices mean others from now on."""
     cdef uint32_t i, kept = 0
     for i in range(t.n):
         if not gone[t.rows[i].tenant]:

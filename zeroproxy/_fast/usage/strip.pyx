@@ -1,14 +1,13 @@
-"""Taking out of a response what the proxy asked for and the caller did not.
+"""Removal of usage from a response where the proxy requested it and the caller did not.
 
-Law 1. Whole events only: a usage event without a choice goes as a whole, its blank line included;
-       usage or timings beside choices go with the comma in front of them. Every other byte stays
+Law 1. Whole events only: a usage event without a choice goes as a whole, its blank line included.
+       Usage or timings beside choices go with the comma in front of them. Every other byte stays
        what it was.
-Law 2. In place: what stays moves together, nothing is copied elsewhere.
+Law 2. In place: the remaining bytes move together, nothing is copied elsewhere.
 Law 3. Each event is metered before anything is taken out of it.
 Law 4. A comment waits for nothing. An event goes on with its end, whichever line ends it has.
-Law 5. A caller who asked for usage at the end gets it once. Where running usage was asked for as
-       well, that of the event that ends a choice is running usage only if more usage follows: so
-       long the event waits (Held).
+Law 5. A caller that requests usage at the end gets it once. If running usage was requested too, the
+       event that ends a choice waits (HeldEvent): its usage is running only if more usage follows.
 Tests: tests/unit/test_strip.py, tests/relay/test_stripping.py.
 """
 
@@ -27,7 +26,7 @@ cdef inline bint is_blank(char c) noexcept nogil:
 
 
 cdef void widen(const char *at, size_t n, Event *e) noexcept nogil:
-    """Usage is the first member: the comma behind it goes instead of the brace in front of it."""
+    """Widen the cut: usage is the first member, so the comma behind it goes, not the brace."""
     if at[e.usage_at] != c'{':
         return
     e.usage_at += 1
@@ -40,7 +39,7 @@ cdef void widen(const char *at, size_t n, Event *e) noexcept nogil:
 cdef inline size_t keep_event(
     Meter *m, char *to, const char *at, size_t n, Event *e, int edited,
 ) noexcept nogil:
-    """Move what is left of the event [at, at + n) to `to`; returns its length."""
+    """Move the remains of the event [at, at + n) to `to`; returns their length."""
     cdef size_t rest
     if e.is_usage_only and edited & EDITED_USAGE:
         # An LF that still comes is gone too.
@@ -60,7 +59,7 @@ cdef inline size_t keep_event(
 
 
 cdef size_t edge_end(const char *at, size_t len) noexcept nogil:
-    """Length of the comment line or the event that begins at `at`, whichever line ends it has; 0:
+    """Length of the comment line or the event that begins at `at`, whichever line ends it has. 0:
     its end is not here."""
     cdef size_t n, k = 0
     while k < len:
@@ -78,8 +77,8 @@ cdef size_t edge_end(const char *at, size_t len) noexcept nogil:
 
 
 cdef size_t end_wait(HeldEvent *held, char *at, size_t kept, bint is_running) noexcept nogil:
-    """What followed the event that waits, the last of [at, at + kept), tells whose usage it has:
-    running usage goes. Returns how many bytes are left."""
+    """Decide whose usage the waiting event, the last of [at, at + kept), has: running usage goes.
+    Returns the bytes that are left."""
     cdef char *event = at + kept - held.len
     cdef Event e
     if is_running:
@@ -97,7 +96,7 @@ cdef size_t weigh(
     int edited,
 ) noexcept nogil:
     """As keep_event, behind [at, at + kept), where the caller is to get usage at the end. Returns
-    how many bytes there are then."""
+    the bytes that are there then."""
     cdef bint is_idle = event[0] == c':' or event[0] == c'\n' or event[0] == c'\r'
     if held.len and not is_idle:
         kept = end_wait(held, at, kept, e.usage_end != 0 or e.is_usage_only)
@@ -120,9 +119,9 @@ cdef size_t strip_events(
     Meter *m, int edited, HeldEvent *held, char *at, size_t len, size_t *left,
 ) noexcept nogil:
     """Meter the events in [at, at + len) and strip them in place; the first held.len bytes are
-    metered already. Returns how many bytes are to be sent. Behind them held.len bytes wait: keep
-    them for the next call, and behind these the `left` bytes at the end of the input, which are an
-    event that goes on, not metered yet."""
+    metered already. Returns the bytes to send. Behind them held.len bytes wait: keep them for the
+    next call. Keep behind these the `left` bytes at the end of the input: an event that goes on,
+    not metered yet."""
     cdef size_t read = held.len, kept = held.len, n
     cdef Event e
     if not m.at_edge:

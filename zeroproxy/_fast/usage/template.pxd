@@ -3,7 +3,7 @@ from libc.stddef cimport size_t
 from zeroproxy._fast.types.meter cimport Meter
 
 
-cdef enum Learning:         # how far the event at hand can stand for those to come
+cdef enum Learning:         # progress towards a template, in the event being walked
     LEARN_NOT = 0
     LEARN_BEGUN             # its text has not begun
     LEARN_TEXT              # its one text has

@@ -1,9 +1,9 @@
-"""Most events of a response differ from the one before in a single text. Their head and tail, up to
-that text and behind it, are known by a 64-bit hash of their bytes and by their lengths.
+"""The template of an event. Most events of a response differ from the one before in a single text.
+The bytes up to that text and behind it, head and tail, are known by a 64-bit hash and a length.
 
-Law 1. An event is learnt only if one root is in it, all of it on one line of data, and the one text
-       stands in that root; and if the head says nothing that counts, so that nothing is lost by not
-       reading it again. Whatever else the server sends is walked.
+Law 1. An event is learnt only if it is one root, all of it on one line of data, with one text in
+       that root. Its head must hold nothing that counts, so that nothing is lost by not
+       reading it again. All other events are walked.
 Law 2. An offset is trusted only if this event's walk has set it.
 Tests: tests/unit/test_skeleton.py.
 """
@@ -41,7 +41,7 @@ cdef extern from "hash.h" nogil:
 
 
 cdef uint64_t plain_facts() noexcept nogil:
-    """What may be said without anything being counted, but that there is a text."""
+    """Facts by which nothing is counted, but that there is a text."""
     return (
         bit(FACT_CONTENT) | bit(FACT_CHOICES) | bit(FACT_MODEL) | bit(FACT_OBJECT)
         | bit(FACT_TYPE) | bit(FACT_INDEX) | bit(FACT_NO_ID)
@@ -55,7 +55,7 @@ cdef void learn_root_begins(Meter *m) noexcept nogil:
 
 
 cdef void learn_text(Meter *m, size_t k) noexcept nogil:
-    """A text that is not empty begins at offset k of what is being walked."""
+    """Learn that a text that is not empty begins at offset k of the walked bytes."""
     if m.learning != LEARN_BEGUN or m.n_choices or m.seen & ~(plain_facts() | bit(FACT_TOKEN)):
         m.learning = LEARN_NOT
         return
@@ -77,7 +77,7 @@ cdef void learn_root_ends(Meter *m) noexcept nogil:
 
 
 cdef void learn_event(Meter *m, const char *at, size_t len, size_t data_at) noexcept nogil:
-    """The event [at, at + len) was walked; its data is one line and begins at `data_at`."""
+    """Learn from the event [at, at + len); its data is one line and begins at `data_at`."""
     cdef size_t end = data_at + m.walk.content.end
     if m.learning != LEARN_ROOT or m.walk.content.end <= m.walk.content.begin:
         return
@@ -100,7 +100,7 @@ cdef bint fits_head(const Meter *m, const char *at, size_t len) noexcept nogil:
 
 
 cdef bint fits_tail(const Meter *m, const char *at, size_t len) noexcept nogil:
-    """Whether the text that begins behind the head is followed by exactly the tail."""
+    """True if the text that begins behind the head is followed by exactly the tail."""
     cdef bint is_escaped = 0
     cdef size_t n, head = m.last_event.head_len
     if m.last_event.tail_len == 0 or len <= head + m.last_event.tail_len:
@@ -111,7 +111,7 @@ cdef bint fits_tail(const Meter *m, const char *at, size_t len) noexcept nogil:
 
 
 cdef void resume(Meter *m) noexcept nogil:
-    """Stand where the head ends, as if it had been walked."""
+    """Set the walk to where the head ends, as if it had been walked."""
     m.walk.here = m.last_event.here
     m.walk.text_len = 0
     m.walk.comma = <uint32_t>-1     # it lies in the head: usage without one of its own stays

@@ -8,7 +8,7 @@ cdef enum:
 
 
 cdef inline int64_t added(int64_t a, int64_t b) noexcept nogil:
-    """Of two counts; -1: not known."""
+    """Sum of two counts; -1: not known."""
     if a < 0 or b < 0:
         return b if a < 0 else a
     return a + b if a + b < <int64_t>COUNT_MAX else <int64_t>COUNT_MAX

@@ -1,7 +1,7 @@
 """The end of a response: its totals, and how exact they are.
 
-Law 1. Exact is what the server has counted to the end, unless it counts no token where there was
-       text. (What is too much to be true is left out where records are made: response_usage.pyx.)
+Law 1. Exact is a count by the server up to the end, unless it counts no token where there was text.
+       (Absurd counts are left out where records are made: response_usage.pyx.)
 Law 2. Cached tokens are prompt tokens: never more of them.
 Tests: tests/unit/test_meter_totals.py.
 """
@@ -26,7 +26,7 @@ cdef inline int64_t known(uint32_t n) noexcept nogil:
 
 cdef inline uint32_t group_of(const Meter *m, int k) noexcept nogil:
     """Choices of one prompt share it: n of them each, numbered prompt by prompt."""
-    return m.slots[k].key // m.n_asked if m.n_asked else m.slots[k].key
+    return m.slots[k].key // m.n_requested if m.n_requested else m.slots[k].key
 
 
 cdef void sum_prompts(const Meter *m, Tokens *t) noexcept nogil:
@@ -58,7 +58,7 @@ cdef void sum_slots(const Meter *m, Tokens *t) noexcept nogil:
 
 
 cdef bint lacks_choices(const Meter *m) noexcept nogil:
-    """Whether a choice has begun whose tokens the server had not told when the response ended."""
+    """True if a choice has begun whose tokens the server had not counted at the end."""
     cdef uint64_t rest = m.choices_seen
     cdef int n = m.n_reported if m.final.completion >= 0 else m.n_slots
     if m.is_single or n == 0:
@@ -70,7 +70,7 @@ cdef bint lacks_choices(const Meter *m) noexcept nogil:
 
 
 cdef int lower_bound(const Meter *m, Tokens *t) noexcept nogil:
-    """Some or all of the completion was not counted by the server."""
+    """Lower bound of a completion that the server has not counted whole."""
     if t.completion < 0 and t.prompt < 0 and m.n_parts == 0:
         return EXACTNESS_NONE
     if t.completion < 0:
@@ -105,7 +105,7 @@ cdef int sum_all(const Meter *m, Tokens *t) noexcept nogil:
 
 
 cdef bint counts_nothing(const Meter *m, const Tokens *t) noexcept nogil:
-    """Zeros where there was an answer. An echo of the prompt is text without a token."""
+    """True for zeros where there was an answer. An echo of the prompt is text without a token."""
     if t.completion != 0:
         return 0
     if t.prompt > 0 and (m.is_single or m.sums_prompts):
@@ -114,7 +114,7 @@ cdef bint counts_nothing(const Meter *m, const Tokens *t) noexcept nogil:
 
 
 cdef int sum_tokens(const Meter *m, Tokens *t) noexcept nogil:
-    """The totals of the response, and their Exactness."""
+    """Fill `t` with the totals of the response; returns their Exactness."""
     cdef int exactness = sum_all(m, t)
     if t.cached > t.prompt >= 0:
         t.cached = t.prompt

@@ -1,7 +1,7 @@
 """WebSocket frames from a server (RFC 6455 5.2): the text messages in them are JSON texts.
 
-Law. Only looked at, never changed. What cannot be read (a compressed or masked frame) is stepped
-     over by its length: metering then has nothing, relaying loses nothing.
+Law. Only looked at, never changed. An unreadable frame (compressed or masked) is stepped over by
+     its length: metering then has nothing, relaying loses nothing.
 Tests: tests/relay/test_sessions.py.
 """
 
@@ -29,7 +29,7 @@ cdef size_t head_size(const Meter *m) noexcept nogil:
 
 
 cdef void begin_frame(Meter *m) noexcept nogil:
-    """The head is complete: how much payload follows."""
+    """Take the complete head of a frame: the length of its payload."""
     cdef int size = m.name[1] & 0x7F
     cdef int k, n = 8 if size == 127 else 2 if size == 126 else 0
     m.frame_left = 0 if n else size
@@ -43,8 +43,8 @@ cdef void begin_frame(Meter *m) noexcept nogil:
     elif m.name[0] & 0x0F:
         m.line = m.name[0] & 0x0F == TEXT
         walk_begin(m)
-    # A continuation goes on with what its message began with, unless a control frame was between:
-    # then has_data still says so.
+    # A continuation keeps its message's type. A control frame in between has reset `line`, but not
+    # has_data.
     elif m.has_data:
         m.line = 1
 
@@ -57,7 +57,7 @@ cdef void end_frame(Meter *m) noexcept nogil:
 
 
 cdef void walk_frames(Meter *m, const char *at, size_t len) noexcept nogil:
-    """Frames from any byte to any byte."""
+    """Read frames from any byte to any byte."""
     cdef size_t k = 0, n
     while k < len:
         if m.frame_left == 0:
