@@ -2,7 +2,7 @@
 
     python bench/bodies.py [KIND ...]
 
-An Engine is cranked by hand (tests/support/script.py): one caller, one endpoint that answers at
+An Engine is run by hand (tests/support/script.py): one caller, one endpoint that answers at
 once. Two runs that differ only in the number of requests; the difference over the number of
 requests more is printed. It covers user space and both ways; only differences between two commits
 mean anything.
@@ -19,8 +19,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.support.editing import BOTH, LAST, ask  # noqa: E402
+from tests.support.editing import BOTH, LAST, RUNNING, json_post  # noqa: E402
 from tests.support.script import SSE_HEAD, chunk, event, play, split_head  # noqa: E402
+from tests.support.settings import routes  # noqa: E402
+from zeroproxy.config.schema import Hash  # noqa: E402
 
 FEW, MORE = 20, 220
 MODEL = "bench/model-8b-instruct"
@@ -35,29 +37,29 @@ BODY: dict[str, Any] = {
     "stream": True,
     "messages": MESSAGES,
 }
-HASH = {"on": [(1, b""), (2, b"")], "prefix_bytes": 1024, "load_bound": 1000.0}
-HASHED: dict[str, Any] = {"endpoints": 2, "balance": 3, "key": HASH}
+HASH = Hash(on=("user", "prompt"), prefix_bytes=1024, load_bound=1000.0)
+HASHED: dict[str, Any] = {"endpoints": 2, "balance": "consistent_hash", "hash": HASH}
 #: Name: the body, the upstream, the server's name of the model, bytes that come in a second read.
-KINDS: dict[str, tuple[dict[str, Any], dict[str, Any], bytes | None, int]] = {
-    "edited": (BODY, {}, None, 0),
-    "routed, hashed, edited": ({**BODY, "user": "somebody-17"}, HASHED, b"", 0),
-    "by metadata": ({**BODY, "metadata": {"user_id": "u-17", "trace": "x"}}, HASHED, b"", 0),
-    "renamed": ({**BODY, "user": "somebody-17"}, HASHED, b'"real-name"', 0),
-    "in two reads": ({**BODY, "user": "somebody-17"}, HASHED, b"", 300),
+KINDS: dict[str, tuple[dict[str, Any], dict[str, Any], str, int]] = {
+    "edited": (BODY, {}, "", 0),
+    "routed, hashed, edited": ({**BODY, "user": "somebody-17"}, HASHED, MODEL, 0),
+    "by metadata": ({**BODY, "metadata": {"user_id": "u-17", "trace": "x"}}, HASHED, MODEL, 0),
+    "renamed": ({**BODY, "user": "somebody-17"}, HASHED, "real-name", 0),
+    "in two reads": ({**BODY, "user": "somebody-17"}, HASHED, MODEL, 300),
 }
 ANSWER = SSE_HEAD + chunk(event(LAST) + event(b"[DONE]")) + b"0\r\n\r\n"
-#: What cranks the engine, as its compiled name is matched.
+#: Pattern of the compiled name of the function that runs the engine by hand.
 CRANK = "__pyx_pw_*PlaneThread_*on_ready"
 
 
 def serve(kind: str, times: int) -> None:
-    """What is run under callgrind."""
+    """Send the requests; run under callgrind."""
     body, upstream, real, later = KINDS[kind]
-    request = ask(json.dumps(body).encode())
+    request = json_post(json.dumps(body).encode())
     cut = len(request) - later
-    with play(usage_request=2, **upstream) as script:
-        if real is not None:
-            script.engine.set_routes([("other", 0, b""), (MODEL, 0, real)], 0)
+    with play(usage_request=RUNNING, **upstream) as script:
+        if real:
+            script.engine.set_routes(routes(("other", 0), (MODEL, 0, real)), default=0)
         d = script.downstream()
         d.send(request[:cut])
         d.send(request[cut:])

@@ -1,4 +1,4 @@
-"""What three tests of tests/relay would open with is a helper: tests/support/exchanges.py."""
+"""Lines that open three tests of tests/relay are a helper: tests/support/exchanges.py."""
 
 import ast
 from collections import defaultdict

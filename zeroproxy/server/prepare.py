@@ -6,7 +6,8 @@ then the engine prepares all of its part and applies it.
 
 Law 1. Whole or not at all. What can fail changes nothing; what is applied cannot fail
        (`Engine.change`).
-Law 2. No exchange is cut: one that has begun keeps the terms it began under (plane.Terms).
+Law 2. No exchange is cut: each keeps the limits that were in force when its head began.
+Tests: tests/unit/test_prepare.py, tests/e2e/test_reload.py.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ Law 2. Every phase that waits has a limit of its own. A long prefill (first_byte
        mid-response (stream_idle), and a reader that does not read (stall) is neither.
        The prefill ends with the first content of a stream, not with its head (body_reader, law 2).
 Law 3. An exchange keeps the limits that were in force when its head began, in spite of a reload.
-Law 4. The least rate of a body saves nothing: a caller ahead of it is measured from its last byte
+Law 4. The least rate of a body saves nothing. A caller ahead of it is measured from its last byte
        on, so a burst buys no permit for a trickle.
 Tests: tests/relay/test_time.py, tests/relay/test_reload.py.
 """
