@@ -15,7 +15,7 @@ Law 1. Loopback is no wall against a browser: any page may post to it. What chan
        therefore refused to whoever sends Origin or Sec-Fetch-Site, which browsers do and tools do
        not. What only tells something wants a Host that no page can choose (hosts.py), or the token.
 Law 2. A caller who leaves ends the request; a reload goes on, for it is whole or not at all.
-Tests: tests/unit/test_admin_app.py, tests/unit/test_admin_door.py.
+Tests: tests/unit/test_admin_app.py, tests/unit/test_admin_access.py.
 """
 
 from __future__ import annotations

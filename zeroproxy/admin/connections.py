@@ -4,7 +4,7 @@ Law 1. Whoever may not ask anything yet holds one of MOST connections at most, a
        HEAD_TIMEOUT: nobody shuts the data plane out of descriptors, or a probe out of the admin.
 Law 2. Where all are taken, the connection that has waited longest without a request goes. One whose
        request is being answered stays.
-Tests: tests/unit/test_admin_door.py.
+Tests: tests/unit/test_admin_access.py.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ none to give. MOST_ROWS at most: writing JSON does not let go of the GIL, and he
 for it.
 
 Law. One report at a time and MOST_WAITING more, beyond that 503; who leaves is no longer read for.
-Tests: tests/unit/test_admin_door.py.
+Tests: tests/unit/test_admin_access.py.
 """
 
 from __future__ import annotations

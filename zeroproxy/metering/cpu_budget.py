@@ -6,7 +6,7 @@ Law. While the other threads fill a core, this one works at most SHARE of its ti
 A lower priority alone does not do it: the kernel still gives the thread a tenth of the core where
 there is only one. At SHARE some 1,000 exchanges a second keep a row each; a core is full from more
 than ten times as many.
-Tests: tests/unit/test_restraint.py.
+Tests: tests/unit/test_cpu_budget.py.
 """
 
 from __future__ import annotations

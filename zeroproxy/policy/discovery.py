@@ -9,7 +9,7 @@ Law 2. One that does not answer, or not yet (429, 5xx), is asked again until it 
 Law 3. An unknown server costs counts: this is logged once, /status and `check` show it.
 Law 4. The work is linear in the number of endpoints: the list of models is made anew at most every
        LIST_EVERY seconds however many answers come.
-Tests: tests/unit/test_backend.py, tests/unit/test_first_look.py.
+Tests: tests/unit/test_discovery.py, tests/unit/test_first_look.py.
 """
 
 from __future__ import annotations

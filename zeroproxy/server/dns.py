@@ -6,7 +6,7 @@ Law 1. An address that is still among the answers is kept, in whatever order the
 Law 2. A name that cannot be resolved keeps its addresses; one that never could has none. That is
        logged once, and its end once.
 Law 3. Without names, or with dns_ttl = 0, no timer runs.
-Tests: tests/unit/test_names.py.
+Tests: tests/unit/test_dns.py.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ Law 1. A permit lives from admission to the last byte from upstream. One that is
 Law 2. Where no endpoint is in rotation everybody gets a permit: to be refused at once is better
        than to wait for it.
 Law 3. Without limits nobody waits, and nothing is looked at but that.
-Tests: tests/relay/test_admission.py, tests/unit/test_lanes.py.
+Tests: tests/relay/test_admission.py, tests/unit/test_fair_queue.py.
 """
 
 from libc.stdint cimport int64_t, uint32_t

@@ -11,7 +11,7 @@ Law 3. The lower number is the higher priority, without mercy: a lower one waits
        higher is left, or admission.queue_timeout.
 Law 4. A full queue makes room for who has less in it: of the lowest priority there, the latest of
        the tenant that has most. So nobody can fill it for all.
-Tests: tests/unit/test_lanes.py.
+Tests: tests/unit/test_fair_queue.py.
 """
 
 from libc.stdint cimport int64_t, uint16_t, uint32_t

@@ -7,7 +7,7 @@ Law 2. A bill is by tenant: where no row is left for a kind, it is added to the 
        for them before it admits a tenant.
 Law 3. Rows never move. One whose tenant is gone, and which the consumer has had all of, is given to
        another kind; the counters go on from where they are.
-Tests: tests/relay/test_spill.py.
+Tests: tests/relay/test_overflow.py.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t

@@ -5,7 +5,7 @@ Law 1. An event is learnt only if one root is in it, all of it on one line of da
        stands in that root; and if the head says nothing that counts, so that nothing is lost by not
        reading it again. Whatever else the server sends is walked.
 Law 2. An offset is trusted only if this event's walk has set it.
-Tests: tests/unit/test_skeleton.py.
+Tests: tests/unit/test_template.py.
 """
 
 from libc.stddef cimport size_t
