@@ -46,12 +46,12 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any], bytes | None, int]] = {
     "in two reads": ({**BODY, "user": "somebody-17"}, HASHED, b"", 300),
 }
 ANSWER = SSE_HEAD + chunk(event(LAST) + event(b"[DONE]")) + b"0\r\n\r\n"
-#: What cranks the engine, as its compiled name is matched.
+#: The function that runs the engine once, as a pattern of its compiled name.
 CRANK = "__pyx_pw_*PlaneThread_*on_ready"
 
 
 def serve(kind: str, times: int) -> None:
-    """What is run under callgrind."""
+    """The work that runs under callgrind."""
     body, upstream, real, later = KINDS[kind]
     request = ask(json.dumps(body).encode())
     cut = len(request) - later

@@ -151,9 +151,9 @@ def show_counts(bench: Bench) -> list[str]:
         kinds = row["ledger_by_exactness"]
         said = ", ".join(f"{n['requests']} {kind}" for kind, n in kinds.items())
         cells = [f"{row[by][key]:,}" for key in (PROMPT, GENERATED) for by in ("ledger", "server")]
-        heard = f"; {row['heard']} events heard" if "heard" in row else ""
+        events = f"; {row['heard']} events heard" if "heard" in row else ""
         failed = f"; FAILED {row['failures']}" if row.get("failures") else ""
-        table.add_row(row["name"], *cells, said + heard + failed)
+        table.add_row(row["name"], *cells, said + events + failed)
         if row["must_agree"] and any(row["difference"].values()):
             wrong.append(f"{row['name']}: the ledger differs by {row['difference']}")
     bench.console.print(table)

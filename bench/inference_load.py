@@ -314,11 +314,11 @@ async def leave(url: str, model: str) -> int:
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {parts.netloc}\r\n"
     head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     writer.write(head.encode() + body)
-    heard = 0
-    while heard < LEAVE_AFTER and (data := await reader.read(65536)):
-        heard += data.count(b"data: {")
+    n_events = 0
+    while n_events < LEAVE_AFTER and (data := await reader.read(65536)):
+        n_events += data.count(b"data: {")
     writer.transport.abort()
-    return heard
+    return n_events
 
 
 async def all_leave(url: str, model: str) -> int:

@@ -76,11 +76,11 @@ def call(soak: Soak, dice: random.Random) -> None:
         if way in ("leaves", "resets"):
             sock.recv(dice.randint(1, 2000))
         elif way != "half":
-            heard = b""
+            received = b""
             while data := sock.recv(65536):
-                heard += data
+                received += data
             if way == "whole":
-                way = "whole" if heard.endswith(b"0\r\n\r\n") else "cut or refused"
+                way = "whole" if received.endswith(b"0\r\n\r\n") else "cut or refused"
     soak.count(way)
 
 

@@ -63,7 +63,7 @@ def end(process: subprocess.Popen[bytes], patience: float = 15.0) -> str:
     return out.decode(errors="replace") if out else ""
 
 
-def door_to(address: str, patience: float, tls: bool) -> http.client.HTTPConnection:
+def connection_to(address: str, patience: float, tls: bool) -> http.client.HTTPConnection:
     """Nobody's certificate is verified: it was made a moment ago."""
     host, port = address.rsplit(":", 1)
     if not tls:
@@ -81,10 +81,13 @@ def await_listener(
     while time.monotonic() < until:
         if process.poll() is not None:
             raise RuntimeError(f"it ended with {process.returncode} before it listened")
-        door = door_to(address, patience, tls)
-        with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(door):
-            door.request("POST", "/v1/chat/completions", GREETING, JSON_TYPE)
-            if door.getresponse().status == 200:
+        connection = connection_to(address, patience, tls)
+        with (
+            contextlib.suppress(OSError, http.client.HTTPException),
+            contextlib.closing(connection),
+        ):
+            connection.request("POST", "/v1/chat/completions", GREETING, JSON_TYPE)
+            if connection.getresponse().status == 200:
                 return
         time.sleep(0.05)
     raise RuntimeError(f"no 200 from {address} within {patience} s")

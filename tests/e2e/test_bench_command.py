@@ -303,10 +303,10 @@ def test_a_second_ctrl_c_gives_up_what_is_open():
             process.send_signal(signal.SIGINT)  # in the trial: nothing was measured
             process.communicate(timeout=60)
         assert process.returncode == 130
-    asyncio.run(second_wish())
+    asyncio.run(second_interrupt())
 
 
-async def second_wish() -> None:
+async def second_interrupt() -> None:
     async with Simulator(SimOptions(ttft=LONG)) as sim:
         stop, target = Stop(), make_target(sim.url, "/v1/chat/completions", "")
         piece = Slice(target, Ask("", "x", 9), Load(3, LONG), stop)

@@ -1,5 +1,5 @@
-"""What an operator does to the process: pipes that nobody reads, signals, closed descriptors, an
-overlapping restart."""
+"""Operation of the process: pipes that nobody reads, signals, closed descriptors, an overlapping
+restart."""
 
 import contextlib
 import http.client

@@ -66,7 +66,7 @@ def pair(sim, redis):
 
 
 def is_settled(status):
-    """What was used has been told to Redis."""
+    """Wait until the tokens used have been reported to Redis."""
     return shared(status)["connected"] and quota(status)["leased"]
 
 

@@ -1,4 +1,4 @@
-"""What three tests of tests/relay would open with is a helper: tests/support/exchanges.py."""
+"""An opening that three tests of tests/relay share is a helper: tests/support/exchanges.py."""
 
 import ast
 from collections import defaultdict

@@ -36,7 +36,7 @@ cdef object as_found(int state, uint64_t found):
     return found if state == AFFINITY_FOUND else ... if state == AFFINITY_MORE else None
 
 
-def keyed(bytes body, bint is_all, int prefix, ends=()):
+def affinity_of(bytes body, bint is_all, int prefix, ends=()):
     """(user, prompt) in the first bytes of a body: a hash, None: absent, ...: more is needed.
     `ends`: how many were here at looks before."""
     cdef RequestScan a

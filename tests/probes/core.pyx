@@ -69,8 +69,8 @@ SIZES = {"relay": sizeof(Relay), "conn": sizeof(Conn), "record": sizeof(Record)}
 
 
 def hot_lines():
-    """Lines of memory, counted from the beginning of each struct, that hold what an event of a
-    stream touches: (of a Conn, of a Relay beside its Conn)."""
+    """Cache lines that an event of a stream touches, counted from the start of each struct: (of a
+    Conn, of a Relay beside its Conn)."""
     cdef Relay r
     cdef Conn *c = &r.down
     cdef Attempt *a = &r.attempt
@@ -238,7 +238,7 @@ cdef class WheelProbe:
     def disarm(self, TimerProbe t):
         timer_disarm(self.w, &t.t)
 
-    def turn_to(self, uint64_t now_ns):
+    def advance_to(self, uint64_t now_ns):
         self.p.now_ns = now_ns
         wheel_run(self.w, &self.p)
 
@@ -310,7 +310,7 @@ cdef class BreakerProbe:
 
 
 cdef class KeepaliveProbe:
-    """What one endpoint has taught, at times the test names (seconds)."""
+    """The idle times learned from one endpoint, at times the test names (seconds)."""
 
     cdef Endpoint e
 
@@ -323,7 +323,7 @@ cdef class KeepaliveProbe:
         c.since_ns = <uint64_t>((now - rest) * 1e9)
         keepalive_lower(&self.e, &c, <uint64_t>(now * 1e9))
 
-    def rested_at(self, now):
+    def idle_end_at(self, now):
         keepalive_raise(&self.e, <uint64_t>(now * 1e9))
 
     def limit(self):

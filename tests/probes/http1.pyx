@@ -67,7 +67,7 @@ OTHER, ALIAS, FORWARDED_KIN = FIELD_OTHER, FIELD_ALIAS, FIELD_X_FORWARDED
 UPGRADES = (UPGRADE_NONE, UPGRADE_IGNORED, UPGRADE_WEBSOCKET)
 
 
-def fault_words(str name):
+def fault_reply(str name):
     """(status, text) of a fault by name."""
     cdef int k = FAULTS.index(name)
     return fault_status(k), fault_text(k).decode()
@@ -138,7 +138,7 @@ def response_head(const unsigned char[::1] data, tuple limits, bint to_head=Fals
 # ---------------------------------------------------------------- bodies
 
 
-cdef class BodyDoor:
+cdef class BodyProbe:
     """One Body. `unframe` works in the buffer it is given, as the kernel does."""
     cdef Body body
     cdef uint64_t limit

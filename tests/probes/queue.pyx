@@ -25,7 +25,7 @@ cdef enum:
     TENANTS = 4096
 
 
-cdef class Lanes:
+cdef class FairQueueProbe:
     """A queue. Relays are numbers, in the order in which they came."""
 
     cdef FairQueue q
@@ -121,7 +121,7 @@ cdef class LimitOf:
         self.u.admission.ttft_target_ns = target
         limit_begin(&self.e)
 
-    def hear(self, uint64_t began, uint64_t now, inflight=None, streamed=True, status=200):
+    def observe(self, uint64_t began, uint64_t now, inflight=None, streamed=True, status=200):
         """The first byte of an answer to what was sent at `began`; whether one more may go."""
         self.e.inflight = self.e.limit.now if inflight is None else inflight
         self.r.attempt.began_ns = began

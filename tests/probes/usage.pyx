@@ -55,7 +55,7 @@ cdef class MeterProbe:
         self.m.n_asked = n
 
     def heads(self, prompt, completion):
-        """What TGI's response fields say."""
+        """Counts of TGI's response fields."""
         self.m.head_prompt = prompt
         self.m.head_completion = completion
 
@@ -64,7 +64,7 @@ cdef class MeterProbe:
             meter_feed(&self.m, <const char *>&data[0], data.shape[0])
 
     def is_inside(self):
-        """Whether a body that ends here ends in the middle of something."""
+        """True if a body that ends here ends in the middle of something."""
         return bool(meter_is_inside(&self.m))
 
     def at_edge(self):
@@ -113,7 +113,7 @@ cdef class MeterProbe:
 cdef bint same_end(
     Meter a, const char *rest, size_t n, Meter b, bint is_whole, int status,
 ) noexcept nogil:
-    """Whether `a`, given the rest, ends as `b` does; both are copies."""
+    """True if `a`, given the rest, ends as `b` does; both are copies."""
     cdef Tokens s
     cdef Tokens t
     cdef ModelName name = a.model[0]
@@ -145,7 +145,7 @@ cdef bytes text_of(const ModelName *name):
     return text[:name_write(name, text)]
 
 
-cdef class AskedProbe:
+cdef class RequestScanProbe:
     """One Asked. `feed` gives the bytes back as they go upstream, with every edit made."""
 
     cdef RequestScan a
@@ -207,14 +207,14 @@ cdef class AskedProbe:
 
     def undo(self, bytes output):
         """The whole output with its edits taken back, at the same length."""
-        cdef bytearray room = bytearray(output)
-        cdef char *at = room
+        cdef bytearray output_block = bytearray(output)
+        cdef char *at = output_block
         for where, n, was in self.done:
             edit_undo(at + <size_t>where, n, was)
-        return bytes(room)
+        return bytes(output_block)
 
     def seen(self):
-        """What the body says: (model, stream, n, include_usage, is_done)."""
+        """The findings: (model, stream, n, include_usage, is_done)."""
         return (
             text_of(&self.name), bool(self.a.is_stream), self.a.n,
             bool(self.a.has_usage), bool(self.a.is_done),
@@ -247,20 +247,20 @@ cdef class StripProbe:
         self.part = b""
 
     def feed(self, bytes data, bint is_last=False):
-        cdef bytearray room = bytearray(self.part + data)
-        cdef char *at = room
+        cdef bytearray output_block = bytearray(self.part + data)
+        cdef char *at = output_block
         cdef size_t left = 0, kept = strip_events(
-            &self.probe.m, self.edited, &self.held, at, len(room), &left
+            &self.probe.m, self.edited, &self.held, at, len(output_block), &left
         )
-        waits = bytes(room[kept:kept + self.held.len])
-        rest = bytes(room[len(room) - left:])
+        waits = bytes(output_block[kept:kept + self.held.len])
+        rest = bytes(output_block[len(output_block) - left:])
         self.part = waits + rest
         if is_last or (not waits and rest.startswith(b":")):
             self.probe.feed(rest)
             self.held.len = 0
             self.part = b""
-            return bytes(room[:kept]) + waits + rest
-        return bytes(room[:kept])
+            return bytes(output_block[:kept]) + waits + rest
+        return bytes(output_block[:kept])
 
 
 def feed_many(const unsigned char[::1] event, int times, int warm=1):

@@ -104,7 +104,7 @@ def texts_in(events):
 
 
 def abort_behind(proxy, tap, ask, n_events):
-    """What the server had said when the caller left, and what the ledger says."""
+    """Counts of the server when the caller left, and counts in the ledger."""
     tap.hold_behind = n_events
     with Callers(proxy.url) as callers, callers.send(ask) as events:
         assert len(list(itertools.islice(events, n_events))) == n_events

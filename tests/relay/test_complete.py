@@ -1,5 +1,5 @@
-"""What counts as the whole of an answer: close-delimited ones (H7), and such whose server ended the
-conn behind the end of the dialect, but not of the message (F11)."""
+"""Completeness of answers. Some are delimited by close (H7); of others the server ends the conn
+behind the end of the dialect, but not of the message (F11)."""
 
 import pytest
 
@@ -16,10 +16,10 @@ ERROR = event(b'{"error":{"message":"engine died"}}')
 
 
 def closed(kind, *reads, request=None, how="close", **words):
-    """What a caller sees of an answer that ends with its conn: its bytes and the record."""
+    """An answer that ends with its conn: the bytes that the caller receives, and the record."""
     with play(**words) as script:
         d, u = connected(script, request or post())
-        # What is closed over unread bytes is reset.
+        # A close over unread bytes is a reset.
         if how == "close":
             u.receive()
         u.send(CLOSE_HEAD % kind if kind else b"HTTP/1.1 200 OK\r\n\r\n")

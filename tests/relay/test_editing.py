@@ -242,7 +242,7 @@ RUNNING_ONLY = (
 
 
 def relayed_usage(usage_request, options):
-    """What a caller gets who asks with these stream_options."""
+    """The answer to a request with these stream_options."""
     with play(usage_request=usage_request) as script:
         d, u = connected(script, json_post(b'{"stream_options":%s,"stream":true}' % options))
         assert json.loads(split_head(u.receive())[1])["stream_options"] == BOTH

@@ -1,4 +1,4 @@
-"""What the engine tells policy: that a breaker has moved, and who owes whom."""
+"""The health sample: breakers that have moved, and endpoints that owe bytes."""
 
 from tests.support.breakers import status, terms
 from tests.support.exchanges import connected, waiting

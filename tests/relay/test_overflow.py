@@ -1,4 +1,4 @@
-"""What the ring did not take: added up under its own name, exactness by exactness."""
+"""Overflow of the ring: records that it did not take are added up, exactness by exactness."""
 
 from collections import Counter
 

@@ -1,7 +1,7 @@
-"""What is sent again on another conn, and what is not: the endpoint may have worked on it.
+"""Requests that are sent again on another conn, and those on which the endpoint may have worked.
 
-A server that closes a resting conn has sent its FIN before it gets the request, so that the end is
-here within a round trip of the send (retry.RACE_NS, 200 ms). A later one may be its doing.
+A server that closes an idle conn has sent its FIN before it gets the request. So the end is here
+within a round trip of the send (retry.RACE_NS, 200 ms). A later end may follow from the request.
 """
 
 import ctypes

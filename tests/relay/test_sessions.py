@@ -31,7 +31,7 @@ def done(prompt, completion, kind="response.completed", model="m-1"):
 
 
 def session(script, path, *frames):
-    """What upstream was asked, and the record of a session in which it sent these."""
+    """(the request that upstream received, the record) of a session in which it sent these."""
     d, u = connected(script, get(path, OFFERS))
     asked = u.receive()
     u.send(SWITCH + b"".join(frames))

@@ -217,16 +217,16 @@ def test_a_door_that_lets_somebody_in_wakes_the_thread():
 def test_a_breaker_that_moves_is_news_once():
     words = {"endpoints": 2, "balance": "round_robin", "breaker": terms(failures=1, open_for=60.0)}
     with started(**words) as script, call(script) as caller:
-        news = script.engine.notify_fileno()
+        notified = script.engine.notify_fileno()
         script.engine.on_ready()
-        assert not readable(news, 0)
+        assert not readable(notified, 0)
         caller.sendall(get())
         with accepted(script) as server:
             read_to(server, b"\r\n\r\n")
             server.sendall(b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n")
-            assert readable(news)
+            assert readable(notified)
             assert script.engine.on_ready() == BREAKER_CHANGED
-            assert not readable(news, 0)
+            assert not readable(notified, 0)
             assert script.engine.on_ready() == 0
 
 

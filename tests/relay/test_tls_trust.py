@@ -1,4 +1,4 @@
-"""Who is believed: certificates of endpoints, of callers, and of ours."""
+"""Verification of certificates: of endpoints, of callers, and of the proxy."""
 
 import ssl
 

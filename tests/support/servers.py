@@ -1,4 +1,4 @@
-"""What the real servers of the tests have in common: found or skipped aloud, started, stopped."""
+"""Real servers of the tests: found or skipped aloud, started, stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a program writes to a terminal."""
+"""The output of a program on a terminal."""
 
 import os
 import pty

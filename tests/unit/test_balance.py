@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.probes.balance import Attempt, Balancer, key, keyed
+from tests.probes.balance import Attempt, Balancer, affinity_of, key
 from tests.support.two_speeds import Loop, Speed
 
 ROUND_ROBIN, LEAST, TWO, BY_KEY, FASTEST = range(5)
@@ -183,33 +183,33 @@ BODIES = [
 @pytest.mark.parametrize(("body", "user", "prompt"), BODIES)
 def test_who_asks_and_how_the_prompt_begins_are_found(body, user, prompt):
     expected = tuple(key(x.encode()) if x is not None else None for x in (user, prompt))
-    assert keyed(json.dumps(body).encode(), True, 1024) == expected
-    assert keyed(json.dumps(body).encode(), False, 1024) == expected
+    assert affinity_of(json.dumps(body).encode(), True, 1024) == expected
+    assert affinity_of(json.dumps(body).encode(), False, 1024) == expected
 
 
 @pytest.mark.parametrize(("body", "user", "prompt"), BODIES)
 @pytest.mark.parametrize("prefix", [1, 5, 1024])
 def test_a_part_of_a_body_says_the_same_or_that_more_is_needed(body, user, prompt, prefix):
     text = json.dumps(body).encode()
-    whole = keyed(text, True, prefix)
+    whole = affinity_of(text, True, prefix)
     for n in range(len(text)):
-        for found, expected in zip(keyed(text[:n], False, prefix), whole, strict=True):
+        for found, expected in zip(affinity_of(text[:n], False, prefix), whole, strict=True):
             assert found in (..., expected)
-        assert keyed(text, True, prefix, (n // 2, n)) == whole
+        assert affinity_of(text, True, prefix, (n // 2, n)) == whole
 
 
 def test_a_prompt_counts_as_far_as_the_prefix_goes():
     text = b'{"prompt":"' + b"x" * 5000 + b'","user":"u"}'
-    assert keyed(text[:1036], False, 1024) == (..., key(text[10:1034]))
-    assert keyed(text, True, 1024) == (key(b"u"), key(text[10:1034]))
-    assert keyed(text[:500], True, 1024) == (None, key(text[10:500]))
+    assert affinity_of(text[:1036], False, 1024) == (..., key(text[10:1034]))
+    assert affinity_of(text, True, 1024) == (key(b"u"), key(text[10:1034]))
+    assert affinity_of(text[:500], True, 1024) == (None, key(text[10:500]))
 
 
 @given(st.binary(max_size=300), st.booleans())
 @settings(max_examples=300, deadline=None)
 def test_any_bytes_are_looked_at_without_harm(data, is_all):
-    keyed(b'{"user"' + data, is_all, 16)
-    keyed(data, is_all, 16)
+    affinity_of(b'{"user"' + data, is_all, 16)
+    affinity_of(data, is_all, 16)
 
 
 # ---------------------------------------------------------------- fastest

@@ -1,4 +1,4 @@
-"""What the bench makes of its readings: counts of tools, the gate, pictures and the page."""
+"""Figures that the bench makes of readings: counts of tools, the gate, pictures and the page."""
 
 import importlib
 import json

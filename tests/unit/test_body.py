@@ -64,19 +64,19 @@ def unframe(
     parts: list[bytes], framing: int = http1.CHUNKED, length: int = 0
 ) -> tuple[int, bytes, int, str]:
     """(verdict, body, consumed, fault) of all parts; each part lies at a guard page."""
-    door = http1.BodyDoor(framing, length, LIMIT)
+    probe = http1.BodyProbe(framing, length, LIMIT)
     body, consumed, verdict = b"", 0, http1.MORE
     for part in parts:
         with at_guard_page(part) as block:
-            verdict, at, n, used = door.unframe(block)
+            verdict, at, n, used = probe.unframe(block)
             body += bytes(block[at : at + n])
         consumed += used
         if verdict != http1.MORE:
             break
         assert used == len(part)
-    assert door.total == len(body)
-    assert door.done == (verdict == http1.OK)
-    return verdict, body, consumed, door.fault
+    assert probe.total == len(body)
+    assert probe.done == (verdict == http1.OK)
+    return verdict, body, consumed, probe.fault
 
 
 @pytest.mark.parametrize(("data", "body"), CHUNKED.items(), ids=map(repr, CHUNKED))
@@ -109,15 +109,15 @@ def test_a_wrong_byte_is_refused_where_it_stands_however_split(
 
 
 def test_a_body_that_was_refused_stays_refused() -> None:
-    door = http1.BodyDoor(http1.CHUNKED)
-    assert door.unframe(bytearray(b"zz"))[0] == http1.BAD
-    assert door.unframe(bytearray(b"0\r\n\r\n")) == (http1.BAD, 0, 0, 0)
+    probe = http1.BodyProbe(http1.CHUNKED)
+    assert probe.unframe(bytearray(b"zz"))[0] == http1.BAD
+    assert probe.unframe(bytearray(b"0\r\n\r\n")) == (http1.BAD, 0, 0, 0)
 
 
 def test_a_body_that_has_ended_takes_no_more() -> None:
-    for door in (http1.BodyDoor(http1.NO_BODY), http1.BodyDoor(http1.LENGTH, 0)):
-        assert door.done
-        assert door.unframe(bytearray(b"GET")) == (http1.OK, 0, 0, 0)
+    for probe in (http1.BodyProbe(http1.NO_BODY), http1.BodyProbe(http1.LENGTH, 0)):
+        assert probe.done
+        assert probe.unframe(bytearray(b"GET")) == (http1.OK, 0, 0, 0)
 
 
 def test_the_largest_chunk_size_is_two_to_the_63_minus_one() -> None:
@@ -125,16 +125,16 @@ def test_the_largest_chunk_size_is_two_to_the_63_minus_one() -> None:
 
 
 def test_a_read_within_one_chunk_moves_nothing() -> None:
-    door = http1.BodyDoor(http1.CHUNKED)
+    probe = http1.BodyProbe(http1.CHUNKED)
     block = bytearray(b"5\r\nhello\r\n")
-    assert door.unframe(block) == (http1.MORE, 3, 5, 10)
+    assert probe.unframe(block) == (http1.MORE, 3, 5, 10)
     assert block == b"5\r\nhello\r\n"
 
 
 def test_data_of_several_chunks_is_joined_at_the_place_of_the_first() -> None:
-    door = http1.BodyDoor(http1.CHUNKED)
+    probe = http1.BodyProbe(http1.CHUNKED)
     block = bytearray(b"3\r\nabc\r\n2\r\nde\r\n1\r\nf\r\n0\r\n\r\nnext")
-    assert door.unframe(block) == (http1.OK, 3, 6, len(block) - 4)
+    assert probe.unframe(block) == (http1.OK, 3, 6, len(block) - 4)
     assert block[3:9] == b"abcdef"
     assert block.endswith(b"next")
 

@@ -238,7 +238,7 @@ def test_timers_fire_once_never_early_and_at_most_a_tick_late(timers, turns):
     now = START
     for turn in turns:
         now += turn
-        wheel.turn_to(now)
+        wheel.advance_to(now)
         for k, (delay, is_dropped) in enumerate(timers):
             due = START + delay
             if is_dropped or due > now:
@@ -254,7 +254,7 @@ def test_an_empty_wheel_asks_for_no_wake_up():
     timer = probe.TimerProbe(log, "a")
     wheel.arm(timer, START + 5 * TICK)
     assert wheel.next_wake() == START + 6 * TICK
-    wheel.turn_to(START + 6 * TICK)
+    wheel.advance_to(START + 6 * TICK)
     assert log == ["a"]
     assert wheel.next_wake() == 0
     assert wheel.armed() == 0
@@ -316,13 +316,13 @@ def test_a_rest_that_was_ended_shortens_the_next_ones_to_its_safe_share():
 def test_what_was_seen_is_doubted_slowly_and_at_last_forgotten():
     keepalive = probe.KeepaliveProbe(idle_timeout=3.0)
     keepalive.closed_after(2.0, now=100.0)
-    keepalive.rested_at(159.0)
+    keepalive.idle_end_at(159.0)
     assert keepalive.limit() == pytest.approx(1.2)
-    keepalive.rested_at(160.0)
-    keepalive.rested_at(161.0)
+    keepalive.idle_end_at(160.0)
+    keepalive.idle_end_at(161.0)
     assert keepalive.limit() == pytest.approx(1.35), "one step a minute"
     for minute in range(10):
-        keepalive.rested_at(220.0 + 60 * minute)
+        keepalive.idle_end_at(220.0 + 60 * minute)
     assert keepalive.limit() == 3.0
 
 
@@ -330,5 +330,5 @@ def test_a_close_begins_the_doubt_anew():
     keepalive = probe.KeepaliveProbe(idle_timeout=0.0)
     keepalive.closed_after(10.0, now=100.0)
     keepalive.closed_after(10.0, now=150.0)
-    keepalive.rested_at(170.0)
+    keepalive.idle_end_at(170.0)
     assert keepalive.limit() == pytest.approx(6.0)

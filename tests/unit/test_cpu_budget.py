@@ -1,4 +1,4 @@
-"""How much of a core the flusher takes while callers need all of it."""
+"""The share of a core that the flusher takes while callers need all of it."""
 
 import pytest
 

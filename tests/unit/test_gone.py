@@ -1,4 +1,4 @@
-"""What health tells the engine beside `up`: a good probe, and an endpoint that is gone."""
+"""Reports of health to the engine beside `up`: a good probe, and an endpoint that is gone."""
 
 import pytest
 

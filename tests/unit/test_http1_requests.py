@@ -297,7 +297,7 @@ def test_a_head_may_have_as_many_fields_as_the_limit_and_no_more() -> None:
 def test_every_fault_has_a_name_a_status_and_a_sentence() -> None:
     assert len(set(http1.FAULTS)) == len(http1.FAULTS)
     for name in http1.FAULTS:
-        status, text = http1.fault_words(name)
+        status, text = http1.fault_reply(name)
         assert status in (400, 401, 403, 404, 405, 413, 414, 417, 429, 431, 501, 502, 505)
         assert text.endswith(".")
 

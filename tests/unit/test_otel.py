@@ -54,7 +54,7 @@ def dead_url():
 
 
 def export(receiver, batch, **config):
-    """What the collector got of one batch, and the sink, closed."""
+    """(the requests that the collector received for one batch, the sink, closed)."""
     sink = OtelSink(Otel(endpoint=receiver.url, timeout=AMPLE, **config))
     sink.write(batch)
     sink.close()

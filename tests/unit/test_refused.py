@@ -1,5 +1,5 @@
-"""Records that the ledger refuses or could not take in time: none takes another along, none is
-lost, none is there twice, whoever shares the files."""
+"""Records that the ledger refuses or could not take in time. None affects another, none is lost,
+none is there twice, whatever process shares the files."""
 
 import os
 import sqlite3

@@ -1,4 +1,4 @@
-"""What a request asks for, and asking for usage in its place: at every split, never twice."""
+"""The scan of a request body, and the usage request put into it: at every split, never twice."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.probes.usage import AskedProbe, longest_edit
+from tests.probes.usage import RequestScanProbe, longest_edit
 
 NOTHING, USAGE, RUNNING, EITHER_ALONE = 0, 1, 2, 3
 #: AskedProbe.edited
@@ -14,7 +14,7 @@ FINAL, BESIDE_CHOICES = 1, 2
 
 
 def edit(parts, usage_request):
-    probe = AskedProbe(usage_request)
+    probe = RequestScanProbe(usage_request)
     out = b"".join(probe.feed(part) for part in parts)
     return out, probe
 
@@ -251,7 +251,7 @@ def test_names_that_are_cut_are_still_told_apart_and_equal_no_whole_one():
 )
 def test_what_other_parsers_may_read_in_another_way_is_veiled(body, models, is_veiled):
     for at in range(len(body)):
-        probe = AskedProbe(NOTHING, is_strict=True)
+        probe = RequestScanProbe(NOTHING, is_strict=True)
         probe.feed(body[:at])
         probe.feed(body[at:])
         assert probe.doubts()[:2] == (models, is_veiled), at
@@ -261,7 +261,7 @@ def test_what_other_parsers_may_read_in_another_way_is_veiled(body, models, is_v
 def test_a_text_in_another_code_is_noticed(code):
     body = '{"stream":true}'.encode(code)
     for at in range(len(body)):
-        probe = AskedProbe(USAGE)
+        probe = RequestScanProbe(USAGE)
         assert probe.feed(body[:at]) + probe.feed(body[at:]) == body
         assert probe.doubts()[2]
 
@@ -281,7 +281,7 @@ VALUES = st.recursive(
 
 
 def is_true(value):
-    """Whether it asks for usage: as pydantic reads a text, and any number but 0."""
+    """True if it asks for usage: as pydantic reads a text, and any number but 0."""
     if isinstance(value, str):
         return value.lower() in ("1", "t", "y", "on", "yes", "true")
     return isinstance(value, int) and value != 0
@@ -341,9 +341,9 @@ def test_pieces_and_looks_ahead_find_what_one_look_at_the_whole_does(
     body, usage_request, is_strict, data
 ):
     places = st.lists(st.integers(0, len(body)), max_size=5).map(sorted)
-    whole = AskedProbe(usage_request, is_strict)
+    whole = RequestScanProbe(usage_request, is_strict)
     expected = whole.feed(body)
-    probe = AskedProbe(usage_request, is_strict)
+    probe = RequestScanProbe(usage_request, is_strict)
     for end in data.draw(places):
         probe.read_ahead(body[:end])
     cuts = data.draw(places)
@@ -354,7 +354,7 @@ def test_pieces_and_looks_ahead_find_what_one_look_at_the_whole_does(
 
 @given(damaged(), st.sampled_from(range(5)))
 def test_the_growth_of_a_body_that_is_all_here_is_known_before_it_passes(body, usage_request):
-    probe = AskedProbe(usage_request)
+    probe = RequestScanProbe(usage_request)
     probe.read_ahead(body)
     growth = probe.growth()
     assert len(probe.feed(body)) - len(body) == growth

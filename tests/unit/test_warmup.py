@@ -63,7 +63,7 @@ def is_cold(warmups: Warmups, index: int) -> bool:
 
 
 class Counted(Rotation):
-    """How often it was to decide anew."""
+    """The number of times that it was to decide anew."""
 
     reconsidered = 0
 

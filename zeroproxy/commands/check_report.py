@@ -1,4 +1,4 @@
-"""What `zeroproxy check` prints: findings, what the proxy would do, whether it would start."""
+"""The output of `zeroproxy check`: findings, what the proxy would do, whether it would start."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Findings:
     def verdict(self, path: str) -> str:
         """The closing line."""
         warnings = sum(state == "warning" for _, state, _ in self.rows)
-        words = [
+        parts = [
             f"{n} {what}{'s' if n > 1 else ''}"
             for n, what in ((self.errors, "error"), (warnings, "warning"))
             if n
         ]
         if self.errors:
-            return f"{path}: {', '.join(words)}: it would not start"
-        return f"{path}: the configuration is valid{'; ' + words[0] if words else ''}"
+            return f"{path}: {', '.join(parts)}: it would not start"
+        return f"{path}: the configuration is valid{'; ' + parts[0] if parts else ''}"
 
 
 # ---------------------------------------------------------------- what it would do

@@ -48,7 +48,7 @@ def pick_port(wanted: int) -> int:
 
 @dataclass
 class Answer:
-    """What one streamed request measured. Times in seconds."""
+    """Measurements of one streamed request. Times in seconds."""
 
     ttft: float = 0.0
     gaps: list[float] = field(default_factory=list)

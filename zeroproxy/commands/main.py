@@ -116,8 +116,8 @@ def print_version() -> int:
 
 
 def open_standard() -> None:
-    """Whoever starts the proxy may have closed descriptors 0 to 2: without this the next files and
-    sockets would get their numbers."""
+    """Open descriptors 0 to 2 where the parent process closed them: else the next files and sockets
+    would get their numbers."""
     for fd in (0, 1, 2):
         try:
             os.fstat(fd)

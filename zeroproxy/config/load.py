@@ -1,6 +1,6 @@
-"""Reading a configuration: TOML, ${ENV}, types, and what only several keys together can say.
+"""Reading a configuration: TOML, ${ENV}, types, and checks of several keys together.
 
-Law. Whatever is wrong is said in one line: file, line, key, what, and the nearest spelling.
+Law. Every error is one line: file, line, key, what is wrong, and the nearest spelling.
 Tests: tests/unit/test_config.py.
 """
 
@@ -29,7 +29,7 @@ from zeroproxy.errors import ConfigError
 BALANCES: tuple[str, ...] = get_args(get_type_hints(Upstream)["balance"])
 Kind = TypeVar("Kind", bound=msgspec.Struct)
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-#: What the patterns of config/schema.py stand for, by key.
+#: The patterns of config/schema.py in prose, by key.
 PATTERNS: dict[str | int, str] = {
     "name": 'letters, digits, ".", "_" and "-"',
     "tenant": 'letters, digits, ".", "_" and "-"',
@@ -167,7 +167,7 @@ def explain(message: str, path: tuple[str | int, ...], raw: dict[str, Any]) -> s
 
 
 def explain_value(message: str, value: Any, path: tuple[str | int, ...]) -> str:
-    """What people mean by some values of the wrong type or range; empty: nothing is known."""
+    """Advice on some values of the wrong type or range; empty: there is none."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if isinstance(value, dict) and message == "Expected `array`, got `object`":
         inside = ".".join(str(part) for part in path)
@@ -285,7 +285,7 @@ def complete(config: Config) -> Config:
 
 
 def is_filled(upstream: object) -> bool:
-    """Whether its preset has been filled in, so that a default there is what was written."""
+    """True if its preset has been filled in, so that a default there is a value that was set."""
     return isinstance(upstream, Upstream) and bool(vars(upstream).get("is_filled"))
 
 
@@ -297,7 +297,7 @@ def finish(reader: Reader, raw: dict[str, Any]) -> Config:
     return config
 
 
-# ---------------------------------------------------------------- doors
+# ---------------------------------------------------------------- entry points
 
 
 def parse_config(text: str, name: str = "<text>") -> Config:
@@ -309,12 +309,12 @@ def parse_config(text: str, name: str = "<text>") -> Config:
         expanded["upstream"] = [
             fill_in(one) if isinstance(one, dict) else one for one in expanded["upstream"]
         ]
-    # A file has the defaults of a program of its own; those of Config are for who embeds it.
+    # A file has the defaults of a program of its own; those of Config are for embedding.
     return finish(reader, {"admin": {}, "metering": {}, **expanded})
 
 
 def read_text(path: str | Path, key: str = "") -> str:
-    """What stands in a file; `key`: which key names it. Raises ConfigError."""
+    """The text of a file; `key`: the key that names it. Raises ConfigError."""
     try:
         return Path(path).read_text(encoding="utf-8")
     except OSError as error:

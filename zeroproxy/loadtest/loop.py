@@ -60,12 +60,12 @@ def own_times() -> tuple[float, float]:
     return time.process_time(), waited
 
 
-async def either(wish: asyncio.Event, done: Done, seconds: float | None) -> None:
+async def either(stop: asyncio.Event, done: Done, seconds: float | None) -> None:
     """Until one of them is there, or the time is up."""
-    wished: asyncio.Future[bool] = asyncio.ensure_future(wish.wait())
-    waited: set[asyncio.Future[Any]] = {wished, done}
+    stopped: asyncio.Future[bool] = asyncio.ensure_future(stop.wait())
+    waited: set[asyncio.Future[Any]] = {stopped, done}
     await asyncio.wait(waited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    wished.cancel()
+    stopped.cancel()
 
 
 class Slice:
@@ -102,7 +102,7 @@ class Slice:
     ) -> None:
         await asyncio.sleep(begins_after)
         limit = self.load.requests
-        while not self.closing.is_set() and not (limit and self.tally.asked >= limit):
+        while not self.closing.is_set() and not (limit and self.tally.started >= limit):
             if not await Exchange(self.target, self.ask, self.tally).run(session, next(numbers)):
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self.closing.wait(), PAUSE)

@@ -2,8 +2,9 @@
 
 Law 1. `write` never waits for the file. A thread writes, behind a bounded queue; a reader that
        stalls costs lines, which are counted, and holds up neither the ledger nor a stop.
-Law 2. A batch goes whole to one file: the old one is closed when what waits for it is written (or
-       PATIENCE is over), so a rotation (rename, then SIGHUP or SIGUSR1) loses and splits no line.
+Law 2. A batch goes whole to one file. The old file is closed when the lines that wait for it are
+       written, or PATIENCE is over. So a rotation (rename, then SIGHUP or SIGUSR1) loses no line
+       and splits none.
 Tests: tests/unit/test_access.py.
 """
 

@@ -136,9 +136,8 @@ class Ledger:
         return bool(self._inodes) and inode_of(str(self.path)) == self._inodes[""]
 
     def follow(self) -> None:
-        """If somebody has deleted or replaced the file: leave it whole wherever it is, and go on
-        with what is at the path, made if nothing is. Raises ZeroproxyError; it may be called again
-        then."""
+        """Go on with the file at the path, made if there is none, if the open one was deleted or
+        replaced. The old one is left whole. Raises ZeroproxyError, and may be called again then."""
         if self.is_in_place():
             return
         with OPENING:
@@ -148,8 +147,8 @@ class Ledger:
                 with contextlib.suppress(sqlite3.Error):
                     self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 self.close()
-                # Names that the new file would share with the old one, whose connections, here and
-                # in other processes, go on with them: two databases over one -shm are none.
+                # The new file would share these names with the old one, which other connections,
+                # here and in other processes, still use. Two databases over one -shm corrupt both.
                 for suffix in SUFFIXES[1:]:
                     with contextlib.suppress(OSError):
                         if inode_of(f"{self.path}{suffix}") == self._inodes[suffix]:
@@ -299,9 +298,9 @@ class Ledger:
         return len(missing)
 
     def write_apart(self, batch: Sequence[Record]) -> tuple[int, list[Record]]:
-        """Those of `batch` that are not there yet, in ever smaller parts where the file refuses a
-        whole: (how many, those that it refuses each by itself). Raises sqlite3.Error; some may be
-        there then, and may be given again."""
+        """Write the records of `batch` that are not there yet, in ever smaller parts where the file
+        refuses a whole. Returns how many, and those refused each by itself. Raises sqlite3.Error;
+        some may be there then, and may be given again."""
         if not batch:
             return 0, []
         try:

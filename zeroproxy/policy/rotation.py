@@ -6,6 +6,7 @@ Law 2. Leaving rotation cuts nothing: exchanges that run there go on.
 Law 3. A cold endpoint is out as long as a warm one of its upstream takes requests. Without one it
        is used: late is better than never.
 Law 4. In before out: the cold ones enter before the last warm one leaves, and leave once one is in.
+Tests: tests/unit/test_rotation.py.
 """
 
 from __future__ import annotations

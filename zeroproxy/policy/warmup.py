@@ -115,9 +115,9 @@ async def warm_model(
     session: aiohttp.ClientSession, settings: Settings, model: str, name: str | None
 ) -> str:
     """ "" if it was answered, else why it is refused for good. `name`: as for listed()."""
-    asked = body_of(settings, model)
+    request_body = body_of(settings, model)
     async with session.post(
-        settings.path, json=asked, allow_redirects=False, server_hostname=name
+        settings.path, json=request_body, allow_redirects=False, server_hostname=name
     ) as response:
         check(response)
         body = await read_page(response)

@@ -109,17 +109,22 @@ def settings_of(upstream: Upstream) -> UpstreamSettings:
 
 
 class EndpointSet:
-    """`wish_of`: what an endpoint may be asked for from its first request on; `is_own`: whether an
+    """`usage_request_of`: what an endpoint may be asked for from its first request on; `is_own`: whether an
     address is the proxy's own."""
 
     def __init__(
         self,
         engine: Engine,
         tls: Tls | None = None,
-        wish_of: Callable[[Upstream, str], str] | None = None,
+        usage_request_of: Callable[[Upstream, str], str] | None = None,
         is_own: Callable[[Address], bool] = lambda _: False,
     ) -> None:
-        self._engine, self._tls, self._wish_of, self._is_own = engine, tls, wish_of, is_own
+        self._engine, self._tls, self._usage_request_of, self._is_own = (
+            engine,
+            tls,
+            usage_request_of,
+            is_own,
+        )
         self._groups: Groups = []
         self._drained: set[str] = set()  # by the URL of the configuration
 
@@ -233,8 +238,8 @@ class EndpointSet:
             weight=endpoint.weight, pool=upstream.pool, tls_host=address.host.encode(),
         )  # fmt: skip
         index = change.add_endpoint(k, settings=settings)
-        if self._wish_of is not None:
-            change.set_endpoint(index, usage_request=self._wish_of(upstream, address.url))
+        if self._usage_request_of is not None:
+            change.set_endpoint(index, usage_request=self._usage_request_of(upstream, address.url))
         if endpoint.url in self._drained:
             change.set_endpoint(index, draining=True)
         if self._tls is not None:

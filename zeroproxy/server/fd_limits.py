@@ -48,9 +48,9 @@ def connection_cap(limit: int, wanted: int) -> int:
 
 
 def widen_table(n: int) -> None:
-    """Have the kernel make room for `n` descriptors, TABLE_MAX at most, now and not when they come.
-    It doubles the table at 64, 128, 256 ..., and while a process has threads it then waits for
-    all CPUs (an RCU grace period): the data plane stood still for 10 to 15 ms in an accept."""
+    """Have the kernel grow its table to `n` descriptors, TABLE_MAX at most, before they are needed.
+    It doubles the table at 64, 128, 256 and so on. In a process with threads it then waits for all
+    CPUs (an RCU grace period): the data plane stood still for 10 to 15 ms."""
     # Out of descriptors (at a reload), beyond the limit, no memory: then it grows when it must.
     with contextlib.suppress(OSError):
         fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)

@@ -1,12 +1,13 @@
 """A configuration on its way into force: prepared, then applied in one step.
 
-A start is a reload from nothing: the same steps, on an engine that has no endpoint yet. In order:
-the files it names, the packages it needs, what differs from the one in force, certificates, names;
-then the engine prepares all of its part and applies it.
+A start is a reload from nothing: the same steps, on an engine that has no endpoint yet. The steps
+are, in order: files it names, packages it needs, difference to the one in force, certificates,
+names. Then the engine prepares all of its part and applies it.
 
-Law 1. Whole or not at all. What can fail changes nothing; what is applied cannot fail
+Law 1. Whole or not at all. Steps that can fail change nothing; the step that applies cannot fail
        (`Engine.change`).
-Law 2. No exchange is cut: one that has begun keeps the terms it began under (plane.Terms).
+Law 2. No exchange is cut: one that has begun keeps the settings it began under.
+Tests: tests/unit/test_prepare.py, tests/unit/test_reload.py, tests/relay/test_reload.py.
 """
 
 from __future__ import annotations

@@ -21,10 +21,10 @@ def numbers(sums: Sums) -> dict[str, Any]:
         "reasoning_tokens": sums.reasoning_tokens,
         "total_tokens": sums.total_tokens,
     }
-    for word in EXACTNESS:
-        figures[f"{word}_requests"] = sums.requests_by[word]
-        figures[f"{word}_tokens"] = sums.tokens_by[word]
-        figures[f"{word}_share"] = rounded(sums.share(word))
+    for exactness in EXACTNESS:
+        figures[f"{exactness}_requests"] = sums.requests_by[exactness]
+        figures[f"{exactness}_tokens"] = sums.tokens_by[exactness]
+        figures[f"{exactness}_share"] = rounded(sums.share(exactness))
     figures["mean_ttft_s"] = rounded(sums.mean_ttft_s)
     return figures
 

@@ -97,7 +97,7 @@ class PostgresSink:
             with conn.transaction(), conn.cursor() as cursor:
                 cursor.executemany(self._insert, [values_of(row) for row in rows])
         except BaseException:
-            # Whatever state it is in: the next attempt begins with a new connection.
+            # The connection may be in any state: the next attempt opens a new one.
             self.close()
             raise
         return int(rows[-1]["seq"])

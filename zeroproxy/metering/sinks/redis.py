@@ -44,13 +44,13 @@ return last
 """
 
 
-def words_of(row: Record) -> list[str]:
+def arguments_of(row: Record) -> list[str]:
     """seq, how many words follow, and the fields and values of XADD; NULL is left out."""
-    words = []
+    arguments = []
     for name in EXCHANGE_COLUMNS:
         if row[name] is not None:
-            words += [name, str(row[name])]
-    return [str(row["seq"]), str(len(words)), *words]
+            arguments += [name, str(row[name])]
+    return [str(row["seq"]), str(len(arguments)), *arguments]
 
 
 class RedisSink:
@@ -80,10 +80,10 @@ class RedisSink:
         self._script: Any = self._client.register_script(SCRIPT)
 
     def deliver(self, ledger_id: str, after: int, rows: Sequence[Record]) -> int:
-        words = [ledger_id, str(after), str(self._maxlen)]
+        arguments = [ledger_id, str(after), str(self._maxlen)]
         for row in rows:
-            words += words_of(row)
-        return int(self._script(keys=[CURSORS, self._stream], args=words))
+            arguments += arguments_of(row)
+        return int(self._script(keys=[CURSORS, self._stream], args=arguments))
 
     def probe(self) -> None:
         self._client.ping()
