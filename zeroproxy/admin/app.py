@@ -6,16 +6,16 @@ GET /metrics   Prometheus
 GET /status    everything the proxy knows of itself, as JSON
 GET /usage     sums of the ledger, as JSON or CSV (commands/usage.py)
 POST /-/drain  stop gracefully
-POST /-/endpoint?url=U&drain=true   send one endpoint nothing new; drain=false: again
+POST /-/endpoint?url=U&drain=true   send one endpoint no new request; drain=false: again
 POST /-/reload read the configuration again; 400: it is wrong, 422: it needs a restart
 
-With admin.token every path but /healthz and /readyz asks for it.
+With admin.token every path but /healthz and /readyz needs it.
 
 Law 1. Loopback does not keep browsers out: any page may post to it. A request that changes
        something is therefore refused if it has Origin or Sec-Fetch-Site, which browsers send and
        tools do not. A request that only reads needs a Host that no page can choose (hosts.py), or
        the token.
-Law 2. A caller who leaves ends the request; a reload goes on, for it is whole or not at all.
+Law 2. A caller that leaves ends the request; a reload goes on, for it is whole or not at all.
 Tests: tests/unit/test_admin_app.py, tests/unit/test_admin_access.py.
 """
 
@@ -189,7 +189,7 @@ def create_app(
     names: Callable[[], Collection[str]] | None = tuple,
 ) -> web.Application:
     """The admin application over `source`; start it with AdminServer or any aiohttp runner. `token`
-    says what callers must show; "": nothing. `names`: what Host may be beside addresses and
+    returns the token that callers need; "": none. `names`: values of Host beside addresses and
     loopback names; None: anything."""
     app = web.Application(middlewares=[guard])
     app[SOURCE] = source

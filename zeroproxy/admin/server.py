@@ -24,7 +24,7 @@ class BoundSocket(Protocol):
 
 class AdminServer:
     """`start` serves on `bound`, which is its own from then on; `stop` closes it. At most `most`
-    connections at once. `token` and `names` are asked for every request."""
+    connections at once. `token` and `names` are called for every request."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class AdminServer:
     ) -> None:
         self.bound, self.url = bound, bound.url
         self._limit = ConnectionLimit(most)
-        # No browser gets to a unix socket, whatever Host it is told.
+        # No browser reaches a unix socket, whatever its Host.
         app = create_app(source, token, None if bound.url.startswith("unix:") else names)
         app.middlewares.insert(0, self._limit.guard)
         # Handlers end when their caller leaves: a report that nobody waits for is no work.

@@ -1,10 +1,9 @@
 """GET /usage: the report of `zeroproxy usage`, as JSON or CSV.
 
-The ledger is read and the answer written in a thread: a large one takes its time, and the loop has
-none to give. MOST_ROWS at most: writing JSON does not let go of the GIL, and health's probes wait
-for it.
+The ledger is read and the answer written in a thread, because a large one would stop the loop.
+MOST_ROWS at most: writing JSON holds the GIL, and health's probes wait for it.
 
-Law. One report at a time and MOST_WAITING more, beyond that 503; who leaves is no longer read for.
+Law. One report at a time and MOST_WAITING more, beyond that 503. A caller that left gets none.
 Tests: tests/unit/test_admin_access.py.
 """
 

@@ -345,7 +345,7 @@ async def examine(config: Config, is_offline: bool = False) -> Findings:
 
 
 def with_files(config: Config) -> Config:
-    """With the keys of the files it names; what is wrong with those is said elsewhere."""
+    """With the keys of the files it names; another check reports errors in those."""
     try:
         return resolve_files(config)
     except ConfigError:

@@ -1,6 +1,6 @@
 """`make run`: a simulated inference server, the proxy before it, and a few real requests.
 
-Three processes, so that the figures are honest: the simulator, the proxy, and this one, which asks.
+Three processes, so that the figures are honest: the simulator, the proxy, and this one, the caller.
 Nothing is downloaded and nothing is configured. Afterwards both stay up to be tried by hand, unless
 the output is no terminal or ZEROPROXY_DEMO_ONCE is set.
 """

@@ -54,7 +54,7 @@ def add_config(parser: argparse.ArgumentParser, default: Any = argparse.SUPPRESS
 
 
 def build_parser(argv: list[str]) -> argparse.ArgumentParser:
-    """The options; those of some commands only if `argv` asks for them: they import much."""
+    """The options; those of some commands only if `argv` has them: they import much."""
     parser = argparse.ArgumentParser(
         prog="zeroproxy",
         description="A sidecar proxy for LLM inference servers that costs almost nothing.",

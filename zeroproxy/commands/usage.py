@@ -91,7 +91,7 @@ def duration(seconds: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """In tenths, cut off: only what is whole says 100 %, and only what is nothing 0 %."""
+    """In tenths, cut off: only the whole is 100 %, and only nothing is 0 %."""
     if share is None:
         return "–"
     tenths = int(share * 1000)
@@ -123,7 +123,7 @@ def cells(sums: Sums) -> dict[str, Text]:
 
 
 def window_text(report: Report) -> str:
-    """`since … until …` in local time; without a bound that was not asked for."""
+    """`since … until …` in local time; without a bound that was not set."""
     query = report.query
     since = query.since or report.first
     parts = [f"since {label_of(since.astimezone())}"] if since else []
@@ -210,7 +210,7 @@ def print_table(console: Console, report: Report) -> None:
 
 
 def make_console() -> Console:
-    """As wide as the terminal; a pipe or a file gets every column, unless COLUMNS says less."""
+    """As wide as the terminal; a pipe or a file gets every column, unless COLUMNS is less."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may not know "≥"
     console = Console(highlight=False)

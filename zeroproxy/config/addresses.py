@@ -77,7 +77,7 @@ def check_address(address: str, path: Path, wrong: Wrong) -> None:
 
 def split_endpoint(url: str) -> SplitResult | None:
     """The parts of http://HOST:PORT or https://HOST:PORT; None: it is not one."""
-    # Before urlsplit, which drops line ends and tabs without a word.
+    # Before urlsplit, which drops line ends and tabs silently.
     if not re.fullmatch(r"[!-~]+", url):
         return None
     try:

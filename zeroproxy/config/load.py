@@ -100,7 +100,7 @@ class Reader:
     def check_tagged(
         self, table: dict[str, Any], structs: list[Any], path: tuple[str | int, ...]
     ) -> dict[str, Any]:
-        """A table whose `kind` says which struct it is."""
+        """A table whose `kind` decides the struct."""
         kinds = {str(s.__struct_config__.tag): s for s in structs}
         if "kind" not in table:
             raise self.error(f"kind is missing: one of {', '.join(kinds)}", path)
@@ -132,7 +132,7 @@ class Reader:
 
 
 def explain_syntax(message: str, line: str) -> str:
-    """tomllib's sentence in words for people; `line` is the text it stands on."""
+    """tomllib's message in plain English; `line` is the text it is about."""
     key = re.match(r"\s*([A-Za-z0-9_.\"'-]+)\s*=", line)
     table = re.match(r"\s*(\[+[^\]]*\]+)", line)
     if message == "Cannot overwrite a value" and key:
@@ -146,7 +146,7 @@ def explain_syntax(message: str, line: str) -> str:
 
 
 def explain(message: str, path: tuple[str | int, ...], raw: dict[str, Any]) -> str:
-    """msgspec's sentence in the words of TOML; a pattern is told as what it stands for."""
+    """msgspec's message with the terms of TOML; a pattern is replaced by its meaning."""
     if path and path[-1] == "balance" and "enum" in message:
         value = str(dig(raw, path))
         close = difflib.get_close_matches(value, BALANCES, n=1)
@@ -158,7 +158,7 @@ def explain(message: str, path: tuple[str | int, ...], raw: dict[str, Any]) -> s
         return f"expected {PATTERNS['sha256']}"  # what is there may be the key itself
     if " matching regex " in message:
         return f'expected {PATTERNS[path[-1]]}, got "{dig(raw, path)}"'
-    # A key of a free table (otel.headers) is not told by msgspec: nothing is known of its value.
+    # msgspec does not name a key of a free table (otel.headers): its value is unknown.
     with contextlib.suppress(LookupError, TypeError):
         if path and (better := explain_value(message, dig(raw, path), path)):
             return better
@@ -272,7 +272,7 @@ def with_preset(upstream: dict[str, Any]) -> dict[str, Any]:
 
 
 def complete(config: Config) -> Config:
-    """`config`, however it was made, by the rules of a file: types, ranges, what keys say together,
+    """`config`, however it was made, by the rules of a file: types, ranges, keys together,
     presets. Lists may stand for tuples, and paths for text. Raises ConfigError with the key."""
     reader = Reader("", "")
     raw = raw_of(config, (), reader.error)

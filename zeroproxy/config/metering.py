@@ -83,7 +83,7 @@ class Otel(Base, frozen=True):
 
     #: The whole URL, "http://HOST:4318/v1/traces"; "" switches it off.
     endpoint: str = ""
-    #: Sent with every batch, for a collector that asks for a key: { authorization = "${NAME}" }.
+    #: Sent with every batch, for a collector that needs a key: { authorization = "${NAME}" }.
     headers: dict[str, Annotated[str, Meta(max_length=8192)]] = field(default_factory=dict)
     #: The service.name of every span.
     service_name: Annotated[str, Meta(min_length=1, max_length=255)] = "zeroproxy"

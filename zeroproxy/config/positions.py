@@ -88,7 +88,7 @@ class Lines:
             self._take(STRING if self._peek() in "\"'" else SCALAR)
 
     def _until(self, end: str) -> Iterator[int]:
-        """One turn per element, with its index, until `end` has been read."""
+        """Yields the index of each element, until `end` has been read."""
         index = 0
         while not self._accept(end):
             yield index

@@ -59,7 +59,7 @@ PRESETS: Mapping[str, Preset] = {
         running=("tgi_batch_current_size",),
         waiting=("tgi_queue_size",),
     ),
-    # Its /health generates a token and takes a second, unless it was told not to.
+    # Its /health generates a token and takes a second, unless it is configured not to.
     "sglang": Preset(
         keys={**MODELS, "pool": {"prewarm": WARM}},
         metrics="/metrics",
@@ -99,7 +99,7 @@ def fill_in(upstream: dict[str, Any]) -> dict[str, Any]:
     written there stays."""
     name = upstream.get("preset", "")
     if not isinstance(name, str) or name not in PRESETS:
-        return upstream  # the types will say so
+        return upstream  # the types refuse it
     filled = dict(upstream)
     for table, keys in PRESETS[name].keys.items():
         given = filled.get(table, {})

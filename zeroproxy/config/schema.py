@@ -1,7 +1,7 @@
 """The configuration: every key, its type, its range and its default, as frozen structs.
 
 Law 1. The names are a contract (conf/reference.toml shows them all): keys are added, not renamed.
-Law 2. A default is what an operator who never heard of the key would want; its precedent is named.
+Law 2. A default fits an operator that does not know the key; its precedent is named.
 Law 3. A key whose feature this version does not have is refused, never silently accepted.
 Times are seconds; 0 means no limit unless a key says otherwise. Parts: config/base.py,
 config/upstream.py, config/tls.py, config/metering.py, config/auth.py. Reading: config/load.py.

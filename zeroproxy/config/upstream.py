@@ -38,7 +38,7 @@ class Pool(Base, frozen=True):
     #: An idle connection is closed after this; must stay under the server's own limit (uvicorn,
     #: cpp-httplib: 5 s).
     idle_timeout: Seconds = 3.0
-    #: learn: shorter where the server says so (Keep-Alive: timeout=, max=) or closes earlier.
+    #: learn: shorter where the server announces it (Keep-Alive: timeout=, max=) or closes earlier.
     keep_alive: Literal["learn", "fixed"] = "learn"
     #: A connection older than this is not used again; 0: no limit.
     max_age: Seconds = 0.0

@@ -21,7 +21,7 @@ class Reading:
     texts: int = 0  # events that carried text
     prompt: int | None = None  # tokens, by the server's own usage
     tokens: int | None = None
-    is_done: bool = False  # the dialect's last word was there
+    is_done: bool = False  # the dialect's last event was there
     error: str = ""
 
 

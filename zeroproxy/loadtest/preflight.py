@@ -1,5 +1,5 @@
 """Before the first measured request: descriptors, the list of models, one trial request. A
-fault is named in words that help, because a table of 512 equal failures helps nobody."""
+fault is explained, because a table of 512 equal failures helps nobody."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHOWN = 12  # models that a message lists
 
 
 def need_descriptors(concurrency: int) -> None:
-    """Raise the soft limit if need be, and have room for all. Raises ZeroproxyError if the hard one
+    """Raise the soft limit if need be, so that all fit. Raises ZeroproxyError if the hard one
     is too low."""
     need = concurrency + SPARE
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -42,7 +42,7 @@ def models_url(url: str) -> str:
 
 
 async def list_models(session: aiohttp.ClientSession, target: Target) -> list[str]:
-    """Those the server says it has; empty: it has no such list. Raises ZeroproxyError if it
+    """The models in the server's list; empty: it has no such list. Raises ZeroproxyError if it
     cannot be reached or does not let us in."""
     try:
         async with session.get(models_url(target.url), headers=target.headers) as response:
@@ -62,7 +62,7 @@ async def list_models(session: aiohttp.ClientSession, target: Target) -> list[st
 
 
 def why_of(error: aiohttp.ClientConnectorError) -> str:
-    """The system's words, which say it best; or TLS's."""
+    """The system's message, or that of TLS."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return f"its certificate is not trusted ({error.certificate_error}); --insecure takes any"
     number = error.os_error.errno
@@ -76,16 +76,16 @@ def refused(target: Target, status: int, said: str) -> str:
 
 
 def choose_model(target: Target, wanted: str, models: list[str]) -> str:
-    """The model asked for, else the first of the list. Raises ZeroproxyError."""
+    """The model of the options, else the first of the list. Raises ZeroproxyError."""
     if wanted:
-        return wanted  # a server may serve names that it does not list: the trial will tell
+        return wanted  # a server may serve names that it does not list: the trial request decides
     if not models:
         raise ZeroproxyError(f"{target.name} lists no models: name one with --model")
     return models[0]
 
 
 async def try_once(session: aiohttp.ClientSession, target: Target, ask: Ask) -> tuple[str, str]:
-    """(kind, what was said) of the failure of one request; empty: it was answered."""
+    """(kind, message) of the failure of one request; empty: it was answered."""
     tally = Tally()
     await Exchange(target, ask, tally).run(session, 0)
     kind = next(iter(tally.failures), "")

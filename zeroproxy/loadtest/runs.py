@@ -55,14 +55,14 @@ async def open_session(target: Target, settings: Settings) -> AsyncIterator[aioh
 
 
 def order_of_sides(sides: int, slices: int) -> list[int]:
-    """Which side's turn it is: 0 1 1 0 0 1 1 0, so that a drift of the machine hits both alike."""
+    """The order of the sides: 0 1 1 0 0 1 1 0, so that a drift of the machine hits both alike."""
     if sides == 1:
         return [0]
     return [side for k in range(slices) for side in ((0, 1) if k % 2 == 0 else (1, 0))]
 
 
 def share_of(settings: Settings, concurrency: int, number: int) -> Load:
-    """The load of the turn-th slice of a side."""
+    """The load of slice `number` of a side."""
     parts = settings.slices if len(settings.targets) > 1 else 1
     requests = settings.requests // parts + (number < settings.requests % parts)
     return Load(concurrency, settings.seconds / parts, requests)

@@ -29,13 +29,13 @@ class Inside:
 
 @dataclass
 class Tally:
-    """One slice, or several added up. `asked == answered + failed + abandoned` at its end."""
+    """One slice, or several added up. `started == answered + failed + abandoned` at its end."""
 
     started: int = 0
     answered: int = 0  # to the right ending
     abandoned: int = 0  # given up by the second Ctrl-C
     failures: Counter[str] = field(default_factory=Counter)
-    said: dict[str, str] = field(default_factory=dict)  # what the first failure of a kind said
+    said: dict[str, str] = field(default_factory=dict)  # message of the first failure of a kind
     texts: int = 0  # events with text of all answers, broken ones as well
     prompt_tokens: int = 0  # these two by the server's usage, of answers that gave it
     tokens: int = 0
@@ -78,7 +78,7 @@ class Tally:
 
     def tokens_per_second(self, streams: bool) -> float | None:
         """Events inside the window, times the tokens that an event has by the servers' usage (one,
-        if a server said nothing). Answers that are no event streams count when they end."""
+        if a server reported none). Answers that are no event streams count when they end."""
         seconds = self.inside.seconds
         if not seconds:
             return None

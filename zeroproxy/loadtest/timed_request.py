@@ -12,7 +12,7 @@ from zeroproxy.errors import one_line
 from zeroproxy.loadtest.dialects import Ask, Chat, Events, Reading, error_text
 from zeroproxy.loadtest.tally import Tally
 
-SAID_MOST = 200  # characters of what a server said that are kept
+SAID_MOST = 200  # characters of a server's message that are kept
 BODY_MOST = 4096  # bytes of an error's body that are read
 
 
@@ -27,7 +27,7 @@ class Target:
 
 
 class Failure(Exception):
-    """`kind` is counted, what it says is shown once per kind."""
+    """`kind` is counted, the message is shown once per kind."""
 
     def __init__(self, kind: str, said: str = "") -> None:
         super().__init__(said)
@@ -35,7 +35,7 @@ class Failure(Exception):
 
 
 def says(body: bytes) -> str:
-    """An error's body in words."""
+    """The message in an error's body."""
     try:
         return error_text(orjson.loads(body))
     except ValueError:

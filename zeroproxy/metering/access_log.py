@@ -36,8 +36,8 @@ class Out(Protocol):
 
 
 class Writer:
-    """One file and the thread that writes to it. `report` gets what was lost by each write and
-    why; 0, "": all that was asked for is written."""
+    """One file and the thread that writes to it. `report` gets the number of lines lost by
+    each write and the reason; 0, "": none."""
 
     def __init__(self, out: Out, report: Callable[[int, str], None]) -> None:
         self.out = out
@@ -51,7 +51,7 @@ class Writer:
         self._thread.start()
 
     def offer(self, n: int, lines: bytes) -> bool:
-        """Take `n` lines, if there is room."""
+        """Take `n` lines, if they fit."""
         with self._changed:
             if self._bytes and self._bytes + len(lines) > QUEUE_BYTES:
                 return False

@@ -220,7 +220,7 @@ class Flusher:
         return None
 
     def _put_damaged_aside(self, ledger: Ledger) -> None:
-        """Begin a new one with the next try."""
+        """The next try begins a new one."""
         try:
             aside = ledger.put_aside()
         except OSError as error:

@@ -4,8 +4,8 @@ Law 1. A batch is in the file whole or not at all, and once: writing it again ch
 Law 2. Detail is pruned only when it is old and every sink of this configuration has got past it.
 Law 3. Every error is a sentence that names the file. One Ledger belongs to one thread at a time.
 
-The file may be shared: several processes write in turn (WAL, busy timeout), anybody may read. It
-may be deleted or replaced while it is open: each write looks where it goes.
+The file may be shared: several processes write one after another (WAL, busy timeout), anybody may
+read. It may be deleted or replaced while it is open: each write checks the path.
 Tests: tests/unit/test_ledger.py, tests/unit/test_replaced.py.
 """
 
@@ -165,7 +165,7 @@ class Ledger:
                 raise self._wrong("cannot be opened: it is a directory") from None
             if not os.access(self.path, os.R_OK | os.W_OK):
                 raise self._wrong("cannot be opened: Permission denied") from None
-            # Asked here, because SQLite takes such a short file of any content for an empty one.
+            # Checked here, because SQLite takes such a short file of any content for an empty one.
             if 0 < self.path.stat().st_size < SHORTEST:
                 raise self._wrong("is no SQLite database") from None
         return sqlite3.connect(

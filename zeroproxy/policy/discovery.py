@@ -1,11 +1,11 @@
-"""The kind of inference server behind an endpoint, which decides what usage it is asked for.
+"""The kind of inference server behind an endpoint, which decides the usage request it gets.
 
 Law 1. A preset names the server, and is believed. Without one the list of models does: its
        `owned_by` is the server's own name with vLLM, SGLang, llama.cpp and FastChat. Where the list
        needs a key that is not configured, the page of counters does, which needs none. A caller's
        key is never used.
-Law 2. One that does not answer, or not yet (429, 5xx), is asked again until it does. One that has
-       answered is left alone until it was out of rotation, so nothing runs while nothing happens.
+Law 2. A server that does not answer, or not yet (429, 5xx), is tried again until it does. One that
+       has answered is left alone until it was out of rotation: nothing runs while nothing happens.
 Law 3. An unknown server costs counts: this is logged once, /status and `check` show it.
 Law 4. The work is linear in the number of endpoints: the list of models is made anew at most every
        LIST_EVERY seconds however many answers come.
@@ -185,7 +185,7 @@ class Discovery:
         self._upstreams: dict[int, Upstream] = {}  # by index of the endpoint
         self._endpoints: dict[int, WatchedEndpoint] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._first: dict[int, asyncio.Event] = {}  # it was asked once
+        self._first: dict[int, asyncio.Event] = {}  # it was tried once
         self._identities: dict[str, Identity] = {}  # by URL
         self._reported: dict[int, str] = {}
         self._logged: set[str] = set()
@@ -193,7 +193,7 @@ class Discovery:
         self._listing: asyncio.TimerHandle | None = None
 
     def watch(self, groups: Sequence[Group], config: Config) -> None:
-        """These are in force, and this usage is wanted of them; new ones are asked."""
+        """Put these endpoints and this metering in force; new endpoints are identified."""
         self._metering, self._groups = config.metering, groups
         # The proxy answers the list of models where there are several upstreams or aliases.
         self._lists = len(groups) > 1 or any(
@@ -224,7 +224,7 @@ class Discovery:
             self._start(endpoint)
 
     async def first_round(self, seconds: float) -> None:
-        """Wait until every endpoint was asked once, answered or not, `seconds` at most."""
+        """Wait until every endpoint was tried once, answered or not, `seconds` at most."""
         waits = [asyncio.ensure_future(event.wait()) for event in self._first.values()]
         if waits:
             _, late = await asyncio.wait(waits, timeout=seconds)

@@ -31,7 +31,7 @@ class EndpointHealth:
 
     endpoint: WatchedEndpoint
     is_sick: bool = False
-    probe_ok: bool = False  # the engine's word
+    probe_ok: bool = False  # the engine's setting
     reason: str = ""  # why it is not well, or what was wrong last
     bad: int = 0  # answers in a row
     well: int = 0

@@ -58,7 +58,7 @@ async def resolve_locator(locator: Locator) -> tuple[Address, ...]:
 
 
 async def resolve_all(config: Config, known: Addresses = ()) -> list[Located]:
-    """The address of every endpoint of `config`; those of `known` are not asked for again. A name
+    """The address of every endpoint of `config`; those of `known` are not resolved again. A name
     that has none and will be looked up again has no address. Raises ConfigError."""
     return await asyncio.gather(
         *(
@@ -109,8 +109,8 @@ def settings_of(upstream: Upstream) -> UpstreamSettings:
 
 
 class EndpointSet:
-    """`usage_request_of`: what an endpoint may be asked for from its first request on; `is_own`: whether an
-    address is the proxy's own."""
+    """The endpoints in force. `usage_request_of`: the usage request of an endpoint from its first
+    request on; `is_own`: true for an address of the proxy itself."""
 
     def __init__(
         self,
@@ -119,12 +119,8 @@ class EndpointSet:
         usage_request_of: Callable[[Upstream, str], str] | None = None,
         is_own: Callable[[Address], bool] = lambda _: False,
     ) -> None:
-        self._engine, self._tls, self._usage_request_of, self._is_own = (
-            engine,
-            tls,
-            usage_request_of,
-            is_own,
-        )
+        self._engine, self._tls = engine, tls
+        self._usage_request_of, self._is_own = usage_request_of, is_own
         self._groups: Groups = []
         self._drained: set[str] = set()  # by the URL of the configuration
 
@@ -249,7 +245,7 @@ class EndpointSet:
 
 @contextlib.contextmanager
 def refusing() -> Iterator[None]:
-    """Turn what the engine refuses into a ReloadError."""
+    """Turn a refusal of the engine into a ReloadError."""
     try:
         yield
     except (TypeError, ValueError, OverflowError, MemoryError, ConfigError) as error:

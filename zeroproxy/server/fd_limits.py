@@ -16,7 +16,7 @@ from zeroproxy.admin.connections import BACKLOG, MOST
 from zeroproxy.config.schema import Limits
 
 RESERVED = 96  # interpreter, loop, listeners, ledger, sinks, probes, DNS
-TABLE_MAX = 1 << 16  # descriptors that room is made for in advance: 8 bytes each, the kernel's
+TABLE_MAX = 1 << 16  # descriptors the table is grown for in advance: 8 bytes each, the kernel's
 
 
 def raise_limit() -> int:
@@ -61,7 +61,7 @@ def widen_table(n: int) -> None:
 
 
 def limits_in_force(limits: Limits) -> Limits:
-    """`limits` with `connections` as the descriptors allow, and room made for these."""
+    """`limits` with `connections` as the descriptors allow, and the table grown for these."""
     limit = raise_limit()
     fitting = replace(limits, connections=connection_cap(limit, limits.connections))
     widen_table(min(2 * fitting.connections + reserved(limit), limit))

@@ -48,7 +48,7 @@ class Running(Protocol):
     tls: Tls | None
 
     def watch(self) -> None:
-        """The set of endpoints, or what is asked of them, has changed."""
+        """The set of endpoints, or the requests they get, has changed."""
 
     def share_keys(self, indices: dict[str, int]) -> None:
         """These keys are in force; `indices`: where the engine has each, by digest."""

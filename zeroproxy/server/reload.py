@@ -1,4 +1,4 @@
-"""Another configuration for a proxy that runs: read when somebody asks, prepared and applied
+"""Another configuration for a proxy that runs: read on request, prepared and applied
 (prepare.py), counted.
 
 Tests: tests/unit/test_reload.py, tests/e2e/test_reload.py."""

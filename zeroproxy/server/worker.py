@@ -46,7 +46,7 @@ FIRST_ROUND = 2.0
 class Worker:
     """One proxy on the running loop: `await start()`, then `await stop()`.
 
-    `read` gives the configuration anew when somebody asks for a reload.
+    `read` returns the configuration anew for a reload.
     Raises ConfigError, ListenError or OSError from start; nothing is left open then.
     """
 
@@ -126,7 +126,7 @@ class Worker:
             engine.listen(bound.sock.fileno(), is_unix=bound.is_unix)
 
     def watch(self) -> None:
-        """The set of endpoints, or what is asked of them, has changed."""
+        """The set of endpoints, or the requests they get, has changed."""
         if self.endpoint_set is None:
             return
         groups = [(u, self.endpoint_set.group(k)) for k, u in enumerate(self.config.upstream)]
@@ -190,7 +190,7 @@ class Worker:
         await self.admin.start()
 
     def _on_notify(self) -> None:
-        """The engine has news."""
+        """The engine has notified: a breaker may have moved."""
         if self.engine is not None and self.engine.on_ready() and self.health is not None:
             self.health.on_breaker_change()
 

@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
         with asyncio.Runner(loop_factory=factory) as runner:
             return runner.run(serve(args))
     except OSError as error:
-        # asyncio's own text says the address and the error twice.
+        # asyncio's own text has the address and the error twice.
         why = os.strerror(error.errno) if error.errno and error.errno > 0 else error
         print(f"zeroproxy sim: cannot listen on {args.listen}: {why}", file=sys.stderr)
         return 1

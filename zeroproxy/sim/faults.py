@@ -2,7 +2,7 @@
 last message of a chat) as `!fault=NAME=ARG `.
 
 before the answer:
-  status=N          HTTP status N and an error in the route's own shape; 429 and 503 say Retry-After
+  status=N          HTTP status N, an error in the route's own shape; 429 and 503 with Retry-After
   slow-head=S       S seconds pass before the response head
   garbage-head      bytes that are no HTTP, then FIN
   half-head         half a response head, then FIN
@@ -42,7 +42,7 @@ class Fault:
 
 
 def find_fault(header: str, prompt: str) -> Fault:
-    """The fault a request asks for. Raises ValueError for one that does not exist."""
+    """The fault that a request names. Raises ValueError for one that does not exist."""
     directives = header or (prompt[len(PREFIX) :] if prompt.startswith(PREFIX) else "")
     if not directives:
         return Fault()

@@ -103,7 +103,7 @@ class SpanMaker:
             resource=self._resource,
             attributes=attributes,
             kind=SpanKind.SERVER,
-            # Its description is for what no attribute says; error.type says it.
+            # A description is for facts that no attribute has; error.type has this one.
             status=Status(StatusCode.ERROR) if failed else UNSET,
             start_time=record["time_ns"],
             end_time=record["time_ns"] + record["total_ns"],

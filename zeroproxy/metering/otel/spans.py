@@ -57,7 +57,7 @@ class Description(NamedTuple):
 
 @functools.lru_cache(maxsize=1024)
 def operation_of(method: str, path: str) -> str:
-    """The conventions' name of what is asked for; "": none."""
+    """The conventions' name of the operation; "": none."""
     if method != "POST":
         return ""
     plain = path.rstrip("/")

@@ -48,7 +48,7 @@ def flat_rows(report: Report) -> list[dict[str, Any]]:
 
 
 def as_object(report: Report, now: datetime) -> dict[str, Any]:
-    """since and until are the window's bounds; where none was asked for, the ledger's and now."""
+    """since and until are the window's bounds; where none was set, the ledger's and now."""
     since = report.query.since or report.first
     until = report.query.until or now
     return {
@@ -63,7 +63,7 @@ def as_object(report: Report, now: datetime) -> dict[str, Any]:
 
 
 def as_csv(report: Report) -> str:
-    """A header and the rows. No totals: whoever sums a column must not count everything twice."""
+    """A header and the rows. No totals: a sum of a column must not count everything twice."""
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow([*report.query.by, *numbers(report.totals)])

@@ -31,7 +31,7 @@ WRITTEN = re.compile(rf"{DATE}([Tt ]{TIME}([Zz]|[+-][0-9]{{2}}:[0-9]{{2}})?)?")
 
 
 class QueryError(ZeroproxyError):
-    """A question that cannot be asked. `name`: the parameter; `message`: what is allowed."""
+    """An invalid query. `name`: the parameter; `message`: what is allowed."""
 
     def __init__(self, name: str, message: str) -> None:
         self.name, self.message = name, one_line(message)

@@ -192,7 +192,7 @@ class Reader:
 
     def read(self, sums: str, table: str, bounds: tuple[str, int, int]) -> None:
         """Rows whose `bounds` column is in [begin, end)."""
-        # Only names of ours are written into the statement; what was asked for is bound.
+        # Only names of ours are written into the statement; values of the query are bound.
         hour = "hour" if table == "hourly" else f"time_ns / {HOUR_NS} * {HOUR_S}"
         names = [n for n in self.query.by if n not in ("hour", "day")]
         is_timed = len(names) < len(self.query.by)
@@ -238,7 +238,7 @@ class Reader:
         return bool(self.cursor.fetchone()[0] == counted)
 
     def read_window(self) -> list[str]:
-        """Notes on what could not be counted as it was asked."""
+        """Notes on hours that could not be counted as the query wants."""
         window, whole = window_of(self.query), []
         self.read(HOURLY_SUMS, "hourly", ("hour", *window.full))
         for hour, begin, end in window.cut:

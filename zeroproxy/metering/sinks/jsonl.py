@@ -1,4 +1,4 @@
-"""Usage into a file of JSON lines, each row once: a note beside it says how far it is valid.
+"""Usage into a file of JSON lines, each row once: a note beside it holds how far it is valid.
 
 The note, PATH.cursor, holds the ledger, the last seq and the file's size after it. A batch is
 appended and synced, then the note is written. Bytes behind the noted size after a crash are an
