@@ -252,7 +252,7 @@ def few_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
 
 
-def test_too_few_descriptors_are_told_before_anything_is_asked(sim):
+def test_too_few_descriptors_are_reported_before_the_first_request(sim):
     with run_bench("-u", sim.url, "--concurrency", "512", preexec_fn=few_files) as process:
         _, said = process.communicate(timeout=60)
     assert process.returncode == 1

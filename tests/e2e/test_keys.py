@@ -205,7 +205,7 @@ def test_usage_is_the_tenants(proxy):
     assert [row["tenant"] for row in body["rows"]] == ["team"]
 
 
-def test_no_secret_is_said_anywhere(proxy, sim):
+def test_no_secret_is_shown_anywhere(proxy, sim):
     with client(proxy, ONE) as c:
         chat(c)
     with client(proxy, "sk-unknown-key") as c, pytest.raises(openai.AuthenticationError):

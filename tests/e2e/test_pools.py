@@ -138,7 +138,7 @@ class Answering:
         self.server.server_close()
 
 
-def test_what_a_server_says_of_its_conns_is_kept():
+def test_keep_alive_fields_of_a_server_are_kept():
     bodies = [b"%d" % k for k in range(100)]
     with Answering() as server, ProxyProcess(quiet_toml(server.url)) as proxy:
         found = asyncio.run(post_all(proxy.url, bodies, callers=1))

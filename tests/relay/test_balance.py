@@ -240,7 +240,7 @@ def test_whole_good_answers_to_posts_are_measured_and_nothing_else():
         assert found["whole"]["a_s"] + found["whole"]["b_s"] > 0
 
 
-def test_what_a_server_says_of_its_load_is_shown_until_it_is_stale():
+def test_reported_load_is_shown_until_it_is_stale():
     with play(balance=FASTEST) as script:
         assert latency_model(script)["told"] is None
         script.engine.set_endpoint(0, load=load(3.0, 2.0, 0.5, 3600.0))

@@ -210,7 +210,7 @@ def test_all_endpoints_of_an_upstream_must_understand_what_is_asked():
 # ---------------------------------------------------------------- out of the response
 
 
-def test_the_caller_sees_nothing_of_what_he_did_not_ask_for():
+def test_the_caller_sees_no_usage_that_only_the_proxy_requested():
     with play(usage_request=RUNNING) as script:
         d = script.downstream()
         d.send(json_post())
@@ -363,7 +363,7 @@ def test_a_caller_who_closes_at_done_has_been_served(leave):
         assert (record["outcome"], record["finish"]) == ("ok", "done")
 
 
-def test_a_caller_who_closes_at_done_of_a_failed_answer_is_told_as_he_was():
+def test_a_caller_that_closes_at_done_of_a_failed_answer_is_recorded_as_one_that_left():
     with play() as script:
         d = script.downstream()
         d.send(json_post())

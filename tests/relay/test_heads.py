@@ -37,9 +37,7 @@ def refused_head(script, request: bytes, status: int) -> bytes:
 
 @pytest.mark.parametrize("length", [MOST, MOST - 1, 2**62 + 1])
 @pytest.mark.parametrize("usage_request", ["nothing", "running"])
-def test_a_length_that_leaves_no_room_for_edits_is_too_much_even_without_a_limit(
-    length, usage_request
-):
+def test_a_length_that_edits_would_overflow_is_too_much_even_without_a_limit(length, usage_request):
     head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
     with play(limits={"body_bytes": 0}, usage_request=usage_request) as script:
         refused_head(script, head + b"Content-Length: %d\r\n\r\n{" % length, 413)

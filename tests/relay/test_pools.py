@@ -9,7 +9,7 @@ from tests.support.script import get, ok, play
 # ---------------------------------------------------------------- which conn
 
 
-def test_the_conn_that_rested_least_is_used_first():
+def test_the_conn_that_was_idle_least_is_used_first():
     with play() as script:
         callers = [script.downstream() for _ in range(3)]
         for d in callers:
@@ -85,7 +85,7 @@ def test_a_rest_is_no_longer_than_the_safe_share_of_what_is_said(said, limit):
         assert pool(script)["idle_limit_s"] == pytest.approx(limit)
 
 
-def test_what_is_said_is_not_sent_on():
+def test_keep_alive_fields_are_not_passed_on():
     with play() as script:
         d = script.downstream()
         d.send(get())
@@ -93,7 +93,7 @@ def test_what_is_said_is_not_sent_on():
         assert b"eep-" not in d.receive()
 
 
-def test_where_nothing_is_learned_what_is_said_does_not_count():
+def test_where_nothing_is_learned_keep_alive_fields_do_not_count():
     with play(idle_timeout=60.0, keep_alive="fixed") as script:
         d, u = first(script, b"Keep-Alive: timeout=0, max=1\r\n")
         exchange_on(script, u, d)
@@ -112,7 +112,7 @@ def test_a_conn_is_given_up_before_its_last_request():
 
 
 @pytest.mark.parametrize("said", [b"max=1", b"max=0", b"timeout=0"])
-def test_what_may_not_rest_is_not_used_again(said):
+def test_a_conn_that_may_not_be_idle_is_not_used_again(said):
     with play() as script:
         d, u = first(script, b"Keep-Alive: " + said + b"\r\n")
         d.send(get())
@@ -120,7 +120,7 @@ def test_what_may_not_rest_is_not_used_again(said):
         assert u.is_closed()
 
 
-def test_a_conn_the_endpoint_closed_teaches_a_shorter_rest():
+def test_a_conn_the_endpoint_closed_teaches_a_shorter_idle_time():
     with play() as script:
         d, u = first(script)
         u.close()

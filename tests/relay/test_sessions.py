@@ -166,7 +166,7 @@ def test_the_timings_that_end_a_choice_stay():
 
 
 @pytest.mark.parametrize("said", [b"true", b"false", b"null"])
-def test_a_caller_who_speaks_of_timings_gets_what_he_asked_for(said):
+def test_a_caller_that_sets_timings_gets_those_it_requested(said):
     body = b'{"model":"m","stream":true,"timings_per_token":%s}' % said
     with play(usage_request=TIMINGS) as script:
         d, u = connected(script, json_post(body))

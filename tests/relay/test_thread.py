@@ -143,7 +143,7 @@ def test_whoever_awaits_records_sleeps_until_an_exchange_ends():
         consumer.join()
 
 
-def test_doors_are_open_to_any_thread_while_exchanges_pass():
+def test_the_engine_may_be_called_from_any_thread_while_exchanges_pass():
     stop = threading.Event()
     failures: list[BaseException] = []
 
@@ -182,7 +182,7 @@ def test_doors_are_open_to_any_thread_while_exchanges_pass():
         assert len(script.engine.records(1000)) >= 300
 
 
-def test_alone_nothing_happens_between_two_doors():
+def test_exclusively_nothing_happens_between_two_calls():
     with started() as script:
         engine = script.engine
         with engine.exclusive, call(script) as caller:
@@ -201,7 +201,7 @@ def test_alone_ends_with_an_exception_too():
             accepted(script).close()
 
 
-def test_a_door_that_lets_somebody_in_wakes_the_thread():
+def test_a_call_that_admits_a_request_wakes_the_thread():
     with started(max_inflight=1) as script, call(script) as first, call(script) as second:
         first.sendall(get())
         server = accepted(script)
@@ -214,7 +214,7 @@ def test_a_door_that_lets_somebody_in_wakes_the_thread():
         server.close()
 
 
-def test_a_breaker_that_moves_is_news_once():
+def test_a_breaker_that_moves_notifies_once():
     words = {"endpoints": 2, "balance": "round_robin", "breaker": terms(failures=1, open_for=60.0)}
     with started(**words) as script, call(script) as caller:
         notified = script.engine.notify_fileno()

@@ -106,7 +106,7 @@ print(table(), found.connections, len(os.listdir("/proc/self/fd")) - before)
 
 
 @pytest.mark.parametrize(("limit", "wanted", "room"), [(2048, 300, 776), (1024, 10**6, 1024)])
-def test_the_descriptor_table_has_room_before_conns_come_and_none_is_left_open(limit, wanted, room):
+def test_the_descriptor_table_is_grown_before_conns_come_and_none_is_left_open(limit, wanted, room):
     """It grows by waiting for all CPUs where a process has threads: 10 ms and more in an accept."""
 
     def few() -> None:

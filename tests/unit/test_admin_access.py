@@ -75,7 +75,7 @@ async def status_of(server: AdminServer, path: bytes = b"/healthz") -> int:
 # ---------------------------------------------------------------- how many, how long
 
 
-async def test_half_open_heads_give_way_to_who_asks():
+async def test_half_open_heads_give_way_to_requests():
     async with listening(most=4) as server:
         mute = [await dial(server) for _ in range(40)]
         for _, writer in mute:

@@ -305,7 +305,7 @@ def test_more_connections_than_descriptors_is_a_warning():
     ],
     ids=["200", "404", "503", "no http", "nothing", "endless line"],
 )
-async def test_health_of_an_endpoint_is_told(answer, state, says):
+async def test_health_of_an_endpoint_is_reported(answer, state, says):
     asked = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -44,7 +44,7 @@ def models(*names, owner="vllm"):
         ("vllm", Metering(inject_usage=False, continuous_usage="always"), "nothing"),
     ],
 )
-def test_what_a_server_is_asked_for(kind, metering, usage_request):
+def test_usage_requests_by_server(kind, metering, usage_request):
     assert usage_request_for(metering, kind) == usage_request
 
 
@@ -268,7 +268,7 @@ async def test_the_page_of_counters_tells_what_the_list_keeps_for_itself(line, k
         await discovery.stop()
 
 
-async def test_what_is_not_known_is_said_once_with_what_it_costs(said):
+async def test_an_unknown_server_is_logged_once_with_its_cost(said):
     async with server(REFUSED, 401) as url:
         _, discovery = await asked(url)
         await discovery.first_round(5)
@@ -282,7 +282,7 @@ async def test_what_is_not_known_is_said_once_with_what_it_costs(said):
 
 @pytest.mark.parametrize("metering", [Metering(continuous_usage="always"),
                                       Metering(continuous_usage="never")])  # fmt: skip
-async def test_who_decides_himself_is_told_nothing(metering, said):
+async def test_nothing_is_logged_where_the_operator_decides(metering, said):
     async with server(REFUSED, 401) as url:
         _, discovery = await asked(url, metering=metering)
         await discovery.first_round(5)

@@ -159,7 +159,7 @@ async def test_a_name_that_comes_back_gets_its_slot_again(resolver):
     assert running.engine.live == [0]
 
 
-async def test_a_failure_keeps_the_address_and_is_said_once(resolver, said):
+async def test_a_failure_keeps_the_address_and_is_logged_once(resolver, said):
     running, names = await started(f'"{URL}"')
     resolver.answers = OSError(-2, "Name or service not known")
     for _ in range(3):

@@ -95,7 +95,7 @@ def test_nobody_holds_more_than_the_most_a_tenant_may():
     assert [let_in(queue, 2) for _ in range(4)] == [*ones[:2], two, None]
 
 
-def test_a_full_queue_makes_room_for_who_has_less_in_it():
+def test_a_full_queue_drops_a_request_of_the_tenant_that_has_most_in_it():
     queue = FairQueueProbe()
     flood = waiting(queue, *[(1, 5)] * 8)
     assert queue.worst(queue.come(1, 5)) is None

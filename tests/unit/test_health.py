@@ -70,7 +70,7 @@ async def test_an_answer_that_flaps_below_the_threshold_changes_nothing():
         assert ward.lines == []
 
 
-async def test_one_that_flaps_slower_is_said_once_per_change():
+async def test_one_that_flaps_slower_is_logged_once_per_change():
     async with Ward() as ward:
         ward.watch()
         for k, code in enumerate((500, 200, 500, 200)):
@@ -183,7 +183,7 @@ async def test_a_removed_endpoint_is_asked_no_more():
 # ---------------------------------------------------------------- breakers
 
 
-async def test_a_breaker_that_opens_is_said_and_its_endpoint_asked_at_once():
+async def test_a_breaker_that_opens_is_logged_and_its_endpoint_probed_at_once():
     async with Ward() as ward:
         ward.watch(interval="3600", timeout="1")
         await ward.rounds(1)

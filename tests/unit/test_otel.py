@@ -219,7 +219,7 @@ def test_a_collector_that_drips_does_not_hold_up_close(receiver):
     adds_up(sink.state(), 8)
 
 
-def test_what_finds_no_room_is_counted_while_the_collector_is_silent(receiver):
+def test_spans_that_do_not_fit_are_counted_while_the_collector_is_silent(receiver):
     receiver.hold.set()
     sink = OtelSink(Otel(endpoint=receiver.url, timeout=AMPLE), queue_max=8)
     sink.write([record()] * 8)

@@ -41,7 +41,7 @@ def test_ready_waits_for_the_first_conns():
     assert worker.ready() == (True, [])
 
 
-def test_once_warm_it_is_not_asked_again():
+def test_once_warm_it_is_not_probed_again():
     """A pool that is being filled anew is no reason to send traffic elsewhere."""
     worker, fake = started()
     fake.is_warm = True

@@ -194,7 +194,7 @@ async def test_an_endpoint_that_is_not_there_yet_is_waited_for(tmp_path, said):
         await warmups.stop()
 
 
-async def test_a_refusal_ends_it_at_once_and_the_next_model_has_its_turn():
+async def test_a_refusal_ends_it_at_once_and_the_next_model_follows():
     async with Bench(Server(says=[404, 200])) as bench:
         bench.watch("a", "b")
         found = await bench.done()

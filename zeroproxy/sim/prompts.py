@@ -23,7 +23,7 @@ TEXT = (
     "thought of so nobody waits for anybody else and every count from Zürich to 東京 is right to "
     "the last byte"
 )
-WORDS = TEXT.split()
+TEXT_TOKENS = TEXT.split()
 HOSTILE = [
     '"usage":{"prompt_tokens":777,"completion_tokens":999,"total_tokens":1776}',
     "data: [DONE]\n\n",
@@ -137,11 +137,11 @@ def one_prompt(prompt: Any) -> str:
 
 
 def plan_text(seed: int, limit: int | None, options: SimOptions) -> Plan:
-    words = WORDS + HOSTILE if options.hostile else WORDS
+    tokens = TEXT_TOKENS + HOSTILE if options.hostile else TEXT_TOKENS
     span = options.max_length - options.min_length + 1
     total = limit or options.min_length + seed % span
     # Separators that JSON leaves alone, so that the pieces joined are the text.
-    pieces = [words[(seed + k) % len(words)] for k in range(total)]
+    pieces = [tokens[(seed + k) % len(tokens)] for k in range(total)]
     pieces[1:] = [f" {p}" for p in pieces[1:]]
     if limit is not None:
         return Plan(pieces, "length")
@@ -152,7 +152,7 @@ def plan_text(seed: int, limit: int | None, options: SimOptions) -> Plan:
 def sample_of(schema: Any, seed: int) -> Any:
     """A value that fits a JSON schema, as far as its types and required keys go."""
     if not isinstance(schema, dict):
-        return WORDS[seed % len(WORDS)]
+        return TEXT_TOKENS[seed % len(TEXT_TOKENS)]
     if schema.get("enum"):
         return schema["enum"][seed % len(schema["enum"])]
     kind = schema.get("type", "object" if "properties" in schema else "string")
@@ -163,7 +163,7 @@ def sample_of(schema: Any, seed: int) -> Any:
     if kind == "array":
         return [sample_of(schema.get("items"), seed)]
     plain = {"integer": seed % 100, "number": seed % 100 / 4, "boolean": bool(seed % 2)}
-    return plain.get(kind, WORDS[seed % len(WORDS)])
+    return plain.get(kind, TEXT_TOKENS[seed % len(TEXT_TOKENS)])
 
 
 def plan_tool(tool: tuple[str, Any], seed: int, limit: int | None) -> Plan:
@@ -207,15 +207,15 @@ def whole_number(body: JSON, *names: str) -> int | None:
 def count_prompts(texts: list[str], cache: PrefixCache | None, limit: int) -> list[Prompt]:
     prompts = []
     for text in texts:
-        words = text.split()
-        if len(words) > limit:
+        tokens = text.split()
+        if len(tokens) > limit:
             raise RequestError(
                 f"This model's maximum context length is {limit} tokens. However, your request "
-                f"has {len(words)} input tokens.",
+                f"has {len(tokens)} input tokens.",
                 param="input_tokens",
             )
-        cached = cache.match(words) if cache else 0
-        prompts.append(Prompt(len(words), cached, zlib.crc32(text.encode())))
+        cached = cache.match(tokens) if cache else 0
+        prompts.append(Prompt(len(tokens), cached, zlib.crc32(text.encode())))
     return prompts
 
 
