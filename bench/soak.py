@@ -1,9 +1,9 @@
-"""A real proxy under everything that goes wrong in a day, for as long as asked.
+"""A real proxy under everything that goes wrong in a day, for as long as the option sets.
 
 Callers leave at any moment or send nonsense, reloads come, endpoints are killed and come back.
 
 usage: python -m bench.soak [--seconds 1800] [--callers 12]
-Exit status 1: something was not given back, descriptors or memory grow, or the proxy was not well.
+Exit status 1: something was not released, descriptors or memory grow, or the proxy was not well.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Processes: start one on a core, look at its whole tree, end it.
 
 Note 1. Only processes started here are ended, by their own handle.
-Note 2. Figures are those of the kernel, in /proc; nothing is asked of the process itself.
+Note 2. Figures are those of the kernel, in /proc; the process itself is not queried.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ def start(
     command: list[str], core: int, log: IO[bytes], pipes: bool = False
 ) -> subprocess.Popen[bytes]:
     """Start a command on one core. Affinity is inherited, so ours is changed for that moment.
-    Without pipes all it says goes to the log: a pipe nobody reads would stop it."""
+    Its output goes to the log, not to pipes: a pipe that nobody reads would stop it."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     stdin, stdout = (subprocess.PIPE, subprocess.PIPE) if pipes else (subprocess.DEVNULL, log)

@@ -1,9 +1,9 @@
 """Gaps that an attack makes between a neighbour's events: quiet and during each, and how long
 after its end the proxy is as it was. Targets: p99 at most twice that of the quiet proxy, recovery
-within a second. Correctness and memory are the business of tests/faults/test_attacks.py.
+within a second. tests/faults/test_attacks.py tests correctness and memory.
 
 The proxy has a core for itself. Attackers share the other one with the engine and the neighbour,
-who go before them. The figures show what the proxy lets through, not who else is busy.
+who go before them. The figures show the attack's effect through the proxy only.
 
 usage: python -m bench.scenes.attacks [--seconds 3] [--tokens 100]
 """
@@ -86,8 +86,8 @@ def answer_large(sock: socket.socket) -> None:
 
 
 def serve_large(pipe: Connection) -> None:
-    """In a process of its own: an engine whose answers fill every buffer on the way. It says where
-    it listens, and ends when it hears something."""
+    """In a process of its own: an engine whose answers fill every buffer on the way. It sends
+    its URL, and ends when it receives something."""
     os.nice(19)
     raise_nofile(2 * CAP)
     with raw_endpoint(answer_large, sends=16384) as url:

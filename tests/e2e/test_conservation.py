@@ -84,7 +84,7 @@ class World:
         return query(self.ledger, asked)[0][0]
 
     def rows(self):
-        """The detail: exchanges that found room in the ring, by request id."""
+        """The detail: exchanges that the ring took, by request id."""
         names = ("request_id", "outcome", "exactness", "model", *books.COLUMNS)
         found = query(
             self.ledger, f"SELECT {', '.join(names)} FROM exchange WHERE outcome != 'overflow'"
@@ -92,7 +92,7 @@ class World:
         return {row[0]: dict(zip(names, row, strict=True)) for row in found}
 
     def demand_same_books(self):
-        """Every place says the same; returns it."""
+        """Check that every place has the same totals; returns them."""
         found = books.in_detail(self.ledger)
         assert books.in_hours(self.ledger) == found
         assert books.in_redis(self.redis) == found

@@ -1,4 +1,4 @@
-"""API keys through a real process: official clients, reloads under a stream, nothing said aloud."""
+"""API keys through a real process: official clients, reloads under a stream, no secret shown."""
 
 import json
 import subprocess

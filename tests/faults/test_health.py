@@ -128,7 +128,7 @@ def samples(proxy: ProxyProcess, name: str) -> dict[str, float]:
 
 # ---------------------------------------------------------------- gone
 
-#: A caller who was left to wait would give up after `first_byte` and `stream_idle`: 600 and 120 s.
+#: A caller left to wait would give up after `first_byte` and `stream_idle`: 600 and 120 s.
 SOON = "{ interval = 0.2, timeout = 0.15, wedge_after = 1.0 }"
 
 

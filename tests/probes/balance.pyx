@@ -1,4 +1,4 @@
-"""Doors for tests and bench onto the choice of endpoints, with a clock of the caller's own. Nothing
+"""Access for tests and bench to the choice of endpoints, with a clock of the caller's own. Nothing
 outside tests/ and bench/ imports this."""
 
 from libc.stdint cimport uint32_t, uint64_t

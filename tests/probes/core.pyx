@@ -1,4 +1,4 @@
-"""Doors for tests onto kernels that Python never calls: buffers, ring, wheel, exchange table,
+"""Access for tests to kernels that Python never calls: buffers, ring, wheel, exchange table,
 histogram, the law of retries. Nothing outside tests/ and bench/ imports this."""
 
 from libc.stdint cimport uint64_t

@@ -1,6 +1,6 @@
-"""Python doors onto the HTTP/1.1 kernels, for tests and bench/micro only.
+"""Access from Python to the HTTP/1.1 kernels, for tests and bench/micro only.
 
-A door takes bytes where they lie (also at the end of a guard page) and hands out plain Python
+A function takes bytes where they lie, also at the end of a guard page, and returns plain Python
 values. Nothing of the data plane imports this.
 """
 
@@ -169,7 +169,7 @@ cdef class BodyProbe:
 
 
 def chunk(bytes data not None):
-    """`data` as one chunk of ours: 32 bytes of room on either side, as the contract asks."""
+    """`data` as one chunk of ours: 32 free bytes on either side, as the contract requires."""
     cdef size_t n = len(data)
     cdef size_t head
     cdef char *block = <char *>malloc(n + 64)
@@ -271,7 +271,7 @@ def ids_of_request(const unsigned char[::1] data, tuple limits):
 
 
 def date_at(long seconds):
-    """As the Date field says it."""
+    """In the form of the Date field."""
     cdef char[DATE_LEN] out
     write_date(out, seconds)
     return out[:DATE_LEN]

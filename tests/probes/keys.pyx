@@ -1,4 +1,4 @@
-"""Doors for tests onto the kernel of keys and quotas. Nothing outside tests/ imports this."""
+"""Access for tests to the kernel of keys and quotas. Nothing outside tests/ imports this."""
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 

@@ -1,4 +1,4 @@
-"""Lanes, shares and limits with nothing around them, for tests only."""
+"""The fair queue, shares and limits with nothing around them, for tests only."""
 
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free
@@ -70,7 +70,7 @@ cdef class FairQueueProbe:
         return self.number_of(fair_queue_victim(&self.q, self.at(k)))
 
     def take(self, k):
-        """A permit for one that stands in no lane."""
+        """A permit for a request that is not queued."""
         acquire_share(&self.q, self.at(k))
 
     def end(self, k, prompt=0, completion=0, counted=True, status=200, size=0):

@@ -1,4 +1,4 @@
-"""Doors for tests and bench/micro onto the meter. Nothing else imports this."""
+"""Access for tests and bench/micro to the meter. Nothing else imports this."""
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
@@ -201,7 +201,7 @@ cdef class RequestScanProbe:
         return edit_growth(&self.a, self.a.n_read)
 
     def offsets(self):
-        """Of who asks and of the prompt: (begin, end) each, (0, 0): not found."""
+        """Of the user and of the prompt: (start, end) each, (0, 0): not found."""
         cdef uint64_t user_at = self.a.user_at if self.a.user_end else 0
         return (user_at, self.a.user_end), (self.a.prompt_at, self.a.prompt_end)
 

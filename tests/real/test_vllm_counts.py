@@ -1,5 +1,5 @@
-"""Tokens of a real vLLM: what the ledger says is what the server says, and no caller notices that
-it was asked. By hand: see docs/real-servers.md."""
+"""Tokens of a real vLLM: the ledger has the server's counts, and no caller sees usage it did
+not request. By hand: see docs/real-servers.md."""
 
 import itertools
 import json

@@ -1,4 +1,4 @@
-"""max_connections: who finds every endpoint at its cap waits in line for a conn."""
+"""max_connections: a request waits in order for a conn where every endpoint is at its cap."""
 
 from msgspec.structs import replace
 

@@ -1,4 +1,4 @@
-"""Short sends are parked while reports are dispatched, and leave when their group of 32 ends."""
+"""Short sends are deferred while reports are dispatched, and leave when their group of 32 ends."""
 
 import time
 
@@ -23,7 +23,7 @@ def pairs(script: Script, n: int):
 
 
 def test_one_burst_over_many_conns_reaches_everybody_whole():
-    """70 reports in one batch: three groups; 3 KB each: more than the park holds for one group."""
+    """70 reports in one batch: three groups; 3 KB each: more than can be deferred in one group."""
     with play() as script:
         streams = pairs(script, 70)
         for k, (_, u) in enumerate(streams):

@@ -252,7 +252,7 @@ def relayed_usage(usage_request, options):
 
 @pytest.mark.parametrize("options", RUNNING_ONLY)
 def test_running_usage_that_only_our_question_woke_is_taken_out(options):
-    # vLLM says no running usage to a caller who does not ask for the closing one.
+    # vLLM sends no running usage to a caller that does not request the closing one.
     assert relayed_usage(RUNNING, options) == event(TEXT % b"") + event(b"[DONE]")
 
 

@@ -191,7 +191,7 @@ def test_data_without_content_is_a_sign_of_life():
         assert script.outcome() == "ok"
 
 
-# ---------------------------------------------------------------- who goes by it
+# ---------------------------------------------------------------- users of the time
 
 
 def vital(script):

@@ -1,4 +1,4 @@
-"""Heads whose meaning is settled here: lengths, singletons, OPTIONS, queries, who forwarded."""
+"""Heads whose meaning is settled here: lengths, singletons, OPTIONS, queries, forwarding."""
 
 import pytest
 
@@ -143,7 +143,7 @@ def test_a_path_is_held_to_the_rfc_all_the_same(script, byte):
     refused_head(script, get(b"/v1/" + byte + b"?a=1"), 400)
 
 
-# ---------------------------------------------------------------- who forwarded it
+# ---------------------------------------------------------------- forwarding
 
 FROM_A_PROXY = b"X-Forwarded-Port: 1\r\nForwarded: for=1.2.3.4\r\nX-Real-IP: 1.2.3.4\r\n"
 ALIASES = b"Content_Length: 7\r\nX_Forwarded_For: 1.2.3.4\r\nTransfer_Encoding: chunked\r\n"

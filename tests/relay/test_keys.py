@@ -1,4 +1,4 @@
-"""API keys: who passes, what travels on, what is answered to the others."""
+"""API keys: callers that pass, fields passed on, answers to the others."""
 
 import json
 import re

@@ -47,7 +47,7 @@ def test_behind_the_last_row_of_their_own_exact_counts_stay_exact():
 
 
 def test_a_tenants_bill_is_never_anothers():
-    """A3: 252 kinds of endpoint, model, tenant and exactness were told apart; the rest, of whatever
+    """A3: 252 kinds of endpoint, model, tenant and exactness had their own sums; the rest, of any
     tenant, was billed to "other"."""
     tenants, models = 40, 60
     with play(ring_slots=2) as script:

@@ -1,4 +1,4 @@
-"""Conns at rest: which is handed out, how long it may rest, what an endpoint teaches."""
+"""Idle conns: the one that is used next, their idle time, and what an endpoint teaches."""
 
 import pytest
 
@@ -39,7 +39,7 @@ def test_a_conn_that_is_too_old_is_not_kept():
 
 
 def test_a_long_request_goes_out_on_a_new_conn():
-    """It cannot be held, so it could not be sent again if the rested conn turned out dead."""
+    """It cannot be held, so it could not be sent again if the idle conn were dead."""
     with play() as script:
         d, _ = first(script)
         d.send_some(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\n" + b"x" * 900000)
@@ -61,7 +61,7 @@ def test_how_conns_ended_is_counted():
         assert endpoint(script)["connections"] == 0
 
 
-# ---------------------------------------------------------------- what the endpoint says and does
+# ---------------------------------------------------------------- Keep-Alive and closes
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_where_nothing_is_learned_keep_alive_fields_do_not_count():
 
 
 def test_a_conn_is_given_up_before_its_last_request():
-    """cpp-httplib says max=100 with every answer and closes after the 100th."""
+    """cpp-httplib sends max=100 with every answer and closes after the 100th."""
     with play() as script:
         d, u = first(script, b"Keep-Alive: timeout=5, max=5\r\n")
         for _ in range(3):

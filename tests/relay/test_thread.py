@@ -23,7 +23,7 @@ from zeroproxy._fast.engine.thread import BREAKER_CHANGED
 
 PATIENCE = 20.0
 
-#: Both ends of 50 exchanges, in a process of its own; says when they are done.
+#: Both ends of 50 exchanges, in a process of its own; prints when they are done.
 BOTH_ENDS = """
 import socket, sys
 port, origin_fd, told = (int(word) for word in sys.argv[1:])
@@ -91,7 +91,7 @@ def test_exchanges_pass_and_nobody_cranks():
                 assert read_to(caller, b"answer %d" % k)
                 caller.sendall(get(b"/more"))
             read_to(server, b"\r\n\r\n")
-        # It had rested and has died without a word: a new one takes over.
+        # It was idle and has died silently: a new one takes over.
         with accepted(script) as server:
             read_to(server, b"\r\n\r\n")
             server.sendall(ok(b"after all"))

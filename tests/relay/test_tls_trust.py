@@ -61,7 +61,7 @@ def test_http_1_1_is_what_is_spoken():
             script.downstream()
 
 
-# ---------------------------------------------------------------- who is believed
+# ---------------------------------------------------------------- verification
 
 
 def refused_endpoint(tls, **words):

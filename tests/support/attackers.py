@@ -1,5 +1,5 @@
 """Peers that cost as much as they can: crowds of raw connections, endpoints that flood or dribble,
-and the neighbour who must not notice."""
+and the neighbour that must not notice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Callers that keep their connection, note every byte of an answer, and leave when told to."""
+"""Callers that keep their connection, note every byte of an answer, and leave on command."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Answer:
         last = LAST.get(self.ask.kind, b"data: [DONE]")
         return self.ask.leaves == "at the end" and last in self.body
 
-    # ------------------------------------------------------------ what it says
+    # ------------------------------------------------------------ contents
 
     def events(self) -> list[dict[str, Any]]:
         """The JSON of each event that arrived whole."""

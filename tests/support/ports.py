@@ -1,4 +1,4 @@
-"""Ports for servers that are told theirs before they listen.
+"""Ports for servers that must be given theirs before they listen.
 
 A process holds a block of ports by an abstract unix address, which ends with it. So no other worker
 or run on this machine gets one of them between the check and the bind. They lie below those that

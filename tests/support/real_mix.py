@@ -52,7 +52,7 @@ class Ask:
 
 
 def added_up(counts: list[Count]) -> Count | None:
-    """llama.cpp tells each choice's usage in an event of its own."""
+    """llama.cpp sends each choice's usage in an event of its own."""
     if not counts:
         return None
     return Count(counts[0].prompt, sum(c.completion for c in counts))
@@ -101,7 +101,7 @@ class Callers:
         return create(**known, extra_body=more, extra_headers={"X-Request-Id": ask.name})
 
     def counted(self, ask: Ask) -> Count | None:
-        """Send it, read it to the end, and return the usage that the caller was told."""
+        """Send it, read it to the end, and return the usage that the caller received."""
         answer = self.send(ask)
         if ask.path == MESSAGES:
             return anthropic_streamed(answer) if ask.streams else anthropic_count(answer.usage)

@@ -184,8 +184,8 @@ class Script:
         raise AssertionError("the engine never comes to rest")
 
     def wait(self, seconds: float = 5.0) -> None:
-        """Crank until a deadline inside the engine has shown: to a peer, a source or a counter. The
-        timer also runs where a deadline has moved meanwhile; that alone is no news."""
+        """Run until a deadline inside the engine has shown: to a peer, a source or a counter. The
+        timer also runs where a deadline has moved meanwhile; that alone does not count."""
         until, before = time.monotonic() + seconds, self._shown()
         while self._shown() == before:
             left = max(until - time.monotonic(), 0)

@@ -84,7 +84,7 @@ class ServerProcess:
 
 
 class StoppableProcess(ServerProcess):
-    """One that answers GET /health, and may be stopped or killed under whoever asks it."""
+    """One that answers GET /health, and may be stopped or killed under its callers."""
 
     @property
     def url(self) -> str:

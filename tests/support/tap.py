@@ -126,7 +126,7 @@ class Tap:
 
 
 def end(*socks: socket.socket) -> None:
-    """Close for both sides, whoever is waiting in a call included."""
+    """Close for both sides; a call that waits ends too."""
     for sock in socks:
         with suppress(OSError):
             sock.shutdown(socket.SHUT_RDWR)

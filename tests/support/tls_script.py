@@ -127,7 +127,7 @@ class TlsPeer(Peer):
         super().close()
 
     def cut(self) -> None:
-        """FIN without a word."""
+        """FIN without close_notify."""
         super().finish()
 
 

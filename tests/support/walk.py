@@ -30,7 +30,7 @@ class Walk:
 
 
 class Walker:
-    """Fed with parts of any size; `walk` says what it made of them."""
+    """Fed with parts of any size; `walk` returns the result."""
 
     def __init__(self, is_request: bool, to_head: bool = False) -> None:
         self.is_request = is_request

@@ -1,4 +1,4 @@
-"""The admin listener under those who may not ask anything: how many, how long, under which name."""
+"""The admin listener and callers without access: their number, their time, their Host."""
 
 import asyncio
 import contextlib

@@ -306,7 +306,7 @@ def test_only_good_answers_are_samples():
     assert b.time(0, 1) == pytest.approx(2 * S, rel=0.01)
 
 
-# ---------------------------------------------------------------- told loads
+# ---------------------------------------------------------------- reported loads
 
 
 def test_reported_load_counts_with_requests_sent_since_until_it_is_stale():

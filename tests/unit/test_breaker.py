@@ -202,7 +202,7 @@ def test_one_that_is_released_is_on_trial():
 
 
 class Model:
-    """The same in plain words: every ended attempt is kept with its time."""
+    """The same in plain Python: every ended attempt is kept with its time."""
 
     def __init__(self, failures, rate, least, probes, window, open_for):
         self.failures, self.rate, self.least = failures, rate, least

@@ -42,7 +42,7 @@ def config(tmp_path):
     return write
 
 
-# ---------------------------------------------------------------- words and exit statuses
+# ---------------------------------------------------------------- output and exit statuses
 
 
 def test_help_names_every_command_and_the_signals():

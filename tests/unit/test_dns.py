@@ -22,7 +22,7 @@ URL = "http://vllm.example:8000"
 
 
 class Resolver:
-    """Stands for the loop's; `answers` is what it says next, an exception is raised."""
+    """Stands for the loop's; `answers` are its next results, an exception is raised."""
 
     def __init__(self) -> None:
         self.answers: list[str] | OSError = ["10.0.0.1"]

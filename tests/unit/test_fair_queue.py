@@ -143,7 +143,7 @@ def test_nothing_is_lost_in_any_order_of_coming_leaving_and_being_let_in(seed, t
 
 @given(st.lists(st.integers(1, 500), min_size=2, max_size=5), st.integers(1, 8))
 def test_backlogged_tenants_differ_by_no_more_than_what_is_in_flight(costs, permits):
-    """The bound of a virtual token counter: whoever always waits is never behind for long."""
+    """The bound of a virtual token counter: a tenant that always waits is never behind for long."""
     queue, held = FairQueueProbe(), []
     for t, _ in enumerate(costs, 1):
         waiting(queue, *[(t, 5)] * 60)

@@ -1,4 +1,4 @@
-"""Probes, thresholds, wedges: policy/health.py over scripted endpoints and an engine of words."""
+"""Probes, thresholds, wedges: policy/health.py over scripted endpoints and a fake engine."""
 
 import asyncio
 import errno

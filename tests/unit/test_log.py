@@ -1,4 +1,4 @@
-"""Lines on stderr: nobody waits for who does not read them."""
+"""Lines on stderr: nothing waits for a reader that does not read."""
 
 import logging
 import os

@@ -233,7 +233,7 @@ def test_numbers_count_only_if_they_are_whole(text, count):
 
 @pytest.mark.parametrize("between", [b"\n", b"\r\n", b":\n", b": x\n\n", b"id: 1\n"])
 def test_short_events_that_differ_outside_their_text_are_told_apart(between):
-    """Found by fuzzing: below 32 bytes every skeleton had the same hash."""
+    """Found by fuzzing: below 32 bytes every template had the same hash."""
     short = b'data: {"choices":[{"text":"%s"}]%s}\n\n'
     usage = b',"usage":{"prompt_tokens":3,"completion_tokens":9}'
     texts = short % (b"a", b"") + between + short % (b"b", b"") + between + short % (b"c", b"")

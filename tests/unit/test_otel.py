@@ -274,7 +274,7 @@ def test_a_collector_that_is_down_raises_nothing_and_tells_no_secret(dead_url, c
     assert SECRET not in said + repr(config)
 
 
-# ---------------------------------------------------------------- the door
+# ---------------------------------------------------------------- the entry point
 
 
 def test_it_is_off_unless_an_endpoint_is_set():

@@ -1,4 +1,4 @@
-"""Files of TLS that cannot be used: each is said in words of its own, for OpenSSL has none."""
+"""Files of TLS that cannot be used: each has a message of its own, for OpenSSL has none."""
 
 import subprocess
 

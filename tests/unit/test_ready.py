@@ -1,4 +1,4 @@
-"""When a worker says that it is ready: serving, an endpoint reached, the first conns opened."""
+"""Readiness of a worker: serving, an endpoint reached, the first conns opened."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ CONFIG = parse_config('[[upstream]]\nname = "u"\nendpoints = ["http://127.0.0.1:
 
 
 class Fake:
-    """An engine with one endpoint, and what readiness says of it."""
+    """An engine with one endpoint, and its readiness."""
 
     def __init__(self) -> None:
         self.reached: tuple[bool, list[str]] = (True, [])

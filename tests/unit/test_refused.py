@@ -158,7 +158,7 @@ def test_an_absurd_sum_of_one_endpoint_takes_no_row_of_another_along(path):
     assert kept + len(refused) == 2 * BATCH
 
 
-# ---------------------------------------------------------------- who shares the rescue file
+# ---------------------------------------------------------------- sharing the rescue file
 
 APPENDER = """
 import sys

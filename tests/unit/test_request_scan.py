@@ -106,7 +106,7 @@ CASES = [
     (b'"stream"', RUNNING, None, 0),
     (b"17", RUNNING, None, 0),
     (b"null", RUNNING, None, 0),
-    # the same words where they mean nothing
+    # the same names where they mean nothing
     (b'{"messages":[{"stream":true,"role":"stream_options"}]}', RUNNING, None, 0),
     (b'{"a":{"stream":true},"b":"\\"stream\\":true"}', RUNNING, None, 0),
     (b'{"a":{"stream_options":{"include_usage":false}},"stream":true}', USAGE,
@@ -310,7 +310,7 @@ def test_any_object_is_still_json_and_means_the_same_but_for_stream_options(
     assert json.loads(probe.undo(out)) == body
 
 
-# ---------------------------------------------------------------- one scan, whoever looks first
+# ---------------------------------------------------------------- one scan for all readers
 
 
 def all_of(probe):

@@ -1,4 +1,4 @@
-"""An endpoint that is stuck in TLS: whoever asks it gives up in time, and others are asked on."""
+"""An endpoint that is stuck in TLS: its probe gives up in time, and others are probed on."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""A wait that fails tells what was waited for."""
+"""A wait that fails names its condition."""
 
 import pytest
 
