@@ -7,7 +7,7 @@ from tests.support.keys import shows
 from tests.support.script import get, play, post, split_head
 
 JSON = b"Content-Type: application/json\r\n"
-NAMED = 1024  # spill.SPILL_NAMED
+NAMED = 1024  # OVERFLOW_NAMED
 USAGE = b'{"usage":{"prompt_tokens":3,"completion_tokens":5}}'
 
 

@@ -133,7 +133,7 @@ def test_slices_add_up():
     for part in parts:
         whole.merge(part)
     assert (whole.started, whole.answered, whole.failed, whole.abandoned) == (5, 2, 2, 1)
-    assert (whole.open, whole.said, whole.times["ttft"].n) == (0, {"cut": "first"}, 2)
+    assert (whole.open, whole.messages, whole.times["ttft"].n) == (0, {"cut": "first"}, 2)
 
 
 def test_tokens_per_second_are_events_times_the_tokens_each_has_by_usage():

@@ -77,13 +77,13 @@ def check_listen(findings: Findings, key: str, address: str) -> None:
 def check_descriptors(findings: Findings, config: Config) -> None:
     limit = raise_limit()
     cap = connection_cap(limit, config.limits.connections)
-    says = f"{cap} connections fit {limit} descriptors"
+    text = f"{cap} connections fit {limit} descriptors"
     if config.limits.connections > cap:
-        findings.warn("limits.connections", f"{says}; {config.limits.connections} were asked for")
+        findings.warn("limits.connections", f"{text}; {config.limits.connections} were asked for")
     elif cap < FEW_CONNECTIONS and not config.limits.connections:
-        findings.warn("limits.connections", f"{says}; raise the hard limit (ulimit -Hn)")
+        findings.warn("limits.connections", f"{text}; raise the hard limit (ulimit -Hn)")
     else:
-        findings.ok("limits.connections", says)
+        findings.ok("limits.connections", text)
 
 
 def check_file(findings: Findings, key: str, where: str) -> bool:
@@ -239,8 +239,8 @@ async def check_endpoint(
             findings.ok(key, f"{url} answers; GET {path} says {status}")
             await check_kind(findings, config, upstream, address)
         else:
-            said = f"says {status}" if status else "is not answered in HTTP"
-            findings.warn(key, f"{url}: GET {path} {said}")
+            problem = f"says {status}" if status else "is not answered in HTTP"
+            findings.warn(key, f"{url}: GET {path} {problem}")
 
 
 async def check_upstream(

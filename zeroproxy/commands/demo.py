@@ -120,8 +120,8 @@ async def until_up(session: aiohttp.ClientSession, url: str, process: Any) -> No
     """Wait until `url` answers 200. Raises RuntimeError if the process ends first."""
     for _ in range(200):
         if process.returncode is not None:
-            said = (await process.stderr.read()).decode().strip()
-            raise RuntimeError(said or f"it ended with status {process.returncode}")
+            message = (await process.stderr.read()).decode().strip()
+            raise RuntimeError(message or f"it ended with status {process.returncode}")
         with contextlib.suppress(aiohttp.ClientError):
             async with session.get(url) as response:
                 if response.status == 200:

@@ -47,8 +47,8 @@ def settings_of(key: str, args: argparse.Namespace) -> dict[str, Any]:
         try:
             msgspec.convert({"sha256": settings["sha256"], name: value}, Key)
         except msgspec.ValidationError as error:
-            says = str(error).partition(" - at ")[0]
-            raise UsageError(RULES.get(name, f"--model: {says[:1].lower()}{says[1:]}")) from None
+            text = str(error).partition(" - at ")[0]
+            raise UsageError(RULES.get(name, f"--model: {text[:1].lower()}{text[1:]}")) from None
     return {name: value for name, value in settings.items() if value}
 
 

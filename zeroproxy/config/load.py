@@ -191,15 +191,17 @@ BYTES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 def explain_unit(kind: str, text: str) -> str:
     """A number that was written as text, perhaps with a unit."""
-    said = f'"{text}"' if len(text) <= 32 else "a text"
+    seen = f'"{text}"' if len(text) <= 32 else "a text"
     found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]+)?) ?([a-z]*)", text.lower())
     what = "a number" if kind == "float" else "a whole number"
     if found and kind == "float" and found[2] in SECONDS:
-        return f"expected seconds as a number ({float(found[1]) * SECONDS[found[2]]:g}), got {said}"
+        return (
+            f"expected seconds as a number ({float(found[1]) * SECONDS[found[2]]:g}), got {seen}"
+        )
     unit = re.fullmatch("([kmg]?)(i?b)?", found[2]) if found else None
     if found and unit and kind == "int":
-        return f"expected {what} ({float(found[1]) * BYTES[unit[1]]:.0f}), got {said}"
-    return f"expected {what}, got {said}"
+        return f"expected {what} ({float(found[1]) * BYTES[unit[1]]:.0f}), got {seen}"
+    return f"expected {what}, got {seen}"
 
 
 def lower_first(text: str) -> str:

@@ -135,8 +135,8 @@ def check_one_of(sink: AnySink, key: str, path: Path, wrong: Wrong) -> None:
     """Exactly one of KEY and KEY_file. The value is a secret and is not quoted."""
     given = [name for name in (key, f"{key}_file") if getattr(sink, name)]
     if len(given) != 1:
-        said = "both are given" if given else "neither is given"
-        raise wrong(f"{said}: exactly one of {key} and {key}_file is needed", path)
+        problem = "both are given" if given else "neither is given"
+        raise wrong(f"{problem}: exactly one of {key} and {key}_file is needed", path)
 
 
 def check_routes(upstreams: Sequence[Upstream], wrong: Wrong) -> None:

@@ -162,8 +162,8 @@ def sentence(side: dict[str, Any]) -> Text:
 def warnings(side: dict[str, Any]) -> list[Text]:
     found = []
     for kind, count in side["failures"].items():
-        said = side["said"].get(kind)
-        found.append(Text(f"failed: {count:,} {kind}" + (f": {said}" if said else ""), "red"))
+        message = side["said"].get(kind)
+        found.append(Text(f"failed: {count:,} {kind}" + (f": {message}" if message else ""), "red"))
     if (side["own_core"] or 0) > BUSY:
         found.append(Text(OWN_WORK, "bold yellow"))
     if (side["own_waited"] or 0) > CROWDED:

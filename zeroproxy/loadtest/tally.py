@@ -35,7 +35,7 @@ class Tally:
     answered: int = 0  # to the right ending
     abandoned: int = 0  # given up by the second Ctrl-C
     failures: Counter[str] = field(default_factory=Counter)
-    said: dict[str, str] = field(default_factory=dict)  # message of the first failure of a kind
+    messages: dict[str, str] = field(default_factory=dict)  # of the first failure of a kind
     texts: int = 0  # events with text of all answers, broken ones as well
     prompt_tokens: int = 0  # these two by the server's usage, of answers that gave it
     tokens: int = 0
@@ -54,9 +54,9 @@ class Tally:
     def open(self) -> int:
         return self.started - self.answered - self.failed - self.abandoned
 
-    def fail(self, kind: str, said: str) -> None:
+    def fail(self, kind: str, message: str) -> None:
         self.failures[kind] += 1
-        self.said.setdefault(kind, said)
+        self.messages.setdefault(kind, message)
 
     def merge(self, other: Tally) -> None:
         for name in ("started", "answered", "abandoned", "texts", "prompt_tokens", "tokens"):
@@ -64,7 +64,7 @@ class Tally:
         self.with_usage += other.with_usage
         self.counted_texts += other.counted_texts
         self.failures += other.failures
-        self.said = other.said | self.said
+        self.messages = other.messages | self.messages
         self.inside.add(other.inside)
         for name, histogram in self.times.items():
             histogram.merge(other.times[name])
@@ -99,7 +99,7 @@ class Tally:
             "answered": self.answered,
             "failed": self.failed,
             "failures": dict(self.failures.most_common()),
-            "said": self.said,
+            "said": self.messages,
             "abandoned": self.abandoned,
             "success_rate": self.answered / self.started if self.started else None,
             "events_with_text": self.texts,

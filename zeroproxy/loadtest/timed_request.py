@@ -12,7 +12,7 @@ from zeroproxy.errors import one_line
 from zeroproxy.loadtest.dialects import Ask, Chat, Events, Reading, error_text
 from zeroproxy.loadtest.tally import Tally
 
-SAID_MOST = 200  # characters of a server's message that are kept
+MESSAGE_MAX = 200  # characters of a server's message that are kept
 BODY_MOST = 4096  # bytes of an error's body that are read
 
 
@@ -29,12 +29,12 @@ class Target:
 class Failure(Exception):
     """`kind` is counted, the message is shown once per kind."""
 
-    def __init__(self, kind: str, said: str = "") -> None:
-        super().__init__(said)
-        self.kind, self.said = kind, one_line(said.strip())[:SAID_MOST]
+    def __init__(self, kind: str, message: str = "") -> None:
+        super().__init__(message)
+        self.kind, self.message = kind, one_line(message.strip())[:MESSAGE_MAX]
 
 
-def says(body: bytes) -> str:
+def message_of(body: bytes) -> str:
     """The message in an error's body."""
     try:
         return error_text(orjson.loads(body))
@@ -61,7 +61,7 @@ class Exchange:
         try:
             await self._ask(session, body)
         except Failure as failure:
-            self.tally.fail(failure.kind, failure.said)
+            self.tally.fail(failure.kind, failure.message)
         except TimeoutError as error:
             self.tally.fail("timeout", str(error))
         except aiohttp.ClientConnectorError as error:
@@ -83,8 +83,8 @@ class Exchange:
         async with session.post(target.url, data=body, headers=target.headers) as response:
             self.has_head = True
             if response.status != 200:
-                said = await response.content.read(BODY_MOST)
-                raise Failure(f"status {response.status}", says(said))
+                answer = await response.content.read(BODY_MOST)
+                raise Failure(f"status {response.status}", message_of(answer))
             if self.ask.streams:
                 await self._read_events(response)
             else:
