@@ -50,7 +50,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 @pytest.fixture
-def said():
+def logged():
     """Messages that the proxy logs meanwhile."""
     with LogLines() as lines:
         yield lines.messages

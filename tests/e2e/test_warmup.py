@@ -96,5 +96,5 @@ async def test_a_refusal_is_logged_and_delays_no_endpoint():
         await until(lambda: proxy.ready()[0])
         found = endpoint(proxy, server.url)["warmup"]
         assert found["state"] == "failed"
-        assert found["reason"].startswith("sim-1: POST /v1/none says 404")
+        assert found["reason"].startswith("sim-1: POST /v1/none returned 404")
         assert await status_of_model(proxy) == 200

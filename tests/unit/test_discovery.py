@@ -126,8 +126,8 @@ async def server(answer, status=200, port=0, page=None, asked=None):
     async def reply(request):
         if asked is not None:
             asked.append(request)
-        said = answer() if callable(answer) else answer
-        return web.json_response(said, status=status() if callable(status) else status)
+        logged = answer() if callable(answer) else answer
+        return web.json_response(logged, status=status() if callable(status) else status)
 
     async def counters(_):
         return web.Response(text=page)
@@ -226,12 +226,12 @@ async def test_a_server_that_comes_up_later_is_asked_again(unused_tcp_port):
 
 REFUSED = {"error": "Unauthorized"}
 LACK = (
-    "GET /v1/models says 401: running usage is not asked for, so a stream that is cut counts only "
-    "what was seen of it; set preset, or api_key where the server wants one"
+    "GET /v1/models returned 401: running usage is not asked for, so a stream that is cut counts "
+    "only what was seen of it; set preset, or api_key where the server wants one"
 )
 
 
-async def test_a_preset_is_believed_at_once_and_nobody_asks(said):
+async def test_a_preset_is_believed_at_once_and_nobody_asks(logged):
     asks = []
     async with server(REFUSED, 401, asked=asks) as url:
         engine, discovery = await asked(url, preset="vllm")
@@ -239,7 +239,7 @@ async def test_a_preset_is_believed_at_once_and_nobody_asks(said):
         assert discovery.server_kinds == {url: "vllm"}
         await discovery.first_round(5)
         await discovery.stop()
-        assert (asks, said, discovery.unknown()) == ([], [], {})
+        assert (asks, logged, discovery.unknown()) == ([], [], {})
 
 
 async def test_a_preset_that_names_no_server_says_nothing():
@@ -268,25 +268,25 @@ async def test_the_page_of_counters_tells_what_the_list_keeps_for_itself(line, k
         await discovery.stop()
 
 
-async def test_an_unknown_server_is_logged_once_with_its_cost(said):
+async def test_an_unknown_server_is_logged_once_with_its_cost(logged):
     async with server(REFUSED, 401) as url:
         _, discovery = await asked(url)
         await discovery.first_round(5)
-        assert said == [f"{url}: what server it is is not known, {LACK}"]
+        assert logged == [f"{url}: what server it is is not known, {LACK}"]
         assert discovery.unknown() == {url: LACK}
         discovery.begin_anew(0)
         await until(lambda: all(task.done() for task in discovery._tasks.values()))
-        assert len(said) == 1
+        assert len(logged) == 1
         await discovery.stop()
 
 
 @pytest.mark.parametrize("metering", [Metering(continuous_usage="always"),
                                       Metering(continuous_usage="never")])  # fmt: skip
-async def test_nothing_is_logged_where_the_operator_decides(metering, said):
+async def test_nothing_is_logged_where_the_operator_decides(metering, logged):
     async with server(REFUSED, 401) as url:
         _, discovery = await asked(url, metering=metering)
         await discovery.first_round(5)
-        assert (said, discovery.unknown()) == ([], {})
+        assert (logged, discovery.unknown()) == ([], {})
         await discovery.stop()
 
 

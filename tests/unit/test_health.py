@@ -49,14 +49,14 @@ async def test_three_bad_answers_take_it_out_and_two_good_ones_bring_it_back():
         await until(lambda: ward.engine.words)
         assert ward.engine.words == [(0, False)]
         assert ward.seen()["bad_in_a_row"] == 3
-        assert ward.seen()["reason"] == "GET /health says 500"
-        assert ward.rotation.reasons() == [f"{ward.script.url}: GET /health says 500"]
+        assert ward.seen()["reason"] == "GET /health returned 500"
+        assert ward.rotation.reasons() == [f"{ward.script.url}: GET /health returned 500"]
         ward.server.pages[b"/health"] = 200
         await until(lambda: len(ward.engine.words) == 2)
         assert ward.engine.words[1] == (0, True)
         assert ward.seen()["reason"] == ""
         assert ward.rotation.reasons() == []
-        assert ward.lines == [f"{ward.script.url} is out: GET /health says 500",
+        assert ward.lines == [f"{ward.script.url} is out: GET /health returned 500",
                               f"{ward.script.url} is back in rotation"]  # fmt: skip
 
 

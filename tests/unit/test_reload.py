@@ -208,13 +208,13 @@ async def test_an_endpoint_that_cannot_be_added_leaves_all_as_it_was():
     assert endpoint_set.addresses() == before
 
 
-async def test_an_endpoint_that_stays_is_not_resolved_again(said):
+async def test_an_endpoint_that_stays_is_not_resolved_again(logged):
     _, endpoint_set = await filled("127.0.0.1:1")
     known = [{("http://gone.invalid:1", False): (endpoint_set.addresses()[0],)}]
     config = with_endpoints("gone.invalid:1")
     assert (await resolve_all(config, known))[0] == known[0]
     assert (await resolve_all(config))[0] == {("http://gone.invalid:1", False): ()}
-    assert "cannot resolve gone.invalid" in said[0]
+    assert "cannot resolve gone.invalid" in logged[0]
 
 
 # ---------------------------------------------------------------- readiness

@@ -236,10 +236,10 @@ async def check_endpoint(
             findings.ok(key, f"{url} answers; it has no {path}")
             await check_kind(findings, config, upstream, address)
         elif 200 <= status < 300:
-            findings.ok(key, f"{url} answers; GET {path} says {status}")
+            findings.ok(key, f"{url} answers; GET {path} returned {status}")
             await check_kind(findings, config, upstream, address)
         else:
-            problem = f"says {status}" if status else "is not answered in HTTP"
+            problem = f"returned {status}" if status else "is not answered in HTTP"
             findings.warn(key, f"{url}: GET {path} {problem}")
 
 

@@ -195,9 +195,7 @@ def explain_unit(kind: str, text: str) -> str:
     found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]+)?) ?([a-z]*)", text.lower())
     what = "a number" if kind == "float" else "a whole number"
     if found and kind == "float" and found[2] in SECONDS:
-        return (
-            f"expected seconds as a number ({float(found[1]) * SECONDS[found[2]]:g}), got {seen}"
-        )
+        return f"expected seconds as a number ({float(found[1]) * SECONDS[found[2]]:g}), got {seen}"
     unit = re.fullmatch("([kmg]?)(i?b)?", found[2]) if found else None
     if found and unit and kind == "int":
         return f"expected {what} ({float(found[1]) * BYTES[unit[1]]:.0f}), got {seen}"

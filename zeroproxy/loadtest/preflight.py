@@ -72,7 +72,7 @@ def why_of(error: aiohttp.ClientConnectorError) -> str:
 def refused(target: Target, status: int, message: str) -> str:
     has_key = "Authorization" in target.headers
     hint = "the key was not taken" if has_key else "give a key with --api-key-file or --api-key-env"
-    return one_line(f"{target.name} says {status} ({message[:200]}): {hint}")
+    return one_line(f"{target.name} returned {status} ({message[:200]}): {hint}")
 
 
 def choose_model(target: Target, wanted: str, models: list[str]) -> str:

@@ -131,7 +131,7 @@ async def identify(address: Address, api_key: str = "") -> Identity:
     kind = kind_in(answer)
     if not kind:
         kind = kind_of_page(await get_page(address, "/metrics", TIMEOUT))
-    return Identity(kind, "" if kind else f"GET /v1/models says {status}", answer)
+    return Identity(kind, "" if kind else f"GET /v1/models returned {status}", answer)
 
 
 def kind_of_page(page: bytes | None) -> str:

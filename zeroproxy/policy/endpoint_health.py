@@ -99,4 +99,4 @@ async def probe(address: Address, settings: Settings, is_guess: bool) -> Answer:
         return Answer()
     if status == 0:
         return Answer("the answer is no HTTP", is_none=True)
-    return Answer(f"GET {settings.path} says {status}")
+    return Answer(f"GET {settings.path} returned {status}")

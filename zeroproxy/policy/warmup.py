@@ -94,7 +94,7 @@ def reason_of(error: Exception) -> str:
 def check(response: aiohttp.ClientResponse) -> None:
     """Raises NotYet."""
     if response.status == 429 or response.status >= 500:
-        raise NotYet(f"{response.method} {response.url.raw_path_qs} says {response.status}")
+        raise NotYet(f"{response.method} {response.url.raw_path_qs} returned {response.status}")
 
 
 async def list_models(session: aiohttp.ClientSession, name: str | None) -> tuple[str, ...]:
@@ -123,7 +123,7 @@ async def warm_model(
         if response.status == 200:
             return ""
     text = one_line(body.decode("utf-8", "replace"))[:SHOWN]
-    return f"POST {settings.path} says {response.status}: {text}"
+    return f"POST {settings.path} returned {response.status}: {text}"
 
 
 class Warmups:
