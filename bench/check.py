@@ -4,7 +4,7 @@ Instructions of the data plane per event and per request (callgrind, user space)
 bench/baseline.json: more than the growth it allows fails. They hardly move with the machine or its
 load; what Python does beside it (the ledger, health) is not in them. And CPU time over the floor's,
 taken in turns (turns.py), against the bounds in the same file: a median above one fails. Exit
-status: 0 within all bounds, 1 beyond one, 2 nothing could be said.
+status: 0 within all bounds, 1 beyond one, 2 nothing could be measured.
 """
 
 import argparse

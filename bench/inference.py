@@ -1,12 +1,13 @@
-"""A real inference server, asked directly and through zeroproxy in turns. Figures: what the
+"""A real inference server under load, directly and through zeroproxy, in turns. Figures: what the
 proxy adds, what it computes, and whether its ledger has the tokens that the server counted.
 
 usage: python -m bench.inference --model NAME [--url URL | --server COMMAND] [--concurrency 1,64]
 With --server the command is started, awaited and ended; else the server at --url is taken, and
---pid says whose CPU time is the server's. The server must publish its counts as Prometheus text.
+--pid names the process whose CPU time is the server's. The server must publish its counts as
+Prometheus text.
 
 Law 1. The load is `zeroproxy bench`, several of it where one would be its own limit. Each repeat
-       asks directly and through the proxy, the next one the other way round. Figures are medians
+       runs directly and through the proxy, the next one the other way round. Figures are medians
        over repeats and processes, beside them the least and the most of the repeats. The JSON has
        times in seconds and CPU in microseconds.
 Law 2. Nobody else may use the server: its counters before and after a turn are the turn's.
@@ -97,7 +98,7 @@ def count(bench: Bench) -> None:
             turn = load(bench, "proxied", COUNTED_AT, COUNTED_FOR, words)
             row["failures"] = turn.failures()
     with counting(bench, f"{LEAVERS} callers who leave after {LEAVE_AFTER} events") as row:
-        row["heard"] = asyncio.run(all_leave(bench.proxy.url, bench.options.model))
+        row["events"] = asyncio.run(all_leave(bench.proxy.url, bench.options.model))
         row["must_agree"] = False  # the server makes a few more before it notices
 
 
@@ -151,9 +152,9 @@ def show_counts(bench: Bench) -> list[str]:
         kinds = row["ledger_by_exactness"]
         said = ", ".join(f"{n['requests']} {kind}" for kind, n in kinds.items())
         cells = [f"{row[by][key]:,}" for key in (PROMPT, GENERATED) for by in ("ledger", "server")]
-        heard = f"; {row['heard']} events heard" if "heard" in row else ""
+        events = f"; {row['events']} events read" if "events" in row else ""
         failed = f"; FAILED {row['failures']}" if row.get("failures") else ""
-        table.add_row(row["name"], *cells, said + heard + failed)
+        table.add_row(row["name"], *cells, said + events + failed)
         if row["must_agree"] and any(row["difference"].values()):
             wrong.append(f"{row['name']}: the ledger differs by {row['difference']}")
     bench.console.print(table)

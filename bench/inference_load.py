@@ -1,7 +1,7 @@
 """The load of inference.py, and its readers of processes, counters and the ledger.
 
-Note. Only processes started here are ended. CPU time is what the kernel says of a process, counts
-     are what the server's counters and the proxy's /usage say; nothing is estimated.
+Note. Only processes started here are ended. CPU time is the kernel's figure for a process. Counts
+     are those of the server's counters and of the proxy's /usage; nothing is estimated.
 """
 
 from __future__ import annotations
@@ -304,7 +304,7 @@ def load(bench: Bench, side: str, concurrency: int, seconds: float, more: tuple[
 
 
 async def leave(url: str, model: str) -> int:
-    """Ask for a stream, hear some of it, hang up; returns how many events were heard."""
+    """Request a stream, read some of it, hang up; returns the number of events that came."""
     body = json.dumps({
         "model": model, "stream": True, "max_tokens": LEAVE_TOKENS,
         "messages": [{"role": "user", "content": "Tell me a long story."}],
@@ -314,11 +314,11 @@ async def leave(url: str, model: str) -> int:
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {parts.netloc}\r\n"
     head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     writer.write(head.encode() + body)
-    heard = 0
-    while heard < LEAVE_AFTER and (data := await reader.read(65536)):
-        heard += data.count(b"data: {")
+    n_events = 0
+    while n_events < LEAVE_AFTER and (data := await reader.read(65536)):
+        n_events += data.count(b"data: {")
     writer.transport.abort()
-    return heard
+    return n_events
 
 
 async def all_leave(url: str, model: str) -> int:

@@ -1,7 +1,7 @@
 """The side-by-side measurement. `make bench`, or with options: python bench/run.py --help
 
 Each scenario is run by every contestant in turn, `--repeats` times over, beginning with another
-one each time. README.md says how to read what comes out.
+one each time. README.md explains the figures.
 """
 
 import argparse

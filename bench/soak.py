@@ -1,9 +1,9 @@
-"""A real proxy under everything that goes wrong in a day, for as long as asked.
+"""A real proxy under everything that goes wrong in a day, for as long as the option sets.
 
 Callers leave at any moment or send nonsense, reloads come, endpoints are killed and come back.
 
 usage: python -m bench.soak [--seconds 1800] [--callers 12]
-Exit status 1: something was not given back, descriptors or memory grow, or the proxy was not well.
+Exit status 1: something was not released, descriptors or memory grow, or the proxy was not well.
 """
 
 from __future__ import annotations
@@ -76,11 +76,11 @@ def call(soak: Soak, dice: random.Random) -> None:
         if way in ("leaves", "resets"):
             sock.recv(dice.randint(1, 2000))
         elif way != "half":
-            heard = b""
+            received = b""
             while data := sock.recv(65536):
-                heard += data
+                received += data
             if way == "whole":
-                way = "whole" if heard.endswith(b"0\r\n\r\n") else "cut or refused"
+                way = "whole" if received.endswith(b"0\r\n\r\n") else "cut or refused"
     soak.count(way)
 
 

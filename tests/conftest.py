@@ -1,7 +1,7 @@
 """Hypothesis: ZEROPROXY_EXAMPLES is the number of examples a property gets (`make fuzz`: many).
 
-Workers (`pytest -n`, `make test`): a file of a folder in GROUPED stays on one worker, for the sake
-of its module's fixtures; so does all of one name in TOGETHER. Every other test runs anywhere.
+Workers (`pytest -n`, `make test`): a file of a folder in GROUPED stays on one worker, for its
+module's fixtures. So do all tests of one name in TOGETHER. Every other test runs anywhere.
 """
 
 import os
@@ -38,8 +38,8 @@ def group_of(node_id: str) -> str:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Large groups first, single tests last, so that all workers end at about the same time. (The
-    mark xdist_group does nothing with pytest 9.2 and xdist 3.8.)"""
+    """Large groups first, single tests last, so that all workers end at about the same time. The
+    mark that xdist has for groups does nothing with pytest 9.2 and xdist 3.8."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Groups(LoadScopeScheduling):
@@ -50,7 +50,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 @pytest.fixture
-def said():
-    """What the proxy logs meanwhile, message by message."""
+def logged():
+    """Messages that the proxy logs meanwhile."""
     with LogLines() as lines:
         yield lines.messages

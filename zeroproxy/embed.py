@@ -1,11 +1,11 @@
-"""zeroproxy inside somebody else's asyncio program.
+"""zeroproxy inside another asyncio program.
 
     async with zeroproxy.Proxy(config) as proxy:
         print(proxy.listen, proxy.admin_url)
 
-Any running loop will do, uvloop or not; several proxies may live in one process, each with a thread
-for its streams that needs neither the loop nor the GIL. Signals are the program's business; leaving
-the block drains.
+Any running loop will do, uvloop or not. Several proxies may live in one process. Each has a thread
+for its streams, which needs neither the loop nor the GIL. The program handles signals; leaving the
+block drains.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class Proxy:
 
     async def stop(self, timeout: float | None = None) -> int:
         """Drain for `timeout` seconds (default: server.drain_timeout), then cut. Returns how many
-        connections were cut. Called again it waits for the same stop, `timeout` seconds at most
-        before it cuts; a call that is cancelled leaves the stop to end by itself."""
+        connections were cut. Another call waits for the same stop, and cuts after its own `timeout`
+        seconds. A call that is cancelled leaves the stop to end by itself."""
         if not self._process:
             return 0
         self._need_own_process()
@@ -82,15 +82,15 @@ class Proxy:
         return cut
 
     async def wait_stopped(self) -> int:
-        """Until it has stopped, whoever asked for it: stop(), or POST /-/drain of its admin.
-        Returns what stop() does."""
+        """Wait until it has stopped, by stop() or by POST /-/drain of its admin. Returns what
+        stop() does."""
         self._need_started()
         assert self._obeying is not None
         await asyncio.shield(self._obeying)
         return await self.stop()
 
     async def _obey_drain(self) -> None:
-        await self._worker.drain_asked.wait()
+        await self._worker.drain_requested.wait()
         await self.stop()
 
     async def _stop(self, timeout: float | None) -> int:
@@ -98,7 +98,7 @@ class Proxy:
             return await self._worker.stop(timeout)
         finally:
             RUNNING.discard(self._worker)
-            self._worker.drain_asked.set()  # whoever waits for the end need wait no more
+            self._worker.drain_requested.set()  # ends the tasks that wait for a drain
 
     async def _cut_after(self, stopping: asyncio.Task[int], timeout: float) -> None:
         await asyncio.wait({stopping}, timeout=timeout)
@@ -143,7 +143,7 @@ class Proxy:
         return self._worker.admin_url
 
     def ready(self) -> tuple[bool, list[str]]:
-        """Whether an endpoint accepts connections, and if not, why."""
+        """(an endpoint accepts connections, the reasons if none does)."""
         self._need_own_process()
         return self._worker.ready()
 

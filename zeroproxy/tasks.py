@@ -13,8 +13,8 @@ _abandoned: set[asyncio.Task[Any]] = set()
 
 
 async def cancel(*tasks: asyncio.Future[Any] | None) -> None:
-    """Cancel tasks and wait for their ends. Raises nothing of theirs: asyncio itself logs what a
-    task failed of that nobody asks for its result."""
+    """Cancel tasks and wait for their ends. Raises nothing of theirs: asyncio itself logs the
+    failure of a task whose result nobody reads."""
     running = [task for task in tasks if task is not None]
     for task in running:
         task.cancel()

@@ -1,1 +1,1 @@
-"""The driver of the side-by-side measurement; ../run.py is its door."""
+"""The driver of the side-by-side measurement; ../run.py is its entry point."""

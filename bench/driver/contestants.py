@@ -1,6 +1,6 @@
 """Contestants of a run. A new peer is one row here and one template in bench/compare.
 
-A command is given as words with {placeholders}, and a template is filled with the same names:
+A command is given as arguments with {placeholders}, and a template is filled with the same names:
 
 - listen, upstream, admin ("HOST:PORT"); host, port, admin_port (parts of them)
 - folder (its own, for its files), config (the filled template)
@@ -48,7 +48,7 @@ def peer(name: str, program: str) -> str:
 
 
 def pip_version(name: str) -> tuple[str, ...]:
-    """The command that tells it."""
+    """The command that prints it."""
     code = f"from importlib import metadata; print('{name}', metadata.version('{name}'))"
     return (peer(name, "python"), "-c", code)
 
@@ -72,7 +72,7 @@ class Contestant:
     template: str = ""
     module: str = ""  # a Python module it needs
     version: tuple[str, ...] = ()
-    settings: tuple[tuple[str, str], ...] = ()  # more words for the template
+    settings: tuple[tuple[str, str], ...] = ()  # more names for the template
     drops_headers: bool = False  # passes on only those it knows
 
     def missing(self) -> str:
@@ -117,7 +117,7 @@ class Contestant:
 
 LEDGER = ("metering", 'ledger = "$folder/usage.sqlite"')
 NO_LEDGER = ("metering", 'ledger = ""')
-# Redis refuses; PostgreSQL takes the connection and never says a word.
+# Redis refuses; PostgreSQL takes the connection and never answers.
 DEAD_SINKS = (
     "metering",
     LEDGER[1]

@@ -35,7 +35,7 @@ Counts = dict[str, int]
 
 @dataclass(frozen=True)
 class Tool:
-    """Words in front of the command, and the reader of its counts; both get its folder."""
+    """Arguments in front of the command, and the reader of its counts; both get its folder."""
 
     program: str
     prefix: Callable[[Path], tuple[str, ...]]

@@ -117,7 +117,7 @@ def delay_keys(scenario: JSON) -> tuple[str, str]:
 
 
 def delay_bars(one: JSON) -> list[Bar]:
-    """p99 with its p50 said; what is less than nothing is drawn as nothing."""
+    """p99 with its p50 written beside it; a value below zero is drawn as zero."""
     key, _ = delay_keys(one["scenario"])
     bars = []
     for row in one["rows"]:

@@ -1,7 +1,7 @@
 """Processes: start one on a core, look at its whole tree, end it.
 
 Note 1. Only processes started here are ended, by their own handle.
-Note 2. Figures are those of the kernel, in /proc; nothing is asked of the process itself.
+Note 2. Figures are those of the kernel, in /proc; the process itself is not queried.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ def start(
     command: list[str], core: int, log: IO[bytes], pipes: bool = False
 ) -> subprocess.Popen[bytes]:
     """Start a command on one core. Affinity is inherited, so ours is changed for that moment.
-    Without pipes all it says goes to the log: a pipe nobody reads would stop it."""
+    Its output goes to the log, not to pipes: a pipe that nobody reads would stop it."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     stdin, stdout = (subprocess.PIPE, subprocess.PIPE) if pipes else (subprocess.DEVNULL, log)
@@ -63,7 +63,7 @@ def end(process: subprocess.Popen[bytes], patience: float = 15.0) -> str:
     return out.decode(errors="replace") if out else ""
 
 
-def door_to(address: str, patience: float, tls: bool) -> http.client.HTTPConnection:
+def connection_to(address: str, patience: float, tls: bool) -> http.client.HTTPConnection:
     """Nobody's certificate is verified: it was made a moment ago."""
     host, port = address.rsplit(":", 1)
     if not tls:
@@ -81,10 +81,13 @@ def await_listener(
     while time.monotonic() < until:
         if process.poll() is not None:
             raise RuntimeError(f"it ended with {process.returncode} before it listened")
-        door = door_to(address, patience, tls)
-        with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(door):
-            door.request("POST", "/v1/chat/completions", GREETING, JSON_TYPE)
-            if door.getresponse().status == 200:
+        connection = connection_to(address, patience, tls)
+        with (
+            contextlib.suppress(OSError, http.client.HTTPException),
+            contextlib.closing(connection),
+        ):
+            connection.request("POST", "/v1/chat/completions", GREETING, JSON_TYPE)
+            if connection.getresponse().status == 200:
                 return
         time.sleep(0.05)
     raise RuntimeError(f"no 200 from {address} within {patience} s")

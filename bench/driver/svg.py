@@ -132,10 +132,10 @@ def panel(drawing: Drawing, title: str, bars: list[Bar]) -> None:
 def draw_bar(drawing: Drawing, bar: Bar, middle: float, scale: float) -> None:
     """One row, its middle at that height."""
     drawing.put(LEFT - 10, middle + MIDDLE, bar.name, TEXT, INK, "end")
-    room = WIDTH - LEFT - RIGHT
-    drawing.box(LEFT, middle - BAR / 2, min(bar.value * scale, room), BAR, bar.colour)
-    end = LEFT + min(bar.high * scale, room)
-    if bar.high * scale > room:
+    available = WIDTH - LEFT - RIGHT
+    drawing.box(LEFT, middle - BAR / 2, min(bar.value * scale, available), BAR, bar.colour)
+    end = LEFT + min(bar.high * scale, available)
+    if bar.high * scale > available:
         drawing.parts.append(
             f"<path d='M{end - 26:.1f} {middle + 9:.1f}l6 -18h7l-6 18z' fill='#ffffff'/>"
         )

@@ -50,7 +50,7 @@ class Started:
     backend: subprocess.Popen[bytes]
     proxy: subprocess.Popen[bytes] | None
     target: str
-    is_even: bool = False  # exchanges cannot be told apart by a header
+    is_even: bool = False  # no header identifies an exchange
 
     def proxy_tree(self) -> list[int]:
         """The pids of the contestant; none for direct."""
@@ -113,7 +113,7 @@ def proxy_words(place: Place, scenario: Scenario, folder: Path, upstream: str) -
 
 
 def generator_command(place: Place, scenario: Scenario, run: Started) -> list[str]:
-    """The load, as the generator is told of it."""
+    """The load, as arguments of the generator."""
     options = {
         "target": run.target,
         "even": int(run.is_even),

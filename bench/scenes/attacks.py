@@ -1,9 +1,9 @@
 """Gaps that an attack makes between a neighbour's events: quiet and during each, and how long
 after its end the proxy is as it was. Targets: p99 at most twice that of the quiet proxy, recovery
-within a second. Correctness and memory are the business of tests/faults/test_attacks.py.
+within a second. tests/faults/test_attacks.py tests correctness and memory.
 
 The proxy has a core for itself. Attackers share the other one with the engine and the neighbour,
-who go before them. The figures show what the proxy lets through, not who else is busy.
+who go before them. The figures show the attack's effect through the proxy only.
 
 usage: python -m bench.scenes.attacks [--seconds 3] [--tokens 100]
 """
@@ -85,14 +85,14 @@ def answer_large(sock: socket.socket) -> None:
     sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % LARGE + b"x" * LARGE)
 
 
-def serve_large(door: Connection) -> None:
-    """In a process of its own: an engine whose answers fill every buffer on the way. It says where
-    it listens, and ends when it hears something."""
+def serve_large(pipe: Connection) -> None:
+    """In a process of its own: an engine whose answers fill every buffer on the way. It sends
+    its URL, and ends when it receives something."""
     os.nice(19)
     raise_nofile(2 * CAP)
     with raw_endpoint(answer_large, sends=16384) as url:
-        door.send(url)
-        door.recv()
+        pipe.send(url)
+        pipe.recv()
 
 
 @contextmanager
@@ -137,8 +137,8 @@ def play(proxy: ProxyProcess, attack: Attack, options: argparse.Namespace) -> bo
     attacker.join()
     took = recovery(proxy)
     ratio = p99(gaps) / quiet
-    heard = len(gaps) >= FEWEST
-    fits = heard and ratio <= WORST_RATIO and took <= WORST_RECOVERY
+    has_enough = len(gaps) >= FEWEST
+    fits = has_enough and ratio <= WORST_RATIO and took <= WORST_RECOVERY
     row = f"{attack.name:24} {attack.size:>5}  p99 {quiet:6.2f} -> {p99(gaps):6.2f} ms"
     row += f" ({ratio:4.2f} x)  recovery {took:5.2f} s  memory +{memory.risen() / MIB:5.1f} MiB"
     print(row if fits else f"{row}  MISSED", flush=True)

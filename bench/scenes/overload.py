@@ -1,12 +1,12 @@
-"""Four times what the engine can do: who is let in is served as at capacity, the rest is told so.
+"""Four times the capacity of the engine: admitted requests run as at capacity, others get 503.
 
     python bench/scenes/overload.py [--seconds 12] [--slots 64] [--queue 2] [--times 4]
 
 The engine is a simulator with so many slots. Loads:
 
 - as many callers as slots (capacity); that and a full queue
-- `times` as many callers, who come again after Retry-After
-- `times` the rate of capacity with random gaps, whoever is still waiting
+- `times` as many callers, which come again after Retry-After
+- `times` the rate of capacity with random gaps, however many still wait
 - the same callers without limits
 
 An answer has 10 to 30
@@ -25,7 +25,7 @@ from stage import Caller, Lag, Seen, proxy, quantile, simulator
 TOKENS = (10, 30)
 PER_SECOND, TTFT = 50.0, 0.3
 SERVICE = TTFT + sum(TOKENS) / 2 / PER_SECOND
-COMES_AGAIN = 1.0  # seconds; what Retry-After says
+COMES_AGAIN = 1.0  # seconds; the value of Retry-After
 WARM = 2.0  # seconds that are not counted
 TOLD_WITHIN = 0.05
 

@@ -1,8 +1,8 @@
-"""Two servers, one 2.3 times as fast: how much do the policies get done?
+"""Two servers, one 2.3 times as fast: the throughput of each policy.
 
     python bench/scenes/pair.py [--seconds 10] [--repeats 2] [--only slots,growing] [--out FILE]
 
-Closed-loop callers ask for event streams, through a proxy per policy. For comparison they ask
+Closed-loop callers request event streams, through a proxy per policy. For comparison they run
 without any: so many callers pinned to the fast server, the rest to the slow one. The best of those
 splits is the best that is possible with servers like these. All take turns inside each repeat. The
 figure is tokens of answers per second. The servers are simulators. `slots` runs four answers at

@@ -1,4 +1,4 @@
-"""What do the first requests of a proxy cost, with pool.prewarm and without?
+"""The cost of the first requests of a proxy, with pool.prewarm and without.
 
     python bench/scenes/prewarm.py [--trials 12] [--burst 8] [--delays 0,20]
 

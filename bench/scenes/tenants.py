@@ -1,4 +1,4 @@
-"""Four tenants, one of which floods: what the other three notice of it.
+"""Four tenants, one of which floods: the effect on the other three.
 
 Three quiet tenants send a request every now and then; the fourth keeps many running. The time to
 the first token of the quiet ones is taken without the flood and with it, in turns. The ways are a

@@ -37,7 +37,7 @@ async def ask_often(proxy, callers, times):
         await asyncio.gather(*(caller(session) for _ in range(callers)))
 
 
-async def test_fastest_learns_which_server_is_quick_and_hears_what_it_says():
+async def test_fastest_learns_which_server_is_quick_and_reads_its_reported_load():
     with (
         SimProcess(tokens_per_second=100, ttft=0.02) as quick,
         SimProcess(tokens_per_second=100 / 2.3, ttft=0.046) as slow,

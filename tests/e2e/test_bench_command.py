@@ -145,7 +145,7 @@ async def test_a_failure_has_a_name_and_is_counted_once(fault):
         load = Load(2, LONG, requests=4)
         tally = await slice_of(sim.url, f"!fault={fault} x", load, "--timeout", timeout)
         assert dict(tally.failures) == {KINDS[fault]: 4}
-        assert (tally.asked, tally.answered, tally.open) == (4, 0, 0)
+        assert (tally.started, tally.answered, tally.open) == (4, 0, 0)
         assert sim.stats.faults == 4
         accounts = sim.accounts.as_list()
     if fault in ("clean-cut=3", "error-event=3", "stall=3"):
@@ -224,7 +224,7 @@ async def test_a_refused_key_is_told_apart_from_a_missing_one(words, says):
 
     runner, url = await answering(handle)
     try:
-        with pytest.raises(ZeroproxyError, match=rf"says 401 \(Unauthorized\): {says}"):
+        with pytest.raises(ZeroproxyError, match=rf"returned 401 \(Unauthorized\): {says}"):
             await prepare(settings_of("-u", url, *words))
     finally:
         await runner.cleanup()
@@ -252,7 +252,7 @@ def few_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
 
 
-def test_too_few_descriptors_are_told_before_anything_is_asked(sim):
+def test_too_few_descriptors_are_reported_before_the_first_request(sim):
     with run_bench("-u", sim.url, "--concurrency", "512", preexec_fn=few_files) as process:
         _, said = process.communicate(timeout=60)
     assert process.returncode == 1
@@ -303,10 +303,10 @@ def test_a_second_ctrl_c_gives_up_what_is_open():
             process.send_signal(signal.SIGINT)  # in the trial: nothing was measured
             process.communicate(timeout=60)
         assert process.returncode == 130
-    asyncio.run(second_wish())
+    asyncio.run(second_interrupt())
 
 
-async def second_wish() -> None:
+async def second_interrupt() -> None:
     async with Simulator(SimOptions(ttft=LONG)) as sim:
         stop, target = Stop(), make_target(sim.url, "/v1/chat/completions", "")
         piece = Slice(target, Ask("", "x", 9), Load(3, LONG), stop)
@@ -318,7 +318,7 @@ async def second_wish() -> None:
             assert not running.done()
             stop.ask()
             tally = await running
-    assert (tally.asked, tally.abandoned, tally.failed) == (3, 3, 0)
+    assert (tally.started, tally.abandoned, tally.failed) == (3, 3, 0)
 
 
 def test_progress_is_drawn_on_a_terminal_and_leaves_it_clean(sim):

@@ -73,7 +73,7 @@ def test_an_abort_in_mid_stream_frees_the_slot(client, sim, proxy):
         next(iter(chunks))
     until(lambda: sim.stats.aborted == aborted + 1 and sim.stats.running == 0)
     status = proxy.until_quiet()
-    # Who closes while bytes wait to be read is seen as a reset.
+    # A close over unread bytes is seen as a reset.
     (outcome,) = {r["outcome"] for r in status["requests"]}
     assert outcome in ("downstream/relaying/closed", "downstream/relaying/reset")
 

@@ -1,7 +1,8 @@
-"""Token totals are never lost: what was sent, what was recorded, and every place it was carried to.
+"""Token totals are never lost: requests, records and sinks are compared.
 
-A real proxy whose ring holds 8 records, two simulators, a real Redis and a real PostgreSQL that
-both go away twice, reloads, callers that leave, answers that fail, SIGTERM and kill -9.
+A real proxy whose ring holds 8 records, two simulators, a real Redis and a real PostgreSQL. Both
+databases go away twice; there are reloads, callers that leave, answers that fail, SIGTERM and kill
+-9.
 """
 
 import asyncio
@@ -77,13 +78,13 @@ class World:
     def written(self):
         return query(self.ledger, "SELECT total(count) FROM exchange")[0][0]
 
-    def spilled(self):
+    def overflowed(self):
         """Exchanges that found the ring full."""
         asked = "SELECT total(count) FROM exchange WHERE outcome = 'overflow'"
         return query(self.ledger, asked)[0][0]
 
     def rows(self):
-        """The detail: exchanges that found room in the ring, by request id."""
+        """The detail: exchanges that the ring took, by request id."""
         names = ("request_id", "outcome", "exactness", "model", *books.COLUMNS)
         found = query(
             self.ledger, f"SELECT {', '.join(names)} FROM exchange WHERE outcome != 'overflow'"
@@ -91,7 +92,7 @@ class World:
         return {row[0]: dict(zip(names, row, strict=True)) for row in found}
 
     def demand_same_books(self):
-        """Every place says the same; returns it."""
+        """Check that every place has the same totals; returns them."""
         found = books.in_detail(self.ledger)
         assert books.in_hours(self.ledger) == found
         assert books.in_redis(self.redis) == found
@@ -136,7 +137,7 @@ def all_delivered(status):
 
 
 def trouble(world, proxy):
-    """What happens while the crowd asks, in this order."""
+    """Events during the load, in this order."""
     redis, postgres = world.redis, world.postgres
     return [
         redis.stop,
@@ -181,7 +182,7 @@ def demand_rows(rows, known):
 
 
 def demand_sums(found, known):
-    """What all books say, where every caller that did not want to leave saw the end."""
+    """Totals of all accounts, where every caller that was not to leave early saw the end."""
     assert [t for t in known.values() if t.is_whole and not t.told()] == []
     assert [t for t in known.values() if t.ask.is_whole and not t.is_whole] == []
     low, high = bounds(known.values())
@@ -229,8 +230,8 @@ async def test_what_was_sent_is_in_every_book(world, ring):
         assert books.by_model(found) == books.in_counters(proxy) == books.in_prometheus(proxy)
         assert not status["metering"]["flusher"]["failures"]["ledger"]
         assert all(s["failures"] for s in status["metering"]["sinks"] if s["name"] != "jsonl")
-        assert world.spilled() == status["ring"]["overflow"]
-        assert bool(world.spilled()) == (ring == 8)
+        assert world.overflowed() == status["ring"]["overflow"]
+        assert bool(world.overflowed()) == (ring == 8)
         answers = crowd.answers + await ask_until_sigterm(world, proxy)
     found = world.demand_same_books()
     known = truths(answers, world.accounts())
@@ -238,9 +239,9 @@ async def test_what_was_sent_is_in_every_book(world, ring):
     demand_sums(found, known)
     rows = world.rows()
     demand_rows(rows, known)
-    assert world.spilled() + len(rows) == len(known)
+    assert world.overflowed() + len(rows) == len(known)
     print("books", found)
-    print("rows", [len(rows), world.newest(), world.spilled()])
+    print("rows", [len(rows), world.newest(), world.overflowed()])
 
 
 @pytest.mark.timeout(600)

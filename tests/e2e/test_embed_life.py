@@ -130,7 +130,7 @@ async def test_a_stop_that_is_cancelled_may_also_end_well():
 
 
 def test_a_loop_that_ends_in_the_midst_of_a_stop_leaves_no_thread(tmp_path):
-    """What asyncio.run cancels at its end is released all the same."""
+    """Tasks that asyncio.run cancels at its end release all the same."""
     import threading
 
     async def play() -> None:

@@ -1,4 +1,4 @@
-"""API keys through a real process: official clients, reloads under a stream, nothing said aloud."""
+"""API keys through a real process: official clients, reloads under a stream, no secret shown."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ MESSAGES = [{"role": "user", "content": "say something"}]
 ONE, TWO, OWN, TOKEN = "sk-first-key", "sk-second-key", "upstream-secret", "admin-secret"
 
 
-class Keyed(ProxyProcess):
+class ProxyWithKeys(ProxyProcess):
     """A proxy with an admin token, an upstream key and a file of keys."""
 
     def __init__(self, sim, keys, **more):
@@ -67,7 +67,7 @@ def file_key(key, **more):
 @pytest.fixture
 def proxy(sim):
     keys = file_key(ONE, name="one", tenant="team", models=["sim-1"])
-    with Keyed(sim, keys) as process:
+    with ProxyWithKeys(sim, keys) as process:
         yield process
         process.until_quiet()
 
@@ -104,7 +104,7 @@ def test_the_official_clients_are_let_in_and_kept_out(proxy):
 
 def test_exhausted_quotas_are_rate_limits_to_the_clients(sim):
     keys = file_key(ONE, requests_per_minute=1) + file_key(TWO, tokens_per_minute=1)
-    with Keyed(sim, keys) as proxy:
+    with ProxyWithKeys(sim, keys) as proxy:
         for key, kind in ((ONE, "requests"), (TWO, "tokens")):
             with client(proxy, key) as c:
                 chat(c, tokens=50)
@@ -205,7 +205,7 @@ def test_usage_is_the_tenants(proxy):
     assert [row["tenant"] for row in body["rows"]] == ["team"]
 
 
-def test_no_secret_is_said_anywhere(proxy, sim):
+def test_no_secret_is_shown_anywhere(proxy, sim):
     with client(proxy, ONE) as c:
         chat(c)
     with client(proxy, "sk-unknown-key") as c, pytest.raises(openai.AuthenticationError):

@@ -1,5 +1,5 @@
-"""What an operator does to the process: pipes that nobody reads, signals, closed descriptors, an
-overlapping restart."""
+"""Operation of the process: pipes that nobody reads, signals, closed descriptors, an overlapping
+restart."""
 
 import contextlib
 import http.client
@@ -114,7 +114,7 @@ def test_a_sighup_while_it_starts_is_a_reload_afterwards(sim):
         proxy.folder.cleanup()
 
 
-def test_sigusr1_reopens_the_access_log_and_sigusr2_is_told(sim, tmp_path):
+def test_sigusr1_reopens_the_access_log_and_sigusr2_is_logged(sim, tmp_path):
     log, rotated = tmp_path / "access.jsonl", tmp_path / "access.jsonl.1"
     text = upstream_toml(sim.url) + f'[log]\naccess = "jsonl:{log}"\n'
     with ProxyProcess(text) as proxy:

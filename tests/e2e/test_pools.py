@@ -138,7 +138,7 @@ class Answering:
         self.server.server_close()
 
 
-def test_what_a_server_says_of_its_conns_is_kept():
+def test_keep_alive_fields_of_a_server_are_kept():
     bodies = [b"%d" % k for k in range(100)]
     with Answering() as server, ProxyProcess(quiet_toml(server.url)) as proxy:
         found = asyncio.run(post_all(proxy.url, bodies, callers=1))
@@ -170,7 +170,7 @@ def uvicorn() -> Iterator[Uvicorn]:
 
 
 def test_uvicorns_keep_alive_is_learned_from_what_it_does(uvicorn):
-    """It says nothing and closes after a second; the proxy would have kept conns for three."""
+    """Without a Keep-Alive field it closes after a second; the proxy would wait for three."""
     with ProxyProcess(quiet_toml(uvicorn.url)) as proxy:
         bodies = [b"%d" % k for k in range(50)]
         asyncio.run(post_all(proxy.url, bodies, callers=4))

@@ -66,7 +66,7 @@ def pair(sim, redis):
 
 
 def is_settled(status):
-    """What was used has been told to Redis."""
+    """Wait until the tokens used have been reported to Redis."""
     return shared(status)["connected"] and quota(status)["leased"]
 
 
@@ -76,7 +76,7 @@ def test_two_proxies_let_in_one_quota_between_them(pair):
     let_in = answers.count(200)
     flowed_in = 40 * (time.monotonic() - begin) / 60
     assert set(answers) == {200, 429}
-    # And one half, which the other may have let in before it was told.
+    # And one half, which the other may have let in before the report.
     assert 20 <= let_in <= 40 + flowed_in + 20
     assert let_in == sum(quota(proxy.status())["used"] for proxy in pair)
     for proxy in pair:

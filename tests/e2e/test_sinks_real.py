@@ -75,7 +75,7 @@ def post_chat(url: str, tokens: int = 3) -> None:
 
 
 class Load:
-    """Callers that ask until they are told to end."""
+    """Callers that send requests until they are stopped."""
 
     def __init__(self, url: str, callers: int = 4) -> None:
         self.url, self.done, self.end = url, Counter(), threading.Event()
@@ -309,7 +309,7 @@ def test_a_table_may_be_in_a_schema_and_belong_to_somebody_else(ledger, postgres
     assert postgres.query("SELECT count(*) FROM billing.usage") == [(8,)]
 
 
-# ---------------------------------------------------------------- what is said
+# ---------------------------------------------------------------- messages
 
 
 def test_a_wrong_password_is_said_without_it_and_check_warns(ledger, redis, postgres, tmp_path):

@@ -66,13 +66,13 @@ async def test_a_client_that_does_not_know_the_authority_refuses(proxy):
             base_url=f"{https(proxy)}/v1", api_key="x", max_retries=0
         ) as client:
             await client.models.list()
-    # Some clients say why, some only go.
+    # Some clients send an alert, some only close.
     await until(lambda: any(proxy.status()["tls"]["failures"]["downstream"].values()))
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl command")
 def test_renegotiation_is_not_possible(proxy):
-    """R asks for it; the proxy says no, and the conn that asked is over or goes on as it was."""
+    """R requests it; the proxy refuses, and the conn is over or goes on as it was."""
     done = subprocess.run(
         ["openssl", "s_client", "-connect", f"127.0.0.1:{proxy.port}", "-tls1_2",
          "-CAfile", certificates().authority.ca],

@@ -91,10 +91,10 @@ async def test_an_endpoint_that_a_reload_adds_is_asked_by_callers_when_it_is_war
         assert new.stats.met_cold == 1, "ours"
 
 
-async def test_what_is_refused_is_said_and_holds_nobody_up():
+async def test_a_refusal_is_logged_and_delays_no_endpoint():
     async with sim() as server, zeroproxy.Proxy(config(server.url, path="/v1/none")) as proxy:
         await until(lambda: proxy.ready()[0])
         found = endpoint(proxy, server.url)["warmup"]
         assert found["state"] == "failed"
-        assert found["reason"].startswith("sim-1: POST /v1/none says 404")
+        assert found["reason"].startswith("sim-1: POST /v1/none returned 404")
         assert await status_of_model(proxy) == 200

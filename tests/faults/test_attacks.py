@@ -1,8 +1,8 @@
-"""Attacks on resources: the memory of the proxy stays below what its documented sizes allow, the
-neighbour who streams meanwhile misses nothing, and afterwards everything is as it was.
+"""Attacks on resources. The memory of the proxy stays below its documented sizes, a caller that
+streams meanwhile misses no byte, and afterwards everything is as it was.
 
 The bounds are those of docs/security.md: structs and blocks per connection, times connections, and
-a constant. Times are bench/scenes/attacks.py's business."""
+a constant. bench/scenes/attacks.py measures times."""
 
 import resource
 import socket

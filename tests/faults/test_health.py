@@ -128,7 +128,7 @@ def samples(proxy: ProxyProcess, name: str) -> dict[str, float]:
 
 # ---------------------------------------------------------------- gone
 
-#: A caller who was left to wait would give up after `first_byte` and `stream_idle`: 600 and 120 s.
+#: A caller left to wait would give up after `first_byte` and `stream_idle`: 600 and 120 s.
 SOON = "{ interval = 0.2, timeout = 0.15, wedge_after = 1.0 }"
 
 
@@ -197,12 +197,14 @@ def test_a_probe_that_is_answered_badly_leaves_nobody_and_callers_are_told(sims)
     health = '{ path = "/no-such-page", interval = 0.2, timeout = 0.2 }'
     text = upstream_toml(sim.url, preset='"openai"', health=health)
     with ProxyProcess(text, wait_ready=False) as proxy:
-        assert until_up(proxy, sim, False)["health"]["reason"] == "GET /no-such-page says 404"
+        assert until_up(proxy, sim, False)["health"]["reason"] == "GET /no-such-page returned 404"
         with pytest.raises(urllib.error.HTTPError) as found:
             proxy.fetch("/readyz")
         with found.value as answer:
             assert answer.code == 503
-            assert f"{sim.url}: GET /no-such-page says 404" in json.loads(answer.read())["reasons"]
+            assert (
+                f"{sim.url}: GET /no-such-page returned 404" in json.loads(answer.read())["reasons"]
+            )
         conn = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=20)
         conn.request("POST", "/v1/chat/completions", chat(2))
         response = conn.getresponse()

@@ -39,7 +39,7 @@ def proxy(llamas: tuple[LlamaProcess, LlamaProcess]) -> Iterator[ProxyProcess]:
 
 
 def see_llama(proxy: ProxyProcess, tokens: int = 2, begun: Semaphore | None = None) -> str:
-    """What a caller of the model sees (outages.see); it says all of its tokens."""
+    """One request to the model, as its caller sees it (outages.see), with all of its tokens."""
     body = chat(tokens, model="smollm2", ignore_eos=True)
     return see(proxy, body, {"Content-Type": "application/json"}, begun)
 

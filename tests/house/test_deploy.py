@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zeroproxy.commands.check import check_doors
+from zeroproxy.commands.check import check_access
 from zeroproxy.commands.check_report import Findings
 from zeroproxy.config.load import load_config, parse_config
 
@@ -67,7 +67,7 @@ def sidecar(manifest, tmp_path):
 
 def test_the_sidecar_asks_who_reaches_its_admin_for_a_token(sidecar):
     found = Findings()
-    check_doors(found, sidecar)
+    check_access(found, sidecar)
     states = {what: state for what, state, _ in found.rows}
     assert (states["admin.token"], found.errors) == ("ok", 0)
 

@@ -208,11 +208,11 @@ cdef class RequestScanProbe:
 
     def undo(self, bytes output):
         """The whole output with its edits taken back, at the same length."""
-        cdef bytearray room = bytearray(output)
-        cdef char *at = room
+        cdef bytearray output_block = bytearray(output)
+        cdef char *at = output_block
         for where, n, was in self.done:
             edit_undo(at + <size_t>where, n, was)
-        return bytes(room)
+        return bytes(output_block)
 
     @property
     def bound(self):
@@ -252,20 +252,20 @@ cdef class StripProbe:
         self.part = b""
 
     def feed(self, bytes data, bint is_last=False):
-        cdef bytearray room = bytearray(self.part + data)
-        cdef char *at = room
+        cdef bytearray output_block = bytearray(self.part + data)
+        cdef char *at = output_block
         cdef size_t left = 0, kept = strip_events(
-            &self.probe.m, self.edited, &self.held, at, len(room), &left
+            &self.probe.m, self.edited, &self.held, at, len(output_block), &left
         )
-        waits = bytes(room[kept:kept + self.held.len])
-        rest = bytes(room[len(room) - left:])
+        waits = bytes(output_block[kept:kept + self.held.len])
+        rest = bytes(output_block[len(output_block) - left:])
         self.part = waits + rest
         if is_last or (not waits and rest.startswith(b":")):
             self.probe.feed(rest)
             self.held.len = 0
             self.part = b""
-            return bytes(room[:kept]) + waits + rest
-        return bytes(room[:kept])
+            return bytes(output_block[:kept]) + waits + rest
+        return bytes(output_block[:kept])
 
 
 def feed_many(const unsigned char[::1] event, int times, int warm=1):

@@ -71,8 +71,8 @@ def test_a_grammar_is_obeyed_through_the_proxy(client):
 
 
 def test_tools_reach_the_server_and_its_answer_comes_back(client, llama):
-    # This model's template knows no tools: it answers in text. That it is the same text with and
-    # without the proxy is what can be asked of it; a real call is asked of the simulator.
+    # This model's template knows no tools: it answers in text. So the test compares the text with
+    # and without the proxy; a real call is tested with the simulator.
     tool = {"type": "function", "function": {"name": "weather", "parameters": CITY}}
     ask = {
         **ASK,

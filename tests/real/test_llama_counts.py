@@ -1,5 +1,5 @@
-"""Tokens of a real llama.cpp: what the ledger says is what the server says. It tells its counts in
-`timings` without being asked, so it is not asked, and its answers are not touched."""
+"""Tokens of a real llama.cpp: the ledger has the server's counts. It reports them in `timings`
+without a request, so the proxy makes none, and its answers are not touched."""
 
 import itertools
 import json
@@ -89,7 +89,7 @@ def test_two_hundred_mixed_requests_have_the_servers_own_counts_in_the_ledger(ll
     "shape", [(CHAT, {"n": 2}), (COMPLETIONS, {"n": 2}), (COMPLETIONS, {"prompt": ["a b", "c"]})]
 )
 def test_a_whole_answer_of_several_choices_is_said_not_to_be_trusted(tapped, shape):
-    # The server tells the usage of the first choice only.
+    # The server reports the usage of the first choice only.
     proxy, _ = tapped
     with Callers(proxy.url) as callers:
         count = callers.counted(ask_of("several", shape, 3))
@@ -104,7 +104,7 @@ def texts_in(events):
 
 
 def abort_behind(proxy, tap, ask, n_events):
-    """What the server had said when the caller left, and what the ledger says."""
+    """Counts of the server when the caller left, and counts in the ledger."""
     tap.hold_behind = n_events
     with Callers(proxy.url) as callers, callers.send(ask) as events:
         assert len(list(itertools.islice(events, n_events))) == n_events

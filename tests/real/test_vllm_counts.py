@@ -1,5 +1,5 @@
-"""Tokens of a real vLLM: what the ledger says is what the server says, and no caller notices that
-it was asked. By hand: see docs/real-servers.md."""
+"""Tokens of a real vLLM: the ledger has the server's counts, and no caller sees usage it did
+not request. By hand: see docs/real-servers.md."""
 
 import itertools
 import json
@@ -43,7 +43,7 @@ CALL = {
     "tool_choice": {"type": "function", "function": {"name": "weather"}},
     "max_tokens": 24,
 }
-#: What requests are made of, beside a prompt.
+#: Parts of requests, beside a prompt.
 SHAPES = [
     (CHAT, {}),
     (CHAT, STREAM),
@@ -103,7 +103,7 @@ def model(vllm):
 
 @pytest.fixture(scope="module")
 def shapes(vllm, model):
-    """What this server takes: tools need a parser."""
+    """Requests that this server accepts: tools need a parser."""
     taken = [s for s in SHAPES if served(vllm, ask_of("try", s, model))]
     if len(taken) < len(SHAPES):
         print(f"NOT TESTED, this server refuses them: {[s for s in SHAPES if s not in taken]}")
@@ -141,7 +141,7 @@ def generated(url):
 
 
 def told(ask):
-    """Whether the server tells this caller its usage."""
+    """True if the server sends this caller its usage."""
     return not ask.streams or ask.path in (MESSAGES, RESPONSES) or wants(ask, "include_usage")
 
 
@@ -178,7 +178,7 @@ CUTS = [
 
 
 def running_count(events):
-    """What the server had told last: the whole, or of each choice, added up."""
+    """The server's last count: of the whole, or of each choice, added up."""
     if events and not events[-1]["choices"]:
         return events[-1]["usage"]["completion_tokens"]
     last = {e["choices"][0]["index"]: e["usage"] for e in events}
@@ -217,7 +217,7 @@ def test_an_answer_that_flows_when_its_caller_leaves_is_counted_to_the_token(tap
             abort_behind(callers, ask, 3 + k)
             least[ask.name] = 3 + k
     for name, row in rows(proxy, set(least)).items():
-        # What was on its way when the proxy closed the connection it never read.
+        # The caller never read bytes that were on their way when the proxy closed the connection.
         events = tap.answers[name].events()
         possible = {running_count(events[:n]) for n in range(least[name], len(events) + 1)}
         assert row["exactness"] == "exact"

@@ -1,4 +1,4 @@
-"""Permits on the wire: limits per endpoint, who waits for one, limits that adapt themselves."""
+"""Permits on the wire: limits per endpoint, requests that wait, limits that adapt themselves."""
 
 from tests.support.breakers import status, terms
 from tests.support.exchanges import connected

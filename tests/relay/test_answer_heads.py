@@ -1,4 +1,4 @@
-"""What heads say of themselves: Date (H4), and digests of a body that becomes another (H5)."""
+"""Fields of response heads: Date (H4), and digests of a body that becomes another (H5)."""
 
 import re
 from email.utils import parsedate_to_datetime

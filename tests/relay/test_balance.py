@@ -192,7 +192,7 @@ def test_a_policy_that_changes_is_obeyed_by_the_next_request():
         assert len({home(script, request) for _ in range(8)}) == 1
         script.engine.set_upstream(0, settings=settings(balance=FASTEST))
         home(script, request)
-        assert sum(pace(script, k)["whole"]["samples"] for k in range(4)) == 1
+        assert sum(latency_model(script, k)["whole"]["samples"] for k in range(4)) == 1
 
 
 def test_a_word_that_is_none_of_an_endpoint_is_refused():
@@ -207,7 +207,7 @@ def load(running, waiting, cache, lasts):
     return ReportedLoad(running=running, waiting=waiting, cache=cache, lasts=lasts)
 
 
-def pace(script, k=0):
+def latency_model(script, k=0):
     return script.engine.snapshot()["upstreams"][0]["endpoints"][k]["pace"]
 
 
@@ -231,24 +231,24 @@ def test_whole_good_answers_to_posts_are_measured_and_nothing_else():
             answered_by(script, ok(extra=closing).replace(b"200 OK", status))
         answered_by(script, ok(extra=closing), get())
         answered_by(script, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort")
-        assert pace(script)["whole"]["samples"] == 0
-        assert pace(script)["lost"] == 1
+        assert latency_model(script)["whole"]["samples"] == 0
+        assert latency_model(script)["lost"] == 1
         answered_by(script, ok(extra=closing))
-        found = pace(script)
+        found = latency_model(script)
         assert found["whole"]["samples"] == 1
         assert found["lost"] == 0
         assert found["whole"]["a_s"] + found["whole"]["b_s"] > 0
 
 
-def test_what_a_server_says_of_its_load_is_shown_until_it_is_stale():
+def test_reported_load_is_shown_until_it_is_stale():
     with play(balance=FASTEST) as script:
-        assert pace(script)["told"] is None
+        assert latency_model(script)["told"] is None
         script.engine.set_endpoint(0, load=load(3.0, 2.0, 0.5, 3600.0))
-        assert pace(script)["told"] == {"running": 3, "waiting": 2, "cache": 0.5}
+        assert latency_model(script)["told"] == {"running": 3, "waiting": 2, "cache": 0.5}
         script.engine.set_endpoint(0, load=load(3.0, 2.0, -1.0, 3600.0))
-        assert pace(script)["told"]["cache"] is None
+        assert latency_model(script)["told"]["cache"] is None
         script.engine.set_endpoint(0, load=load(3.0, 2.0, 0.5, 0.0))
-        assert pace(script)["told"] is None
+        assert latency_model(script)["told"] is None
 
 
 def test_a_server_that_others_keep_busy_is_passed_over():
@@ -262,4 +262,4 @@ def test_a_server_that_others_keep_busy_is_passed_over():
 def test_no_other_policy_measures():
     with play() as script:
         answered_by(script, ok(extra=b"Connection: close\r\n"))
-        assert pace(script) is None
+        assert latency_model(script) is None

@@ -165,7 +165,7 @@ def test_a_probe_that_fails_opens_it_for_longer():
 
 
 @pytest.mark.parametrize("code", [429, 503])
-def test_a_probe_that_is_told_busy_gives_its_turn_back(code):
+def test_a_probe_that_is_answered_busy_is_released(code):
     with pair(breaker=terms()) as script:
         open_it(script)
         d, u = let_through(script)
@@ -178,7 +178,7 @@ def test_a_probe_that_is_told_busy_gives_its_turn_back(code):
         assert state(script) == "closed"
 
 
-def test_a_probe_whose_caller_leaves_gives_its_turn_back():
+def test_a_probe_whose_caller_leaves_is_released():
     with pair(breaker=terms()) as script:
         open_it(script)
         d, _ = let_through(script)

@@ -1,4 +1,4 @@
-"""max_connections: who finds every endpoint at its cap waits in line for a conn."""
+"""max_connections: a request waits in order for a conn where every endpoint is at its cap."""
 
 from msgspec.structs import replace
 
@@ -27,7 +27,7 @@ def test_at_the_cap_exchanges_wait_in_order():
         assert [r["tried"] for r in script.records()] == [1, 1, 1, 1]
 
 
-def test_a_conn_that_ends_makes_room_for_a_new_one():
+def test_a_conn_that_ends_makes_place_for_a_new_one():
     with play(max_connections=1) as script:
         one, two = script.downstream(), script.downstream()
         one.send(get())
@@ -39,7 +39,7 @@ def test_a_conn_that_ends_makes_room_for_a_new_one():
         assert two.receive().endswith(b"two")
 
 
-def test_an_endpoint_with_room_is_used_before_anybody_waits():
+def test_an_endpoint_with_a_free_conn_is_used_before_any_request_waits():
     with play(max_connections=1, endpoints=2, balance="round_robin") as script:
         for _ in range(2):
             script.downstream().send(get())
@@ -106,7 +106,7 @@ def test_a_dead_conn_at_the_cap_is_replaced_within_it():
         assert endpoint(script)["connections"] <= 2
 
 
-def test_of_many_endpoints_the_one_with_room_is_found():
+def test_of_many_endpoints_the_one_with_a_free_conn_is_found():
     with play(max_connections=1, endpoints=4) as script:
         for _ in range(4):
             script.downstream().send(get())

@@ -1,4 +1,4 @@
-"""What a reload changes is changed whole or not at all, whichever allocation fails."""
+"""A reload changes all or nothing, whichever allocation fails."""
 
 import os
 import shutil

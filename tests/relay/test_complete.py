@@ -1,5 +1,5 @@
-"""What counts as the whole of an answer: close-delimited ones (H7), and such whose server ended the
-conn behind the end of the dialect, but not of the message (F11)."""
+"""Completeness of answers. Some are delimited by close (H7); of others the server ends the conn
+behind the end of the dialect, but not of the message (F11)."""
 
 import pytest
 
@@ -16,10 +16,10 @@ ERROR = event(b'{"error":{"message":"engine died"}}')
 
 
 def closed(kind, *reads, request=None, how="close", **words):
-    """What a caller sees of an answer that ends with its conn: its bytes and the record."""
+    """An answer that ends with its conn: the bytes that the caller receives, and the record."""
     with play(**words) as script:
         d, u = connected(script, request or post())
-        # What is closed over unread bytes is reset.
+        # A close over unread bytes is a reset.
         if how == "close":
             u.receive()
         u.send(CLOSE_HEAD % kind if kind else b"HTTP/1.1 200 OK\r\n\r\n")
@@ -101,7 +101,7 @@ def test_a_close_delimited_answer_that_ends_in_the_middle_looks_cut(kind, before
 
 
 @pytest.mark.parametrize(("kind", "before", "part"), CUTS[:6])
-def test_what_is_kept_back_of_it_is_not_sent_and_the_error_is_told(kind, before, part):
+def test_held_bytes_of_it_are_not_sent_and_the_error_is_passed_on(kind, before, part):
     got, record = closed(kind, before, part, request=json_post(), usage_request=RUNNING)
     assert unchunk(got).startswith(before + b'data: {"error":{"message":')
     assert not got.endswith(b"0\r\n\r\n")
@@ -236,7 +236,7 @@ def test_half_an_event_of_the_end_is_cut_but_no_evidence():
         assert endpoint_of(script)["failures"] == 0
 
 
-def test_behind_done_a_reset_is_told_and_no_error_event_added():
+def test_behind_done_a_reset_is_passed_on_and_no_error_event_added():
     with play() as script:
         got, d = unended(script, b"/v1/chat/completions", EVENTS, ONE + DONE, "reset")
         assert got == chunk(ONE + DONE)

@@ -10,7 +10,7 @@ from tests.support.script import Script, get, ok, post
 
 
 class OverTcp(Script):
-    """Endpoints on loopback TCP, whose connect says EINPROGRESS all the same."""
+    """Endpoints on loopback TCP, whose connect returns EINPROGRESS all the same."""
 
     def _listen(self, name, backlog):
         source = socket.create_server(("127.0.0.1", 0), backlog=backlog)

@@ -1,4 +1,4 @@
-"""A drain, and those who have just come: nobody told them not to."""
+"""A drain, and connections that have just been made."""
 
 import socket
 

@@ -208,7 +208,7 @@ def test_all_endpoints_of_an_upstream_must_understand_what_is_asked():
 # ---------------------------------------------------------------- out of the response
 
 
-def test_the_caller_sees_nothing_of_what_he_did_not_ask_for():
+def test_the_caller_sees_no_usage_that_only_the_proxy_requested():
     with play(usage_request=RUNNING) as script:
         d = script.downstream()
         d.send(json_post())
@@ -240,7 +240,7 @@ RUNNING_ONLY = (
 
 
 def relayed_usage(usage_request, options):
-    """What a caller gets who asks with these stream_options."""
+    """The answer to a request with these stream_options."""
     with play(usage_request=usage_request) as script:
         d, u = connected(script, json_post(b'{"stream_options":%s,"stream":true}' % options))
         assert json.loads(split_head(u.receive())[1])["stream_options"] == BOTH
@@ -250,7 +250,7 @@ def relayed_usage(usage_request, options):
 
 @pytest.mark.parametrize("options", RUNNING_ONLY)
 def test_running_usage_that_only_our_question_woke_is_taken_out(options):
-    # vLLM says no running usage to a caller who does not ask for the closing one.
+    # vLLM sends no running usage to a caller that does not request the closing one.
     assert relayed_usage(RUNNING, options) == event(TEXT % b"") + event(b"[DONE]")
 
 
@@ -361,7 +361,7 @@ def test_a_caller_who_closes_at_done_has_been_served(leave):
         assert (record["outcome"], record["finish"]) == ("ok", "done")
 
 
-def test_a_caller_who_closes_at_done_of_a_failed_answer_is_told_as_he_was():
+def test_a_caller_that_closes_at_done_of_a_failed_answer_is_recorded_as_one_that_left():
     with play() as script:
         d = script.downstream()
         d.send(json_post())

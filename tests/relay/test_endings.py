@@ -1,4 +1,4 @@
-"""How exchanges end badly: each with one outcome, everything given back, nothing silent."""
+"""Exchanges that end badly: each with one outcome, everything released, nothing silent."""
 
 import pytest
 

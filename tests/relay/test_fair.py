@@ -23,7 +23,7 @@ def test_a_crowd_of_new_conns_is_let_in_by_parts():
         steps = [0]
         while script.engine.on_ready() & MORE:
             steps.append(script.engine.snapshot()["connections"]["accepted"] - 1)
-        # A turn of the loop is 8 rounds of 16, and 16 more as the listener reports: who streams
+        # A pass of the loop accepts 8 rounds of 16, and 16 more as the listener reports. A stream
         # waits for some of them, not for all.
         assert len(steps) > 2
         assert all(b - a <= 144 for a, b in itertools.pairwise(steps))

@@ -1,4 +1,5 @@
-"""What ends the wait for an answer, and what is no sign of an engine (body_reader.pyx, law 2)."""
+"""The first content of a response ends the wait for it; comments and pings do not (body_reader.pyx,
+law 2)."""
 
 import json
 import time
@@ -190,7 +191,7 @@ def test_data_without_content_is_a_sign_of_life():
         assert script.outcome() == "ok"
 
 
-# ---------------------------------------------------------------- who goes by it
+# ---------------------------------------------------------------- users of the time
 
 
 def vital(script):

@@ -1,4 +1,4 @@
-"""A caller who ends its sending behind a whole request: it has left (by default), or reads on."""
+"""A caller that ends its sending behind a whole request: it has left (by default), or reads on."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Heads whose meaning is settled here: lengths, singletons, OPTIONS, queries, who forwarded."""
+"""Heads whose meaning is settled here: lengths, singletons, OPTIONS, queries, forwarding."""
 
 import pytest
 
@@ -37,9 +37,7 @@ def refused_head(script, request: bytes, status: int) -> bytes:
 
 @pytest.mark.parametrize("length", [MOST, MOST - 1, 2**62 + 1])
 @pytest.mark.parametrize("usage_request", ["nothing", "running"])
-def test_a_length_that_leaves_no_room_for_edits_is_too_much_even_without_a_limit(
-    length, usage_request
-):
+def test_a_length_that_edits_would_overflow_is_too_much_even_without_a_limit(length, usage_request):
     head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
     with play(limits={"body_bytes": 0}, usage_request=usage_request) as script:
         refused_head(script, head + b"Content-Length: %d\r\n\r\n{" % length, 413)
@@ -145,7 +143,7 @@ def test_a_path_is_held_to_the_rfc_all_the_same(script, byte):
     refused_head(script, get(b"/v1/" + byte + b"?a=1"), 400)
 
 
-# ---------------------------------------------------------------- who forwarded it
+# ---------------------------------------------------------------- forwarding
 
 FROM_A_PROXY = b"X-Forwarded-Port: 1\r\nForwarded: for=1.2.3.4\r\nX-Real-IP: 1.2.3.4\r\n"
 ALIASES = b"Content_Length: 7\r\nX_Forwarded_For: 1.2.3.4\r\nTransfer_Encoding: chunked\r\n"

@@ -1,4 +1,4 @@
-"""A second endpoint is asked where the first says nothing: who answers first is relayed."""
+"""Hedging: a second endpoint gets the request if one is silent; the first answer is relayed."""
 
 import select
 

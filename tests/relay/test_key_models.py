@@ -148,7 +148,7 @@ def test_a_second_model_behind_one_that_was_renamed_is_refused_too(real):
 
 
 def test_a_key_that_is_bound_while_its_request_waits_has_all_of_it_read_again():
-    """What was read before did not look for comments."""
+    """A scan that began without comments does not look for them in the bytes it has read."""
     request = json_post(b'{/*"*/"prompt":"p"/*"*/,"model":"small"}', extra=shows("k"))
     with play(endpoints=2, upstreams=["one", "two"]) as script:
         script.engine.set_routes(routes(("small", 0), ("b", 1)), default=None)

@@ -1,4 +1,4 @@
-"""API keys: who passes, what travels on, what is answered to the others."""
+"""API keys: callers that pass, fields passed on, answers to the others."""
 
 import json
 import re
@@ -273,7 +273,7 @@ def test_a_key_that_comes_back_has_not_been_forgiven():
         refused_key(script, post(extra=shows("k")), 429)
 
 
-def test_no_table_at_all_opens_the_door(script):
+def test_without_a_table_every_caller_is_served(script):
     script.engine.set_keys(None)
     passes(script, post())
 

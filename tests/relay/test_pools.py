@@ -1,4 +1,4 @@
-"""Conns at rest: which is handed out, how long it may rest, what an endpoint teaches."""
+"""Idle conns: the one that is used next, their idle time, and what an endpoint teaches."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.support.script import get, ok, play
 # ---------------------------------------------------------------- which conn
 
 
-def test_the_conn_that_rested_least_is_used_first():
+def test_the_conn_that_was_idle_least_is_used_first():
     with play() as script:
         callers = [script.downstream() for _ in range(3)]
         for d in callers:
@@ -39,7 +39,7 @@ def test_a_conn_that_is_too_old_is_not_kept():
 
 
 def test_a_long_request_goes_out_on_a_new_conn():
-    """It cannot be held, so it could not be sent again if the rested conn turned out dead."""
+    """It cannot be held, so it could not be sent again if the idle conn were dead."""
     with play() as script:
         d, _ = first(script)
         d.send_some(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\n" + b"x" * 900000)
@@ -61,7 +61,7 @@ def test_how_conns_ended_is_counted():
         assert endpoint(script)["connections"] == 0
 
 
-# ---------------------------------------------------------------- what the endpoint says and does
+# ---------------------------------------------------------------- Keep-Alive and closes
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_a_rest_is_no_longer_than_the_safe_share_of_what_is_said(said, limit):
         assert pool(script)["idle_limit_s"] == pytest.approx(limit)
 
 
-def test_what_is_said_is_not_sent_on():
+def test_keep_alive_fields_are_not_passed_on():
     with play() as script:
         d = script.downstream()
         d.send(get())
@@ -93,7 +93,7 @@ def test_what_is_said_is_not_sent_on():
         assert b"eep-" not in d.receive()
 
 
-def test_where_nothing_is_learned_what_is_said_does_not_count():
+def test_where_nothing_is_learned_keep_alive_fields_do_not_count():
     with play(idle_timeout=60.0, keep_alive="fixed") as script:
         d, u = first(script, b"Keep-Alive: timeout=0, max=1\r\n")
         exchange_on(script, u, d)
@@ -102,7 +102,7 @@ def test_where_nothing_is_learned_what_is_said_does_not_count():
 
 
 def test_a_conn_is_given_up_before_its_last_request():
-    """cpp-httplib says max=100 with every answer and closes after the 100th."""
+    """cpp-httplib sends max=100 with every answer and closes after the 100th."""
     with play() as script:
         d, u = first(script, b"Keep-Alive: timeout=5, max=5\r\n")
         for _ in range(3):
@@ -112,7 +112,7 @@ def test_a_conn_is_given_up_before_its_last_request():
 
 
 @pytest.mark.parametrize("said", [b"max=1", b"max=0", b"timeout=0"])
-def test_what_may_not_rest_is_not_used_again(said):
+def test_a_conn_that_may_not_be_idle_is_not_used_again(said):
     with play() as script:
         d, u = first(script, b"Keep-Alive: " + said + b"\r\n")
         d.send(get())
@@ -120,7 +120,7 @@ def test_what_may_not_rest_is_not_used_again(said):
         assert u.is_closed()
 
 
-def test_a_conn_the_endpoint_closed_teaches_a_shorter_rest():
+def test_a_conn_the_endpoint_closed_teaches_a_shorter_idle_time():
     with play() as script:
         d, u = first(script)
         u.close()

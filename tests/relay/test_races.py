@@ -1,7 +1,7 @@
 """The race of a keep-alive: the endpoint ends a conn at the very moment a request is sent on it.
 
-The law (exchange.may_retry): a rested conn that died without a byte of a response is replaced by a
-new one, unseen by the caller, and what an endpoint has begun to answer is never sent twice.
+The law (exchange.may_retry): a reused conn that died without a byte of a response is replaced by a
+new one, unseen by the caller. A request that an endpoint has begun to answer is never sent twice.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What becomes of the process when the kernel refuses to wait for reports."""
+"""The process ends with an error when the kernel refuses to wait for reports."""
 
 import signal
 import subprocess
@@ -14,7 +14,7 @@ from zeroproxy._fast.engine.engine import Engine
 engine = Engine(limits=LIMITS)
 """
 
-# What wakes the thread: a caller's connection.
+# A caller's connection wakes the thread.
 THREAD = """
 import socket
 listener = socket.create_server(("127.0.0.1", 0))

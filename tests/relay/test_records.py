@@ -1,4 +1,4 @@
-"""What an exchange leaves behind, and its place in a trace."""
+"""The record of an exchange, and its place in a trace."""
 
 import re
 
@@ -126,9 +126,17 @@ def test_what_the_ring_does_not_take_is_added_up():
             answer(u, TEXT % b"", LAST, b"[DONE]")
             d.receive()
         assert len(script.engine.records(100)) == 2
-        (spill,) = script.engine.overflow()
-        assert (spill["count"], spill["prompt_tokens"], spill["completion_tokens"]) == (5, 15, 45)
-        assert (spill["model"], spill["exactness"], spill["upstream"]) == ("m-1", "exact", "vllm")
+        (overflow,) = script.engine.overflow()
+        assert (overflow["count"], overflow["prompt_tokens"], overflow["completion_tokens"]) == (
+            5,
+            15,
+            45,
+        )
+        assert (overflow["model"], overflow["exactness"], overflow["upstream"]) == (
+            "m-1",
+            "exact",
+            "vllm",
+        )
 
 
 # ---------------------------------------------------------------- counts that are none

@@ -1,4 +1,4 @@
-"""The doors of a reload: endpoints that come and go, terms an exchange keeps, permits set free."""
+"""Engine calls of a reload: endpoints come and go, settings an exchange keeps, freed permits."""
 
 import pytest
 from msgspec.structs import replace

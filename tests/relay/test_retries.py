@@ -1,7 +1,7 @@
-"""What is sent again on another conn, and what is not: the endpoint may have worked on it.
+"""Requests that are sent again on another conn, and those on which the endpoint may have worked.
 
-A server that closes a resting conn has sent its FIN before it gets the request, so that the end is
-here within a round trip of the send (retry.RACE_NS, 200 ms). A later one may be its doing.
+A server that closes an idle conn has sent its FIN before it gets the request. So the end is here
+within a round trip of the send (retry.RACE_NS, 200 ms). A later end may follow from the request.
 """
 
 import ctypes
@@ -58,7 +58,7 @@ def test_a_post_that_was_worked_on_is_not_sent_again(how, attempts):
         assert not script.has_connected()
         e = endpoint(script)
         assert (e["stale_retries"], e["retries_withheld"]) == (0, 1)
-        # It says something of the endpoint, and nothing of how long it lets a conn rest.
+        # It tells of the endpoint, and nothing of how long it keeps an idle conn.
         assert e["breaker"]["in_a_row"] == 1
         assert e["pool"]["seen_idle_s"] == 0
         assert script.records()[-1]["tried"] == 1
@@ -123,7 +123,7 @@ def test_a_long_request_that_could_not_be_sent_again_is_not_counted_as_withheld(
 
 
 class TcpScript(Script):
-    """Its endpoints are on TCP: there the kernel says what was acknowledged."""
+    """Its endpoints are on TCP: there the kernel shows what was acknowledged."""
 
     def _listen(self, name: str, backlog: int) -> socket.socket:
         source = socket.create_server(("127.0.0.1", 0), backlog=backlog)
@@ -157,7 +157,7 @@ def lose_all(sock: socket.socket) -> None:
 
 
 def test_a_post_of_which_nothing_was_acknowledged_is_sent_again_however_late(tcp):
-    """The way to the endpoint was cut before the request came, and we are told late."""
+    """The way to the endpoint was cut before the request came, and the reset arrives late."""
     d, u = reused(tcp)
     lose_all(u.sock)
     d.send(post(body=b"unread"))

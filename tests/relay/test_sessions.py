@@ -31,7 +31,7 @@ def done(prompt, completion, kind="response.completed", model="m-1"):
 
 
 def session(script, path, *frames):
-    """What upstream was asked, and the record of a session in which it sent these."""
+    """(the request that upstream received, the record) of a session in which it sent these."""
     d, u = connected(script, get(path, OFFERS))
     asked = u.receive()
     u.send(SWITCH + b"".join(frames))
@@ -166,7 +166,7 @@ def test_the_timings_that_end_a_choice_stay():
 
 
 @pytest.mark.parametrize("said", [b"true", b"false", b"null"])
-def test_a_caller_who_speaks_of_timings_gets_what_he_asked_for(said):
+def test_a_caller_that_sets_timings_gets_those_it_requested(said):
     body = b'{"model":"m","stream":true,"timings_per_token":%s}' % said
     with play(usage_request=TIMINGS) as script:
         d, u = connected(script, json_post(body))

@@ -30,19 +30,19 @@ def test_a_stream_is_cut_with_an_error_event_and_its_conn_closed():
         assert script.outcome() == "upstream/relaying/timeout"
 
 
-@pytest.mark.parametrize("rested", [False, True])
-def test_who_waits_is_answered_and_nothing_is_sent_twice(rested):
+@pytest.mark.parametrize("was_idle", [False, True])
+def test_who_waits_is_answered_and_nothing_is_sent_twice(was_idle):
     with play(endpoints=2, balance="round_robin", attempts=3) as script:
         script.engine.set_endpoint(1, draining=True)
         d = script.downstream()
-        if rested:
+        if was_idle:
             d.send(get())
             u = script.upstream()
             u.send(ok())
             d.receive()
             script.records()
         d.send(post())
-        u = u if rested else script.upstream()
+        u = u if was_idle else script.upstream()
         u.receive()
         script.engine.set_endpoint(1, draining=False)
         assert ended(script) == 1

@@ -1,4 +1,5 @@
-"""What we asked for reaches nobody who did not, and who asked gets it, whatever its shape."""
+"""Usage that the proxy requested is taken out, and usage that the caller requested is passed on,
+whatever its shape."""
 
 import pytest
 
@@ -22,7 +23,7 @@ ASKS_USAGE = b'{"stream":true,"stream_options":{"include_usage":true}}'
 
 
 def stripped(*reads, usage_request=RUNNING, body=b'{"stream":true}', head=SSE_HEAD):
-    """What the caller got of an answer that came in these reads, and its record."""
+    """(the caller's bytes, the record) of an answer that came in these reads."""
     with play(usage_request=usage_request) as script:
         d, u = waiting(script, json_post(body))
         u.send(head)

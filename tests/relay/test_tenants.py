@@ -39,7 +39,7 @@ def test_a_tenant_that_left_is_billed_to_the_end_and_then_gone():
         conns = [script.downstream(), None]
         for n in range(200):
             count_model(conns, script, b"m", shows(f"k{n}"))
-        # Two records in the ring, 198 spilled, none of it taken: every index is still its own.
+        # Two records in the ring, 198 overflowed, none of it taken: every index is still its own.
         for _ in range(3):
             script.engine.set_keys([row(f"k{n}", tenant=f"new{n}") for n in range(200)])
         assert {r["tenant"] for r in script.engine.overflow()} == {f"old{n}" for n in range(2, 200)}

@@ -23,7 +23,7 @@ from zeroproxy._fast.engine.thread import BREAKER_CHANGED
 
 PATIENCE = 20.0
 
-#: Both ends of 50 exchanges, in a process of its own; says when they are done.
+#: Both ends of 50 exchanges, in a process of its own; prints when they are done.
 BOTH_ENDS = """
 import socket, sys
 port, origin_fd, told = (int(word) for word in sys.argv[1:])
@@ -91,7 +91,7 @@ def test_exchanges_pass_and_nobody_cranks():
                 assert read_to(caller, b"answer %d" % k)
                 caller.sendall(get(b"/more"))
             read_to(server, b"\r\n\r\n")
-        # It had rested and has died without a word: a new one takes over.
+        # It was idle and has died silently: a new one takes over.
         with accepted(script) as server:
             read_to(server, b"\r\n\r\n")
             server.sendall(ok(b"after all"))
@@ -143,7 +143,7 @@ def test_whoever_awaits_records_sleeps_until_an_exchange_ends():
         consumer.join()
 
 
-def test_doors_are_open_to_any_thread_while_exchanges_pass():
+def test_the_engine_may_be_called_from_any_thread_while_exchanges_pass():
     stop = threading.Event()
     failures: list[BaseException] = []
 
@@ -182,7 +182,7 @@ def test_doors_are_open_to_any_thread_while_exchanges_pass():
         assert len(script.engine.records(1000)) >= 300
 
 
-def test_alone_nothing_happens_between_two_doors():
+def test_exclusively_nothing_happens_between_two_calls():
     with started() as script:
         engine = script.engine
         with engine.exclusive, call(script) as caller:
@@ -201,7 +201,7 @@ def test_alone_ends_with_an_exception_too():
             accepted(script).close()
 
 
-def test_a_door_that_lets_somebody_in_wakes_the_thread():
+def test_a_call_that_admits_a_request_wakes_the_thread():
     with started(max_inflight=1) as script, call(script) as first, call(script) as second:
         first.sendall(get())
         server = accepted(script)
@@ -214,19 +214,19 @@ def test_a_door_that_lets_somebody_in_wakes_the_thread():
         server.close()
 
 
-def test_a_breaker_that_moves_is_news_once():
+def test_a_breaker_that_moves_notifies_once():
     words = {"endpoints": 2, "balance": "round_robin", "breaker": terms(failures=1, open_for=60.0)}
     with started(**words) as script, call(script) as caller:
-        news = script.engine.notify_fileno()
+        notified = script.engine.notify_fileno()
         script.engine.on_ready()
-        assert not readable(news, 0)
+        assert not readable(notified, 0)
         caller.sendall(get())
         with accepted(script) as server:
             read_to(server, b"\r\n\r\n")
             server.sendall(b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n")
-            assert readable(news)
+            assert readable(notified)
             assert script.engine.on_ready() == BREAKER_CHANGED
-            assert not readable(news, 0)
+            assert not readable(notified, 0)
             assert script.engine.on_ready() == 0
 
 

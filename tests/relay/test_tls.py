@@ -183,7 +183,7 @@ def test_several_records_in_one_segment_are_all_read():
         assert d.receive().count(b"HTTP/1.1 200 OK") == 3
 
 
-def test_session_tickets_on_a_resting_conn_are_no_word():
+def test_session_tickets_on_an_idle_conn_are_no_data():
     with play(up(), prewarm=1) as script:
         u = script.upstream()
         for _ in range(3):

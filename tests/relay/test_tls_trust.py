@@ -1,4 +1,4 @@
-"""Who is believed: certificates of endpoints, of callers, and of ours."""
+"""Verification of certificates: of endpoints, of callers, and of the proxy."""
 
 import ssl
 
@@ -61,7 +61,7 @@ def test_http_1_1_is_what_is_spoken():
             script.downstream()
 
 
-# ---------------------------------------------------------------- who is believed
+# ---------------------------------------------------------------- verification
 
 
 def refused_endpoint(tls, **words):

@@ -62,7 +62,7 @@ def test_80_tenants_with_5_models_each_have_400_rows():
         assert counted(script) == {(f"m{m}", f"t{t}"): 5 for m in range(5) for t in range(80)}
 
 
-def test_series_of_endpoints_that_are_gone_make_room():
+def test_series_of_endpoints_that_are_gone_are_replaced():
     """A3: after 768 rows, by slot, all that came later was counted as "other" for good."""
     with play() as script:
         down, addr = script.downstream(), script._sockaddr(script.sources[0])

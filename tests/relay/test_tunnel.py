@@ -116,7 +116,7 @@ def test_an_idle_tunnel_is_closed():
     ],
 )
 def test_a_101_to_anything_but_websocket_is_no_tunnel(script, fields):
-    """RFC 9110 7.8: a server switches to what was offered, and says to what."""
+    """RFC 9110 7.8: a server switches to an offered protocol, and names it."""
     d, u = waiting(script, ASK)
     u.send(b"HTTP/1.1 101 Switching Protocols\r\n" + fields + b"\r\nraw")
     found = d.receive()

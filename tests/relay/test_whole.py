@@ -61,7 +61,7 @@ def test_who_is_slow_takes_no_permit_from_the_others():
         assert u.receive().endswith(b"12345")
 
 
-def test_a_body_that_stops_is_408_and_no_server_has_heard_of_it():
+def test_a_body_that_stops_is_408_and_reaches_no_server():
     with play(limits={"header_timeout": 0.1, "body_timeout": 0.4}) as script:
         d = script.downstream()
         d.send(post(body=b"12345")[:-2])

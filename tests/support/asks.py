@@ -1,7 +1,7 @@
-"""What callers ask and how they leave: requests drawn by a seed, of every kind the simulator has.
+"""Requests drawn by a seed, of every kind the simulator has, and the ways callers leave.
 
-Models say how a request is to end, so that sums by model can be held to equality: answers of
-WHOLE models are read to their end; those of TORN ones are aborted, or fail.
+The model decides how a request is to end, so that sums by model can be held to equality. Answers
+of WHOLE models are read to their end; those of TORN ones are aborted, or fail.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ PATHS = {
     "messages": "/v1/messages",
     "embeddings": "/v1/embeddings",
 }
-#: How a caller leaves. "in the request": it says only half of it; "before the head": it closes
-#: when it has asked; "in the answer" and "at the end": behind some event, behind the last event.
+#: Ways a caller leaves. "in the request": it sends only half of it. "before the head": it closes
+#: after the request. "in the answer", "at the end": behind some event, behind the last event.
 LEAVES = ("in the request", "before the head", "in the answer", "in the answer", "at the end")
 FAULTS = (
     "status=500", "status=429", "close-head", "reset-head", "half-head", "garbage-head", "cut=3",

@@ -1,5 +1,5 @@
 """Peers that cost as much as they can: crowds of raw connections, endpoints that flood or dribble,
-and the neighbour who must not notice."""
+and the neighbour that must not notice."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-#: What one exchange may hold, from ARCHITECTURE.md: its structs, and blocks while bytes wait.
+#: Bytes one exchange may hold, from ARCHITECTURE.md: its structs, and blocks while bytes wait.
 STRUCTS = 2048
 SMALL, MEDIUM, LARGE = 2048, 16384, 67584
 #: Free blocks the pool keeps (about 1 MiB), the watch table, and what Python allocates by itself.
@@ -31,7 +31,7 @@ def raise_nofile(wanted: int) -> int:
 
 
 class Memory:
-    """How far the resident memory of a process has risen at most since this was made."""
+    """The largest rise of a process's resident memory since this was made."""
 
     def __init__(self, pid: int) -> None:
         self.folder = Path(f"/proc/{pid}")
@@ -65,7 +65,7 @@ class Crowd:
                     sock.sendall(say)
 
     def read_to_end(self, seconds: float = 90.0) -> list[bytes]:
-        """What each received until its connection ended."""
+        """The bytes each received until its connection ended."""
         found = dict.fromkeys(self.socks, b"")
         deadline = time.monotonic() + seconds
         with selectors.DefaultSelector() as chosen:

@@ -93,7 +93,7 @@ def exchanges(books: Books) -> int:
 
 
 def minus(books: Books, before: Books) -> Books:
-    """What was added since."""
+    """The counts added since."""
     found = {
         key: [a - b for a, b in zip(sums, before.get(key, [0] * 5), strict=True)]
         for key, sums in books.items()

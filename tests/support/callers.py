@@ -1,4 +1,4 @@
-"""Callers that keep their connection, note every byte of an answer, and leave when told to."""
+"""Callers that keep their connection, note every byte of an answer, and leave on command."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import orjson
 from tests.support.asks import Ask
 
 READ = 1 << 16
-#: How the last event of a stream begins, by dialect.
+#: The first bytes of the last event of a stream, by dialect.
 LAST = {"messages": b"event: message_stop"}
 
 
 class Answer:
-    """What a caller saw. httptools calls the on_ methods."""
+    """An answer as its caller saw it. httptools calls the on_ methods."""
 
     def __init__(self, ask: Ask) -> None:
         self.ask = ask
@@ -39,13 +39,13 @@ class Answer:
         self.keeps = self.parser.should_keep_alive()
 
     def is_enough(self) -> bool:
-        """Whether a caller that leaves early leaves now."""
+        """True if a caller that leaves early leaves now."""
         if self.ask.leaves == "in the answer":
             return self.body.count(b"\n\n") >= self.ask.after
         last = LAST.get(self.ask.kind, b"data: [DONE]")
         return self.ask.leaves == "at the end" and last in self.body
 
-    # ------------------------------------------------------------ what it says
+    # ------------------------------------------------------------ contents
 
     def events(self) -> list[dict[str, Any]]:
         """The JSON of each event that arrived whole."""
@@ -60,7 +60,7 @@ class Answer:
         return sum(map(has_token, self.events()))
 
     def usage(self) -> dict[str, int]:
-        """What the answer says at its end, in the words of OpenAI; empty: nothing."""
+        """The usage at the end of the answer, with the names of OpenAI; empty: there is none."""
         if self.status != 200 or not self.body:
             return {}
         said = self.events() if self.ask.streams else [orjson.loads(self.body)]

@@ -23,7 +23,7 @@ class Pair:
     key: str
 
     def server(self, *, client_ca: str = "", highest: ssl.TLSVersion | None = None):
-        """Who shows this certificate to callers."""
+        """The context of a server with this certificate."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.cert, self.key)
         if highest is not None:
@@ -60,7 +60,7 @@ class Authority:
         return pair
 
     def client(self, pair: Pair | None = None, highest: ssl.TLSVersion | None = None):
-        """Who trusts this root, and shows `pair` if asked."""
+        """The context of a client that trusts this root, and shows `pair` on request."""
         context = ssl.create_default_context(cafile=self.ca)
         if pair is not None:
             context.load_cert_chain(pair.cert, pair.key)

@@ -1,8 +1,8 @@
-"""The corpus of request and response cases: the project's own part is in tests/data/http, what
-comes from other projects lies beside the checkout and is not part of it.
+"""The corpus of request and response cases. The project's own part is in tests/data/http. Cases of
+other projects lie beside the checkout and are not part of it.
 
 ZEROPROXY_SHARED names the folder beside it; otherwise ../shared. Without it the own part is tested
-alone, and one skipped test reports what was not."""
+alone, and one skipped test reports that the others were not."""
 
 import base64
 import json

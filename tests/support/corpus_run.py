@@ -25,9 +25,8 @@ from tests.support.proxy_process import ProxyProcess, upstream_toml
 SHARDS = 8
 #: Seconds the runner waits for an answer: more than its own 0.35, as the shards share the machine.
 PATIENCE = "0.7"
-# The runner's backend begins to listen after the proxy: readiness is not waited for. A backend that
-# counts requests must not be asked what it is, or whether it is well; one that answers nonsense on
-# purpose must be asked again.
+# The runner's server begins to listen after the proxy: readiness is not waited for. A server that
+# counts requests must receive no probes; one that answers nonsense on purpose needs retries.
 WORDS = {"health": '{ path = "" }', "breaker": "{ failures = 0 }", "cookies": "true"}
 #: An answer whose head has gone is refused by cutting it.
 REFUSES = {"truncated": "reject"}
@@ -38,7 +37,7 @@ SLOW = "[limits]\nbody_min_rate = 0\n"
 
 @dataclass
 class Play:
-    """What was played, and what the runner says of each case."""
+    """The cases that were played, and the runner's verdict on each."""
 
     cases: list[dict[str, Any]]
     results: list[dict[str, Any]]
@@ -69,7 +68,7 @@ class Play:
 
 
 def has_preference(case: dict[str, Any]) -> bool:
-    """Whether the RFC permits both and the corpus names the better one."""
+    """True if the RFC permits both and the corpus names the better one."""
     return (
         case.get("expect") == "either"
         and case.get("prefer") in ("accept", "reject")
@@ -88,8 +87,8 @@ def mended(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_race(case: dict[str, Any]) -> bool:
-    """Whether bytes follow a request for an upgrade. Sent one by one, some of them come before it
-    is declined and some after, which is how far a proxy may read: a matter of timing."""
+    """True if bytes follow a request for an upgrade. Sent one by one, some come before it is
+    declined and some after. How many of them a proxy may read is a matter of timing."""
     raw = base64.b64decode(case["raw"])
     return "bytes-after-upgrade" in strict9112.classify_request(raw).codes()
 
@@ -133,7 +132,7 @@ def play_whole(folder: Path) -> Play:
 
 
 def play_bytewise(folder: Path) -> Play:
-    """What a caller sends, one byte a write."""
+    """Send as a caller, one byte a write."""
     cases = load("request", "transform")
     return play(folder, cases, SHARDS, "--t1", PATIENCE, "--frag", "1")
 

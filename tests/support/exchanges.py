@@ -1,4 +1,4 @@
-"""How the scripts of tests/relay begin: one exchange, brought as far as the name tells.
+"""First steps of the scripts of tests/relay: one exchange, brought as far as the name tells.
 
 Each returns (d, u): the caller's conn and the one that the engine opened to the endpoint."""
 

@@ -1,5 +1,5 @@
 /* Preloaded into a process: allocations of our own compiled modules fail by choice, and are counted.
- * Whose a call is, its return address says; nobody else is disturbed. */
+ * The return address tells a call of ours; no other is disturbed. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
-"""The project's own golden bodies: what servers of each dialect of docs/counting.md answer, written
-here after that table, with the counts that a bill must show.
+"""The project's own golden bodies: answers in each dialect of docs/counting.md, written here after
+that table, with the counts that a bill must show.
 
 A body is whole unless its id ends in "cut"; `least` is what a lower bound has to prove.
 """

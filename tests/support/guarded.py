@@ -35,7 +35,7 @@ def at_guard_page(data: bytes) -> Iterator[memoryview]:
 
 
 def read_past_the_end(data: bytes) -> int:
-    """What must not return: proof that the guard is there. Run it in a process of its own."""
+    """Touch the guard page. It must not return. Run it in a process of its own."""
     with at_guard_page(data) as part:
         address = ctypes.addressof(ctypes.c_char.from_buffer(part))
         return ctypes.string_at(address + len(part), 1)[0]

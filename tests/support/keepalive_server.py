@@ -1,8 +1,8 @@
-"""An HTTP server of few words over asyncio, whose conns end as a test wants; a thread of its own.
+"""A small HTTP server over asyncio, whose conns end as a test wants; a thread of its own.
 
 Each conn serves `first` requests. The next one is a race: the server ends the conn instead of
-answering, as `how` says: "fin" or "rst", "unread" (it never reads the request) or "read" (it has
-read the head). Every body it has answered is noted.
+answering, in the way of `how`. That is "fin" or "rst"; "unread" (it never reads the request) or
+"read" (it has read the head). Every body it has answered is noted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A server in a thread that begins every stream, and then may stop to listen and fall silent: what
+"""A server in a thread that begins every stream. It may then stop to listen and fall silent, as
 vLLM does on SIGTERM while its engine has already gone."""
 
 from __future__ import annotations

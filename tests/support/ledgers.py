@@ -33,7 +33,7 @@ def record(time_ns: int, **more: Any) -> dict[str, Any]:
 
 
 def summed(row: dict[str, Any]) -> dict[str, int]:
-    """What a record adds to its row of `hourly`."""
+    """The counts that a record adds to its row of `hourly`."""
     n = row["count"]
     ended_well = row["outcome"] in ("ok", "overflow") and row.get("finish") != "error"
     return {

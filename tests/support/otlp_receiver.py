@@ -1,4 +1,4 @@
-"""A collector's front door: OTLP over HTTP on loopback, as the protocol says, kept in memory."""
+"""A collector: OTLP over HTTP on loopback, as the protocol demands, kept in memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ANSWER_LIMIT = 60  # seconds a test may wait for what must come
 
 
 class Receiver:
-    """`status` is what it answers; while `hold` is set it takes requests and says nothing, or,
+    """`status` is what it answers; while `hold` is set it takes requests and sends no answer, or,
     with `drip`, sends a head that never ends."""
 
     def __init__(self) -> None:

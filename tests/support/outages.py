@@ -1,4 +1,4 @@
-"""What callers see while endpoints fail, and what the proxy says of the endpoints meanwhile."""
+"""Answers that callers see while endpoints fail, and the state of the endpoints meanwhile."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def see(
     begun: Semaphore | None = None,
     path: str = "/v1/chat/completions",
 ) -> str:
-    """What a caller sees: done, cut, or the status of an error. `begun` is told of a head."""
+    """The end that a caller sees: done, cut, or the status of an error. `begun` is called with the
+    head."""
     conn = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=60)
     try:
         conn.request("POST", path, body, headers)

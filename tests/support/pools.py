@@ -1,4 +1,4 @@
-"""Words of the tests of pools: over a Script."""
+"""Helpers for the tests of pools, over a Script."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Ports for servers that are told theirs before they listen.
+"""Ports for servers that must be given theirs before they listen.
 
-A process holds a block of ports by an abstract unix address, which ends with it: no other worker,
-and no other run on this machine, is given one of them between the look and the bind. They lie below
-those that Linux gives to callers, so that no connection of a test takes one either."""
+A process holds a block of ports by an abstract unix address, which ends with it. So no other worker
+or run on this machine gets one of them between the check and the bind. They lie below those that
+Linux gives to callers, so that no connection of a test takes one either."""
 
 from __future__ import annotations
 

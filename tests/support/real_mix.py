@@ -52,7 +52,7 @@ class Ask:
 
 
 def added_up(counts: list[Count]) -> Count | None:
-    """llama.cpp tells each choice's usage in an event of its own."""
+    """llama.cpp sends each choice's usage in an event of its own."""
     if not counts:
         return None
     return Count(counts[0].prompt, sum(c.completion for c in counts))
@@ -89,7 +89,7 @@ class Callers:
         self.close()
 
     def send(self, ask: Ask) -> Any:
-        """What the client makes of the answer: an object, or a stream of events."""
+        """The answer as the client parses it: an object, or a stream of events."""
         create = {
             CHAT: self.openai.chat.completions.create,
             COMPLETIONS: self.openai.completions.create,
@@ -101,7 +101,7 @@ class Callers:
         return create(**known, extra_body=more, extra_headers={"X-Request-Id": ask.name})
 
     def counted(self, ask: Ask) -> Count | None:
-        """Send it, read it to the end, and return the usage that the caller was told."""
+        """Send it, read it to the end, and return the usage that the caller received."""
         answer = self.send(ask)
         if ask.path == MESSAGES:
             return anthropic_streamed(answer) if ask.streams else anthropic_count(answer.usage)
@@ -160,7 +160,7 @@ def raw(url: str, ask: Ask) -> bytes:
 
 
 def served(url: str, ask: Ask) -> bool:
-    """Whether the server takes such a request at all."""
+    """True if the server takes such a request at all."""
     try:
         raw(url, ask)
     except urllib.error.HTTPError:
@@ -169,7 +169,7 @@ def served(url: str, ask: Ask) -> bool:
 
 
 def shape(value: Any, key: str = "") -> Any:
-    """What there is, whatever it says: the keys of objects, and the types of all else."""
+    """The shape of an answer: the keys of objects, and the types of all else."""
     if key in ("logprobs", "top_logprobs"):
         return value is not None
     if isinstance(value, dict):
@@ -180,8 +180,8 @@ def shape(value: Any, key: str = "") -> Any:
 
 
 class Seen(NamedTuple):
-    """An answer as a caller sees it, without what differs between two answers: names, times,
-    how choices take turns and how tokens are packed into events."""
+    """An answer as a caller sees it, without the parts that differ between two answers. Those are
+    names, times, the order of choices and the tokens of an event."""
 
     texts: dict[int, str]
     shapes: dict[int, list[str]]  # in order; several of the same kind in a row are one

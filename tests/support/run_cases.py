@@ -4,17 +4,19 @@
 
     python -m tests.support.run_cases --proxy 127.0.0.1:8000 --backend 127.0.0.1:9000 own.jsonl ...
 
-The proxy under test must forward everything to --backend (this script listens there and
-records every byte).  Client bytes are sent raw; what reaches the backend is re-parsed with
+The proxy under test must forward everything to --backend, where this script listens and records
+every byte. Client bytes are sent raw. Bytes that reach the backend are parsed again with
 strict9112, so the verdict does not depend on any other HTTP library.
 
 Verdict per request case (n_ok = complete requests the reference parser sees before an error):
-  accept   n_ok final 2xx, n_ok complete requests at the backend, same method/body, valid bytes
-  reject   at most n_ok 2xx, an error status (4xx/5xx) or a close, and at most n_ok complete
-           requests at the backend; nothing after the offending message is processed
-  either   no desync: number of 2xx == complete requests at the backend, bytes valid there
-Always checked ("HARD"): whatever the backend received parses cleanly as RFC 9112, and the
-backend never completes more requests than the client got final 2xx answers for.
+
+- accept: n_ok final 2xx, n_ok complete requests at the backend, same method/body, valid bytes.
+- reject: at most n_ok 2xx, an error status (4xx/5xx) or a close. At most n_ok complete requests
+  at the backend; nothing after the offending message is processed.
+- either: no desync: number of 2xx == complete requests at the backend, bytes valid there.
+
+Always checked ("HARD"): the backend's bytes parse cleanly as RFC 9112, and it never completes more
+requests than the client got final 2xx answers for.
 Response cases: see judge_response().  Transform cases: `check` says what the backend and the
 client must (not) see.  SSE cases: body byte-exact and every write delivered on its own.   --strict also fails a case whose `prefer` is missed.
 Modes: --frag N sends N bytes per write; --abort-prefix checks half-open clients (slower).

@@ -1,5 +1,5 @@
-"""Run in a process of its own with failing_malloc.c preloaded: every allocation of a change fails
-once, and what was in force stays in force, whole."""
+"""Allocations that fail: every one of a change fails once, and the old settings stay in force,
+whole. Run it in a process of its own, with failing_malloc.c preloaded."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ CHANGES: dict[str, Callable[[Engine], Any]] = {
 }  # fmt: skip
 
 
-def try_door(name: str, n: int, goes_on: int) -> bool:
-    """Whether the n-th allocation was one."""
+def try_call(name: str, n: int, goes_on: int) -> bool:
+    """True if there was an n-th allocation."""
     engine, change = make_engine(), CHANGES[name]
     before = in_force(engine)
     shim.fail_at(ctypes.c_long(n), goes_on)
@@ -179,7 +179,7 @@ def all_of(attempt: Callable[[int, int], bool]) -> int:
 
 
 def main(name: str) -> None:
-    attempt = try_reload if name == "reload" else lambda n, on: try_door(name, n, on)
+    attempt = try_reload if name == "reload" else lambda n, on: try_call(name, n, on)
     attempt(MOST, 0)
     attempt(0, 1)
     gc.collect()

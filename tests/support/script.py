@@ -71,7 +71,7 @@ class Peer:
         return sent
 
     def push(self) -> bool:
-        """Whether all that was handed over to be sent has been."""
+        """True if all bytes that were handed over have been sent."""
         return True
 
     def read(self, n: int) -> bytes | None:
@@ -184,8 +184,8 @@ class Script:
         raise AssertionError("the engine never comes to rest")
 
     def wait(self, seconds: float = 5.0) -> None:
-        """Crank until a deadline inside the engine has shown: to a peer, a source or a counter. The
-        timer also runs where a deadline has moved meanwhile; that alone is no news."""
+        """Run until a deadline inside the engine has shown: to a peer, a source or a counter. The
+        timer also runs where a deadline has moved meanwhile; that alone does not count."""
         until, before = time.monotonic() + seconds, self._shown()
         while self._shown() == before:
             left = max(until - time.monotonic(), 0)
@@ -257,7 +257,7 @@ class Script:
         assert left["bugs"] == 0, "a move that is not in the exchange table was asked for"
 
 
-#: What makes a Script for `play`; test_tls_again.py puts one in its place that speaks TLS.
+#: The maker of a Script for `play`; test_tls_again.py puts one in its place that speaks TLS.
 MAKE: list[Callable[..., Script]] = [Script]
 
 
@@ -287,7 +287,7 @@ def ok(body: bytes = b"ok", extra: bytes = b"") -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n%s\r\n" % (len(body), extra) + body
 
 
-#: Who waits to be told to go on: such a body is passed on as it comes.
+#: The field of a caller that waits for 100 Continue: such a body is passed on as it comes.
 EXPECT = b"Expect: 100-continue\r\n"
 
 SSE_HEAD = (

@@ -7,9 +7,9 @@
         ... upstream.url ... upstream.requests[0].head ...
 
 It reads requests, calls the handler for each, and keeps every conn and every byte it received. It
-adds nothing: what is not sent by the handler is not sent. A handler that returns without closing
-leaves the conn open for the next request. What a handler raises is raised again at the end of the
-block, except a ConnectionError: the other side may leave.
+sends only the handler's bytes. A handler that returns without closing leaves the conn open for the
+next request. An exception of a handler is raised again at the end of the block, except a
+ConnectionError: the other side may leave.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class ScriptConn:
         self.is_closed = False  # by us
         self._sock = sock
         self._read_at = 0
-        self._news = asyncio.Condition()
+        self._changed = asyncio.Condition()
         self._may_read = asyncio.Event()
         self._may_read.set()
         self._reader = asyncio.ensure_future(self._receive())
@@ -100,14 +100,14 @@ class ScriptConn:
 
     async def wait_closed(self) -> str:
         """Wait for the peer's end; "fin" or "reset". "" if we closed before."""
-        async with self._news:
-            await self._news.wait_for(lambda: self.ended or self.is_closed)
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.ended or self.is_closed)
         return self.ended
 
     async def wait_received(self, size: int) -> bytes:
         """Wait until the conn has received `size` bytes in all, or has ended."""
-        async with self._news:
-            await self._news.wait_for(lambda: len(self.received) >= size or self._is_over())
+        async with self._changed:
+            await self._changed.wait_for(lambda: len(self.received) >= size or self._is_over())
         return bytes(self.received)
 
     # ------------------------------------------------------------ reading
@@ -122,8 +122,8 @@ class ScriptConn:
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
             self._sock.close()
-        async with self._news:
-            self._news.notify_all()
+        async with self._changed:
+            self._changed.notify_all()
 
     async def _receive(self) -> None:
         """Read until the end; the only reader of the socket."""
@@ -137,12 +137,12 @@ class ScriptConn:
             else:
                 self.received += data
                 self.ended = "" if data else "fin"
-            async with self._news:
-                self._news.notify_all()
+            async with self._changed:
+                self._changed.notify_all()
 
     async def _take(self, size: int) -> bytes:
-        async with self._news:
-            await self._news.wait_for(
+        async with self._changed:
+            await self._changed.wait_for(
                 lambda: len(self.received) - self._read_at >= size or self._is_over()
             )
         if len(self.received) - self._read_at < size:
@@ -155,8 +155,8 @@ class ScriptConn:
         def is_there() -> bool:
             return self.received.find(mark, self._read_at) >= 0
 
-        async with self._news:
-            await self._news.wait_for(lambda: is_there() or self._is_over())
+        async with self._changed:
+            await self._changed.wait_for(lambda: is_there() or self._is_over())
         if not is_there():
             raise EOFError
         return await self._take(self.received.find(mark, self._read_at) + len(mark) - self._read_at)
@@ -203,7 +203,7 @@ class ScriptUpstream:
         self._unix = unix
         self._tasks: list[asyncio.Task[None]] = []
         self._errors: list[Exception] = []
-        self._news = asyncio.Condition()
+        self._changed = asyncio.Condition()
 
     async def __aenter__(self) -> ScriptUpstream:
         if self._unix:
@@ -239,13 +239,13 @@ class ScriptUpstream:
 
     async def wait_connections(self, count: int) -> None:
         """Wait until so many conns have been accepted in all."""
-        async with self._news:
-            await self._news.wait_for(lambda: len(self.connections) >= count)
+        async with self._changed:
+            await self._changed.wait_for(lambda: len(self.connections) >= count)
 
     async def wait_requests(self, count: int) -> None:
         """Wait until so many requests have been read in all."""
-        async with self._news:
-            await self._news.wait_for(lambda: len(self.requests) >= count)
+        async with self._changed:
+            await self._changed.wait_for(lambda: len(self.requests) >= count)
 
     def _start(self, work: Awaitable[None]) -> None:
         self._tasks.append(asyncio.ensure_future(work))  # type: ignore[arg-type]
@@ -259,15 +259,15 @@ class ScriptUpstream:
             conn = ScriptConn(sock, len(self.connections))
             self.connections.append(conn)
             self._start(self._serve(conn))
-            async with self._news:
-                self._news.notify_all()
+            async with self._changed:
+                self._changed.notify_all()
 
     async def _serve(self, conn: ScriptConn) -> None:
         with contextlib.suppress(ConnectionError):
             while request := await conn.read_request():
                 self.requests.append(request)
-                async with self._news:
-                    self._news.notify_all()
+                async with self._changed:
+                    self._changed.notify_all()
                 try:
                     await self.handler(request, conn)
                 except ConnectionError:

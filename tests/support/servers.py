@@ -1,4 +1,4 @@
-"""What the real servers of the tests have in common: found or skipped aloud, started, stopped."""
+"""Real servers of the tests: found or skipped aloud, started, stopped."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class ServerProcess:
 
 
 class StoppableProcess(ServerProcess):
-    """One that answers GET /health, and may be stopped or killed under whoever asks it."""
+    """One that answers GET /health, and may be stopped or killed under its callers."""
 
     @property
     def url(self) -> str:

@@ -1,4 +1,4 @@
-"""Settings of an engine for wire scripts, small variations of them in few words."""
+"""Settings of an engine for wire scripts, and short ways to vary them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The simulator as a process of its own: it shares no interpreter with who asks it."""
+"""The simulator as a process of its own: it shares no interpreter with its callers."""
 
 from __future__ import annotations
 

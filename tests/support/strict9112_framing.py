@@ -1,6 +1,6 @@
 # ruff: noqa
 # fmt: off
-"""What requests and responses share in strict9112: lines, fields, framing, chunked bodies."""
+"""Common parts of requests and responses in strict9112: lines, fields, framing, chunked bodies."""
 from __future__ import annotations
 
 from tests.support.strict9112_words import *

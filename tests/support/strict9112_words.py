@@ -1,6 +1,6 @@
 # ruff: noqa
 # fmt: off
-"""The words of strict9112: the grammar as patterns, and what a classification consists of."""
+"""The terms of strict9112: the grammar as patterns, and what a classification consists of."""
 from __future__ import annotations
 
 import hashlib

@@ -1,5 +1,5 @@
-"""A TCP relay in front of a real server. It records what was passed on, and can hold an answer back
-behind an event, so that a test knows to the token what the other side has seen.
+"""A TCP relay in front of a real server. It records the bytes it passes on. It can hold an answer
+back behind an event, so that a test knows to the token what the other side has seen.
 
     with Tap(url) as tap:
         tap.hold_behind = 5     # events, of answers that begin from now on; None: pass everything
@@ -41,7 +41,7 @@ def unframed(answer: bytes) -> bytes:
 
 
 class Answer:
-    """What was passed on to whoever asked."""
+    """The bytes that were passed on to the caller."""
 
     def __init__(self, request: bytes, hold_behind: int | None) -> None:
         self.request = request
@@ -126,7 +126,7 @@ class Tap:
 
 
 def end(*socks: socket.socket) -> None:
-    """Close for both sides, whoever is waiting in a call included."""
+    """Close for both sides; a call that waits ends too."""
     for sock in socks:
         with suppress(OSError):
             sock.shutdown(socket.SHUT_RDWR)

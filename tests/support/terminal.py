@@ -1,4 +1,4 @@
-"""What a program writes to a terminal."""
+"""The output of a program on a terminal."""
 
 import os
 import pty
@@ -15,6 +15,6 @@ def shown_by(command: list[str]) -> tuple[int, bytes]:
         try:
             while part := screen.read(65536):
                 shown += part
-        except OSError:  # how a terminal says that its other side is gone
+        except OSError:  # errno of a terminal whose other side is gone
             pass
         return process.wait(timeout=60), shown

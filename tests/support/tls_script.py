@@ -20,7 +20,7 @@ PIECE = 16384
 
 
 class TlsPeer(Peer):
-    """What travels is at hand on both levels: `obj` speaks TLS, `sock` is the wire."""
+    """A conn on both levels: `obj` speaks TLS, `sock` is the wire."""
 
     ended = False
 
@@ -127,7 +127,7 @@ class TlsPeer(Peer):
         super().close()
 
     def cut(self) -> None:
-        """FIN without a word."""
+        """FIN without close_notify."""
         super().finish()
 
 
@@ -217,7 +217,7 @@ def exchange_over_tls(script, request=None, answer=None):
 
 
 def said(script):
-    """What the one endpoint is said to be refused for."""
+    """The reason why the one endpoint was refused."""
     return script.engine.snapshot()["upstreams"][0]["endpoints"][0]["tls"]
 
 

@@ -1,7 +1,7 @@
-"""What the simulators and the callers know of each request, and what the books may say of it.
+"""Facts on each request from the simulators and the callers, and the bounds they set for a bill.
 
 Whole: the count is known to the token. Aborted or failed: not less than the caller saw, and not
-more than the engine made. Answers that were cut cleanly: what was written.
+more than the engine made. Answers that were cut cleanly: the tokens that were written.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""A closed loop of callers on simulated servers, in a time of its own: what a policy gets done.
+"""A closed loop of callers on simulated servers, in simulated time: the throughput of a policy.
 
-Servers batch as inference servers do: each step gives every running answer a token, at most `slots`
-run, the rest waits in order, and a step may take longer the more answers are in it. Nothing sleeps
-and no clock is read, so the same seed gives the same figures on any machine.
+Servers batch as inference servers do: each step gives every running answer a token. At most `slots`
+run, the others wait in order; a step may take longer the more answers are in it. Nothing sleeps and
+no clock is read, so the same seed gives the same figures on any machine.
 """
 
 from __future__ import annotations

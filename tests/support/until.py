@@ -1,4 +1,4 @@
-"""Waiting for what another task, thread or process will make true; a failure tells what it was."""
+"""Waiting for a condition that another task, thread or process makes true; a failure names it."""
 
 from __future__ import annotations
 

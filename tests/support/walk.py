@@ -1,6 +1,6 @@
 """A whole byte stream of one peer through the head parser and the body walker, as a relay does it:
-head, body, next head. What the relay decides beyond the kernels is named here: nothing is read
-behind a message that closes or upgrades, at most INTERIMS 1xx, no 101 that nobody asked for."""
+head, body, next head. The relay's own rules are here too. Nothing is read behind a message that
+closes or upgrades; there are at most INTERIMS 1xx, and no 101 without a request for it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ class Walk:
 
 
 class Walker:
-    """Fed with parts of any size; `walk` says what it made of them."""
+    """Fed with parts of any size; `walk` returns the result."""
 
     def __init__(self, is_request: bool, to_head: bool = False) -> None:
         self.is_request = is_request
@@ -39,7 +39,7 @@ class Walker:
         self.held = b""
         self.head: dict[str, Any] | None = None
         self.body = b""
-        self.probe: Any = None
+        self.framing: Any = None
         self.interims = 0
 
     def parse(self) -> tuple[int, Any]:
@@ -80,8 +80,8 @@ class Walker:
             return self.interims <= INTERIMS or self.refuse("upgrade", 0)
         self.head = what
         self.body = b""
-        self.probe = http1.BodyProbe(what["framing"], what["length"], EXTRA_LIMIT)
-        if self.probe.done:
+        self.framing = http1.BodyProbe(what["framing"], what["length"], EXTRA_LIMIT)
+        if self.framing.done:
             self.end_message()
         else:
             self.walk.state = "incomplete"
@@ -89,10 +89,10 @@ class Walker:
 
     def step_body(self) -> bool:
         block = bytearray(self.held)
-        verdict, at, n, consumed = self.probe.unframe(block)
+        verdict, at, n, consumed = self.framing.unframe(block)
         self.body += bytes(block[at : at + n])
         if verdict == http1.BAD:
-            return self.refuse(self.probe.fault, consumed)
+            return self.refuse(self.framing.fault, consumed)
         self.drop(consumed)
         if verdict == http1.OK:
             self.end_message()

@@ -1,4 +1,4 @@
-"""Health over scripted endpoints and an engine of words."""
+"""Health over scripted endpoints and a fake engine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zeroproxy.policy.rotation import Rotation
 
 
 class Engine:
-    """The words that were written, and the vitals a test wants."""
+    """The settings that were written, and the health sample a test wants."""
 
     def __init__(self) -> None:
         self.words: list[tuple[int, bool]] = []
@@ -98,7 +98,7 @@ def watch(groups: list[Any], rotation: Rotation, health: Health) -> None:
 
 
 class Ward:
-    """A server, the engine's words, and a Health that watches it."""
+    """A server, the fake engine, and a Health that watches it."""
 
     def __init__(self, kind: str = "") -> None:
         self.server, self.engine = Server(), Engine()

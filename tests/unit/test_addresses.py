@@ -90,7 +90,7 @@ def test_the_cap_leaves_a_descriptor_for_each_side():
     assert connection_cap(64, 0) == 8
 
 
-MAKES_ROOM = """
+RAISES_LIMIT = """
 import os, sys
 from zeroproxy.config.schema import Limits
 from zeroproxy.server.fd_limits import limits_in_force
@@ -106,13 +106,13 @@ print(table(), found.connections, len(os.listdir("/proc/self/fd")) - before)
 
 
 @pytest.mark.parametrize(("limit", "wanted", "room"), [(2048, 300, 776), (1024, 10**6, 1024)])
-def test_the_descriptor_table_has_room_before_conns_come_and_none_is_left_open(limit, wanted, room):
+def test_the_descriptor_table_is_grown_before_conns_come_and_none_is_left_open(limit, wanted, room):
     """It grows by waiting for all CPUs where a process has threads: 10 ms and more in an accept."""
 
     def few() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
 
-    command = [sys.executable, "-c", MAKES_ROOM, str(wanted)]
+    command = [sys.executable, "-c", RAISES_LIMIT, str(wanted)]
     said = subprocess.run(command, preexec_fn=few, capture_output=True, check=True).stdout.split()
     table, connections, left_open = map(int, said)
     assert table >= room == min(2 * connections + reserved(limit), limit)

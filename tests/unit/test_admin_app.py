@@ -286,7 +286,7 @@ async def test_it_listens_on_unix_sockets_and_stops(source, tmp_path):
     await server.stop()
 
 
-async def test_the_port_the_kernel_chose_is_told(source):
+async def test_the_port_the_kernel_chose_is_shown(source):
     server = AdminServer(source, bind("127.0.0.1:0"))
     await server.start()
     try:

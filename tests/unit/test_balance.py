@@ -259,7 +259,7 @@ def test_one_that_fails_quickly_attracts_nothing():
     assert asked < 20
 
 
-def test_one_that_has_failed_from_the_begin_attracts_nothing():
+def test_one_that_has_failed_from_the_start_attracts_nothing():
     b = Balancer(FASTEST, urls(2))
     picked = Counter()
     for k in range(1, 400):
@@ -306,10 +306,10 @@ def test_only_good_answers_are_samples():
     assert b.time(0, 1) == pytest.approx(2 * S, rel=0.01)
 
 
-# ---------------------------------------------------------------- told loads
+# ---------------------------------------------------------------- reported loads
 
 
-def test_what_a_server_says_counts_with_what_was_sent_since_until_it_is_stale():
+def test_reported_load_counts_with_requests_sent_since_until_it_is_stale():
     b = Balancer(FASTEST, urls(1))
     b.set_time(S)
     early = Attempt(b, 0)

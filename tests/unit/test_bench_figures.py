@@ -1,4 +1,4 @@
-"""What the bench makes of its readings: counts of tools, the gate, pictures and the page."""
+"""Figures that the bench makes of readings: counts of tools, the gate, pictures and the page."""
 
 import importlib
 import json
@@ -72,7 +72,7 @@ def test_instructions_of_all_processes_are_added(load, tmp_path):
     assert load("driver.callgrind").read(tmp_path) == {"instructions": 111}
 
 
-def test_the_door_that_is_counted_has_the_name_that_callgrind_looks_for(load):
+def test_the_counted_function_has_the_name_that_callgrind_looks_for(load):
     import fnmatch
 
     from zeroproxy._fast.engine import thread as drive

@@ -120,7 +120,7 @@ def test_attempts_from_before_the_opening_do_not_count():
     assert b.prove(new)
 
 
-def test_half_open_lets_exactly_the_probes_through_and_gives_a_turn_back():
+def test_half_open_lets_exactly_the_probes_through_and_releases_a_probe():
     b = make(probes=2)
     fail(b, 3)
     first, second = b.begin(START + 5 * S), b.begin(START + 5 * S)
@@ -202,7 +202,7 @@ def test_one_that_is_released_is_on_trial():
 
 
 class Model:
-    """The same in plain words: every ended attempt is kept with its time."""
+    """The same in plain Python: every ended attempt is kept with its time."""
 
     def __init__(self, failures, rate, least, probes, window, open_for):
         self.failures, self.rate, self.least = failures, rate, least

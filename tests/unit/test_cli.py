@@ -43,7 +43,7 @@ def config(tmp_path):
     return write
 
 
-# ---------------------------------------------------------------- words and exit statuses
+# ---------------------------------------------------------------- output and exit statuses
 
 
 def test_help_names_every_command_and_the_signals():
@@ -327,16 +327,16 @@ def test_more_connections_than_descriptors_is_a_warning():
 @pytest.mark.parametrize(
     ("answer", "state", "says"),
     [
-        (b"HTTP/1.1 200 OK\r\n\r\n", "ok", "{} answers; GET /health says 200"),
+        (b"HTTP/1.1 200 OK\r\n\r\n", "ok", "{} answers; GET /health returned 200"),
         (b"HTTP/1.0 404 Not Found\r\n\r\n", "ok", "{} answers; it has no /health"),
-        (b"HTTP/1.1 503 Busy\r\n\r\n", "warning", "{}: GET /health says 503"),
+        (b"HTTP/1.1 503 Busy\r\n\r\n", "warning", "{}: GET /health returned 503"),
         (b"SSH-2.0-x\r\n", "warning", "{}: GET /health is not answered in HTTP"),
         (b"", "warning", "{}: GET /health is not answered in HTTP"),
         (b"x" * 100_000, "warning", "{}: GET /health is not answered in HTTP"),
     ],
     ids=["200", "404", "503", "no http", "nothing", "endless line"],
 )
-async def test_health_of_an_endpoint_is_told(answer, state, says):
+async def test_health_of_an_endpoint_is_reported(answer, state, says):
     asked = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -350,7 +350,7 @@ async def test_health_of_an_endpoint_is_told(answer, state, says):
         found = await check.examine(parse_config(OFF + GOOD.replace("http://127.0.0.1:1", url)))
     told = [row for row in found.rows if row[0] == "upstream a"]
     assert told[0] == ("upstream a", state, says.format(url))
-    unknown = "what server it is is not known, GET /v1/models says"
+    unknown = "what server it is is not known, GET /v1/models returned"
     assert [unknown in row[2] for row in told[1:]] == [True] * (state == "ok")
     assert asked[0].startswith(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1:")
 

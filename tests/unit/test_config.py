@@ -205,7 +205,7 @@ def test_the_least_that_works():
          "x.toml:5: limits.header_line_bytes: is larger than limits.header_bytes"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_said_where_it_is(text, says):
+def test_errors_name_their_place(text, says):
     assert complaint(text).startswith(says) or says in complaint(text)
 
 

@@ -186,7 +186,7 @@ def test_two_threads_lose_nothing_and_keep_the_order():
 
 @pytest.mark.parametrize("enough", [1, 3, 100])
 def test_a_consumer_that_sleeps_is_woken_for_every_record(enough):
-    """A wake that got lost would leave it asleep for good: the producer waits for room."""
+    """A wake that got lost would leave it asleep for good: the producer waits for a free place."""
     ring, n = probe.RingProbe(8), 30_000
     producer = threading.Thread(target=ring.push_many, args=(1, n))
     producer.start()

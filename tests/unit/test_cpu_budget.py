@@ -1,4 +1,4 @@
-"""How much of a core the flusher takes while callers need all of it."""
+"""The share of a core that the flusher takes while callers need all of it."""
 
 import pytest
 
@@ -39,7 +39,7 @@ class Weary(CpuBudget):
         return 60.0
 
 
-def test_one_batch_then_a_rest_and_the_end_takes_everything(tmp_path, monkeypatch):
+def test_one_batch_then_a_pause_and_the_end_takes_everything(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "INTERVAL", 0.001)
     monkeypatch.setattr(module, "CpuBudget", Weary)
     path, n = tmp_path / "usage.sqlite", 3 * BATCH

@@ -1,4 +1,4 @@
-"""What a server says it is, and one list of models out of several."""
+"""The kind of a server by its own answers, and one list of models out of several."""
 
 import asyncio
 import json
@@ -11,7 +11,14 @@ from tests.support.until import until
 from zeroproxy.config.schema import Alias, Config, Metering, Upstream
 from zeroproxy.policy import discovery as module
 from zeroproxy.policy.addresses import resolve
-from zeroproxy.policy.discovery import Discovery, kind_in, list_models, merged, models_in, wish_for
+from zeroproxy.policy.discovery import (
+    Discovery,
+    kind_in,
+    list_models,
+    merged,
+    models_in,
+    usage_request_for,
+)
 from zeroproxy.policy.rotation import Rotation
 
 
@@ -37,8 +44,8 @@ def models(*names, owner="vllm"):
         ("vllm", Metering(inject_usage=False, continuous_usage="always"), "nothing"),
     ],
 )
-def test_what_a_server_is_asked_for(kind, metering, usage_request):
-    assert wish_for(metering, kind) == usage_request
+def test_usage_requests_by_server(kind, metering, usage_request):
+    assert usage_request_for(metering, kind) == usage_request
 
 
 @pytest.mark.parametrize(
@@ -95,12 +102,12 @@ async def test_a_list_that_comes_in_many_parts_is_read_to_its_end():
 
 class FakeEngine:
     def __init__(self):
-        self.wishes = {}
+        self.usage_requests = {}
         self.models = b""
         self.lists = 0
 
     def set_endpoint(self, index, *, usage_request=None):
-        self.wishes[index] = usage_request
+        self.usage_requests[index] = usage_request
 
     def set_models(self, body):
         self.models = body
@@ -119,8 +126,8 @@ async def server(answer, status=200, port=0, page=None, asked=None):
     async def reply(request):
         if asked is not None:
             asked.append(request)
-        said = answer() if callable(answer) else answer
-        return web.json_response(said, status=status() if callable(status) else status)
+        logged = answer() if callable(answer) else answer
+        return web.json_response(logged, status=status() if callable(status) else status)
 
     async def counters(_):
         return web.Response(text=page)
@@ -153,7 +160,7 @@ async def test_an_endpoint_is_asked_once_and_the_engine_told():
     async with server(models("m")) as url:
         engine, discovery = await asked(url)
         await until(lambda: url in discovery.server_kinds)
-        assert engine.wishes == {0: "running"}
+        assert engine.usage_requests == {0: "running"}
         assert discovery.server_kinds == {url: "vllm"}
         assert engine.models is None
         await discovery.stop()
@@ -164,14 +171,14 @@ async def test_a_server_that_says_nothing_is_asked_for_usage_at_the_end(answer, 
     async with server(answer, status) as url:
         engine, discovery = await asked(url)
         await until(lambda: url in discovery.server_kinds)
-        assert engine.wishes == {0: "usage"}
+        assert engine.usage_requests == {0: "usage"}
         await discovery.stop()
 
 
 async def test_nobody_is_asked_if_nothing_is_wanted():
     engine, discovery = await asked("http://127.0.0.1:1", metering=Metering(inject_usage=False))
     await discovery.stop()
-    assert engine.wishes == {0: "nothing"}
+    assert engine.usage_requests == {0: "nothing"}
     assert discovery.server_kinds == {}
 
 
@@ -219,27 +226,27 @@ async def test_a_server_that_comes_up_later_is_asked_again(unused_tcp_port):
 
 REFUSED = {"error": "Unauthorized"}
 LACK = (
-    "GET /v1/models says 401: running usage is not asked for, so a stream that is cut counts only "
-    "what was seen of it; set preset, or api_key where the server wants one"
+    "GET /v1/models returned 401: running usage is not asked for, so a stream that is cut counts "
+    "only what was seen of it; set preset, or api_key where the server wants one"
 )
 
 
-async def test_a_preset_is_believed_at_once_and_nobody_asks(said):
+async def test_a_preset_is_believed_at_once_and_nobody_asks(logged):
     asks = []
     async with server(REFUSED, 401, asked=asks) as url:
         engine, discovery = await asked(url, preset="vllm")
-        assert engine.wishes == {0: "running"}
+        assert engine.usage_requests == {0: "running"}
         assert discovery.server_kinds == {url: "vllm"}
         await discovery.first_round(5)
         await discovery.stop()
-        assert (asks, said, discovery.unknown()) == ([], [], {})
+        assert (asks, logged, discovery.unknown()) == ([], [], {})
 
 
 async def test_a_preset_that_names_no_server_says_nothing():
     async with server(models("m")) as url:
         engine, discovery = await asked(url, preset="openai")
         await discovery.first_round(5)
-        assert engine.wishes == {0: "running"}
+        assert engine.usage_requests == {0: "running"}
         await discovery.stop()
 
 
@@ -257,29 +264,29 @@ async def test_the_page_of_counters_tells_what_the_list_keeps_for_itself(line, k
         engine, discovery = await asked(url)
         await discovery.first_round(5)
         assert discovery.server_kinds == {url: kind}
-        assert engine.wishes == {0: usage_request}
+        assert engine.usage_requests == {0: usage_request}
         await discovery.stop()
 
 
-async def test_what_is_not_known_is_said_once_with_what_it_costs(said):
+async def test_an_unknown_server_is_logged_once_with_its_cost(logged):
     async with server(REFUSED, 401) as url:
         _, discovery = await asked(url)
         await discovery.first_round(5)
-        assert said == [f"{url}: what server it is is not known, {LACK}"]
+        assert logged == [f"{url}: what server it is is not known, {LACK}"]
         assert discovery.unknown() == {url: LACK}
         discovery.begin_anew(0)
         await until(lambda: all(task.done() for task in discovery._tasks.values()))
-        assert len(said) == 1
+        assert len(logged) == 1
         await discovery.stop()
 
 
 @pytest.mark.parametrize("metering", [Metering(continuous_usage="always"),
                                       Metering(continuous_usage="never")])  # fmt: skip
-async def test_who_decides_himself_is_told_nothing(metering, said):
+async def test_nothing_is_logged_where_the_operator_decides(metering, logged):
     async with server(REFUSED, 401) as url:
         _, discovery = await asked(url, metering=metering)
         await discovery.first_round(5)
-        assert (said, discovery.unknown()) == ([], {})
+        assert (logged, discovery.unknown()) == ([], {})
         await discovery.stop()
 
 
@@ -289,7 +296,7 @@ async def test_a_server_that_still_loads_is_asked_again(status):
     async with server(models("m"), lambda: next(codes, 200)) as url:
         engine, discovery = await asked(url)
         await until(lambda: discovery.server_kinds == {url: "vllm"})
-        assert engine.wishes == {0: "running"}
+        assert engine.usage_requests == {0: "running"}
         await discovery.stop()
 
 
@@ -298,10 +305,10 @@ async def test_one_that_was_out_is_asked_again_for_it_may_be_another():
     async with server(lambda: models("m", owner=next(owners))) as url:
         engine, discovery = await asked(url)
         await discovery.first_round(5)
-        assert engine.wishes == {0: "running"}
+        assert engine.usage_requests == {0: "running"}
         discovery.begin_anew(0)
         await until(lambda: discovery.server_kinds == {url: "llamacpp"})
-        assert engine.wishes == {0: "timings"}
+        assert engine.usage_requests == {0: "timings"}
         await discovery.stop()
 
 
@@ -322,7 +329,7 @@ async def test_the_list_of_models_is_made_once_for_many_answers(monkeypatch):
         discovery.watch(groups, Config(upstream=tuple(upstreams)))
         assert engine.lists == 1
         await discovery.first_round(60)
-        assert len(engine.wishes) == 60
+        assert len(engine.usage_requests) == 60
         assert engine.lists == 2, "one for all sixty answers"
         await discovery.stop()
 
@@ -332,5 +339,5 @@ async def test_a_first_look_waits_for_all_but_for_nobody_who_is_down(unused_tcp_
         engine, discovery = await asked(url, f"http://127.0.0.1:{unused_tcp_port}")
         await discovery.first_round(3600)
         assert discovery.server_kinds == {url: "vllm"}
-        assert engine.wishes == {0: "running", 1: "usage"}
+        assert engine.usage_requests == {0: "running", 1: "usage"}
         await discovery.stop()

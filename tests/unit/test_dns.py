@@ -22,7 +22,7 @@ URL = "http://vllm.example:8000"
 
 
 class Resolver:
-    """Stands for the loop's; `answers` is what it says next, an exception is raised."""
+    """Stands for the loop's; `answers` are its next results, an exception is raised."""
 
     def __init__(self) -> None:
         self.answers: list[str] | OSError = ["10.0.0.1"]
@@ -114,13 +114,13 @@ def shown(running: Running) -> list[tuple[str, str]]:
 # ---------------------------------------------------------------- one address
 
 
-async def test_a_name_that_moved_is_followed_new_before_old(resolver, said):
+async def test_a_name_that_moved_is_followed_new_before_old(resolver, logged):
     running, names = await started(f'"{URL}"')
     resolver.answers = ["10.0.0.2"]
     await names.refresh(0)
     assert shown(running) == [(URL, "10.0.0.2")]
     assert running.engine.log == ["+0", "+1", "-0"]
-    assert said == [f"{URL} is at 10.0.0.2 now"]
+    assert logged == [f"{URL} is at 10.0.0.2 now"]
     assert running.watched == 1
 
 
@@ -142,13 +142,13 @@ async def test_of_several_upstreams_only_that_of_the_name_moves_and_the_routes_s
     assert engine.routes == routes == ([Route(model="m", upstream=0)], 1)
 
 
-async def test_a_resolver_that_rotates_moves_nobody(resolver, said):
+async def test_a_resolver_that_rotates_moves_nobody(resolver, logged):
     resolver.answers = ["10.0.0.1", "10.0.0.2"]
     running, names = await started(f'"{URL}"')
     resolver.answers = ["10.0.0.2", "fd00::1", "10.0.0.1"]
     await names.refresh(0)
     assert shown(running) == [(URL, "10.0.0.1")]
-    assert (running.engine.log, said, running.watched) == (["+0"], [], 0)
+    assert (running.engine.log, logged, running.watched) == (["+0"], [], 0)
 
 
 async def test_a_name_that_comes_back_gets_its_slot_again(resolver):
@@ -159,26 +159,26 @@ async def test_a_name_that_comes_back_gets_its_slot_again(resolver):
     assert running.engine.live == [0]
 
 
-async def test_a_failure_keeps_the_address_and_is_said_once(resolver, said):
+async def test_a_failure_keeps_the_address_and_is_logged_once(resolver, logged):
     running, names = await started(f'"{URL}"')
     resolver.answers = OSError(-2, "Name or service not known")
     for _ in range(3):
         await names.refresh(0)
     assert shown(running) == [(URL, "10.0.0.1")]
-    (line,) = said
+    (line,) = logged
     assert "cannot resolve vllm.example: Name or service not known" in line
     resolver.answers = ["10.0.0.1"]
     for _ in range(2):
         await names.refresh(0)
-    assert said[1:] == [f"{URL} can be resolved again"]
+    assert logged[1:] == [f"{URL} can be resolved again"]
 
 
-async def test_an_answer_without_addresses_is_a_failure(resolver, said):
+async def test_an_answer_without_addresses_is_a_failure(resolver, logged):
     running, names = await started(f'"{URL}"')
     resolver.answers = []
     await names.refresh(0)
     assert shown(running) == [(URL, "10.0.0.1")]
-    assert "has no address" in said[0]
+    assert "has no address" in logged[0]
 
 
 async def test_four_before_six_and_none_twice(resolver):
@@ -203,7 +203,7 @@ async def test_a_configuration_put_in_force_meanwhile_wins(resolver):
 # ---------------------------------------------------------------- all addresses
 
 
-async def test_with_expand_every_address_is_an_endpoint_of_its_own(resolver, said):
+async def test_with_expand_every_address_is_an_endpoint_of_its_own(resolver, logged):
     resolver.answers = ["10.0.0.1", "10.0.0.2"]
     running, names = await started(f'{{ url = "{URL}", expand = true }}')
     assert shown(running) == [(f"{URL}#10.0.0.1", "10.0.0.1"), (f"{URL}#10.0.0.2", "10.0.0.2")]
@@ -212,7 +212,7 @@ async def test_with_expand_every_address_is_an_endpoint_of_its_own(resolver, sai
     await names.refresh(0)
     assert [where for _, where in shown(running)] == ["10.0.0.2", "10.0.0.3"]
     assert running.engine.log == ["+0", "+1", "+2", "-0"]
-    assert said == [f"{URL} is at 10.0.0.2, 10.0.0.3 now"]
+    assert logged == [f"{URL} is at 10.0.0.2, 10.0.0.3 now"]
 
 
 async def test_expand_that_is_switched_on_is_looked_up(resolver):
@@ -238,7 +238,7 @@ def run_of(config, endpoint_set) -> Running:
 
 @pytest.mark.parametrize("expand", [False, True])
 async def test_a_name_that_fails_starts_out_of_rotation_and_comes_when_it_is_found(
-    resolver, expand, said
+    resolver, expand, logged
 ):
     resolver.answers = OSError(-2, "no")
     name = f'{{ url = "{URL}", expand = {str(expand).lower()} }}'
@@ -246,18 +246,18 @@ async def test_a_name_that_fails_starts_out_of_rotation_and_comes_when_it_is_fou
     resolver.known = {"10.9.9.9": ["10.9.9.9"]}
     endpoint_set = EndpointSet(Engine())  # type: ignore[arg-type]
     fill(endpoint_set, config, await resolve_all(config))
-    assert said == [f"{URL}: cannot resolve vllm.example: no; it is out of rotation "
+    assert logged == [f"{URL}: cannot resolve vllm.example: no; it is out of rotation "
                     "and looked up again every 30 s"]  # fmt: skip
-    said.clear()
+    logged.clear()
     running = run_of(config, endpoint_set)
     names = DnsWatcher(running, asyncio.Lock())  # type: ignore[arg-type]
     assert shown(running) == [("http://10.9.9.9:1", "10.9.9.9")]
     assert endpoint_set.unresolved(config) == [URL]
     await names.refresh(0)
-    assert (said, running.watched) == ([], 0), "nothing has changed"
+    assert (logged, running.watched) == ([], 0), "nothing has changed"
     resolver.answers = ["10.0.0.1"]
     await names.refresh(0)
-    assert said == [f"{URL} is at 10.0.0.1 now"]
+    assert logged == [f"{URL} is at 10.0.0.1 now"]
     assert shown(running)[0] == (f"{URL}#10.0.0.1" if expand else URL, "10.0.0.1")
     assert endpoint_set.unresolved(config) == []
 
@@ -277,7 +277,7 @@ async def test_of_several_upstreams_one_may_be_nowhere_while_another_moves(resol
     assert endpoint_set.unresolved(config) == [URL]
 
 
-async def test_a_name_that_comes_to_mean_the_proxy_itself_is_not_followed(resolver, said):
+async def test_a_name_that_comes_to_mean_the_proxy_itself_is_not_followed(resolver, logged):
     config = config_of(f'"{URL}"')
     endpoint_set = EndpointSet(Engine(), is_own=lambda at: at.where == "10.0.0.2")  # type: ignore[arg-type]
     fill(endpoint_set, config, await resolve_all(config))
@@ -285,7 +285,7 @@ async def test_a_name_that_comes_to_mean_the_proxy_itself_is_not_followed(resolv
     resolver.answers = ["10.0.0.2"]
     await DnsWatcher(running, asyncio.Lock()).refresh(0)  # type: ignore[arg-type]
     assert shown(running) == [(URL, "10.0.0.1")]
-    assert "10.0.0.2 is this proxy's own listener" in said[0]
+    assert "10.0.0.2 is this proxy's own listener" in logged[0]
 
 
 # ---------------------------------------------------------------- when

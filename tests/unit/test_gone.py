@@ -1,4 +1,4 @@
-"""What health tells the engine beside `up`: a good probe, and an endpoint that is gone."""
+"""Reports of health to the engine beside `up`: a good probe, and an endpoint that is gone."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from zeroproxy.policy.addresses import resolve
 # ---------------------------------------------------------------- what a 5xx is held against
 
 
-async def test_the_engine_is_told_of_the_first_bad_answer_and_of_the_next_good_one():
+async def test_the_first_bad_answer_and_the_next_good_one_are_reported_to_the_engine():
     async with Ward() as ward:
         ward.watch()
         await ward.rounds(2)

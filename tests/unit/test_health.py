@@ -1,4 +1,4 @@
-"""Probes, thresholds, wedges: policy/health.py over scripted endpoints and an engine of words."""
+"""Probes, thresholds, wedges: policy/health.py over scripted endpoints and a fake engine."""
 
 import asyncio
 import errno
@@ -49,14 +49,14 @@ async def test_three_bad_answers_take_it_out_and_two_good_ones_bring_it_back():
         await until(lambda: ward.engine.words)
         assert ward.engine.words == [(0, False)]
         assert ward.seen()["bad_in_a_row"] == 3
-        assert ward.seen()["reason"] == "GET /health says 500"
-        assert ward.rotation.reasons() == [f"{ward.script.url}: GET /health says 500"]
+        assert ward.seen()["reason"] == "GET /health returned 500"
+        assert ward.rotation.reasons() == [f"{ward.script.url}: GET /health returned 500"]
         ward.server.pages[b"/health"] = 200
         await until(lambda: len(ward.engine.words) == 2)
         assert ward.engine.words[1] == (0, True)
         assert ward.seen()["reason"] == ""
         assert ward.rotation.reasons() == []
-        assert ward.lines == [f"{ward.script.url} is out: GET /health says 500",
+        assert ward.lines == [f"{ward.script.url} is out: GET /health returned 500",
                               f"{ward.script.url} is back in rotation"]  # fmt: skip
 
 
@@ -70,7 +70,7 @@ async def test_an_answer_that_flaps_below_the_threshold_changes_nothing():
         assert ward.lines == []
 
 
-async def test_one_that_flaps_slower_is_said_once_per_change():
+async def test_one_that_flaps_slower_is_logged_once_per_change():
     async with Ward() as ward:
         ward.watch()
         for k, code in enumerate((500, 200, 500, 200)):
@@ -183,7 +183,7 @@ async def test_a_removed_endpoint_is_asked_no_more():
 # ---------------------------------------------------------------- breakers
 
 
-async def test_a_breaker_that_opens_is_said_and_its_endpoint_asked_at_once():
+async def test_a_breaker_that_opens_is_logged_and_its_endpoint_probed_at_once():
     async with Ward() as ward:
         ward.watch(interval="3600", timeout="1")
         await ward.rounds(1)

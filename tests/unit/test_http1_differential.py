@@ -4,9 +4,9 @@ the RFC for this purpose, and h11.
 Known differences, each excluded where it is compared:
 - strict9112 forwards TRACE and reads no limits; it accepts two Authorization lines, any
   Max-Forwards, and removes any nominated field but the few it lists.
-- h11 accepts more than we do (bare LF, folding, any Host or target, lenient chunk extensions,
-  Content-Length beside chunked, repeated equal lengths ...), so only this is asked of it: what we
-  accept it accepts, with the same parts and the same body. It refuses empty lines before a
+- h11 accepts more than we do: bare LF, folding, any Host or target, lenient chunk extensions,
+  Content-Length beside chunked, repeated equal lengths and more. So it is compared only where we
+  accept: it must accept too, with the same parts and the same body. It refuses empty lines before a
   request and Content-Length above 20 digits: neither is generated for it.
 """
 

@@ -138,14 +138,14 @@ def test_many_may_open_a_new_one_at_once(path):
 
 
 def locks_of(path) -> list[str]:
-    """What this process has locked of the file, as the kernel says."""
+    """Locks of this process on the file, as the kernel lists them."""
     inode = f":{path.stat().st_ino} "
     lines = Path("/proc/locks").read_text().splitlines()
     return [line for line in lines if f" {os.getpid()} " in line and inode in line]
 
 
 def test_opening_it_once_more_takes_no_lock_from_the_first(ledger, path):
-    """What SQLite's authors call the first way to corrupt a database: close(2) drops all locks."""
+    """close(2) drops all locks: the first way to corrupt a database, by SQLite's manual."""
     ledger.write(make_batch([1]))
     before = locks_of(path)
     if not before:

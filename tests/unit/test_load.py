@@ -1,4 +1,4 @@
-"""What a server says of its own load: the gauges of each kind, and who is asked for them."""
+"""The load that a server reports: the gauges of each kind, and the servers that are read."""
 
 import msgspec
 import pytest

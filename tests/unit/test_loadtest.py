@@ -16,7 +16,7 @@ from zeroproxy.loadtest.histogram import Histogram
 from zeroproxy.loadtest.options import read_settings
 from zeroproxy.loadtest.preflight import models_url
 from zeroproxy.loadtest.results import compared
-from zeroproxy.loadtest.runs import share_of, turns
+from zeroproxy.loadtest.runs import order_of_sides, share_of
 from zeroproxy.loadtest.tally import Tally
 
 # ---------------------------------------------------------------- events
@@ -124,7 +124,7 @@ def test_nothing_and_very_long_have_a_place_in_a_histogram():
 
 
 def test_slices_add_up():
-    parts = [Tally(asked=3, answered=1), Tally(asked=2, answered=1, abandoned=1)]
+    parts = [Tally(started=3, answered=1), Tally(started=2, answered=1, abandoned=1)]
     parts[0].fail("cut", "first")
     parts[0].fail("cut", "second")
     for part in parts:
@@ -132,8 +132,8 @@ def test_slices_add_up():
     whole = Tally()
     for part in parts:
         whole.merge(part)
-    assert (whole.asked, whole.answered, whole.failed, whole.abandoned) == (5, 2, 2, 1)
-    assert (whole.open, whole.said, whole.times["ttft"].n) == (0, {"cut": "first"}, 2)
+    assert (whole.started, whole.answered, whole.failed, whole.abandoned) == (5, 2, 2, 1)
+    assert (whole.open, whole.messages, whole.times["ttft"].n) == (0, {"cut": "first"}, 2)
 
 
 def test_tokens_per_second_are_events_times_the_tokens_each_has_by_usage():
@@ -150,8 +150,8 @@ def test_tokens_per_second_are_events_times_the_tokens_each_has_by_usage():
 
 
 def test_two_sides_take_turns_so_that_a_drift_hits_both_alike():
-    assert turns(1, 4) == [0]
-    assert turns(2, 4) == [0, 1, 1, 0, 0, 1, 1, 0]
+    assert order_of_sides(1, 4) == [0]
+    assert order_of_sides(2, 4) == [0, 1, 1, 0, 0, 1, 1, 0]
 
 
 def settings_of(*words: str) -> options.Settings:
@@ -170,7 +170,7 @@ def test_requests_and_seconds_are_dealt_out_to_the_slices():
 
 
 def test_comparing_says_the_second_over_the_first():
-    first, second = Tally(asked=1, answered=1), Tally(asked=1, answered=1)
+    first, second = Tally(started=1, answered=1), Tally(started=1, answered=1)
     first.times["ttft"].add(0.100)
     second.times["ttft"].add(0.150)
     found = compared(first.summary(True), second.summary(True))

@@ -1,4 +1,4 @@
-"""Lines on stderr: nobody waits for who does not read them."""
+"""Lines on stderr: nothing waits for a reader that does not read."""
 
 import logging
 import os
@@ -55,7 +55,7 @@ def test_who_logs_does_not_wait_for_a_reader_that_stalls(pipe, monkeypatch):
         handler.close()
 
 
-def test_dropped_lines_are_told_when_it_is_read_again(pipe):
+def test_dropped_lines_are_reported_when_it_is_read_again(pipe):
     handler = StderrHandler(pipe[1])
     for _ in range(2 * module.QUEUE_MAX):
         handler.handle(record("x" * 1000))

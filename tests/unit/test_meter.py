@@ -176,7 +176,7 @@ def test_deep_nesting_and_long_names_are_stepped_over():
     assert measure("json", [body])[0] == 4
 
 
-SKELETON = (
+TEMPLATE = (
     b'data: {"id":"c-1","created":1,"model":"m-1","choices":[{"index":0,"delta":{"content":"%s"},'
     b'"finish_reason":null}]}\n\n'
 )
@@ -185,15 +185,15 @@ SKELETON = (
 @given(st.lists(st.text(max_size=20), max_size=12), st.data())
 def test_events_that_differ_in_their_text_only_count_as_if_each_were_walked(texts, data):
     """The template must not see more or less than the walk: cut reads never use it."""
-    parts = [SKELETON % json.dumps(text)[1:-1].encode() for text in texts]
+    parts = [TEMPLATE % json.dumps(text)[1:-1].encode() for text in texts]
     odd = data.draw(st.lists(st.integers(0, len(parts)), max_size=4))
     for k in odd:
         parts.insert(k, data.draw(st.sampled_from([
             b": ping\n\n",
-            SKELETON.replace(b'"index":0', b'"index":1') % b"x",
-            SKELETON.replace(b"null", b'"stop"') % b"",
-            SKELETON.replace(b"]}", b'],"usage":{"prompt_tokens":3,"completion_tokens":2}}') % b"y",
-            SKELETON.replace(b"]}", b'],"error":{"message":"x"}}') % b"z",
+            TEMPLATE.replace(b'"index":0', b'"index":1') % b"x",
+            TEMPLATE.replace(b"null", b'"stop"') % b"",
+            TEMPLATE.replace(b"]}", b'],"usage":{"prompt_tokens":3,"completion_tokens":2}}') % b"y",
+            TEMPLATE.replace(b"]}", b'],"error":{"message":"x"}}') % b"z",
             b'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":9}}\n\n',
         ])))  # fmt: skip
     body = b"".join(parts)
@@ -233,7 +233,7 @@ def test_numbers_count_only_if_they_are_whole(text, count):
 
 @pytest.mark.parametrize("between", [b"\n", b"\r\n", b":\n", b": x\n\n", b"id: 1\n"])
 def test_short_events_that_differ_outside_their_text_are_told_apart(between):
-    """Found by fuzzing: below 32 bytes every skeleton had the same hash."""
+    """Found by fuzzing: below 32 bytes every template had the same hash."""
     short = b'data: {"choices":[{"text":"%s"}]%s}\n\n'
     usage = b',"usage":{"prompt_tokens":3,"completion_tokens":9}'
     texts = short % (b"a", b"") + between + short % (b"b", b"") + between + short % (b"c", b"")

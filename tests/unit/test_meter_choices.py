@@ -1,4 +1,4 @@
-"""Several choices in one answer: a count is exact only if the server has told all of them."""
+"""Several choices in one answer: a count is exact only if the server has reported all of them."""
 
 import json
 

@@ -77,7 +77,7 @@ def assert_expected(sample, found):
     assert finish == sample.finish
     assert model == sample.model
     if exactness == "lower_bound" and wanted[1] is None:
-        # What the server did not count, we count as far as it can be proven.
+        # Tokens that the server did not count, we count as far as they can be proven.
         assert counts[1] >= sample.least
         counts[1] = None
     assert counts == wanted

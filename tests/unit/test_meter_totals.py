@@ -28,7 +28,7 @@ def metered(*payloads, kind="events", n=1, path=CHAT):
     return *found[:3], found[4], found[6]
 
 
-# ---------------------------------------------------------------- said twice (F5)
+# ---------------------------------------------------------------- reported twice (F5)
 
 
 def test_a_closing_usage_that_is_sent_twice_counts_once():

@@ -54,7 +54,7 @@ def dead_url():
 
 
 def export(receiver, batch, **config):
-    """What the collector got of one batch, and the sink, closed."""
+    """(the requests that the collector received for one batch, the sink, closed)."""
     sink = OtelSink(Otel(endpoint=receiver.url, timeout=AMPLE, **config))
     sink.write(batch)
     sink.close()
@@ -219,7 +219,7 @@ def test_a_collector_that_drips_does_not_hold_up_close(receiver):
     adds_up(sink.state(), 8)
 
 
-def test_what_finds_no_room_is_counted_while_the_collector_is_silent(receiver):
+def test_spans_that_do_not_fit_are_counted_while_the_collector_is_silent(receiver):
     receiver.hold.set()
     sink = OtelSink(Otel(endpoint=receiver.url, timeout=AMPLE), queue_max=8)
     sink.write([record()] * 8)
@@ -274,7 +274,7 @@ def test_a_collector_that_is_down_raises_nothing_and_tells_no_secret(dead_url, c
     assert SECRET not in said + repr(config)
 
 
-# ---------------------------------------------------------------- the door
+# ---------------------------------------------------------------- the entry point
 
 
 def test_it_is_off_unless_an_endpoint_is_set():

@@ -47,7 +47,7 @@ def test_urls_of_collectors_pass(url):
         ('end_point = ""', 'did you mean "endpoint"'),
     ],
 )
-def test_what_is_wrong_is_said_without_the_key(text, says):
+def test_errors_do_not_show_the_key(text, says):
     with pytest.raises(ConfigError) as caught:
         otel(text)
     assert says in str(caught.value)

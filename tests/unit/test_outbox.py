@@ -27,7 +27,7 @@ CONFIG = '[[upstream]]\nname = "a"\nendpoints = ["http://127.0.0.1:1"]\n[meterin
 
 
 class Shelf:
-    """A sink that keeps rows by id, as PostgreSQL does, and can be told to fail."""
+    """A sink that keeps rows by id, as PostgreSQL does, and fails on request."""
 
     def __init__(self):
         self.rows, self.deliveries, self.error, self.closed = {}, 0, None, False

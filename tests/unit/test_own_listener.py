@@ -23,7 +23,7 @@ def config(listen: str, *endpoints: str):
 
 
 def looped(listen: str, endpoint: str):
-    """As if the endpoint were a name: only who looks it up finds out."""
+    """As if the endpoint were a name: only a look-up finds out."""
     found = config(listen, "http://127.0.0.1:1")
     (upstream,) = found.upstream
     return replace(found, upstream=(replace(upstream, endpoints=(endpoint,)),))

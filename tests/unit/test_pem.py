@@ -1,4 +1,4 @@
-"""Files of TLS that cannot be used: each is said in words of its own, for OpenSSL has none."""
+"""Files of TLS that cannot be used: each has a message of its own, for OpenSSL has none."""
 
 import subprocess
 
@@ -21,7 +21,7 @@ def said(tls: ServerTls) -> str:
     return str(error.value)
 
 
-def test_a_missing_file_is_said_as_the_system_says_it(pair):
+def test_a_missing_file_is_reported_with_the_systems_message(pair):
     assert said(ServerTls(cert="/no/c.pem", key=pair.key)) == (
         "cert: /no/c.pem: cannot be read: No such file or directory"
     )
@@ -33,7 +33,7 @@ def test_a_missing_file_is_said_as_the_system_says_it(pair):
         prepare_upstream(UpstreamTls(ca="/no/a.pem"))
 
 
-def test_a_directory_a_swapped_pair_and_what_is_no_pem_are_said(pair, tmp_path):
+def test_a_directory_a_swapped_pair_and_a_file_that_is_no_pem_are_reported(pair, tmp_path):
     assert said(ServerTls(cert=str(tmp_path), key=pair.key)).endswith(
         "cannot be read: Is a directory"
     )
@@ -48,7 +48,7 @@ def test_a_directory_a_swapped_pair_and_what_is_no_pem_are_said(pair, tmp_path):
 
 
 @pytest.mark.parametrize("form", [("pkcs8", "-topk8"), ("rsa", "-aes128")], ids=lambda f: f[0])
-def test_a_key_with_a_password_is_said(form, pair, tmp_path):
+def test_a_key_with_a_password_is_reported(form, pair, tmp_path):
     plain, locked = tmp_path / "plain.pem", tmp_path / "locked.pem"
     subprocess.run(["openssl", "genrsa", "-out", plain, "2048"], check=True, capture_output=True)
     subprocess.run(

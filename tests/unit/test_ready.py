@@ -1,4 +1,4 @@
-"""When a worker says that it is ready: serving, an endpoint reached, the first conns opened."""
+"""Readiness of a worker: serving, an endpoint reached, the first conns opened."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ CONFIG = parse_config('[[upstream]]\nname = "u"\nendpoints = ["http://127.0.0.1:
 
 
 class Fake:
-    """An engine with one endpoint, and what readiness says of it."""
+    """An engine with one endpoint, and its readiness."""
 
     def __init__(self) -> None:
         self.reached: tuple[bool, list[str]] = (True, [])
@@ -41,7 +41,7 @@ def test_ready_waits_for_the_first_conns():
     assert worker.ready() == (True, [])
 
 
-def test_once_warm_it_is_not_asked_again():
+def test_once_warm_it_is_not_probed_again():
     """A pool that is being filled anew is no reason to send traffic elsewhere."""
     worker, fake = started()
     fake.is_warm = True

@@ -1,5 +1,5 @@
-"""Records that the ledger refuses or could not take in time: none takes another along, none is
-lost, none is there twice, whoever shares the files."""
+"""Records that the ledger refuses or could not take in time. None affects another, none is lost,
+none is there twice, whatever process shares the files."""
 
 import os
 import sqlite3
@@ -158,7 +158,7 @@ def test_an_absurd_sum_of_one_endpoint_takes_no_row_of_another_along(path):
     assert kept + len(refused) == 2 * BATCH
 
 
-# ---------------------------------------------------------------- who shares the rescue file
+# ---------------------------------------------------------------- sharing the rescue file
 
 APPENDER = """
 import sys

@@ -1,4 +1,4 @@
-"""What a reload may change, what it refuses and how it says so; the parts it is made of."""
+"""Keys that a reload may change, its refusals and their messages; the parts of a reload."""
 
 import asyncio
 import contextlib
@@ -133,7 +133,7 @@ class FakeEngine:
         self.urls: list[str] = []
         self.live: set[int] = set()
         self.weights: dict[int, int] = {}
-        self.room = 99
+        self.capacity = 99
 
     @contextlib.contextmanager
     def change(self):
@@ -154,7 +154,7 @@ class FakeEngine:
         self.routes = (routes, default)
 
     def add_endpoint(self, index, *, settings):
-        if len(self.live) >= self.room:
+        if len(self.live) >= self.capacity:
             raise ValueError("no slot is left")
         if settings.url not in self.urls:
             self.urls.append(settings.url)
@@ -199,7 +199,7 @@ async def test_endpoints_come_and_go_and_those_that_stay_keep_their_slot():
 
 async def test_an_endpoint_that_cannot_be_added_leaves_all_as_it_was():
     engine, endpoint_set = await filled("127.0.0.1:1")
-    engine.room = 2
+    engine.capacity = 2
     before = endpoint_set.addresses()
     config = with_endpoints("127.0.0.1:2", "127.0.0.1:3")
     with pytest.raises(ReloadError, match="no slot is left"):
@@ -208,13 +208,13 @@ async def test_an_endpoint_that_cannot_be_added_leaves_all_as_it_was():
     assert endpoint_set.addresses() == before
 
 
-async def test_an_endpoint_that_stays_is_not_resolved_again(said):
+async def test_an_endpoint_that_stays_is_not_resolved_again(logged):
     _, endpoint_set = await filled("127.0.0.1:1")
     known = [{("http://gone.invalid:1", False): (endpoint_set.addresses()[0],)}]
     config = with_endpoints("gone.invalid:1")
     assert (await resolve_all(config, known))[0] == known[0]
     assert (await resolve_all(config))[0] == {("http://gone.invalid:1", False): ()}
-    assert "cannot resolve gone.invalid" in said[0]
+    assert "cannot resolve gone.invalid" in logged[0]
 
 
 # ---------------------------------------------------------------- readiness

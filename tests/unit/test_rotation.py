@@ -69,7 +69,7 @@ class Ward:
         self.rotation.reconsider()
 
 
-def test_a_cold_one_is_out_while_a_warm_one_is_there_and_comes_back_when_it_is_warm(said):
+def test_a_cold_one_is_out_while_a_warm_one_is_there_and_comes_back_when_it_is_warm(logged):
     ward = Ward({1})
     assert ward.engine.up == {0: True, 1: False}
     assert ward.rotation.snapshot(1)["reason"] == "it is being warmed up"
@@ -77,7 +77,7 @@ def test_a_cold_one_is_out_while_a_warm_one_is_there_and_comes_back_when_it_is_w
     ward.warms(1)
     assert ward.engine.up == {0: True, 1: True}
     assert ward.rotation.snapshot(1) == {"up": True, "reason": "", "changes": 2}
-    assert said == ["http://127.0.0.1:2 is out: it is being warmed up",
+    assert logged == ["http://127.0.0.1:2 is out: it is being warmed up",
                     "http://127.0.0.1:2 is back in rotation"]  # fmt: skip
 
 
@@ -121,9 +121,9 @@ def test_a_warm_one_that_is_drained_or_whose_breaker_is_open_is_no_reason_to_wai
 
 def test_a_doubt_takes_nobody_out_and_is_shown():
     ward = Ward(set())
-    ward.rotation.report_health(0, True, "GET /health says 500")
+    ward.rotation.report_health(0, True, "GET /health returned 500")
     assert ward.engine.written == []
-    assert ward.rotation.snapshot(0)["reason"] == "GET /health says 500"
+    assert ward.rotation.snapshot(0)["reason"] == "GET /health returned 500"
     assert ward.back == [], "it was never out"
 
 

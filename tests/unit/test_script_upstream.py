@@ -1,4 +1,4 @@
-"""The scripted upstream plays exactly what it is told and keeps exactly what it hears."""
+"""The scripted upstream sends exactly its script and keeps exactly the bytes it receives."""
 
 import asyncio
 import socket

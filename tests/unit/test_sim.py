@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from zeroproxy.sim import SimOptions, Simulator
 
-ASKED = [{"role": "user", "content": "one two three"}]
+DIRECTIVE = [{"role": "user", "content": "one two three"}]
 TOOL = {
     "type": "object",
     "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
@@ -44,12 +44,12 @@ async def http(sim):
 
 
 def chat(client, **more):
-    return client.chat.completions.create(model="sim-1", messages=ASKED, **more)
+    return client.chat.completions.create(model="sim-1", messages=DIRECTIVE, **more)
 
 
 async def events(http, path="/v1/chat/completions", **body):
     """The data of each event, [DONE] included."""
-    body = {"model": "sim-1", "messages": ASKED, "stream": True, **body}
+    body = {"model": "sim-1", "messages": DIRECTIVE, "stream": True, **body}
     async with http.post(path, json=body) as response:
         assert response.headers["Content-Type"] == "text/event-stream; charset=utf-8"
         text = (await response.read()).decode()
@@ -185,7 +185,7 @@ async def test_embeddings_have_one_vector_per_input(client):
 
 
 async def test_the_anthropic_client_gets_the_same_streamed_and_whole(claude):
-    asked = {"model": "sim-1", "max_tokens": 5, "messages": ASKED, "system": "be brief"}
+    asked = {"model": "sim-1", "max_tokens": 5, "messages": DIRECTIVE, "system": "be brief"}
     whole = await claude.messages.create(**asked)
     async with claude.messages.stream(**asked) as stream:
         text = "".join([t async for t in stream.text_stream])
@@ -194,13 +194,15 @@ async def test_the_anthropic_client_gets_the_same_streamed_and_whole(claude):
     for message in (whole, final):
         assert (message.usage.input_tokens, message.usage.output_tokens) == (5, 5)
         assert message.stop_reason == "max_tokens"
-    counted = await claude.messages.count_tokens(model="sim-1", messages=ASKED, system="be brief")
+    counted = await claude.messages.count_tokens(
+        model="sim-1", messages=DIRECTIVE, system="be brief"
+    )
     assert counted.input_tokens == 5
 
 
 async def test_the_anthropic_client_gets_a_tool_call(claude):
     asked = {
-        "model": "sim-1", "max_tokens": 100, "messages": ASKED,
+        "model": "sim-1", "max_tokens": 100, "messages": DIRECTIVE,
         "tools": [{"name": "go", "input_schema": TOOL}], "tool_choice": {"type": "any"},
     }  # fmt: skip
     whole = await claude.messages.create(**asked)

@@ -1,4 +1,4 @@
-"""The simulator's books: what it says it sent of each answer."""
+"""The simulator's accounts: the tokens it sent of each answer."""
 
 import aiohttp
 import pytest

@@ -89,7 +89,7 @@ def test_the_first_token_of_a_lone_request_comes_when_its_prefill_is_over():
     assert len(job.inbox) == 2
 
 
-def test_a_prefill_joins_the_pace_of_those_that_run():
+def test_a_prefill_joins_the_steps_of_those_that_run():
     engine = Engine()
     engine.submit(10)
     engine.clock.run_until(0.5)

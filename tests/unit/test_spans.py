@@ -1,4 +1,4 @@
-"""What a record is called as a span."""
+"""Names and attributes of a record as a span."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the proxy asked for is taken out, and nothing else."""
+"""Usage that the proxy requested is taken out, and nothing else."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""An endpoint that is stuck in TLS: whoever asks it gives up in time, and others are asked on."""
+"""An endpoint that is stuck in TLS: its probe gives up in time, and others are probed on."""
 
 import asyncio
 import contextlib
@@ -75,7 +75,7 @@ class StuckTls:
 
 
 @pytest.mark.parametrize("shakes", [False, True])
-async def test_a_stuck_endpoint_is_out_in_time_and_its_peer_is_asked_on(tmp_path, shakes, said):
+async def test_a_stuck_endpoint_is_out_in_time_and_its_peer_is_asked_on(tmp_path, shakes, logged):
     engine, server = Engine(), Server()
     two = engine.health_sample()[0]
     engine.health_sample = lambda only=None: [  # type: ignore[method-assign]
@@ -92,7 +92,7 @@ async def test_a_stuck_endpoint_is_out_in_time_and_its_peer_is_asked_on(tmp_path
             watch([(upstream(), members)], rotation, health)
             await until(lambda: engine.words)
             assert engine.words == [(0, False)]
-            assert said == [f"{stuck.url} is out: no answer within 0.05 s"]
+            assert logged == [f"{stuck.url} is out: no answer within 0.05 s"]
             asked = server.health()
             await until(lambda: server.health() > asked + 3)
             await health.stop()

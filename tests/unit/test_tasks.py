@@ -56,7 +56,7 @@ async def test_a_task_that_has_failed_keeps_no_other_from_its_end():
     assert str(failed.exception()) == "x"
 
 
-async def test_who_waits_for_an_end_can_be_cancelled_himself():
+async def test_a_task_that_waits_for_an_end_can_be_cancelled_itself():
     stubborn = Stubborn()
     (stuck,) = await stubborn.begun("stuck")
     stopping = asyncio.ensure_future(cancel(stuck))

@@ -1,4 +1,4 @@
-"""A wait that fails tells what was waited for."""
+"""A wait that fails names its condition."""
 
 import pytest
 
@@ -12,8 +12,8 @@ async def test_a_condition_that_comes_true_is_waited_for():
 
 
 async def test_the_failure_has_the_condition_and_its_values():
-    heard = ["one"]
+    received = ["one"]
     with pytest.raises(AssertionError) as failed:
-        await until(lambda: "two" in heard, seconds=0)
-    assert '"two" in heard' in str(failed.value)
-    assert "heard = ['one']" in str(failed.value)
+        await until(lambda: "two" in received, seconds=0)
+    assert '"two" in received' in str(failed.value)
+    assert "received = ['one']" in str(failed.value)

@@ -122,7 +122,7 @@ def test_numbers_end_in_one_column(run, path):
     assert ends == ["1", "0", "0", "1"]
 
 
-def test_many_groups_leave_room_for_figures(run, path):
+def test_many_groups_leave_columns_for_figures(run, path):
     _, lines, _ = run("--ledger", path, "--by", "hour,model,tenant,endpoint", width=80)
     assert max(map(len, lines)) <= 80
     assert {"requests", "completion", "exact"} <= set(line_of(lines, "hour"))

@@ -63,7 +63,7 @@ def is_cold(warmups: Warmups, index: int) -> bool:
 
 
 class Counted(Rotation):
-    """How often it was to decide anew."""
+    """The number of times that it was to decide anew."""
 
     reconsidered = 0
 
@@ -108,7 +108,7 @@ class Bench:
 
 
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("path", "logged"),
     [
         (CHAT, {"messages": [{"role": "user", "content": "Hi"}]}),
         ("/v1/messages", {"messages": [{"role": "user", "content": "Hi"}]}),
@@ -117,10 +117,10 @@ class Bench:
         ("/completion", {"prompt": "Hi"}),
     ],
 )
-def test_the_body_is_what_the_path_takes(path, said):
+def test_the_body_is_what_the_path_takes(path, logged):
     plain = {"max_tokens": 1, "stream": False}
-    assert body_of(Warmup(path=path), "m") == {"model": "m", **said, **plain}
-    assert body_of(Warmup(path=path), "") == {**said, **plain}
+    assert body_of(Warmup(path=path), "m") == {"model": "m", **logged, **plain}
+    assert body_of(Warmup(path=path), "") == {**logged, **plain}
 
 
 async def test_each_configured_model_is_asked_by_the_servers_own_name():
@@ -174,15 +174,15 @@ async def test_busy_and_broken_answers_are_asked_again_and_the_reason_is_told():
         bench.watch("a")
         url = bench.script.url
         assert bench.warmups.reasons() == [f"{url}: its model is being warmed up"]
-        said = [f"{url}: a is being warmed up: POST {CHAT} says 429"]
-        await until(lambda: bench.warmups.reasons() == said)
+        logged = [f"{url}: a is being warmed up: POST {CHAT} returned 429"]
+        await until(lambda: bench.warmups.reasons() == logged)
         assert (await bench.done())["state"] == "warm"
         assert len(bench.server.asked) == 3
         assert bench.warmups.reasons() == []
         assert bench.rotation.reconsidered == 1
 
 
-async def test_an_endpoint_that_is_not_there_yet_is_waited_for(tmp_path, said):
+async def test_an_endpoint_that_is_not_there_yet_is_waited_for(tmp_path, logged):
     warmups, path = Warmups(Rotation(Engine())), str(tmp_path / "s")
     warmups.watch([(upstream("a"), [ActiveEndpoint(0, await resolve(f"unix:{path}"))])])
     reasons = [f"unix:{path}: a is being warmed up: No such file or directory"]
@@ -190,16 +190,16 @@ async def test_an_endpoint_that_is_not_there_yet_is_waited_for(tmp_path, said):
     async with ScriptUpstream(Server(), path):
         warmups.begin_anew(0)
         await until(lambda: not is_cold(warmups, 0))
-        assert "is warm" in said[0]
+        assert "is warm" in logged[0]
         await warmups.stop()
 
 
-async def test_a_refusal_ends_it_at_once_and_the_next_model_has_its_turn():
+async def test_a_refusal_ends_it_at_once_and_the_next_model_follows():
     async with Bench(Server(says=[404, 200])) as bench:
         bench.watch("a", "b")
         found = await bench.done()
         assert found["state"] == "failed"
-        reason = f"a: POST {CHAT} says 404: " + '{"error": "no\\nsuch"}'
+        reason = f"a: POST {CHAT} returned 404: " + '{"error": "no\\nsuch"}'
         assert found["reason"] == reason
         assert list(found["seconds"]) == ["b"]
         assert bench.lines == [f"{bench.script.url} is used without a warm-up: {reason}"]

@@ -1,21 +1,22 @@
 """Routes of the admin listener.
 
 GET /healthz   the process runs
-GET /readyz    traffic should be sent here (200), or not and why (503)
+GET /readyz    200 if traffic should be sent here; else 503 with the reasons
 GET /metrics   Prometheus
 GET /status    everything the proxy knows of itself, as JSON
-GET /usage     what the ledger counted, as JSON or CSV (commands/usage.py)
+GET /usage     sums of the ledger, as JSON or CSV (commands/usage.py)
 POST /-/drain  stop gracefully
-POST /-/endpoint?url=U&drain=true   send one endpoint nothing new; drain=false: again
+POST /-/endpoint?url=U&drain=true   send one endpoint no new request; drain=false: again
 POST /-/reload read the configuration again; 400: it is wrong, 422: it needs a restart
 
-With admin.token every path but /healthz and /readyz asks for it.
+With admin.token every path but /healthz and /readyz needs it.
 
-Law 1. Loopback is no wall against a browser: any page may post to it. What changes something is
-       therefore refused to whoever sends Origin or Sec-Fetch-Site, which browsers do and tools do
-       not. What only tells something wants a Host that no page can choose (hosts.py), or the token.
-Law 2. A caller who leaves ends the request; a reload goes on, for it is whole or not at all.
-Tests: tests/unit/test_admin_app.py, tests/unit/test_admin_door.py.
+Law 1. Loopback does not keep browsers out: any page may post to it. A request that changes
+       something is therefore refused if it has Origin or Sec-Fetch-Site, which browsers send and
+       tools do not. A request that only reads needs a Host that no page can choose (hosts.py), or
+       the token.
+Law 2. A caller that leaves ends the request; a reload goes on, for it is whole or not at all.
+Tests: tests/unit/test_admin_app.py, tests/unit/test_admin_access.py.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class AdminSource(Protocol):
-    """What the admin asks of a worker."""
+    """The part of a worker that the admin listener uses."""
 
     def snapshot(self) -> dict[str, Any]: ...
 
@@ -53,7 +54,7 @@ class AdminSource(Protocol):
     async def reload_file(self) -> list[str]: ...
 
 
-#: What anybody may ask: probes have no token.
+#: Paths that need no token: probes have none.
 OPEN = ("/healthz", "/readyz")
 log = logging.getLogger(__name__)
 SOURCE = web.AppKey("source", AdminSource)
@@ -76,7 +77,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 
 
 def shows_token(request: web.Request) -> bool:
-    """Whether there is a token and the request has it."""
+    """True if there is a token and the request has it."""
     token = request.app[TOKEN]()
     scheme, _, shown = request.headers.get("Authorization", "").partition(" ")
     # As bytes: compare_digest takes no text beyond ASCII.
@@ -96,7 +97,7 @@ def refuse_host(request: web.Request) -> web.Response | None:
 
 
 async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """What the handler says, or its failure as JSON."""
+    """The response of the handler, or its failure as JSON."""
     if refusal := refuse_host(request):
         return refusal
     if request.app[TOKEN]() and request.path not in OPEN and not shows_token(request):
@@ -157,12 +158,12 @@ async def drain(request: web.Request) -> web.Response:
 
 async def drain_endpoint(request: web.Request) -> web.Response:
     """One endpoint, by the URL of the configuration."""
-    words = dict(request.query)
-    if set(words) != {"url", "drain"} or len(request.query) != 2:
+    parameters = dict(request.query)
+    if set(parameters) != {"url", "drain"} or len(request.query) != 2:
         return as_error("it takes url=URL and drain=true or drain=false, each once", 400)
-    if words["drain"] not in ("true", "false"):
+    if parameters["drain"] not in ("true", "false"):
         return as_error("drain: it can be true or false", 400)
-    found = request.app[SOURCE].drain_endpoint(words["url"], words["drain"] == "true")
+    found = request.app[SOURCE].drain_endpoint(parameters["url"], parameters["drain"] == "true")
     if found is None:
         return as_error("there is no such endpoint", 404)
     return as_json(found)
@@ -188,7 +189,7 @@ def create_app(
     names: Callable[[], Collection[str]] | None = tuple,
 ) -> web.Application:
     """The admin application over `source`; start it with AdminServer or any aiohttp runner. `token`
-    says what callers must show; "": nothing. `names`: what Host may be beside addresses and
+    returns the token that callers need; "": none. `names`: values of Host beside addresses and
     loopback names; None: anything."""
     app = web.Application(middlewares=[guard])
     app[SOURCE] = source

@@ -1,10 +1,10 @@
 """Connections of the admin listener: how many, and how long each may take over a head.
 
-Law 1. Whoever may not ask anything yet holds one of MOST connections at most, and that for
-       HEAD_TIMEOUT: nobody shuts the data plane out of descriptors, or a probe out of the admin.
-Law 2. Where all are taken, the connection that has waited longest without a request goes. One whose
-       request is being answered stays.
-Tests: tests/unit/test_admin_door.py.
+Law 1. Connections without a request are at most MOST, each for HEAD_TIMEOUT at most. So a caller
+       without a token takes no descriptors from the data plane, and keeps no probe out.
+Law 2. Where all are taken, the connection that has waited longest without a request is closed. One
+       whose request is being answered stays.
+Tests: tests/unit/test_admin_access.py.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ BACKLOG = 16  # that the kernel keeps; also what may be open for a moment beyond
 
 
 class Visit(asyncio.Protocol):
-    """One connection: aiohttp's protocol behind the door."""
+    """One connection: aiohttp's protocol, counted and timed."""
 
-    def __init__(self, door: Door, inner: Any) -> None:
-        self._door, self._inner = door, inner
+    def __init__(self, limit: ConnectionLimit, inner: Any) -> None:
+        self._limit, self._inner = limit, inner
         self._timer: asyncio.TimerHandle | None = None
         self._is_between = False
         self.transport: asyncio.Transport | None = None
@@ -33,7 +33,7 @@ class Visit(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self._inner.connection_made(transport)
-        self._door.enter(self)
+        self._limit.enter(self)
         self.wait(HEAD_TIMEOUT)
 
     def data_received(self, data: bytes) -> None:
@@ -52,7 +52,7 @@ class Visit(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.stop_waiting()
-        self._door.leave(self)
+        self._limit.leave(self)
         self._inner.connection_lost(error)
 
     def wait(self, seconds: float, is_between: bool = False) -> None:
@@ -69,12 +69,12 @@ class Visit(asyncio.Protocol):
 
     def abort(self) -> None:
         self.stop_waiting()
-        self._door.leave(self)
+        self._limit.leave(self)
         if self.transport is not None:
             self.transport.abort()
 
 
-class Door:
+class ConnectionLimit:
     """Makes the protocol of each connection of a runner, `most` of them at once."""
 
     def __init__(self, most: int = MOST) -> None:
@@ -87,7 +87,7 @@ class Door:
 
     def enter(self, visit: Visit) -> None:
         if len(self._visits) >= self.most:
-            # Where nobody waits, all are being answered: who comes has to come again.
+            # Where none waits, all are being answered: the new one is closed.
             oldest = next(iter(self._waiting.values()), visit)
             oldest.abort()
             if oldest is visit:

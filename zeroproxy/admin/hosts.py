@@ -1,4 +1,4 @@
-"""Which Host the admin listener answers.
+"""The values of Host that the admin listener answers.
 
 A page of any site can make a browser ask 127.0.0.1 under the site's own name (DNS rebinding), and
 then read the answer. So a name has to be known; an address cannot be rebound.
@@ -26,7 +26,7 @@ def name_in(host: str) -> str:
 
 
 def is_known(host: str, names: Collection[str]) -> bool:
-    """Whether a request with this Host is answered; "" is none: no browser sends that."""
+    """True if a request with this Host is answered; "": it has none, which no browser sends."""
     name = name_in(host)
     if not host or name == "localhost" or name.endswith(".localhost") or name in names:
         return True

@@ -1,7 +1,7 @@
 """Prometheus families out of a snapshot, made anew for every scrape.
 
-The counters live in C; a custom collector of prometheus_client writes them in the text format, so
-names, escaping and content types are the library's business. Names: the contract of the project.
+The counters live in C. A custom collector of prometheus_client writes them in the text format: the
+library handles names, escaping and content types. The names are stable.
 
 Law. No label set occurs twice in a family: a scraper refuses what repeats. C keeps its rows apart
 by more than the labels show (an outcome's phase, the bytes of a model's name): rows are summed.
@@ -194,7 +194,7 @@ def warmups(snapshot: Snapshot) -> Iterator[Metric]:
 
 
 def stale(snapshot: Snapshot) -> tuple[Metric, Metric]:
-    """What became of requests whose reused connection ended without an answer."""
+    """Requests whose reused connection ended without an answer: sent again, or not."""
     retries = CounterMetricFamily(
         "zeroproxy_stale_retries",
         "Idle connections that were dead when used, and replaced unseen",

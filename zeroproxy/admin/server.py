@@ -10,7 +10,7 @@ from typing import Protocol
 from aiohttp import web
 
 from zeroproxy.admin.app import AdminSource, create_app
-from zeroproxy.admin.connections import BACKLOG, MOST, Door
+from zeroproxy.admin.connections import BACKLOG, MOST, ConnectionLimit
 
 
 class BoundSocket(Protocol):
@@ -24,7 +24,7 @@ class BoundSocket(Protocol):
 
 class AdminServer:
     """`start` serves on `bound`, which is its own from then on; `stop` closes it. At most `most`
-    connections at once. `token` and `names` are asked for every request."""
+    connections at once. `token` and `names` are called for every request."""
 
     def __init__(
         self,
@@ -36,10 +36,10 @@ class AdminServer:
         most: int = MOST,
     ) -> None:
         self.bound, self.url = bound, bound.url
-        self._door = Door(most)
-        # No browser gets to a unix socket, whatever Host it is told.
+        self._limit = ConnectionLimit(most)
+        # No browser reaches a unix socket, whatever its Host.
         app = create_app(source, token, None if bound.url.startswith("unix:") else names)
-        app.middlewares.insert(0, self._door.guard)
+        app.middlewares.insert(0, self._limit.guard)
         # Handlers end when their caller leaves: a report that nobody waits for is no work.
         self._runner = web.AppRunner(
             app, access_log=None, shutdown_timeout=1.0, handler_cancellation=True
@@ -51,7 +51,7 @@ class AdminServer:
         server = self._runner.server
         assert server is not None
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: self._door.protocol(server), sock=self.bound.sock, backlog=BACKLOG
+            lambda: self._limit.protocol(server), sock=self.bound.sock, backlog=BACKLOG
         )
 
     async def stop(self) -> None:

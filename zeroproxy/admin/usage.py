@@ -1,11 +1,10 @@
 """GET /usage: the report of `zeroproxy usage`, as JSON or CSV.
 
-The ledger is read and the answer written in a thread: a large one takes its time, and the loop has
-none to give. MOST_ROWS at most: writing JSON does not let go of the GIL, and health's probes wait
-for it.
+The ledger is read and the answer written in a thread, because a large one would stop the loop.
+MOST_ROWS at most: writing JSON holds the GIL, and health's probes wait for it.
 
-Law. One report at a time and MOST_WAITING more, beyond that 503; who leaves is no longer read for.
-Tests: tests/unit/test_admin_door.py.
+Law. One report at a time and MOST_WAITING more, beyond that 503. A caller that left gets none.
+Tests: tests/unit/test_admin_access.py.
 """
 
 from __future__ import annotations
@@ -47,21 +46,21 @@ class LedgerSource(Protocol):
         """Its path; empty: it is off."""
 
 
-def words_of(request: web.Request) -> dict[str, str]:
+def parameters_of(request: web.Request) -> dict[str, str]:
     """The parameters by name, each once. Raises QueryError."""
-    words: dict[str, str] = {}
-    for name, word in request.query.items():
+    parameters: dict[str, str] = {}
+    for name, value in request.query.items():
         if name not in PARAMETERS:
             raise QueryError(name, f"there are {', '.join(PARAMETERS)}")
-        if name in words:
+        if name in parameters:
             raise QueryError(name, "it was given twice")
-        words[name] = word
-    if words.setdefault("format", FORMATS[0]) not in FORMATS:
+        parameters[name] = value
+    if parameters.setdefault("format", FORMATS[0]) not in FORMATS:
         raise QueryError("format", f"it can be {' or '.join(FORMATS)}")
     for name in ("since", "until"):
-        if "T" in words.get(name, ""):
-            words[name] = UNESCAPED_OFFSET.sub("+", words[name])
-    return words
+        if "T" in parameters.get(name, ""):
+            parameters[name] = UNESCAPED_OFFSET.sub("+", parameters[name])
+    return parameters
 
 
 def as_bad_query(error: QueryError) -> web.Response:
@@ -127,31 +126,31 @@ def as_busy() -> web.Response:
 def usage_handler(source: object) -> Handler:
     """The handler over a source, which keeps a ledger if it is a LedgerSource."""
 
-    turn = asyncio.Lock()
-    asked = 0
+    lock = asyncio.Lock()
+    waiting = 0
 
     async def answer_usage(request: web.Request) -> web.StreamResponse:
-        nonlocal asked
+        nonlocal waiting
         path = source.ledger_path() if isinstance(source, LedgerSource) else ""
         if not path:
             return as_error("no ledger is kept here; metering.ledger turns it on", 404)
         now = datetime.now(UTC)
         try:
-            words = words_of(request)
-            query = replace(parse_query(words, now), most_rows=MOST_ROWS)
+            parameters = parameters_of(request)
+            query = replace(parse_query(parameters, now), most_rows=MOST_ROWS)
         except QueryError as error:
             return as_bad_query(error)
-        if asked > MOST_WAITING:
+        if waiting > MOST_WAITING:
             return as_busy()
-        asked += 1
+        waiting += 1
         try:
-            async with turn:
-                return await read(path, query, words["format"], now)
+            async with lock:
+                return await read(path, query, parameters["format"], now)
         except QueryError as error:
             return as_bad_query(error)
         except ZeroproxyError as error:
             return as_error(str(error), 503)
         finally:
-            asked -= 1
+            waiting -= 1
 
     return answer_usage

@@ -1,9 +1,8 @@
 """`zeroproxy check`: everything that can be known before the first request.
 
-An error is what would keep the proxy from starting; a warning is what would keep it from being
-useful right now (an endpoint that does not answer may be up by Friday evening), or what is as it
-should be where the proxy runs already (a port in use). With `--offline` no port, name, endpoint or
-server is tried: a machine that builds has none of them.
+An error would keep the proxy from starting. A warning would keep it from being useful right now: an
+endpoint that does not answer may be up later. A port in use is a warning too, for the proxy may run
+already. With `--offline` no port, name, endpoint or server is tried: a build machine has none.
 """
 
 from __future__ import annotations
@@ -78,17 +77,17 @@ def check_listen(findings: Findings, key: str, address: str) -> None:
 def check_descriptors(findings: Findings, config: Config) -> None:
     limit = raise_limit()
     cap = connection_cap(limit, config.limits.connections)
-    says = f"{cap} connections fit {limit} descriptors"
+    text = f"{cap} connections fit {limit} descriptors"
     if config.limits.connections > cap:
-        findings.warn("limits.connections", f"{says}; {config.limits.connections} were asked for")
+        findings.warn("limits.connections", f"{text}; {config.limits.connections} were asked for")
     elif cap < FEW_CONNECTIONS and not config.limits.connections:
-        findings.warn("limits.connections", f"{says}; raise the hard limit (ulimit -Hn)")
+        findings.warn("limits.connections", f"{text}; raise the hard limit (ulimit -Hn)")
     else:
-        findings.ok("limits.connections", says)
+        findings.ok("limits.connections", text)
 
 
 def check_file(findings: Findings, key: str, where: str) -> bool:
-    """Whether a file can be written, without making it."""
+    """True if a file can be written. It is not made."""
     path = Path(where)
     target = path if path.exists() else path.parent
     if not target.exists():
@@ -110,7 +109,7 @@ def check_log(findings: Findings, spec: str) -> None:
 
 
 def check_ledger(findings: Findings, where: str, required: bool) -> None:
-    """Whether the ledger is one, without making it."""
+    """Check that the ledger is an SQLite file of this version, or could be made. None is made."""
     key = "metering.ledger"
     if not Path(where).is_file():
         check_file(findings, key, where)
@@ -179,7 +178,7 @@ def check_certificate(findings: Findings, config: Config) -> None:
 
 
 def secure_for(findings: Findings, upstream: Upstream) -> ClientTls | None:
-    """How its https:// endpoints are asked; None: they cannot be."""
+    """TLS towards its https:// endpoints; None: it cannot be set up."""
     try:
         pair = prepare_upstream(upstream.tls)
     except (TlsError, OSError) as error:
@@ -194,13 +193,13 @@ def secure_for(findings: Findings, upstream: Upstream) -> ClientTls | None:
 async def check_kind(
     findings: Findings, config: Config, upstream: Upstream, address: Address
 ) -> None:
-    """Whether it is known what server answers, where that decides what is counted."""
+    """Warn of an unknown server, where its kind decides what is counted."""
     if upstream.preset not in NO_SERVER or not misses_usage(config.metering):
         return
     try:
         look = await identify(address, upstream.api_key)
     except (OSError, TimeoutError, ClientError, NotYet):
-        return  # that it does not answer is said elsewhere
+        return  # another check reports that it does not answer
     if not look.kind:
         findings.warn(
             f"upstream {upstream.name}",
@@ -237,11 +236,11 @@ async def check_endpoint(
             findings.ok(key, f"{url} answers; it has no {path}")
             await check_kind(findings, config, upstream, address)
         elif 200 <= status < 300:
-            findings.ok(key, f"{url} answers; GET {path} says {status}")
+            findings.ok(key, f"{url} answers; GET {path} returned {status}")
             await check_kind(findings, config, upstream, address)
         else:
-            said = f"says {status}" if status else "is not answered in HTTP"
-            findings.warn(key, f"{url}: GET {path} {said}")
+            problem = f"returned {status}" if status else "is not answered in HTTP"
+            findings.warn(key, f"{url}: GET {path} {problem}")
 
 
 async def check_upstream(
@@ -264,7 +263,7 @@ async def check_upstream(
 
 
 def names_of(listens: Iterable[str]) -> list[Any]:
-    """What these listeners would be bound to; those that cannot be are reported elsewhere."""
+    """Addresses these listeners would be bound to, without those that cannot be resolved."""
     findings: list[Any] = []
     for listen in listens:
         if listen.startswith("unix:"):
@@ -279,7 +278,7 @@ def names_of(listens: Iterable[str]) -> list[Any]:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether nobody outside this machine reaches it."""
+    """True if nobody outside this machine reaches it."""
     if address.startswith("unix:"):
         return True
     host, _ = split_host_port(address)
@@ -289,8 +288,8 @@ def is_loopback(address: str) -> bool:
         return host == "localhost"
 
 
-def check_doors(findings: Findings, config: Config) -> None:
-    """Who may come in, and whether that looks meant."""
+def check_access(findings: Findings, config: Config) -> None:
+    """Access to the admin port and to the data port; warns of what is open to everybody."""
     admin = config.admin
     if admin.listen and not is_loopback(admin.listen):
         if admin.token or admin.token_file:
@@ -328,7 +327,7 @@ async def examine(config: Config, is_offline: bool = False) -> Findings:
     findings = Findings()
     if not is_offline:
         check_listeners(findings, config)
-    check_doors(findings, config)
+    check_access(findings, config)
     if config.server.tls.cert:
         check_certificate(findings, config)
     check_descriptors(findings, config)
@@ -346,7 +345,7 @@ async def examine(config: Config, is_offline: bool = False) -> Findings:
 
 
 def with_files(config: Config) -> Config:
-    """With the keys of the files it names; what is wrong with those is said elsewhere."""
+    """With the keys of the files it names; another check reports errors in those."""
     try:
         return resolve_files(config)
     except ConfigError:

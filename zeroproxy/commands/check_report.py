@@ -1,4 +1,4 @@
-"""What `zeroproxy check` prints: findings, what the proxy would do, whether it would start."""
+"""The output of `zeroproxy check`: findings, what the proxy would do, whether it would start."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ class Findings:
     rows: list[tuple[str, str, str]] = field(default_factory=list)
     errors: int = 0
 
-    def ok(self, what: str, says: str) -> None:
-        self.rows.append((what, "ok", says))
+    def ok(self, what: str, message: str) -> None:
+        self.rows.append((what, "ok", message))
 
-    def warn(self, what: str, says: str) -> None:
-        self.rows.append((what, "warning", says))
+    def warn(self, what: str, message: str) -> None:
+        self.rows.append((what, "warning", message))
 
-    def fail(self, what: str, says: str) -> None:
-        self.rows.append((what, "error", says))
+    def fail(self, what: str, message: str) -> None:
+        self.rows.append((what, "error", message))
         self.errors += 1
 
     def verdict(self, path: str) -> str:
         """The closing line."""
         warnings = sum(state == "warning" for _, state, _ in self.rows)
-        words = [
+        parts = [
             f"{n} {what}{'s' if n > 1 else ''}"
             for n, what in ((self.errors, "error"), (warnings, "warning"))
             if n
         ]
         if self.errors:
-            return f"{path}: {', '.join(words)}: it would not start"
-        return f"{path}: the configuration is valid{'; ' + words[0] if words else ''}"
+            return f"{path}: {', '.join(parts)}: it would not start"
+        return f"{path}: the configuration is valid{'; ' + parts[0] if parts else ''}"
 
 
 # ---------------------------------------------------------------- what it would do
@@ -101,8 +101,8 @@ def print_plain(findings: Findings) -> None:
     if not findings.rows:
         return
     widths = [max(len(row[k]) for row in findings.rows) for k in (0, 1)]
-    for what, state, says in findings.rows:
-        print(f"{what:<{widths[0]}}  {state:<{widths[1]}}  {says}")
+    for what, state, message in findings.rows:
+        print(f"{what:<{widths[0]}}  {state:<{widths[1]}}  {message}")
 
 
 def print_coloured(findings: Findings) -> None:
@@ -112,7 +112,7 @@ def print_coloured(findings: Findings) -> None:
 
     table = Table(box=None, show_header=False, pad_edge=False)
     colours = {"ok": "green", "warning": "yellow", "error": "red"}
-    for what, state, says in findings.rows:
+    for what, state, message in findings.rows:
         # Text, because "[::1]" and paths are not markup.
-        table.add_row(Text(what), Text(state, colours[state]), Text(says))
+        table.add_row(Text(what), Text(state, colours[state]), Text(message))
     Console(highlight=False).print(table)

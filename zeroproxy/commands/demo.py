@@ -1,6 +1,6 @@
 """`make run`: a simulated inference server, the proxy before it, and a few real requests.
 
-Three processes, so that the figures are honest: the simulator, the proxy, and this one, which asks.
+Three processes, so that the figures are honest: the simulator, the proxy, and this one, the caller.
 Nothing is downloaded and nothing is configured. Afterwards both stay up to be tried by hand, unless
 the output is no terminal or ZEROPROXY_DEMO_ONCE is set.
 """
@@ -48,7 +48,7 @@ def pick_port(wanted: int) -> int:
 
 @dataclass
 class Answer:
-    """What one streamed request measured. Times in seconds."""
+    """Measurements of one streamed request. Times in seconds."""
 
     ttft: float = 0.0
     gaps: list[float] = field(default_factory=list)
@@ -120,8 +120,8 @@ async def until_up(session: aiohttp.ClientSession, url: str, process: Any) -> No
     """Wait until `url` answers 200. Raises RuntimeError if the process ends first."""
     for _ in range(200):
         if process.returncode is not None:
-            said = (await process.stderr.read()).decode().strip()
-            raise RuntimeError(said or f"it ended with status {process.returncode}")
+            message = (await process.stderr.read()).decode().strip()
+            raise RuntimeError(message or f"it ended with status {process.returncode}")
         with contextlib.suppress(aiohttp.ClientError):
             async with session.get(url) as response:
                 if response.status == 200:

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--in-file", action="store_true", help="for auth.keys_file, not for the configuration")
 
 
-#: What the rules of a key say, by its name in the configuration.
+#: Rules for the options, by the name of their key in the configuration.
 RULES = {
     "name": '--name: letters, digits, ".", "_" and "-", at most 64',
     "tenant": '--tenant: letters, digits, ".", "_" and "-", at most 64',
@@ -36,27 +36,27 @@ RULES = {
 }
 
 
-def words_of(key: str, args: argparse.Namespace) -> dict[str, Any]:
+def settings_of(key: str, args: argparse.Namespace) -> dict[str, Any]:
     """The table of `key`. Raises UsageError for what no configuration would take."""
-    words = {
+    settings = {
         "name": args.name, "sha256": hashlib.sha256(key.encode()).hexdigest(),
         "tenant": args.tenant, "models": args.model,
         "requests_per_minute": args.rpm, "tokens_per_minute": args.tpm,
     }  # fmt: skip
-    for name, value in words.items():
+    for name, value in settings.items():
         try:
-            msgspec.convert({"sha256": words["sha256"], name: value}, Key)
+            msgspec.convert({"sha256": settings["sha256"], name: value}, Key)
         except msgspec.ValidationError as error:
-            says = str(error).partition(" - at ")[0]
-            raise UsageError(RULES.get(name, f"--model: {says[:1].lower()}{says[1:]}")) from None
-    return {name: value for name, value in words.items() if value}
+            text = str(error).partition(" - at ")[0]
+            raise UsageError(RULES.get(name, f"--model: {text[:1].lower()}{text[1:]}")) from None
+    return {name: value for name, value in settings.items() if value}
 
 
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError."""
     key = PREFIX + secrets.token_urlsafe(BYTES)
-    words = words_of(key, args)
+    settings = settings_of(key, args)
     lines = ["[[key]]" if args.in_file else "[[auth.key]]"]
-    lines += [f"{name} = {json.dumps(value)}" for name, value in words.items()]
+    lines += [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
     print(f"the key, shown this once: {key}\n\n" + "\n".join(lines))
     return 0

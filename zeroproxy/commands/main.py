@@ -56,7 +56,7 @@ def add_config(parser: argparse.ArgumentParser, default: Any = argparse.SUPPRESS
 
 
 def build_parser(argv: list[str]) -> argparse.ArgumentParser:
-    """The options; those of some commands only if `argv` asks for them: they import much."""
+    """The options; those of some commands only if `argv` has them: they import much."""
     parser = argparse.ArgumentParser(
         prog="zeroproxy",
         description="A sidecar proxy for LLM inference servers that costs almost nothing.",
@@ -118,8 +118,8 @@ def print_version() -> int:
 
 
 def open_standard() -> None:
-    """Whoever starts the proxy may have closed descriptors 0 to 2: without this the next files and
-    sockets would get their numbers."""
+    """Open descriptors 0 to 2 where the parent process closed them: else the next files and sockets
+    would get their numbers."""
     for fd in (0, 1, 2):
         try:
             os.fstat(fd)

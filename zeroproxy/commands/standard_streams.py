@@ -1,6 +1,6 @@
 """The standard streams of a command, which may be closed, full, or a pipe that nobody reads.
 
-Law 1. What a command prints is its result: where it cannot be written, that is one error, once.
+Law 1. The output of a command is its result: where it cannot be written, that is one error, once.
        A pipe whose reader has left is no error: the rest is dropped, the exit status stays.
 Law 2. Descriptors 0 to 2 are always open, so that no file or socket takes their number.
 Tests: tests/unit/test_cli_streams.py, tests/e2e/test_operator.py.

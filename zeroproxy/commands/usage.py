@@ -21,21 +21,21 @@ from zeroproxy.errors import ZeroproxyError, one_line
 from zeroproxy.metering.report.query import FILTERS, GROUPS, MOMENTS, QueryError, parse_query
 from zeroproxy.metering.report.report import Key, Report, Sums, label_of, usage
 
-# What a long key gets before figures are spared; the rest of it is folded. Keys share half the
-# width, so that many of them do not push out the figures.
-KEY_ROOM, LEAST_KEY_ROOM = 24, 8
+# Columns that a long key keeps before figures are left out; the rest of it is folded. Keys share
+# half the width, so that many of them do not push out the figures.
+KEY_WIDTH, LEAST_KEY_WIDTH = 24, 8
 GAP = 2  # between two columns
 WIDE = 1000  # where the output is no terminal, nothing is left out
 
-#: What a column shows, in the order of the table.
+#: Columns, in the order of the table.
 COLUMNS = (
     "requests", "failed", "prompt", "completion", "cached", "reasoning", "total", "exact", "TTFT",
 )  # fmt: skip
 
-#: What a narrow terminal goes without, the first first.
+#: Columns that a narrow terminal goes without, the first first.
 SPARE = ("reasoning", "cached", "total", "TTFT", "failed", "prompt", "completion")
 
-SAYS = {
+NOTES = {
     "lower_bound": "lower bound (≥): {} cut or never asked for usage, {} of the tokens",
     "untrusted": "untrusted: {} by servers that count wrongly, {} of the tokens",
     "uncounted": "generated, not counted: {} broken off before any count came",
@@ -91,7 +91,7 @@ def duration(seconds: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """In tenths, cut off: only what is whole says 100 %, and only what is nothing 0 %."""
+    """In tenths, cut off: only the whole is 100 %, and only nothing is 0 %."""
     if share is None:
         return "–"
     tenths = int(share * 1000)
@@ -122,24 +122,24 @@ def cells(sums: Sums) -> dict[str, Text]:
 # ---------------------------------------------------------------- the table
 
 
-def window_words(report: Report) -> str:
-    """`since … until …` in local time; without a bound that was not asked for."""
+def window_text(report: Report) -> str:
+    """`since … until …` in local time; without a bound that was not set."""
     query = report.query
     since = query.since or report.first
-    words = [f"since {label_of(since.astimezone())}"] if since else []
-    words += [f"until {label_of(query.until.astimezone())}"] if query.until else []
-    return " ".join(words)
+    parts = [f"since {label_of(since.astimezone())}"] if since else []
+    parts += [f"until {label_of(query.until.astimezone())}"] if query.until else []
+    return " ".join(parts)
 
 
-def filter_words(report: Report) -> str:
-    return "".join(f", {name} {one_line(word)}" for name, word in report.query.filters.items())
+def filter_text(report: Report) -> str:
+    return "".join(f", {name} {one_line(value)}" for name, value in report.query.filters.items())
 
 
-def columns_that_fit(widths: dict[str, int], room: int) -> list[str]:
+def columns_that_fit(widths: dict[str, int], available: int) -> list[str]:
     """Names of figures, without those that are spared; `widths` include the gap before each."""
     kept = list(widths)
     for name in SPARE:
-        if sum(widths[n] for n in kept) <= room:
+        if sum(widths[n] for n in kept) <= available:
             break
         kept.remove(name)
     return kept
@@ -154,9 +154,9 @@ def make_table(report: Report, width: int) -> tuple[Table, list[str]]:
     by, totals = report.query.by, cells(report.totals)
     keys = [[key_cell(n, k) for n, k in zip(by, row.keys, strict=True)] for row in report.rows]
     figures = [cells(row.sums) for row in report.rows]
-    room = max(LEAST_KEY_ROOM, min(KEY_ROOM, width // 2 // len(by) - GAP))
+    available = max(LEAST_KEY_WIDTH, min(KEY_WIDTH, width // 2 // len(by) - GAP))
     wanted = [
-        min(room, max(len(name), len("total"), *(row[k].cell_len for row in keys)))
+        min(available, max(len(name), len("total"), *(row[k].cell_len for row in keys)))
         for k, name in enumerate(by)
     ]
     widths = widths_of([*figures, totals])
@@ -177,10 +177,10 @@ def make_table(report: Report, width: int) -> tuple[Table, list[str]]:
 
 def note_lines(report: Report, missing: list[str]) -> list[str]:
     totals, lines = report.totals, []
-    for word, says in SAYS.items():
-        if count := totals.requests_by[word]:
+    for exactness, note in NOTES.items():
+        if count := totals.requests_by[exactness]:
             requests = f"{count:,} request{'s' if count > 1 else ''}"
-            lines.append(says.format(requests, percent(totals.share(word))))
+            lines.append(note.format(requests, percent(totals.share(exactness))))
     lines += report.notes
     if missing:
         lines.append(f"no room for {', '.join(missing)}: a wider terminal, --json or --csv shows")
@@ -188,7 +188,7 @@ def note_lines(report: Report, missing: list[str]) -> list[str]:
 
 
 def print_table(console: Console, report: Report) -> None:
-    window, picked = window_words(report), filter_words(report)
+    window, picked = window_text(report), filter_text(report)
     if not report.rows:
         begins = f"; the ledger begins at {label_of(report.first)}" if report.first else ""
         if report.query.since is None and report.query.until is None and not report.first:
@@ -210,7 +210,7 @@ def print_table(console: Console, report: Report) -> None:
 
 
 def make_console() -> Console:
-    """As wide as the terminal; a pipe or a file gets every column, unless COLUMNS says less."""
+    """As wide as the terminal; a pipe or a file gets every column, unless COLUMNS is less."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may not know "≥"
     console = Console(highlight=False)

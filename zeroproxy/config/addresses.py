@@ -1,4 +1,4 @@
-"""What no type can say of addresses and URLs: listeners, endpoints, and the one that is both.
+"""Checks of addresses and URLs that no type can express: listeners, endpoints, loops.
 
 Every check ends well or raises what `wrong(message, path)` makes; it knows no file and no line.
 """
@@ -77,7 +77,7 @@ def check_address(address: str, path: Path, wrong: Wrong) -> None:
 
 def split_endpoint(url: str) -> SplitResult | None:
     """The parts of http://HOST:PORT or https://HOST:PORT; None: it is not one."""
-    # Before urlsplit, which drops line ends and tabs without a word.
+    # Before urlsplit, which drops line ends and tabs silently.
     if not re.fullmatch(r"[!-~]+", url):
         return None
     try:
@@ -141,8 +141,8 @@ def places_of(host: str) -> set[str]:
         return {host}
 
 
-def is_heard(place: str, mine: str) -> bool:
-    """Whether a listener on `mine` accepts what goes to `place`. To connect to the unspecified
+def is_accepted(place: str, mine: str) -> bool:
+    """True if a listener on `mine` accepts a connection to `place`. To connect to the unspecified
     address is to connect to loopback."""
     if mine not in ("0.0.0.0", "::"):
         return place == mine or (place, mine) in (("0.0.0.0", "127.0.0.1"), ("::", "::1"))
@@ -155,7 +155,7 @@ def is_heard(place: str, mine: str) -> bool:
 
 
 def leads_to(url: str, listener: str) -> bool:
-    """Whether an endpoint is what `listener` listens on, as far as no name has to be looked up."""
+    """True if an endpoint is `listener`, as far as no name has to be looked up."""
     if url.startswith("unix:") or listener.startswith(("unix:", "fd:")):
         return url == listener
     parts = split_endpoint(url)
@@ -164,8 +164,8 @@ def leads_to(url: str, listener: str) -> bool:
         return False
     if (parts.port or (443 if parts.scheme == "https" else 80)) != int(port):
         return False
-    asked, mine = (parts.hostname or "").lower(), host.lower() or "0.0.0.0"
-    return any(is_heard(place, own) for place in places_of(asked) for own in places_of(mine))
+    wanted, mine = (parts.hostname or "").lower(), host.lower() or "0.0.0.0"
+    return any(is_accepted(place, own) for place in places_of(wanted) for own in places_of(mine))
 
 
 def check_loops(config: Config, wrong: Wrong) -> None:

@@ -1,4 +1,4 @@
-"""The configuration of API keys: whose they are, and what each of them may (docs/keys.md)."""
+"""The configuration of API keys: their tenants, and what each of them allows (docs/keys.md)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OptionalName = Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9._-]*$")]
 
 
 def shown(struct: Struct, *secrets: str) -> str:
-    """A repr without the values of `secrets`; whether there is one is no secret."""
+    """A repr without the values of `secrets`; that there is one is no secret."""
     values = {
         name: "..." if name in secrets and getattr(struct, name) else getattr(struct, name)
         for name in struct.__struct_fields__
@@ -28,11 +28,11 @@ class Key(Base, frozen=True):
 
     #: SHA-256 of the key, 64 hex digits. The key itself is written nowhere.
     sha256: Annotated[str, Meta(pattern=r"^[0-9A-Fa-f]{64}$")]
-    #: How it is called in /status and metrics; "": by its number.
+    #: Its name in /status and metrics; "": its number.
     name: OptionalName = ""
-    #: Whose usage it is, in records, ledger and metrics; "": its name, or "default".
+    #: The owner of its usage in records, ledger and metrics; "": its name, or "default".
     tenant: OptionalName = ""
-    #: 0 to 9; who has the lower one is served earlier, as in vLLM.
+    #: 0 to 9; a lower one is served earlier, as in vLLM.
     priority: Annotated[int, Meta(ge=0, le=9)] = 5
     #: Models it may ask for, as requests spell them; empty: all.
     models: tuple[Model, ...] = ()
@@ -54,7 +54,7 @@ class Shared(Base, frozen=True):
     #: redis://, rediss:// or unix://; or the file that holds it. Neither: each proxy for itself.
     url: str = ""
     url_file: str = ""
-    #: What the names of all its Redis keys begin with; the same for all proxies that share.
+    #: Prefix of all its Redis keys; the same for all proxies that share.
     prefix: Annotated[str, Meta(min_length=1, max_length=128)] = "zeroproxy:quota"
     #: Seconds between two settlements of a key that is used.
     interval: Annotated[float, Meta(ge=0.05, le=10)] = 1.0
@@ -66,7 +66,7 @@ class Shared(Base, frozen=True):
 
 
 class Auth(Base, frozen=True):
-    """Who may ask. Without this table: everybody who can reach the port."""
+    """API keys that are accepted. Without this table everybody who reaches the port is served."""
 
     key: tuple[Key, ...] = ()
     #: A TOML file with more [[key]] tables, relative to the working directory, read again by every
@@ -78,6 +78,6 @@ class Auth(Base, frozen=True):
 
 
 class KeysFile(Base, frozen=True):
-    """What auth.keys_file holds."""
+    """The contents of auth.keys_file."""
 
     key: tuple[Key, ...] = ()

@@ -1,6 +1,6 @@
-"""Reading a configuration: TOML, ${ENV}, types, and what only several keys together can say.
+"""Reading a configuration: TOML, ${ENV}, types, and checks of several keys together.
 
-Law. Whatever is wrong is said in one line: file, line, key, what, and the nearest spelling.
+Law. Every error is one line: file, line, key, what is wrong, and the nearest spelling.
 Tests: tests/unit/test_config.py.
 """
 
@@ -29,7 +29,7 @@ from zeroproxy.errors import ConfigError
 BALANCES: tuple[str, ...] = get_args(get_type_hints(Upstream)["balance"])
 Kind = TypeVar("Kind", bound=msgspec.Struct)
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-#: What the patterns of config/schema.py stand for, by key.
+#: The patterns of config/schema.py in prose, by key.
 PATTERNS: dict[str | int, str] = {
     "name": 'letters, digits, ".", "_" and "-"',
     "tenant": 'letters, digits, ".", "_" and "-"',
@@ -100,7 +100,7 @@ class Reader:
     def check_tagged(
         self, table: dict[str, Any], structs: list[Any], path: tuple[str | int, ...]
     ) -> dict[str, Any]:
-        """A table whose `kind` says which struct it is."""
+        """A table whose `kind` decides the struct."""
         kinds = {str(s.__struct_config__.tag): s for s in structs}
         if "kind" not in table:
             raise self.error(f"kind is missing: one of {', '.join(kinds)}", path)
@@ -132,7 +132,7 @@ class Reader:
 
 
 def explain_syntax(message: str, line: str) -> str:
-    """tomllib's sentence in words for people; `line` is the text it stands on."""
+    """tomllib's message in plain English; `line` is the text it is about."""
     key = re.match(r"\s*([A-Za-z0-9_.\"'-]+)\s*=", line)
     table = re.match(r"\s*(\[+[^\]]*\]+)", line)
     if message == "Cannot overwrite a value" and key:
@@ -146,7 +146,7 @@ def explain_syntax(message: str, line: str) -> str:
 
 
 def explain(message: str, path: tuple[str | int, ...], raw: dict[str, Any]) -> str:
-    """msgspec's sentence in the words of TOML; a pattern is told as what it stands for."""
+    """msgspec's message with the terms of TOML; a pattern is replaced by its meaning."""
     if path and path[-1] == "balance" and "enum" in message:
         value = str(dig(raw, path))
         close = difflib.get_close_matches(value, BALANCES, n=1)
@@ -158,7 +158,7 @@ def explain(message: str, path: tuple[str | int, ...], raw: dict[str, Any]) -> s
         return f"expected {PATTERNS['sha256']}"  # what is there may be the key itself
     if " matching regex " in message:
         return f'expected {PATTERNS[path[-1]]}, got "{dig(raw, path)}"'
-    # A key of a free table (otel.headers) is not told by msgspec: nothing is known of its value.
+    # msgspec does not name a key of a free table (otel.headers): its value is unknown.
     with contextlib.suppress(LookupError, TypeError):
         if path and (better := explain_value(message, dig(raw, path), path)):
             return better
@@ -167,7 +167,7 @@ def explain(message: str, path: tuple[str | int, ...], raw: dict[str, Any]) -> s
 
 
 def explain_value(message: str, value: Any, path: tuple[str | int, ...]) -> str:
-    """What people mean by some values of the wrong type or range; empty: nothing is known."""
+    """Advice on some values of the wrong type or range; empty: there is none."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if isinstance(value, dict) and message == "Expected `array`, got `object`":
         inside = ".".join(str(part) for part in path)
@@ -191,15 +191,15 @@ BYTES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 def explain_unit(kind: str, text: str) -> str:
     """A number that was written as text, perhaps with a unit."""
-    said = f'"{text}"' if len(text) <= 32 else "a text"
+    seen = f'"{text}"' if len(text) <= 32 else "a text"
     found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]+)?) ?([a-z]*)", text.lower())
     what = "a number" if kind == "float" else "a whole number"
     if found and kind == "float" and found[2] in SECONDS:
-        return f"expected seconds as a number ({float(found[1]) * SECONDS[found[2]]:g}), got {said}"
+        return f"expected seconds as a number ({float(found[1]) * SECONDS[found[2]]:g}), got {seen}"
     unit = re.fullmatch("([kmg]?)(i?b)?", found[2]) if found else None
     if found and unit and kind == "int":
-        return f"expected {what} ({float(found[1]) * BYTES[unit[1]]:.0f}), got {said}"
-    return f"expected {what}, got {said}"
+        return f"expected {what} ({float(found[1]) * BYTES[unit[1]]:.0f}), got {seen}"
+    return f"expected {what}, got {seen}"
 
 
 def lower_first(text: str) -> str:
@@ -272,7 +272,7 @@ def with_preset(upstream: dict[str, Any]) -> dict[str, Any]:
 
 
 def complete(config: Config) -> Config:
-    """`config`, however it was made, by the rules of a file: types, ranges, what keys say together,
+    """`config`, however it was made, by the rules of a file: types, ranges, keys together,
     presets. Lists may stand for tuples, and paths for text. Raises ConfigError with the key."""
     reader = Reader("", "")
     raw = raw_of(config, (), reader.error)
@@ -285,7 +285,7 @@ def complete(config: Config) -> Config:
 
 
 def is_filled(upstream: object) -> bool:
-    """Whether its preset has been filled in, so that a default there is what was written."""
+    """True if its preset has been filled in, so that a default there is a value that was set."""
     return isinstance(upstream, Upstream) and bool(vars(upstream).get("is_filled"))
 
 
@@ -297,7 +297,7 @@ def finish(reader: Reader, raw: dict[str, Any]) -> Config:
     return config
 
 
-# ---------------------------------------------------------------- doors
+# ---------------------------------------------------------------- entry points
 
 
 def parse_config(text: str, name: str = "<text>") -> Config:
@@ -309,12 +309,12 @@ def parse_config(text: str, name: str = "<text>") -> Config:
         expanded["upstream"] = [
             fill_in(one) if isinstance(one, dict) else one for one in expanded["upstream"]
         ]
-    # A file has the defaults of a program of its own; those of Config are for who embeds it.
+    # A file has the defaults of a program of its own; those of Config are for embedding.
     return finish(reader, {"admin": {}, "metering": {}, **expanded})
 
 
 def read_text(path: str | Path, key: str = "") -> str:
-    """What stands in a file; `key`: which key names it. Raises ConfigError."""
+    """The text of a file; `key`: the key that names it. Raises ConfigError."""
     try:
         return Path(path).read_text(encoding="utf-8")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The configuration of what is counted and where it is written: ledger, sinks, spans."""
+"""The configuration of counting and of its outputs: ledger, sinks, spans."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from msgspec import Meta, field
 
 from zeroproxy.config.base import Base, Count
 
-#: How a sink is called in logs, metrics and the ledger; "": its kind.
+#: The name of a sink in logs, metrics and the ledger; "": its kind.
 SinkName = Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9._-]*$")]
 Days = Annotated[int, Meta(ge=0, le=36500)]
 
@@ -54,22 +54,22 @@ def kind_of(sink: AnySink) -> str:
 
 
 class Metering(Base, frozen=True):
-    """What is counted, the usage ledger, and where it is sent on (docs/metering.md)."""
+    """Counting, the usage ledger and its sinks (docs/metering.md)."""
 
     #: Ask for usage on the caller's behalf, and take it out of the answer again.
     inject_usage: bool = True
     #: Ask for it with every event, so that a stream that is cut is counted exactly too. auto: where
     #: the server is known to understand it (vLLM, SGLang).
     continuous_usage: Literal["auto", "always", "never"] = "auto"
-    #: Records that may wait for the ledger, 0.4 KiB each, a power of two. What does not fit is kept
-    #: as totals by endpoint, model and tenant.
+    #: Records that may wait for the ledger, 0.4 KiB each, a power of two. Those that do not fit are
+    #: kept as totals by endpoint, model and tenant.
     ring: Annotated[int, Meta(ge=2, le=1 << 20)] = 4096
     #: SQLite file, relative to the working directory; "" switches it off.
     ledger: str = "usage.sqlite"
     #: Do not start without the ledger: one that is damaged or cannot be used now ends the start.
     #: Otherwise a damaged one is put aside and a new one begun, and callers are served.
     required: bool = False
-    #: How long single exchanges are kept; 0: for ever. What a sink still lacks stays.
+    #: How long single exchanges are kept; 0: for ever. Rows that a sink still lacks stay.
     retention_days: Days = 7
     #: How long the hourly sums are kept, from which bills are made; 0: for ever.
     hourly_retention_days: Days = 400
@@ -83,7 +83,7 @@ class Otel(Base, frozen=True):
 
     #: The whole URL, "http://HOST:4318/v1/traces"; "" switches it off.
     endpoint: str = ""
-    #: Sent with every batch, for a collector that asks for a key: { authorization = "${NAME}" }.
+    #: Sent with every batch, for a collector that needs a key: { authorization = "${NAME}" }.
     headers: dict[str, Annotated[str, Meta(max_length=8192)]] = field(default_factory=dict)
     #: The service.name of every span.
     service_name: Annotated[str, Meta(min_length=1, max_length=255)] = "zeroproxy"

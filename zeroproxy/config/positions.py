@@ -88,7 +88,7 @@ class Lines:
             self._take(STRING if self._peek() in "\"'" else SCALAR)
 
     def _until(self, end: str) -> Iterator[int]:
-        """One turn per element, with its index, until `end` has been read."""
+        """Yields the index of each element, until `end` has been read."""
         index = 0
         while not self._accept(end):
             yield index
@@ -138,15 +138,15 @@ class Lines:
         self._skip()
         return self._text[self._at : self._at + 1]
 
-    def _accept(self, word: str) -> bool:
+    def _accept(self, token: str) -> bool:
         self._skip()
-        if not self._text.startswith(word, self._at):
+        if not self._text.startswith(token, self._at):
             return False
-        self._at += len(word)
+        self._at += len(token)
         return True
 
-    def _expect(self, word: str) -> None:
-        if not self._accept(word):
+    def _expect(self, token: str) -> None:
+        if not self._accept(token):
             raise NotUnderstood
 
     def _take(self, pattern: re.Pattern[str]) -> str:

@@ -1,8 +1,8 @@
-"""What is known of each inference server: how to ask whether it is well, and how to treat it.
+"""Presets: the health path, page of counters and settings of each known inference server.
 
-A preset fills in keys that the configuration leaves out (config/load.py), and names the page of
-counters by which a wedged engine is told from a busy one (policy/wedge.py). docs/health.md is
-this table in words.
+A preset fills in keys that the configuration leaves out (config/load.py). It names the page of
+counters that tells a wedged engine from a busy one (policy/wedge.py). docs/health.md is this table
+in prose.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ PRESETS: Mapping[str, Preset] = {
         running=("tgi_batch_current_size",),
         waiting=("tgi_queue_size",),
     ),
-    # Its /health generates a token and takes a second, unless it was told not to.
+    # Its /health generates a token and takes a second, unless it is configured not to.
     "sglang": Preset(
         keys={**MODELS, "pool": {"prewarm": WARM}},
         metrics="/metrics",
@@ -99,7 +99,7 @@ def fill_in(upstream: dict[str, Any]) -> dict[str, Any]:
     written there stays."""
     name = upstream.get("preset", "")
     if not isinstance(name, str) or name not in PRESETS:
-        return upstream  # the types will say so
+        return upstream  # the types refuse it
     filled = dict(upstream)
     for table, keys in PRESETS[name].keys.items():
         given = filled.get(table, {})
@@ -111,7 +111,7 @@ def fill_in(upstream: dict[str, Any]) -> dict[str, Any]:
 
 
 def fit(pool: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """What is written of `prewarm` and `max_idle` bounds what was filled in of the other."""
+    """`pool` with `prewarm` at most `max_idle`: the one that is set bounds the other's default."""
     warm, idle = pool.get("prewarm"), pool.get("max_idle")
     if not isinstance(warm, int) or not isinstance(idle, int) or warm <= idle:
         return pool

@@ -1,7 +1,7 @@
 """The configuration: every key, its type, its range and its default, as frozen structs.
 
 Law 1. The names are a contract (conf/reference.toml shows them all): keys are added, not renamed.
-Law 2. A default is what an operator who never heard of the key would want; its precedent is named.
+Law 2. A default fits an operator that does not know the key; its precedent is named.
 Law 3. A key whose feature this version does not have is refused, never silently accepted.
 Times are seconds; 0 means no limit unless a key says otherwise. Parts: config/base.py,
 config/upstream.py, config/tls.py, config/metering.py, config/auth.py. Reading: config/load.py.
@@ -95,8 +95,8 @@ class Server(Base, frozen=True):
     #: Keep the caller's X-Forwarded-*, Forwarded and X-Real-IP; append to X-Forwarded-For. Only
     #: behind a proxy of your own.
     trust_forwarded: bool = False
-    #: What the end of a caller's sending means behind a whole request. abort: the caller has left
-    #: (nginx, Envoy, HAProxy's abortonclose). serve: it still reads (nc -N).
+    #: The meaning of a caller's FIN behind a whole request. abort: the caller has left (nginx,
+    #: Envoy, HAProxy's abortonclose). serve: it still reads (nc -N).
     half_close: Literal["abort", "serve"] = "abort"
     tls: ServerTls = field(default_factory=ServerTls)
 
@@ -106,12 +106,12 @@ class Admin(Base, frozen=True):
 
     #: "HOST:PORT" or "unix:/path"; "" switches it off. Keep it on loopback.
     listen: str = "127.0.0.1:9090"
-    #: Asked for by every path but /healthz and /readyz, as "Authorization: Bearer TOKEN"; or the
-    #: file that holds it. Neither: nothing is asked for.
+    #: Needed by every path but /healthz and /readyz, as "Authorization: Bearer TOKEN"; or the file
+    #: that holds it. Neither: no path needs one.
     token: str = ""
     token_file: str = ""
-    #: Names that Host may have, beside loopback names, addresses and the host of `listen`: any
-    #: other is 421, for a web page can have its own name lead here. With the token: any name.
+    #: Names that Host may have, beside loopback names, addresses and the host of `listen`. Any
+    #: other is 421, for a web page can make its own name lead here. With the token: any name.
     hosts: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -119,7 +119,7 @@ class Admin(Base, frozen=True):
 
 
 class Limits(Base, frozen=True):
-    """What a caller may send, and how slowly. Everything is bounded."""
+    """Limits on requests: sizes, counts and times. Everything is bounded."""
 
     #: Request line, bytes (RFC 9112: at least 8,000 must work); above it: 414.
     header_line_bytes: Annotated[int, Meta(ge=512, le=32768)] = 16384
@@ -135,8 +135,8 @@ class Limits(Base, frozen=True):
     header_timeout: Seconds = 10.0
     #: Between two reads of a request body (nginx 60).
     body_timeout: Seconds = 30.0
-    #: Bytes a second, on average, of a request body that is passed on while it comes (one that
-    #: does not fit 64 KiB); below it, once body_timeout is over, 408. 0: none (Apache 500).
+    #: Bytes a second, on average, of a request body that is streamed because it does not fit
+    #: 64 KiB. Below it, once body_timeout is over, 408. 0: no limit (Apache 500).
     body_min_rate: Annotated[int, Meta(ge=0, le=1 << 30)] = 500
     #: A kept-alive connection without a request (nginx 75).
     idle_timeout: Seconds = 75.0
@@ -153,7 +153,7 @@ class Limits(Base, frozen=True):
 
 
 class Log(Base, frozen=True):
-    """What is written down."""
+    """The access log."""
 
     #: "jsonl:stdout" or "jsonl:/path": one line per exchange; "" switches it off.
     access: Annotated[str, Meta(pattern=r"^(|jsonl:.+)$")] = ""
@@ -168,16 +168,16 @@ def no_ledger() -> Metering:
 
 
 class Config(Base, frozen=True):
-    """Everything. At least one upstream is needed. Made in a program it opens no admin port and
-    writes no file that was not asked for; a file that leaves [admin] or [metering] out has their
-    defaults."""
+    """The whole configuration. At least one upstream is needed. Made in a program it opens no admin
+    port and writes no file unless that is set. A file that leaves [admin] or [metering] out has
+    their defaults."""
 
     upstream: tuple[Upstream, ...]
     server: Server = field(default_factory=Server)
     admin: Admin = field(default_factory=no_admin)
     limits: Limits = field(default_factory=Limits)
     log: Log = field(default_factory=Log)
-    #: Absent: no key is asked for.
+    #: Absent: no key is needed.
     auth: Auth | None = None
     metering: Metering = field(default_factory=no_ledger)
     otel: Otel = field(default_factory=Otel)

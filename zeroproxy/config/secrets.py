@@ -17,7 +17,7 @@ from zeroproxy.config.upstream import API_KEY_MAX
 from zeroproxy.config.validate import FIELD_VALUE, check_keys, check_redis
 from zeroproxy.errors import ConfigError
 
-TENANTS_MAX = 65534  # the data plane tells them apart by 16 bits, of which one value is none
+TENANTS_MAX = 65534  # the data plane numbers them with 16 bits, of which one value is none
 
 
 def text_in(file: str, key: str) -> str:

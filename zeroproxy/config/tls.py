@@ -8,7 +8,7 @@ from zeroproxy.config.base import Base
 class ServerTls(Base, frozen=True):
     """TLS on the TCP listeners; unix sockets stay in the clear. Files are PEM."""
 
-    #: The certificate and what stands between it and a root; "": no TLS.
+    #: The certificate and its intermediates; "": no TLS.
     cert: str = ""
     #: Its private key, without a password.
     key: str = ""
@@ -19,7 +19,7 @@ class ServerTls(Base, frozen=True):
 class UpstreamTls(Base, frozen=True):
     """TLS to the endpoints that are https://. Files are PEM."""
 
-    #: Who may sign the endpoints' certificates; "": whom the system trusts.
+    #: Authorities that may sign the endpoints' certificates; "": those of the system.
     ca: str = ""
     #: The certificate we show, for endpoints that ask for one; "": none.
     cert: str = ""
@@ -27,5 +27,5 @@ class UpstreamTls(Base, frozen=True):
     key: str = ""
     #: false: anybody may answer. For a test, never for keys and prompts.
     verify: bool = True
-    #: Whom the certificate has to name, where that is not the host of the URL.
+    #: The name that the certificate must hold, where it is not the host of the URL.
     server_name: str = ""

@@ -38,7 +38,7 @@ class Pool(Base, frozen=True):
     #: An idle connection is closed after this; must stay under the server's own limit (uvicorn,
     #: cpp-httplib: 5 s).
     idle_timeout: Seconds = 3.0
-    #: learn: shorter where the server says so (Keep-Alive: timeout=, max=) or closes earlier.
+    #: learn: shorter where the server announces it (Keep-Alive: timeout=, max=) or closes earlier.
     keep_alive: Literal["learn", "fixed"] = "learn"
     #: A connection older than this is not used again; 0: no limit.
     max_age: Seconds = 0.0
@@ -50,11 +50,11 @@ class Pool(Base, frozen=True):
 
 
 class Hash(Base, frozen=True):
-    """What consistent_hash makes a request's key of (docs/balance.md); no other policy looks."""
+    """The value by which consistent_hash chooses (docs/balance.md); no other policy reads it."""
 
-    #: The first of these that a request has: "header:NAME"; "user": the body's user,
-    #: prompt_cache_key, safety_identifier or metadata.user_id, whichever comes first; "prompt": how
-    #: its messages, prompt or input begin. None: the request goes by least_inflight.
+    #: The first of these that a request has. "header:NAME"; "user": the first of the body's user,
+    #: prompt_cache_key, safety_identifier and metadata.user_id; "prompt": the first bytes of its
+    #: messages, prompt or input. A request with none of them goes by least_inflight.
     on: Annotated[tuple[str, ...], Meta(min_length=1, max_length=4)] = (
         "header:x-session-id",
         "user",
@@ -62,8 +62,8 @@ class Hash(Base, frozen=True):
     )
     #: Bytes of a prompt that count, as JSON.
     prefix_bytes: Annotated[int, Meta(ge=1, le=16384)] = 1024
-    #: No endpoint has more than so many times its fair share in flight (HAProxy
-    #: hash-balance-factor 125, Envoy hash_balance_factor); the rest goes to the next in line.
+    #: No endpoint has more than so many times its fair share in flight; further requests go to the
+    #: next endpoint (HAProxy hash-balance-factor 125, Envoy hash_balance_factor).
     load_bound: Annotated[float, Meta(ge=1, le=1000)] = 1.25
 
 
@@ -72,16 +72,16 @@ class Admission(Base, frozen=True):
 
     #: Exchanges in flight per endpoint; 0: no limit. vLLM queues well by itself.
     max_inflight: Annotated[int, Meta(ge=0, le=65536)] = 0
-    #: Find the limit of each endpoint, up to max_inflight: up by one while first tokens come within
-    #: so long of the request, down by a tenth when one is later (Envoy adaptive_concurrency);
-    #: 0: the limit is fixed. Only answers that come event by event are looked at.
+    #: Find the limit of each endpoint, up to max_inflight (Envoy adaptive_concurrency). It rises by
+    #: one while first tokens come within so many seconds, and falls by a tenth when one is later.
+    #: 0: the limit is fixed. Only answers that come event by event count.
     ttft_target: Seconds = 0.0
     #: A limit that is found goes no lower.
     min_inflight: Annotated[int, Meta(ge=1, le=65536)] = 1
-    #: What one tenant may hold of all that may be in flight; 1: all of it.
+    #: The share of the permits that one tenant may hold; 1: all of them.
     tenant_share: Annotated[float, Meta(gt=0, le=1)] = 1.0
-    #: Exchanges that may wait for a permit, of all tenants; above it: 503 at once, to who has most
-    #: of them waiting.
+    #: Exchanges that may wait for a permit, of all tenants; above it: 503 at once, to the tenant
+    #: that has most of them waiting.
     queue: Annotated[int, Meta(ge=0, le=1 << 20)] = 1024
     #: How long one may wait; then 503.
     queue_timeout: Seconds = 30.0
@@ -114,18 +114,18 @@ class Hedge(Base, frozen=True):
     may then be begun twice; the loser's connection is closed as soon as one has answered."""
 
     #: So long without a byte of an answer, after the whole request was sent; 0: never. Your p95 of
-    #: zeroproxy_ttft_seconds is a good begin (Dean, Barroso: The Tail at Scale).
+    #: zeroproxy_ttft_seconds is a good start (Dean, Barroso: The Tail at Scale).
     after: Seconds = 0.0
     #: So many of all requests at most (gRPC retryThrottling; Envoy retry_budget: 0.2).
     budget: Annotated[float, Meta(ge=0, le=1)] = 0.05
 
 
 class Health(Base, frozen=True):
-    """Asking each endpoint whether it is well (docs/health.md)."""
+    """Health probes of each endpoint (docs/health.md)."""
 
-    #: What is asked for; "" switches it off. A preset knows its server's.
+    #: The path of a probe; "" switches it off. A preset knows its server's.
     path: Annotated[str, Meta(max_length=1024)] = "/health"
-    #: Between two questions; half of it while an answer is in doubt.
+    #: Seconds between two probes; half of it while an answer is in doubt.
     interval: Annotated[float, Meta(ge=0.05, le=3600)] = 2.0
     #: How long an answer may take.
     timeout: Annotated[float, Meta(gt=0, le=3600)] = 1.0
@@ -137,10 +137,11 @@ class Health(Base, frozen=True):
     jitter: Annotated[float, Meta(ge=0, le=0.5)] = 0.1
     #: The status of a good answer.
     expect: Annotated[int, Meta(ge=200, le=599)] = 200
-    #: An endpoint that answers but has sent no byte of any running exchange for so long, and whose
-    #: own counters stand still, is wedged and taken out; 0: never, else at least 1. Longer than
-    #: your longest prefill where the server has no page of counters. One that answers no probe
-    #: either is gone: what it has owed a byte for so long is ended.
+    #: An endpoint is wedged, and taken out, if it answers probes but does no work. That is: for so
+    #: many seconds no byte of any running exchange has come, and its own counters stand still. 0:
+    #: never, else at least 1. Longer than your longest prefill where the server has no page of
+    #: counters. One that answers no probe either is gone: exchanges it has owed a byte for so long
+    #: are ended.
     wedge_after: Seconds = 30.0
 
 
@@ -149,7 +150,7 @@ class Warmup(Base, frozen=True):
 
     #: Where it is posted; "" switches it off. Chat and /v1/messages get messages, others a prompt.
     path: Annotated[str, Meta(max_length=1024)] = ""
-    #: What is asked. Short: what warms is the first step, not its length.
+    #: The prompt. Short: the first step warms the engine, not its length.
     prompt: Annotated[str, Meta(max_length=65536)] = "Hi"
     #: As many tokens at most (Triton model_warmup, vLLM's own dummy run: one step).
     max_tokens: Annotated[int, Meta(ge=1, le=4096)] = 1
@@ -188,9 +189,9 @@ ModelName = Annotated[str, Meta(min_length=1, max_length=256)]
 class Alias(Base, frozen=True):
     """A model under another name."""
 
-    #: What callers ask for.
+    #: The model's name in requests.
     name: ModelName
-    #: What the server calls it.
+    #: The server's name for it.
     serves: ModelName
 
 
@@ -205,18 +206,18 @@ class Upstream(Base, frozen=True, dict=True):
     name: Name
     endpoints: tuple[str | Endpoint, ...]
     #: Requests for these models come here; empty: for all that no other upstream lists. A name, or
-    #: { name = "gpt-4o", serves = "Qwen/Qwen3-8B" }: what callers say, and what the server says.
+    #: { name = "gpt-4o", serves = "Qwen/Qwen3-8B" }: the name in requests, and the server's.
     models: tuple[ModelName | Alias, ...] = ()
-    #: least_inflight: fewest exchanges per weight. round_robin: turns by weight. power_of_two: the
-    #: better of two at random. consistent_hash: what belongs together to one endpoint. fastest:
-    #: where most gets done, by what each endpoint has shown (docs/balance.md).
+    #: least_inflight: fewest exchanges per weight. round_robin: one after another, by weight.
+    #: power_of_two: the better of two at random. consistent_hash: requests that belong together to
+    #: one endpoint. fastest: by the times each endpoint has shown (docs/balance.md).
     balance: Literal[
         "least_inflight", "round_robin", "power_of_two", "consistent_hash", "fastest"
     ] = "least_inflight"
     hash: Hash = field(default_factory=Hash)
     #: Names of endpoints are looked up again after this; 0: never.
     dns_ttl: Seconds = 30.0
-    #: What the endpoints run, so that keys left out fit it; "": nothing is assumed.
+    #: The server that the endpoints run, so that keys left out fit it; "": nothing is assumed.
     preset: PresetName = ""
     #: Sent to these endpoints as "Authorization: Bearer", instead of a caller's; or the file that
     #: holds it. Neither: what callers send, unless [auth] keeps it here.
@@ -242,7 +243,7 @@ class Upstream(Base, frozen=True, dict=True):
         return tuple(Alias(name=m, serves=m) if isinstance(m, str) else m for m in self.models)
 
     def is_secure(self) -> bool:
-        """Whether any endpoint is https://."""
+        """True if any endpoint is https://."""
         return any(e.url.startswith("https://") for e in self.all_endpoints())
 
     def all_endpoints(self) -> tuple[Endpoint, ...]:

@@ -1,4 +1,4 @@
-"""What no type can say: values that make no sense, and keys that only make sense together.
+"""Checks that no type can express: values that make no sense, keys that need each other.
 
 Every check ends well or raises what `wrong(message, path)` makes; it knows no file and no line.
 """
@@ -43,7 +43,7 @@ REDIS_URLS = ("redis://", "rediss://", "unix://")
 # RFC 9110 5.6.2 and 5.5; never more than printable ASCII.
 FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 FIELD_VALUE = re.compile(r"[!-~]([\t -~]*[!-~])?")
-# What a key is made of, beside header fields; the data plane compares 64 bytes of a name.
+# Sources of the affinity value, beside header fields; the data plane compares 64 bytes of a name.
 KEY_SOURCES = ("user", "prompt")
 KEY_HEADER = re.compile(r"header:[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 
@@ -66,8 +66,8 @@ def check_upstream(upstream: Upstream, path: Path, wrong: Wrong) -> None:
         if same in seen:
             raise wrong(f"{endpoint.url} is there twice", here)
         seen.add(same)
-    for table, asked in (("health", upstream.health.path), ("warmup", upstream.warmup.path)):
-        if asked and not re.fullmatch(r"/[!-~]*", asked):
+    for table, request_path in (("health", upstream.health.path), ("warmup", upstream.warmup.path)):
+        if request_path and not re.fullmatch(r"/[!-~]*", request_path):
             raise wrong("is no path: it begins with / and has no spaces", (*path, table, "path"))
     if 0 < upstream.health.wedge_after < 1:
         raise wrong("is 0, or at least 1 s", (*path, "health", "wedge_after"))
@@ -135,8 +135,8 @@ def check_one_of(sink: AnySink, key: str, path: Path, wrong: Wrong) -> None:
     """Exactly one of KEY and KEY_file. The value is a secret and is not quoted."""
     given = [name for name in (key, f"{key}_file") if getattr(sink, name)]
     if len(given) != 1:
-        said = "both are given" if given else "neither is given"
-        raise wrong(f"{said}: exactly one of {key} and {key}_file is needed", path)
+        problem = "both are given" if given else "neither is given"
+        raise wrong(f"{problem}: exactly one of {key} and {key}_file is needed", path)
 
 
 def check_routes(upstreams: Sequence[Upstream], wrong: Wrong) -> None:
@@ -209,7 +209,7 @@ def check_otel(otel: Otel, wrong: Wrong) -> None:
         if not FIELD_NAME.fullmatch(name):
             raise wrong("is no name of a header field", here)
         if not FIELD_VALUE.fullmatch(value):
-            # What it is stays unsaid: it may be a key with a line end behind it.
+            # The value is not quoted: it may be a key with a line end behind it.
             raise wrong(
                 "is no value of a header field: printable ASCII, no space at its ends", here
             )

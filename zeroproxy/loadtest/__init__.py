@@ -1,5 +1,5 @@
-"""`zeroproxy bench`: a small load tester for the endpoints of whoever uses it.
+"""`zeroproxy bench`: a small load tester for endpoints.
 
 A closed loop: so many requests under way at once, each answer read to its end and checked for the
-ending its dialect promises. `command.py` is the door; docs/bench.md says what the figures mean.
+ending its dialect promises. `command.py` is the entry point; docs/bench.md explains the figures.
 """

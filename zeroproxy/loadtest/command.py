@@ -21,7 +21,7 @@ from zeroproxy.loadtest.dialects import Ask
 from zeroproxy.loadtest.loop import Stop
 from zeroproxy.loadtest.options import Settings, read_settings
 from zeroproxy.loadtest.preflight import check, need_descriptors
-from zeroproxy.loadtest.runs import Run, measure, open_session, turns
+from zeroproxy.loadtest.runs import Run, measure, open_session, order_of_sides
 
 WIDE = 200  # where the output is no terminal
 INTERRUPTED = 130
@@ -57,7 +57,9 @@ class Bench:
         self.runs: list[Run] = []
         self.stop = Stop()
         self.begun = datetime.now(UTC)
-        self.total = len(settings.concurrency) * len(turns(len(settings.targets), settings.slices))
+        self.total = len(settings.concurrency) * len(
+            order_of_sides(len(settings.targets), settings.slices)
+        )
 
     async def play(self) -> None:
         preparing = asyncio.ensure_future(prepare(self.settings))

@@ -21,7 +21,7 @@ class Reading:
     texts: int = 0  # events that carried text
     prompt: int | None = None  # tokens, by the server's own usage
     tokens: int | None = None
-    is_done: bool = False  # the dialect's last word was there
+    is_done: bool = False  # the dialect's last event was there
     error: str = ""
 
 
@@ -36,12 +36,12 @@ class Ask:
     wants_usage: bool = True
 
 
-def error_text(said: Any) -> str:
+def error_text(parsed: Any) -> str:
     """Message of an error object, which comes in several shapes."""
-    if isinstance(said, dict):
-        inner = said.get("error", said.get("detail", said.get("message", said)))
-        return error_text(inner) if inner is not said else orjson.dumps(said).decode()
-    return said if isinstance(said, str) else orjson.dumps(said).decode()
+    if isinstance(parsed, dict):
+        inner = parsed.get("error", parsed.get("detail", parsed.get("message", parsed)))
+        return error_text(inner) if inner is not parsed else orjson.dumps(parsed).decode()
+    return parsed if isinstance(parsed, str) else orjson.dumps(parsed).decode()
 
 
 class Chat:
@@ -58,22 +58,22 @@ class Chat:
         return {"messages": [{"role": "user", "content": text}]}
 
     def has_text(self, choice: JSON) -> bool:
-        said = choice.get("delta") or choice.get("message") or {}
-        return any(said.get(name) for name in SEEN)
+        parsed = choice.get("delta") or choice.get("message") or {}
+        return any(parsed.get(name) for name in SEEN)
 
     def read(self, data: bytes, reading: Reading) -> None:
         """Raises ValueError for what is no JSON object."""
         if data == DONE:
             reading.is_done = True
             return
-        said = orjson.loads(data)
-        if not isinstance(said, dict):
+        parsed = orjson.loads(data)
+        if not isinstance(parsed, dict):
             raise ValueError("not an object")
-        if said.get("error"):
-            reading.error = error_text(said)
-        if any(map(self.has_text, said.get("choices") or ())):
+        if parsed.get("error"):
+            reading.error = error_text(parsed)
+        if any(map(self.has_text, parsed.get("choices") or ())):
             reading.texts += 1
-        if usage := said.get("usage"):
+        if usage := parsed.get("usage"):
             reading.prompt = usage.get("prompt_tokens")
             reading.tokens = usage.get("completion_tokens")
 
@@ -101,30 +101,30 @@ class Messages(Chat):
         return found
 
     def read(self, data: bytes, reading: Reading) -> None:
-        said = orjson.loads(data)
-        kind = said["type"] if isinstance(said, dict) and "type" in said else ""
+        parsed = orjson.loads(data)
+        kind = parsed["type"] if isinstance(parsed, dict) and "type" in parsed else ""
         if kind == "error":
-            reading.error = error_text(said)
+            reading.error = error_text(parsed)
         elif kind == "content_block_delta":
             reading.texts += 1
         elif kind == "message_start":
-            reading.prompt = said["message"].get("usage", {}).get("input_tokens")
+            reading.prompt = parsed["message"].get("usage", {}).get("input_tokens")
         elif kind == "message_delta":
-            reading.tokens = said.get("usage", {}).get("output_tokens", reading.tokens)
+            reading.tokens = parsed.get("usage", {}).get("output_tokens", reading.tokens)
         elif kind == "message_stop":
             reading.is_done = True
         elif not kind:
             raise ValueError("an event without a type")
 
     def read_whole(self, data: bytes, reading: Reading) -> None:
-        said = orjson.loads(data)
-        if not isinstance(said, dict):
+        parsed = orjson.loads(data)
+        if not isinstance(parsed, dict):
             raise ValueError("not an object")
-        if said.get("type") == "error":
-            reading.error = error_text(said)
-        usage = said.get("usage") or {}
+        if parsed.get("type") == "error":
+            reading.error = error_text(parsed)
+        usage = parsed.get("usage") or {}
         reading.prompt, reading.tokens = usage.get("input_tokens"), usage.get("output_tokens")
-        reading.texts = 1 if said.get("content") else 0
+        reading.texts = 1 if parsed.get("content") else 0
         reading.is_done = reading.texts > 0
 
 

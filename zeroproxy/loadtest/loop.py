@@ -1,6 +1,6 @@
 """The closed loop: `concurrency` callers, each with one request under way, until the window closes.
 
-Law 1. When the window closes no request begins; what is under way is finished and still counted,
+Law 1. When the window closes no request begins. Requests under way are finished and still counted,
        but not in rates.
 Law 2. A caller whose request failed pauses: an endpoint in trouble is not hammered.
 Law 3. Callers begin a millisecond apart. To open a conn costs this program nearly that much, and
@@ -51,8 +51,8 @@ class Stop:
 
 
 def own_times() -> tuple[float, float]:
-    """Seconds this process has computed, and has waited for a core that others were on (0 where
-    the system does not say)."""
+    """Seconds this process has computed, and has waited for a busy core (0 where the system does
+    not report it)."""
     try:
         waited = int(Path("/proc/self/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
     except (OSError, IndexError):
@@ -60,12 +60,12 @@ def own_times() -> tuple[float, float]:
     return time.process_time(), waited
 
 
-async def either(wish: asyncio.Event, done: Done, seconds: float | None) -> None:
+async def either(stop: asyncio.Event, done: Done, seconds: float | None) -> None:
     """Until one of them is there, or the time is up."""
-    wished: asyncio.Future[bool] = asyncio.ensure_future(wish.wait())
-    waited: set[asyncio.Future[Any]] = {wished, done}
+    stopped: asyncio.Future[bool] = asyncio.ensure_future(stop.wait())
+    waited: set[asyncio.Future[Any]] = {stopped, done}
     await asyncio.wait(waited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    wished.cancel()
+    stopped.cancel()
 
 
 class Slice:
@@ -102,7 +102,7 @@ class Slice:
     ) -> None:
         await asyncio.sleep(begins_after)
         limit = self.load.requests
-        while not self.closing.is_set() and not (limit and self.tally.asked >= limit):
+        while not self.closing.is_set() and not (limit and self.tally.started >= limit):
             if not await Exchange(self.target, self.ask, self.tally).run(session, next(numbers)):
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self.closing.wait(), PAUSE)

@@ -1,4 +1,4 @@
-"""The options of `zeroproxy bench`, and what can be said against them before anything is asked."""
+"""The options of `zeroproxy bench`, and checks of them before the first request."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Before the first measured request: descriptors, the list of models, one trial request. A
-fault is named in words that help, because a table of 512 equal failures helps nobody."""
+fault is explained, because a table of 512 equal failures helps nobody."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import orjson
 from zeroproxy.errors import ZeroproxyError, one_line
 from zeroproxy.loadtest.dialects import Ask
 from zeroproxy.loadtest.tally import Tally
-from zeroproxy.loadtest.timed_request import Exchange, Target, says
+from zeroproxy.loadtest.timed_request import Exchange, Target, message_of
 from zeroproxy.server.fd_limits import widen_table
 
 SPARE = 64  # descriptors for everything that is no request
@@ -22,7 +22,7 @@ SHOWN = 12  # models that a message lists
 
 
 def need_descriptors(concurrency: int) -> None:
-    """Raise the soft limit if need be, and have room for all. Raises ZeroproxyError if the hard one
+    """Raise the soft limit if need be, so that all fit. Raises ZeroproxyError if the hard one
     is too low."""
     need = concurrency + SPARE
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -42,7 +42,7 @@ def models_url(url: str) -> str:
 
 
 async def list_models(session: aiohttp.ClientSession, target: Target) -> list[str]:
-    """Those the server says it has; empty: it has no such list. Raises ZeroproxyError if it
+    """The models in the server's list; empty: it has no such list. Raises ZeroproxyError if it
     cannot be reached or does not let us in."""
     try:
         async with session.get(models_url(target.url), headers=target.headers) as response:
@@ -53,7 +53,7 @@ async def list_models(session: aiohttp.ClientSession, target: Target) -> list[st
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         raise ZeroproxyError(f"{target.name}: GET /v1/models was not answered: {error}") from None
     if status in (401, 403):
-        raise ZeroproxyError(refused(target, status, says(data)))
+        raise ZeroproxyError(refused(target, status, message_of(data)))
     try:
         listed: Any = orjson.loads(data)
         return [str(one["id"]) for one in listed["data"]] if status == 200 else []
@@ -62,34 +62,34 @@ async def list_models(session: aiohttp.ClientSession, target: Target) -> list[st
 
 
 def why_of(error: aiohttp.ClientConnectorError) -> str:
-    """The system's words, which say it best; or TLS's."""
+    """The system's message, or that of TLS."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return f"its certificate is not trusted ({error.certificate_error}); --insecure takes any"
     number = error.os_error.errno
     return os.strerror(number) if number and number > 0 else str(error.os_error) or str(error)
 
 
-def refused(target: Target, status: int, said: str) -> str:
+def refused(target: Target, status: int, message: str) -> str:
     has_key = "Authorization" in target.headers
     hint = "the key was not taken" if has_key else "give a key with --api-key-file or --api-key-env"
-    return one_line(f"{target.name} says {status} ({said[:200]}): {hint}")
+    return one_line(f"{target.name} returned {status} ({message[:200]}): {hint}")
 
 
 def choose_model(target: Target, wanted: str, models: list[str]) -> str:
-    """The model asked for, else the first of the list. Raises ZeroproxyError."""
+    """The model of the options, else the first of the list. Raises ZeroproxyError."""
     if wanted:
-        return wanted  # a server may serve names that it does not list: the trial will tell
+        return wanted  # a server may serve names that it does not list: the trial request decides
     if not models:
         raise ZeroproxyError(f"{target.name} lists no models: name one with --model")
     return models[0]
 
 
 async def try_once(session: aiohttp.ClientSession, target: Target, ask: Ask) -> tuple[str, str]:
-    """(kind, what was said) of the failure of one request; empty: it was answered."""
+    """(kind, message) of the failure of one request; empty: it was answered."""
     tally = Tally()
     await Exchange(target, ask, tally).run(session, 0)
     kind = next(iter(tally.failures), "")
-    return kind, tally.said.get(kind, "")
+    return kind, tally.messages.get(kind, "")
 
 
 async def check(session: aiohttp.ClientSession, target: Target, ask: Ask) -> Ask:
@@ -97,23 +97,23 @@ async def check(session: aiohttp.ClientSession, target: Target, ask: Ask) -> Ask
     if the target does not know that. Raises ZeroproxyError."""
     models = await list_models(session, target)
     ask = replace(ask, model=choose_model(target, ask.model, models))
-    kind, said = await try_once(session, target, ask)
+    kind, message = await try_once(session, target, ask)
     if kind in ("status 400", "status 422") and ask.wants_usage and ask.streams:
         without = replace(ask, wants_usage=False)
         if not (await try_once(session, target, without))[0]:
             return without
     if kind:
-        raise ZeroproxyError(explain(target, ask, models, (kind, said)))
+        raise ZeroproxyError(explain(target, ask, models, (kind, message)))
     return ask
 
 
 def explain(target: Target, ask: Ask, models: list[str], wrong: tuple[str, str]) -> str:
-    kind, said = wrong
+    kind, message = wrong
     status = int(kind.removeprefix("status ")) if kind.startswith("status ") else 0
     if status in (401, 403):
-        return refused(target, status, said)
+        return refused(target, status, message)
     text = f"{target.name}: the first request failed: {kind}"
-    text += f" ({said})" if said else ""
+    text += f" ({message})" if message else ""
     if models and ask.model not in models and status in (400, 404, 422):
         more = f" and {len(models) - SHOWN} more" if len(models) > SHOWN else ""
         text += f"; it has no model {ask.model}, but {', '.join(models[:SHOWN])}{more}"

@@ -57,11 +57,11 @@ class Progress:
     """Figures of the slice under way."""
 
     def __init__(self, console: Console, total: int) -> None:
-        self.console, self.total, self.turn = console, total, 0
+        self.console, self.total, self.slice_number = console, total, 0
         self.piece: Slice | None = None
 
     def watch(self, piece: Slice) -> None:
-        self.piece, self.turn = piece, self.turn + 1
+        self.piece, self.slice_number = piece, self.slice_number + 1
 
     def line(self) -> Text:
         piece = self.piece
@@ -70,12 +70,16 @@ class Progress:
         tally, load = piece.tally, piece.load
         spent = time.perf_counter() - piece.begun if piece.begun else 0.0
         state = "finishing" if piece.closing.is_set() else f"{spent:.0f}/{load.seconds:.0f} s"
-        words = [f"{self.turn}/{self.total}", piece.target.name, f"{load.concurrency} at once"]
-        words += [state, f"{tally.open} open", f"{tally.answered} answered"]
+        parts = [
+            f"{self.slice_number}/{self.total}",
+            piece.target.name,
+            f"{load.concurrency} at once",
+        ]
+        parts += [state, f"{tally.open} open", f"{tally.answered} answered"]
         if piece.ask.streams:
-            words.append(f"TTFT {duration(tally.times['ttft'].quantile(0.5))}")
-            words.append(f"{tally.texts / max(spent, 0.1):,.0f} events/s")
-        line = Text(" · ".join(words))
+            parts.append(f"TTFT {duration(tally.times['ttft'].quantile(0.5))}")
+            parts.append(f"{tally.texts / max(spent, 0.1):,.0f} events/s")
+        line = Text(" · ".join(parts))
         if tally.failed:
             kinds = ", ".join(f"{n} {kind}" for kind, n in tally.failures.most_common(3))
             line.append(f" · failed: {kinds}", "red")
@@ -158,8 +162,8 @@ def sentence(side: dict[str, Any]) -> Text:
 def warnings(side: dict[str, Any]) -> list[Text]:
     found = []
     for kind, count in side["failures"].items():
-        said = side["said"].get(kind)
-        found.append(Text(f"failed: {count:,} {kind}" + (f": {said}" if said else ""), "red"))
+        message = side["said"].get(kind)
+        found.append(Text(f"failed: {count:,} {kind}" + (f": {message}" if message else ""), "red"))
     if (side["own_core"] or 0) > BUSY:
         found.append(Text(OWN_WORK, "bold yellow"))
     if (side["own_waited"] or 0) > CROWDED:

@@ -54,17 +54,17 @@ async def open_session(target: Target, settings: Settings) -> AsyncIterator[aioh
         yield session
 
 
-def turns(sides: int, slices: int) -> list[int]:
-    """Which side's turn it is: 0 1 1 0 0 1 1 0, so that a drift of the machine hits both alike."""
+def order_of_sides(sides: int, slices: int) -> list[int]:
+    """The order of the sides: 0 1 1 0 0 1 1 0, so that a drift of the machine hits both alike."""
     if sides == 1:
         return [0]
     return [side for k in range(slices) for side in ((0, 1) if k % 2 == 0 else (1, 0))]
 
 
-def share_of(settings: Settings, concurrency: int, turn: int) -> Load:
-    """The load of the turn-th slice of a side."""
+def share_of(settings: Settings, concurrency: int, number: int) -> Load:
+    """The load of slice `number` of a side."""
     parts = settings.slices if len(settings.targets) > 1 else 1
-    requests = settings.requests // parts + (turn < settings.requests % parts)
+    requests = settings.requests // parts + (number < settings.requests % parts)
     return Load(concurrency, settings.seconds / parts, requests)
 
 
@@ -75,7 +75,7 @@ async def measure(
     numbers = count(1)
     for concurrency in settings.concurrency:
         run = Run(concurrency, [Side(target) for target in settings.targets])
-        for which in turns(len(settings.targets), settings.slices):
+        for which in order_of_sides(len(settings.targets), settings.slices):
             if stop.gently.is_set():
                 break
             side = run.sides[which]
@@ -88,5 +88,5 @@ async def measure(
             side.slices.append(piece.tally)
             async with open_session(side.target, settings) as session:
                 await piece.run(session, numbers)
-        if any(one.asked for side in run.sides for one in side.slices):
+        if any(one.started for side in run.sides for one in side.slices):
             yield run

@@ -29,13 +29,13 @@ class Inside:
 
 @dataclass
 class Tally:
-    """One slice, or several added up. `asked == answered + failed + abandoned` at its end."""
+    """One slice, or several added up. `started == answered + failed + abandoned` at its end."""
 
-    asked: int = 0
+    started: int = 0
     answered: int = 0  # to the right ending
     abandoned: int = 0  # given up by the second Ctrl-C
     failures: Counter[str] = field(default_factory=Counter)
-    said: dict[str, str] = field(default_factory=dict)  # what the first failure of a kind said
+    messages: dict[str, str] = field(default_factory=dict)  # of the first failure of a kind
     texts: int = 0  # events with text of all answers, broken ones as well
     prompt_tokens: int = 0  # these two by the server's usage, of answers that gave it
     tokens: int = 0
@@ -52,19 +52,19 @@ class Tally:
 
     @property
     def open(self) -> int:
-        return self.asked - self.answered - self.failed - self.abandoned
+        return self.started - self.answered - self.failed - self.abandoned
 
-    def fail(self, kind: str, said: str) -> None:
+    def fail(self, kind: str, message: str) -> None:
         self.failures[kind] += 1
-        self.said.setdefault(kind, said)
+        self.messages.setdefault(kind, message)
 
     def merge(self, other: Tally) -> None:
-        for name in ("asked", "answered", "abandoned", "texts", "prompt_tokens", "tokens"):
+        for name in ("started", "answered", "abandoned", "texts", "prompt_tokens", "tokens"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.with_usage += other.with_usage
         self.counted_texts += other.counted_texts
         self.failures += other.failures
-        self.said = other.said | self.said
+        self.messages = other.messages | self.messages
         self.inside.add(other.inside)
         for name, histogram in self.times.items():
             histogram.merge(other.times[name])
@@ -78,7 +78,7 @@ class Tally:
 
     def tokens_per_second(self, streams: bool) -> float | None:
         """Events inside the window, times the tokens that an event has by the servers' usage (one,
-        if a server said nothing). Answers that are no event streams count when they end."""
+        if a server reported none). Answers that are no event streams count when they end."""
         seconds = self.inside.seconds
         if not seconds:
             return None
@@ -95,13 +95,13 @@ class Tally:
     def summary(self, streams: bool) -> dict[str, Any]:
         """As the JSON keeps it."""
         return {
-            "asked": self.asked,
+            "asked": self.started,
             "answered": self.answered,
             "failed": self.failed,
             "failures": dict(self.failures.most_common()),
-            "said": self.said,
+            "said": self.messages,
             "abandoned": self.abandoned,
-            "success_rate": self.answered / self.asked if self.asked else None,
+            "success_rate": self.answered / self.started if self.started else None,
             "events_with_text": self.texts,
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.tokens,

@@ -12,7 +12,7 @@ from zeroproxy.errors import one_line
 from zeroproxy.loadtest.dialects import Ask, Chat, Events, Reading, error_text
 from zeroproxy.loadtest.tally import Tally
 
-SAID_MOST = 200  # characters of what a server said that are kept
+MESSAGE_MAX = 200  # characters of a server's message that are kept
 BODY_MOST = 4096  # bytes of an error's body that are read
 
 
@@ -27,15 +27,15 @@ class Target:
 
 
 class Failure(Exception):
-    """`kind` is counted, what it says is shown once per kind."""
+    """`kind` is counted, the message is shown once per kind."""
 
-    def __init__(self, kind: str, said: str = "") -> None:
-        super().__init__(said)
-        self.kind, self.said = kind, one_line(said.strip())[:SAID_MOST]
+    def __init__(self, kind: str, message: str = "") -> None:
+        super().__init__(message)
+        self.kind, self.message = kind, one_line(message.strip())[:MESSAGE_MAX]
 
 
-def says(body: bytes) -> str:
-    """An error's body in words."""
+def message_of(body: bytes) -> str:
+    """The message in an error's body."""
     try:
         return error_text(orjson.loads(body))
     except ValueError:
@@ -56,12 +56,12 @@ class Exchange:
     async def run(self, session: aiohttp.ClientSession, number: int) -> bool:
         """True if it was answered to the right ending."""
         body = orjson.dumps(self.target.dialect.body(self.ask, number))
-        self.tally.asked += 1
+        self.tally.started += 1
         self.begun = time.perf_counter()
         try:
             await self._ask(session, body)
         except Failure as failure:
-            self.tally.fail(failure.kind, failure.said)
+            self.tally.fail(failure.kind, failure.message)
         except TimeoutError as error:
             self.tally.fail("timeout", str(error))
         except aiohttp.ClientConnectorError as error:
@@ -83,8 +83,8 @@ class Exchange:
         async with session.post(target.url, data=body, headers=target.headers) as response:
             self.has_head = True
             if response.status != 200:
-                said = await response.content.read(BODY_MOST)
-                raise Failure(f"status {response.status}", says(said))
+                answer = await response.content.read(BODY_MOST)
+                raise Failure(f"status {response.status}", message_of(answer))
             if self.ask.streams:
                 await self._read_events(response)
             else:

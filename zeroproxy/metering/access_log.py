@@ -2,8 +2,9 @@
 
 Law 1. `write` never waits for the file. A thread writes, behind a bounded queue; a reader that
        stalls costs lines, which are counted, and holds up neither the ledger nor a stop.
-Law 2. A batch goes whole to one file: the old one is closed when what waits for it is written (or
-       PATIENCE is over), so a rotation (rename, then SIGHUP or SIGUSR1) loses and splits no line.
+Law 2. A batch goes whole to one file. The old file is closed when the lines that wait for it are
+       written, or PATIENCE is over. So a rotation (rename, then SIGHUP or SIGUSR1) loses no line
+       and splits none.
 Tests: tests/unit/test_access.py.
 """
 
@@ -35,8 +36,8 @@ class Out(Protocol):
 
 
 class Writer:
-    """One file and the thread that writes to it. `report` gets what was lost by each write and
-    why; 0, "": all that was asked for is written."""
+    """One file and the thread that writes to it. `report` gets the number of lines lost by
+    each write and the reason; 0, "": none."""
 
     def __init__(self, out: Out, report: Callable[[int, str], None]) -> None:
         self.out = out
@@ -50,7 +51,7 @@ class Writer:
         self._thread.start()
 
     def offer(self, n: int, lines: bytes) -> bool:
-        """Take `n` lines, if there is room."""
+        """Take `n` lines, if they fit."""
         with self._changed:
             if self._bytes and self._bytes + len(lines) > QUEUE_BYTES:
                 return False

@@ -1,7 +1,7 @@
 """The share of a core that the flusher's thread takes while callers need all of it.
 
 Law. While the other threads fill a core, this one works at most SHARE of its time; else it is
-     free. Nothing is lost by that: what the ring cannot hold meanwhile goes into the totals.
+     free. Nothing is lost: records that the ring cannot hold meanwhile go into the totals.
 
 A lower priority alone does not do it: the kernel still gives the thread a tenth of the core where
 there is only one. At SHARE some 1,000 exchanges a second keep a row each; a core is full from more
@@ -15,11 +15,11 @@ import time
 
 FULL = 0.85  # of a core, taken by the process's other threads: callers wait for it
 SHARE = 0.02  # of a core, for the calling thread
-LONGEST = 2.0  # seconds of rest
+LONGEST = 2.0  # seconds of one pause
 
 
 def pause_after(elapsed: float, whole: float, own: float) -> float:
-    """Seconds to rest after `elapsed`, in which the process took `whole` seconds of CPU time and
+    """Seconds to pause after `elapsed`, in which the process took `whole` seconds of CPU time and
     the calling thread `own` of them."""
     if whole - own < FULL * elapsed:
         return 0.0
@@ -37,7 +37,7 @@ class CpuBudget:
         return time.monotonic(), time.process_time(), time.thread_time()
 
     def pause(self) -> float:
-        """Seconds to rest after what was done since the last call (or since it was made)."""
+        """Seconds to pause after the work since the last call, or since the start."""
         now = self._read()
         spent = [a - b for a, b in zip(now, self._before, strict=True)]
         self._before = now

@@ -1,11 +1,11 @@
 """The consumer thread of the ring: records out in batches, into the ledger, then to direct sinks.
 
 Law 1. The loop never waits for a sink: the thread does.
-Law 2. The ledger must succeed. Until it has a batch nothing more is taken from the ring; what the
-       ring cannot hold meanwhile is counted in C (`overflow`) and becomes synthetic records later.
-       Memory is bounded: one batch.
-Law 3. A record that the ledger refuses takes no other along: it is kept in a file of its own, which
-       the next start tries again, and it is shown.
+Law 2. The ledger must succeed. Until it has a batch nothing more is taken from the ring. Records
+       that the ring cannot hold meanwhile are added up in C (`overflow`) and become synthetic
+       records later. Memory is bounded: one batch.
+Law 3. A record that the ledger refuses does not stop the others. It is kept in a file of its own,
+       which the next start tries again, and /status and metrics show it.
 Law 4. Direct sinks (access log, traces) get each batch once, after the ledger, and only queue it.
        One that fails is reported once, counted, and tried again with the next batch.
 Law 5. While callers need the whole core, it takes little of it (cpu_budget.py). While nobody
@@ -141,8 +141,8 @@ class Flusher:
         yield_the_core()
         budget = CpuBudget()
         while not self._stop.is_set():
-            # The totals can grow a moment after the look that emptied a full ring: the look that
-            # pruning is due for finds them, if no record comes before.
+            # The totals can grow a moment after a full ring was emptied. If no record comes before,
+            # the next read, when pruning is due, finds them.
             if not self._batch:
                 self._source.await_records(1, seconds=self._until_prune())
             rest = self._flush(budget)
@@ -220,7 +220,7 @@ class Flusher:
         return None
 
     def _put_damaged_aside(self, ledger: Ledger) -> None:
-        """Begin a new one with the next try."""
+        """The next try begins a new one."""
         try:
             aside = ledger.put_aside()
         except OSError as error:

@@ -4,8 +4,8 @@ Law 1. A batch is in the file whole or not at all, and once: writing it again ch
 Law 2. Detail is pruned only when it is old and every sink of this configuration has got past it.
 Law 3. Every error is a sentence that names the file. One Ledger belongs to one thread at a time.
 
-The file may be shared: several processes write in turn (WAL, busy timeout), anybody may read. It
-may be deleted or replaced while it is open: each write looks where it goes.
+The file may be shared: several processes write one after another (WAL, busy timeout), anybody may
+read. It may be deleted or replaced while it is open: each write checks the path.
 Tests: tests/unit/test_ledger.py, tests/unit/test_replaced.py.
 """
 
@@ -136,9 +136,8 @@ class Ledger:
         return bool(self._inodes) and inode_of(str(self.path)) == self._inodes[""]
 
     def follow(self) -> None:
-        """If somebody has deleted or replaced the file: leave it whole wherever it is, and go on
-        with what is at the path, made if nothing is. Raises ZeroproxyError; it may be called again
-        then."""
+        """Go on with the file at the path, made if there is none, if the open one was deleted or
+        replaced. The old one is left whole. Raises ZeroproxyError, and may be called again then."""
         if self.is_in_place():
             return
         with OPENING:
@@ -148,8 +147,8 @@ class Ledger:
                 with contextlib.suppress(sqlite3.Error):
                     self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 self.close()
-                # Names that the new file would share with the old one, whose connections, here and
-                # in other processes, go on with them: two databases over one -shm are none.
+                # The new file would share these names with the old one, which other connections,
+                # here and in other processes, still use. Two databases over one -shm corrupt both.
                 for suffix in SUFFIXES[1:]:
                     with contextlib.suppress(OSError):
                         if inode_of(f"{self.path}{suffix}") == self._inodes[suffix]:
@@ -166,7 +165,7 @@ class Ledger:
                 raise self._wrong("cannot be opened: it is a directory") from None
             if not os.access(self.path, os.R_OK | os.W_OK):
                 raise self._wrong("cannot be opened: Permission denied") from None
-            # Asked here, because SQLite takes such a short file of any content for an empty one.
+            # Checked here, because SQLite takes such a short file of any content for an empty one.
             if 0 < self.path.stat().st_size < SHORTEST:
                 raise self._wrong("is no SQLite database") from None
         return sqlite3.connect(
@@ -299,9 +298,9 @@ class Ledger:
         return len(missing)
 
     def write_apart(self, batch: Sequence[Record]) -> tuple[int, list[Record]]:
-        """Those of `batch` that are not there yet, in ever smaller parts where the file refuses a
-        whole: (how many, those that it refuses each by itself). Raises sqlite3.Error; some may be
-        there then, and may be given again."""
+        """Write the records of `batch` that are not there yet, in ever smaller parts where the file
+        refuses a whole. Returns how many, and those refused each by itself. Raises sqlite3.Error;
+        some may be there then, and may be given again."""
         if not batch:
             return 0, []
         try:

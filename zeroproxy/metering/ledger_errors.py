@@ -35,7 +35,7 @@ def is_damage(error: Exception) -> bool:
 
 
 def why(error: sqlite3.Error) -> str:
-    """SQLite's words as the end of a sentence that begins with the file."""
+    """SQLite's message as the end of a sentence that begins with the file."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_NOTADB:
         return "is no SQLite database"

@@ -5,8 +5,8 @@ but refuses these records, or the lines cannot be read.
 
 Law 1. A file goes only after its records are in the ledger; what is read twice is there once.
 Law 2. Several processes may share the files. A process that appends or takes away holds a lock
-       (flock) on the file that has the name at that moment. Before it takes a file in, it gives it
-       a name of its own and keeps the lock, so that nobody appends to what is about to go.
+       (flock) on the file that has the name at that moment. Before a file is taken in, it is
+       renamed under the lock, so that no process appends to a file that is about to go.
 Law 3. Lines that cannot be used are kept, never dropped.
 Tests: tests/unit/test_refused.py.
 """
@@ -109,8 +109,8 @@ def to_lines(batch: Sequence[Record]) -> list[bytes]:
 
 
 def claim(path: Path) -> Iterator[tuple[Path, int]]:
-    """Files to take in, each with a locked descriptor: what a process that died had claimed, then
-    the one at `path`, under a name of its own."""
+    """Files to take in, each with a locked descriptor. First those that a process claimed before it
+    died, then the one at `path`, under a name of its own."""
     for name in claimed(path):
         with contextlib.suppress(OSError):  # another is at it, or has done it
             yield name, try_lock(name)
@@ -135,9 +135,9 @@ def give_back(name: Path, path: Path) -> None:
 
 
 def take_in(ledger: Ledger, refused_too: bool = False) -> tuple[int, int]:
-    """Move the rescue file, if there is one, into the ledger, and what was refused before if it is
-    to be tried again: (records taken, lines refused). Raises ZeroproxyError if the ledger does not
-    take them now; the file is kept then."""
+    """Move the rescue file, if there is one, into the ledger. With `refused_too`, records that were
+    refused before are tried again. Returns (records taken, lines refused). Raises ZeroproxyError if
+    the ledger does not take them now; the file is kept then."""
     taken = refused = 0
     paths = [refused_path(ledger.path)] if refused_too else []
     for path in [*paths, rescue_path(ledger.path)]:

@@ -1,4 +1,4 @@
-"""Records out of the ring, each with an id, and what the ring could not hold as records too."""
+"""Records out of the ring, each with an id, and totals of the overflow as records too."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Protocol
 
 from zeroproxy.metering.rows import DEFAULTS, OVERFLOW, Record
 
-# Records per transaction. After each the flusher looks whether callers need the core
-# (flusher.py, law 5): with many more it would take 10 ms and longer from a full one before it does.
+# Records per transaction. After each the flusher checks if callers need the core (flusher.py, law
+# 5). With many more it would take a full core for 10 ms and longer between two checks.
 BATCH = 256
 # Records per call into the engine, which holds the GIL: 64 take some 0.2 ms, and the loop (health,
 # admin) may want the interpreter back.
@@ -22,8 +22,8 @@ OVERFLOW_SUMS = ("count", "prompt_tokens", "completion_tokens", "cached_tokens",
 
 
 class Source(Protocol):
-    """The engine, as this thread sees it; it may also have `take_overflow() -> list[Record]`: what
-    the ring could not hold since the last call, in rows named by OVERFLOW_KEY."""
+    """The engine, as this thread sees it. It may also have `take_overflow() -> list[Record]`, which
+    returns the overflow since the last call, in rows named by OVERFLOW_KEY."""
 
     def records(self, n: int) -> list[Record]: ...
 
@@ -56,8 +56,8 @@ class RingReader:
         return batch + self._overflowed()
 
     def _overflowed(self) -> list[Record]:
-        """A record for each key. The engine keeps rows apart that have the same names: an endpoint
-        that came back at another address, bytes of a model that are no UTF-8."""
+        """A record for each key. The engine keeps some rows apart that have the same names here. An
+        endpoint may come back at another address; a model's name may be no UTF-8."""
         sums: dict[tuple[str, ...], Sequence[int]] = {}
         for row in self._overflow():
             key = tuple(str(row[name]) for name in OVERFLOW_KEY)

@@ -47,7 +47,7 @@ values_of = itemgetter("count", "outcome", "finish", "ttft_ns", *PLAIN)
 
 def shape(batch: Sequence[Record]) -> tuple[list[Row], list[Row]]:
     """Rows for `exchange` and for `hourly`. Raises one of REFUSED, or SQLite will, if a record
-    lacks a column or a value is not of its column's type: then `clean` is to go first."""
+    lacks a column or has a value of another type. Then call `clean` first."""
     return [row_of(record) for record in batch], hourly_of(batch)
 
 

@@ -25,7 +25,7 @@ EXCHANGE_COLUMNS = (
 HOURLY_KEY = ("hour", "upstream", "endpoint", "model", "tenant", "exactness")
 
 #: Columns that add up in it. `failed`: exchanges whose outcome is neither "ok" nor "overflow", or
-#: whose finish is "error" (a status of 400 or more, or an error inside the answer).
+#: whose finish is "error". An error is a status of 400 or more, or one inside the answer.
 HOURLY_SUMS = (
     "requests", "failed", "prompt_tokens", "completion_tokens", "cached_tokens",
     "reasoning_tokens", "bytes_in", "bytes_out", "total_ns", "ttft_ns", "ttft_count",

@@ -1,11 +1,11 @@
-"""The kind of inference server behind an endpoint, which decides what usage it is asked for.
+"""The kind of inference server behind an endpoint, which decides the usage request it gets.
 
-Law 1. A preset names the server: it is believed. Without one the list of models does, whose
-       `owned_by` is the server's own name with vLLM, SGLang, llama.cpp and FastChat; or, where that
-       wants a key nobody gave us, the page of counters, which wants none. A caller's key is never
-       used.
-Law 2. One that does not answer, or not yet (429, 5xx), is asked again until it does. One that has
-       answered is left alone until it was out of rotation, so nothing runs while nothing happens.
+Law 1. A preset names the server, and is believed. Without one the list of models does: its
+       `owned_by` is the server's own name with vLLM, SGLang, llama.cpp and FastChat. Where the list
+       needs a key that is not configured, the page of counters does, which needs none. A caller's
+       key is never used.
+Law 2. A server that does not answer, or not yet (429, 5xx), is tried again until it does. One that
+       has answered is left alone until it was out of rotation: nothing runs while nothing happens.
 Law 3. An unknown server costs counts: this is logged once, /status and `check` show it.
 Law 4. The work is linear in the number of endpoints: the list of models is made anew at most every
        LIST_EVERY seconds however many answers come.
@@ -42,18 +42,18 @@ NO_SERVER = ("", "openai")
 COST = ("running usage is not asked for, so a stream that is cut counts only what was seen of it; "
         "set preset, or api_key where the server wants one")  # fmt: skip
 
-#: Requests that servers understand. vLLM sends running usage only together with the closing one,
-#: SGLang either alone. llama.cpp has all in `timings`, at the end unasked and with every event if
-#: asked; a request for usage would move them to the event that is taken out. FastChat has no usage
-#: in its streams.
-WISHES = {
+#: The usage request that each server understands. vLLM sends running usage only together with the
+#: closing one, SGLang either alone. llama.cpp has all in `timings`: at the end without a request,
+#: with every event on request. A request for usage would move them to the event that is taken out.
+#: FastChat has no usage in its streams.
+USAGE_REQUESTS = {
     "vllm": "running",
     "sglang": "running_alone",
     "llamacpp": "timings",
     "fastchat": "nothing",
 }
 
-#: Of these the server says what it has written so far, not only at the end.
+#: With these the server reports usage during the stream, not only at the end.
 RUNNING = ("running", "running_alone", "timings")
 
 #: Servers that are another one by this name: vLLM's front end in Rust.
@@ -66,11 +66,11 @@ class Engine(Protocol):
     def set_models(self, body: bytes | None) -> None: ...
 
 
-def wish_for(metering: Metering, kind: str) -> str:
+def usage_request_for(metering: Metering, kind: str) -> str:
     """The usage to ask a server of this kind for; "": not known."""
     if not metering.inject_usage:
         return "nothing"
-    usage_request = WISHES.get(kind, "usage")
+    usage_request = USAGE_REQUESTS.get(kind, "usage")
     if metering.continuous_usage == "always":
         return usage_request if usage_request in RUNNING else "running"
     if metering.continuous_usage == "never":
@@ -131,11 +131,11 @@ async def identify(address: Address, api_key: str = "") -> Identity:
     kind = kind_in(answer)
     if not kind:
         kind = kind_of_page(await get_page(address, "/metrics", TIMEOUT))
-    return Identity(kind, "" if kind else f"GET /v1/models says {status}", answer)
+    return Identity(kind, "" if kind else f"GET /v1/models returned {status}", answer)
 
 
 def kind_of_page(page: bytes | None) -> str:
-    """The server whose counters these are; "": nobody's we know."""
+    """The server whose counters these are; "": unknown."""
     lines = (page or b"").decode("utf-8", "replace").splitlines()
     for name, preset in PRESETS.items():
         names = (*preset.counters, *preset.running, *preset.waiting)
@@ -175,7 +175,7 @@ Group = tuple[Upstream, Sequence[WatchedEndpoint]]
 
 
 class Discovery:
-    """Asks every endpoint once, in the background, and sets the engine. Use it on the loop."""
+    """Identifies every endpoint once, in the background. Use it on the loop."""
 
     def __init__(self, engine: Engine, rotation: Rotation) -> None:
         self._engine = engine
@@ -185,7 +185,7 @@ class Discovery:
         self._upstreams: dict[int, Upstream] = {}  # by index of the endpoint
         self._endpoints: dict[int, WatchedEndpoint] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._first: dict[int, asyncio.Event] = {}  # it was asked once
+        self._first: dict[int, asyncio.Event] = {}  # it was tried once
         self._identities: dict[str, Identity] = {}  # by URL
         self._reported: dict[int, str] = {}
         self._logged: set[str] = set()
@@ -193,9 +193,9 @@ class Discovery:
         self._listing: asyncio.TimerHandle | None = None
 
     def watch(self, groups: Sequence[Group], config: Config) -> None:
-        """These are in force, and this usage is wanted of them; new ones are asked."""
+        """Put these endpoints and this metering in force; new endpoints are identified."""
         self._metering, self._groups = config.metering, groups
-        # The list of models is ours to give: several upstreams, or names of our own.
+        # The proxy answers the list of models where there are several upstreams or aliases.
         self._lists = len(groups) > 1 or any(
             alias.name != alias.serves for u, _ in groups for alias in u.all_models()
         )
@@ -224,7 +224,7 @@ class Discovery:
             self._start(endpoint)
 
     async def first_round(self, seconds: float) -> None:
-        """Wait until every endpoint was asked once, answered or not, `seconds` at most."""
+        """Wait until every endpoint was tried once, answered or not, `seconds` at most."""
         waits = [asyncio.ensure_future(event.wait()) for event in self._first.values()]
         if waits:
             _, late = await asyncio.wait(waits, timeout=seconds)
@@ -245,9 +245,9 @@ class Discovery:
     def _kind(self, upstream: Upstream, url: str) -> str:
         return self.kind_at(url) if upstream.preset in NO_SERVER else upstream.preset
 
-    def wish_of(self, upstream: Upstream, url: str) -> str:
+    def usage_request_of(self, upstream: Upstream, url: str) -> str:
         """The usage to ask a new endpoint for."""
-        return wish_for(self._metering, self._kind(upstream, url))
+        return usage_request_for(self._metering, self._kind(upstream, url))
 
     @property
     def server_kinds(self) -> dict[str, str]:
@@ -271,15 +271,15 @@ class Discovery:
     # ------------------------------------------------------------ asking
 
     def _wants_to_know(self, index: int) -> bool:
-        is_wished = self._metering.inject_usage and self._upstreams[index].preset in NO_SERVER
-        return is_wished or self._lists
+        is_usage_wanted = self._metering.inject_usage and self._upstreams[index].preset in NO_SERVER
+        return is_usage_wanted or self._lists
 
     def _start(self, endpoint: WatchedEndpoint) -> None:
         self._first.setdefault(endpoint.index, asyncio.Event())
         self._tasks[endpoint.index] = asyncio.ensure_future(self._identify(endpoint))
 
     def _report(self, endpoint: WatchedEndpoint) -> None:
-        usage_request = wish_for(self._metering, self.kind_of(endpoint))
+        usage_request = usage_request_for(self._metering, self.kind_of(endpoint))
         if self._reported.get(endpoint.index) != usage_request:
             self._reported[endpoint.index] = usage_request
             self._engine.set_endpoint(endpoint.index, usage_request=usage_request)

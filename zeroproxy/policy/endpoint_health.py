@@ -31,11 +31,11 @@ class EndpointHealth:
 
     endpoint: WatchedEndpoint
     is_sick: bool = False
-    probe_ok: bool = False  # the engine's word
+    probe_ok: bool = False  # the engine's setting
     reason: str = ""  # why it is not well, or what was wrong last
     bad: int = 0  # answers in a row
     well: int = 0
-    asked: int = 0
+    probes: int = 0
     ended: int = 0  # exchanges, because it was gone
     due: float = 0.0
     last_well: float = 0.0
@@ -54,7 +54,7 @@ class EndpointHealth:
         return self.probing is not None and not self.probing.done()
 
     def note(self, answer: Answer, settings: Settings, began: float, now: float) -> None:
-        self.asked += 1
+        self.probes += 1
         if answer.wrong:
             self.bad, self.well = self.bad + 1, 0
             if self.bad >= settings.unhealthy_after:
@@ -80,7 +80,7 @@ class EndpointHealth:
     def snapshot(self) -> dict[str, Any]:
         return {
             "wedged": self.hang.is_wedged, "bad_in_a_row": self.bad,
-            "well_in_a_row": self.well, "asked": self.asked, "ended": self.ended,
+            "well_in_a_row": self.well, "asked": self.probes, "ended": self.ended,
             "out_after_s": round(self.out_after, 3),
         }  # fmt: skip
 
@@ -99,4 +99,4 @@ async def probe(address: Address, settings: Settings, is_guess: bool) -> Answer:
         return Answer()
     if status == 0:
         return Answer("the answer is no HTTP", is_none=True)
-    return Answer(f"GET {settings.path} says {status}")
+    return Answer(f"GET {settings.path} returned {status}")

@@ -1,9 +1,9 @@
-"""Health of endpoints: each is asked, and the result is reported to rotation.py.
+"""Health of endpoints: each is probed, and the result is reported to rotation.py.
 
 Law 1. One task per upstream knows which probe is due. Each probe is a task with a connection of its
-       own, and none waits for another's. An endpoint in doubt is probed twice as often, so that it
-       is out within three intervals; one whose breaker has opened is probed at once.
-Law 2. Of the engine's words health writes `probe_ok` and `load` and no other.
+       own, and none waits for another's. An endpoint in doubt is probed twice as often, and so is
+       out within three intervals. One whose breaker has opened is probed at once.
+Law 2. Of the engine's settings health writes `probe_ok` and `load` and no other.
 Law 3. An endpoint that is out may finish the exchanges it has, as long as it can. It cannot where
        no probe is answered any more and no byte has come for `wedge_after`: these exchanges are
        ended, and their number is logged.
@@ -70,8 +70,8 @@ class UpstreamProber:
         self.endpoints: dict[int, EndpointHealth] = {}
 
     def watch(self, upstream: Upstream, endpoints: Iterable[WatchedEndpoint]) -> None:
-        """These are in force, and are to be asked like this. Those known already keep their turn,
-        unless the question has changed: a name that moved is no reason to ask hundreds at once."""
+        """Put these endpoints and their probes in force. Known ones keep their place in the order,
+        unless the probe has changed: a name that moved is no reason to probe hundreds at once."""
         is_new = upstream.health != self._settings
         self._settings, self._preset = upstream.health, upstream.preset
         self._api_key = upstream.api_key

@@ -1,8 +1,8 @@
 """Readiness: one endpoint at least accepts connections. It is probed only when it is read.
 
-No timer runs while nobody reads it: a state older than MAX_AGE is refreshed when it is read, and
-continuously only until the first endpoint has accepted. One endpoint that accepts is enough, so the
-last one that did is tried first, and mostly alone.
+No timer runs while nobody reads it. A state older than MAX_AGE is refreshed when it is read; only
+until the first endpoint has accepted is it refreshed all the time. One endpoint that accepts is
+enough, so the last one that did is tried first, and mostly alone.
 """
 
 from __future__ import annotations

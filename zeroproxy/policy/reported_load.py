@@ -1,6 +1,6 @@
 """The load that an inference server reports of itself, for `balance = "fastest"`.
 
-Several proxies may send to one server, and each counts only its own exchanges: the gauges on the
+Several proxies may send to one server, and each counts only its own exchanges. The gauges on the
 server's page of counters (config/presets.py) show how many there are in all. With data parallelism
 there is one of each per engine: requests are added up, of the caches the fullest counts.
 """

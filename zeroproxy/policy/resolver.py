@@ -76,7 +76,7 @@ def finish(host: str, port: int, future: Future[Addresses]) -> None:
 async def look_up(host: str, port: int) -> Addresses:
     """Every address of a name. Raises OSError, also if it takes too long."""
     if is_address(host):
-        return get_addresses(host, port)  # asks nobody
+        return get_addresses(host, port)  # sends no query
     loop = asyncio.get_running_loop()
     until = loop.time() + TIMEOUT
     while True:

@@ -1,12 +1,12 @@
 """Quotas that several proxies share: each takes its share from Redis in advance.
 
-Law 1. No request waits for Redis. About once a second every key that is in use is settled: what was
-       taken goes there, and the level that may be taken here comes back.
-Law 2. A report holds the total since this proxy began, so one that arrives twice counts
-       once, and what is used while Redis is away is reported when it is back.
-Law 3. A key at rest here, and every key while Redis does not answer, fills by itself at its rate
-       over the number of proxies. So the first burst after a rest needs no answer; together the
-       proxies may once let through up to what they held unseen, which is a debt paid later.
+Law 1. No request waits for Redis. About once a second every key that is in use is settled. The
+       proxy reports what was taken, and receives the level that may be taken here.
+Law 2. A report holds the total since this proxy began. So one that arrives twice counts once, and
+       tokens used while Redis is away are reported when it is back.
+Law 3. A key that is idle here, and every key while Redis does not answer, fills by itself at its
+       rate over the number of proxies. So the first burst after a pause needs no answer. Together
+       the proxies may once let through what they held unseen, which is a debt paid later.
 Tests: tests/e2e/test_shared_quotas.py.
 """
 
@@ -30,11 +30,11 @@ from zeroproxy.tasks import cancel
 
 log = logging.getLogger(__name__)
 
-REST = 60.0  # seconds without a request after which a key is at rest
+IDLE = 60.0  # seconds without a request after which a key is idle
 LIVE = 5.0  # seconds a proxy counts after its last sign of life
 FORGET = 3600  # seconds Redis keeps the bucket of a key nobody uses
 CONNECT_TIMEOUT = 1.0
-LAST_WORD = 1.0  # seconds the last report may take at the end
+LAST_REPORT = 1.0  # seconds the last report may take at the end
 
 # KEYS: the proxies. ARGV: this one, seconds. Returns how many there are.
 SIGN_OF_LIFE = """
@@ -47,8 +47,8 @@ return redis.call('ZCARD', KEYS[1])
 """
 
 # A debt is ten minutes' worth at most, as in tenants/api_keys.pyx.
-# KEYS: the bucket. ARGV: this proxy, how many there are, seconds to keep it; then for each quota:
-# name, rate, used since this proxy began, and since the last answer. Returns a level for each.
+# KEYS: the bucket. ARGV: this proxy, number of proxies, seconds to keep it. Then four per quota:
+# name, rate, used since this proxy began, used since the last answer. Returns a level for each.
 SETTLE = """
 local t = redis.call('TIME')
 local now = tonumber(t[1]) + tonumber(t[2]) / 1e6
@@ -194,7 +194,7 @@ class Shares:
                 await asyncio.sleep(settings.interval)
         finally:
             with contextlib.suppress(Exception):
-                async with asyncio.timeout(LAST_WORD):
+                async with asyncio.timeout(LAST_REPORT):
                     await self._leave(client, settings)
             with contextlib.suppress(Exception):
                 await client.aclose()
@@ -231,29 +231,29 @@ class Shares:
                 use = self._in_use.setdefault(row["index"], InUse(now))
                 use.since = now
                 use.quotas[row["quota"]] = row
-        for index in [k for k, use in self._in_use.items() if now - use.since > REST]:
+        for index in [k for k, use in self._in_use.items() if now - use.since > IDLE]:
             for row in self._in_use.pop(index).quotas.values():
                 self._part(row)
 
     async def _settle(self, client: Any, settings: Shared) -> None:
         """One round trip: a sign of life, and all keys in use."""
         self._observe_use()
-        asked = [(k, list(use.quotas.values())) for k, use in self._in_use.items()]
+        in_use = [(k, list(use.quotas.values())) for k, use in self._in_use.items()]
         async with client.pipeline(transaction=False) as pipe:
             pipe.eval(SIGN_OF_LIFE, 1, f"{settings.prefix}:proxies", self._id, LIVE)
-            for index, rows in asked:
-                words = [word for row in rows for word in self._words(row)]
-                pipe.eval(SETTLE, 1, self._names[index], self._id, self._live, FORGET, *words)
+            for index, rows in in_use:
+                arguments = [value for row in rows for value in self._arguments(row)]
+                pipe.eval(SETTLE, 1, self._names[index], self._id, self._live, FORGET, *arguments)
             live, *answers = await pipe.execute()
         is_new = int(live) != self._live
         self._live = int(live)
-        for (index, rows), levels in zip(asked, answers, strict=True):
+        for (index, rows), levels in zip(in_use, answers, strict=True):
             for row, level in zip(rows, levels, strict=True):
                 self._take(index, row, float(level))
         if is_new:
             self._part_all()
 
-    def _words(self, row: QuotaState) -> tuple[object, ...]:
+    def _arguments(self, row: QuotaState) -> tuple[object, ...]:
         since = row["used"] - self._reported.get((row["index"], row["quota"]), 0)
         return row["quota"], row["per_minute"], row["used"], since
 

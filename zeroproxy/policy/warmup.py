@@ -1,9 +1,8 @@
-"""A small request to each endpoint for each model, before callers ask.
+"""A small request to each endpoint for each model, before callers send any.
 
 Law 1. One task per endpoint that is cold, none otherwise: it ends when every model was answered or
-       refused, or the time is up. After that nothing is asked until the endpoint was out.
-Law 2. No word of the engine is written here. rotation.py decides whether a cold endpoint is left
-       out.
+       refused, or the time is up. After that no request is sent until the endpoint was out.
+Law 2. No setting of the engine is written here. rotation.py decides if a cold endpoint is left out.
 Law 3. The requests go straight to the endpoint, over conns of their own: no permit, no record, no
        bill, nothing a breaker sees.
 Tests: tests/unit/test_warmup.py, tests/e2e/test_warmup.py.
@@ -55,7 +54,7 @@ class Warming:
 
     endpoint: WatchedEndpoint
     upstream: str
-    models: tuple[str, ...]  # as the server calls them; empty: it is asked
+    models: tuple[str, ...]  # the server's names; empty: its list is read
     settings: Settings
     api_key: str = field(default="", repr=False)
     state: str = WARMING
@@ -95,7 +94,7 @@ def reason_of(error: Exception) -> str:
 def check(response: aiohttp.ClientResponse) -> None:
     """Raises NotYet."""
     if response.status == 429 or response.status >= 500:
-        raise NotYet(f"{response.method} {response.url.raw_path_qs} says {response.status}")
+        raise NotYet(f"{response.method} {response.url.raw_path_qs} returned {response.status}")
 
 
 async def list_models(session: aiohttp.ClientSession, name: str | None) -> tuple[str, ...]:
@@ -115,16 +114,16 @@ async def warm_model(
     session: aiohttp.ClientSession, settings: Settings, model: str, name: str | None
 ) -> str:
     """ "" if it was answered, else why it is refused for good. `name`: as for listed()."""
-    asked = body_of(settings, model)
+    request_body = body_of(settings, model)
     async with session.post(
-        settings.path, json=asked, allow_redirects=False, server_hostname=name
+        settings.path, json=request_body, allow_redirects=False, server_hostname=name
     ) as response:
         check(response)
         body = await read_page(response)
         if response.status == 200:
             return ""
     text = one_line(body.decode("utf-8", "replace"))[:SHOWN]
-    return f"POST {settings.path} says {response.status}: {text}"
+    return f"POST {settings.path} returned {response.status}: {text}"
 
 
 class Warmups:
@@ -140,8 +139,8 @@ class Warmups:
     # ------------------------------------------------------------ endpoints
 
     def watch(self, groups: Sequence[Group]) -> None:
-        """These are in force. New ones are warmed; what a reload changes of the request holds for
-        those that begin after it."""
+        """These are in force. New ones are warmed; a request that a reload changed
+        holds for those that begin after it."""
         self._groups = groups
         now = {e.index: (u, e) for u, endpoints in groups for e in endpoints}
         for index in list(self._jobs):

@@ -1,10 +1,10 @@
 """An endpoint that answers its probes and does nothing.
 
-vLLM's /health answers 200 while its engine has hung; so may others. The signs: the endpoint owes an
-answer, no data of any has come for a long time (a front end's comments and pings are none), and its
-own counters do not move. A long prefill is silent too, but its counters move with every step.
-Without counters, silence is a sign only in the middle of responses whose content has begun: before
-that it may be a queue or a prefill.
+vLLM's /health answers 200 while its engine has hung; so may others. There are three signs. The
+endpoint owes an answer. No data of any has come for a long time; a front end's comments and pings
+are none. Its own counters do not move. A long prefill is silent too, but its counters move with
+every step. Without counters, silence is a sign only after the content of a response has begun.
+Before that it may be a queue or a prefill.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The keys that differ between two configurations, and whether they may change while one runs.
+"""The keys that differ between two configurations, and those of them that a reload may change.
 
 Law. A key that is not in LIVE cannot change: the reload is refused and the key named. So a new key
-     needs a restart until it is added there.
+     needs a restart until it is added to LIVE.
 Tests: tests/unit/test_reload.py.
 """
 

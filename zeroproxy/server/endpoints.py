@@ -58,7 +58,7 @@ async def resolve_locator(locator: Locator) -> tuple[Address, ...]:
 
 
 async def resolve_all(config: Config, known: Addresses = ()) -> list[Located]:
-    """The address of every endpoint of `config`; those of `known` are not asked for again. A name
+    """The address of every endpoint of `config`; those of `known` are not resolved again. A name
     that has none and will be looked up again has no address. Raises ConfigError."""
     return await asyncio.gather(
         *(
@@ -109,17 +109,18 @@ def settings_of(upstream: Upstream) -> UpstreamSettings:
 
 
 class EndpointSet:
-    """`wish_of`: what an endpoint may be asked for from its first request on; `is_own`: whether an
-    address is the proxy's own."""
+    """The endpoints in force. `usage_request_of`: the usage request of an endpoint from its first
+    request on; `is_own`: true for an address of the proxy itself."""
 
     def __init__(
         self,
         engine: Engine,
         tls: Tls | None = None,
-        wish_of: Callable[[Upstream, str], str] | None = None,
+        usage_request_of: Callable[[Upstream, str], str] | None = None,
         is_own: Callable[[Address], bool] = lambda _: False,
     ) -> None:
-        self._engine, self._tls, self._wish_of, self._is_own = engine, tls, wish_of, is_own
+        self._engine, self._tls = engine, tls
+        self._usage_request_of, self._is_own = usage_request_of, is_own
         self._groups: Groups = []
         self._drained: set[str] = set()  # by the URL of the configuration
 
@@ -233,8 +234,8 @@ class EndpointSet:
             weight=endpoint.weight, pool=upstream.pool, tls_host=address.host.encode(),
         )  # fmt: skip
         index = change.add_endpoint(k, settings=settings)
-        if self._wish_of is not None:
-            change.set_endpoint(index, usage_request=self._wish_of(upstream, address.url))
+        if self._usage_request_of is not None:
+            change.set_endpoint(index, usage_request=self._usage_request_of(upstream, address.url))
         if endpoint.url in self._drained:
             change.set_endpoint(index, draining=True)
         if self._tls is not None:
@@ -244,7 +245,7 @@ class EndpointSet:
 
 @contextlib.contextmanager
 def refusing() -> Iterator[None]:
-    """Turn what the engine refuses into a ReloadError."""
+    """Turn a refusal of the engine into a ReloadError."""
     try:
         yield
     except (TypeError, ValueError, OverflowError, MemoryError, ConfigError) as error:

@@ -16,7 +16,7 @@ from zeroproxy.admin.connections import BACKLOG, MOST
 from zeroproxy.config.schema import Limits
 
 RESERVED = 96  # interpreter, loop, listeners, ledger, sinks, probes, DNS
-TABLE_MAX = 1 << 16  # descriptors that room is made for in advance: 8 bytes each, the kernel's
+TABLE_MAX = 1 << 16  # descriptors the table is grown for in advance: 8 bytes each, the kernel's
 
 
 def raise_limit() -> int:
@@ -48,9 +48,9 @@ def connection_cap(limit: int, wanted: int) -> int:
 
 
 def widen_table(n: int) -> None:
-    """Have the kernel make room for `n` descriptors, TABLE_MAX at most, now and not when they come.
-    It doubles the table at 64, 128, 256 ..., and while a process has threads it then waits for
-    all CPUs (an RCU grace period): the data plane stood still for 10 to 15 ms in an accept."""
+    """Have the kernel grow its table to `n` descriptors, TABLE_MAX at most, before they are needed.
+    It doubles the table at 64, 128, 256 and so on. In a process with threads it then waits for all
+    CPUs (an RCU grace period): the data plane stood still for 10 to 15 ms."""
     # Out of descriptors (at a reload), beyond the limit, no memory: then it grows when it must.
     with contextlib.suppress(OSError):
         fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
@@ -61,7 +61,7 @@ def widen_table(n: int) -> None:
 
 
 def limits_in_force(limits: Limits) -> Limits:
-    """`limits` with `connections` as the descriptors allow, and room made for these."""
+    """`limits` with `connections` as the descriptors allow, and the table grown for these."""
     limit = raise_limit()
     fitting = replace(limits, connections=connection_cap(limit, limits.connections))
     widen_table(min(2 * fitting.connections + reserved(limit), limit))

@@ -1,7 +1,7 @@
 """Everything behind the ring, put together: ledger, flusher, direct sinks, feeders.
 
-`start` opens what must be there (the ledger, the packages of the sinks) and raises if it is not; a
-server that does not answer is no reason not to start: its rows wait in the ledger.
+`start` opens the ledger and imports the packages of the sinks; it raises if one is missing. It
+starts without a server that does not answer: the rows for it wait in the ledger.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """A configuration on its way into force: prepared, then applied in one step.
 
-A start is a reload from nothing: the same steps, on an engine that has no endpoint yet. In order:
-the files it names, the packages it needs, what differs from the one in force, certificates, names;
-then the engine prepares all of its part and applies it.
+A start is a reload from nothing: the same steps, on an engine that has no endpoint yet. The steps
+are, in order: files it names, packages it needs, difference to the one in force, certificates,
+names. Then the engine prepares all of its part and applies it.
 
-Law 1. Whole or not at all. What can fail changes nothing; what is applied cannot fail
+Law 1. Whole or not at all. Steps that can fail change nothing; the step that applies cannot fail
        (`Engine.change`).
 Law 2. No exchange is cut: each keeps the limits that were in force when its head began.
-Tests: tests/unit/test_prepare.py, tests/e2e/test_reload.py.
+Tests: tests/unit/test_prepare.py, tests/unit/test_reload.py, tests/e2e/test_reload.py.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Running(Protocol):
     tls: Tls | None
 
     def watch(self) -> None:
-        """The set of endpoints, or what is asked of them, has changed."""
+        """The set of endpoints, or the requests they get, has changed."""
 
     def share_keys(self, indices: dict[str, int]) -> None:
         """These keys are in force; `indices`: where the engine has each, by digest."""

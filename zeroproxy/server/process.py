@@ -22,7 +22,7 @@ from zeroproxy.tasks import cancel
 log = logging.getLogger(__name__)
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
-#: Whose default action would end the process; they wait until somebody handles them.
+#: Signals whose default action would end the process; they are blocked until they are handled.
 EARLY = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -38,7 +38,7 @@ async def serve(config: Config, path: str, stderr: StderrHandler) -> int:
     # Objects that live now live for ever: keep the collector from walking them again.
     gc.collect()
     gc.freeze()
-    await worker.drain_asked.wait()
+    await worker.drain_requested.wait()
     stopping = asyncio.ensure_future(worker.stop())
     cutting = asyncio.ensure_future(cut_now.wait())
     await asyncio.wait({stopping, cutting}, return_when=asyncio.FIRST_COMPLETED)
@@ -46,7 +46,7 @@ async def serve(config: Config, path: str, stderr: StderrHandler) -> int:
         worker.cut_now()
     cut = await stopping
     await cancel(cutting)
-    # From here the process only exits; one more polite signal must not turn that into a death.
+    # From here the process only exits; one more signal must not kill it.
     for number in (*STOPPING, *EARLY):
         asyncio.get_running_loop().remove_signal_handler(number)
         signal.signal(number, signal.SIG_IGN)
@@ -55,14 +55,14 @@ async def serve(config: Config, path: str, stderr: StderrHandler) -> int:
 
 
 def handle_signals(worker: Worker, cut_now: asyncio.Event) -> None:
-    """`hurry` is set by a second signal to stop."""
+    """Install the handlers. A second signal to stop sets `cut_now`."""
     loop = asyncio.get_running_loop()
     tasks: set[asyncio.Future[None]] = set()
 
     def on_stop() -> None:
-        if worker.drain_asked.is_set():
+        if worker.drain_requested.is_set():
             cut_now.set()
-        worker.drain_asked.set()
+        worker.drain_requested.set()
 
     def on_usr1() -> None:
         task = asyncio.ensure_future(worker.reopen_log())

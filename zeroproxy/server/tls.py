@@ -2,7 +2,7 @@
 
 Law 1. `prepare_tls` and `stage` can fail and change nothing; `adopt` cannot fail.
 Law 2. A file is compared by its contents: a reload that finds it changed puts it in force though
-       the configuration says the same. Connections that are open keep what they began with.
+       the configuration is the same. Connections that are open keep the context they began with.
 Law 3. No key, and no contents of a file, is ever shown.
 Tests: tests/e2e/test_tls.py.
 """

@@ -46,7 +46,7 @@ FIRST_ROUND = 2.0
 class Worker:
     """One proxy on the running loop: `await start()`, then `await stop()`.
 
-    `read` gives the configuration anew when somebody asks for a reload.
+    `read` returns the configuration anew for a reload.
     Raises ConfigError, ListenError or OSError from start; nothing is left open then.
     """
 
@@ -68,7 +68,7 @@ class Worker:
         self.shares: Shares | None = None
         self.rotation: Rotation | None = None
         self.warmups: Warmups | None = None
-        self.drain_asked = asyncio.Event()
+        self.drain_requested = asyncio.Event()
         self._was_warm = False
         self._cut = 0  # conns that a hurried stop has cut
         self._started = time.monotonic()
@@ -105,7 +105,7 @@ class Worker:
         self.discovery = Discovery(engine, self.rotation)
         self.health = Health(engine, self.rotation, self.discovery.kind_at)
         self.endpoint_set = EndpointSet(
-            engine, self.tls, self.discovery.wish_of, lambda at: is_own(self.bound, at)
+            engine, self.tls, self.discovery.usage_request_of, lambda at: is_own(self.bound, at)
         )
         self.endpoint_set.add_upstreams(self.config)
         self.metering = Metering(self.config, engine)
@@ -126,7 +126,7 @@ class Worker:
             engine.listen(bound.sock.fileno(), is_unix=bound.is_unix)
 
     def watch(self) -> None:
-        """The set of endpoints, or what is asked of them, has changed."""
+        """The set of endpoints, or the requests they get, has changed."""
         if self.endpoint_set is None:
             return
         groups = [(u, self.endpoint_set.group(k)) for k, u in enumerate(self.config.upstream)]
@@ -190,7 +190,7 @@ class Worker:
         await self.admin.start()
 
     def _on_notify(self) -> None:
-        """The engine has news."""
+        """The engine has notified: a breaker may have moved."""
         if self.engine is not None and self.engine.on_ready() and self.health is not None:
             self.health.on_breaker_change()
 
@@ -290,8 +290,8 @@ class Worker:
         return await self.reloader.reload_file()
 
     def drain(self) -> None:
-        """Ask for a graceful stop: `drain_asked` is set."""
-        self.drain_asked.set()
+        """Ask for a graceful stop: `drain_requested` is set."""
+        self.drain_requested.set()
 
     # ------------------------------------------------------------ stop
 

@@ -79,7 +79,7 @@ class Wire:
 
 
 class Answer:
-    """Gives the tokens of `job` to the caller in the words of `shape`."""
+    """Gives the tokens of `job` to the caller in the dialect of `shape`."""
 
     def __init__(self, wire: Wire, shape: Shape, ask: Ask, fault: Fault) -> None:
         self.wire, self.shape, self.ask, self.fault = wire, shape, ask, fault

@@ -54,7 +54,7 @@ class Messages:
         return {"type": "text", "text": ""}
 
     def opening(self) -> list[bytes]:
-        # vLLM's message_start counts the whole prompt; only the end tells what was cached.
+        # vLLM's message_start counts the whole prompt; only the end reports the cached part.
         used = {"input_tokens": self.ask.prompts[0].tokens, "output_tokens": 0}
         block = {"type": "content_block_start", "content_block": self._block(), "index": 0}
         start = {"type": "message_start", "message": self._message([], None, used)}

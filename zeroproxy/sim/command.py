@@ -63,11 +63,11 @@ async def serve(args: argparse.Namespace) -> int:
     from zeroproxy.sim import SimOptions, Simulator
 
     given = {name: getattr(args, name) for name, _, _ in OPTIONS}
-    asked: dict[str, object] = {k: v for k, v in given.items() if v is not None}
-    asked |= address_of(args.listen)
+    given_options: dict[str, object] = {k: v for k, v in given.items() if v is not None}
+    given_options |= address_of(args.listen)
     if args.model:
-        asked["models"] = tuple(args.model)
-    options = SimOptions(**asked)  # type: ignore[arg-type]
+        given_options["models"] = tuple(args.model)
+    options = SimOptions(**given_options)  # type: ignore[arg-type]
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
         with asyncio.Runner(loop_factory=factory) as runner:
             return runner.run(serve(args))
     except OSError as error:
-        # asyncio's own text says the address and the error twice.
+        # asyncio's own text has the address and the error twice.
         why = os.strerror(error.errno) if error.errno and error.errno > 0 else error
         print(f"zeroproxy sim: cannot listen on {args.listen}: {why}", file=sys.stderr)
         return 1

@@ -2,7 +2,7 @@
 last message of a chat) as `!fault=NAME=ARG `.
 
 before the answer:
-  status=N          HTTP status N and an error in the route's own shape; 429 and 503 say Retry-After
+  status=N          HTTP status N, an error in the route's own shape; 429 and 503 with Retry-After
   slow-head=S       S seconds pass before the response head
   garbage-head      bytes that are no HTTP, then FIN
   half-head         half a response head, then FIN
@@ -27,7 +27,7 @@ from dataclasses import dataclass
 EARLY = ("status", "slow-head", "garbage-head", "half-head", "close-head", "reset-head")
 LATE = ("cut", "cut-mid-event", "clean-cut", "error-event", "stall")
 NAMES = (*EARLY, "no-content-type", *LATE)
-ASKED = re.compile(r"([a-z-]+)(?:=(\d+(?:\.\d+)?))?(?:\s|$)")
+DIRECTIVE = re.compile(r"([a-z-]+)(?:=(\d+(?:\.\d+)?))?(?:\s|$)")
 PREFIX = "!fault="
 
 
@@ -42,13 +42,13 @@ class Fault:
 
 
 def find_fault(header: str, prompt: str) -> Fault:
-    """The fault a request asks for. Raises ValueError for one that does not exist."""
-    asked = header or (prompt[len(PREFIX) :] if prompt.startswith(PREFIX) else "")
-    if not asked:
+    """The fault that a request names. Raises ValueError for one that does not exist."""
+    directives = header or (prompt[len(PREFIX) :] if prompt.startswith(PREFIX) else "")
+    if not directives:
         return Fault()
-    found = ASKED.match(asked)
+    found = DIRECTIVE.match(directives)
     if not found or found[1] not in NAMES:
-        raise ValueError(f"no fault {asked.split()[0]!r}; there are {', '.join(NAMES)}")
+        raise ValueError(f"no fault {directives.split()[0]!r}; there are {', '.join(NAMES)}")
     fault = Fault(found[1], float(found[2] or 0))
     if fault.name == "status" and not 400 <= fault.arg <= 599:
         raise ValueError("status wants a number from 400 to 599, as in status=503")

@@ -19,7 +19,7 @@ STAMPED_TAIL = b',"system_fingerprint":"' + FINGERPRINT.encode() + b'"' + TOKEN_
 
 
 class Shape(Protocol):
-    """One answer in the words of one dialect. Each item of a list is written by itself."""
+    """One answer in one dialect. Each item of a list is written by itself."""
 
     counts: list[int]  # tokens so far, by choice
 
@@ -57,7 +57,7 @@ def total_reasoning(ask: Ask, counts: list[int]) -> int:
 
 
 def total_usage(ask: Ask, counts: list[int]) -> JSON:
-    """Of the whole request, with the details that the server was told to report."""
+    """Of the whole request, with the details that the server is configured to report."""
     found = usage(sum(p.tokens for p in ask.prompts), sum(counts))
     if ask.reports_cached:
         # vLLM reports the first prompt's.

@@ -23,7 +23,7 @@ TEXT = (
     "thought of so nobody waits for anybody else and every count from Zürich to 東京 is right to "
     "the last byte"
 )
-WORDS = TEXT.split()
+TEXT_TOKENS = TEXT.split()
 HOSTILE = [
     '"usage":{"prompt_tokens":777,"completion_tokens":999,"total_tokens":1776}',
     "data: [DONE]\n\n",
@@ -37,7 +37,7 @@ BLOCKS = 65536
 CHOICES = 128  # most choices of one request
 
 
-class AskError(Exception):
+class RequestError(Exception):
     """A request that is refused; the wire shape is the route's business."""
 
     def __init__(self, message: str, status: int = 400, param: str | None = None) -> None:
@@ -112,19 +112,19 @@ def text_of(content: Any) -> str:
     return ""
 
 
-def texts_of(kind: str, asked: JSON) -> list[str]:
+def texts_of(kind: str, body: JSON) -> list[str]:
     """The prompts of a request as text; prompts given as token ids become words."""
     if kind == "text":
-        prompt = asked.get("prompt", asked.get("input"))
+        prompt = body.get("prompt", body.get("input"))
         if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int):
             return [one_prompt(p) for p in prompt]
         return [one_prompt(prompt)]
-    messages = asked.get("messages")
+    messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
-        raise AskError("messages must be a list that is not empty", param="messages")
+        raise RequestError("messages must be a list that is not empty", param="messages")
     if not all(isinstance(m, dict) for m in messages):
-        raise AskError("a message must be an object", param="messages")
-    parts = [text_of(asked.get("system")), *(text_of(m.get("content")) for m in messages)]
+        raise RequestError("a message must be an object", param="messages")
+    parts = [text_of(body.get("system")), *(text_of(m.get("content")) for m in messages)]
     return ["\n".join(p for p in parts if p)]
 
 
@@ -133,15 +133,15 @@ def one_prompt(prompt: Any) -> str:
         return prompt
     if isinstance(prompt, list) and all(isinstance(t, int) for t in prompt):
         return " ".join(map(str, prompt))
-    raise AskError("a prompt must be text or token ids", param="prompt")
+    raise RequestError("a prompt must be text or token ids", param="prompt")
 
 
 def plan_text(seed: int, limit: int | None, options: SimOptions) -> Plan:
-    words = WORDS + HOSTILE if options.hostile else WORDS
+    tokens = TEXT_TOKENS + HOSTILE if options.hostile else TEXT_TOKENS
     span = options.max_length - options.min_length + 1
     total = limit or options.min_length + seed % span
     # Separators that JSON leaves alone, so that the pieces joined are the text.
-    pieces = [words[(seed + k) % len(words)] for k in range(total)]
+    pieces = [tokens[(seed + k) % len(tokens)] for k in range(total)]
     pieces[1:] = [f" {p}" for p in pieces[1:]]
     if limit is not None:
         return Plan(pieces, "length")
@@ -152,7 +152,7 @@ def plan_text(seed: int, limit: int | None, options: SimOptions) -> Plan:
 def sample_of(schema: Any, seed: int) -> Any:
     """A value that fits a JSON schema, as far as its types and required keys go."""
     if not isinstance(schema, dict):
-        return WORDS[seed % len(WORDS)]
+        return TEXT_TOKENS[seed % len(TEXT_TOKENS)]
     if schema.get("enum"):
         return schema["enum"][seed % len(schema["enum"])]
     kind = schema.get("type", "object" if "properties" in schema else "string")
@@ -163,7 +163,7 @@ def sample_of(schema: Any, seed: int) -> Any:
     if kind == "array":
         return [sample_of(schema.get("items"), seed)]
     plain = {"integer": seed % 100, "number": seed % 100 / 4, "boolean": bool(seed % 2)}
-    return plain.get(kind, WORDS[seed % len(WORDS)])
+    return plain.get(kind, TEXT_TOKENS[seed % len(TEXT_TOKENS)])
 
 
 def plan_tool(tool: tuple[str, Any], seed: int, limit: int | None) -> Plan:
@@ -178,9 +178,9 @@ def plan_tool(tool: tuple[str, Any], seed: int, limit: int | None) -> Plan:
     return Plan(pieces, "tool_calls", tool=name)
 
 
-def tool_asked_for(asked: JSON) -> tuple[str, Any] | None:
+def requested_tool(body: JSON) -> tuple[str, Any] | None:
     """Name and parameters of the tool that tool_choice insists on, in either dialect."""
-    choice, tools = asked.get("tool_choice"), asked.get("tools")
+    choice, tools = body.get("tool_choice"), body.get("tools")
     if not tools or choice in (None, "none", "auto"):
         return None
     if isinstance(choice, dict) and choice.get("type") in ("auto", "none"):
@@ -190,16 +190,16 @@ def tool_asked_for(asked: JSON) -> tuple[str, Any] | None:
         wanted = choice.get("name") or (choice.get("function") or {}).get("name")
         found = [t for t in found if wanted in (None, t.get("name"))]
     if not found:
-        raise AskError("tool_choice names a tool that is not in tools", param="tool_choice")
+        raise RequestError("tool_choice names a tool that is not in tools", param="tool_choice")
     return found[0]["name"], found[0].get("parameters", found[0].get("input_schema"))
 
 
-def whole_number(asked: JSON, *names: str) -> int | None:
+def whole_number(body: JSON, *names: str) -> int | None:
     for name in names:
-        value = asked.get(name)
+        value = body.get(name)
         if value is not None:
             if not isinstance(value, int) or value < 1:
-                raise AskError(f"{name} must be at least 1, got {value}", param=name)
+                raise RequestError(f"{name} must be at least 1, got {value}", param=name)
             return value
     return None
 
@@ -207,41 +207,41 @@ def whole_number(asked: JSON, *names: str) -> int | None:
 def count_prompts(texts: list[str], cache: PrefixCache | None, limit: int) -> list[Prompt]:
     prompts = []
     for text in texts:
-        words = text.split()
-        if len(words) > limit:
-            raise AskError(
+        tokens = text.split()
+        if len(tokens) > limit:
+            raise RequestError(
                 f"This model's maximum context length is {limit} tokens. However, your request "
-                f"has {len(words)} input tokens.",
+                f"has {len(tokens)} input tokens.",
                 param="input_tokens",
             )
-        cached = cache.match(words) if cache else 0
-        prompts.append(Prompt(len(words), cached, zlib.crc32(text.encode())))
+        cached = cache.match(tokens) if cache else 0
+        prompts.append(Prompt(len(tokens), cached, zlib.crc32(text.encode())))
     return prompts
 
 
-def read_ask(kind: str, asked: JSON, options: SimOptions, cache: PrefixCache | None) -> Ask:
+def read_request(kind: str, body: JSON, options: SimOptions, cache: PrefixCache | None) -> Ask:
     """The request as the engine sees it. Raises AskError."""
-    model = asked.get("model") or next(iter(options.models), "")
+    model = body.get("model") or next(iter(options.models), "")
     if options.models and model not in options.models:
-        raise AskError(f"The model `{model}` does not exist.", 404, "model")
-    more = asked.get("stream_options")
-    if more is not None and not asked.get("stream"):
-        raise AskError("Stream options can only be defined when `stream=True`.", 400, "stream")
-    n = (kind != "messages" and whole_number(asked, "n")) or 1
+        raise RequestError(f"The model `{model}` does not exist.", 404, "model")
+    more = body.get("stream_options")
+    if more is not None and not body.get("stream"):
+        raise RequestError("Stream options can only be defined when `stream=True`.", 400, "stream")
+    n = (kind != "messages" and whole_number(body, "n")) or 1
     if n > CHOICES:
-        raise AskError(f"n must be at most {CHOICES}", param="n")
-    limit = whole_number(asked, "max_completion_tokens", "max_tokens")
-    texts = texts_of(kind, asked)
+        raise RequestError(f"n must be at most {CHOICES}", param="n")
+    limit = whole_number(body, "max_completion_tokens", "max_tokens")
+    texts = texts_of(kind, body)
     prompts = count_prompts(texts, cache, options.max_model_len)
-    tool = tool_asked_for(asked) if kind != "text" else None
+    tool = requested_tool(body) if kind != "text" else None
     plans = []
     for seed in (p.seed + 7 * k for p in prompts for k in range(n)):
         plan = plan_tool(tool, seed, limit) if tool else plan_text(seed, limit, options)
         if kind == "chat" and not tool:
             plan.reasoning = min(options.reasoning_tokens, len(plan.pieces) - 1)
         plans.append(plan)
-    last = texts[-1] if kind == "text" else text_of(asked["messages"][-1].get("content"))
-    ask = Ask(kind, model, last[:100], prompts, plans, n, bool(asked.get("stream")))
+    last = texts[-1] if kind == "text" else text_of(body["messages"][-1].get("content"))
+    ask = Ask(kind, model, last[:100], prompts, plans, n, bool(body.get("stream")))
     ask.wants_usage = bool((more or {}).get("include_usage"))
     ask.wants_continuous = ask.wants_usage and bool((more or {}).get("continuous_usage_stats"))
     ask.reports_cached = cache is not None

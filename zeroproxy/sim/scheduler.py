@@ -111,7 +111,7 @@ class Scheduler:
         return self._interval * (1 + self._options.step_growth * (len(self._running) - 1))
 
     def _due(self) -> float:
-        """When the next step is taken: at the pace, but not before anyone is ready."""
+        """The time of the next step: at the set rate, but not before a job is ready."""
         return max(self._last_step + self._pause(), min(c.ready_at for c in self._running))
 
     def _on_timer(self) -> None:
@@ -122,7 +122,7 @@ class Scheduler:
         self._settle()
 
     def _step(self, now: float) -> None:
-        # A timer may fire a clock tick early; whoever made the step due is ready.
+        # A timer may fire a clock tick early; the job that made the step due is ready.
         horizon = max(now, self._last_step)
         for choice in [c for c in self._running if c.ready_at <= horizon]:
             choice.done += 1

@@ -24,10 +24,10 @@ from zeroproxy.sim.options import SimOptions, Stats
 from zeroproxy.sim.prompts import (
     JSON,
     Ask,
-    AskError,
     PrefixCache,
+    RequestError,
     count_prompts,
-    read_ask,
+    read_request,
     texts_of,
 )
 from zeroproxy.sim.scheduler import Job, Scheduler
@@ -70,7 +70,7 @@ def kind_of(request: web.BaseRequest) -> str:
     )
 
 
-def refusal(request: web.BaseRequest, error: AskError) -> web.Response:
+def refusal(request: web.BaseRequest, error: RequestError) -> web.Response:
     headers = {"Retry-After": "1"} if error.status in (429, 503) else {}
     if kind_of(request) == "messages":
         return json_response(messages.error_body(str(error), error.status), error.status, **headers)
@@ -148,7 +148,7 @@ class Simulator:
             return json_response({"detail": text}, 405 if known else 404)
         try:
             return await handler(request)
-        except AskError as error:
+        except RequestError as error:
             return refusal(request, error)
         except ConnectionError:
             return web.Response()  # the caller has left; nobody reads this
@@ -157,20 +157,20 @@ class Simulator:
 
     async def _read(self, request: web.BaseRequest) -> JSON:
         try:
-            asked = orjson.loads(await request.read())
+            body = orjson.loads(await request.read())
         except ValueError as error:
-            raise AskError(f"the body is not JSON: {error}") from None
-        if not isinstance(asked, dict):
-            raise AskError("the body must be a JSON object")
-        return asked
+            raise RequestError(f"the body is not JSON: {error}") from None
+        if not isinstance(body, dict):
+            raise RequestError("the body must be a JSON object")
+        return body
 
     async def _generate(self, request: web.BaseRequest) -> web.StreamResponse:
         kind = kind_of(request)
-        ask = read_ask(kind, await self._read(request), self.options, self._cache)
+        ask = read_request(kind, await self._read(request), self.options, self._cache)
         try:
             fault = find_fault(request.headers.get("x-sim-fault", ""), ask.text)
         except ValueError as error:
-            raise AskError(str(error)) from None
+            raise RequestError(str(error)) from None
         out = Wire(request, fault)
         if fault.name:
             self.stats.faults += 1
@@ -211,9 +211,9 @@ class Simulator:
     async def _fail_early(self, out: Wire, fault: Fault, ask: Ask) -> bool:
         """True if this was the whole answer. Raises AskError for a plain error."""
         if fault.name == "status":
-            raise AskError(f"status {fault.arg:.0f} was asked for", int(fault.arg))
+            raise RequestError(f"status {fault.arg:.0f} was asked for", int(fault.arg))
         if fault.name == "error-event" and not ask.streams:
-            raise AskError("an error was asked for", 500)
+            raise RequestError("an error was asked for", 500)
         if fault.name == "slow-head":
             await asyncio.sleep(fault.arg)
         elif fault.name == "garbage-head":
@@ -235,23 +235,23 @@ class Simulator:
         return json_response({"input_tokens": len(texts[0].split())})
 
     async def _embeddings(self, request: web.BaseRequest) -> web.Response:
-        asked = await self._read(request)
-        texts = texts_of("text", asked)
+        body = await self._read(request)
+        texts = texts_of("text", body)
         prompts = count_prompts(texts, None, self.options.max_model_len)
         data: list[JSON] = []
         size = self.options.embedding_size
         for k, prompt in enumerate(prompts):
             vector: Any = [((prompt.seed >> (i % 24)) & 255) / 256 for i in range(size)]
-            if asked.get("encoding_format") == "base64":
+            if body.get("encoding_format") == "base64":
                 vector = base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
             data.append({"index": k, "object": "embedding", "embedding": vector})
         used = wire.usage(sum(p.tokens for p in prompts), 0)
         self.stats.prompt_tokens += used["prompt_tokens"]
-        model = asked.get("model") or next(iter(self.options.models), "")
+        model = body.get("model") or next(iter(self.options.models), "")
         account = self._account(request, model)
         account.prompt, account.finished = used["prompt_tokens"], True
-        body = {"id": "embd-sim", "object": "list", "model": model, "data": data, "usage": used}
-        return json_response(body)
+        listed = {"object": "list", "model": model, "data": data}
+        return json_response({"id": "embd-sim", **listed, "usage": used})
 
     async def _models(self, _: web.BaseRequest) -> web.Response:
         more = {"object": "model", "created": 0, "owned_by": "zeroproxy"}

@@ -5,7 +5,7 @@ Law 1. An edit is legal JSON where it is offered, and no member ends up twice, u
        What is offered at a place depends on the bytes before it alone, so no split changes it.
 Law 2. Every edit can be taken back in place, at the same length: blanks are as good as nothing
        between two tokens of JSON, and behind the text.
-Tests: tests/unit/test_asked.py.
+Tests: tests/unit/test_request_scan.py.
 """
 
 from libc.stddef cimport size_t

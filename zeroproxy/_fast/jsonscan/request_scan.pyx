@@ -13,7 +13,7 @@ Law 4. With is_strict, what another parser might read in another way is veiled: 
        strings that JSON does not have (comments), a byte order mark, MODEL in other cases.
 Law 5. Of several members that name who asks the first text that is not empty counts, of several
        prompts the first. Both are kept as offsets; the caller has the bytes to hash.
-Tests: tests/unit/test_asked.py.
+Tests: tests/unit/test_request_scan.py.
 """
 
 from libc.stddef cimport size_t

@@ -4,7 +4,7 @@ Law 1. Resumable at every byte; the same text in every split and in every spelli
 Law 2. A name that is longer than what is kept, or not valid, equals nothing. Two names that are
        cut are still told apart: what is written of them ends in a hash of the rest.
 Law 3. Half a surrogate pair, and an escape that JSON does not have, become U+FFFD.
-Tests: tests/unit/test_asked.py.
+Tests: tests/unit/test_request_scan.py.
 """
 
 from libc.stddef cimport size_t

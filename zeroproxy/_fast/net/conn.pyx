@@ -8,7 +8,7 @@ Law 3. Everything leaves before the plane sleeps: TCP_NODELAY, no timer, no cork
        during dispatch is copied, and deferred to the end of its group of reports. So reads and
        sends evict each other's cache lines once a group. Close, shut and a second send flush it.
 Law 4. Callers do not know whether a conn speaks TLS: one branch in each verb does.
-Tests: tests/relay/test_park.py, tests/relay/test_tunnel.py."""
+Tests: tests/relay/test_deferred_sends.py, tests/relay/test_tunnel.py."""
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t

@@ -7,7 +7,7 @@ Law 2. A bill is by tenant. Where no row is left for a kind, it is added to the 
        them before it admits a tenant.
 Law 3. Rows never move. A row whose tenant is gone, and which the consumer has taken whole, is free
        for another kind. The counters go on from where they are.
-Tests: tests/relay/test_spill.py.
+Tests: tests/relay/test_overflow.py.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t

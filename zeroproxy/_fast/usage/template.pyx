@@ -5,7 +5,7 @@ Law 1. An event is learnt only if it is one root, all of it on one line of data,
        that root. Its head must hold nothing that counts, so that nothing is lost by not
        reading it again. All other events are walked.
 Law 2. An offset is trusted only if this event's walk has set it.
-Tests: tests/unit/test_skeleton.py.
+Tests: tests/unit/test_template.py.
 """
 
 from libc.stddef cimport size_t

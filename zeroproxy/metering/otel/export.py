@@ -35,13 +35,13 @@ DROPPED = TraceFlags(TraceFlags.DEFAULT)
 UNSET = Status(StatusCode.UNSET)
 TRACE_DIGITS = 32
 SPAN_DIGITS = 16
-WORDS_MAX = 240  # characters of one line of the library's log that are shown
+LINE_MAX = 240  # characters of one line of the library's log that are shown
 
 
-class LastWords(logging.Handler):
-    """What the library logged in each thread, first and last: why it tried again, how it ended.
-    Being there, it also keeps the library's lines off stderr in a program that never set up
-    logging; elsewhere they arrive as before."""
+class LastLines(logging.Handler):
+    """The first and last line that the library logged in each thread: why it tried again, how it
+    ended. In a program that never set up logging, this handler also keeps the library's lines off
+    stderr; elsewhere they arrive as before."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,10 +53,10 @@ class LastWords(logging.Handler):
     def take(self) -> str:
         texts: list[str] = getattr(self._logged, "texts", [])
         self._logged.texts = []
-        return one_line(" ".join(text[:WORDS_MAX] for text in texts))
+        return one_line(" ".join(text[:LINE_MAX] for text in texts))
 
 
-LAST_WORDS = LastWords()
+LAST_LINES = LastLines()
 
 
 def read_id(text: str, digits: int) -> int:
@@ -103,7 +103,7 @@ class SpanMaker:
             resource=self._resource,
             attributes=attributes,
             kind=SpanKind.SERVER,
-            # Its description is for what no attribute says; error.type says it.
+            # A description is for facts that no attribute has; error.type has this one.
             status=Status(StatusCode.ERROR) if failed else UNSET,
             start_time=record["time_ns"],
             end_time=record["time_ns"] + record["total_ns"],
@@ -124,7 +124,7 @@ class Exporter(SpanExporter):
 
     def __init__(self, config: Otel) -> None:
         library = logging.getLogger(OTLPSpanExporter.__module__)
-        library.addHandler(LAST_WORDS)  # once: a logger ignores a handler it has
+        library.addHandler(LAST_LINES)  # once: a logger ignores a handler it has
         self._endpoint = config.endpoint
         self._client = OTLPSpanExporter(
             endpoint=config.endpoint,
@@ -142,7 +142,7 @@ class Exporter(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         self.taken += len(spans)
-        LAST_WORDS.take()
+        LAST_LINES.take()
         if time.monotonic() < self._end and self._send(spans):
             self.sent += len(spans)
             self._report(failing=False)
@@ -155,7 +155,7 @@ class Exporter(SpanExporter):
         try:
             return self._client.export(spans) is SpanExportResult.SUCCESS
         except Exception as error:  # the library must not take the thread down
-            LAST_WORDS.handle(logging.makeLogRecord({"msg": repr(error)}))
+            LAST_LINES.handle(logging.makeLogRecord({"msg": repr(error)}))
             return False
 
     def _report(self, failing: bool) -> None:
@@ -163,7 +163,7 @@ class Exporter(SpanExporter):
             return
         self.failing = failing
         if failing:
-            why = LAST_WORDS.take() or "no time left"
+            why = LAST_LINES.take() or "no time left"
             log.warning(f"otel: {self._endpoint} takes no spans: {why}")
         else:
             log.info(f"otel: {self._endpoint} takes spans again")

@@ -73,7 +73,7 @@ class OtelSink:
                 self._processor.on_end(self._maker.span(record, context))
 
     def state(self) -> dict[str, int | bool]:
-        """Counts since start; `dropped` = no room + undelivered."""
+        """Counts since start; `dropped`: queue full, or undelivered."""
         sent, undelivered = self._exporter.sent, self._exporter.undelivered
         queued = self._accepted - sent - undelivered
         if self._closed:

@@ -1,10 +1,10 @@
-"""What a record is called as a span: its name, its attributes, whether it failed. No OpenTelemetry
-here: names only.
+"""A record as a span: its name, its attributes, and if it failed. Names only; no OpenTelemetry is
+imported here.
 
 Law 1. Names come from the semantic conventions: GenAI (github.com/open-telemetry/
-       semantic-conventions-genai) and HTTP (1.41). What they have no word for begins `zeroproxy.`.
-Law 2. What is not known is left out; nothing is guessed. gen_ai.provider.name is never there: who
-       runs the model cannot be read off the wire.
+       semantic-conventions-genai) and HTTP (1.41). Names of our own begin with `zeroproxy.`.
+Law 2. Unknown values are left out; nothing is guessed. gen_ai.provider.name is never there: the
+       wire does not show it.
 Law 3. Cached tokens are part of the input and reasoning tokens part of the output, as the
        conventions want and as records have them.
 Tests: tests/unit/test_spans.py.
@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 Value = str | bool | int | float
 
-#: Ends of paths that generate, with the conventions' word for it; the first that fits.
+#: Ends of paths that generate, with the conventions' name of the operation; the first that fits.
 OPERATIONS: tuple[tuple[str, str], ...] = (
     ("/chat/completions", "chat"),
     ("/v1/responses", "chat"),
@@ -43,7 +43,7 @@ DURATIONS = {
     "queue_ns": "zeroproxy.queue.duration",
     "connect_ns": "zeroproxy.connect.duration",
 }
-#: Whom the operator of the proxy can blame; a caller who hangs up or errs is no failure of ours.
+#: Outcomes that are failures of a span; a caller that hangs up or errs is none.
 FAILURES = ("upstream/", "ourselves/")
 METERED = ("exact", "lower_bound")
 HTTP_PORT = 80
@@ -57,11 +57,11 @@ class Description(NamedTuple):
 
 @functools.lru_cache(maxsize=1024)
 def operation_of(method: str, path: str) -> str:
-    """The conventions' name of what is asked for; "": none."""
+    """The conventions' name of the operation; "": none."""
     if method != "POST":
         return ""
     plain = path.rstrip("/")
-    return next((word for end, word in OPERATIONS if plain.endswith(end)), "")
+    return next((operation for end, operation in OPERATIONS if plain.endswith(end)), "")
 
 
 @functools.lru_cache(maxsize=1024)

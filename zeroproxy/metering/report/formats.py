@@ -21,10 +21,10 @@ def numbers(sums: Sums) -> dict[str, Any]:
         "reasoning_tokens": sums.reasoning_tokens,
         "total_tokens": sums.total_tokens,
     }
-    for word in EXACTNESS:
-        figures[f"{word}_requests"] = sums.requests_by[word]
-        figures[f"{word}_tokens"] = sums.tokens_by[word]
-        figures[f"{word}_share"] = rounded(sums.share(word))
+    for exactness in EXACTNESS:
+        figures[f"{exactness}_requests"] = sums.requests_by[exactness]
+        figures[f"{exactness}_tokens"] = sums.tokens_by[exactness]
+        figures[f"{exactness}_share"] = rounded(sums.share(exactness))
     figures["mean_ttft_s"] = rounded(sums.mean_ttft_s)
     return figures
 
@@ -48,7 +48,7 @@ def flat_rows(report: Report) -> list[dict[str, Any]]:
 
 
 def as_object(report: Report, now: datetime) -> dict[str, Any]:
-    """since and until are the window's bounds; where none was asked for, the ledger's and now."""
+    """since and until are the window's bounds; where none was set, the ledger's and now."""
     since = report.query.since or report.first
     until = report.query.until or now
     return {
@@ -63,7 +63,7 @@ def as_object(report: Report, now: datetime) -> dict[str, Any]:
 
 
 def as_csv(report: Report) -> str:
-    """A header and the rows. No totals: whoever sums a column must not count everything twice."""
+    """A header and the rows. No totals: a sum of a column must not count everything twice."""
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow([*report.query.by, *numbers(report.totals)])

@@ -1,4 +1,4 @@
-"""What is asked of a ledger, and how people write it: `--since 24h`, `?by=model,tenant`."""
+"""A query of a ledger, and its written form: `--since 24h`, `?by=model,tenant`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta, tzinfo
 
 from zeroproxy.errors import ZeroproxyError, one_line
 
-#: What rows may be grouped by; all but the hour and the day are columns of the ledger.
+#: Groups of rows; all but the hour and the day are columns of the ledger.
 GROUPS = ("model", "tenant", "endpoint", "upstream", "hour", "day", "exactness")
 
-#: What rows may be picked by.
+#: Columns that rows may be picked by.
 FILTERS = ("model", "tenant", "endpoint", "upstream")
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -21,7 +21,7 @@ MOMENTS = (
     "or 2026-11-01T09:30:00Z"
 )
 
-# What SQLite's integers hold as nanoseconds, in whole years.
+# The whole years that SQLite's integers hold as nanoseconds.
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC)
 
 AGO = re.compile(r"([0-9]{1,12})([smhdw])")
@@ -31,7 +31,7 @@ WRITTEN = re.compile(rf"{DATE}([Tt ]{TIME}([Zz]|[+-][0-9]{{2}}:[0-9]{{2}})?)?")
 
 
 class QueryError(ZeroproxyError):
-    """A question that cannot be asked. `name`: the parameter; `message`: what is allowed."""
+    """An invalid query. `name`: the parameter; `message`: what is allowed."""
 
     def __init__(self, name: str, message: str) -> None:
         self.name, self.message = name, one_line(message)
@@ -66,12 +66,12 @@ class Query:
 
 
 def parse_by(text: str) -> tuple[str, ...]:
-    """`model,tenant`. Query says whether there are such groups."""
-    return tuple(word.strip() for word in text.split(","))
+    """Groups out of `model,tenant`. Query refuses those that do not exist."""
+    return tuple(name.strip() for name in text.split(","))
 
 
 def parse_moment(name: str, text: str, now: datetime) -> datetime:
-    """Raises QueryError in the name of the parameter `name`. What has no zone is local time."""
+    """A moment. Without a zone it is local time. Raises QueryError for the parameter `name`."""
     refused = QueryError(name, f'"{text}" is no moment; it can be {MOMENTS}')
     try:
         if ago := AGO.fullmatch(text):
@@ -89,16 +89,16 @@ def parse_moment(name: str, text: str, now: datetime) -> datetime:
     return moment
 
 
-def parse_query(words: Mapping[str, str | None], now: datetime) -> Query:
-    """The query that `words` ask for: by, since, until and the filters; None or absent: not said.
+def parse_query(parameters: Mapping[str, str | None], now: datetime) -> Query:
+    """The query of `parameters`: by, since, until and the filters; None or absent: not set.
 
-    Raises QueryError. Words of other names are left to whoever asks.
+    Raises QueryError. Other parameters are ignored.
     """
-    since, until = words.get("since"), words.get("until")
-    by = words.get("by")
+    since, until = parameters.get("since"), parameters.get("until")
+    by = parameters.get("by")
     return Query(
         by=("model",) if by is None else parse_by(by),
         since=None if since is None else parse_moment("since", since, now),
         until=None if until is None else parse_moment("until", until, now),
-        filters={n: value for n in FILTERS if (value := words.get(n)) is not None},
+        filters={n: value for n in FILTERS if (value := parameters.get(n)) is not None},
     )

@@ -1,8 +1,8 @@
-"""What the ledger says, summed: read only, and while the proxy writes.
+"""Sums of the ledger, read only, and while the proxy writes.
 
-Law 1. `hourly` is complete, so it is what is summed. Only of an hour that the window cuts is the
-       detail read, and only if all of that hour's detail is still there; else the hour is counted
-       whole, and a note says so.
+Law 1. `hourly` is complete, so it is summed. The detail is read only for an hour that the window
+       cuts, and only if all of that hour's detail is still there. Else the hour is counted whole,
+       and the report has a note.
 Law 2. One report is one read transaction: it sees no batch by halves.
 Tests: tests/unit/test_usage_report.py.
 """
@@ -27,7 +27,7 @@ HOUR_S = 3600
 HOUR_NS = HOUR_S * 1_000_000_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-#: How sure a count is. Any other word the ledger may hold counts as "untrusted".
+#: Exactness of a count. Any other value in the ledger counts as "untrusted".
 EXACTNESS = ("exact", "lower_bound", "untrusted", "uncounted", "none")
 
 Key = str | date  # of an hour: datetime, which is a date
@@ -35,7 +35,7 @@ Key = str | date  # of an hour: datetime, which is a date
 HOURLY_SUMS = """SUM(requests), SUM(failed), SUM(prompt_tokens), SUM(completion_tokens),
     SUM(cached_tokens), SUM(reasoning_tokens), TOTAL(ttft_ns), SUM(ttft_count)"""
 
-#: The same of `exchange`; what failed is what rows.sums_of counts.
+#: The same of `exchange`; failures are those that rows.sums_of counts.
 DETAIL_SUMS = """SUM(count),
     SUM(CASE WHEN outcome IN ('ok', 'overflow') AND finish <> 'error' THEN 0 ELSE count END),
     COALESCE(SUM(prompt_tokens), 0), COALESCE(SUM(completion_tokens), 0),
@@ -66,16 +66,16 @@ class Sums:
         return self.ttft_ns / self.ttft_count / 1e9 if self.ttft_count else None
 
     def share(self, exactness: str) -> float | None:
-        """How much of the tokens is so exact; None where there are none."""
+        """The share of the tokens with this exactness; None where there are none."""
         return self.tokens_by[exactness] / self.total_tokens if self.total_tokens else None
 
     def add(self, exactness: str, numbers: tuple[Any, ...]) -> None:
         """`numbers`: one row of HOURLY_SUMS or DETAIL_SUMS."""
         for column, number in zip(ADDED, numbers, strict=True):
             setattr(self, column, getattr(self, column) + number)
-        word = exactness if exactness in EXACTNESS else "untrusted"
-        self.requests_by[word] += numbers[0]
-        self.tokens_by[word] += numbers[2] + numbers[3]
+        known = exactness if exactness in EXACTNESS else "untrusted"
+        self.requests_by[known] += numbers[0]
+        self.tokens_by[known] += numbers[2] + numbers[3]
 
 
 ADDED = [f.name for f in fields(Sums)][:8]
@@ -157,7 +157,7 @@ def opened(path: str | Path) -> Iterator[sqlite3.Connection]:
             raise ZeroproxyError(
                 f"{shown}: it is no ledger (not an SQLite file); metering.ledger names the proxy's"
             ) from error
-        # Whoever opens a ledger that nobody has open makes its -shm file.
+        # Opening a ledger that nobody has open makes its -shm file.
         hint = "; read it as the proxy's user, or while the proxy runs"
         hint = hint if "readonly" in str(error) else ""
         raise ZeroproxyError(f"{shown}: it cannot be read: {error}{hint}") from error
@@ -192,7 +192,7 @@ class Reader:
 
     def read(self, sums: str, table: str, bounds: tuple[str, int, int]) -> None:
         """Rows whose `bounds` column is in [begin, end)."""
-        # Only names of ours are written into the statement; what was asked for is bound.
+        # Only names of ours are written into the statement; values of the query are bound.
         hour = "hour" if table == "hourly" else f"time_ns / {HOUR_NS} * {HOUR_S}"
         names = [n for n in self.query.by if n not in ("hour", "day")]
         is_timed = len(names) < len(self.query.by)
@@ -227,7 +227,7 @@ class Reader:
         return tuple(parts)
 
     def has_detail(self, hour: int) -> bool:
-        """Whether all that was counted in this hour is still there row by row."""
+        """True if all that was counted in this hour is still there row by row."""
         self.cursor.execute("SELECT COALESCE(SUM(requests), 0) FROM hourly WHERE hour = ?", [hour])
         (counted,) = self.cursor.fetchone()
         begin = hour * (HOUR_NS // HOUR_S)
@@ -238,7 +238,7 @@ class Reader:
         return bool(self.cursor.fetchone()[0] == counted)
 
     def read_window(self) -> list[str]:
-        """Notes on what could not be counted as it was asked."""
+        """Notes on hours that could not be counted as the query wants."""
         window, whole = window_of(self.query), []
         self.read(HOURLY_SUMS, "hourly", ("hour", *window.full))
         for hour, begin, end in window.cut:
@@ -290,6 +290,6 @@ def usage(source: str | Path | sqlite3.Connection, query: Query) -> Report:
 
 
 def splits_hours(reader: Reader) -> bool:
-    """Whether midnight of the zone is in the middle of an hour of Unix time."""
+    """True if midnight of the zone is in the middle of an hour of Unix time."""
     now = datetime.now(UTC).astimezone(reader.query.zone)
     return bool((now.utcoffset() or timedelta()) % timedelta(hours=1))

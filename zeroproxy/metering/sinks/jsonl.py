@@ -1,11 +1,11 @@
-"""Usage into a file of JSON lines, each row once: a note beside it says how far it is valid.
+"""Usage into a file of JSON lines, each row once: a note beside it holds how far it is valid.
 
 The note, PATH.cursor, holds the ledger, the last seq and the file's size after it. A batch is
-appended and synced, then the note is written; whatever stands behind the noted size after a crash
-is a batch that was not finished, and is cut off before it is written again.
+appended and synced, then the note is written. Bytes behind the noted size after a crash are an
+unfinished batch, which is cut off and written again.
 
-Limits. Nobody else may append to the file. It may be renamed away (a new one is begun) or emptied,
-but if that happens in the very moment of a crash one batch may be in both files.
+Limits. Nobody else may append to the file. It may be emptied or renamed away; a new one is begun
+then. If that happens in the very moment of a crash, one batch may be in both files.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from zeroproxy.metering.schema import EXCHANGE_COLUMNS
 
 CONNECT_TIMEOUT = 3  # seconds; libpq counts whole ones
 STATEMENT_TIMEOUT_MS = 10_000
-TCP_TIMEOUT_MS = 10_000  # unacknowledged data: the peer is gone without a word
+TCP_TIMEOUT_MS = 10_000  # unacknowledged data: the peer is gone silently
 
 COLUMNS = ("time", *EXCHANGE_COLUMNS)
 TYPES = {"time": "timestamptz NOT NULL", "id": "text PRIMARY KEY"}
@@ -54,7 +54,7 @@ class PostgresSink:
         try:
             given = conninfo.conninfo_to_dict(dsn)
         except psycopg.ProgrammingError:
-            # libpq's own words quote the string.
+            # libpq's own message quotes the string.
             raise ZeroproxyError("a postgres sink's dsn is not a connection string") from None
         self._dsn, self._table = dsn, table
         self._password = str(given.get("password") or "")
@@ -81,7 +81,7 @@ class PostgresSink:
             conn = self._connect()
             try:
                 conn.execute(f"SET statement_timeout = {STATEMENT_TIMEOUT_MS}")
-                # Looked for first: a user who may not create tables may still use this one.
+                # Looked for first: a user that may not create tables may still use this one.
                 row = conn.execute("SELECT to_regclass(%s)", [self._table]).fetchone()
                 if row is None or row[0] is None:
                     conn.execute(self._create)
@@ -97,7 +97,7 @@ class PostgresSink:
             with conn.transaction(), conn.cursor() as cursor:
                 cursor.executemany(self._insert, [values_of(row) for row in rows])
         except BaseException:
-            # Whatever state it is in: the next attempt begins with a new connection.
+            # The connection may be in any state: the next attempt opens a new one.
             self.close()
             raise
         return int(rows[-1]["seq"])

@@ -1,8 +1,8 @@
 """Usage into a Redis stream: a script adds rows and notes how far it got, in one atomic step.
 
 Law. A row is in the stream once, however often it is delivered: the script knows the last seq of
-     each ledger. If Redis forgot (restart without persistence, FLUSHALL), it says so, and the
-     ledger sends again what it still has.
+     each ledger. If Redis forgot (restart without persistence, FLUSHALL), it reports that,
+     and the ledger sends again the rows it still has.
 Tests: tests/e2e/test_sinks_real.py.
 """
 
@@ -19,7 +19,7 @@ CURSORS = "zeroproxy:cursors"  # a hash: ledger_id -> seq
 CONNECT_TIMEOUT = 2.0
 TIMEOUT = 5.0
 
-# ARGV: ledger_id, the cursor of the ledger, maxlen, then for each row: seq, n, n words of XADD.
+# ARGV: ledger_id, the cursor of the ledger, maxlen, then for each row: seq, n, n arguments of XADD.
 # Returns the seq up to which this Redis has everything.
 SCRIPT = """
 local last = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '0')
@@ -44,13 +44,13 @@ return last
 """
 
 
-def words_of(row: Record) -> list[str]:
-    """seq, how many words follow, and the fields and values of XADD; NULL is left out."""
-    words = []
+def arguments_of(row: Record) -> list[str]:
+    """seq, the number of arguments, and the fields and values of XADD; NULL is left out."""
+    arguments = []
     for name in EXCHANGE_COLUMNS:
         if row[name] is not None:
-            words += [name, str(row[name])]
-    return [str(row["seq"]), str(len(words)), *words]
+            arguments += [name, str(row[name])]
+    return [str(row["seq"]), str(len(arguments)), *arguments]
 
 
 class RedisSink:
@@ -72,7 +72,7 @@ class RedisSink:
                 retry=Retry(NoBackoff(), 0),  # the feeder's business
             )
         except ValueError:
-            # The library's own words may quote the URL.
+            # The library's own message may quote the URL.
             raise ZeroproxyError(
                 "a redis sink's url is not one: redis://, rediss:// or unix://"
             ) from None
@@ -80,10 +80,10 @@ class RedisSink:
         self._script: Any = self._client.register_script(SCRIPT)
 
     def deliver(self, ledger_id: str, after: int, rows: Sequence[Record]) -> int:
-        words = [ledger_id, str(after), str(self._maxlen)]
+        arguments = [ledger_id, str(after), str(self._maxlen)]
         for row in rows:
-            words += words_of(row)
-        return int(self._script(keys=[CURSORS, self._stream], args=words))
+            arguments += arguments_of(row)
+        return int(self._script(keys=[CURSORS, self._stream], args=arguments))
 
     def probe(self) -> None:
         self._client.ping()

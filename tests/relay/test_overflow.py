@@ -1,4 +1,4 @@
-"""What the ring did not take: added up under its own name, exactness by exactness."""
+"""Overflow of the ring: records that it did not take are added up, exactness by exactness."""
 
 from collections import Counter
 
@@ -7,7 +7,7 @@ from tests.support.keys import shows
 from tests.support.script import get, play, post, split_head
 
 JSON = b"Content-Type: application/json\r\n"
-NAMED = 1024  # spill.SPILL_NAMED
+NAMED = 1024  # OVERFLOW_NAMED
 USAGE = b'{"usage":{"prompt_tokens":3,"completion_tokens":5}}'
 
 
@@ -47,7 +47,7 @@ def test_behind_the_last_row_of_their_own_exact_counts_stay_exact():
 
 
 def test_a_tenants_bill_is_never_anothers():
-    """A3: 252 kinds of endpoint, model, tenant and exactness were told apart; the rest, of whatever
+    """A3: 252 kinds of endpoint, model, tenant and exactness had their own sums; the rest, of any
     tenant, was billed to "other"."""
     tenants, models = 40, 60
     with play(ring_slots=2) as script:

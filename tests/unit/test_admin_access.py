@@ -1,4 +1,4 @@
-"""The admin listener under those who may not ask anything: how many, how long, under which name."""
+"""The admin listener and callers without access: their number, their time, their Host."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from tests.support.ledgers import new_ledger
 from tests.support.until import until
-from zeroproxy.admin import connections as door
+from zeroproxy.admin import connections
 from zeroproxy.admin import usage as admin_usage
 from zeroproxy.admin.app import create_app
 from zeroproxy.admin.hosts import name_in, names_of
@@ -58,7 +58,7 @@ async def dial(server: AdminServer):
 
 
 async def ended(reader: asyncio.StreamReader) -> bool:
-    """Whether the other side closes, whichever way."""
+    """True if the other side closes, whichever way."""
     with contextlib.suppress(ConnectionError):
         return await reader.read() == b""
     return True
@@ -75,7 +75,7 @@ async def status_of(server: AdminServer, path: bytes = b"/healthz") -> int:
 # ---------------------------------------------------------------- how many, how long
 
 
-async def test_half_open_heads_give_way_to_who_asks():
+async def test_half_open_heads_give_way_to_requests():
     async with listening(most=4) as server:
         mute = [await dial(server) for _ in range(40)]
         for _, writer in mute:
@@ -89,7 +89,7 @@ async def test_half_open_heads_give_way_to_who_asks():
 
 
 async def test_a_head_that_does_not_come_to_its_end_is_given_up(monkeypatch):
-    monkeypatch.setattr(door, "HEAD_TIMEOUT", 0.05)
+    monkeypatch.setattr(connections, "HEAD_TIMEOUT", 0.05)
     async with listening() as server:
         for sent in (b"", b"GET /", (ASK % (b"/", b""))[:30]):
             reader, writer = await dial(server)
@@ -138,7 +138,7 @@ async def test_a_reload_goes_on_when_its_caller_leaves():
         writer.write(b"POST /-/reload HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n")
         await until(lambda: source.reloads == ["begun"])
         writer.close()
-        await until(lambda: not server._door._visits)
+        await until(lambda: not server._limit._visits)
         source.go_on.set()
         await until(lambda: source.reloads == ["begun", "done"])
 
@@ -170,7 +170,7 @@ async def test_reports_of_callers_who_left_are_not_made(tmp_path, monkeypatch):
         await until(lambda: len(begun) == 1)
         for writer in writers:
             writer.close()
-        await until(lambda: not server._door._visits)
+        await until(lambda: not server._limit._visits)
         assert await status_of(server, b"/usage") == 200
         assert len(begun) == 2
 

@@ -1,4 +1,4 @@
-"""What the engine tells policy: that a breaker has moved, and who owes whom."""
+"""The health sample: breakers that have moved, and endpoints that owe bytes."""
 
 from tests.support.breakers import status, terms
 from tests.support.exchanges import connected, waiting
@@ -6,7 +6,7 @@ from tests.support.script import EXPECT, SSE_HEAD, chunk, event, get, ok, play, 
 from zeroproxy._fast.engine.thread import BREAKER_CHANGED
 
 
-def test_a_move_is_told_once_and_the_vitals_show_it():
+def test_a_move_is_notified_once_and_the_health_sample_shows_it():
     with play(
         endpoints=2, balance="round_robin", breaker=terms(failures=1, open_for=60.0)
     ) as script:
@@ -20,7 +20,7 @@ def test_a_move_is_told_once_and_the_vitals_show_it():
         d.receive()
 
 
-def test_vitals_know_who_owes_bytes():
+def test_the_health_sample_shows_which_endpoint_owes_bytes():
     with play(endpoints=1) as script:
         assert script.engine.health_sample(after=0)[0]["owed"] == 0
         slow = script.downstream()

@@ -1,4 +1,4 @@
-"""Short sends are parked while reports are dispatched, and leave when their group of 32 ends."""
+"""Short sends are deferred while reports are dispatched, and leave when their group of 32 ends."""
 
 import time
 
@@ -23,7 +23,7 @@ def pairs(script: Script, n: int):
 
 
 def test_one_burst_over_many_conns_reaches_everybody_whole():
-    """70 reports in one batch: three groups; 3 KB each: more than the park holds for one group."""
+    """70 reports in one batch: three groups; 3 KB each: more than can be deferred in one group."""
     with play() as script:
         streams = pairs(script, 70)
         for k, (_, u) in enumerate(streams):
@@ -48,7 +48,7 @@ def test_two_sends_of_one_group_to_one_conn_keep_their_order():
         assert got.index(b" 103 ") < got.index(b" 200 ") < got.index(b"the answer")
 
 
-def test_a_reader_who_is_full_gets_the_rest_of_a_parked_event_later():
+def test_a_reader_that_is_full_gets_the_rest_of_a_deferred_event_later():
     one = chunk(event(b'{"choices":[{"delta":{"content":"%s"}}]}' % (b"x" * 3000)))
     with play() as script:
         ((d, u),) = pairs(script, 1)
@@ -67,7 +67,7 @@ def test_a_reader_who_is_full_gets_the_rest_of_a_parked_event_later():
         assert script.records()[-1]["outcome"] == "ok"
 
 
-def test_a_long_send_lets_what_is_parked_go_first():
+def test_a_long_send_lets_deferred_bytes_go_first():
     """An event and 60 KB of an upload in one group: both arrive, the event is not lost."""
     with play() as script:
         ((d, u),) = pairs(script, 1)

@@ -1,4 +1,4 @@
-"""What a request asks for, and asking for usage in its place: at every split, never twice."""
+"""The scan of a request body, and the usage request put into it: at every split, never twice."""
 
 import json
 
@@ -106,7 +106,7 @@ CASES = [
     (b'"stream"', RUNNING, None, 0),
     (b"17", RUNNING, None, 0),
     (b"null", RUNNING, None, 0),
-    # the same words where they mean nothing
+    # the same names where they mean nothing
     (b'{"messages":[{"stream":true,"role":"stream_options"}]}', RUNNING, None, 0),
     (b'{"a":{"stream":true},"b":"\\"stream\\":true"}', RUNNING, None, 0),
     (b'{"a":{"stream_options":{"include_usage":false}},"stream":true}', USAGE,
@@ -281,7 +281,7 @@ VALUES = st.recursive(
 
 
 def is_true(value):
-    """Whether it asks for usage: as pydantic reads a text, and any number but 0."""
+    """True if it asks for usage: as pydantic reads a text, and any number but 0."""
     if isinstance(value, str):
         return value.lower() in ("1", "t", "y", "on", "yes", "true")
     return isinstance(value, int) and value != 0
@@ -310,7 +310,7 @@ def test_any_object_is_still_json_and_means_the_same_but_for_stream_options(
     assert json.loads(probe.undo(out)) == body
 
 
-# ---------------------------------------------------------------- one scan, whoever looks first
+# ---------------------------------------------------------------- one scan for all readers
 
 
 def all_of(probe):

@@ -1,4 +1,4 @@
-"""An event known by its skeleton counts exactly as one that is walked, whatever the server sends.
+"""An event known by its template counts exactly as one that is walked, whatever the server sends.
 
 The walk is the oracle: fed byte by byte a meter walks everything, fed whole it takes what it knows.
 """
@@ -17,7 +17,7 @@ def texts(*each):
 
 
 def counted(body):
-    """(exactly, parts): what the meter says of the body, with a cut stream's lower bound."""
+    """(exactly, parts): the meter's result for the body, with a cut stream's lower bound."""
     probe = MeterProbe("events")
     probe.feed(body)
     return probe.events(), probe.end(is_whole=False)
