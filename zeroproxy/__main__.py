@@ -3,8 +3,8 @@
 import signal
 import sys
 
-#: Their default is to end the process: they wait from here on, ahead of the imports, which take
-#: longest. What is no proxy lets them in again (commands/main.py).
+#: Signals that end a process by default. They are blocked ahead of the imports, which take longest;
+#: commands that are no proxy unblock them (commands/main.py).
 EARLY = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 

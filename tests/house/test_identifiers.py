@@ -14,19 +14,10 @@ from tests.house.test_conf import flatten
 
 SOURCES = [p for p in files(["zeroproxy", "tests/probes"]) if p.suffix in PYTHON]
 COMPILED = [p for p in SOURCES if p.suffix in (".pyx", ".pxd")]
-#: Words whose rename is under way. Each must leave this list with the last identifier that has it:
-#: a test that passes although its word is here fails.
-PENDING_WORDS = {
-    "asked", "heard", "pace", "turn", "words",
-}  # fmt: skip
 #: Enums whose members need no prefix of their own, and why.
 NO_PREFIX = {
     "Sense": "places and facts are one numbering: PLACE_, FACT_ and FAMILY_ say which",
 }
-
-
-def pending(reason: str) -> pytest.MarkDecorator:
-    return pytest.mark.xfail(strict=True, reason=reason)
 
 
 @cache
@@ -57,20 +48,10 @@ def test_the_vocabulary_has_a_row_a_word():
     assert len(words) == len(set(words)), "one word, one thing: two rows have the same word"
 
 
-@pytest.mark.parametrize(
-    "word",
-    [
-        pytest.param(word, marks=pending("being renamed") if word in PENDING_WORDS else ())
-        for word in BANNED
-    ],
-)
+@pytest.mark.parametrize("word", BANNED)
 def test_a_banned_word_occurs_in_no_identifier(word):
     found = [name for path in SOURCES for name in parts_of(path).get(word, [])]
     assert not found, f"docs/vocabulary.md has another word for {word!r}: {found[:5]}"
-
-
-def test_words_that_wait_for_their_rename_are_banned():
-    assert set(BANNED) >= PENDING_WORDS
 
 
 def test_keys_and_metrics_of_the_vocabulary_exist():
@@ -110,17 +91,11 @@ def has_prefix(name: str, members: list[str]) -> bool:
 
 
 ENUMS = [(path, *enum) for path in COMPILED for enum in enums(path.read_text())]
-#: Renamed with the words above.
-PENDING_ENUMS: set[str] = set()
 
 
 @pytest.mark.parametrize(
     ("path", "name", "members"),
-    [
-        pytest.param(*e, marks=pending("being renamed") if e[1] in PENDING_ENUMS else (), id=e[1])
-        for e in ENUMS
-        if e[1] not in NO_PREFIX
-    ],
+    [pytest.param(*e, id=e[1]) for e in ENUMS if e[1] not in NO_PREFIX],
 )
 def test_members_of_an_enum_carry_its_prefix(path, name, members):
     assert has_prefix(name, members), f"{path}: prefix the members of {name}: {members}"
@@ -144,7 +119,6 @@ OTHER_PAIRS = re.compile(
 )
 
 
-@pending("being renamed")
 def test_what_is_borrowed_and_returned_is_acquired_and_released_in_one_file():
     wrong = []
     for path in (p for p in COMPILED if p.suffix == ".pxd"):

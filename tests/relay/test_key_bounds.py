@@ -1,4 +1,4 @@
-"""What a request may cost by its own words is reserved of its tokens before a server has it."""
+"""The cost that a request allows is reserved of its tokens before a server has it."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a caller sends that would keep its stream from being counted."""
+"""Requests that would keep their stream from being counted."""
 
 import time
 
@@ -144,8 +144,8 @@ def test_who_asks_himself_under_a_signature_is_on_record():
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_who_leaves_before_a_count_is_charged_by_time(streamed):
-    """Whoever did not stream, or hid the reasoning, and left, was charged nothing."""
+def test_a_caller_that_leaves_before_a_count_is_charged_by_time(streamed):
+    """A caller that did not stream, or hid the reasoning, and left was charged nothing."""
     with play(usage_request=USAGE) as script:
         script.engine.set_keys([row("k", tokens=100_000)])
         d = script.downstream()

@@ -114,7 +114,7 @@ def test_saying_something_imports_nothing_heavy():
 
 
 def mask_while(arguments: str, patch: str) -> str:
-    """What `zeroproxy ARGUMENTS` prints where `patch` shows the signals that wait."""
+    """The output of `zeroproxy ARGUMENTS`; `patch` prints the signals that are blocked."""
     code = (
         "import signal, sys, types\n"
         "import zeroproxy.__main__ as m\n"

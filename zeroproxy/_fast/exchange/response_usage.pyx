@@ -311,8 +311,8 @@ cdef bint generates(const char *at, size_t len) noexcept nogil:
 
 
 cdef bint is_abandoned(const Relay *r) noexcept nogil:
-    """Return 1 if the exchange was broken off while an engine had the request, before any count: by
-    the caller, a time limit or the proxy's stop."""
+    """Return 1 if the exchange was broken off while an engine had the request, before any count.
+    The caller, a time limit or the proxy's stop may have done so."""
     cdef const Exchange *x = &r.x
     if x.method != METHOD_POST or r.attempt.sent_ns == 0 or not x.request_body.done \
             or not generates(x.path, x.path_len):
