@@ -49,10 +49,10 @@ from zeroproxy._fast.upstream.breaker cimport (
     BreakerState,
     breaker_admits,
     breaker_begin,
+    breaker_close_unproven,
     breaker_confirm,
     breaker_end,
     breaker_off,
-    breaker_release,
     breaker_step,
 )
 from zeroproxy._fast.upstream.keepalive cimport keepalive_limit, keepalive_lower, keepalive_raise
@@ -301,7 +301,7 @@ cdef class BreakerProbe:
         breaker_off(&self.b)
 
     def release(self):
-        breaker_release(&self.b)
+        breaker_close_unproven(&self.b)
 
     def state(self):
         return {"state": self.b.state, "probing": self.b.n_probing, "proven": self.b.n_confirmed,

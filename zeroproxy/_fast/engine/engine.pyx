@@ -25,8 +25,8 @@ from zeroproxy._fast.engine.health_sample cimport read_health_samples
 from zeroproxy._fast.engine.listeners cimport accept_all_pending, listen_on, stop_listening
 from zeroproxy._fast.engine.names cimport Names
 from zeroproxy._fast.engine.quota_table cimport (
-    api_keys_quotas,
     api_keys_grant_quota,
+    api_keys_quotas,
     api_keys_share_quota,
 )
 from zeroproxy._fast.engine.records cimport read_overflow, read_record, take_overflow_rows

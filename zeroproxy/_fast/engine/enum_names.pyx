@@ -20,10 +20,10 @@ from zeroproxy._fast.types.balance cimport (
     BALANCE_LEAST_INFLIGHT,
     BALANCE_POWER_OF_TWO,
     BALANCE_ROUND_ROBIN,
+    HASH_SOURCE_COUNT,
     HASH_SOURCE_HEADER,
     HASH_SOURCE_PROMPT,
     HASH_SOURCE_USER,
-    HASH_SOURCE_COUNT,
 )
 from zeroproxy._fast.types.http cimport (
     METHOD_COUNT,

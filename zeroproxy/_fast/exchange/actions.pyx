@@ -31,7 +31,7 @@ from zeroproxy._fast.exchange.retry cimport describe_attempt, is_stale, is_withh
 from zeroproxy._fast.exchange.state_machine cimport RetryFacts, exchange_step, may_retry
 from zeroproxy._fast.http1.body cimport frame_chunk
 from zeroproxy._fast.jsonscan.edits cimport edit_undo
-from zeroproxy._fast.memory.buffer cimport buffer_append, buffer_bytes, buffer_len, buffer_release
+from zeroproxy._fast.memory.buffer cimport buffer_append, buffer_bytes, buffer_clear, buffer_len
 from zeroproxy._fast.net.conn cimport (
     conn_close,
     conn_flush,
@@ -159,7 +159,7 @@ cdef bint send_up(Plane *p, Relay *r, const char *at, size_t n) noexcept nogil:
         if not is_sent:
             return 0
         r.x.replayable = 0
-        buffer_release(&r.x.replay, &p.blocks)
+        buffer_clear(&r.x.replay, &p.blocks)
     if not is_sent:
         return 1
     return r.attempt.conn != NULL and conn_send(p, r.attempt.conn, at, n)

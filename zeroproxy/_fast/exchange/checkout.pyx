@@ -25,7 +25,7 @@ from zeroproxy._fast.types.http cimport FRAMING_CHUNKED
 from zeroproxy._fast.types.memory cimport BLOCK_LARGE
 from zeroproxy._fast.types.plane cimport Attempt, Endpoint, Plane, Relay, Upstream
 from zeroproxy._fast.upstream.balancer cimport upstream_is_full, upstream_pick
-from zeroproxy._fast.upstream.breaker cimport upstream_release
+from zeroproxy._fast.upstream.breaker cimport upstream_readmit
 from zeroproxy._fast.upstream.endpoint cimport (
     acquire_idle_conn,
     endpoint_connect,
@@ -51,7 +51,7 @@ cdef Endpoint *checkout_endpoint(Plane *p, Relay *r) noexcept nogil:
     cdef Endpoint *e = NULL
     if u.conn_waiters.head == NULL or u.conn_waiters.head == r:
         e = upstream_pick(u, r.attempt.endpoint, r.x.affinity, p.now_ns)
-        if e == NULL and not upstream_is_full(u, p.now_ns) and upstream_release(p, u):
+        if e == NULL and not upstream_is_full(u, p.now_ns) and upstream_readmit(p, u):
             e = upstream_pick(u, r.attempt.endpoint, r.x.affinity, p.now_ns)
         if e == NULL and not upstream_is_full(u, p.now_ns):
             stop_waiting(p, r)

@@ -7,7 +7,7 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memset
 
 from zeroproxy._fast.jsonscan.strings cimport name_free
-from zeroproxy._fast.memory.buffer cimport alloc_lines, buffer_release
+from zeroproxy._fast.memory.buffer cimport alloc_lines, buffer_clear
 from zeroproxy._fast.net.timer cimport timer_init
 from zeroproxy._fast.types.exchange cimport BLAME_NOBODY, CAUSE_DONE, PHASE_CLOSED, PHASE_IDLE
 from zeroproxy._fast.types.invariant cimport invariant
@@ -65,8 +65,8 @@ cdef void release_relay(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef void relay_reset(Plane *p, Relay *r) noexcept nogil:
-    buffer_release(&r.x.replay, &p.blocks)
-    buffer_release(&r.x.partial_event, &p.blocks)
+    buffer_clear(&r.x.replay, &p.blocks)
+    buffer_clear(&r.x.partial_event, &p.blocks)
     name_free(&r.x.model)
     memset(&r.x, 0, EXCHANGE_SIZE)
     memset(&r.attempt, 0, sizeof(Attempt))

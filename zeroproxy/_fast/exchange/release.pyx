@@ -10,7 +10,7 @@ from libc.string cimport memcpy, memset
 from zeroproxy._fast.exchange.attempt cimport release_attempt, stop_waiting
 from zeroproxy._fast.exchange.permits cimport leave_queue, release_permit
 from zeroproxy._fast.exchange.response_usage cimport meter_finish, tokens_spent
-from zeroproxy._fast.memory.buffer cimport buffer_release
+from zeroproxy._fast.memory.buffer cimport buffer_clear
 from zeroproxy._fast.memory.ring cimport Ring, ring_push
 from zeroproxy._fast.tenants.api_keys cimport quota_settle
 from zeroproxy._fast.tenants.fair_queue cimport share_settle
@@ -120,5 +120,5 @@ cdef void release_all(Plane *p, Relay *r) noexcept nogil:
     stop_waiting(p, r)
     release_attempt(p, r)
     release_permit(p, r)
-    buffer_release(&r.x.replay, &p.blocks)
-    buffer_release(&r.x.partial_event, &p.blocks)
+    buffer_clear(&r.x.replay, &p.blocks)
+    buffer_clear(&r.x.partial_event, &p.blocks)

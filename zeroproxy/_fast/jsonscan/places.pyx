@@ -3,6 +3,7 @@
 Law. A place is noted whether or not anything is asked for there, and with what was read before it:
      no later byte changes it. There are PLACES_MAX at most: a member that occurs twice freezes
      stream_options, and of models only the first has a place.
+Tests: tests/unit/test_request_scan.py.
 """
 
 from libc.stdint cimport uint8_t, uint64_t
@@ -63,7 +64,7 @@ cdef void take_word(RequestScan *a, uint64_t at, char c) noexcept nogil:
 
 
 cdef void take_place(RequestScan *a, uint64_t at, char c) noexcept nogil:
-    """A value begins of which an offset matters. The key stays where its text is read as well."""
+    """A value whose offset matters starts here. The key stays where its text is read as well."""
     if a.key == KEY_PROMPT and a.prompt_at == 0:
         a.prompt_at = at
         a.in_prompt = 1

@@ -33,7 +33,7 @@ cdef bint buffer_reserve(Buffer *b, BlockPool *pool, size_t room) noexcept nogil
 # Copy `n` bytes behind `end`. 0: no room; nothing was copied.
 cdef bint buffer_append(Buffer *b, BlockPool *pool, const char *at, size_t n) noexcept nogil
 # Return the block to the pool; the buffer is empty.
-cdef void buffer_release(Buffer *b, BlockPool *pool) noexcept nogil
+cdef void buffer_clear(Buffer *b, BlockPool *pool) noexcept nogil
 
 
 # Number of bytes that wait.
@@ -50,4 +50,4 @@ cdef inline char *buffer_bytes(const Buffer *b) noexcept nogil:
 cdef inline void buffer_consume(Buffer *b, BlockPool *pool, size_t n) noexcept nogil:
     b.at += <uint32_t>n
     if b.at == b.end:
-        buffer_release(b, pool)
+        buffer_clear(b, pool)

@@ -116,7 +116,7 @@ cdef bint buffer_append(Buffer *b, BlockPool *pool, const char *at, size_t n) no
     return 1
 
 
-cdef void buffer_release(Buffer *b, BlockPool *pool) noexcept nogil:
+cdef void buffer_clear(Buffer *b, BlockPool *pool) noexcept nogil:
     if b.cap:
         release_block(pool, b.data, b.cap)
     b.data = NULL

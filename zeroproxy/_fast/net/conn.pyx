@@ -18,9 +18,9 @@ from zeroproxy._fast.memory.buffer cimport (
     LINE,
     buffer_append,
     buffer_bytes,
+    buffer_clear,
     buffer_consume,
     buffer_len,
-    buffer_release,
 )
 from zeroproxy._fast.memory.prefetch cimport prefetch
 from zeroproxy._fast.net.conn cimport CONNECT_MORE, RECV_EMPTY, RECV_FAILED
@@ -342,8 +342,8 @@ cdef void conn_close(Plane *p, Conn *c) noexcept nogil:
         if conn_is_backed_up(c):
             conn_forbid_close_notify(c)
         tls_close(c)
-    buffer_release(&c.inbuf, &p.blocks)
-    buffer_release(&c.outbuf, &p.blocks)
+    buffer_clear(&c.inbuf, &p.blocks)
+    buffer_clear(&c.outbuf, &p.blocks)
     if c.fd < 0:
         return
     reactor_remove(&p.reactor, c.slot)

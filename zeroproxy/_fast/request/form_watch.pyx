@@ -4,6 +4,7 @@ be the model as well.
 Law 1. Whatever some server may take for a delimiter is one here, wherever it stands. What follows
        it must be a head of the plain form that clients write: else the form is veiled.
 Law 2. Resumable at every byte, no object is built; data between delimiters costs a memchr.
+Tests: tests/relay/test_key_forms.py.
 """
 
 from libc.stddef cimport size_t

@@ -16,7 +16,7 @@ from libc.string cimport memcmp, memcpy, memmove, strlen
 
 from zeroproxy._fast.exchange.deadlines cimport arm
 from zeroproxy._fast.exchange.permits cimport admit_waiting
-from zeroproxy._fast.memory.buffer cimport buffer_append, buffer_bytes, buffer_len, buffer_release
+from zeroproxy._fast.memory.buffer cimport buffer_append, buffer_bytes, buffer_clear, buffer_len
 from zeroproxy._fast.types.meter cimport WATCH_FIRST, Meter
 from zeroproxy._fast.types.plane cimport Plane, Relay
 from zeroproxy._fast.upstream.breaker cimport attempt_answered
@@ -55,7 +55,7 @@ cdef size_t join_part(Plane *p, Relay *r, char *data) noexcept nogil:
     cdef size_t n = buffer_len(&r.x.partial_event)
     if n:
         memcpy(data - n, buffer_bytes(&r.x.partial_event), n)
-        buffer_release(&r.x.partial_event, &p.blocks)
+        buffer_clear(&r.x.partial_event, &p.blocks)
     return n
 
 

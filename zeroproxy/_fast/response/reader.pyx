@@ -41,9 +41,9 @@ from zeroproxy._fast.http1.head_writer cimport ResponseHop, write_response_head
 from zeroproxy._fast.memory.buffer cimport (
     buffer_append,
     buffer_bytes,
+    buffer_clear,
     buffer_consume,
     buffer_len,
-    buffer_release,
 )
 from zeroproxy._fast.net.conn cimport (
     RECV_EMPTY,
@@ -182,7 +182,7 @@ cdef void forward_head(Plane *p, Relay *r, char *body, size_t len) noexcept nogi
     if n == 0:
         lose_attempt(p, r, CAUSE_MALFORMED)
         return
-    buffer_release(&r.x.replay, &p.blocks)
+    buffer_clear(&r.x.replay, &p.blocks)
     r.x.replayable = 0
     r.x.head_sent = 1
     r.x.n_head = <unsigned int>n
@@ -196,7 +196,7 @@ cdef void switch_protocols(Plane *p, Relay *r, const char *rest, size_t len) noe
     r.x.status = 101
     r.x.out_framing = FRAMING_NONE
     n = write_head(p, r, &p.response_head)
-    buffer_release(&r.x.replay, &p.blocks)
+    buffer_clear(&r.x.replay, &p.blocks)
     r.x.replayable = 0
     r.x.head_sent = 1
     r.x.response_head_ns = r.x.last_data_ns = r.x.request_read_ns = p.now_ns

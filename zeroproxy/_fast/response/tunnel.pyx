@@ -8,7 +8,7 @@ Tests: tests/relay/test_tunnel.py.
 
 from zeroproxy._fast.exchange.actions cimport end_with, feed
 from zeroproxy._fast.exchange.relay_pool cimport relay_later
-from zeroproxy._fast.memory.buffer cimport buffer_bytes, buffer_len, buffer_release
+from zeroproxy._fast.memory.buffer cimport buffer_bytes, buffer_clear, buffer_len
 from zeroproxy._fast.net.conn cimport (
     RECV_EMPTY,
     conn_can_accept,
@@ -73,7 +73,7 @@ cdef bint pass_early_bytes(Plane *p, Relay *r) noexcept nogil:
     if buffer_len(&r.down.inbuf):
         sent = conn_send(p, r.attempt.conn, buffer_bytes(&r.down.inbuf), buffer_len(&r.down.inbuf))
         r.x.bytes_in += buffer_len(&r.down.inbuf)
-        buffer_release(&r.down.inbuf, &p.blocks)
+        buffer_clear(&r.down.inbuf, &p.blocks)
     return sent
 
 

@@ -52,7 +52,7 @@ cdef void breaker_end(
     Breaker *b, const BreakerSettings *t, BreakerTicket *attempt, bint is_last, uint64_t now,
 ) noexcept nogil
 # Close without proof: the next failure opens it again, if there is another endpoint.
-cdef void breaker_release(Breaker *b) noexcept nogil
+cdef void breaker_close_unproven(Breaker *b) noexcept nogil
 # Close, and hold nothing against the endpoint.
 cdef void breaker_off(Breaker *b) noexcept nogil
 
@@ -68,7 +68,7 @@ cdef void attempt_ends(Plane *p, Relay *r) noexcept nogil
 # Judge the final head of an attempt. A body that is cut later is judged anew.
 cdef void note_status(Relay *r, int status) noexcept nogil
 # Let endpoints back in that only their breakers keep out. 0: there is none.
-cdef bint upstream_release(Plane *p, Upstream *u) noexcept nogil
+cdef bint upstream_readmit(Plane *p, Upstream *u) noexcept nogil
 
 
 # ---- slow start

@@ -211,7 +211,7 @@ cdef void count_well(Breaker *b, const BreakerSettings *t, uint64_t now) noexcep
     move(b, BREAKER_SUCCESS)
 
 
-cdef void breaker_release(Breaker *b) noexcept nogil:
+cdef void breaker_close_unproven(Breaker *b) noexcept nogil:
     """Close without proof: the next failure opens it again, if another endpoint is there then."""
     if b.state != BREAKER_CLOSED:
         b.is_unconfirmed = 1
@@ -227,7 +227,7 @@ cdef void count_failed(
     if not is_too_much(b, t):
         move(b, BREAKER_FAILURE)
     elif is_last:
-        breaker_release(b)
+        breaker_close_unproven(b)
     else:
         open_it(b, t, now)
 
@@ -320,7 +320,7 @@ cdef bint is_last(const Endpoint *e) noexcept nogil:
     return 1
 
 
-cdef bint upstream_release(Plane *p, Upstream *u) noexcept nogil:
+cdef bint upstream_readmit(Plane *p, Upstream *u) noexcept nogil:
     """Return endpoints to rotation that only their breakers keep out. 0: there is none."""
     cdef Endpoint *e
     cdef uint32_t i
@@ -328,7 +328,7 @@ cdef bint upstream_release(Plane *p, Upstream *u) noexcept nogil:
     for i in range(u.n_endpoints):
         e = u.endpoints[i]
         if e.in_rotation and not e.draining and e.breaker.state != BREAKER_CLOSED:
-            breaker_release(&e.breaker)
+            breaker_close_unproven(&e.breaker)
             found = 1
     p.breaker_changed |= found
     return found
