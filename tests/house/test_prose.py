@@ -10,7 +10,10 @@ from tests.house.prose import MANUAL, RULES, declarations, findings, main, sente
 
 CODE = ("zeroproxy", "tests", "bench", "fuzz", "tools", "conf", "deploy", "setup.py")
 #: Folders of the data plane whose prose is mended.
-FLOORS = ("http1", "include", "memory", "net", "response", "types", "upstream", "usage")
+FLOORS = (
+    "http1", "include", "jsonscan", "memory", "net", "request", "response", "types", "upstream",
+    "usage",
+)  # fmt: skip
 #: Sentences are plain in these; `_fast`, the control plane and the pages follow.
 PLAIN = (
     "bench/compare", "bench/driver", "bench/load", "bench/micro", "bench/scenes",

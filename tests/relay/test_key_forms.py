@@ -109,7 +109,7 @@ def test_what_some_server_may_read_in_another_way_is_refused(script, request_, p
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_second_model_far_behind_breaks_the_request_off(script, chunked):
-    """The server has its begin by then, and never gets its end."""
+    """The server has its start by then, and never gets its end."""
     body = parts(MODEL, (b"file", b"\0-" * 100_000, b""), (b"model", b"large", b""))
     d = script.downstream()
     if chunked:

@@ -1,0 +1,25 @@
+"""Bounds of tokens in a request body, read for a token quota."""
+
+import pytest
+
+from tests.probes.usage import RequestScanProbe
+
+NOTHING = 0  # UsageRequest
+
+
+@pytest.mark.parametrize(
+    ("body", "bound", "n"),
+    [
+        (b'{"max_tokens": 40, "n": 3, "model": "m"}', 40, 3),
+        (b'{"m\\u0061x_tokens":"40","temperature":1e-1,"max_output_tokens":7}', 40, 0),
+        (b'{"options":{"num_predict":-1,"a":{"n":9}},"sampling_params":{"n":2}}', 256, 2),
+        (b'{"max_tokens":99999999999999999999999999}', 1 << 30, 0),
+        (b'{"metadata":{"max_tokens":9},"messages":[{"max_tokens":9}]}', 0, 0),
+    ],
+)
+def test_a_bound_is_read_at_every_split(body, bound, n):
+    for k in range(len(body)):
+        probe = RequestScanProbe(NOTHING, reads_bound=True)
+        probe.feed(body[:k])
+        probe.feed(body[k:])
+        assert (probe.bound, probe.seen()[2], probe.seen()[4]) == (bound, n, True)
