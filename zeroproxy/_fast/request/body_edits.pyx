@@ -39,7 +39,7 @@ from zeroproxy._fast.jsonscan.request_scan cimport (
     request_scan_rename,
 )
 from zeroproxy._fast.memory.buffer cimport buffer_len
-from zeroproxy._fast.request.authorization cimport has_token_quota, is_model_restricted, judge_body
+from zeroproxy._fast.request.authorization cimport is_model_restricted, judge_body
 from zeroproxy._fast.request.form_watch cimport watch_begin, watch_feed
 from zeroproxy._fast.request.query cimport query_model
 from zeroproxy._fast.request.routing cimport BODY_FORM, BODY_JSON, BodyStart, Target
