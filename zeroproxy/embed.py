@@ -90,7 +90,7 @@ class Proxy:
         return await self.stop()
 
     async def _obey_drain(self) -> None:
-        await self._worker.drain_asked.wait()
+        await self._worker.drain_requested.wait()
         await self.stop()
 
     async def _stop(self, timeout: float | None) -> int:
@@ -98,7 +98,7 @@ class Proxy:
             return await self._worker.stop(timeout)
         finally:
             RUNNING.discard(self._worker)
-            self._worker.drain_asked.set()  # whoever waits for the end need wait no more
+            self._worker.drain_requested.set()  # whoever waits for the end need wait no more
 
     async def _cut_after(self, stopping: asyncio.Task[int], timeout: float) -> None:
         await asyncio.wait({stopping}, timeout=timeout)

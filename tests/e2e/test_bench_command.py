@@ -145,7 +145,7 @@ async def test_a_failure_has_a_name_and_is_counted_once(fault):
         load = Load(2, LONG, requests=4)
         tally = await slice_of(sim.url, f"!fault={fault} x", load, "--timeout", timeout)
         assert dict(tally.failures) == {KINDS[fault]: 4}
-        assert (tally.asked, tally.answered, tally.open) == (4, 0, 0)
+        assert (tally.sent, tally.answered, tally.open) == (4, 0, 0)
         assert sim.stats.faults == 4
         accounts = sim.accounts.as_list()
     if fault in ("clean-cut=3", "error-event=3", "stall=3"):
@@ -318,7 +318,7 @@ async def second_wish() -> None:
             assert not running.done()
             stop.ask()
             tally = await running
-    assert (tally.asked, tally.abandoned, tally.failed) == (3, 3, 0)
+    assert (tally.sent, tally.abandoned, tally.failed) == (3, 3, 0)
 
 
 def test_progress_is_drawn_on_a_terminal_and_leaves_it_clean(sim):

@@ -124,7 +124,7 @@ def test_nothing_and_very_long_have_a_place_in_a_histogram():
 
 
 def test_slices_add_up():
-    parts = [Tally(asked=3, answered=1), Tally(asked=2, answered=1, abandoned=1)]
+    parts = [Tally(sent=3, answered=1), Tally(sent=2, answered=1, abandoned=1)]
     parts[0].fail("cut", "first")
     parts[0].fail("cut", "second")
     for part in parts:
@@ -132,7 +132,7 @@ def test_slices_add_up():
     whole = Tally()
     for part in parts:
         whole.merge(part)
-    assert (whole.asked, whole.answered, whole.failed, whole.abandoned) == (5, 2, 2, 1)
+    assert (whole.sent, whole.answered, whole.failed, whole.abandoned) == (5, 2, 2, 1)
     assert (whole.open, whole.said, whole.times["ttft"].n) == (0, {"cut": "first"}, 2)
 
 
@@ -170,7 +170,7 @@ def test_requests_and_seconds_are_dealt_out_to_the_slices():
 
 
 def test_comparing_says_the_second_over_the_first():
-    first, second = Tally(asked=1, answered=1), Tally(asked=1, answered=1)
+    first, second = Tally(sent=1, answered=1), Tally(sent=1, answered=1)
     first.times["ttft"].add(0.100)
     second.times["ttft"].add(0.150)
     found = compared(first.summary(True), second.summary(True))

@@ -128,10 +128,10 @@ def usage_handler(source: object) -> Handler:
     """The handler over a source, which keeps a ledger if it is a LedgerSource."""
 
     turn = asyncio.Lock()
-    asked = 0
+    n_requests = 0
 
     async def answer_usage(request: web.Request) -> web.StreamResponse:
-        nonlocal asked
+        nonlocal n_requests
         path = source.ledger_path() if isinstance(source, LedgerSource) else ""
         if not path:
             return as_error("no ledger is kept here; metering.ledger turns it on", 404)
@@ -141,9 +141,9 @@ def usage_handler(source: object) -> Handler:
             query = replace(parse_query(words, now), most_rows=MOST_ROWS)
         except QueryError as error:
             return as_bad_query(error)
-        if asked > MOST_WAITING:
+        if n_requests > MOST_WAITING:
             return as_busy()
-        asked += 1
+        n_requests += 1
         try:
             async with turn:
                 return await read(path, query, words["format"], now)
@@ -152,6 +152,6 @@ def usage_handler(source: object) -> Handler:
         except ZeroproxyError as error:
             return as_error(str(error), 503)
         finally:
-            asked -= 1
+            n_requests -= 1
 
     return answer_usage

@@ -164,8 +164,8 @@ def leads_to(url: str, listener: str) -> bool:
         return False
     if (parts.port or (443 if parts.scheme == "https" else 80)) != int(port):
         return False
-    asked, mine = (parts.hostname or "").lower(), host.lower() or "0.0.0.0"
-    return any(is_heard(place, own) for place in places_of(asked) for own in places_of(mine))
+    theirs, mine = (parts.hostname or "").lower(), host.lower() or "0.0.0.0"
+    return any(is_heard(place, own) for place in places_of(theirs) for own in places_of(mine))
 
 
 def check_loops(config: Config, wrong: Wrong) -> None:

@@ -66,8 +66,8 @@ def check_upstream(upstream: Upstream, path: Path, wrong: Wrong) -> None:
         if same in seen:
             raise wrong(f"{endpoint.url} is there twice", here)
         seen.add(same)
-    for table, asked in (("health", upstream.health.path), ("warmup", upstream.warmup.path)):
-        if asked and not re.fullmatch(r"/[!-~]*", asked):
+    for table, target in (("health", upstream.health.path), ("warmup", upstream.warmup.path)):
+        if target and not re.fullmatch(r"/[!-~]*", target):
             raise wrong("is no path: it begins with / and has no spaces", (*path, table, "path"))
     if 0 < upstream.health.wedge_after < 1:
         raise wrong("is 0, or at least 1 s", (*path, "health", "wedge_after"))

@@ -102,7 +102,7 @@ class Slice:
     ) -> None:
         await asyncio.sleep(begins_after)
         limit = self.load.requests
-        while not self.closing.is_set() and not (limit and self.tally.asked >= limit):
+        while not self.closing.is_set() and not (limit and self.tally.sent >= limit):
             if not await Exchange(self.target, self.ask, self.tally).run(session, next(numbers)):
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self.closing.wait(), PAUSE)

@@ -88,5 +88,5 @@ async def measure(
             side.slices.append(piece.tally)
             async with open_session(side.target, settings) as session:
                 await piece.run(session, numbers)
-        if any(one.asked for side in run.sides for one in side.slices):
+        if any(one.sent for side in run.sides for one in side.slices):
             yield run

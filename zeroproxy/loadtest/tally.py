@@ -29,9 +29,9 @@ class Inside:
 
 @dataclass
 class Tally:
-    """One slice, or several added up. `asked == answered + failed + abandoned` at its end."""
+    """One slice, or several added up. `sent == answered + failed + abandoned` at its end."""
 
-    asked: int = 0
+    sent: int = 0
     answered: int = 0  # to the right ending
     abandoned: int = 0  # given up by the second Ctrl-C
     failures: Counter[str] = field(default_factory=Counter)
@@ -52,14 +52,14 @@ class Tally:
 
     @property
     def open(self) -> int:
-        return self.asked - self.answered - self.failed - self.abandoned
+        return self.sent - self.answered - self.failed - self.abandoned
 
     def fail(self, kind: str, said: str) -> None:
         self.failures[kind] += 1
         self.said.setdefault(kind, said)
 
     def merge(self, other: Tally) -> None:
-        for name in ("asked", "answered", "abandoned", "texts", "prompt_tokens", "tokens"):
+        for name in ("sent", "answered", "abandoned", "texts", "prompt_tokens", "tokens"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.with_usage += other.with_usage
         self.counted_texts += other.counted_texts
@@ -95,13 +95,13 @@ class Tally:
     def summary(self, streams: bool) -> dict[str, Any]:
         """As the JSON keeps it."""
         return {
-            "asked": self.asked,
+            "asked": self.sent,
             "answered": self.answered,
             "failed": self.failed,
             "failures": dict(self.failures.most_common()),
             "said": self.said,
             "abandoned": self.abandoned,
-            "success_rate": self.answered / self.asked if self.asked else None,
+            "success_rate": self.answered / self.sent if self.sent else None,
             "events_with_text": self.texts,
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.tokens,

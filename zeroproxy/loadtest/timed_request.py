@@ -56,7 +56,7 @@ class Exchange:
     async def run(self, session: aiohttp.ClientSession, number: int) -> bool:
         """True if it was answered to the right ending."""
         body = orjson.dumps(self.target.dialect.body(self.ask, number))
-        self.tally.asked += 1
+        self.tally.sent += 1
         self.begun = time.perf_counter()
         try:
             await self._ask(session, body)

@@ -35,7 +35,7 @@ class EndpointHealth:
     reason: str = ""  # why it is not well, or what was wrong last
     bad: int = 0  # answers in a row
     well: int = 0
-    asked: int = 0
+    n_probes: int = 0
     ended: int = 0  # exchanges, because it was gone
     due: float = 0.0
     last_well: float = 0.0
@@ -54,7 +54,7 @@ class EndpointHealth:
         return self.probing is not None and not self.probing.done()
 
     def note(self, answer: Answer, settings: Settings, began: float, now: float) -> None:
-        self.asked += 1
+        self.n_probes += 1
         if answer.wrong:
             self.bad, self.well = self.bad + 1, 0
             if self.bad >= settings.unhealthy_after:
@@ -80,7 +80,7 @@ class EndpointHealth:
     def snapshot(self) -> dict[str, Any]:
         return {
             "wedged": self.hang.is_wedged, "bad_in_a_row": self.bad,
-            "well_in_a_row": self.well, "asked": self.asked, "ended": self.ended,
+            "well_in_a_row": self.well, "asked": self.n_probes, "ended": self.ended,
             "out_after_s": round(self.out_after, 3),
         }  # fmt: skip
 

@@ -162,13 +162,13 @@ async def generate_one(address: Address, timeout: float, api_key: str = "") -> i
 
 async def post_one(address: Address, api_key: str) -> int:
     async with session_for(address, None, api_key) as session:
-        asked: dict[str, Any] = {
+        payload: dict[str, Any] = {
             "model": await first_model(session, address.server_name),
             "messages": [{"role": "user", "content": "1"}],
             "max_tokens": 1,
         }
         async with session.post(
-            "/v1/chat/completions", json=asked, server_hostname=address.server_name
+            "/v1/chat/completions", json=payload, server_hostname=address.server_name
         ) as response:
             await read_page(response)
             return response.status

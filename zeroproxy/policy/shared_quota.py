@@ -238,16 +238,16 @@ class Shares:
     async def _settle(self, client: Any, settings: Shared) -> None:
         """One round trip: a sign of life, and all keys in use."""
         self._observe_use()
-        asked = [(k, list(use.quotas.values())) for k, use in self._in_use.items()]
+        settled = [(k, list(use.quotas.values())) for k, use in self._in_use.items()]
         async with client.pipeline(transaction=False) as pipe:
             pipe.eval(SIGN_OF_LIFE, 1, f"{settings.prefix}:proxies", self._id, LIVE)
-            for index, rows in asked:
+            for index, rows in settled:
                 words = [word for row in rows for word in self._words(row)]
                 pipe.eval(SETTLE, 1, self._names[index], self._id, self._live, FORGET, *words)
             live, *answers = await pipe.execute()
         is_new = int(live) != self._live
         self._live = int(live)
-        for (index, rows), levels in zip(asked, answers, strict=True):
+        for (index, rows), levels in zip(settled, answers, strict=True):
             for row, level in zip(rows, levels, strict=True):
                 self._take(index, row, float(level))
         if is_new:

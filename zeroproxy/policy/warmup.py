@@ -115,9 +115,9 @@ async def warm_model(
     session: aiohttp.ClientSession, settings: Settings, model: str, name: str | None
 ) -> str:
     """ "" if it was answered, else why it is refused for good. `name`: as for listed()."""
-    asked = body_of(settings, model)
+    payload = body_of(settings, model)
     async with session.post(
-        settings.path, json=asked, allow_redirects=False, server_hostname=name
+        settings.path, json=payload, allow_redirects=False, server_hostname=name
     ) as response:
         check(response)
         body = await read_page(response)

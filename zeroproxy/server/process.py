@@ -38,7 +38,7 @@ async def serve(config: Config, path: str, stderr: StderrHandler) -> int:
     # Objects that live now live for ever: keep the collector from walking them again.
     gc.collect()
     gc.freeze()
-    await worker.drain_asked.wait()
+    await worker.drain_requested.wait()
     stopping = asyncio.ensure_future(worker.stop())
     cutting = asyncio.ensure_future(cut_now.wait())
     await asyncio.wait({stopping, cutting}, return_when=asyncio.FIRST_COMPLETED)
@@ -60,9 +60,9 @@ def handle_signals(worker: Worker, cut_now: asyncio.Event) -> None:
     tasks: set[asyncio.Future[None]] = set()
 
     def on_stop() -> None:
-        if worker.drain_asked.is_set():
+        if worker.drain_requested.is_set():
             cut_now.set()
-        worker.drain_asked.set()
+        worker.drain_requested.set()
 
     def on_usr1() -> None:
         task = asyncio.ensure_future(worker.reopen_log())

@@ -41,7 +41,7 @@ class Reloader:
         self.lock = asyncio.Lock()
         self._done = {"ok": 0, "failed": 0}
         self._last = "ok"
-        self._asked = False
+        self._requested = False
         self._task: asyncio.Task[None] | None = None
 
     def snapshot(self) -> dict[str, Any]:
@@ -65,14 +65,14 @@ class Reloader:
 
     def ask(self) -> None:
         """SIGHUP. Those that arrive before the file is read are one."""
-        self._asked = True
+        self._requested = True
         if self._task is None or self._task.done():
-            self._task = asyncio.ensure_future(self._reload_asked())
+            self._task = asyncio.ensure_future(self._reload_requested())
 
-    async def _reload_asked(self) -> None:
-        while self._asked:
+    async def _reload_requested(self) -> None:
+        while self._requested:
             async with self.lock:
-                self._asked = False
+                self._requested = False
             with contextlib.suppress(ZeroproxyError):
                 await self.reload_file()
 

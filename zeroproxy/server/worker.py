@@ -68,7 +68,7 @@ class Worker:
         self.shares: Shares | None = None
         self.rotation: Rotation | None = None
         self.warmups: Warmups | None = None
-        self.drain_asked = asyncio.Event()
+        self.drain_requested = asyncio.Event()
         self._was_warm = False
         self._cut = 0  # conns that a hurried stop has cut
         self._started = time.monotonic()
@@ -290,8 +290,8 @@ class Worker:
         return await self.reloader.reload_file()
 
     def drain(self) -> None:
-        """Ask for a graceful stop: `drain_asked` is set."""
-        self.drain_asked.set()
+        """Ask for a graceful stop: `drain_requested` is set."""
+        self.drain_requested.set()
 
     # ------------------------------------------------------------ stop
 

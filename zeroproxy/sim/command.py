@@ -63,11 +63,11 @@ async def serve(args: argparse.Namespace) -> int:
     from zeroproxy.sim import SimOptions, Simulator
 
     given = {name: getattr(args, name) for name, _, _ in OPTIONS}
-    asked: dict[str, object] = {k: v for k, v in given.items() if v is not None}
-    asked |= address_of(args.listen)
+    fields: dict[str, object] = {k: v for k, v in given.items() if v is not None}
+    fields |= address_of(args.listen)
     if args.model:
-        asked["models"] = tuple(args.model)
-    options = SimOptions(**asked)  # type: ignore[arg-type]
+        fields["models"] = tuple(args.model)
+    options = SimOptions(**fields)  # type: ignore[arg-type]
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

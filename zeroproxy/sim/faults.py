@@ -27,7 +27,7 @@ from dataclasses import dataclass
 EARLY = ("status", "slow-head", "garbage-head", "half-head", "close-head", "reset-head")
 LATE = ("cut", "cut-mid-event", "clean-cut", "error-event", "stall")
 NAMES = (*EARLY, "no-content-type", *LATE)
-ASKED = re.compile(r"([a-z-]+)(?:=(\d+(?:\.\d+)?))?(?:\s|$)")
+REQUESTED = re.compile(r"([a-z-]+)(?:=(\d+(?:\.\d+)?))?(?:\s|$)")
 PREFIX = "!fault="
 
 
@@ -43,12 +43,12 @@ class Fault:
 
 def find_fault(header: str, prompt: str) -> Fault:
     """The fault a request asks for. Raises ValueError for one that does not exist."""
-    asked = header or (prompt[len(PREFIX) :] if prompt.startswith(PREFIX) else "")
-    if not asked:
+    requested = header or (prompt[len(PREFIX) :] if prompt.startswith(PREFIX) else "")
+    if not requested:
         return Fault()
-    found = ASKED.match(asked)
+    found = REQUESTED.match(requested)
     if not found or found[1] not in NAMES:
-        raise ValueError(f"no fault {asked.split()[0]!r}; there are {', '.join(NAMES)}")
+        raise ValueError(f"no fault {requested.split()[0]!r}; there are {', '.join(NAMES)}")
     fault = Fault(found[1], float(found[2] or 0))
     if fault.name == "status" and not 400 <= fault.arg <= 599:
         raise ValueError("status wants a number from 400 to 599, as in status=503")

@@ -112,19 +112,19 @@ def text_of(content: Any) -> str:
     return ""
 
 
-def texts_of(kind: str, asked: JSON) -> list[str]:
+def texts_of(kind: str, body: JSON) -> list[str]:
     """The prompts of a request as text; prompts given as token ids become words."""
     if kind == "text":
-        prompt = asked.get("prompt", asked.get("input"))
+        prompt = body.get("prompt", body.get("input"))
         if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int):
             return [one_prompt(p) for p in prompt]
         return [one_prompt(prompt)]
-    messages = asked.get("messages")
+    messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise AskError("messages must be a list that is not empty", param="messages")
     if not all(isinstance(m, dict) for m in messages):
         raise AskError("a message must be an object", param="messages")
-    parts = [text_of(asked.get("system")), *(text_of(m.get("content")) for m in messages)]
+    parts = [text_of(body.get("system")), *(text_of(m.get("content")) for m in messages)]
     return ["\n".join(p for p in parts if p)]
 
 
@@ -178,9 +178,9 @@ def plan_tool(tool: tuple[str, Any], seed: int, limit: int | None) -> Plan:
     return Plan(pieces, "tool_calls", tool=name)
 
 
-def tool_asked_for(asked: JSON) -> tuple[str, Any] | None:
+def requested_tool(body: JSON) -> tuple[str, Any] | None:
     """Name and parameters of the tool that tool_choice insists on, in either dialect."""
-    choice, tools = asked.get("tool_choice"), asked.get("tools")
+    choice, tools = body.get("tool_choice"), body.get("tools")
     if not tools or choice in (None, "none", "auto"):
         return None
     if isinstance(choice, dict) and choice.get("type") in ("auto", "none"):
@@ -194,9 +194,9 @@ def tool_asked_for(asked: JSON) -> tuple[str, Any] | None:
     return found[0]["name"], found[0].get("parameters", found[0].get("input_schema"))
 
 
-def whole_number(asked: JSON, *names: str) -> int | None:
+def whole_number(body: JSON, *names: str) -> int | None:
     for name in names:
-        value = asked.get(name)
+        value = body.get(name)
         if value is not None:
             if not isinstance(value, int) or value < 1:
                 raise AskError(f"{name} must be at least 1, got {value}", param=name)
@@ -219,29 +219,29 @@ def count_prompts(texts: list[str], cache: PrefixCache | None, limit: int) -> li
     return prompts
 
 
-def read_ask(kind: str, asked: JSON, options: SimOptions, cache: PrefixCache | None) -> Ask:
+def read_ask(kind: str, body: JSON, options: SimOptions, cache: PrefixCache | None) -> Ask:
     """The request as the engine sees it. Raises AskError."""
-    model = asked.get("model") or next(iter(options.models), "")
+    model = body.get("model") or next(iter(options.models), "")
     if options.models and model not in options.models:
         raise AskError(f"The model `{model}` does not exist.", 404, "model")
-    more = asked.get("stream_options")
-    if more is not None and not asked.get("stream"):
+    more = body.get("stream_options")
+    if more is not None and not body.get("stream"):
         raise AskError("Stream options can only be defined when `stream=True`.", 400, "stream")
-    n = (kind != "messages" and whole_number(asked, "n")) or 1
+    n = (kind != "messages" and whole_number(body, "n")) or 1
     if n > CHOICES:
         raise AskError(f"n must be at most {CHOICES}", param="n")
-    limit = whole_number(asked, "max_completion_tokens", "max_tokens")
-    texts = texts_of(kind, asked)
+    limit = whole_number(body, "max_completion_tokens", "max_tokens")
+    texts = texts_of(kind, body)
     prompts = count_prompts(texts, cache, options.max_model_len)
-    tool = tool_asked_for(asked) if kind != "text" else None
+    tool = requested_tool(body) if kind != "text" else None
     plans = []
     for seed in (p.seed + 7 * k for p in prompts for k in range(n)):
         plan = plan_tool(tool, seed, limit) if tool else plan_text(seed, limit, options)
         if kind == "chat" and not tool:
             plan.reasoning = min(options.reasoning_tokens, len(plan.pieces) - 1)
         plans.append(plan)
-    last = texts[-1] if kind == "text" else text_of(asked["messages"][-1].get("content"))
-    ask = Ask(kind, model, last[:100], prompts, plans, n, bool(asked.get("stream")))
+    last = texts[-1] if kind == "text" else text_of(body["messages"][-1].get("content"))
+    ask = Ask(kind, model, last[:100], prompts, plans, n, bool(body.get("stream")))
     ask.wants_usage = bool((more or {}).get("include_usage"))
     ask.wants_continuous = ask.wants_usage and bool((more or {}).get("continuous_usage_stats"))
     ask.reports_cached = cache is not None

@@ -157,12 +157,12 @@ class Simulator:
 
     async def _read(self, request: web.BaseRequest) -> JSON:
         try:
-            asked = orjson.loads(await request.read())
+            payload = orjson.loads(await request.read())
         except ValueError as error:
             raise AskError(f"the body is not JSON: {error}") from None
-        if not isinstance(asked, dict):
+        if not isinstance(payload, dict):
             raise AskError("the body must be a JSON object")
-        return asked
+        return payload
 
     async def _generate(self, request: web.BaseRequest) -> web.StreamResponse:
         kind = kind_of(request)
@@ -235,19 +235,19 @@ class Simulator:
         return json_response({"input_tokens": len(texts[0].split())})
 
     async def _embeddings(self, request: web.BaseRequest) -> web.Response:
-        asked = await self._read(request)
-        texts = texts_of("text", asked)
+        payload = await self._read(request)
+        texts = texts_of("text", payload)
         prompts = count_prompts(texts, None, self.options.max_model_len)
         data: list[JSON] = []
         size = self.options.embedding_size
         for k, prompt in enumerate(prompts):
             vector: Any = [((prompt.seed >> (i % 24)) & 255) / 256 for i in range(size)]
-            if asked.get("encoding_format") == "base64":
+            if payload.get("encoding_format") == "base64":
                 vector = base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
             data.append({"index": k, "object": "embedding", "embedding": vector})
         used = wire.usage(sum(p.tokens for p in prompts), 0)
         self.stats.prompt_tokens += used["prompt_tokens"]
-        model = asked.get("model") or next(iter(self.options.models), "")
+        model = payload.get("model") or next(iter(self.options.models), "")
         account = self._account(request, model)
         account.prompt, account.finished = used["prompt_tokens"], True
         body = {"id": "embd-sim", "object": "list", "model": model, "data": data, "usage": used}
