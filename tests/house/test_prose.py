@@ -10,8 +10,11 @@ from tests.house.prose import MANUAL, RULES, declarations, findings, main, sente
 
 CODE = ("zeroproxy", "tests", "bench", "fuzz", "tools", "conf", "deploy", "setup.py")
 #: Folders of the data plane whose prose is mended.
-FLOORS = ("http1", "include", "memory", "net", "response", "types", "upstream", "usage")
-#: Sentences are plain in these; `request/`, `jsonscan/` and the pages follow.
+FLOORS = (
+    "http1", "include", "jsonscan", "memory", "net", "request", "response", "types", "upstream",
+    "usage",
+)  # fmt: skip
+#: Sentences are plain in these; the pages follow.
 PLAIN = (
     "bench", "fuzz", "tools", "setup.py", "tests", "zeroproxy/admin", "zeroproxy/commands",
     "zeroproxy/config", "zeroproxy/loadtest", "zeroproxy/metering", "zeroproxy/policy",

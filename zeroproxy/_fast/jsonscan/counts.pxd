@@ -3,8 +3,9 @@ from zeroproxy._fast.types.meter cimport RequestScan
 
 
 cdef inline bint is_count(int key) noexcept nogil:
-    """Whether its value is a number."""
+    """True if the value of a member of this Key is a number."""
     return key == KEY_N or key == KEY_BOUND
 
 
+# Store the number in a.text as the n or the bound of `a`, as a.key has it.
 cdef void take_count(RequestScan *a) noexcept nogil

@@ -1,10 +1,10 @@
-"""The edits that ask for usage on a caller's behalf, and how they are taken back.
+"""Edits that request usage on a caller's behalf, and their undoing.
 
-Law 1. An edit is legal JSON where it is offered, and no member ends up twice, unless the caller's
-       own has a value of another type than it should: then ours comes last, which counts.
-       What is offered at a place depends on the bytes before it alone, so no split changes it.
-Law 2. Every edit can be taken back in place, at the same length: blanks are as good as nothing
-       between two tokens of JSON, and behind the text.
+Law 1. An edit is legal JSON where it is offered. No member ends up twice, unless the caller's value
+       has a wrong type: then the proxy's member comes last, and the last one counts.
+Law 2. An edit at a place depends on the bytes before it alone, so no split changes it.
+Law 3. Every edit that requests usage can be undone in place, at the same length. Blanks mean
+       nothing between two tokens of JSON, and behind the text.
 Tests: tests/unit/test_request_scan.py.
 """
 
@@ -40,8 +40,8 @@ from zeroproxy._fast.jsonscan.tokens cimport is_equal
 from zeroproxy._fast.types.meter cimport Place, RequestScan
 
 
-cdef enum Was:              # what an edit replaced
-    WAS_RENAMED = -1        # another name of the model: it stays
+cdef enum Was:              # the text that an edit replaced
+    WAS_RENAMED = -1        # another name of the model: never undone
     WAS_NOTHING = 0
     WAS_FALSE
     WAS_NULL
@@ -61,7 +61,6 @@ cdef const char *TRUE_FOR_NULL = b"true"
 
 
 cdef size_t edit_bytes_max(int usage_request) noexcept nogil:
-    """How many bytes the edits of one request can add at most."""
     if usage_request == USAGE_REQUEST_NONE:
         return 0
     if usage_request == USAGE_REQUEST_TIMINGS:
@@ -69,17 +68,15 @@ cdef size_t edit_bytes_max(int usage_request) noexcept nogil:
     return strlen(OPTIONS_RUNNING if usage_request >= USAGE_REQUEST_RUNNING else OPTIONS)
 
 
-cdef int unasked_running_usage(const RequestScan *a) noexcept nogil:
-    """What the edit of EDITED_USAGE makes the server send besides the closing event, as Edited:
-    some put usage beside the last choice. It is the caller's if that asked for running usage, and
-    this alone would have moved the server."""
+cdef int unrequested_running_usage(const RequestScan *a) noexcept nogil:
+    """Some servers put usage beside the last choice, if EDITED_USAGE was added. It is the caller's
+    if the caller requested running usage, and that alone would have brought it."""
     if a.has_running and a.usage_request != USAGE_REQUEST_RUNNING:
         return 0
     return EDITED_RUNNING
 
 
 cdef void edit_undo(char *at, size_t n, int was) noexcept nogil:
-    """Take back an edit of `n` bytes that begins at `at`; `was`: Edit.was."""
     if was == WAS_RENAMED:
         return
     memset(at, c' ', n)
@@ -94,7 +91,7 @@ cdef inline bint is_text(const RequestScan *a, const char *word, size_t n) noexc
 
 
 cdef int bound_key_of(const RequestScan *a) noexcept nogil:
-    """Key of a name in the root, or in an object there, that is none of the others."""
+    """Key of a name that only a token quota reads, in the root or in a KEY_SAMPLING object."""
     if is_text(a, b"max_tokens", 10) or is_text(a, b"max_completion_tokens", 21) \
             or is_text(a, b"max_output_tokens", 17) or is_text(a, b"n_predict", 9) \
             or is_text(a, b"max_new_tokens", 14):
@@ -110,7 +107,7 @@ cdef int bound_key_of(const RequestScan *a) noexcept nogil:
 
 
 cdef int key_of_root(const RequestScan *a) noexcept nogil:
-    """OpenAI names who asks in user, prompt_cache_key or safety_identifier."""
+    """OpenAI identifies the caller in user, prompt_cache_key or safety_identifier."""
     if is_text(a, b"model", 5):
         return KEY_MODEL
     if is_text(a, b"stream", 6):
@@ -132,7 +129,6 @@ cdef int key_of_root(const RequestScan *a) noexcept nogil:
 
 
 cdef int key_of(const RequestScan *a) noexcept nogil:
-    """Key of the member whose name a.text is."""
     if a.inside == KEY_OPTIONS:
         if is_text(a, b"include_usage", 13):
             return KEY_USAGE
@@ -154,14 +150,14 @@ cdef void offer(Edit *due, const char *add, int was, int edited) noexcept nogil:
 
 
 cdef int wanted(const RequestScan *a, const Place *it) noexcept nogil:
-    """What is still to be asked for there, as Edited."""
+    """Edited flags of the counts still to be requested at a place."""
     if a.usage_request == USAGE_REQUEST_NONE or a.usage_request == USAGE_REQUEST_TIMINGS:
         return EDITED_NOTHING
     return it.lacks if a.usage_request >= USAGE_REQUEST_RUNNING else it.lacks & EDITED_USAGE
 
 
 cdef void offer_at_end(const RequestScan *a, Edit *due) noexcept nogil:
-    """The root of a request for a stream is about to end."""
+    """Edit before the closing brace of the root of a request for a stream."""
     if a.usage_request == USAGE_REQUEST_NONE:
         return
     if a.usage_request == USAGE_REQUEST_TIMINGS:
@@ -176,7 +172,7 @@ cdef void offer_at_end(const RequestScan *a, Edit *due) noexcept nogil:
 
 
 cdef void offer_in_options(const RequestScan *a, int edited, Edit *due) noexcept nogil:
-    """stream_options is about to end."""
+    """Edit before the closing brace of stream_options."""
     offer(
         due, USAGE if edited == EDITED_USAGE else RUNNING if edited == EDITED_RUNNING else BOTH,
         WAS_NOTHING, edited,
@@ -187,7 +183,7 @@ cdef void offer_in_options(const RequestScan *a, int edited, Edit *due) noexcept
 
 
 cdef void offer_name(const RequestScan *a, Edit *due) noexcept nogil:
-    """The model's name is about to begin, and the server calls it something else."""
+    """Edit where the model's name begins, if the server has another name for it."""
     due.add = a.rename
     due.n_add = a.rename_len
     due.skip = a.rename_skip
@@ -196,7 +192,7 @@ cdef void offer_name(const RequestScan *a, Edit *due) noexcept nogil:
 
 
 cdef void offer_at(const RequestScan *a, const Place *it, Edit *due) noexcept nogil:
-    """due.n_add == 0: nothing is due there."""
+    """Edit at a place; due.n_add == 0: none."""
     cdef bint is_running
     cdef int edited = wanted(a, it)
     cdef bint is_null = it.first == c'n'
@@ -221,8 +217,7 @@ cdef void offer_at(const RequestScan *a, const Place *it, Edit *due) noexcept no
 
 
 cdef bint edit_due(RequestScan *a, uint64_t begin, uint64_t end, Edit *due) noexcept nogil:
-    """The next edit in [begin, end) of the body, which was read up to `end`; each is offered once.
-    0: there is none. A place before `begin` was left out for another edit."""
+    """A place before `begin` was left out for another edit."""
     cdef const Place *it
     while a.n_passed < a.n_places:
         it = &a.places[a.n_passed]
@@ -238,8 +233,7 @@ cdef bint edit_due(RequestScan *a, uint64_t begin, uint64_t end, Edit *due) noex
 
 
 cdef int edit_growth(RequestScan *a, uint64_t len) noexcept nogil:
-    """How many bytes the edits of a body of `len` bytes, which was read, will add. If there are
-    none, none is looked for any more."""
+    """Sum of the edits. If there are none, the places count as passed."""
     cdef uint8_t n_passed = a.n_passed
     cdef bint is_edited = 0
     cdef Edit due
@@ -250,7 +244,7 @@ cdef int edit_growth(RequestScan *a, uint64_t len) noexcept nogil:
         a.n_passed = 1
         return 0
     while edit_due(a, at, len, &due):
-        # A word that breaks off with the body leaves less out.
+        # A word that is cut by the end of the body leaves less out.
         at = due.at + min(<uint64_t>due.skip, len - due.at)
         added += due.n_add - <int>(at - due.at)
         is_edited = 1

@@ -1,8 +1,8 @@
-"""Places of a request body that are needed later: where an edit may be due, who asks, the prompt.
+"""Places of a request body that are needed later: of possible edits, of the user, of the prompt.
 
-Law. A place is noted whether or not anything is asked for there, and with what was read before it:
-     no later byte changes it. There are PLACES_MAX at most: a member that occurs twice freezes
-     stream_options, and of models only the first has a place.
+Law. A place is noted even if no edit is made there, and depends on the bytes before it alone.
+     There are PLACES_MAX at most: a member that occurs twice forbids edits in stream_options, and
+     only the first model has a place.
 Tests: tests/unit/test_request_scan.py.
 """
 
@@ -36,7 +36,7 @@ cdef void add_place(RequestScan *a, uint64_t at, int key, char first, int lacks)
 
 
 cdef void note_option(RequestScan *a) noexcept nogil:
-    """The name of a member of stream_options was read."""
+    """A member that occurs twice forbids edits."""
     cdef uint8_t mark = 1 if a.key == KEY_USAGE else 2 if a.key == KEY_RUNNING else 0
     if not a.edits_forbidden:
         a.has_member = 1
@@ -45,7 +45,7 @@ cdef void note_option(RequestScan *a) noexcept nogil:
 
 
 cdef void take_word(RequestScan *a, uint64_t at, char c) noexcept nogil:
-    """A member's value is true, false or null, as its first letter tells."""
+    """Facts, and places of edits that replace the word."""
     if a.key == KEY_STREAM:
         a.is_stream = c == c't'
     elif c == c't':
@@ -64,7 +64,7 @@ cdef void take_word(RequestScan *a, uint64_t at, char c) noexcept nogil:
 
 
 cdef void take_place(RequestScan *a, uint64_t at, char c) noexcept nogil:
-    """A value whose offset matters starts here. The key stays where its text is read as well."""
+    """Offset of a value. The key stays where the text is read as well."""
     if a.key == KEY_PROMPT and a.prompt_at == 0:
         a.prompt_at = at
         a.in_prompt = 1
@@ -81,7 +81,7 @@ cdef void take_place(RequestScan *a, uint64_t at, char c) noexcept nogil:
 
 
 cdef void end_options(RequestScan *a, uint64_t at, char c) noexcept nogil:
-    """stream_options is about to end; it lacks what neither stands in it nor has a place in it."""
+    """The place at its end lacks the counts that have neither a member nor a place in it."""
     cdef int lacks = EDITED_NOTHING, i
     if a.edits_forbidden:
         return

@@ -1,18 +1,20 @@
-"""One scan of a request body: its model, who asks, where its prompt begins, whether it is to be
-streamed, `n`, and the places where an edit may be due.
+"""One scan of a request body: its model, user, prompt, `stream`, `n`, bound of tokens, and the
+places of possible edits.
 
 Law 1. Each byte is read once, for the first that needs it: routing, consistent hashing, the sum of
-       the edits, or the body on its way. Resumable at every byte, the same in every split, and no
-       object is built: keys deeper than the root are stepped over, strings by memchr. Names of
-       members, and the model's, are compared decoded.
-Law 2. Facts and places do not depend on where the request goes, which is not known yet. What is
-       written at a place is decided when the bytes before it pass (edits.pyx).
-Law 3. What is no object is read no further. `stream_options` of another type, or a member of it
-       that occurs twice, is left alone.
-Law 4. With is_strict, what another parser might read in another way is veiled: bytes between
-       strings that JSON does not have (comments), a byte order mark, MODEL in other cases.
-Law 5. Of several members that name who asks the first text that is not empty counts, of several
-       prompts the first. Both are kept as offsets; the caller has the bytes to hash.
+       the edits, or the body on its way. The scan resumes at every byte, and finds the same in
+       every split. It builds no object: members below the root are skipped, but for those of
+       stream_options, metadata and, for a token quota, sampling objects. Names are compared
+       decoded.
+Law 2. Facts and places do not depend on the request's upstream, which is not known yet. An edit is
+       chosen when the bytes before its place pass (edits.pyx).
+Law 3. A body that is no object is read no further. `stream_options` is left alone if it, or a
+       member of it, occurs twice, and if it is neither an object nor null.
+Law 4. Anything that parsers might read in two ways sets is_ambiguous: a byte order mark, MODEL in
+       other cases. With is_strict, bytes between strings that JSON does not have set it too, such
+       as comments.
+Law 5. The first text that is not empty counts as the user, the first prompt as the prompt. Both are
+       kept as offsets into the body.
 Tests: tests/unit/test_request_scan.py.
 """
 
@@ -66,22 +68,21 @@ from zeroproxy._fast.jsonscan.tokens cimport (
     string_end,
 )
 from zeroproxy._fast.types.invariant cimport invariant
-from zeroproxy._fast.types.meter cimport SCAN_TEXT, RequestScan
+from zeroproxy._fast.types.meter cimport REQUEST_TEXT, RequestScan
 from zeroproxy._fast.types.model cimport ModelName, Unescape
 
 cdef enum RequestScanState:
     SCAN_PLAIN = 0
     SCAN_KEY
     SCAN_STRING
-    SCAN_NUMBER            # that counts
-    SCAN_COLON             # a key was read
+    SCAN_NUMBER            # whose value is kept
+    SCAN_COLON             # behind a name
     SCAN_VALUE             # behind its colon
     SCAN_FIRST             # nothing but blanks yet
     SCAN_SECOND            # behind the brace
 
 
 cdef void request_scan_begin(RequestScan *a, ModelName *name) noexcept nogil:
-    """`name`: where the model's goes, borrowed."""
     memset(a, 0, sizeof(RequestScan))
     a.state = SCAN_FIRST
     a.name = name
@@ -92,14 +93,12 @@ cdef void request_scan_begin(RequestScan *a, ModelName *name) noexcept nogil:
 cdef void request_scan_rename(
     RequestScan *a, const char *name, size_t len, size_t skip,
 ) noexcept nogil:
-    """Offer `name` (borrowed, as the body spells names) for the `skip` bytes of the model's."""
     a.rename = name
     a.rename_len = <uint16_t>len
     a.rename_skip = <uint16_t>skip
 
 
 cdef void request_scan_form(RequestScan *a, uint64_t at) noexcept nogil:
-    """Another kind of body: nothing of it is read; the model's name stands at this offset."""
     a.is_done = 1
     add_place(a, at, KEY_MODEL, 0, EDITED_NOTHING)
 
@@ -108,12 +107,12 @@ cdef void request_scan_form(RequestScan *a, uint64_t at) noexcept nogil:
 
 
 cdef inline bint is_read(const RequestScan *a) noexcept nogil:
-    """Whether the members at this depth matter."""
+    """True if members at this depth matter."""
     return a.depth == 1 or (a.depth == 2 and a.inside)
 
 
 cdef void end_key(RequestScan *a) noexcept nogil:
-    """A member's name was read; what it had before counts no longer."""
+    """End of a member's name. The last of several streams or models counts."""
     cdef char[8] out
     if a.escape.state or a.escape.high:
         add_text(a, out, unescape_end(&a.escape, out))
@@ -123,7 +122,7 @@ cdef void end_key(RequestScan *a) noexcept nogil:
         if a.inside == KEY_OPTIONS:
             note_option(a)
     elif a.key == KEY_OPTIONS:
-        # Twice: which one counts is the server's choice.
+        # Servers differ in which of two they take.
         a.edits_forbidden |= a.has_options
         a.has_options = 1
     elif a.key == KEY_STREAM:
@@ -136,16 +135,16 @@ cdef void end_key(RequestScan *a) noexcept nogil:
     elif a.key == KEY_FIELDS:
         a.hides_counts = 1
     elif a.key == KEY_OTHER and is_word(<Cursor>a.text, a.text_len, b"model", 5):
-        # Some parsers do not look at the case.
+        # Some parsers ignore the case.
         a.is_ambiguous = 1
 
 
 cdef void add_text(RequestScan *a, const char *at, size_t len) noexcept nogil:
     cdef size_t room
-    if a.text_len <= SCAN_TEXT:
-        room = SCAN_TEXT - a.text_len
+    if a.text_len <= REQUEST_TEXT:
+        room = REQUEST_TEXT - a.text_len
         memcpy(a.text + a.text_len, at, len if len < room else room)
-        a.text_len = <unsigned char>(a.text_len + len if len <= room else SCAN_TEXT + 1)
+        a.text_len = <unsigned char>(a.text_len + len if len <= room else REQUEST_TEXT + 1)
 
 
 cdef void keep(RequestScan *a, const char *at, size_t len) noexcept nogil:
@@ -165,12 +164,12 @@ cdef void keep(RequestScan *a, const char *at, size_t len) noexcept nogil:
 
 
 cdef inline bint is_flag(int key) noexcept nogil:
-    """Whether its value is a boolean, in whatever spelling."""
+    """True if the value of a member of this Key is a boolean, in any spelling."""
     return key == KEY_STREAM or key == KEY_USAGE or key == KEY_RUNNING
 
 
 cdef void take_text(RequestScan *a, bint is_number) noexcept nogil:
-    """A number or a string has ended."""
+    """End of a number or a string that is kept."""
     if is_count(a.key):
         take_count(a)
     else:
@@ -180,8 +179,8 @@ cdef void take_text(RequestScan *a, bint is_number) noexcept nogil:
 
 
 cdef void take_flag(RequestScan *a, bint is_number) noexcept nogil:
-    """A number or a string where a boolean belongs: some servers convert it."""
-    cdef bint is_set = is_true(a.text, min(a.text_len, SCAN_TEXT), is_number)
+    """Some servers convert a number or a string to a boolean."""
+    cdef bint is_set = is_true(a.text, min(a.text_len, REQUEST_TEXT), is_number)
     a.is_guess = 1
     if a.key == KEY_STREAM:
         a.is_stream = is_set
@@ -192,7 +191,6 @@ cdef void take_flag(RequestScan *a, bint is_number) noexcept nogil:
 
 
 cdef bint request_scan_is_in_model(const RequestScan *a) noexcept nogil:
-    """Whether the model's name has begun and not ended."""
     return a.state == SCAN_STRING and a.key == KEY_MODEL
 
 
@@ -222,7 +220,7 @@ cdef size_t step_string(RequestScan *a, const char *at, size_t k, size_t len) no
 
 
 cdef bint begin_text(RequestScan *a, char c) noexcept nogil:
-    """The first byte of a value that is read as a text. 0: it is none."""
+    """First byte of a value that is kept as text; false if it is none."""
     if (is_flag(a.key) or is_count(a.key)) and (c'0' <= c <= c'9' or c == c'-' or c == c'"'):
         a.state = SCAN_STRING if c == c'"' else <int>SCAN_NUMBER
         a.text_len = 0
@@ -235,7 +233,7 @@ cdef bint begin_text(RequestScan *a, char c) noexcept nogil:
 
 
 cdef size_t begin_value(RequestScan *a, const char *at, size_t k) noexcept nogil:
-    """The first byte of a member's value; returns the offset behind it."""
+    """First byte of a member's value; returns the offset behind it."""
     cdef char c = at[k]
     a.state = SCAN_PLAIN
     if a.key == KEY_OTHER:
@@ -308,7 +306,7 @@ cdef size_t step_member(RequestScan *a, const char *at, size_t k) noexcept nogil
 
 
 cdef size_t step_first(RequestScan *a, const char *at, size_t k) noexcept nogil:
-    """One byte of what comes before the first member."""
+    """One byte before the first member."""
     cdef unsigned char c = <unsigned char>at[k]
     if a.state == SCAN_SECOND and c:
         a.state = SCAN_PLAIN
@@ -323,14 +321,15 @@ cdef size_t step_first(RequestScan *a, const char *at, size_t k) noexcept nogil:
             return k + 1
         if c == c' ' or c == c'\n' or c == c'\r' or c == c'\t':
             return k + 1
-    # Python's json.loads takes UTF-16 and UTF-32 by such bytes; RFC 8259 does not.
+    # Python's json.loads detects UTF-16 and UTF-32 by such bytes, which RFC 8259 does not allow.
     a.is_wide = c == 0 or c >= 0xFE
     a.is_done = 1
     return k + 1
 
 
 cdef bint may_matter(const char *at, size_t len, bint reads_bound) noexcept nogil:
-    """Whether a name of the root's is one we know, or spells we do not know what."""
+    """True for a name in the root that may be known here, by its length and first byte, or that
+    has an escape."""
     if len in (1, 4, 5, 6, 8, 14, 16, 17) \
             and at[0] in (c'M', c'i', c'm', c'n', c'p', c's', c't', c'u'):
         return 1
@@ -340,8 +339,8 @@ cdef bint may_matter(const char *at, size_t len, bint reads_bound) noexcept nogi
 
 
 cdef size_t pass_members(RequestScan *a, const char *at, size_t k, size_t len) noexcept nogil:
-    """Over members of the root that mean nothing here, from a name on, while each is all here; and
-    up to the list of messages."""
+    """Skip members of the root that mean nothing here, while each is complete. Begins at a name,
+    and stops at the list of messages."""
     cdef Member it
     while k < len and at[k] == c'"' and is_member(at, k, len, &it):
         if it.name_len == 8 and at[it.value] == c'[' and is_equal(at + it.name, b"messages", 8):
@@ -356,7 +355,7 @@ cdef size_t pass_members(RequestScan *a, const char *at, size_t k, size_t len) n
 
 
 cdef size_t skip_plain(RequestScan *a, const char *at, size_t k, size_t len) noexcept nogil:
-    """Over what lies between two tokens that matter."""
+    """Skip bytes up to the next token that matters."""
     if a.depth > 2 or (a.depth == 2 and not a.inside):
         return skip_level(at, k, len, &a.depth)
     if a.in_prompt and a.depth == 1:
@@ -366,14 +365,13 @@ cdef size_t skip_plain(RequestScan *a, const char *at, size_t k, size_t len) noe
         if k < len and at[k] == c',':
             end_prompt(a, a.n_read + k)
     k = skip_to(at, k, len, MARK_TOKEN)
-    # No comma has ended the prompt: it is no JSON, and the next one is still looked for.
+    # A prompt that no comma has ended is no JSON; its comma is still searched for.
     return pass_members(a, at, k, len) if a.depth == 1 and not a.in_prompt else k
 
 
 cdef void request_scan_feed(
     RequestScan *a, uint64_t from_, const char *at, size_t len,
 ) noexcept nogil:
-    """[at, at + len) is the body from offset `from_` on; bytes read before are skipped."""
     cdef size_t k = <size_t>(a.n_read - from_)
     invariant(from_ <= a.n_read)
     if k >= len:

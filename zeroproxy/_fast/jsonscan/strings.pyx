@@ -1,8 +1,8 @@
 """The inside of JSON strings, decoded: names of models, and names of members.
 
-Law 1. Resumable at every byte; the same text in every split and in every spelling.
-Law 2. A name that is longer than what is kept, or not valid, equals nothing. Two names that are
-       cut are still told apart: what is written of them ends in a hash of the rest.
+Law 1. Decoding resumes at every byte, with the same text in every split and in every spelling.
+Law 2. A name that is longer than MODEL_MAX, or not valid, equals nothing. Two names that are cut
+       still differ: their text ends in a hash of the part that was cut off.
 Law 3. Half a surrogate pair, and an escape that JSON does not have, become U+FFFD.
 Tests: tests/unit/test_request_scan.py.
 """
@@ -30,7 +30,7 @@ cdef enum PlainState:
     PLAIN_ESCAPED
 
 cdef enum:
-    UNESCAPED_MAX = 8       # bytes that one byte can become, with what was held back before it
+    UNESCAPED_MAX = 8       # bytes that one byte can become, with a surrogate held back before it
     TAIL = 17               # bytes of "~" and a hash
 
 cdef uint64_t FNV_BASIS = 14695981039346656037U
@@ -69,8 +69,7 @@ cdef size_t put_bad(Unescape *u, char *out) noexcept nogil:
 
 
 cdef size_t unescape_end(Unescape *u, char *out) noexcept nogil:
-    """The string has ended, or something else than a low surrogate has come: a high one that was
-    held back stands alone."""
+    """A high surrogate that was held back has no low one."""
     cdef size_t n = put_bad(u, out) if u.high or u.state else 0
     u.high = 0
     u.state = UNESCAPE_NOTHING
@@ -78,7 +77,7 @@ cdef size_t unescape_end(Unescape *u, char *out) noexcept nogil:
 
 
 cdef size_t put_unit(Unescape *u, char *out) noexcept nogil:
-    """All of \\uXXXX was read."""
+    """End of \\uXXXX."""
     cdef uint32_t unit = u.unit
     cdef size_t n = 0
     u.state = UNESCAPE_NOTHING
@@ -96,7 +95,7 @@ cdef size_t put_unit(Unescape *u, char *out) noexcept nogil:
 
 
 cdef char short_escape(char c) noexcept nogil:
-    """What stands for a backslash and `c`; 0: nothing does."""
+    """Meaning of a backslash and `c`; 0: none."""
     if c == c'"' or c == c'\\' or c == c'/':
         return c
     if c == c'b':
@@ -111,7 +110,6 @@ cdef char short_escape(char c) noexcept nogil:
 
 
 cdef size_t unescape(Unescape *u, char c, char *out) noexcept nogil:
-    """The next byte of a string; returns how many bytes, UNESCAPED_MAX at most, it has led to."""
     cdef size_t n = 0
     cdef int digit
     if u.state == UNESCAPE_NOTHING:
@@ -155,7 +153,7 @@ cdef void hash_rest(ModelName *m, const char *at, size_t n) noexcept nogil:
 
 
 cdef void add_beyond(ModelName *m, const char *at, size_t n) noexcept nogil:
-    """As name_add, where not all of it goes to the head."""
+    """name_add, if not all of it fits the head."""
     cdef size_t take, here
     if m.len > MODEL_MAX:
         hash_rest(m, at, n)
@@ -181,7 +179,6 @@ cdef void add_beyond(ModelName *m, const char *at, size_t n) noexcept nogil:
 
 
 cdef void name_add(ModelName *m, const char *at, size_t n) noexcept nogil:
-    """The next bytes of a name, as they are."""
     if n > MODEL_HEAD or m.len + n > MODEL_HEAD:
         add_beyond(m, at, n)
         return
@@ -190,7 +187,6 @@ cdef void name_add(ModelName *m, const char *at, size_t n) noexcept nogil:
 
 
 cdef void name_feed(ModelName *m, const char *at, size_t n) noexcept nogil:
-    """The next bytes of a name, as JSON spells them."""
     cdef char[UNESCAPED_MAX] out
     cdef size_t k
     if m.text.state == UNESCAPE_NOTHING and not m.text.high and memchr(at, c'\\', n) == NULL:
@@ -201,13 +197,11 @@ cdef void name_feed(ModelName *m, const char *at, size_t n) noexcept nogil:
 
 
 cdef void end_escape(ModelName *m) noexcept nogil:
-    """As name_end, in the middle of an escape."""
     cdef char[UNESCAPED_MAX] out
     name_add(m, out, unescape_end(&m.text, out))
 
 
 cdef bint name_is(const ModelName *m, const char *at, size_t len) noexcept nogil:
-    """Whether it is this one; len <= MODEL_MAX."""
     cdef size_t here = len if len < MODEL_HEAD else <size_t>MODEL_HEAD
     if m.len != len or m.text.is_bad or memcmp(m.head, at, here) != 0:
         return 0
@@ -215,16 +209,16 @@ cdef bint name_is(const ModelName *m, const char *at, size_t len) noexcept nogil
 
 
 cdef inline bint is_printable(const char *at) noexcept nogil:
-    """Whether the eight bytes there are ASCII and none of them is a control."""
+    """True if the eight bytes are ASCII without controls."""
     cdef uint64_t ones = 0x0101010101010101
     cdef uint64_t w
     memcpy(&w, at, 8)
-    # Where all are ASCII no sum carries over.
+    # If all are ASCII, no sum carries over.
     return ((w | (w + ones) | ~(w + ones * 0x60)) & ones << 7) == 0
 
 
 cdef void hide_controls(char *at, size_t n) noexcept nogil:
-    """C0, DEL and, in UTF-8, C1: a terminal would obey them."""
+    """Replace C0, DEL and, in UTF-8, C1, which a terminal would obey."""
     cdef size_t k, plain = 0
     cdef unsigned char c
     while plain + 8 <= n and is_printable(at + plain):
@@ -240,8 +234,7 @@ cdef void hide_controls(char *at, size_t n) noexcept nogil:
 
 
 cdef size_t name_write(const ModelName *m, char *out) noexcept nogil:
-    """Copy it to `out` as text, MODEL_MAX bytes at most; returns how many. The end of a cut one is
-    a hash of what it replaces and of all that follows."""
+    """A name that was cut ends in a hash of the bytes it replaces and of all that follow."""
     cdef char[TAIL + 1] tail
     cdef size_t len = m.len if m.len <= MODEL_MAX else <size_t>MODEL_MAX
     cdef size_t here = len if len < MODEL_HEAD else <size_t>MODEL_HEAD
@@ -259,8 +252,6 @@ cdef size_t name_write(const ModelName *m, char *out) noexcept nogil:
 
 
 cdef bint is_true(const char *at, size_t n, bint is_number) noexcept nogil:
-    """Whether pydantic, which vLLM and SGLang read requests with, takes a text or a number for
-    true."""
     cdef Cursor text = <Cursor>at
     cdef size_t k
     if not is_number:
@@ -281,7 +272,7 @@ cdef bint is_true(const char *at, size_t n, bint is_number) noexcept nogil:
 
 
 cdef inline bint is_token_byte(char c) noexcept nogil:
-    """Whether JSON, and what is spelt like its words and numbers, has this byte outside strings. No
+    """True for bytes of JSON outside strings, and of anything spelt like its words and numbers. No
     comment begins with one, and no other kind of string."""
     if c'a' <= (c | 0x20) <= c'z' or c'0' <= c <= c':':
         return 1
@@ -289,7 +280,6 @@ cdef inline bint is_token_byte(char c) noexcept nogil:
 
 
 cdef bint is_plain(uint8_t *state, const char *at, size_t n) noexcept nogil:
-    """Whether all parsers see the same strings in these bytes; `state` begins as 0."""
     cdef size_t k = 0
     cdef bint is_escaped
     while k < n:

@@ -1,3 +1,5 @@
+# Tokens of JSON. All bytes are borrowed.
+
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint32_t
 
@@ -19,13 +21,15 @@ cdef extern from "marks.h" nogil:
     bint is_plain_string "zp_is_plain_string"(const char *at, size_t len, size_t *n)
 
 
+# string_end for a string that begins in, or has, an escape.
 cdef size_t escaped_end(const char *at, size_t len, bint *is_escaped) noexcept nogil
+# Value of a JSON number that is a whole number from 0 on; -1: anything else.
 cdef int64_t parse_count(const char *at, size_t len) noexcept nogil
 
 
 cdef inline size_t string_end(const char *at, size_t len, bint *is_escaped) noexcept nogil:
-    """Offset of the closing quote of the string whose inside begins at `at`; `len`: it is not here,
-    and `is_escaped` says whether the byte to come is."""
+    """Offset of the closing quote of the string whose inside begins at `at`; `len`: not here.
+    `is_escaped`: is the next byte escaped; kept from piece to piece."""
     cdef size_t n
     if not is_escaped[0] and is_plain_string(at, len, &n):
         return n

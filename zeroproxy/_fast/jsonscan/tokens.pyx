@@ -1,4 +1,4 @@
-"""The two tokens of JSON that take more than a look at one byte: strings and counts."""
+"""Two tokens of JSON that need more than a look at one byte: strings and counts."""
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t
@@ -6,11 +6,11 @@ from libc.string cimport memchr
 
 cdef enum:
     DIGITS_MAX = 32         # longer numbers are no counts
-    PLAIN_DIGITS = 17       # of any value: they overflow nothing
+    PLAIN_DIGITS = 17       # as many of any value do not overflow
 
 
 cdef size_t escaped_end(const char *at, size_t len, bint *is_escaped) noexcept nogil:
-    """string_end where the first quote may not be the one."""
+    """Search on while a quote is escaped."""
     cdef size_t from_ = 0, back
     cdef const char *quote
     if is_escaped[0] and len:
@@ -22,7 +22,7 @@ cdef size_t escaped_end(const char *at, size_t len, bint *is_escaped) noexcept n
         back = <size_t>(quote - at) if quote != NULL else len
         while back > floor and at[back - 1] == c'\\':
             back -= 1
-        # An odd run of backslashes escapes what follows: this quote, or the first byte to come.
+        # An odd run of backslashes escapes the byte behind it: this quote, or the next to come.
         if quote == NULL:
             is_escaped[0] = (len - back) & 1
             return len
@@ -46,7 +46,7 @@ cdef int64_t scale(int64_t digits, int shift) noexcept nogil:
 
 
 cdef int64_t parse_count(const char *at, size_t len) noexcept nogil:
-    """A JSON number as a count: "7", "7.0" and "7e0" are 7; anything else is -1."""
+    """Examples: "7", "7.0" and "7e0" are 7."""
     cdef int64_t digits = 0, exponent = 0
     cdef int shift = 0
     cdef bint in_fraction = 0, negative = 0

@@ -1,11 +1,12 @@
-"""The key of a request, by which consistent_hash sends what belongs together to one endpoint.
+"""Affinity of a request: by it, consistent_hash sends requests that belong together to one
+endpoint.
 
-Law 1. Nothing is looked at for any other policy, nor where there is no choice.
-Law 2. A request whose key stands in its body waits in the in-buffer until it has been read, the
-       body has ended, or LOOK_MAX bytes have gone by, as it does for its model (routing.pyx). What
-       is not in there is not there.
-Law 3. What is hashed are raw bytes, the same in every split: of a user the inside of the string, of
-       a prompt the first bytes of its JSON. Two spellings of one text are two keys.
+Law 1. Nothing is read for any other policy, nor for an upstream with one endpoint.
+Law 2. A request whose affinity is in its body waits in the in-buffer, as for its model
+       (routing.pyx). The wait ends once the affinity is read, the body has ended, or LOOK_MAX bytes
+       are there. Anything further on counts as absent.
+Law 3. Raw bytes are hashed, the same in every split: the inside of a user's string, the first bytes
+       of a prompt's JSON. Two spellings of one text differ.
 Tests: tests/relay/test_balance.py.
 """
 
@@ -38,7 +39,6 @@ cdef extern from "hash.h" nogil:
 
 
 cdef uint64_t affinity_hash(const char *at, size_t len) noexcept nogil:
-    """Never 0, which is no key."""
     cdef uint64_t h = zp_hash(at, len)
     return h if h else 1
 
@@ -46,8 +46,6 @@ cdef uint64_t affinity_hash(const char *at, size_t len) noexcept nogil:
 cdef int affinity_of_user(
     const RequestScan *a, const char *body, bint is_all, uint64_t *found,
 ) noexcept nogil:
-    """AffinityState of the user in a body that was read from `body` on; is_all: there is no more of
-    it, or none that counts."""
     if a.user_end:
         found[0] = affinity_hash(body + a.user_at, <size_t>(a.user_end - a.user_at))
         return AFFINITY_FOUND
@@ -57,7 +55,6 @@ cdef int affinity_of_user(
 cdef int affinity_of_prompt(
     const RequestScan *a, const char *body, bint is_all, uint32_t prefix, uint64_t *found,
 ) noexcept nogil:
-    """The same of the first `prefix` bytes of its prompt."""
     cdef uint64_t n = (a.prompt_end if a.prompt_end else a.n_read) - a.prompt_at
     if a.prompt_at == 0:
         return AFFINITY_ABSENT if is_all or a.is_done else <int>AFFINITY_MORE
@@ -67,8 +64,8 @@ cdef int affinity_of_prompt(
     return AFFINITY_FOUND
 
 
-cdef uint64_t key_of_header(const Head *h, const HashPart *part) noexcept nogil:
-    """0: it is not there, or empty."""
+cdef uint64_t affinity_of_header(const Head *h, const HashPart *part) noexcept nogil:
+    """Hash of the field of this name; 0: absent or empty."""
     cdef const Field *f
     cdef int i
     for i in range(h.n_fields):
@@ -82,7 +79,7 @@ cdef uint64_t key_of_header(const Head *h, const HashPart *part) noexcept nogil:
 cdef int affinity_in_body(
     Plane *p, Relay *r, const Upstream *u, const Head *h, BodyStart *b, bint is_user,
 ) noexcept nogil:
-    """AffinityState; r.x.affinity if it is found."""
+    """AffinityState; sets r.x.affinity if it is found."""
     cdef bint is_all
     if b.kind != BODY_JSON:
         return AFFINITY_MORE if b.kind == BODY_MORE else <int>AFFINITY_ABSENT
@@ -96,7 +93,7 @@ cdef int affinity_in_body(
 cdef bint find_affinity(
     Plane *p, Relay *r, const Upstream *u, const Head *h, BodyStart *b,
 ) noexcept nogil:
-    """Find r's key; it has none if nothing is found. 0: what would be it is still to come."""
+    """The first source that is found counts."""
     cdef const HashSettings *t = &u.hash
     cdef int i, state
     r.x.affinity = 0
@@ -104,7 +101,7 @@ cdef bint find_affinity(
         return 1
     for i in range(t.n):
         if t.parts[i].source == HASH_SOURCE_HEADER:
-            r.x.affinity = key_of_header(h, &t.parts[i])
+            r.x.affinity = affinity_of_header(h, &t.parts[i])
             state = AFFINITY_FOUND if r.x.affinity else <int>AFFINITY_ABSENT
         else:
             state = affinity_in_body(p, r, u, h, b, t.parts[i].source == HASH_SOURCE_USER)

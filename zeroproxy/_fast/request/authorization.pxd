@@ -2,9 +2,21 @@ from zeroproxy._fast.types.http cimport Head
 from zeroproxy._fast.types.meter cimport RequestScan
 from zeroproxy._fast.types.plane cimport Plane, Relay
 
+# ---- heads
+
+# Fault of a head that may not pass; else the key, its tenant and its reservation are in r.x.
 cdef int authorize(Plane *p, Relay *r, const Head *h) noexcept nogil
+# True if the caller's key allows some models only.
 cdef bint is_model_restricted(const Relay *r) noexcept nogil
+# True if the caller's key has a quota of tokens.
 cdef bint has_token_quota(const Relay *r) noexcept nogil
+
+# ---- bodies
+
+# Fault of a body that was read, for a key with a quota of tokens: it prevents the count, or exceeds
+# the quota. Raises the reservation.
 cdef int judge_body(Plane *p, Relay *r) noexcept nogil
+# True if the key allows the one model that the body so far names, r.x.model.
 cdef bint is_model_allowed(const Relay *r, const RequestScan *a) noexcept nogil
+# True if the first bytes of a body are not UTF-16 or UTF-32.
 cdef bint is_plain_json(const char *at, size_t n) noexcept nogil

@@ -1,13 +1,16 @@
-"""Who may pass: the API key of a request head, its quotas, the models it allows.
+"""Authorization of a request: the API key of its head, the key's quotas, the models it allows.
 
-Law 1. One answer per exchange: once the key was found and its request taken from the quota, later
-       looks at the same head change nothing, whatever a reload has done meanwhile.
+Law 1. An exchange is authorized once. Later looks at the same head neither change its key nor
+       charge the quota again, even after a reload.
 Law 2. Nothing of a key is kept but the address of its slot.
-Law 3. Where a key allows some models only, what cannot be told is refused: no JSON, two models in
-       whatever case, bytes that a server might take for UTF-16, UTF-32 or a comment.
-Law 4. Where a key has a quota of tokens, a request that would keep a stream from being counted is
-       refused.
-Tests: tests/relay/test_keys.py, tests/relay/test_key_models.py.
+Law 3. If a key allows some models only, a body whose model is doubtful is refused. Such are bodies
+       neither JSON nor a form, two models in any case, and forms that servers may read in another
+       way. Such are also bytes that a server might take for UTF-16, UTF-32 or a comment.
+Law 4. If a key has a quota of tokens, a request that would prevent the count of its response is
+       refused. The bound that a JSON body names is reserved for each choice before the body's end
+       is passed on; without a bound, UNNAMED tokens are.
+Tests: tests/relay/test_keys.py, tests/relay/test_key_models.py, tests/relay/test_key_forms.py,
+tests/relay/test_key_bounds.py.
 """
 
 from libc.stddef cimport size_t
@@ -42,11 +45,11 @@ from zeroproxy._fast.types.plane cimport Plane, Relay
 
 cdef enum:
     SCHEME = 7              # bytes of "Bearer "
-    UNNAMED = 256           # tokens of a text that may be as long as the server likes
+    UNNAMED = 256           # tokens reserved for a text without a bound: counts.BOUND_UNREAD
 
 
 cdef Span bearer(const char *at, size_t len) noexcept nogil:
-    """The token behind the scheme, whose case does not matter (RFC 9110 11.1)."""
+    """Token behind the scheme, whose case does not matter (RFC 9110 11.1)."""
     cdef Span s
     s.at = at
     s.len = 0
@@ -62,7 +65,7 @@ cdef Span bearer(const char *at, size_t len) noexcept nogil:
 
 
 cdef Span key_of(const Head *h) noexcept nogil:
-    """What the caller shows: a bearer token, else x-api-key (Anthropic), else api-key (Azure)."""
+    """Key of the caller: a bearer token, else x-api-key (Anthropic), else api-key (Azure)."""
     cdef const Field *f
     cdef Span s, found
     cdef int i, rank = 0
@@ -82,8 +85,8 @@ cdef Span key_of(const Head *h) noexcept nogil:
 
 
 cdef bint is_preflight(const Head *h) noexcept nogil:
-    """A browser asks whether a page of another origin may ask: by specification without a key
-    (Fetch, CORS-preflight fetch)."""
+    """True for a CORS preflight, which browsers send without a key (Fetch, CORS-preflight
+    fetch)."""
     cdef const Field *f
     cdef bint has_origin = 0, has_method = 0
     cdef int i
@@ -100,8 +103,8 @@ cdef bint is_preflight(const Head *h) noexcept nogil:
 
 
 cdef int authorize(Plane *p, Relay *r, const Head *h) noexcept nogil:
-    """Fault of a head that may not pass; it costs a request of the key's quota if it may. A
-    preflight without a key passes as nobody's: whoever answers it does no work."""
+    """A head that passes is charged to its key's quota of requests. A preflight without a key
+    passes without a tenant, since a server answers it without work."""
     cdef Span shown
     cdef ApiKey *key
     cdef int which
@@ -130,8 +133,7 @@ cdef bint has_token_quota(const Relay *r) noexcept nogil:
 
 
 cdef int judge_body(Plane *p, Relay *r) noexcept nogil:
-    """Fault of a body that was read, of a caller whose key has a quota of tokens: it keeps its
-    answer from being counted, or what it asks for exhausts the quota."""
+    """A body that names no bound is free where nothing is generated."""
     cdef const RequestScan *a = &r.x.scan.request
     cdef bint is_text = is_generating(r.x.path, r.x.path_len)
     cdef uint64_t text = a.bound
@@ -152,18 +154,16 @@ cdef int judge_body(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef bint is_model_restricted(const Relay *r) noexcept nogil:
-    """Whether it matters which model is asked for."""
     return r.x.key != NULL and r.x.key.n_models != 0
 
 
 cdef bint is_model_allowed(const Relay *r, const RequestScan *a) noexcept nogil:
-    """Whether the key allows what was read of the body so far, which names a model, r.x.model."""
     return a.has_model == 1 and not a.is_ambiguous and not a.is_wide \
         and key_allows(r.x.key, &r.x.model)
 
 
 cdef bint is_plain_json(const char *at, size_t n) noexcept nogil:
-    """Not UTF-16 or UTF-32, which Python's json.loads would find out by itself."""
+    """Python's json.loads detects UTF-16 and UTF-32 by such bytes."""
     cdef size_t k
     for k in range(n if n < 4 else 4):
         if at[k] == 0 or <unsigned char>at[k] >= 0xFE:

@@ -1,14 +1,14 @@
-"""Request bodies on their way upstream, read in passing, and edited where usage is asked for on the
-caller's behalf.
+"""Request bodies on their way upstream: scanned in passing, and edited to request usage or to
+rename the model.
 
-Law 1. A body is never waited for, but for a first byte that tells whether it is JSON.
-       Where its length was announced before it was seen, the length leaves room for the longest
-       edit, and blanks behind the JSON text fill what was not used.
-Law 2. An edit is made only if it can be taken back (the request is still held) or the endpoint has
-       shown that it takes the question. An endpoint that refuses an edited request is asked once
-       more without the edit; if that is answered well it is never asked so again.
-Law 3. Usage is not asked for under a signature or a coding of the body. The server's own name of
-       the model is written all the same. Digests of a body that becomes another end here.
+Law 1. Edits wait for no more of a body than the first byte, which tells if it is JSON. A length
+       that is announced before the whole body is here leaves space for the longest edits. Blanks
+       behind the JSON text fill the space that is left.
+Law 2. Usage is requested only if the edit can be undone (the request is still held), or the
+       endpoint is known to take it. A request that was refused with an edit is sent once more
+       without. If that succeeds, the endpoint gets no such edits again.
+Law 3. A signed body gets no request for usage, but the server's own name of the model. A coded body
+       is not read. Digests of a body that may be changed are dropped.
 Tests: tests/relay/test_editing.py, tests/relay/test_refusals.py.
 """
 
@@ -30,7 +30,7 @@ from zeroproxy._fast.jsonscan.edits cimport (
     edit_bytes_max,
     edit_due,
     edit_growth,
-    unasked_running_usage,
+    unrequested_running_usage,
 )
 from zeroproxy._fast.jsonscan.request_scan cimport (
     request_scan_begin,
@@ -73,7 +73,7 @@ from zeroproxy._fast.types.record cimport (
 
 
 cdef bint is_digest(const Head *h, const Field *f) noexcept nogil:
-    """Whether this field names the exact bytes of a body, or promises parts of them."""
+    """True for a field that names the exact bytes of a body, or promises parts of them."""
     cdef Cursor name = <Cursor>h.base + f.name_at
     cdef size_t n = f.name_len
     if f.id != FIELD_OTHER:
@@ -89,7 +89,6 @@ cdef bint is_digest(const Head *h, const Field *f) noexcept nogil:
 
 
 cdef void drop_digests(Head *h) noexcept nogil:
-    """The body becomes another."""
     cdef int i
     for i in range(h.n_fields):
         if is_digest(h, &h.fields[i]):
@@ -97,7 +96,7 @@ cdef void drop_digests(Head *h) noexcept nogil:
 
 
 cdef bint is_signed(const Head *h) noexcept nogil:
-    """Whether a field of a request lets the server refuse another body than the caller's."""
+    """True if a field of a request lets the server refuse any body but the caller's."""
     cdef const Field *f
     cdef Cursor name
     cdef int i
@@ -113,7 +112,7 @@ cdef bint is_signed(const Head *h) noexcept nogil:
 
 
 cdef int usage_request_for(const Upstream *u, const Relay *r) noexcept nogil:
-    """What this request may be asked for: what every endpoint it may go to understands."""
+    """An upstream whose only endpoint refuses edits gets none."""
     cdef const Endpoint *e
     cdef uint32_t k
     cdef int usage_request = USAGE_REQUEST_RUNNING_ONLY
@@ -135,7 +134,7 @@ cdef int usage_request_for(const Upstream *u, const Relay *r) noexcept nogil:
 
 
 cdef void begin_form(Relay *r, Head *h, const Target *to) noexcept nogil:
-    """A form is read for its model only. Its length is known, so nothing is filled up."""
+    """A form is read for its model only; its new length is known, so nothing is filled up."""
     cdef bint is_renamed = to.route != NULL and to.route.plain_len != 0
     if not is_renamed and not is_model_restricted(r):
         return
@@ -157,8 +156,6 @@ cdef void begin_form(Relay *r, Head *h, const Target *to) noexcept nogil:
 cdef void begin_editing(
     Plane *p, Relay *r, Head *h, size_t here, const BodyStart *body, const Target *to,
 ) noexcept nogil:
-    """A request head; `here` bytes came along behind it. Decides what is written into its body, and
-    how much longer it may become."""
     cdef RequestScan *a = &r.x.scan.request
     cdef int usage_request
     cdef bint must_stay
@@ -166,7 +163,7 @@ cdef void begin_editing(
         if h.upgrade == UPGRADE_WEBSOCKET:
             meter_upgrade(r, h)
         return
-    # A compressed answer cannot be counted; none of these servers compresses unasked.
+    # A compressed answer cannot be counted; none of these servers compresses without this field.
     nominate(h, FIELD_ACCEPT_ENCODING)
     if body.kind == BODY_FORM:
         begin_form(r, h, to)
@@ -192,7 +189,7 @@ cdef void begin_editing(
 
 
 cdef inline bint is_left_alone(const RequestScan *a) noexcept nogil:
-    """Whether all of the body was read, and no edit is due."""
+    """True if all of the body was read, and no edit is due."""
     return a.is_done and a.n_passed == a.n_places
 
 
@@ -200,8 +197,8 @@ cdef inline bint is_left_alone(const RequestScan *a) noexcept nogil:
 
 
 cdef bint pass_plain(Plane *p, Relay *r, char *data, size_t n, bint is_last) noexcept nogil:
-    """Bytes that stay as they are, framed in place. `data` has room for framing on both sides,
-    unless it is empty."""
+    """Send bytes without edits, framed in place. `data` has space for framing on both sides, unless
+    it is empty."""
     cdef size_t before = 0
     if r.x.request_body.framing == FRAMING_CHUNKED:
         if n:
@@ -210,21 +207,21 @@ cdef bint pass_plain(Plane *p, Relay *r, char *data, size_t n, bint is_last) noe
             if is_last:
                 n += frame_last(data - before + n)
         elif is_last:
-            # What follows in memory may already be the next request: never write over it.
+            # The bytes behind may already be the next request: never write over them.
             data = <char *>last_chunk()
             n = LAST_CHUNK
     return n == 0 or send_up(p, r, data - before, n)
 
 
 cdef bint pass_piece(Plane *p, Relay *r, const char *at, size_t n) noexcept nogil:
-    """Bytes that must not be framed in place: their neighbours are still needed."""
-    cdef char *room = p.compose + SLACK // 2
+    """Send bytes that cannot be framed in place, since their neighbours are still needed."""
+    cdef char *copy = p.compose + SLACK // 2
     if n == 0:
         return 1
     if r.x.request_body.framing != FRAMING_CHUNKED:
         return send_up(p, r, at, n)
-    memcpy(room, at, n)
-    return pass_plain(p, r, room, n, 0)
+    memcpy(copy, at, n)
+    return pass_plain(p, r, copy, n, 0)
 
 
 cdef bint may_edit(Relay *r, const Edit *due) noexcept nogil:
@@ -247,7 +244,7 @@ cdef bint may_edit(Relay *r, const Edit *due) noexcept nogil:
 
 
 cdef bint make_edit(Plane *p, Relay *r, const Edit *due) noexcept nogil:
-    """Write the edit that is due. 0: upstream does not take it."""
+    """Write the edit that is due, if it may be made. False: upstream takes no more bytes."""
     if not may_edit(r, due):
         return 1
     if not pass_piece(p, r, due.add, due.n_add):
@@ -268,10 +265,10 @@ cdef bint make_edit(Plane *p, Relay *r, const Edit *due) noexcept nogil:
 
 
 cdef bint pass_end(Plane *p, Relay *r) noexcept nogil:
-    """Behind the last byte of an edited body: what its announced length still owes."""
+    """End of an edited body: the last chunk, or blanks up to the announced length."""
     if r.x.request_body.framing == FRAMING_CHUNKED:
         return send_up(p, r, last_chunk(), LAST_CHUNK)
-    # Bytes to leave out that never came.
+    # Bytes to leave out that the body did not have.
     r.x.added += <int16_t>r.x.skip
     r.x.skip = 0
     if r.x.request_body.framing == FRAMING_LENGTH and r.x.reserve > r.x.added:
@@ -281,8 +278,8 @@ cdef bint pass_end(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef inline bint is_refused(Plane *p, Relay *r) noexcept nogil:
-    """Asked before bytes are passed on: the model was allowed, and a second one further on is not;
-    and behind the last member it is known what a quota of tokens makes of them."""
+    """Check the scan before its bytes pass: a second model refuses the request even if the first
+    was allowed. A quota of tokens is applied once the root has ended."""
     if r.x.scan.request.is_wide:
         r.x.fault = FAULT_BODY_CODE
     elif is_model_restricted(r) and (
@@ -298,7 +295,7 @@ cdef inline bint is_refused(Plane *p, Relay *r) noexcept nogil:
 cdef bint pass_pieces(
     Plane *p, Relay *r, const char *at, size_t n, Edit *due, bint is_last,
 ) noexcept nogil:
-    """[at, at + n), the last bytes that came, with the edits that are due; the first is `due`."""
+    """Send [at, at + n), the last bytes of r.x.bytes_in, with their edits; the first is `due`."""
     cdef bint has_due = due.n_add != 0
     cdef size_t k
     while has_due:
@@ -313,15 +310,13 @@ cdef bint pass_pieces(
 
 
 cdef inline size_t leave_out(Relay *r, size_t n) noexcept nogil:
-    """How many of the next `n` bytes are left out for an edit."""
+    """Count of the next `n` bytes that are left out for an edit."""
     cdef size_t k = r.x.skip if r.x.skip < n else n
     r.x.skip -= <uint16_t>k
     return k
 
 
 cdef bint pass_body(Plane *p, Relay *r, char *data, size_t n, bint is_last) noexcept nogil:
-    """Send body bytes on, framing taken off; `is_last`: none follow. 0: they fit nowhere,
-    or the key does not allow them (r.x.fault)."""
     cdef RequestScan *a = &r.x.scan.request
     cdef uint64_t begin = r.x.bytes_in - n
     cdef size_t k = leave_out(r, n)
@@ -351,26 +346,25 @@ cdef bint pass_body(Plane *p, Relay *r, char *data, size_t n, bint is_last) noex
 
 
 cdef bint retry_unedited(Plane *p, Relay *r, int status) noexcept nogil:
-    """The answer to an edited request is about to go on. 1: it may be the edit's fault, so the
-    request is on its way once more without; 4xx says that nothing was begun."""
+    """After 400 and 422 the server has not begun to work, so the retry costs nothing."""
     if (status != 400 and status != 422) or not r.x.edited or not r.x.replayable:
         return 0
     if r.attempt.endpoint.takes_usage:
         return 0
     undo_edits(r)
     r.x.refused_by = r.attempt.endpoint
-    # A rested conn might be dead, and this attempt is beyond terms.attempts already.
+    # An idle conn might be dead, and this attempt is beyond settings.max_attempts already.
     r.x.needs_fresh_conn = 1
     feed(p, r, IN_LOST_MAY_RETRY)
     return 1
 
 
 cdef void judge_edits(Relay *r, int status) noexcept nogil:
-    """The final answer: what it says of the endpoint's taste, and what is to be taken out of it."""
+    """Note the usage to be stripped as well, and if the endpoint takes edits."""
     if r.x.edited & EDITED_USAGE and r.x.scans_body:
-        r.x.edited |= unasked_running_usage(&r.x.scan.request)
+        r.x.edited |= unrequested_running_usage(&r.x.scan.request)
     if status >= 300 or (r.x.scans_body and r.x.scan.request.is_guess):
-        # What one endpoint makes of an odd spelling says nothing of the next request.
+        # The answer to an odd spelling does not predict the next one.
         return
     if r.x.refused_by != NULL:
         r.x.refused_by.refuses_usage = 1

@@ -1,9 +1,9 @@
-"""A form whose `model` part decides whether it may pass, watched to its end: no part behind it may
-be the model as well.
+"""Watch of a form whose `model` part was allowed. Up to the form's end, no other part may be the
+model as well.
 
-Law 1. Whatever some server may take for a delimiter is one here, wherever it stands. What follows
-       it must be a head of the plain form that clients write: else the form is veiled.
-Law 2. Resumable at every byte, no object is built; data between delimiters costs a memchr.
+Law 1. Any bytes that some server may take for a delimiter are one here, wherever they are. A head
+       of the plain form that clients write must follow. If not, the form is ambiguous.
+Law 2. The watch resumes at every byte and builds no object. Data between delimiters costs a memchr.
 Tests: tests/relay/test_key_forms.py.
 """
 
@@ -15,10 +15,10 @@ from zeroproxy._fast.http1.grammar cimport Cursor, is_word
 from zeroproxy._fast.types.form cimport DELIMITER_MAX, PART_NAME, PART_TEXT, FormWatch
 
 cdef enum WatchState:
-    WATCH_DATA = 0          # up to the next delimiter
-    WATCH_BEHIND            # one was read
-    WATCH_CLOSED            # and a dash
-    WATCH_LF                # a header line's CR was read
+    WATCH_DATA = 0          # before the next delimiter
+    WATCH_BEHIND            # behind a delimiter
+    WATCH_CLOSED            # behind a delimiter and a dash
+    WATCH_LF                # behind a CR in a part's head
     WATCH_LINE
     WATCH_QUOTED
 
@@ -27,21 +27,20 @@ cdef const char *NAME = b"; name="
 cdef enum:
     DISPOSITION_LEN = 30
     NAME_LEN = 7
-    QUOTE = 34              # stands for a quoted text
+    QUOTE = 34              # the quote; in FormWatch.text it stands for a quoted text
 
 
-cdef inline void veil(FormWatch *w, bint is_odd) noexcept nogil:
+cdef inline void doubt(FormWatch *w, bint is_odd) noexcept nogil:
     if is_odd:
-        w.is_veiled = 1
+        w.is_ambiguous = 1
 
 
 cdef inline bint is_plain(char c) noexcept nogil:
-    """What boundaries and unquoted names are made of."""
+    """True for bytes of plain boundaries and unquoted names."""
     return c'a' <= c <= c'z' or c'A' <= c <= c'Z' or c'0' <= c <= c'9' or c in b"-_.'+:="
 
 
 cdef bint is_plain_boundary(const char *at, size_t len) noexcept nogil:
-    """Whether a Content-Type of a form has a boundary and nothing else, without escapes."""
     cdef size_t k = 19      # multipart/form-data
     cdef bint is_quoted
     if k == len or at[k] != c';':
@@ -90,9 +89,9 @@ cdef bint ends_with_name(const FormWatch *w) noexcept nogil:
 
 
 cdef void take_char(FormWatch *w, char c) noexcept nogil:
-    """Of a line, outside quotes; in lower case, as far as names of fields and parameters go."""
+    """Keep a byte of a line outside quotes, in lower case."""
     if w.text_len == PART_TEXT:
-        w.is_veiled = 1
+        w.is_ambiguous = 1
         return
     w.text[w.text_len] = c | 0x20 if c'A' <= c <= c'Z' else c
     w.text_len += 1
@@ -105,7 +104,7 @@ cdef void take_name(FormWatch *w, const char *at, size_t n) noexcept nogil:
 
 
 cdef size_t token_end(const char *at, size_t k, size_t len) noexcept nogil:
-    """Behind a value: a quoted text, or an unquoted one."""
+    """Offset behind a value: a quoted text, or an unquoted one."""
     if k < len and at[k] == QUOTE:
         return k + 1
     while k < len and (is_plain(at[k]) or at[k] == c'%'):
@@ -114,7 +113,7 @@ cdef size_t token_end(const char *at, size_t k, size_t len) noexcept nogil:
 
 
 cdef bint is_plain_disposition(FormWatch *w) noexcept nogil:
-    """form-data; name=X, and perhaps filename=Y, filename*=Z behind it."""
+    """True for: form-data; name=X, and perhaps filename=Y, filename*=Z behind it."""
     cdef const char *at = w.text
     cdef size_t k = DISPOSITION_LEN + NAME_LEN, end, len = w.text_len
     if len <= k or memcmp(at + DISPOSITION_LEN, NAME, NAME_LEN) != 0:
@@ -136,7 +135,8 @@ cdef bint begins(const FormWatch *w, const char *word, size_t n) noexcept nogil:
 
 
 cdef bint is_plain_line(FormWatch *w) noexcept nogil:
-    """The other lines that clients write. A type of the model must not name another charset."""
+    """True for the other lines that clients write. The model's type must not name another
+    charset."""
     if begins(w, b"content-type: ", 14):
         if not (w.text_len == 24 and begins(w, b"content-type: text/plain", 24)) \
                 and not (w.text_len == 39
@@ -150,26 +150,26 @@ cdef bint is_plain_line(FormWatch *w) noexcept nogil:
 
 cdef void end_line(FormWatch *w) noexcept nogil:
     if w.text_len == 0:
-        veil(w, not w.has_name or (w.is_model and w.is_typed))
+        doubt(w, not w.has_name or (w.is_model and w.is_typed))
         if w.is_model and w.n_models < 255:
             w.n_models += 1
         w.state = WATCH_DATA
         return
     if begins(w, DISPOSITION, DISPOSITION_LEN):
-        veil(w, w.has_name or not is_plain_disposition(w))
+        doubt(w, w.has_name or not is_plain_disposition(w))
         w.has_name = 1
         w.is_model = w.name_len == 5 and memcmp(w.name, b"model", 5) == 0
-        veil(w, not w.is_model and is_word(<Cursor>w.name, min(w.name_len, 6), b"model", 5))
-        veil(w, w.name_len == 9 and is_word(<Cursor>w.name, 9, b"_charset_", 9))
+        doubt(w, not w.is_model and is_word(<Cursor>w.name, min(w.name_len, 6), b"model", 5))
+        doubt(w, w.name_len == 9 and is_word(<Cursor>w.name, 9, b"_charset_", 9))
     elif not is_plain_line(w):
-        w.is_veiled = 1
+        w.is_ambiguous = 1
     begin_line(w)
 
 
 cdef size_t step_quoted(FormWatch *w, const char *at, size_t k, size_t len) noexcept nogil:
     cdef size_t from_ = k
     while k < len and at[k] != QUOTE:
-        veil(w, at[k] == c'\\' or <uint8_t>at[k] < 0x20)
+        doubt(w, at[k] == c'\\' or <uint8_t>at[k] < 0x20)
         k += 1
     if ends_with_name(w):
         take_name(w, at + from_, k - from_)
@@ -188,7 +188,7 @@ cdef size_t step_line(FormWatch *w, const char *at, size_t k) noexcept nogil:
     elif at[k] == c'\r':
         w.state = WATCH_LF
     else:
-        veil(w, <uint8_t>at[k] < 0x20)
+        doubt(w, <uint8_t>at[k] < 0x20)
         take_char(w, at[k])
     return k + 1
 
@@ -213,9 +213,9 @@ cdef size_t step_data(FormWatch *w, const char *at, size_t k, size_t len) noexce
 
 
 cdef size_t step_behind(FormWatch *w, const char *at, size_t k) noexcept nogil:
-    """The byte behind a delimiter: a line's end, or the form's."""
+    """Byte behind a delimiter: of a line's end, or of the form's."""
     if w.state == WATCH_CLOSED or (at[k] != c'\r' and at[k] != c'-'):
-        veil(w, at[k] != c'-')
+        doubt(w, at[k] != c'-')
         w.state = WATCH_DATA
     elif at[k] == c'-':
         w.state = WATCH_CLOSED
@@ -228,9 +228,8 @@ cdef size_t step_behind(FormWatch *w, const char *at, size_t k) noexcept nogil:
 
 
 cdef bint watch_feed(FormWatch *w, const char *at, size_t len) noexcept nogil:
-    """Read a piece of the form. 0: it may not pass."""
     cdef size_t k = 0
-    while k < len and not w.is_veiled:
+    while k < len and not w.is_ambiguous:
         if w.state == WATCH_DATA:
             k = step_data(w, at, k, len)
         elif w.state == WATCH_LINE:
@@ -238,7 +237,7 @@ cdef bint watch_feed(FormWatch *w, const char *at, size_t len) noexcept nogil:
         elif w.state == WATCH_QUOTED:
             k = step_quoted(w, at, k, len)
         elif w.state == WATCH_LF:
-            veil(w, at[k] != c'\n')
+            doubt(w, at[k] != c'\n')
             k += 1
             if w.text_len == 1 and w.text[0] == 0:
                 begin_line(w)
@@ -246,4 +245,4 @@ cdef bint watch_feed(FormWatch *w, const char *at, size_t len) noexcept nogil:
                 end_line(w)
         else:
             k = step_behind(w, at, k)
-    return not w.is_veiled and w.n_models < 2
+    return not w.is_ambiguous and w.n_models < 2

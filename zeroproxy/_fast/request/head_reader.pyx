@@ -1,8 +1,8 @@
-"""A request head: read, judged, and composed for the upstream it goes to.
+"""Request heads: parsed, authorized, routed, and composed for their upstream.
 
-Law 1. A good head is composed, not yet launched: what came along of its body leaves with it in one
-       send.
-Law 2. What is refused is answered, and what follows on the conn is never parsed.
+Law 1. A good head is composed, but not yet submitted, so that body bytes behind it leave with it in
+       one send.
+Law 2. A refused request gets an answer, and no byte behind it on the conn is parsed.
 Tests: tests/relay/test_life.py, tests/relay/test_endings.py.
 """
 
@@ -82,26 +82,25 @@ cdef uint64_t LENGTH_MOST = 1ULL << 62
 
 
 cdef void refuse(Plane *p, Relay *r, int fault) noexcept nogil:
-    """A request we do not serve: say why, then close. What follows on the conn is never parsed."""
-    cdef int why = CAUSE_MALFORMED
+    cdef int cause = CAUSE_MALFORMED
     if fault in (
         FAULT_BODY_CODED, FAULT_FIELDS, FAULT_KEY, FAULT_KEY_MODEL, FAULT_KEY_UNREAD,
         FAULT_METHOD_REFUSED, FAULT_MODEL, FAULT_MODEL_LATE, FAULT_MODEL_NONE, FAULT_OPTIONS,
         FAULT_QUOTA_REQUESTS, FAULT_QUOTA_TOKENS, FAULT_SIGNED
     ):
-        why = CAUSE_REFUSED
+        cause = CAUSE_REFUSED
     elif fault in (
         FAULT_BODY_TOO_LARGE, FAULT_HEAD_TOO_LARGE, FAULT_LINE_TOO_LONG, FAULT_TOO_MANY_FIELDS
     ):
-        why = CAUSE_TOO_LARGE
+        cause = CAUSE_TOO_LARGE
     r.x.fault = <unsigned char>fault
     r.x.asks_close = 1
-    end_with(p, r, IN_REFUSED, BLAME_DOWNSTREAM, why)
+    end_with(p, r, IN_REFUSED, BLAME_DOWNSTREAM, cause)
 
 
 cdef size_t plain_char(const char *at, size_t n, char *c) noexcept nogil:
-    """One character of a path, decoded where encoding it means nothing (RFC 3986 2.3) or a slash:
-    servers decode a path before they route. Returns how many bytes it took."""
+    """One character of a path, decoded if it is unreserved (RFC 3986 2.3) or a slash, since servers
+    decode a path before they route. Returns the bytes it had."""
     cdef int code
     c[0] = at[0]
     if at[0] != c'%' or n < 3 or hex_of(at[1]) < 0 or hex_of(at[2]) < 0:
@@ -117,7 +116,7 @@ cdef size_t plain_char(const char *at, size_t n, char *c) noexcept nogil:
 
 
 cdef void adopt_path(Relay *r, const char *at, size_t n) noexcept nogil:
-    """What the path is known by. Of a long one its end, which tells what is asked for."""
+    """Keep the path; of a long one its end, which names the API."""
     cdef size_t k = 0, written = 0, most = sizeof(r.x.path)
     cdef char c
     if memchr(at, c'%', n) == NULL:
@@ -135,7 +134,7 @@ cdef void adopt_path(Relay *r, const char *at, size_t n) noexcept nogil:
 
 
 cdef void remember_head(Plane *p, Relay *r, const Head *h) noexcept nogil:
-    """What the exchange must remember of a head whose bytes are about to go away."""
+    """Copy the parts of a head that the exchange needs later."""
     cdef Span id = find_request_id(h)
     cdef const char *path = h.base + h.target_at
     cdef size_t n = h.target_len
@@ -160,7 +159,7 @@ cdef void remember_head(Plane *p, Relay *r, const Head *h) noexcept nogil:
 
 
 cdef bint compose_request(Plane *p, Relay *r, Head *h) noexcept nogil:
-    """Write the head as it travels on into `held`. 0: it does not fit, or no memory."""
+    """Write the outgoing head into the replay buffer. False: it does not fit, or no memory."""
     cdef RequestHop hop
     cdef char[64] trace
     cdef size_t n
@@ -175,7 +174,7 @@ cdef bint compose_request(Plane *p, Relay *r, Head *h) noexcept nogil:
     hop.traceparent.at = trace
     hop.traceparent.len = adopt_trace(p, r, h, trace)
     hop.bearer.at = r.x.upstream.bearer
-    # Who has shown no key (a preflight) is not lent ours.
+    # A caller without a key (a preflight) does not get the proxy's.
     hop.bearer.len = r.x.upstream.bearer_len if r.x.key != NULL or not p.keys.is_on else 0
     hop.drops_keys = r.x.upstream.bearer != NULL or (p.keys.is_on and not p.keys.forwards)
     hop.adds_via = p.adds_via
@@ -200,7 +199,7 @@ cdef void freeze_settings(const Plane *p, Relay *r) noexcept nogil:
 
 
 cdef void choose_upstream(Plane *p, Relay *r, int index) noexcept nogil:
-    """Its patience is part of the terms."""
+    """Adopt an upstream and its timeouts; a reload does not change them for this exchange."""
     cdef Upstream *u = p.upstreams[index]
     r.x.upstream = u
     r.x.settings.queue_ns = u.queue_ns
@@ -223,28 +222,28 @@ cdef void begin_exchange(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef bint is_models_request(const Plane *p, const Relay *r) noexcept nogil:
-    """The list of models, where several upstreams make it up."""
+    """True for the list of models, if several upstreams contribute to it."""
     return p.models != NULL and r.x.method == METHOD_GET and r.x.path_len == 10 \
         and memcmp(r.x.path, b"/v1/models", 10) == 0 and r.x.request_body.done
 
 
 cdef bint route_and_compose(Plane *p, Relay *r, Head *h, size_t here) noexcept nogil:
-    """Compose the request for its upstream, or say why it goes nowhere. 0: the model it names,
-    or its key, is still to come."""
+    """Compose the request for its upstream, or refuse it. False: wait for more of the body, for
+    the model, the affinity, or the first byte."""
     cdef BodyStart body
     cdef Target target
     cdef int to
-    cdef bint is_told
+    cdef bint is_decided
     peek_body(p, r, h, here, &body)
     to = route_request(p, r, h, &body, &target)
-    is_told = to != ROUTE_MORE
+    is_decided = to != ROUTE_MORE
     if to >= 0 and p.n_upstreams:
-        is_told = find_affinity(p, r, p.upstreams[to], h, &body)
-        if is_told and body.kind == BODY_MORE and usage_request_for(p.upstreams[to], r):
-            # Whether usage is asked for hangs on its first byte.
+        is_decided = find_affinity(p, r, p.upstreams[to], h, &body)
+        if is_decided and body.kind == BODY_MORE and usage_request_for(p.upstreams[to], r):
+            # The first byte decides if usage may be requested.
             wait_for_body(p, r, h, &body)
-            is_told = 0
-    if not is_told:
+            is_decided = 0
+    if not is_decided:
         r.x.waits_for_more = 1
         r.x.request_read_ns = p.now_ns
         return 0
@@ -262,19 +261,18 @@ cdef bint route_and_compose(Plane *p, Relay *r, Head *h, size_t here) noexcept n
     return 1
 
 
-cdef void reply_locally(Plane *p, Relay *r, int what) noexcept nogil:
-    r.x.local_reply = <unsigned char>what
+cdef void reply_locally(Plane *p, Relay *r, int reply) noexcept nogil:
+    r.x.local_reply = <unsigned char>reply
     feed(p, r, IN_REFUSED)
 
 
 cdef uint64_t body_most(const Relay *r) noexcept nogil:
-    """Without a limit a length still has to leave room for edits, in our sums and the server's."""
+    """Longest body. Without a limit, lengths still leave space for edits, here and in the
+    server."""
     return r.x.settings.body_bytes if r.x.settings.body_bytes else LENGTH_MOST
 
 
 cdef size_t take_head(Plane *p, Relay *r, const char *at, size_t len) noexcept nogil:
-    """Try to read a head; returns how many bytes it took (0: more are needed). A good one is
-    composed, not yet launched: what came along of its body is to leave with it in one send."""
     cdef Head *h = &p.request_head
     cdef Verdict v
     cdef int fault
@@ -304,7 +302,6 @@ cdef size_t take_head(Plane *p, Relay *r, const char *at, size_t len) noexcept n
 
 
 cdef void submit_request(Plane *p, Relay *r) noexcept nogil:
-    """The head is in `held`, with what came along of the body: ask for a permit."""
     if r.x.is_composed and r.x.phase == PHASE_HEAD:
         r.x.is_composed = 0
         r.x.request_read_ns = p.now_ns

@@ -1,7 +1,7 @@
 """The `model` of multipart/form-data (RFC 7578), in the start of a body.
 
-Law. A flat look at the start, made anew when there is more of it. A part whose end is not there is
-     not found: half a name is no name. What is not well formed has no such part.
+Law. The search is flat, and starts anew when there is more of the body. A part is found only once
+     its end is there, for half a name is no name. A malformed form has no such part.
 Tests: tests/relay/test_named.py.
 """
 
@@ -18,8 +18,8 @@ cdef enum:
 cdef size_t parameter(
     const char *at, size_t len, const char *name, size_t n, const char **found,
 ) noexcept nogil:
-    """Length of a parameter's value behind the first ";", quotes taken off; 0: there is none. An
-    escape inside quotes stays as it is."""
+    """Length of a parameter's value behind the first ";", without its quotes; 0: none. An escape
+    inside quotes stays as it is."""
     cdef size_t k = 0, begin, end
     cdef bint is_it
     while k < len:
@@ -52,13 +52,12 @@ cdef size_t parameter(
 
 
 cdef size_t boundary_of(const char *at, size_t len, const char **found) noexcept nogil:
-    """Length of the boundary a Content-Type names; 0: none that may be one."""
     cdef size_t n = parameter(at, len, b"boundary", 8, found)
     return n if n <= BOUNDARY_MAX else 0
 
 
 cdef size_t line_end(const char *at, size_t k, size_t len) noexcept nogil:
-    """Offset behind the next CRLF; 0: it is not here."""
+    """Offset behind the next CRLF; 0: not here."""
     cdef const char *cr
     while k < len:
         cr = <const char *>memchr(at + k, c'\r', len - k)
@@ -73,7 +72,7 @@ cdef size_t line_end(const char *at, size_t k, size_t len) noexcept nogil:
 cdef bint begins_part(
     const char *at, size_t k, size_t len, const char *boundary, size_t n,
 ) noexcept nogil:
-    """Whether a delimiter stands at offset k, behind a line's end, and not a longer one."""
+    """True for a delimiter at offset k, behind a line's end, and not for a longer one."""
     return len - k > n + 2 and at[k] == c'-' and at[k + 1] == c'-' \
         and memcmp(at + k + 2, boundary, n) == 0 and at[k + 2 + n] in (c'-', c'\r', c' ', c'\t')
 
@@ -81,7 +80,7 @@ cdef bint begins_part(
 cdef size_t next_part(
     const char *at, size_t k, size_t len, const char *boundary, size_t n,
 ) noexcept nogil:
-    """Offset of the next delimiter from the start of a line on; `len`: it is not here."""
+    """Offset of the next delimiter, from a line's start at k on; `len`: not here."""
     while k < len and not begins_part(at, k, len, boundary, n):
         k = line_end(at, k, len)
         if k == 0:
@@ -90,7 +89,7 @@ cdef size_t next_part(
 
 
 cdef bint names_model(const char *at, size_t len) noexcept nogil:
-    """Whether a header line of a part says that it is the model."""
+    """True for the header line of a part named `model`."""
     cdef const char *name
     cdef size_t n
     if len < 20 or not is_word(<Cursor>at, 20, b"content-disposition:", 20):
@@ -102,7 +101,6 @@ cdef bint names_model(const char *at, size_t len) noexcept nogil:
 cdef int form_field(
     const char *at, size_t len, const char *boundary, size_t n, const char **value, size_t *size,
 ) noexcept nogil:
-    """Look for the part in the first `len` bytes of a body: a Formed; `value`, `size`: its data."""
     cdef size_t k = next_part(at, 0, len, boundary, n)
     cdef size_t end
     cdef bint is_model

@@ -1,4 +1,4 @@
-"""The `model` in the query of a request's target: what has no body names it there."""
+"""The `model` in the query of a request's target, for requests without a body."""
 
 from libc.stddef cimport size_t
 from libc.string cimport memchr, memcmp
@@ -10,7 +10,7 @@ from zeroproxy._fast.types.model cimport ModelName
 
 
 cdef void add_decoded(ModelName *name, const char *at, size_t n) noexcept nogil:
-    """Percent-encoded, a plus for a blank, as browsers and clients write queries."""
+    """Decode percent-encoding, and a plus as a blank, as browsers and clients write queries."""
     cdef size_t k = 0
     cdef char c
     while k < n:
@@ -23,7 +23,6 @@ cdef void add_decoded(ModelName *name, const char *at, size_t n) noexcept nogil:
 
 
 cdef bint query_model(const Head *h, ModelName *name) noexcept nogil:
-    """The first one that is not empty; 0: there is none."""
     cdef const char *at = h.base + h.target_at
     cdef const char *end = at + h.target_len
     cdef const char *stop

@@ -1,13 +1,14 @@
-"""Downstream bytes: heads go to intake, bodies are unframed, framed again, passed on.
+"""Downstream bytes: heads go to the head reader; bodies are unframed, framed again, and passed on.
 
-Law 1. Nothing is read that has nowhere to go: while the request waits for a permit or a conn its
-       body is read only as far as `held` has room; while upstream is backed up, not at all.
-Law 2. Bytes behind the end of a request are the next request's: kept in the conn's in-buffer, one
-       block at most, and not looked at before the exchange has ended.
+Law 1. Nothing is read that has nowhere to go. While the request waits for a permit or a conn, its
+       body is read only as far as the replay buffer holds it. While upstream is backed up, nothing
+       is read.
+Law 2. Bytes behind the end of a request belong to the next request. They stay in the conn's
+       in-buffer, one block at most, and are not parsed before the exchange has ended.
 Law 3. A body that is refused half-way is never completed upstream.
-Law 4. A body that has a length, or is JSON, is of no use to a server before its end. If `held` can
-       take all of it, nobody is asked for a permit or a conn before it is there: who is slow, or
-       sends nonsense, keeps neither from the others. What is longer goes on as it comes.
+Law 4. A body that has a length, or is JSON, is of no use to a server before its end. If it fits the
+       replay buffer, it is read completely before the request asks for a permit or a conn. So slow
+       or malformed uploads keep neither from others. A longer body is passed on as it arrives.
 Tests: tests/relay/test_whole.py, tests/relay/test_life.py.
 """
 
@@ -67,7 +68,7 @@ cdef bint wants_body(const Relay *r) noexcept nogil:
 
 cdef size_t take_body(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:
     """Pass body bytes on. `at` has SLACK bytes around it. Returns how many bytes were the body's;
-    the relay may have moved on."""
+    the relay may be in another phase."""
     cdef BodySlice c
     cdef Verdict v = body_unframe(&r.x.request_body, at, len, &c, r.x.settings.extra_bytes)
     r.x.request_read_ns = p.now_ns
@@ -88,7 +89,7 @@ cdef size_t take_body(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:
 
 
 cdef void refuse_body(Plane *p, Relay *r, int fault) noexcept nogil:
-    """The body is wrong: answer if that is still possible, else break off both sides."""
+    """Refuse the body with an answer; if a response is under way, cut both sides."""
     if r.x.phase == PHASE_RELAYING:
         end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_MALFORMED)
     else:
@@ -96,8 +97,8 @@ cdef void refuse_body(Plane *p, Relay *r, int fault) noexcept nogil:
 
 
 cdef void lose_request(Plane *p, Relay *r) noexcept nogil:
-    """Upstream does not take the request any more. While its answer may still be on the way it is
-    waited for: a server that refuses an upload answers first and then closes."""
+    """Upstream takes no more of the request. Its answer may still be on the way: a server that
+    refuses an upload answers first, and then closes."""
     if r.attempt.conn != NULL and r.x.phase in (PHASE_WAITING, PHASE_RELAYING):
         r.attempt.conn.may_read = 1
         r.x.down_paused = 1
@@ -106,7 +107,7 @@ cdef void lose_request(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef size_t body_room(Plane *p, Relay *r) noexcept nogil:
-    """How many bytes of body may be read now; 0 pauses downstream."""
+    """Bytes of a body that may be read now; 0 pauses downstream."""
     if r.x.phase == PHASE_WAITING or r.x.phase == PHASE_RELAYING:
         return READ_MAX if conn_can_accept(p, r.attempt.conn) else 0
     if buffer_len(&r.x.replay) + 4096 > BLOCK_LARGE:
@@ -116,7 +117,7 @@ cdef size_t body_room(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef bint waits_for_whole(Plane *p, Relay *r) noexcept nogil:
-    """Apply law 4. Who waits to be told to go on is told when there is a conn for it."""
+    """Apply law 4. A caller that expects 100 (Continue) gets it only once a conn is there."""
     cdef size_t room = body_room(p, r)
     if r.x.request_body.done or r.x.owes_continue or r.x.upgrade == UPGRADE_WEBSOCKET or room == 0:
         return 0
@@ -140,7 +141,7 @@ cdef void save(Plane *p, Relay *r, const char *at, size_t n) noexcept nogil:
 
 cdef void step_inbuf(Plane *p, Relay *r) noexcept nogil:
     """Use bytes that were received earlier: a partial head that has grown, a pipelined request, or
-    the part of a body that came along with it."""
+    body bytes behind one."""
     cdef Conn *c = &r.down
     cdef char *at = p.scratch + SLACK
     cdef size_t n, used, room
@@ -169,13 +170,13 @@ cdef bint wants_bytes(const Relay *r) noexcept nogil:
 
 
 cdef bint is_wanted_later(const Relay *r) noexcept nogil:
-    """What cannot be used now: a head that waits for its model or key, the rest of a body, or the
-    next request on a conn that stays."""
+    """True for bytes of a head that waits for its body, of a body, or of the next request on a conn
+    that stays."""
     return reads_head(r) or not r.x.asks_close or wants_body(r)
 
 
 cdef void take_bytes(Plane *p, Relay *r, char *at, size_t n) noexcept nogil:
-    """Use `n` bytes just received into the scratch block; what cannot be used yet is saved."""
+    """Use `n` bytes just received into the scratch block; save those that cannot be used yet."""
     cdef size_t used
     while n and wants_bytes(r):
         if reads_head(r):
@@ -190,7 +191,7 @@ cdef void take_bytes(Plane *p, Relay *r, char *at, size_t n) noexcept nogil:
             used = take_body(p, r, at, n)
             submit_whole(p, r)
         else:
-            # Framing is written in place, over the byte behind the data: all of it, or a copy.
+            # Framing in place overwrites the byte behind the data: pass all of it on, or save it.
             r.x.down_paused = 1
             used = 0
             submit_request(p, r)
@@ -203,9 +204,9 @@ cdef void take_bytes(Plane *p, Relay *r, char *at, size_t n) noexcept nogil:
 
 
 cdef bint may_go_on(const Plane *p, const Relay *r, const char *at, size_t n) noexcept nogil:
-    """A partial head is parsed again only when another line has arrived (or it fills the limit):
-    so a caller who sends single bytes costs one pass per line, not one per byte. One that waits
-    for its model: when the start of the body has doubled."""
+    """A partial head is parsed again only when another line has arrived, or it fills the limit. So
+    single bytes cost one pass per line, not one per byte. A head that waits for its body is parsed
+    again when r.x.routes_at bytes are there."""
     cdef size_t have = buffer_len(&r.down.inbuf)
     if r.x.routes_at:
         return have >= r.x.routes_at
@@ -213,7 +214,7 @@ cdef bint may_go_on(const Plane *p, const Relay *r, const char *at, size_t n) no
 
 
 cdef void receive(Plane *p, Relay *r) noexcept nogil:
-    """One recv and what follows from it."""
+    """One recv and the use of its bytes."""
     cdef char *at = p.scratch + SLACK
     cdef size_t room = READ_MAX
     cdef ssize_t n
@@ -240,15 +241,14 @@ cdef void receive(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef void on_eof(Plane *p, Relay *r, ssize_t n) noexcept nogil:
-    """FIN or failure where a head or a body was to come."""
+    """FIN or failure before the end of a head or a body."""
     if tls_fault(&r.down) == TLS_FAULT_PLAIN:
         refuse_plain(p, r.down.fd)
     end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_RESET if n == RECV_FAILED else CAUSE_CLOSED)
 
 
 cdef void read_request(Plane *p, Relay *r) noexcept nogil:
-    """Read downstream while the exchange has use for it, within a budget: the rest waits for the
-    run list, so that one upload does not starve its neighbours."""
+    """Read within a budget; the run list continues, so that one upload does not starve others."""
     cdef int budget = 8
     while wants_bytes(r) and budget:
         budget -= 1

@@ -6,10 +6,10 @@ from zeroproxy._fast.types.model cimport Route
 from zeroproxy._fast.types.plane cimport Plane, Relay
 
 cdef enum:
-    # Bytes of a request, head included, in which its model, or a key, is looked for: what is
-    # waited for anyway, and less than the in-buffer holds.
+    # Bytes of a request, head included, in which its model and its affinity are looked for. No
+    # more than the in-buffer holds.
     LOOK_MAX = 65536
-    ROUTE_MORE = -1         # the model stands further on in the body
+    ROUTE_MORE = -1         # the model may be further on in the body
 
 
 cdef enum BodyKind:
@@ -20,26 +20,32 @@ cdef enum BodyKind:
     BODY_MORE               # its first byte decides, and is still to come
 
 
-cdef struct BodyStart:      # what is here of a request's body
-    size_t n                # bytes behind the head that are looked at
-    const char *at          # those, framing taken off; NULL: not yet
+cdef struct BodyStart:      # the part of a request's body that is here
+    size_t n                # bytes behind the head, as far as they are read
+    const char *at          # the body in them, framing taken off; NULL: not yet
     size_t len
     uint8_t kind            # BodyKind
-    uint8_t is_all          # the body ends in them, or is wrong
-    uint8_t is_full         # one looks no further
+    uint8_t is_all          # the body ends in them, or its framing is malformed
+    uint8_t is_full         # no more of the body is looked at
 
 
-cdef struct Target:         # where a request goes, and what it is called there
+cdef struct Target:         # a request's route, and the place of its model's name
     const Route *route      # NULL: the name stays
-    size_t at               # a form's: where its name begins in the body
+    size_t at               # of a form: offset of the name in the body
     size_t len              # bytes of the name as the body spells it
-    const char *boundary    # a form's, in the head
+    const char *boundary    # of a form: borrowed from the head
     size_t boundary_len
 
 
+# Find the BodyKind into `b`; `here` bytes lie behind the head, which `b` borrows. Starts the scan
+# of a JSON body.
 cdef void peek_body(Plane *p, Relay *r, const Head *h, size_t here, BodyStart *b) noexcept nogil
+# Scan the part of a JSON body that is here, beyond earlier looks. b.at may be p.compose afterwards.
 cdef void scan_body(Plane *p, Relay *r, const Head *h, BodyStart *b) noexcept nogil
+# Set r.x.routes_at, at which the head is parsed again, and send 100 (Continue) if it is expected.
 cdef void wait_for_body(Plane *p, Relay *r, const Head *h, const BodyStart *b) noexcept nogil
+# Index of the upstream, ROUTE_MORE, or ROUTE_MORE - fault for a request that is refused. `to`
+# borrows from the head and the route; r.x.model is set.
 cdef int route_request(
     Plane *p, Relay *r, const Head *h, BodyStart *b, Target *to,
 ) noexcept nogil

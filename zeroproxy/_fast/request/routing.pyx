@@ -1,16 +1,17 @@
-"""Which upstream a request goes to: by the model it names.
+"""Routing of a request to an upstream, by the model it names.
 
-Law 1. With one upstream nothing is looked at, unless the caller's key allows some models only. Else
-       a POST of JSON, or of a form, waits in the in-buffer until the model has been read or the
-       body has ended. What has neither in its first LOOK_MAX bytes is refused.
-Law 2. JSON is what is called so, or begins with a brace and is called neither a form nor coded:
-       servers read it so. What has no body is routed by `model` in its query.
-Law 3. What names no model goes to the upstream without models; if there is none, it goes to the
-       first if it has no body to name it in, and else nowhere.
-Law 4. A head that waits is parsed again only when what is here of the body has doubled: single
-       bytes cost no more. (Only a chunked one may end at any byte: there each read of it takes the
-       framing off again.) A JSON body is scanned once, by Exchange.scan: each look goes on where
-       the one before has ended, and the body on its way behind the last (body_edits.pyx).
+Law 1. Without routes no model is looked for, unless the caller's key allows some models only. Else
+       a POST of JSON, or of a form, waits in the in-buffer until its model is read or its body has
+       ended. If neither is in the first LOOK_MAX bytes, the request is refused.
+Law 2. A body is JSON if its type is JSON, or if its type is no form and it begins with a brace.
+       Servers read it so. A coded body is neither. A request without a body, or for a WebSocket, is
+       routed by `model` in its query.
+Law 3. A request that names no model goes to the upstream without models. If there is none, it goes
+       to the first upstream, but a POST with a body is refused.
+Law 4. A head that waits is parsed again only when the part of the body that is here has doubled, so
+       single bytes cost no more. (A chunked body may end at any byte: each read of it takes the
+       framing off again.) A JSON body is scanned once, by Exchange.scan. Each look begins where the
+       one before has ended, and the body on its way behind the last (body_edits.pyx).
 Tests: tests/relay/test_routing.py, tests/relay/test_named.py.
 """
 
@@ -87,7 +88,7 @@ from zeroproxy._fast.types.plane cimport Plane, Relay
 
 
 cdef inline int refused(int fault) noexcept nogil:
-    """What route_request returns instead of an index."""
+    """Result of route_request for a Fault."""
     return ROUTE_MORE - fault
 
 
@@ -121,7 +122,7 @@ cdef const Field *content_type(const Head *h) noexcept nogil:
 
 
 cdef int kind_by_type(const Head *h) noexcept nogil:
-    """BODY_MORE: its first byte decides."""
+    """BodyKind by the head; BODY_MORE: the first byte decides."""
     cdef const Field *f
     cdef int kind = REQUEST_TYPE_NONE
     if not has_body(h):
@@ -145,7 +146,7 @@ cdef int kind_by_byte(const Head *h, const BodyStart *b) noexcept nogil:
         c = <unsigned char>b.at[k]
         if c == c'{' or (c == 0xEF and (k + 3 >= b.len or b.at[k + 3] == c'{')):
             return BODY_JSON
-        # Python's json takes a brace in UTF-16 or UTF-32, and servers in Python what is unsaid.
+        # Python's json decodes UTF-16 and UTF-32; servers in Python read a body without a type.
         if c not in (c' ', c'\t', c'\r', c'\n') and not (is_unsaid and (c == 0 or c >= 0xFE)):
             return BODY_OTHER
         k += 1
@@ -155,7 +156,7 @@ cdef int kind_by_byte(const Head *h, const BodyStart *b) noexcept nogil:
 
 
 cdef void open_body(Plane *p, Relay *r, const Head *h, BodyStart *b) noexcept nogil:
-    """Take the framing off what is here: in place, or in p.compose."""
+    """Find the body bytes that are here: in place, or unframed into p.compose."""
     cdef Body body
     cdef BodySlice cut
     if b.at != NULL:
@@ -165,7 +166,7 @@ cdef void open_body(Plane *p, Relay *r, const Head *h, BodyStart *b) noexcept no
     if h.framing != FRAMING_CHUNKED:
         b.is_all = b.n >= h.length
         return
-    # Taking the framing off moves bytes: of a copy, the body itself is still to be read.
+    # Unframing moves bytes, and the body itself is still to be read: use a copy.
     memcpy(p.compose, b.at, b.n)
     body_begin(&body, FRAMING_CHUNKED, 0)
     body_unframe(&body, p.compose, b.n, &cut, r.x.settings.extra_bytes)
@@ -175,27 +176,25 @@ cdef void open_body(Plane *p, Relay *r, const Head *h, BodyStart *b) noexcept no
 
 
 cdef void begin_scan(Relay *r, const Head *h) noexcept nogil:
-    """The first look at a JSON body. Only one thing has it read again from its first byte: a reload
-    that has bound the caller's key to models since the look before."""
+    """Start the scan at the first look. A later one starts it again only if a reload has restricted
+    the caller's key to models since."""
     if r.x.scans_body and (r.x.scan.request.is_strict or not is_model_restricted(r)):
         return
     r.x.scans_body = 1
     request_scan_begin(&r.x.scan.request, &r.x.model)
     r.x.scan.request.is_strict = is_model_restricted(r)
     r.x.scan.request.reads_bound = has_token_quota(r)
-    # A name in the body takes its place.
+    # A name in the body replaces the query's.
     query_model(h, &r.x.model)
 
 
 cdef void scan_body(Plane *p, Relay *r, const Head *h, BodyStart *b) noexcept nogil:
-    """Read what is here of a JSON body, as far as no look before has."""
     open_body(p, r, h, b)
     request_scan_feed(&r.x.scan.request, 0, b.at, b.len)
     invariant(r.x.scan.request.n_read == b.len)
 
 
 cdef void peek_body(Plane *p, Relay *r, const Head *h, size_t here, BodyStart *b) noexcept nogil:
-    """Of what kind the body is; `here` bytes came along behind the head."""
     cdef size_t most = LOOK_MAX - h.consumed if h.consumed < LOOK_MAX else 0
     memset(b, 0, sizeof(BodyStart))
     b.is_full = here >= most
@@ -211,9 +210,9 @@ cdef void peek_body(Plane *p, Relay *r, const Head *h, size_t here, BodyStart *b
 
 
 cdef void wait_for_body(Plane *p, Relay *r, const Head *h, const BodyStart *b) noexcept nogil:
-    """What is here of it was not enough: look again when there is so much more."""
+    """Twice as much is needed, or one byte more of a chunked body."""
     cdef size_t again = b.n + 1 if h.framing == FRAMING_CHUNKED else 2 * b.n + 64
-    # The caller may wait for a word before it sends what we need.
+    # The caller may wait for this before it sends the body.
     if h.asks_continue and not r.x.sent_100:
         r.x.sent_100 = 1
         send_continue(p, r)
@@ -227,7 +226,7 @@ cdef void wait_for_body(Plane *p, Relay *r, const Head *h, const BodyStart *b) n
 
 
 cdef int find_route(const Plane *p, const Relay *r, Target *to) noexcept nogil:
-    """By r.x.model."""
+    """Index of the upstream for r.x.model."""
     cdef const Route *found
     cdef uint32_t k
     for k in range(p.n_routes):
@@ -245,7 +244,7 @@ cdef int route_nameless(const Plane *p, const Head *h) noexcept nogil:
 
 
 cdef int more(Plane *p, Relay *r, const Head *h, const BodyStart *b) noexcept nogil:
-    """No model so far, and the body goes on."""
+    """Wait for more of the body, if no model was found."""
     if b.is_full:
         return refused(FAULT_MODEL_LATE)
     wait_for_body(p, r, h, b)
@@ -254,27 +253,27 @@ cdef int more(Plane *p, Relay *r, const Head *h, const BodyStart *b) noexcept no
 
 cdef int route_json(Plane *p, Relay *r, const Head *h, BodyStart *b, Target *to) noexcept nogil:
     cdef RequestScan *a = &r.x.scan.request
-    cdef bint bound = is_model_restricted(r)
+    cdef bint is_restricted = is_model_restricted(r)
     cdef int index
     scan_body(p, r, h, b)
     if b.is_all and b.len == 0:
-        # Chunked, and empty: no body that could name anything.
+        # A chunked body that is empty names nothing.
         return route_nameless(p, h)
-    a.is_ambiguous |= bound and not is_plain_json(b.at, b.len)
+    a.is_ambiguous |= is_restricted and not is_plain_json(b.at, b.len)
     if a.has_model:
-        if bound and not is_model_allowed(r, a):
+        if is_restricted and not is_model_allowed(r, a):
             return refused(
                 FAULT_KEY_MODEL if a.has_model == 1 and not a.is_ambiguous else FAULT_KEY_UNREAD
             )
         index = find_route(p, r, to)
         to.len = a.raw_len + 2
-        # Of two models in one request the server takes which it likes: none is renamed.
+        # Servers differ in which of two models they take: none is renamed.
         if a.has_model > 1 or request_scan_is_in_model(a):
             to.route = NULL
         return index
     if not b.is_all and not a.is_done:
         return more(p, r, h, b)
-    if bound:
+    if is_restricted:
         return refused(FAULT_KEY_UNREAD)
     return refused(FAULT_BODY_CODE) if a.is_wide else route_nameless(p, h)
 
@@ -285,22 +284,22 @@ cdef int route_form(Plane *p, Relay *r, const Head *h, BodyStart *b, Target *to)
     cdef const char *value = NULL
     cdef size_t n = boundary_of(h.base + f.value_at, f.value_len, &boundary)
     cdef int found = FORM_ABSENT
-    cdef bint bound = is_model_restricted(r)
+    cdef bint is_restricted = is_model_restricted(r)
     to.boundary = boundary
     to.boundary_len = n
-    if bound and not is_plain_boundary(h.base + f.value_at, f.value_len):
+    if is_restricted and not is_plain_boundary(h.base + f.value_at, f.value_len):
         return refused(FAULT_KEY_UNREAD)
     if n:
         found = form_field(b.at, b.len, boundary, n, &value, &to.len)
     if found == FORM_FOUND:
         name_add(&r.x.model, value, to.len)
         to.at = <size_t>(value - b.at)
-        if bound and not key_allows(r.x.key, &r.x.model):
+        if is_restricted and not key_allows(r.x.key, &r.x.model):
             return refused(FAULT_KEY_MODEL)
         return find_route(p, r, to)
     if found == FORM_MORE and not b.is_all:
         return more(p, r, h, b)
-    if bound:
+    if is_restricted:
         return refused(FAULT_KEY_UNREAD)
     return route_nameless(p, h)
 
@@ -308,8 +307,8 @@ cdef int route_form(Plane *p, Relay *r, const Head *h, BodyStart *b, Target *to)
 cdef int route_request(
     Plane *p, Relay *r, const Head *h, BodyStart *b, Target *to,
 ) noexcept nogil:
-    """Index of the upstream, ROUTE_MORE, or what `refused` makes of a fault."""
-    cdef bint bound = is_model_restricted(r)
+    """A scan that has begun has the model's name, so only a first look clears it."""
+    cdef bint is_restricted = is_model_restricted(r)
     cdef int index
     r.x.routes_at = 0
     memset(to, 0, sizeof(Target))
@@ -319,13 +318,13 @@ cdef int route_request(
             query_model(h, &r.x.model)
     if b.kind == BODY_OTHER and has_token_quota(r) and is_generating(r.x.path, r.x.path_len) \
             and is_coded(h):
-        # What it asks for, and whether it asks for usage, cannot be read.
+        # Its bound of tokens, and its request for usage, cannot be read.
         return refused(FAULT_BODY_CODED)
-    if p.n_routes == 0 and not bound:
+    if p.n_routes == 0 and not is_restricted:
         return 0
     if b.kind == BODY_MORE:
         return more(p, r, h, b)
-    if bound and b.kind != BODY_JSON and b.kind != BODY_FORM \
+    if is_restricted and b.kind != BODY_JSON and b.kind != BODY_FORM \
             and (b.kind != BODY_NONE or h.upgrade == UPGRADE_WEBSOCKET):
         return refused(FAULT_KEY_UNREAD)
     if b.kind == BODY_NONE:

@@ -1,4 +1,4 @@
-# A form that is watched while it goes by. No code; the laws of http.pxd hold here too.
+# State of a form that is watched while it passes. No code; the laws of http.pxd hold here too.
 
 from libc.stdint cimport uint8_t
 
@@ -10,16 +10,16 @@ cdef enum:
 
 cdef struct FormWatch:
     uint8_t state           # request.form_watch.WatchState
-    uint8_t n               # of the delimiter
-    uint8_t matched         # of them
+    uint8_t n               # bytes of the delimiter
+    uint8_t matched         # of them, by the last bytes of data
     uint8_t text_len
     uint8_t name_len        # PART_NAME + 1: too long to matter
-    uint8_t has_name        # the part's head has said it
-    uint8_t is_model
-    uint8_t is_typed        # as something else than plain text
-    uint8_t n_models        # parts of that name
-    uint8_t is_veiled       # a head is not of the plain form: others may read it in another way
+    uint8_t has_name        # the part's head has a Content-Disposition
+    uint8_t is_model        # the part's name is `model`
+    uint8_t is_typed        # the part's type is not plain text in UTF-8
+    uint8_t n_models        # parts named `model`
+    uint8_t is_ambiguous    # a head is not of the plain form: servers may read it in another way
     char[DELIMITER_MAX] delimiter
-    uint8_t[DELIMITER_MAX] back     # of a prefix: the length of its longest border
+    uint8_t[DELIMITER_MAX] back     # length of the longest border of each prefix
     char[PART_TEXT] text
     char[PART_NAME] name

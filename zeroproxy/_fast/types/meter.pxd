@@ -25,8 +25,8 @@ cdef struct Tokens:         # -1: not known
 cdef enum:
     WALK_DEPTH = 8          # levels whose meaning is remembered; deeper ones are only counted
     WALK_TEXT = 32          # bytes of a key, a word or a number that are kept
-    SCAN_TEXT = 24          # bytes of a request's key that are kept
-    PLACES_MAX = 5          # the model, the end, and three in stream_options
+    REQUEST_TEXT = 24          # bytes of a request's name or value that are kept
+    PLACES_MAX = 5          # of the model, of the end, and three in stream_options
     METER_SLOTS = 8         # choices whose running usage is kept apart
     TOKENS_MAX = 1 << 28    # in a record: more is no count but a fault. The sum of 2^35 such counts
                             # fits an int64, that of 2^25 the integers of a double
@@ -238,15 +238,15 @@ cdef struct HeldEvent:
     uint32_t usage_end
 
 
-cdef struct Place:          # where in a request body an edit may be due
+cdef struct Place:          # of a possible edit in a request body
     uint64_t at             # offset in the body
     uint8_t key             # edits.Key of the value that begins there, or of the object that ends
     uint8_t first           # the byte there
     uint8_t lacks           # edits.Edited: usage not requested up to there
 
 
-cdef struct RequestScan:    # a walk through a request body: the root's keys that concern the proxy
-    uint64_t n_read         # bytes of the body that were read
+cdef struct RequestScan:    # state of the scan of a request body, and its findings
+    uint64_t n_read         # bytes of the body that are read
     uint64_t user_at        # the user, for consistent hashing: offsets of the inside of the string
     uint64_t user_end       # 0: not found
     uint64_t prompt_at      # of the prompt's value; 0: not found
@@ -261,38 +261,38 @@ cdef struct RequestScan:    # a walk through a request body: the root's keys tha
     uint8_t usage_request   # edits.UsageRequest
     uint8_t key             # edits.Key of the member being read
     uint8_t inside          # KEY_OPTIONS, KEY_METADATA or KEY_SAMPLING: the member that is read
-    uint8_t text_len        # SCAN_TEXT + 1: too long to matter
-    uint8_t reads_bound     # a token quota asks for it; cleared once it was judged
+    uint8_t text_len        # REQUEST_TEXT + 1: too long to matter
+    uint8_t reads_bound     # for a token quota; cleared once it was judged
     uint8_t is_stream       # "stream": true
-    uint8_t has_options     # stream_options is there, whatever its value
+    uint8_t has_options     # stream_options is present, with any value
     uint8_t has_usage       # include_usage: true
     uint8_t has_running     # continuous_usage_stats: true
-    uint8_t has_timings     # timings_per_token is there, whatever its value
+    uint8_t has_timings     # timings_per_token is present, with any value
     uint8_t has_member      # stream_options is not empty
-    uint8_t members         # those of it that were named, one bit each
-    uint8_t is_signed       # usage would be asked for, but a signature covers the bytes
-    uint8_t hides_counts    # response_fields is there, whatever its value; reads_bound only
-    uint8_t edits_forbidden     # something in it is unknown: no edit
-    uint8_t is_guess        # a boolean was spelt as a text or a number: the server may not take it
-    uint8_t is_done         # the root has ended, or there is none
+    uint8_t members         # its members so far, one bit each
+    uint8_t is_signed       # usage would be requested, but a signature covers the body
+    uint8_t hides_counts    # response_fields is present, with any value; reads_bound only
+    uint8_t edits_forbidden     # stream_options is not of a known form
+    uint8_t is_guess        # a boolean is spelt as a text or a number, which servers may refuse
+    uint8_t is_done         # the root has ended, or the body has none
     uint8_t is_wide         # the text is UTF-16 or UTF-32
-    uint8_t is_watched      # a form, to its end: BodyScan.form
-    uint8_t is_escaped
-    uint8_t is_strict
+    uint8_t is_watched      # a form is watched to its end: BodyScan.form
+    uint8_t is_escaped      # the next byte of the string is escaped
+    uint8_t is_strict       # the caller's key allows some models only
     uint8_t plain           # strings.PlainState; is_strict only
     uint8_t is_ambiguous    # other parsers may read it in another way
     uint8_t has_model       # names of a model that are complete; more than one: ambiguous
-    uint8_t in_prompt       # its value has begun and not ended
+    uint8_t in_prompt       # the prompt's value has begun and not ended
     uint16_t rename_len     # 0: the model's name stays
-    uint16_t rename_skip    # bytes of the value it replaces, quotes included
+    uint16_t rename_skip    # bytes of the value that `rename` replaces, quotes included
     uint16_t n              # choices per prompt; 0: not given
     const char *rename      # borrowed: a Route's
-    ModelName *name         # borrowed; NULL: it is not kept
+    ModelName *name         # borrowed; NULL: the model's name is not kept
     Unescape escape         # of the text being read
-    char[SCAN_TEXT] text
+    char[REQUEST_TEXT] text
 
 
-cdef struct FormScan:
+cdef struct FormScan:       # of a form that is watched
     RequestScan request     # in the place of BodyScan.request
     FormWatch watch
 
