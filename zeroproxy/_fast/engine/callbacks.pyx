@@ -210,14 +210,16 @@ cdef void on_soon(void *plane, void *owner) noexcept nogil:
     downstream conn, and owns both.)"""
     cdef Relay *r = <Relay *>(<Conn *>owner).owner
     cdef char *base = <char *>r
-    cdef Meter *m = &r.x.scan.meter
-    if r != NULL:
-        prefetch_part(r, 0, 1)
-        prefetch_part(
-            r, <size_t>(<char *>&r.attempt.got_byte - base),
-            <size_t>(<char *>&r.x.settings.interims - base),
-        )
-        prefetch_part(r, <size_t>(<char *>m - base), <size_t>(<char *>&m.name - base))
+    cdef Meter *m
+    if r == NULL:
+        return
+    m = &r.x.scan.meter
+    prefetch_part(r, 0, 1)
+    prefetch_part(
+        r, <size_t>(<char *>&r.attempt.got_byte - base),
+        <size_t>(<char *>&r.x.settings.interims - base),
+    )
+    prefetch_part(r, <size_t>(<char *>m - base), <size_t>(<char *>&m.name - base))
 
 
 cdef void on_unsent(void *plane, void *owner, uint32_t events) noexcept nogil:
