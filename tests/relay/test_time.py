@@ -1,6 +1,7 @@
 """Deadlines of every phase, drains, and the connection cap."""
 
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -103,12 +104,13 @@ def test_a_trickle_behind_the_head_of_an_answer_is_cut():
         u.receive()
         u.send(SSE_HEAD)
         assert d.receive().startswith(b"HTTP/1.1 200 ")
-        for _ in range(900):
-            time.sleep(0.01)
-            if d.is_closed():
-                break
-            d.send(b"x")
-            d.receive()
+        with suppress(ConnectionResetError):  # a byte may lie unread when it is cut
+            for _ in range(900):
+                time.sleep(0.01)
+                if d.is_closed():
+                    break
+                d.send(b"x")
+                d.receive()
         u.receive()
         assert u.is_closed()
         d.close()
