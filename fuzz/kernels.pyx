@@ -10,7 +10,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from fuzz.pieces cimport copy_of, demand, next_piece, seed_of
 from zeroproxy._fast.http1.body cimport BodySlice, body_begin, body_unframe, frame_chunk
-from zeroproxy._fast.http1.fields cimport find_request_id, find_traceparent
+from zeroproxy._fast.http1.field_lines cimport find_request_id, find_traceparent
 from zeroproxy._fast.http1.head_parser cimport parse_request_head, parse_response_head
 from zeroproxy._fast.http1.head_writer cimport (
     RequestHop,

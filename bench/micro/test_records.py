@@ -11,7 +11,7 @@ from tests.probes.core import RingProbe
 
 from tests.support.ledgers import record
 from tests.support.script import get, ok, play
-from zeroproxy.metering.jsonl import to_line
+from zeroproxy.metering.access_log_file import to_line
 from zeroproxy.metering.ledger import Ledger
 from zeroproxy.metering.rows import DEFAULTS, shape
 

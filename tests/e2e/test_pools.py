@@ -19,7 +19,7 @@ from tests.support.proxy_process import ProxyProcess, upstream_toml
 from tests.support.servers import ServerProcess
 from tests.support.until import until
 from zeroproxy.config.load import parse_config
-from zeroproxy.policy import addresses
+from zeroproxy.policy import socket_addresses as addresses
 
 RACES = 1000
 

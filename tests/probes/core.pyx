@@ -35,7 +35,13 @@ from zeroproxy._fast.net.timer cimport (
     wheel_sync,
 )
 from zeroproxy._fast.types.breaker cimport WINDOW_SLOTS, Breaker, BreakerSettings, BreakerTicket
-from zeroproxy._fast.types.exchange cimport ACTION_COUNT, ACT_BUG, INPUT_COUNT, PHASE_COUNT, Input
+from zeroproxy._fast.types.exchange_enums cimport (
+    ACTION_COUNT,
+    ACT_BUG,
+    INPUT_COUNT,
+    PHASE_COUNT,
+    Input,
+)
 from zeroproxy._fast.types.memory cimport BlockPool, Buffer
 from zeroproxy._fast.types.meter cimport Meter
 from zeroproxy._fast.types.plane cimport Attempt, Conn, Endpoint, Exchange, Histogram, Plane, Relay
@@ -55,7 +61,7 @@ from zeroproxy._fast.upstream.breaker cimport (
     breaker_off,
     breaker_step,
 )
-from zeroproxy._fast.upstream.keepalive cimport keepalive_limit, keepalive_lower, keepalive_raise
+from zeroproxy._fast.upstream.idle_limits cimport keepalive_limit, keepalive_lower, keepalive_raise
 from zeroproxy._fast.usage.stats cimport BUCKETS, histogram_add, histogram_bound
 
 from zeroproxy._fast.exchange.state_machine import MOVES

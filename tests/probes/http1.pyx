@@ -9,8 +9,9 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
-from zeroproxy._fast.exchange.http_date cimport write_date
+from zeroproxy._fast.exchange.date_field cimport write_date
 from zeroproxy._fast.http1.body cimport BodySlice, body_begin, body_unframe, frame_chunk, frame_last
+from zeroproxy._fast.http1.field_lines cimport find_request_id, find_traceparent
 from zeroproxy._fast.http1.field_values cimport (
     field_id,
     is_authority,
@@ -18,7 +19,6 @@ from zeroproxy._fast.http1.field_values cimport (
     is_traceparent,
     read_number,
 )
-from zeroproxy._fast.http1.fields cimport find_request_id, find_traceparent
 from zeroproxy._fast.http1.grammar cimport Cursor
 from zeroproxy._fast.http1.head_parser cimport (
     fault_name,

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from zeroproxy._fast.tenants.api_keys cimport (
+from zeroproxy._fast.tenants.keys_and_quotas cimport (
     quota_begin,
     quota_fill,
     quota_grant,
@@ -12,7 +12,7 @@ from zeroproxy._fast.tenants.api_keys cimport (
     quota_wait,
     sha256,
 )
-from zeroproxy._fast.types.api_key cimport (
+from zeroproxy._fast.types.key_and_quota cimport (
     DIGEST,
     QUOTA_COUNT,
     QUOTA_REQUESTS,

@@ -4,7 +4,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
 from libc.string cimport memcmp, memset
 
-from zeroproxy._fast.exchange.outcome cimport exactness_name
+from zeroproxy._fast.exchange.outcome_names cimport exactness_name
 from zeroproxy._fast.exchange.response_usage cimport kind_of_path, kind_of_type, meter_path
 from zeroproxy._fast.jsonscan.edits cimport Edit, edit_bytes_max, edit_due, edit_growth, edit_undo
 from zeroproxy._fast.jsonscan.request_scan cimport request_scan_begin, request_scan_feed

@@ -1,5 +1,5 @@
-"""The first content of a response ends the wait for it; comments and pings do not (body_reader.pyx,
-law 2)."""
+"""The first content of a response ends the wait for it; comments and pings do not (law 2 of
+count_and_strip.pyx)."""
 
 import json
 import time

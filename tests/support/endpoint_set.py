@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from zeroproxy.config.schema import Config
-from zeroproxy.policy.addresses import Address
+from zeroproxy.policy.socket_addresses import Address
 from zeroproxy.server.endpoints import Addresses, EndpointSet
 
 

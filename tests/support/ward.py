@@ -11,9 +11,9 @@ from tests.support.until import until
 from zeroproxy._fast.engine.settings_types import ReportedLoad
 from zeroproxy.config.load import parse_config
 from zeroproxy.config.schema import Upstream
-from zeroproxy.policy.addresses import resolve
 from zeroproxy.policy.health import Health
 from zeroproxy.policy.rotation import Rotation
+from zeroproxy.policy.socket_addresses import resolve
 
 
 class Engine:

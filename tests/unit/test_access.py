@@ -12,10 +12,10 @@ from tests.support.records import FakeEngine, make_batch, sums
 from tests.support.until import until
 from zeroproxy.errors import ZeroproxyError
 from zeroproxy.metering import access_log as module
-from zeroproxy.metering import jsonl
+from zeroproxy.metering import access_log_file as jsonl
 from zeroproxy.metering.access_log import AccessLog
+from zeroproxy.metering.access_log_file import LogFile, open_sink
 from zeroproxy.metering.flusher import Flusher
-from zeroproxy.metering.jsonl import LogFile, open_sink
 from zeroproxy.metering.ledger import Ledger
 
 PIPE = 4096  # bytes

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from zeroproxy.errors import ConfigError, ListenError
-from zeroproxy.policy.addresses import resolve
+from zeroproxy.policy.socket_addresses import resolve
 from zeroproxy.server.fd_limits import connection_cap, reserved
 from zeroproxy.server.listener import bind, bind_all
 

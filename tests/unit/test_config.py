@@ -4,7 +4,7 @@ import pytest
 
 from zeroproxy.config.auth import Auth, Key
 from zeroproxy.config.load import load_config, parse_config
-from zeroproxy.config.secrets import all_keys, resolve
+from zeroproxy.config.secret_files import all_keys, resolve
 from zeroproxy.errors import ConfigError
 
 GOOD = '[[upstream]]\nname = "a"\nendpoints = ["http://127.0.0.1:8000"]\n'

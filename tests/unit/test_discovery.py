@@ -10,8 +10,8 @@ from aiohttp import web
 from tests.support.until import until
 from zeroproxy.config.schema import Alias, Config, Metering, Upstream
 from zeroproxy.policy import discovery as module
-from zeroproxy.policy.addresses import resolve
-from zeroproxy.policy.discovery import (
+from zeroproxy.policy.rotation import Rotation
+from zeroproxy.policy.server_kinds import (
     Discovery,
     kind_in,
     list_models,
@@ -19,7 +19,7 @@ from zeroproxy.policy.discovery import (
     models_in,
     usage_request_for,
 )
-from zeroproxy.policy.rotation import Rotation
+from zeroproxy.policy.socket_addresses import resolve
 
 
 def models(*names, owner="vllm"):

@@ -13,9 +13,9 @@ from tests.support.until import until
 from zeroproxy._fast.engine.settings_types import Route
 from zeroproxy.config.load import parse_config
 from zeroproxy.errors import ConfigError
-from zeroproxy.policy import addresses
-from zeroproxy.policy.addresses import is_name, resolve_each
-from zeroproxy.server.dns import DnsWatcher, interval
+from zeroproxy.policy import socket_addresses as addresses
+from zeroproxy.policy.socket_addresses import is_name, resolve_each
+from zeroproxy.server.dns_watcher import DnsWatcher, interval
 from zeroproxy.server.endpoints import EndpointSet, resolve_all
 
 URL = "http://vllm.example:8000"

@@ -5,7 +5,7 @@ import pytest
 from tests.support.script_upstream import ScriptConn, ScriptRequest
 from tests.support.until import until
 from tests.support.ward import Ward
-from zeroproxy.policy.addresses import resolve
+from zeroproxy.policy.socket_addresses import resolve
 
 # ---------------------------------------------------------------- what a 5xx is held against
 

@@ -11,10 +11,10 @@ from tests.support.endpoint_set import ActiveEndpoint
 from tests.support.script_upstream import ScriptConn, ScriptRequest, ScriptUpstream
 from tests.support.until import until
 from tests.support.ward import Engine, Server, Ward, upstream, watch
-from zeroproxy.policy import readiness
-from zeroproxy.policy.addresses import resolve
+from zeroproxy.policy import connect_probe as readiness
 from zeroproxy.policy.health import Health
 from zeroproxy.policy.rotation import Rotation
+from zeroproxy.policy.socket_addresses import resolve
 
 # ---------------------------------------------------------------- thresholds
 

@@ -13,7 +13,7 @@ from tests.support.records import make_batch
 from tests.support.until import until
 from zeroproxy.config.load import parse_config
 from zeroproxy.config.schema import ToPostgres, ToRedis
-from zeroproxy.config.secrets import resolve, resolve_sink
+from zeroproxy.config.secret_files import resolve, resolve_sink
 from zeroproxy.errors import ConfigError, ZeroproxyError
 from zeroproxy.metering import outbox as module
 from zeroproxy.metering.ledger import Ledger

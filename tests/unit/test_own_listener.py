@@ -9,7 +9,7 @@ from tests.support.ports import free_port
 from zeroproxy.commands import check
 from zeroproxy.config.load import parse_config
 from zeroproxy.errors import ConfigError, ReloadError
-from zeroproxy.policy.addresses import resolve
+from zeroproxy.policy.socket_addresses import resolve
 from zeroproxy.server.listener import bind_all, is_own
 from zeroproxy.server.worker import Worker
 

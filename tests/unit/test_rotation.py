@@ -6,9 +6,9 @@ from typing import Any
 from tests.support.endpoint_set import ActiveEndpoint
 from zeroproxy.config.schema import Health as Settings
 from zeroproxy.config.schema import Upstream, Warmup
-from zeroproxy.policy.addresses import Address
 from zeroproxy.policy.health import Health
 from zeroproxy.policy.rotation import Rotation
+from zeroproxy.policy.socket_addresses import Address
 from zeroproxy.policy.warmup import Warmups
 
 

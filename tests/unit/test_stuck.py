@@ -17,12 +17,12 @@ from tests.support.script_upstream import ScriptUpstream
 from tests.support.until import until
 from tests.support.ward import Engine, Server, upstream, watch
 from zeroproxy.config.schema import Config, Upstream
-from zeroproxy.policy.addresses import Address, ClientTls, resolve
-from zeroproxy.policy.discovery import Discovery
+from zeroproxy.policy.connect_probe import can_connect
 from zeroproxy.policy.health import Health
 from zeroproxy.policy.http_client import get_page, get_status
-from zeroproxy.policy.readiness import can_connect
 from zeroproxy.policy.rotation import Rotation
+from zeroproxy.policy.server_kinds import Discovery
+from zeroproxy.policy.socket_addresses import Address, ClientTls, resolve
 
 PAGE = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npage"
 

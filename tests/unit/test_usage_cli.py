@@ -17,7 +17,7 @@ from tests.support.ledgers import HOUR_NS, new_ledger, record, write
 from zeroproxy.commands import main as cli
 from zeroproxy.commands import usage as command
 from zeroproxy.errors import ZeroproxyError
-from zeroproxy.metering.report.report import Sums
+from zeroproxy.metering.report.ledger_sums import Sums
 
 T0 = 1_793_523_600 * 10**9  # 2026-11-01T09:00:00Z
 LONG = "meta-llama/Llama-3.3-70B-Instruct-AWQ"

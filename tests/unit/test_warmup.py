@@ -14,8 +14,8 @@ from tests.support.script_upstream import ScriptConn, ScriptRequest, ScriptUpstr
 from tests.support.until import until
 from tests.support.ward import Engine
 from zeroproxy.config.schema import Alias, Upstream, Warmup
-from zeroproxy.policy.addresses import resolve
 from zeroproxy.policy.rotation import Rotation
+from zeroproxy.policy.socket_addresses import resolve
 from zeroproxy.policy.warmup import Warmups, body_of
 
 CHAT = "/v1/chat/completions"

@@ -25,8 +25,8 @@ from zeroproxy.commands.check_report import Findings, describe, print_coloured, 
 from zeroproxy.config.addresses import split_host_port
 from zeroproxy.config.load import load_config
 from zeroproxy.config.schema import AnySink, Config, Upstream
-from zeroproxy.config.secrets import name_of
-from zeroproxy.config.secrets import resolve as resolve_files
+from zeroproxy.config.secret_files import name_of
+from zeroproxy.config.secret_files import resolve as resolve_files
 from zeroproxy.errors import (
     ConfigError,
     ListenError,
@@ -38,11 +38,11 @@ from zeroproxy.metering.ledger import Ledger
 from zeroproxy.metering.ledger_errors import LedgerDamaged, LedgerUnavailable
 from zeroproxy.metering.otel.sink import need_otel
 from zeroproxy.metering.outbox import without
-from zeroproxy.policy.addresses import Address, ClientTls, is_name, resolve
-from zeroproxy.policy.discovery import COST, NO_SERVER, NotYet, identify, misses_usage
+from zeroproxy.policy.connect_probe import TIMEOUT
 from zeroproxy.policy.http_client import get_status, why
-from zeroproxy.policy.readiness import TIMEOUT
+from zeroproxy.policy.server_kinds import COST, NO_SERVER, NotYet, identify, misses_usage
 from zeroproxy.policy.shared_quota import need_redis
+from zeroproxy.policy.socket_addresses import Address, ClientTls, is_name, resolve
 from zeroproxy.server.fd_limits import connection_cap, raise_limit
 from zeroproxy.server.listener import bind, leads_to
 from zeroproxy.server.pipeline import make_sink

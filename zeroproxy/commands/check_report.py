@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from zeroproxy.config.schema import Config, Upstream
-from zeroproxy.config.secrets import name_of
+from zeroproxy.config.secret_files import name_of
 
 SHOWN = 8  # models of an upstream that are named
 

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from zeroproxy.metering.jsonl import LostLines, to_line
+from zeroproxy.metering.access_log_file import LostLines, to_line
 from zeroproxy.metering.priority import yield_the_core
 
 log = logging.getLogger(__name__)

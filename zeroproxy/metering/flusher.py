@@ -32,6 +32,7 @@ from zeroproxy.metering.cpu_budget import CpuBudget
 from zeroproxy.metering.ledger import Ledger
 from zeroproxy.metering.ledger_errors import is_damage
 from zeroproxy.metering.priority import yield_the_core
+from zeroproxy.metering.record_batches import BATCH, RingReader, Source
 from zeroproxy.metering.rescue_file import (
     append,
     has_rescued,
@@ -40,7 +41,6 @@ from zeroproxy.metering.rescue_file import (
     take_in,
     to_lines,
 )
-from zeroproxy.metering.ring_reader import BATCH, RingReader, Source
 from zeroproxy.metering.rows import REFUSED, Record
 
 log = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from zeroproxy.config.schema import Health as Settings
-from zeroproxy.policy.addresses import Address, WatchedEndpoint
 from zeroproxy.policy.http_client import get_status, why
+from zeroproxy.policy.socket_addresses import Address, WatchedEndpoint
 from zeroproxy.policy.wedge import HangDetector
 
 LATE = "no answer within {:g} s"

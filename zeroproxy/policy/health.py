@@ -27,11 +27,11 @@ from zeroproxy._fast.engine.settings_types import ReportedLoad
 from zeroproxy.config.presets import PRESETS, Preset
 from zeroproxy.config.schema import Health as Settings
 from zeroproxy.config.schema import Upstream
-from zeroproxy.policy.addresses import WatchedEndpoint
 from zeroproxy.policy.endpoint_health import LATE, Answer, EndpointHealth, probe
 from zeroproxy.policy.http_client import OwnLack, generate_one
 from zeroproxy.policy.reported_load import read_load
 from zeroproxy.policy.rotation import Rotation
+from zeroproxy.policy.socket_addresses import WatchedEndpoint
 from zeroproxy.policy.wedge import read_counters
 from zeroproxy.tasks import cancel
 

@@ -19,7 +19,7 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from zeroproxy.policy.addresses import Address
+from zeroproxy.policy.socket_addresses import Address
 from zeroproxy.policy.tls import reason
 from zeroproxy.tasks import within
 

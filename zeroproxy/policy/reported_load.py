@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from zeroproxy._fast.engine.settings_types import ReportedLoad
 from zeroproxy.config.presets import Preset
-from zeroproxy.policy.addresses import Address
 from zeroproxy.policy.http_client import get_page
+from zeroproxy.policy.socket_addresses import Address
 from zeroproxy.policy.wedge import samples_in
 
 STALE_AFTER = 3  # intervals of health without a new report

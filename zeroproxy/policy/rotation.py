@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from zeroproxy._fast.engine.result_types import HealthSample
 from zeroproxy.config.schema import Upstream
-from zeroproxy.policy.addresses import WatchedEndpoint
+from zeroproxy.policy.socket_addresses import WatchedEndpoint
 
 log = logging.getLogger(__name__)
 

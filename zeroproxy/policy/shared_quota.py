@@ -46,7 +46,7 @@ redis.call('EXPIRE', KEYS[1], 60)
 return redis.call('ZCARD', KEYS[1])
 """
 
-# A debt is ten minutes' worth at most, as in tenants/api_keys.pyx.
+# A debt is ten minutes' worth at most, as in tenants/keys_and_quotas.pyx.
 # KEYS: the bucket. ARGV: this proxy, number of proxies, seconds to keep it. Then four per quota:
 # name, rate, used since this proxy began, used since the last answer. Returns a level for each.
 SETTLE = """

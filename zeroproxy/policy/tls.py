@@ -10,7 +10,7 @@ import ssl
 
 from zeroproxy.config.schema import UpstreamTls
 from zeroproxy.errors import TlsError
-from zeroproxy.policy.addresses import Address
+from zeroproxy.policy.socket_addresses import Address
 
 MINIMUM = ssl.TLSVersion.TLSv1_2
 

@@ -25,10 +25,10 @@ from zeroproxy.backoff import Backoff
 from zeroproxy.config.schema import Upstream
 from zeroproxy.config.schema import Warmup as Settings
 from zeroproxy.errors import one_line
-from zeroproxy.policy.addresses import WatchedEndpoint
-from zeroproxy.policy.discovery import models_in
 from zeroproxy.policy.http_client import read_page, session_for, why
 from zeroproxy.policy.rotation import Rotation
+from zeroproxy.policy.server_kinds import models_in
+from zeroproxy.policy.socket_addresses import WatchedEndpoint
 from zeroproxy.tasks import cancel
 
 log = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from zeroproxy.config.presets import Preset
-from zeroproxy.policy.addresses import Address
 from zeroproxy.policy.http_client import get_page
+from zeroproxy.policy.socket_addresses import Address
 
 Counters = Mapping[str, float]
 

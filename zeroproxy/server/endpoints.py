@@ -3,7 +3,7 @@
 Law 1. An endpoint of the configuration is one in force, or with `expand` one per address, called
        URL#ADDRESS. One that stays at its address keeps its slot and its idle connections; only a
        new one is resolved.
-Law 2. An endpoint whose name has no address is none of these until dns.py finds one.
+Law 2. An endpoint whose name has no address is none of these until dns_watcher.py finds one.
 Law 3. Only preparing (`stage`) can fail, and it changes nothing here.
 Tests: tests/unit/test_dns.py, tests/unit/test_reload.py.
 """
@@ -21,7 +21,7 @@ from zeroproxy._fast.engine.engine import Engine
 from zeroproxy._fast.engine.settings_types import EndpointSettings, Route, UpstreamSettings
 from zeroproxy.config.schema import Config, Endpoint, Upstream
 from zeroproxy.errors import ConfigError, ReloadError, UnresolvedError
-from zeroproxy.policy.addresses import Address, expand, is_name, resolve_each
+from zeroproxy.policy.socket_addresses import Address, expand, is_name, resolve_each
 from zeroproxy.server.tls import Tls
 
 log = logging.getLogger(__name__)

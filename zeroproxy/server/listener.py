@@ -14,7 +14,7 @@ from typing import Any
 
 from zeroproxy.config.addresses import bracketed, split_host_port
 from zeroproxy.errors import ListenError
-from zeroproxy.policy.addresses import Address
+from zeroproxy.policy.socket_addresses import Address
 
 BACKLOG = 4096  # the kernel caps it at net.core.somaxconn
 

@@ -11,11 +11,11 @@ import logging
 from typing import Any
 
 from zeroproxy.config.schema import AnySink, Config, ToPostgres, ToRedis, kind_of
-from zeroproxy.config.secrets import name_of, resolve_sink
+from zeroproxy.config.secret_files import name_of, resolve_sink
 from zeroproxy.errors import ZeroproxyError
 from zeroproxy.metering.access_log import AccessLog
+from zeroproxy.metering.access_log_file import LogFile, open_sink
 from zeroproxy.metering.flusher import Flusher, Sink
-from zeroproxy.metering.jsonl import LogFile, open_sink
 from zeroproxy.metering.ledger import Ledger
 from zeroproxy.metering.ledger_errors import LedgerDamaged, LedgerUnavailable
 from zeroproxy.metering.otel.sink import OtelSink, open_otel

@@ -18,13 +18,13 @@ from typing import Protocol
 
 from zeroproxy._fast.engine.engine import Engine
 from zeroproxy.config.schema import Config
-from zeroproxy.config.secrets import resolve
-from zeroproxy.metering.jsonl import LogFile
+from zeroproxy.config.secret_files import resolve
+from zeroproxy.metering.access_log_file import LogFile
 from zeroproxy.policy.shared_quota import need_redis
-from zeroproxy.server.api_keys import stage_keys
 from zeroproxy.server.changes import plan
 from zeroproxy.server.endpoints import Addresses, EndpointSet, resolve_all
 from zeroproxy.server.fd_limits import limits_in_force
+from zeroproxy.server.stage_keys import stage_keys
 from zeroproxy.server.tls import PreparedTls, Tls, prepare_tls
 
 

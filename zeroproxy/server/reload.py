@@ -14,7 +14,7 @@ from typing import Any
 from zeroproxy.config.load import complete
 from zeroproxy.config.schema import Config
 from zeroproxy.errors import ConfigError, ReloadError, ZeroproxyError, one_line
-from zeroproxy.metering.jsonl import LogFile, open_sink
+from zeroproxy.metering.access_log_file import LogFile, open_sink
 from zeroproxy.server.endpoints import refusing
 from zeroproxy.server.prepare import Candidate, Running, prepare, put_in_force
 from zeroproxy.tasks import cancel

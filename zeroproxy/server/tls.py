@@ -21,7 +21,7 @@ from zeroproxy._fast.engine.change import Change
 from zeroproxy._fast.engine.tls_context import Context
 from zeroproxy.config.schema import Config, ServerTls, UpstreamTls
 from zeroproxy.errors import TlsError
-from zeroproxy.policy.addresses import ClientTls
+from zeroproxy.policy.socket_addresses import ClientTls
 from zeroproxy.policy.tls import context_for
 
 

@@ -19,14 +19,14 @@ from zeroproxy.admin.server import AdminServer, BoundSocket
 from zeroproxy.config.schema import Config
 from zeroproxy.errors import ListenError, ZeroproxyError
 from zeroproxy.log import StderrHandler
-from zeroproxy.metering.jsonl import LogFile, open_sink
-from zeroproxy.policy.discovery import Discovery
+from zeroproxy.metering.access_log_file import LogFile, open_sink
+from zeroproxy.policy.connect_probe import Readiness
 from zeroproxy.policy.health import Health
-from zeroproxy.policy.readiness import Readiness
 from zeroproxy.policy.rotation import Rotation
+from zeroproxy.policy.server_kinds import Discovery
 from zeroproxy.policy.shared_quota import Shares
 from zeroproxy.policy.warmup import Warmups
-from zeroproxy.server.dns import DnsWatcher
+from zeroproxy.server.dns_watcher import DnsWatcher
 from zeroproxy.server.endpoints import EndpointSet
 from zeroproxy.server.fd_limits import admin_cap, limits_in_force, raise_limit
 from zeroproxy.server.listener import Bound, bind, bind_all, is_own

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 
-from zeroproxy.sim.prompts import JSON, Ask
+from zeroproxy.sim.request_plan import JSON, Ask
 
 STOPS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from zeroproxy.sim.prompts import JSON, Ask
+from zeroproxy.sim.request_plan import JSON, Ask
 
 DONE = b"data: [DONE]\n\n"
 FINGERPRINT = "zeroproxy-sim"

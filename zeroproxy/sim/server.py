@@ -18,10 +18,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 import zeroproxy.sim.anthropic_wire as messages
 import zeroproxy.sim.openai_wire as wire
 from zeroproxy.sim.accounts import Account, Accounts
-from zeroproxy.sim.answer import Answer, Wire
 from zeroproxy.sim.faults import Fault, find_fault
 from zeroproxy.sim.options import SimOptions, Stats
-from zeroproxy.sim.prompts import (
+from zeroproxy.sim.request_plan import (
     JSON,
     Ask,
     PrefixCache,
@@ -31,6 +30,7 @@ from zeroproxy.sim.prompts import (
     texts_of,
 )
 from zeroproxy.sim.scheduler import Job, Scheduler
+from zeroproxy.sim.send_answer import Answer, Wire
 
 BODY_MAX = 1 << 30
 SHUTDOWN = 0.2  # seconds that answers still get when the simulator stops

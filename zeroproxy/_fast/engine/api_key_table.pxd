@@ -1,6 +1,6 @@
 from libc.stdint cimport uint32_t
 
-from zeroproxy._fast.engine.tenant_table cimport Tenants
+from zeroproxy._fast.engine.tenant_indices cimport Tenants
 from zeroproxy._fast.engine.thread cimport PlaneThread
 from zeroproxy._fast.types.change cimport Step
 from zeroproxy._fast.types.plane cimport Plane

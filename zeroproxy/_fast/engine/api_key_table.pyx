@@ -12,21 +12,21 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy
 
-from zeroproxy._fast.engine.tenant_table cimport Tenants
+from zeroproxy._fast.engine.tenant_indices cimport Tenants
 from zeroproxy._fast.engine.thread cimport PlaneThread
 from zeroproxy._fast.engine.values cimport demand_type, encoded, flag, whole
-from zeroproxy._fast.tenants.api_keys cimport key_place, quota_begin
 from zeroproxy._fast.tenants.fair_queue cimport shares_stage, shares_use
-from zeroproxy._fast.types.admission cimport TenantShare
-from zeroproxy._fast.types.api_key cimport (
+from zeroproxy._fast.tenants.keys_and_quotas cimport key_place, quota_begin
+from zeroproxy._fast.types.change cimport Step
+from zeroproxy._fast.types.key_and_quota cimport (
     DIGEST,
     QUOTA_REQUESTS,
     QUOTA_TOKENS,
     AllowedModel,
     ApiKey,
 )
-from zeroproxy._fast.types.change cimport Step
 from zeroproxy._fast.types.model cimport MODEL_MAX
+from zeroproxy._fast.types.permits cimport TenantShare
 from zeroproxy._fast.types.plane cimport Plane
 from zeroproxy._fast.usage.overflow cimport overflow_reserve, overflow_use
 from zeroproxy._fast.usage.stats cimport Stats, TokenTable, tokens_free, tokens_move, tokens_stage

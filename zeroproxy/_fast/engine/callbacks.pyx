@@ -40,7 +40,7 @@ from zeroproxy._fast.net.tls cimport tls_fault, tls_is_shaking
 from zeroproxy._fast.request.reader cimport read_request
 from zeroproxy._fast.response.reader cimport read_response
 from zeroproxy._fast.response.tunnel cimport pump_tunnel
-from zeroproxy._fast.types.exchange cimport (
+from zeroproxy._fast.types.exchange_enums cimport (
     BLAME_DOWNSTREAM,
     BLAME_OURSELVES,
     CAUSE_CLOSED,

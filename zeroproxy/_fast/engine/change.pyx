@@ -18,6 +18,14 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
 from zeroproxy._fast.engine.api_key_table cimport api_keys_stage
+from zeroproxy._fast.engine.change_steps cimport (
+    stage_endpoint,
+    stage_limits,
+    stage_pool,
+    stage_switches,
+    stage_tls,
+    stage_upstream,
+)
 from zeroproxy._fast.engine.names cimport Names
 from zeroproxy._fast.engine.registry cimport (
     registry_add_upstream,
@@ -29,15 +37,7 @@ from zeroproxy._fast.engine.registry cimport (
 )
 from zeroproxy._fast.engine.route_table cimport stage_routes
 from zeroproxy._fast.engine.settings cimport check_endpoint
-from zeroproxy._fast.engine.staged_settings cimport (
-    stage_endpoint,
-    stage_limits,
-    stage_pool,
-    stage_switches,
-    stage_tls,
-    stage_upstream,
-)
-from zeroproxy._fast.engine.tenant_table cimport Tenants
+from zeroproxy._fast.engine.tenant_indices cimport Tenants
 from zeroproxy._fast.engine.thread cimport PlaneThread
 from zeroproxy._fast.engine.tls_context cimport Context
 from zeroproxy._fast.engine.values cimport demand_type, index_in

@@ -24,20 +24,20 @@ from zeroproxy._fast.engine.change cimport Change
 from zeroproxy._fast.engine.health_sample cimport read_health_samples
 from zeroproxy._fast.engine.listeners cimport accept_all_pending, listen_on, stop_listening
 from zeroproxy._fast.engine.names cimport Names
-from zeroproxy._fast.engine.quota_table cimport (
+from zeroproxy._fast.engine.quota_state cimport (
     api_keys_grant_quota,
     api_keys_quotas,
     api_keys_share_quota,
 )
-from zeroproxy._fast.engine.records cimport read_overflow, read_record, take_overflow_rows
+from zeroproxy._fast.engine.record_values cimport read_overflow, read_record, take_overflow_rows
 from zeroproxy._fast.engine.registry cimport registry_free, registry_set_models
 from zeroproxy._fast.engine.settings cimport parse_limits
 from zeroproxy._fast.engine.snapshot cimport read_plane
-from zeroproxy._fast.engine.tenant_table cimport Tenants
+from zeroproxy._fast.engine.tenant_indices cimport Tenants
 from zeroproxy._fast.engine.thread cimport PlaneThread
 from zeroproxy._fast.engine.values cimport flag, index_in, ns, number, whole
-from zeroproxy._fast.exchange.silence cimport end_silent
-from zeroproxy._fast.exchange.trace_context cimport trace_context_init
+from zeroproxy._fast.exchange.exchange_ids cimport trace_context_init
+from zeroproxy._fast.exchange.silent_endpoints cimport end_silent
 from zeroproxy._fast.memory.buffer cimport alloc_lines, pool_close, pool_init
 from zeroproxy._fast.memory.ring cimport (
     Ring,
@@ -58,7 +58,7 @@ from zeroproxy._fast.types.memory cimport BLOCK_LARGE, SLACK
 from zeroproxy._fast.types.plane cimport Plane
 from zeroproxy._fast.types.reactor cimport SEND_BATCH_BYTES
 from zeroproxy._fast.types.record cimport Record
-from zeroproxy._fast.upstream.endpoint cimport endpoint_drop_idle
+from zeroproxy._fast.upstream.conn_pool cimport endpoint_drop_idle
 from zeroproxy._fast.upstream.prewarm cimport prewarm_stop
 from zeroproxy._fast.usage.stats cimport Stats, stats_close, stats_init
 
@@ -310,8 +310,8 @@ cdef class Engine(PlaneThread):
             return end_silent(self.p, self.p.endpoints[at], silence)
 
     def records(self, n):
-        """Take up to `n` finished exchanges from the ring, as dicts (records.pyx). The consumer
-        thread only."""
+        """Take up to `n` finished exchanges from the ring, as dicts (record_values.pyx). For the
+        consumer's thread only."""
         cdef Record record
         cdef uint64_t most = whole(n, "n", 0, RING_MOST)
         found = []

@@ -12,7 +12,6 @@ from zeroproxy._fast.jsonscan.edits cimport (
     USAGE_REQUEST_RUNNING_ONLY,
     USAGE_REQUEST_TIMINGS,
 )
-from zeroproxy._fast.types.api_key cimport QUOTA_COUNT, QUOTA_REQUESTS, QUOTA_TOKENS
 from zeroproxy._fast.types.balance cimport (
     BALANCE_CONSISTENT_HASH,
     BALANCE_COUNT,
@@ -25,6 +24,14 @@ from zeroproxy._fast.types.balance cimport (
     HASH_SOURCE_PROMPT,
     HASH_SOURCE_USER,
 )
+from zeroproxy._fast.types.conn_pool cimport (
+    CLOSED_AGE,
+    CLOSED_COUNT,
+    CLOSED_EXCHANGE,
+    CLOSED_IDLE,
+    CLOSED_PEER,
+    CLOSED_SURPLUS,
+)
 from zeroproxy._fast.types.http cimport (
     METHOD_COUNT,
     METHOD_DELETE,
@@ -36,14 +43,7 @@ from zeroproxy._fast.types.http cimport (
     METHOD_POST,
     METHOD_PUT,
 )
-from zeroproxy._fast.types.pool cimport (
-    CLOSED_AGE,
-    CLOSED_COUNT,
-    CLOSED_EXCHANGE,
-    CLOSED_IDLE,
-    CLOSED_PEER,
-    CLOSED_SURPLUS,
-)
+from zeroproxy._fast.types.key_and_quota cimport QUOTA_COUNT, QUOTA_REQUESTS, QUOTA_TOKENS
 from zeroproxy._fast.types.record cimport (
     USAGE_BY_CALLER,
     USAGE_BY_COUNT,

@@ -18,11 +18,11 @@ from zeroproxy._fast.engine.tls_context cimport tls_drop
 from zeroproxy._fast.exchange.attempt cimport wake_waiting
 from zeroproxy._fast.exchange.permits cimport admit_waiting
 from zeroproxy._fast.tenants.fair_queue cimport shares_stage, shares_use
-from zeroproxy._fast.types.admission cimport TenantShare
+from zeroproxy._fast.types.permits cimport TenantShare
 from zeroproxy._fast.types.plane cimport Conn, Endpoint, Plane, Upstream
 from zeroproxy._fast.upstream.breaker cimport breaker_off
 from zeroproxy._fast.upstream.concurrency_limit cimport limit_begin
-from zeroproxy._fast.upstream.endpoint cimport endpoint_drop_idle
+from zeroproxy._fast.upstream.conn_pool cimport endpoint_drop_idle
 from zeroproxy._fast.upstream.latency_model cimport latency_forget
 from zeroproxy._fast.upstream.prewarm cimport prewarm_init, prewarm_stop
 from zeroproxy._fast.usage.stats cimport ALL_OTHERS

@@ -1,6 +1,6 @@
 """The table of routes by model, prepared as a Step of a change (engine/change.pyx).
 
-Law. Only stage_routes can fail, as in engine/staged_settings.pyx.
+Law. Only stage_routes can fail, as in engine/change_steps.pyx.
 Tests: tests/relay/test_change.py.
 """
 
@@ -10,7 +10,7 @@ from libc.stdint cimport uint16_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy
 
-from zeroproxy._fast.engine.staged_settings cimport make
+from zeroproxy._fast.engine.change_steps cimport make
 from zeroproxy._fast.engine.values cimport demand_type, encoded, index_in
 from zeroproxy._fast.types.change cimport Step
 from zeroproxy._fast.types.model cimport MODEL_MAX, REAL_MAX, Route

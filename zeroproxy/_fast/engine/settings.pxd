@@ -1,8 +1,8 @@
-from zeroproxy._fast.types.admission cimport AdmissionSettings
 from zeroproxy._fast.types.balance cimport HashSettings
 from zeroproxy._fast.types.breaker cimport BreakerSettings
-from zeroproxy._fast.types.limits cimport Limits
-from zeroproxy._fast.types.pool cimport PoolSettings
+from zeroproxy._fast.types.conn_pool cimport PoolSettings
+from zeroproxy._fast.types.exchange_limits cimport Limits
+from zeroproxy._fast.types.permits cimport AdmissionSettings
 
 # Fill the struct from config.Limits.
 cdef int parse_limits(Limits *l, limits) except -1

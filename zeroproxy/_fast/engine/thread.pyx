@@ -47,7 +47,7 @@ from zeroproxy._fast.net.syscalls cimport (
 )
 from zeroproxy._fast.net.timer cimport wheel_sync
 from zeroproxy._fast.types.clock cimport clock_monotonic_ns
-from zeroproxy._fast.types.lock cimport Driver
+from zeroproxy._fast.types.driver cimport Driver
 from zeroproxy._fast.types.plane cimport Plane
 
 cdef extern from "<pthread.h>" nogil:

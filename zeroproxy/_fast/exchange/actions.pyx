@@ -27,7 +27,7 @@ from zeroproxy._fast.exchange.relay_pool cimport (
     release_relay,
 )
 from zeroproxy._fast.exchange.release cimport release_all, write_record
-from zeroproxy._fast.exchange.retry cimport describe_attempt, is_stale, is_withheld
+from zeroproxy._fast.exchange.retry_facts cimport describe_attempt, is_stale, is_withheld
 from zeroproxy._fast.exchange.state_machine cimport RetryFacts, exchange_step, may_retry
 from zeroproxy._fast.http1.body cimport frame_chunk
 from zeroproxy._fast.jsonscan.edits cimport edit_undo
@@ -43,7 +43,7 @@ from zeroproxy._fast.net.conn cimport (
     conn_shut,
     conn_time_deferred,
 )
-from zeroproxy._fast.types.exchange cimport (
+from zeroproxy._fast.types.exchange_enums cimport (
     ACT_ADMIT,
     ACT_ANSWER,
     ACT_CLOSE,
@@ -90,8 +90,8 @@ from zeroproxy._fast.upstream.breaker cimport (
     RESULT_NONE,
     attempt_begins,
 )
-from zeroproxy._fast.upstream.endpoint cimport endpoint_forget
-from zeroproxy._fast.upstream.keepalive cimport keepalive_lower
+from zeroproxy._fast.upstream.conn_pool cimport endpoint_forget
+from zeroproxy._fast.upstream.idle_limits cimport keepalive_lower
 from zeroproxy._fast.upstream.latency_model cimport latency_attempt_begins
 
 # ---------------------------------------------------------------- attempts

@@ -12,10 +12,10 @@ from libc.string cimport memset
 from zeroproxy._fast.exchange.relay_pool cimport relay_later
 from zeroproxy._fast.net.conn cimport conn_discard_unread
 from zeroproxy._fast.tenants.fifo cimport fifo_push, fifo_remove
+from zeroproxy._fast.types.conn_pool cimport CLOSED_EXCHANGE
 from zeroproxy._fast.types.plane cimport Attempt, Conn, Plane, Relay, Upstream
-from zeroproxy._fast.types.pool cimport CLOSED_EXCHANGE
 from zeroproxy._fast.upstream.breaker cimport attempt_ends
-from zeroproxy._fast.upstream.endpoint cimport endpoint_retire, release_idle_conn
+from zeroproxy._fast.upstream.conn_pool cimport endpoint_retire, release_idle_conn
 from zeroproxy._fast.upstream.latency_model cimport latency_attempt_ends
 
 

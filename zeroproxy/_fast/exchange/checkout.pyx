@@ -15,7 +15,7 @@ from zeroproxy._fast.memory.buffer cimport buffer_len
 from zeroproxy._fast.net.conn cimport conn_is_connected
 from zeroproxy._fast.net.syscalls cimport EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
 from zeroproxy._fast.types.clock cimport clock_monotonic_ns
-from zeroproxy._fast.types.exchange cimport (
+from zeroproxy._fast.types.exchange_enums cimport (
     BLAME_OURSELVES,
     BLAME_UPSTREAM,
     CAUSE_NO_ENDPOINT,
@@ -26,7 +26,7 @@ from zeroproxy._fast.types.memory cimport BLOCK_LARGE
 from zeroproxy._fast.types.plane cimport Attempt, Endpoint, Plane, Relay, Upstream
 from zeroproxy._fast.upstream.balancer cimport upstream_is_full, upstream_pick
 from zeroproxy._fast.upstream.breaker cimport upstream_readmit
-from zeroproxy._fast.upstream.endpoint cimport (
+from zeroproxy._fast.upstream.conn_pool cimport (
     acquire_idle_conn,
     endpoint_connect,
     endpoint_drop_oldest,

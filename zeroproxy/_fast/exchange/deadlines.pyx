@@ -18,7 +18,7 @@ from zeroproxy._fast.net.conn cimport conn_is_backed_up
 from zeroproxy._fast.net.timer cimport timer_no_later
 from zeroproxy._fast.net.tls cimport tls_is_shaking
 from zeroproxy._fast.types.clock cimport NS_PER_S
-from zeroproxy._fast.types.exchange cimport (
+from zeroproxy._fast.types.exchange_enums cimport (
     PHASE_CONNECTING,
     PHASE_FLUSHING,
     PHASE_HEAD,

@@ -11,7 +11,7 @@ Tests: tests/relay/test_hedge.py.
 
 from zeroproxy._fast.exchange.attempt cimport drop_hedge, swap_attempts
 from zeroproxy._fast.exchange.checkout cimport checkout_conn
-from zeroproxy._fast.exchange.retry cimport is_soon
+from zeroproxy._fast.exchange.retry_facts cimport is_soon
 from zeroproxy._fast.memory.buffer cimport buffer_bytes, buffer_len
 from zeroproxy._fast.net.conn cimport (
     CONNECT_MORE,
@@ -20,7 +20,7 @@ from zeroproxy._fast.net.conn cimport (
     conn_has_bytes,
     conn_send,
 )
-from zeroproxy._fast.types.limits cimport HEDGE_ONE
+from zeroproxy._fast.types.exchange_limits cimport HEDGE_ONE
 from zeroproxy._fast.types.plane cimport Conn, Endpoint, Plane, Relay, Upstream
 from zeroproxy._fast.upstream.balancer cimport upstream_pick
 from zeroproxy._fast.upstream.breaker cimport RESULT_FAILED, RESULT_NONE, attempt_begins

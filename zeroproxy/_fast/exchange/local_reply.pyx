@@ -9,14 +9,14 @@ from libc.stddef cimport size_t
 from libc.stdio cimport snprintf
 from libc.string cimport strlen
 
+from zeroproxy._fast.exchange.date_field cimport date_now
 from zeroproxy._fast.exchange.error_body cimport write_error_json
-from zeroproxy._fast.exchange.http_date cimport date_now
-from zeroproxy._fast.exchange.outcome cimport outcome_status
+from zeroproxy._fast.exchange.outcome_names cimport outcome_status
 from zeroproxy._fast.http1.head_parser cimport fault_status
 from zeroproxy._fast.net.conn cimport conn_send
 from zeroproxy._fast.net.syscalls cimport MSG_DONTWAIT, MSG_NOSIGNAL, MSG_TRUNC, recv, send
-from zeroproxy._fast.tenants.api_keys cimport quota_wait
-from zeroproxy._fast.types.exchange cimport (
+from zeroproxy._fast.tenants.keys_and_quotas cimport quota_wait
+from zeroproxy._fast.types.exchange_enums cimport (
     BLAME_DOWNSTREAM,
     LOCAL_REPLY_MODELS,
     LOCAL_REPLY_OPTIONS,

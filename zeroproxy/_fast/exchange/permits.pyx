@@ -20,10 +20,15 @@ from zeroproxy._fast.tenants.fair_queue cimport (
     release_share,
     share_of,
 )
-from zeroproxy._fast.types.admission cimport TENANT_SHARE_ONE
-from zeroproxy._fast.types.exchange cimport BLAME_OURSELVES, CAUSE_OVERLOAD, IN_PERMIT, IN_REFUSED
+from zeroproxy._fast.types.exchange_enums cimport (
+    BLAME_OURSELVES,
+    CAUSE_OVERLOAD,
+    IN_PERMIT,
+    IN_REFUSED,
+)
+from zeroproxy._fast.types.exchange_limits cimport HEDGES_KEPT, HEDGE_ONE
 from zeroproxy._fast.types.invariant cimport invariant
-from zeroproxy._fast.types.limits cimport HEDGES_KEPT, HEDGE_ONE
+from zeroproxy._fast.types.permits cimport TENANT_SHARE_ONE
 from zeroproxy._fast.types.plane cimport Plane, Relay, Upstream
 from zeroproxy._fast.upstream.balancer cimport upstream_free_permits
 

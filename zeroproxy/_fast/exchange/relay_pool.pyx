@@ -9,7 +9,7 @@ from libc.string cimport memset
 from zeroproxy._fast.jsonscan.strings cimport name_free
 from zeroproxy._fast.memory.buffer cimport alloc_lines, buffer_clear
 from zeroproxy._fast.net.timer cimport timer_init
-from zeroproxy._fast.types.exchange cimport BLAME_NOBODY, CAUSE_DONE, PHASE_CLOSED, PHASE_IDLE
+from zeroproxy._fast.types.exchange_enums cimport BLAME_NOBODY, CAUSE_DONE, PHASE_CLOSED, PHASE_IDLE
 from zeroproxy._fast.types.invariant cimport invariant
 from zeroproxy._fast.types.plane cimport Attempt, Exchange, Plane, Relay
 

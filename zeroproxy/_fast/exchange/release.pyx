@@ -12,8 +12,8 @@ from zeroproxy._fast.exchange.permits cimport leave_queue, release_permit
 from zeroproxy._fast.exchange.response_usage cimport meter_finish, tokens_spent
 from zeroproxy._fast.memory.buffer cimport buffer_clear
 from zeroproxy._fast.memory.ring cimport Ring, ring_push
-from zeroproxy._fast.tenants.api_keys cimport quota_settle
 from zeroproxy._fast.tenants.fair_queue cimport share_settle
+from zeroproxy._fast.tenants.keys_and_quotas cimport quota_settle
 from zeroproxy._fast.types.meter cimport EXACTNESS_NONE
 from zeroproxy._fast.types.model cimport MODEL_MAX
 from zeroproxy._fast.types.plane cimport Endpoint, Plane, Relay, Upstream

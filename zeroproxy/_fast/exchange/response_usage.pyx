@@ -20,11 +20,11 @@ from zeroproxy._fast.exchange.response_usage cimport (
     REQUEST_TYPE_OTHER,
 )
 from zeroproxy._fast.http1.grammar cimport Cursor, begins_with, is_word
+from zeroproxy._fast.jsonscan.lexer cimport parse_count
 from zeroproxy._fast.jsonscan.request_scan cimport request_scan_is_in_model
 from zeroproxy._fast.jsonscan.strings cimport name_clear, name_write
-from zeroproxy._fast.jsonscan.tokens cimport parse_count
 from zeroproxy._fast.types.clock cimport NS_PER_S
-from zeroproxy._fast.types.exchange cimport (
+from zeroproxy._fast.types.exchange_enums cimport (
     BLAME_NOBODY,
     BLAME_UPSTREAM,
     CAUSE_TIMEOUT,

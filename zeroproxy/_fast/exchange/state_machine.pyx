@@ -9,7 +9,7 @@ Law 4. CLOSED takes no input: a relay that is closed is never stepped again.
 Tests: tests/unit/test_core.py.
 """
 
-from zeroproxy._fast.types.exchange cimport (
+from zeroproxy._fast.types.exchange_enums cimport (
     ACT_ADMIT,
     ACT_ANSWER,
     ACT_BUG,

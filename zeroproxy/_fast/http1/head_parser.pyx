@@ -16,7 +16,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t
 from libc.string cimport memset
 
-from zeroproxy._fast.http1.fields cimport Scan, parse_fields, refuse
+from zeroproxy._fast.http1.field_lines cimport Scan, parse_fields, refuse
 from zeroproxy._fast.http1.grammar cimport CR, LF, Cursor
 from zeroproxy._fast.http1.semantics cimport judge_request, judge_response
 from zeroproxy._fast.http1.start_line cimport parse_request_line, parse_status_line

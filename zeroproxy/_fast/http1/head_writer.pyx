@@ -17,8 +17,13 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy, strlen
 
+from zeroproxy._fast.http1.field_lines cimport (
+    find_request_id,
+    find_traceparent,
+    span_at,
+    value_span,
+)
 from zeroproxy._fast.http1.field_values cimport is_protocol
-from zeroproxy._fast.http1.fields cimport find_request_id, find_traceparent, span_at, value_span
 from zeroproxy._fast.http1.grammar cimport Cursor, is_word, next_element, skip_value
 from zeroproxy._fast.types.http cimport (
     FIELD_ALIAS,

@@ -1,4 +1,4 @@
-from zeroproxy._fast.http1.fields cimport Scan
+from zeroproxy._fast.http1.field_lines cimport Scan
 from zeroproxy._fast.types.http cimport Head, Verdict
 
 # Read method, target and version. On OK s.at is behind CRLF.

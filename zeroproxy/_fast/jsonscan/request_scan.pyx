@@ -40,6 +40,16 @@ from zeroproxy._fast.jsonscan.edits cimport (
     KEY_USER,
     key_of,
 )
+from zeroproxy._fast.jsonscan.lexer cimport (
+    MARK_MEMBER,
+    MARK_TOKEN,
+    Member,
+    is_equal,
+    is_member,
+    skip_level,
+    skip_to,
+    string_end,
+)
 from zeroproxy._fast.jsonscan.places cimport (
     add_place,
     end_options,
@@ -56,16 +66,6 @@ from zeroproxy._fast.jsonscan.strings cimport (
     name_feed,
     unescape,
     unescape_end,
-)
-from zeroproxy._fast.jsonscan.tokens cimport (
-    MARK_MEMBER,
-    MARK_TOKEN,
-    Member,
-    is_equal,
-    is_member,
-    skip_level,
-    skip_to,
-    string_end,
 )
 from zeroproxy._fast.types.invariant cimport invariant
 from zeroproxy._fast.types.meter cimport REQUEST_TEXT, RequestScan

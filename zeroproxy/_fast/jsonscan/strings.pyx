@@ -14,7 +14,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memchr, memcmp, memcpy
 
 from zeroproxy._fast.http1.grammar cimport Cursor, hex_of, is_word
-from zeroproxy._fast.jsonscan.tokens cimport string_end
+from zeroproxy._fast.jsonscan.lexer cimport string_end
 from zeroproxy._fast.types.model cimport MODEL_HEAD, MODEL_MAX, ModelName, Unescape
 
 cdef enum UnescapeState:

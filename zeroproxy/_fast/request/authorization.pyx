@@ -19,8 +19,7 @@ from libc.stdint cimport uint64_t
 from zeroproxy._fast.exchange.response_usage cimport generates, is_generating, prompt_guess
 from zeroproxy._fast.http1.grammar cimport Cursor, is_word
 from zeroproxy._fast.jsonscan.edits cimport USAGE_REQUEST_NONE
-from zeroproxy._fast.tenants.api_keys cimport key_allows, key_find, key_raise, quota_reserve
-from zeroproxy._fast.types.api_key cimport QUOTA_COUNT, QUOTA_REQUESTS, QUOTA_TOKENS, ApiKey
+from zeroproxy._fast.tenants.keys_and_quotas cimport key_allows, key_find, key_raise, quota_reserve
 from zeroproxy._fast.types.http cimport (
     FAULT_FIELDS,
     FAULT_KEY,
@@ -40,6 +39,7 @@ from zeroproxy._fast.types.http cimport (
     Head,
     Span,
 )
+from zeroproxy._fast.types.key_and_quota cimport QUOTA_COUNT, QUOTA_REQUESTS, QUOTA_TOKENS, ApiKey
 from zeroproxy._fast.types.meter cimport RequestScan
 from zeroproxy._fast.types.plane cimport Plane, Relay
 

@@ -19,7 +19,7 @@ from libc.string cimport memcpy, memset
 from zeroproxy._fast.exchange.actions cimport feed, send_up, undo_edits
 from zeroproxy._fast.exchange.response_usage cimport ends_with, meter_upgrade
 from zeroproxy._fast.http1.body cimport LAST_CHUNK, frame_chunk, frame_last, last_chunk
-from zeroproxy._fast.http1.fields cimport nominate
+from zeroproxy._fast.http1.field_lines cimport nominate
 from zeroproxy._fast.http1.grammar cimport Cursor, is_word
 from zeroproxy._fast.jsonscan.edits cimport (
     EDITED_USAGE,
@@ -40,10 +40,10 @@ from zeroproxy._fast.jsonscan.request_scan cimport (
 )
 from zeroproxy._fast.memory.buffer cimport buffer_len
 from zeroproxy._fast.request.authorization cimport is_model_restricted, judge_body
-from zeroproxy._fast.request.form_watch cimport watch_begin, watch_feed
+from zeroproxy._fast.request.form_guard cimport watch_begin, watch_feed
 from zeroproxy._fast.request.query cimport query_model
 from zeroproxy._fast.request.routing cimport BODY_FORM, BODY_JSON, BodyStart, Target
-from zeroproxy._fast.types.exchange cimport IN_LOST_MAY_RETRY
+from zeroproxy._fast.types.exchange_enums cimport IN_LOST_MAY_RETRY
 from zeroproxy._fast.types.http cimport (
     FAULT_BODY_CODE,
     FAULT_KEY_UNREAD,

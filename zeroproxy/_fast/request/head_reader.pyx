@@ -12,9 +12,9 @@ from libc.string cimport memchr, memcmp, memcpy, memmove
 
 from zeroproxy._fast.exchange.actions cimport end_with, feed
 from zeroproxy._fast.exchange.error_body cimport dialect_of
-from zeroproxy._fast.exchange.trace_context cimport adopt_trace, make_request_id
+from zeroproxy._fast.exchange.exchange_ids cimport adopt_trace, make_request_id
 from zeroproxy._fast.http1.body cimport body_begin
-from zeroproxy._fast.http1.fields cimport find_request_id, nominate
+from zeroproxy._fast.http1.field_lines cimport find_request_id, nominate
 from zeroproxy._fast.http1.grammar cimport hex_of
 from zeroproxy._fast.http1.head_parser cimport parse_request_head
 from zeroproxy._fast.http1.head_writer cimport RequestHop, write_request_head
@@ -32,7 +32,7 @@ from zeroproxy._fast.request.routing cimport (
     wait_for_body,
 )
 from zeroproxy._fast.types.clock cimport clock_wall_ns
-from zeroproxy._fast.types.exchange cimport (
+from zeroproxy._fast.types.exchange_enums cimport (
     BLAME_DOWNSTREAM,
     BLAME_OURSELVES,
     CAUSE_MALFORMED,

@@ -28,7 +28,7 @@ from zeroproxy._fast.exchange.response_usage cimport (
     type_of_request,
 )
 from zeroproxy._fast.http1.body cimport BodySlice, body_begin, body_unframe
-from zeroproxy._fast.http1.fields cimport has_field
+from zeroproxy._fast.http1.field_lines cimport has_field
 from zeroproxy._fast.http1.grammar cimport Cursor, is_word
 from zeroproxy._fast.jsonscan.request_scan cimport (
     request_scan_begin,
@@ -42,8 +42,8 @@ from zeroproxy._fast.request.authorization cimport (
     is_model_restricted,
     is_plain_json,
 )
-from zeroproxy._fast.request.form_watch cimport is_plain_boundary
-from zeroproxy._fast.request.multipart cimport (
+from zeroproxy._fast.request.form_guard cimport is_plain_boundary
+from zeroproxy._fast.request.form_model cimport (
     FORM_ABSENT,
     FORM_FOUND,
     FORM_MORE,
@@ -62,7 +62,7 @@ from zeroproxy._fast.request.routing cimport (
     BodyStart,
     Target,
 )
-from zeroproxy._fast.tenants.api_keys cimport key_allows
+from zeroproxy._fast.tenants.keys_and_quotas cimport key_allows
 from zeroproxy._fast.types.http cimport (
     FAULT_BODY_CODE,
     FAULT_BODY_CODED,

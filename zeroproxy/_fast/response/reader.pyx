@@ -23,8 +23,8 @@ from zeroproxy._fast.exchange.actions cimport (
     try_elsewhere,
 )
 from zeroproxy._fast.exchange.attempt cimport drop_hedge
+from zeroproxy._fast.exchange.date_field cimport date_now
 from zeroproxy._fast.exchange.deadlines cimport arm
-from zeroproxy._fast.exchange.http_date cimport date_now
 from zeroproxy._fast.exchange.relay_pool cimport relay_later
 from zeroproxy._fast.exchange.response_usage cimport meter_response, meter_tunnel
 from zeroproxy._fast.http1.body cimport (
@@ -56,8 +56,8 @@ from zeroproxy._fast.net.conn cimport (
 )
 from zeroproxy._fast.net.tls cimport tls_fault
 from zeroproxy._fast.request.body_edits cimport drop_digests, judge_edits, retry_unedited
-from zeroproxy._fast.response.body_reader cimport ends_inside, note_first, read_data
-from zeroproxy._fast.types.exchange cimport (
+from zeroproxy._fast.response.count_and_strip cimport ends_inside, note_first, read_data
+from zeroproxy._fast.types.exchange_enums cimport (
     BLAME_DOWNSTREAM,
     CAUSE_CLOSED,
     CAUSE_MALFORMED,
@@ -86,7 +86,7 @@ from zeroproxy._fast.types.http cimport (
 from zeroproxy._fast.types.memory cimport BLOCK_LARGE, READ_MAX, SLACK
 from zeroproxy._fast.types.plane cimport Conn, Plane, Relay
 from zeroproxy._fast.upstream.breaker cimport note_status
-from zeroproxy._fast.upstream.keepalive cimport keepalive_observe
+from zeroproxy._fast.upstream.idle_limits cimport keepalive_observe
 from zeroproxy._fast.usage.meter cimport meter_feed
 from zeroproxy._fast.usage.strip cimport STRIPS_NOT
 

@@ -17,7 +17,7 @@ from zeroproxy._fast.net.conn cimport (
     conn_send,
     conn_shut,
 )
-from zeroproxy._fast.types.exchange cimport (
+from zeroproxy._fast.types.exchange_enums cimport (
     BLAME_DOWNSTREAM,
     BLAME_UPSTREAM,
     CAUSE_RESET,

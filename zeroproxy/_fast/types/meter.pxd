@@ -176,7 +176,7 @@ cdef struct Meter:
     uint8_t is_uncounted    # only edges are looked for: this answer is not to be counted
     uint8_t is_ended        # the dialect's own end was seen
     uint8_t has_failed      # an error was reported in the body
-    uint8_t watch           # Watch: the relay looks at such a read (response/body_reader.pyx)
+    uint8_t watch           # Watch: the relay looks at such a read (response/count_and_strip.pyx)
     uint8_t has_begun       # an event came that is more than a comment, a ping or a prelude
     uint8_t is_ping         # this event
     uint8_t is_prelude      # the last root of this event announces content and has none

@@ -4,17 +4,17 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int8_t, int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from zeroproxy._fast.types.admission cimport AdmissionSettings, Limit, TenantShare
-from zeroproxy._fast.types.api_key cimport ApiKey, ApiKeyTable
 from zeroproxy._fast.types.balance cimport HashSettings, LatencyModel, ResponseLength
 from zeroproxy._fast.types.breaker cimport Breaker, BreakerSettings, BreakerTicket
+from zeroproxy._fast.types.conn_pool cimport CLOSED_COUNT, LearnedKeepAlive, PoolSettings
+from zeroproxy._fast.types.driver cimport Driver
+from zeroproxy._fast.types.exchange_limits cimport Counters, ExchangeSettings, Limits
 from zeroproxy._fast.types.http cimport Body, Head, HeadLimits
-from zeroproxy._fast.types.limits cimport Counters, ExchangeSettings, Limits
-from zeroproxy._fast.types.lock cimport Driver
+from zeroproxy._fast.types.key_and_quota cimport ApiKey, ApiKeyTable
 from zeroproxy._fast.types.memory cimport BlockPool, Buffer
 from zeroproxy._fast.types.meter cimport BodyScan, HeldEvent, Tokens
 from zeroproxy._fast.types.model cimport ModelName, Route
-from zeroproxy._fast.types.pool cimport CLOSED_COUNT, LearnedKeepAlive, PoolSettings
+from zeroproxy._fast.types.permits cimport AdmissionSettings, Limit, TenantShare
 from zeroproxy._fast.types.reactor cimport (
     WHEEL_MAP_SIZE,
     WHEEL_SHIFT,
@@ -240,7 +240,7 @@ cdef struct Exchange:       # one request and its response, but for the attempts
     uint64_t gap_max_ns     # longest time between two reads of a streamed response
     uint64_t bytes_out
     uint64_t first_content_ns   # first byte of the final response: of its head, or, where it comes
-                            # event by event, of its first content (response/body_reader.pyx, law 2)
+                            # event by event, of its first content
     Buffer partial_event    # an event of the response that goes on in the next read
     Body response_body      # walks the response body
     ExchangeSettings settings

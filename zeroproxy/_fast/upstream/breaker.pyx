@@ -4,8 +4,8 @@ Law 1. Every legal move is a row of MOVES; any other move is a bug, as in state_
 Law 2. An attempt counts once, when it ends, and only in the epoch it began in. Attempts under way
        when the breaker opened are no evidence about the endpoint that comes back.
 Law 3. Half open, at most `probes` attempts are under way or proven. A probe proves the endpoint
-       with the start of its answer (body_reader.pyx, law 2), not with its end. A generation takes
-       minutes, and an upstream with one endpoint would wait for it. Until an attempt has ended
+       with the start of its answer (count_and_strip.pyx, law 2), not with its end. A generation
+       takes minutes, and an upstream with one endpoint would wait for it. Until an attempt has ended
        well the breaker is on trial: one failure opens it again, for twice as long.
 Law 4. 4xx is the caller's fault and no sign. 429 and 503 release the probe, and count as failures
        only if the settings have it so. A whole 5xx is no sign while the health probe is good:

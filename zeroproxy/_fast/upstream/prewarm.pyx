@@ -14,9 +14,9 @@ from libc.stdint cimport uint32_t, uint64_t
 from zeroproxy._fast.net.conn cimport CONNECT_MORE, conn_finish_connect, conn_pump_tls
 from zeroproxy._fast.net.timer cimport timer_arm, timer_disarm, timer_init, timer_no_later
 from zeroproxy._fast.types.clock cimport NS_PER_MS, NS_PER_S
+from zeroproxy._fast.types.conn_pool cimport CLOSED_IDLE, CLOSED_SURPLUS
 from zeroproxy._fast.types.plane cimport Conn, Endpoint, Plane
-from zeroproxy._fast.types.pool cimport CLOSED_IDLE, CLOSED_SURPLUS
-from zeroproxy._fast.upstream.endpoint cimport (
+from zeroproxy._fast.upstream.conn_pool cimport (
     conn_list_push,
     conn_list_remove,
     endpoint_connect,
@@ -28,7 +28,7 @@ from zeroproxy._fast.upstream.endpoint cimport (
     release_conn,
     release_idle_conn,
 )
-from zeroproxy._fast.upstream.keepalive cimport keepalive_limit
+from zeroproxy._fast.upstream.idle_limits cimport keepalive_limit
 
 cdef uint64_t FIRST_WAIT_NS = 250 * <uint64_t>NS_PER_MS
 cdef uint64_t LAST_WAIT_NS = 16 * <uint64_t>NS_PER_S

@@ -1,4 +1,4 @@
-"""Accumulation of what each JSON object of a response reports. totals.pyx adds the counts up.
+"""Accumulation of the counts of each JSON object of a response. response_totals.pyx adds them up.
 
 Law 1. Neither "the last usage" nor "the sum of usages" is right. Usage beside an empty `choices`,
        or in a dialect's closing event, is that of the whole request. Several such objects add up
@@ -62,8 +62,8 @@ from zeroproxy._fast.types.meter cimport (
     bit,
     value_of,
 )
+from zeroproxy._fast.usage.response_totals cimport UNKNOWN, added
 from zeroproxy._fast.usage.template cimport learn_root_begins, learn_root_ends
-from zeroproxy._fast.usage.totals cimport UNKNOWN, added
 
 
 cdef void begin_root(Meter *m) noexcept nogil:

@@ -12,8 +12,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcmp, memcpy, memset
 
-from zeroproxy._fast.jsonscan.strings cimport name_clear, name_end, name_feed
-from zeroproxy._fast.jsonscan.tokens cimport (
+from zeroproxy._fast.jsonscan.lexer cimport (
     Member,
     is_member,
     number_end,
@@ -22,6 +21,7 @@ from zeroproxy._fast.jsonscan.tokens cimport (
     skip_to,
     string_end,
 )
+from zeroproxy._fast.jsonscan.strings cimport name_clear, name_end, name_feed
 from zeroproxy._fast.types.meter cimport (
     COUNT_MAX,
     FACT_CONTENT,

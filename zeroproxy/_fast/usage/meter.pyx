@@ -41,6 +41,7 @@ from zeroproxy._fast.usage.meter cimport (
     KIND_NONE,
     Event,
 )
+from zeroproxy._fast.usage.response_totals cimport sum_tokens
 from zeroproxy._fast.usage.sse cimport LINE_COMMENT, LineScan, end_event, end_line, walk_lines
 from zeroproxy._fast.usage.template cimport (
     LEARN_BEGUN,
@@ -51,7 +52,6 @@ from zeroproxy._fast.usage.template cimport (
     learn_event,
     resume,
 )
-from zeroproxy._fast.usage.totals cimport sum_tokens
 from zeroproxy._fast.usage.websocket cimport walk_frames
 
 

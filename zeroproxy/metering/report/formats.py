@@ -7,7 +7,7 @@ import io
 from datetime import datetime
 from typing import Any
 
-from zeroproxy.metering.report.report import EXACTNESS, Report, Sums
+from zeroproxy.metering.report.ledger_sums import EXACTNESS, Report, Sums
 
 
 def numbers(sums: Sums) -> dict[str, Any]:

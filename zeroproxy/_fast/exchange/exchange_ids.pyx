@@ -8,8 +8,8 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from zeroproxy._fast.exchange.trace_context cimport REQUEST_ID_LEN, TRACEPARENT_LEN
-from zeroproxy._fast.http1.fields cimport find_traceparent, nominate
+from zeroproxy._fast.exchange.exchange_ids cimport REQUEST_ID_LEN, TRACEPARENT_LEN
+from zeroproxy._fast.http1.field_lines cimport find_traceparent, nominate
 from zeroproxy._fast.http1.grammar cimport hex_of
 from zeroproxy._fast.types.http cimport FIELD_TRACEPARENT, Head, Span
 from zeroproxy._fast.types.plane cimport Plane, Relay

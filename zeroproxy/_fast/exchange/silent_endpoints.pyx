@@ -12,7 +12,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from zeroproxy._fast.exchange.actions cimport cut, lose_attempt
 from zeroproxy._fast.exchange.deadlines cimport arm
 from zeroproxy._fast.exchange.hedge cimport hedge_takes_over, lose_hedge
-from zeroproxy._fast.types.exchange cimport CAUSE_TIMEOUT, PHASE_RELAYING, PHASE_WAITING
+from zeroproxy._fast.types.exchange_enums cimport CAUSE_TIMEOUT, PHASE_RELAYING, PHASE_WAITING
 from zeroproxy._fast.types.plane cimport Endpoint, Plane, Relay
 from zeroproxy._fast.upstream.breaker cimport RESULT_FAILED
 

@@ -3,7 +3,7 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint32_t
 
-cdef extern from "marks.h" nogil:
+cdef extern from "json_bytes.h" nogil:
     unsigned int MARK_TOKEN "ZP_MARK_TOKEN"     # a string or a level begins or ends
     unsigned int MARK_MEMBER "ZP_MARK_MEMBER"   # a colon or a comma
     unsigned int MARK_VALUE "ZP_MARK_VALUE"     # a number, or true, begins

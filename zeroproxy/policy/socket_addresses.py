@@ -1,7 +1,8 @@
 """Endpoint URLs as socket addresses.
 
 The data plane wants the kernel's own bytes (struct sockaddr_*), so that connecting costs no
-resolving. Host names are resolved here: when an endpoint is added, and again for server/dns.py.
+resolving. Host names are resolved here: when an endpoint is added, and again for
+server/dns_watcher.py.
 """
 
 from __future__ import annotations

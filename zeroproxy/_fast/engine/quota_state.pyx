@@ -9,9 +9,9 @@ from libc.stdint cimport uint32_t, uint64_t
 from zeroproxy._fast.engine.names cimport Names
 from zeroproxy._fast.engine.thread cimport PlaneThread
 from zeroproxy._fast.engine.values cimport choice, index_in, number, whole
-from zeroproxy._fast.tenants.api_keys cimport quota_fill, quota_grant, quota_share
-from zeroproxy._fast.types.api_key cimport QUOTA_REQUESTS, QUOTA_TOKENS, ApiKey, Quota
+from zeroproxy._fast.tenants.keys_and_quotas cimport quota_fill, quota_grant, quota_share
 from zeroproxy._fast.types.clock cimport clock_monotonic_ns
+from zeroproxy._fast.types.key_and_quota cimport QUOTA_REQUESTS, QUOTA_TOKENS, ApiKey, Quota
 from zeroproxy._fast.types.plane cimport Plane
 
 from zeroproxy._fast.engine.enum_names import QUOTAS

@@ -12,8 +12,8 @@ import time
 from collections.abc import Sequence
 
 from zeroproxy.backoff import Backoff
-from zeroproxy.policy.addresses import Address
 from zeroproxy.policy.http_client import why
+from zeroproxy.policy.socket_addresses import Address
 from zeroproxy.policy.tls import connect
 from zeroproxy.tasks import cancel, within
 

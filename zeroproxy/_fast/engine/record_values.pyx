@@ -6,7 +6,7 @@ Tests: tests/relay/test_records.py, tests/relay/test_reload.py.
 from libc.stdint cimport uint64_t
 
 from zeroproxy._fast.engine.names cimport Names
-from zeroproxy._fast.exchange.outcome cimport exactness_name
+from zeroproxy._fast.exchange.outcome_names cimport exactness_name
 from zeroproxy._fast.types.record cimport Record
 from zeroproxy._fast.usage.overflow cimport (
     OverflowRow,
@@ -19,7 +19,7 @@ from zeroproxy._fast.usage.overflow cimport (
 from zeroproxy._fast.usage.stats cimport Stats
 
 from zeroproxy._fast.engine.enum_names import FINISHES, METHODS, USAGE_BY
-from zeroproxy._fast.exchange.outcome import outcome_label
+from zeroproxy._fast.exchange.outcome_names import outcome_label
 
 
 cdef dict read_overflow_row(const OverflowRow *s, Names names):

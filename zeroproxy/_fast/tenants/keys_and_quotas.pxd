@@ -1,7 +1,7 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from zeroproxy._fast.types.api_key cimport ApiKey, ApiKeyTable, Quota
+from zeroproxy._fast.types.key_and_quota cimport ApiKey, ApiKeyTable, Quota
 from zeroproxy._fast.types.model cimport ModelName
 
 # Write the DIGEST bytes of a text's SHA-256 to `out`.

@@ -17,7 +17,7 @@ from zeroproxy._fast.types.meter cimport (
     Slot,
     Tokens,
 )
-from zeroproxy._fast.usage.totals cimport UNKNOWN, added
+from zeroproxy._fast.usage.response_totals cimport UNKNOWN, added
 
 
 cdef inline int64_t known(uint32_t n) noexcept nogil:

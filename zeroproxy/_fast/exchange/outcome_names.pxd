@@ -1,4 +1,4 @@
-from zeroproxy._fast.types.exchange cimport Blame, Cause, Phase
+from zeroproxy._fast.types.exchange_enums cimport Blame, Cause, Phase
 from zeroproxy._fast.types.meter cimport Exactness
 
 # Return the name of a Phase; static, as those below.

@@ -25,9 +25,9 @@ import orjson
 from zeroproxy.backoff import Backoff
 from zeroproxy.config.presets import PRESETS
 from zeroproxy.config.schema import Alias, Config, Metering, Upstream
-from zeroproxy.policy.addresses import Address, WatchedEndpoint
 from zeroproxy.policy.http_client import get_page, read_page, session_for
 from zeroproxy.policy.rotation import Rotation
+from zeroproxy.policy.socket_addresses import Address, WatchedEndpoint
 from zeroproxy.tasks import cancel, within
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from libc.stddef cimport size_t
 from libc.string cimport memchr, memcmp
 
 from zeroproxy._fast.http1.grammar cimport Cursor, is_word
-from zeroproxy._fast.request.multipart cimport FORM_ABSENT, FORM_FOUND, FORM_MORE
+from zeroproxy._fast.request.form_model cimport FORM_ABSENT, FORM_FOUND, FORM_MORE
 
 cdef enum:
     BOUNDARY_MAX = 70       # RFC 2046 5.1.1

@@ -3,7 +3,7 @@ of idle conns.
 
 Law 1. A conn is checked out only if nothing was reported on it while it was idle. Bytes on an idle
        conn are never a response (they would be another exchange's); a FIN means that it is gone.
-Law 2. An idle conn is closed before the server would close it (keepalive.pyx); retries cover the
+Law 2. An idle conn is closed before the server would close it (idle_limits.pyx); retries cover the
        rest of that race.
 Law 3. A conn that failed is closed, never pooled; FIN, not RST, so that the engine frees the GPU.
 Tests: tests/relay/test_pools.py, tests/relay/test_races.py.
@@ -31,10 +31,10 @@ from zeroproxy._fast.net.syscalls cimport (
 )
 from zeroproxy._fast.net.timer cimport timer_init, timer_no_later
 from zeroproxy._fast.net.tls cimport tls_open
+from zeroproxy._fast.types.conn_pool cimport CLOSED_AGE, CLOSED_IDLE, CLOSED_PEER, CLOSED_SURPLUS
 from zeroproxy._fast.types.invariant cimport invariant
 from zeroproxy._fast.types.plane cimport Conn, ConnList, Endpoint, Plane, Upstream
-from zeroproxy._fast.types.pool cimport CLOSED_AGE, CLOSED_IDLE, CLOSED_PEER, CLOSED_SURPLUS
-from zeroproxy._fast.upstream.keepalive cimport (
+from zeroproxy._fast.upstream.idle_limits cimport (
     keepalive_forget,
     keepalive_is_spent,
     keepalive_limit,

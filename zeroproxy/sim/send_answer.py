@@ -13,7 +13,7 @@ from zeroproxy.sim.accounts import Account
 from zeroproxy.sim.faults import LATE, Fault
 from zeroproxy.sim.openai_wire import Shape, reasoning_so_far, total_reasoning
 from zeroproxy.sim.options import Stats
-from zeroproxy.sim.prompts import Ask
+from zeroproxy.sim.request_plan import Ask
 from zeroproxy.sim.scheduler import Job
 
 EVENTS = "text/event-stream; charset=utf-8"

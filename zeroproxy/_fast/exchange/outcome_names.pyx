@@ -6,7 +6,7 @@ Law 2. The status a caller sees for an outcome is decided here and nowhere else.
 Tests: tests/relay/test_endings.py.
 """
 
-from zeroproxy._fast.types.exchange cimport (
+from zeroproxy._fast.types.exchange_enums cimport (
     BLAME_COUNT,
     BLAME_DOWNSTREAM,
     BLAME_NOBODY,

@@ -16,7 +16,8 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from zeroproxy._fast.jsonscan.strings cimport name_is
-from zeroproxy._fast.types.api_key cimport (
+from zeroproxy._fast.types.clock cimport NS_PER_S
+from zeroproxy._fast.types.key_and_quota cimport (
     DIGEST,
     KEY_MAX,
     QUOTA_COUNT,
@@ -26,7 +27,6 @@ from zeroproxy._fast.types.api_key cimport (
     ApiKeyTable,
     Quota,
 )
-from zeroproxy._fast.types.clock cimport NS_PER_S
 from zeroproxy._fast.types.model cimport ModelName
 
 
