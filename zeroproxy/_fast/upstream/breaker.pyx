@@ -5,8 +5,8 @@ Law 2. An attempt counts once, when it ends, and only in the epoch it began in. 
        when the breaker opened are no evidence about the endpoint that comes back.
 Law 3. Half open, at most `probes` attempts are under way or proven. A probe proves the endpoint
        with the start of its answer (count_and_strip.pyx, law 2), not with its end. A generation
-       takes minutes, and an upstream with one endpoint would wait for it. Until an attempt has ended
-       well the breaker is on trial: one failure opens it again, for twice as long.
+       takes minutes, and an upstream with one endpoint would wait for it. The breaker closes
+       unconfirmed: one failure before an attempt has ended well opens it again, twice as long.
 Law 4. 4xx is the caller's fault and no sign. 429 and 503 release the probe, and count as failures
        only if the settings have it so. A whole 5xx is no sign while the health probe is good:
        servers send it for callers' faults, too. 501 never is one.
