@@ -23,7 +23,7 @@ from zeroproxy.config.schema import (
     Hash,
     Hedge,
     Limits,
-    PoolSettings,
+    Pool,
     Retry,
     Timeouts,
 )
@@ -90,7 +90,7 @@ memset(&world, 0, sizeof(world))
 
 cdef make_engine(uint8_t a, uint8_t b):
     """Make an engine, after the clock stands. To the script several endpoints are the same."""
-    pool = PoolSettings(max_idle=4, max_connections=1 if a & 1 else 0, prewarm=2 if a & 2 else 0)
+    pool = Pool(max_idle=4, max_connections=1 if a & 1 else 0, prewarm=2 if a & 2 else 0)
     settings = UpstreamSettings(
         balance=BALANCES[(b >> 2) % len(BALANCES)],
         hash=HASH if b & 128 else NO_HASH,
