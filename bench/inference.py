@@ -52,7 +52,7 @@ from bench.inference_load import (
 )
 from tests.support.proxy_process import ProxyProcess, upstream_toml
 from zeroproxy._version import __version__
-from zeroproxy.loadtest.results import machine
+from zeroproxy.loadtest.results_json import machine
 
 SIDES = ("direct", "proxied")
 COUNTERS = "vllm:prompt_tokens_total,vllm:generation_tokens_total"

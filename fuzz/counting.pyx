@@ -25,8 +25,8 @@ from zeroproxy._fast.jsonscan.request_scan cimport (
 )
 from zeroproxy._fast.jsonscan.strings cimport name_free, name_write
 from zeroproxy._fast.types.meter cimport HeldEvent, Meter, RequestScan, Tokens
-from zeroproxy._fast.types.model cimport MODEL_MAX, ModelName
-from zeroproxy._fast.usage.meter cimport (
+from zeroproxy._fast.types.model_name cimport MODEL_MAX, ModelName
+from zeroproxy._fast.usage.response_meter cimport (
     KIND_EVENTS,
     KIND_FRAMES,
     meter_begin,

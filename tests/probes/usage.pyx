@@ -10,8 +10,8 @@ from zeroproxy._fast.jsonscan.edits cimport Edit, edit_bytes_max, edit_due, edit
 from zeroproxy._fast.jsonscan.request_scan cimport request_scan_begin, request_scan_feed
 from zeroproxy._fast.jsonscan.strings cimport name_add, name_clear, name_free, name_write
 from zeroproxy._fast.types.meter cimport HeldEvent, Meter, RequestScan, Tokens
-from zeroproxy._fast.types.model cimport MODEL_MAX, ModelName
-from zeroproxy._fast.usage.meter cimport (
+from zeroproxy._fast.types.model_name cimport MODEL_MAX, ModelName
+from zeroproxy._fast.usage.response_meter cimport (
     KIND_EVENTS,
     KIND_FRAMES,
     KIND_JSON,

@@ -314,7 +314,7 @@ def test_bytes_pass_while_a_snapshot_is_made_python(monkeypatch):
             return "done"
 
         with monkeypatch.context() as patch:
-            patch.setattr("zeroproxy._fast.engine.snapshot.outcome_label", label)
+            patch.setattr("zeroproxy._fast.engine.status_values.outcome_label", label)
             assert script.engine.snapshot()["requests"][0]["outcome"] == "done"
         assert len(passed) == 1
 

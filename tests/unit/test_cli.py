@@ -260,7 +260,9 @@ def test_spans_without_their_packages_are_an_error(monkeypatch):
     assert said(text, "otel.endpoint")[0] == "ok"
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     for name in [
-        n for n in sys.modules if n.startswith(("opentelemetry.", "zeroproxy.metering.otel.sdk"))
+        n
+        for n in sys.modules
+        if n.startswith(("opentelemetry.", "zeroproxy.metering.otel.span_export"))
     ]:
         monkeypatch.delitem(sys.modules, name)
     state, says = said(text, "otel.endpoint")

@@ -15,7 +15,7 @@ from zeroproxy.loadtest.dialects import DIALECTS, Ask, Events, Reading, dialect_
 from zeroproxy.loadtest.histogram import Histogram
 from zeroproxy.loadtest.options import read_settings
 from zeroproxy.loadtest.preflight import models_url
-from zeroproxy.loadtest.results import compared
+from zeroproxy.loadtest.results_json import compared
 from zeroproxy.loadtest.runs import order_of_sides, share_of
 from zeroproxy.loadtest.tally import Tally
 

@@ -17,7 +17,7 @@ from tests.support.script_upstream import ScriptUpstream
 from tests.support.until import until
 from tests.support.ward import Engine, Server, upstream, watch
 from zeroproxy.config.schema import Config, Upstream
-from zeroproxy.policy.connect_probe import can_connect
+from zeroproxy.policy.connect_readiness import can_connect
 from zeroproxy.policy.health import Health
 from zeroproxy.policy.http_client import get_page, get_status
 from zeroproxy.policy.rotation import Rotation

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Collection
 
-from zeroproxy.config.addresses import split_host_port
+from zeroproxy.config.check_addresses import split_host_port
 from zeroproxy.config.schema import Admin
 
 

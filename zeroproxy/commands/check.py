@@ -22,7 +22,7 @@ from typing import Any
 from aiohttp import ClientError
 
 from zeroproxy.commands.check_report import Findings, describe, print_coloured, print_plain
-from zeroproxy.config.addresses import split_host_port
+from zeroproxy.config.check_addresses import split_host_port
 from zeroproxy.config.load import load_config
 from zeroproxy.config.schema import AnySink, Config, Upstream
 from zeroproxy.config.secret_files import name_of
@@ -38,7 +38,7 @@ from zeroproxy.metering.ledger import Ledger
 from zeroproxy.metering.ledger_errors import LedgerDamaged, LedgerUnavailable
 from zeroproxy.metering.otel.sink import need_otel
 from zeroproxy.metering.outbox import without
-from zeroproxy.policy.connect_probe import TIMEOUT
+from zeroproxy.policy.connect_readiness import TIMEOUT
 from zeroproxy.policy.http_client import get_status, why
 from zeroproxy.policy.server_kinds import COST, NO_SERVER, NotYet, identify, misses_usage
 from zeroproxy.policy.shared_quota import need_redis

@@ -19,7 +19,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
 
-from zeroproxy.config.addresses import Wrong
+from zeroproxy.config.check_addresses import Wrong
 from zeroproxy.config.positions import Lines
 from zeroproxy.config.presets import PRESETS, fill_in
 from zeroproxy.config.schema import Config, Health, Pool, Upstream

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from zeroproxy.config.addresses import (
+from zeroproxy.config.check_addresses import (
     Path,
     Wrong,
     check_listeners,

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from zeroproxy.errors import UsageError, ZeroproxyError
 from zeroproxy.loadtest import render as show
-from zeroproxy.loadtest import results
+from zeroproxy.loadtest import results_json as results
 from zeroproxy.loadtest.dialects import Ask
 from zeroproxy.loadtest.loop import Stop
 from zeroproxy.loadtest.options import Settings, read_settings

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from zeroproxy.loadtest.loop import Slice
-from zeroproxy.loadtest.results import QUANTILES
+from zeroproxy.loadtest.results_json import QUANTILES
 
 LINE_EVERY = 5.0  # seconds, where standard error is no terminal
 DRAW_EVERY = 0.5

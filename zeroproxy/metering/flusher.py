@@ -32,7 +32,6 @@ from zeroproxy.metering.cpu_budget import CpuBudget
 from zeroproxy.metering.ledger import Ledger
 from zeroproxy.metering.ledger_errors import is_damage
 from zeroproxy.metering.priority import yield_the_core
-from zeroproxy.metering.record_batches import BATCH, RingReader, Source
 from zeroproxy.metering.rescue_file import (
     append,
     has_rescued,
@@ -41,6 +40,7 @@ from zeroproxy.metering.rescue_file import (
     take_in,
     to_lines,
 )
+from zeroproxy.metering.ring_and_overflow import BATCH, RingReader, Source
 from zeroproxy.metering.rows import REFUSED, Record
 
 log = logging.getLogger(__name__)

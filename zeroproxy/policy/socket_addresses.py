@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from zeroproxy.config.addresses import UNIX_PATH_MAX
+from zeroproxy.config.check_addresses import UNIX_PATH_MAX
 from zeroproxy.errors import ConfigError, UnresolvedError
 from zeroproxy.policy.resolver import is_address, look_up
 

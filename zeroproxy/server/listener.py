@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zeroproxy.config.addresses import bracketed, split_host_port
+from zeroproxy.config.check_addresses import bracketed, split_host_port
 from zeroproxy.errors import ListenError
 from zeroproxy.policy.socket_addresses import Address
 

@@ -21,9 +21,9 @@ from zeroproxy.config.schema import Config
 from zeroproxy.config.secret_files import resolve
 from zeroproxy.metering.access_log_file import LogFile
 from zeroproxy.policy.shared_quota import need_redis
-from zeroproxy.server.changes import plan
 from zeroproxy.server.endpoints import Addresses, EndpointSet, resolve_all
 from zeroproxy.server.fd_limits import limits_in_force
+from zeroproxy.server.live_changes import plan
 from zeroproxy.server.stage_keys import stage_keys
 from zeroproxy.server.tls import PreparedTls, Tls, prepare_tls
 

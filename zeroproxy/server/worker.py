@@ -20,7 +20,7 @@ from zeroproxy.config.schema import Config
 from zeroproxy.errors import ListenError, ZeroproxyError
 from zeroproxy.log import StderrHandler
 from zeroproxy.metering.access_log_file import LogFile, open_sink
-from zeroproxy.policy.connect_probe import Readiness
+from zeroproxy.policy.connect_readiness import Readiness
 from zeroproxy.policy.health import Health
 from zeroproxy.policy.rotation import Rotation
 from zeroproxy.policy.server_kinds import Discovery

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 
-from zeroproxy.config.addresses import is_host_port, split_host_port
+from zeroproxy.config.check_addresses import is_host_port, split_host_port
 
 #: Options that carry straight over to SimOptions: name, type, help. A bool is a switch.
 OPTIONS: tuple[tuple[str, type, str], ...] = (

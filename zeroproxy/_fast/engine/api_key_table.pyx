@@ -17,6 +17,7 @@ from zeroproxy._fast.engine.thread cimport PlaneThread
 from zeroproxy._fast.engine.values cimport demand_type, encoded, flag, whole
 from zeroproxy._fast.tenants.fair_queue cimport shares_stage, shares_use
 from zeroproxy._fast.tenants.keys_and_quotas cimport key_place, quota_begin
+from zeroproxy._fast.types.admission_limits cimport TenantShare
 from zeroproxy._fast.types.change cimport Step
 from zeroproxy._fast.types.key_and_quota cimport (
     DIGEST,
@@ -25,8 +26,7 @@ from zeroproxy._fast.types.key_and_quota cimport (
     AllowedModel,
     ApiKey,
 )
-from zeroproxy._fast.types.model cimport MODEL_MAX
-from zeroproxy._fast.types.permits cimport TenantShare
+from zeroproxy._fast.types.model_name cimport MODEL_MAX
 from zeroproxy._fast.types.plane cimport Plane
 from zeroproxy._fast.usage.overflow cimport overflow_reserve, overflow_use
 from zeroproxy._fast.usage.stats cimport Stats, TokenTable, tokens_free, tokens_move, tokens_stage

@@ -20,14 +20,14 @@ from zeroproxy._fast.engine.settings cimport (
 )
 from zeroproxy._fast.engine.tls_context cimport Context, tls_adopt, tls_drop
 from zeroproxy._fast.engine.values cimport choice, demand_type, encoded, flag, ns, number, whole
-from zeroproxy._fast.exchange.attempt cimport wake_waiting
+from zeroproxy._fast.exchange.attempt_release cimport wake_waiting
 from zeroproxy._fast.exchange.permits cimport admit_waiting
-from zeroproxy._fast.types.balance cimport HashSettings
+from zeroproxy._fast.types.admission_limits cimport AdmissionSettings
+from zeroproxy._fast.types.affinity_and_latency cimport HashSettings
 from zeroproxy._fast.types.breaker cimport BreakerSettings
 from zeroproxy._fast.types.change cimport Step
 from zeroproxy._fast.types.conn_pool cimport PoolSettings
 from zeroproxy._fast.types.exchange_limits cimport HEDGE_ONE, Limits
-from zeroproxy._fast.types.permits cimport AdmissionSettings
 from zeroproxy._fast.types.plane cimport Endpoint, Plane, Upstream
 from zeroproxy._fast.upstream.breaker cimport BREAKER_OPEN, breaker_off
 from zeroproxy._fast.upstream.concurrency_limit cimport limit_begin

@@ -19,7 +19,6 @@ Tests: tests/relay/test_engine_api.py, tests/relay/test_thread.py.
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 
-from zeroproxy._fast.engine.callbacks cimport relay_begin_drain, relay_close_all, relay_install
 from zeroproxy._fast.engine.change cimport Change
 from zeroproxy._fast.engine.health_sample cimport read_health_samples
 from zeroproxy._fast.engine.listeners cimport accept_all_pending, listen_on, stop_listening
@@ -31,13 +30,14 @@ from zeroproxy._fast.engine.quota_state cimport (
 )
 from zeroproxy._fast.engine.record_values cimport read_overflow, read_record, take_overflow_rows
 from zeroproxy._fast.engine.registry cimport registry_free, registry_set_models
+from zeroproxy._fast.engine.relay_events cimport relay_begin_drain, relay_close_all, relay_install
 from zeroproxy._fast.engine.settings cimport parse_limits
-from zeroproxy._fast.engine.snapshot cimport read_plane
+from zeroproxy._fast.engine.status_values cimport read_plane
 from zeroproxy._fast.engine.tenant_indices cimport Tenants
 from zeroproxy._fast.engine.thread cimport PlaneThread
 from zeroproxy._fast.engine.values cimport flag, index_in, ns, number, whole
+from zeroproxy._fast.exchange.end_silent_exchanges cimport end_silent
 from zeroproxy._fast.exchange.exchange_ids cimport trace_context_init
-from zeroproxy._fast.exchange.silent_endpoints cimport end_silent
 from zeroproxy._fast.memory.buffer cimport alloc_lines, pool_close, pool_init
 from zeroproxy._fast.memory.ring cimport (
     Ring,

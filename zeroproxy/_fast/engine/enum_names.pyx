@@ -12,7 +12,7 @@ from zeroproxy._fast.jsonscan.edits cimport (
     USAGE_REQUEST_RUNNING_ONLY,
     USAGE_REQUEST_TIMINGS,
 )
-from zeroproxy._fast.types.balance cimport (
+from zeroproxy._fast.types.affinity_and_latency cimport (
     BALANCE_CONSISTENT_HASH,
     BALANCE_COUNT,
     BALANCE_FASTEST,
@@ -68,7 +68,7 @@ from zeroproxy._fast.upstream.breaker cimport (
     BREAKER_OPEN,
     BREAKER_STATES as BREAKER_STATE_COUNT,
 )
-from zeroproxy._fast.usage.meter cimport (
+from zeroproxy._fast.usage.response_meter cimport (
     FINISH_COUNT,
     FINISH_CUT,
     FINISH_DONE,

@@ -3,7 +3,7 @@
 from libc.stdint cimport uint32_t, uint64_t, int64_t
 from libc.stdlib cimport calloc
 
-from zeroproxy._fast.engine.callbacks cimport run_relay
+from zeroproxy._fast.engine.relay_events cimport run_relay
 from zeroproxy._fast.exchange.local_reply cimport refuse_over_limit
 from zeroproxy._fast.exchange.relay_pool cimport acquire_relay, release_relay
 from zeroproxy._fast.net.conn cimport conn_close, conn_watch

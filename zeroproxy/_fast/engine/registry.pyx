@@ -15,10 +15,10 @@ from libc.string cimport memcmp, memcpy, memset
 
 from zeroproxy._fast.engine.api_key_table cimport api_keys_free
 from zeroproxy._fast.engine.tls_context cimport tls_drop
-from zeroproxy._fast.exchange.attempt cimport wake_waiting
+from zeroproxy._fast.exchange.attempt_release cimport wake_waiting
 from zeroproxy._fast.exchange.permits cimport admit_waiting
 from zeroproxy._fast.tenants.fair_queue cimport shares_stage, shares_use
-from zeroproxy._fast.types.permits cimport TenantShare
+from zeroproxy._fast.types.admission_limits cimport TenantShare
 from zeroproxy._fast.types.plane cimport Conn, Endpoint, Plane, Upstream
 from zeroproxy._fast.upstream.breaker cimport breaker_off
 from zeroproxy._fast.upstream.concurrency_limit cimport limit_begin

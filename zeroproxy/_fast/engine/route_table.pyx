@@ -13,7 +13,7 @@ from libc.string cimport memcmp, memcpy
 from zeroproxy._fast.engine.change_steps cimport make
 from zeroproxy._fast.engine.values cimport demand_type, encoded, index_in
 from zeroproxy._fast.types.change cimport Step
-from zeroproxy._fast.types.model cimport MODEL_MAX, REAL_MAX, Route
+from zeroproxy._fast.types.model_name cimport MODEL_MAX, REAL_MAX, Route
 from zeroproxy._fast.types.plane cimport Plane
 from zeroproxy._fast.usage.stats cimport Stats
 

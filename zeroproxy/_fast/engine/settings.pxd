@@ -1,8 +1,8 @@
-from zeroproxy._fast.types.balance cimport HashSettings
+from zeroproxy._fast.types.admission_limits cimport AdmissionSettings
+from zeroproxy._fast.types.affinity_and_latency cimport HashSettings
 from zeroproxy._fast.types.breaker cimport BreakerSettings
 from zeroproxy._fast.types.conn_pool cimport PoolSettings
 from zeroproxy._fast.types.exchange_limits cimport Limits
-from zeroproxy._fast.types.permits cimport AdmissionSettings
 
 # Fill the struct from config.Limits.
 cdef int parse_limits(Limits *l, limits) except -1

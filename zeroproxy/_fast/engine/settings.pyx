@@ -10,12 +10,12 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from zeroproxy._fast.engine.values cimport choice, demand_type, encoded, flag, ns, number, whole
-from zeroproxy._fast.types.balance cimport HASH_PARTS_MAX, HashPart, HashSettings
+from zeroproxy._fast.types.admission_limits cimport TENANT_SHARE_ONE, AdmissionSettings
+from zeroproxy._fast.types.affinity_and_latency cimport HASH_PARTS_MAX, HashPart, HashSettings
 from zeroproxy._fast.types.breaker cimport BreakerSettings
 from zeroproxy._fast.types.conn_pool cimport PoolSettings
 from zeroproxy._fast.types.exchange_limits cimport Limits
 from zeroproxy._fast.types.http cimport FIELDS_MAX
-from zeroproxy._fast.types.permits cimport TENANT_SHARE_ONE, AdmissionSettings
 from zeroproxy._fast.upstream.breaker cimport RATE_ONE
 
 from zeroproxy._fast.engine.enum_names import HASH_SOURCES

@@ -17,8 +17,8 @@ from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport calloc, free
 from posix.signal cimport sigdelset, sigfillset, sigset_t
 
-from zeroproxy._fast.engine.callbacks cimport run_later
 from zeroproxy._fast.engine.listeners cimport accept_pending
+from zeroproxy._fast.engine.relay_events cimport run_later
 from zeroproxy._fast.net.plane_lock cimport (
     acquire_plane,
     plane_lock_close,
@@ -47,8 +47,8 @@ from zeroproxy._fast.net.syscalls cimport (
 )
 from zeroproxy._fast.net.timer cimport wheel_sync
 from zeroproxy._fast.types.clock cimport clock_monotonic_ns
-from zeroproxy._fast.types.driver cimport Driver
 from zeroproxy._fast.types.plane cimport Plane
+from zeroproxy._fast.types.plane_thread cimport Driver
 
 cdef extern from "<pthread.h>" nogil:
     ctypedef struct pthread_t:

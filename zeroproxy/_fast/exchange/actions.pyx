@@ -8,7 +8,7 @@ Note 2. After `feed` the relay may be closed: callers check r.x.phase before the
 from libc.stddef cimport size_t
 from libc.string cimport memcpy
 
-from zeroproxy._fast.exchange.attempt cimport release_attempt
+from zeroproxy._fast.exchange.attempt_release cimport release_attempt
 from zeroproxy._fast.exchange.checkout cimport (
     checkout_conn,
     checkout_endpoint,

@@ -9,7 +9,7 @@ Tests: tests/relay/test_caps.py, tests/relay/test_pools.py.
 
 from libc.stdint cimport uint32_t
 
-from zeroproxy._fast.exchange.attempt cimport stop_waiting, wait_for_conn
+from zeroproxy._fast.exchange.attempt_release cimport stop_waiting, wait_for_conn
 from zeroproxy._fast.exchange.relay_pool cimport blame
 from zeroproxy._fast.memory.buffer cimport buffer_len
 from zeroproxy._fast.net.conn cimport conn_is_connected

@@ -39,7 +39,7 @@ from zeroproxy._fast.types.exchange_enums cimport (
 )
 from zeroproxy._fast.types.http cimport FAULT_NONE, FAULT_QUOTA_REQUESTS
 from zeroproxy._fast.types.plane cimport Relay, Upstream
-from zeroproxy._fast.usage.meter cimport KIND_LINES
+from zeroproxy._fast.usage.response_meter cimport KIND_LINES
 
 
 cdef bint goes_through(const char *at, size_t len, const char *name, size_t n) noexcept nogil:

@@ -9,7 +9,7 @@ Law 3. The loser's conn is closed before a byte of the winner is relayed, which 
 Tests: tests/relay/test_hedge.py.
 """
 
-from zeroproxy._fast.exchange.attempt cimport drop_hedge, swap_attempts
+from zeroproxy._fast.exchange.attempt_release cimport drop_hedge, swap_attempts
 from zeroproxy._fast.exchange.checkout cimport checkout_conn
 from zeroproxy._fast.exchange.retry_facts cimport is_soon
 from zeroproxy._fast.memory.buffer cimport buffer_bytes, buffer_len

@@ -20,6 +20,7 @@ from zeroproxy._fast.tenants.fair_queue cimport (
     release_share,
     share_of,
 )
+from zeroproxy._fast.types.admission_limits cimport TENANT_SHARE_ONE
 from zeroproxy._fast.types.exchange_enums cimport (
     BLAME_OURSELVES,
     CAUSE_OVERLOAD,
@@ -28,7 +29,6 @@ from zeroproxy._fast.types.exchange_enums cimport (
 )
 from zeroproxy._fast.types.exchange_limits cimport HEDGES_KEPT, HEDGE_ONE
 from zeroproxy._fast.types.invariant cimport invariant
-from zeroproxy._fast.types.permits cimport TENANT_SHARE_ONE
 from zeroproxy._fast.types.plane cimport Plane, Relay, Upstream
 from zeroproxy._fast.upstream.balancer cimport upstream_free_permits
 

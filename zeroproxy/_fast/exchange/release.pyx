@@ -7,7 +7,7 @@ Tests: tests/relay/test_records.py, tests/e2e/test_conservation.py.
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
-from zeroproxy._fast.exchange.attempt cimport release_attempt, stop_waiting
+from zeroproxy._fast.exchange.attempt_release cimport release_attempt, stop_waiting
 from zeroproxy._fast.exchange.permits cimport leave_queue, release_permit
 from zeroproxy._fast.exchange.response_usage cimport meter_finish, tokens_spent
 from zeroproxy._fast.memory.buffer cimport buffer_clear
@@ -15,7 +15,7 @@ from zeroproxy._fast.memory.ring cimport Ring, ring_push
 from zeroproxy._fast.tenants.fair_queue cimport share_settle
 from zeroproxy._fast.tenants.keys_and_quotas cimport quota_settle
 from zeroproxy._fast.types.meter cimport EXACTNESS_NONE
-from zeroproxy._fast.types.model cimport MODEL_MAX
+from zeroproxy._fast.types.model_name cimport MODEL_MAX
 from zeroproxy._fast.types.plane cimport Endpoint, Plane, Relay, Upstream
 from zeroproxy._fast.types.record cimport Record
 from zeroproxy._fast.usage.overflow cimport overflow_add

@@ -20,8 +20,8 @@ from zeroproxy._fast.exchange.response_usage cimport (
     REQUEST_TYPE_OTHER,
 )
 from zeroproxy._fast.http1.grammar cimport Cursor, begins_with, is_word
-from zeroproxy._fast.jsonscan.lexer cimport parse_count
 from zeroproxy._fast.jsonscan.request_scan cimport request_scan_is_in_model
+from zeroproxy._fast.jsonscan.string_and_count cimport parse_count
 from zeroproxy._fast.jsonscan.strings cimport name_clear, name_write
 from zeroproxy._fast.types.clock cimport NS_PER_S
 from zeroproxy._fast.types.exchange_enums cimport (
@@ -51,7 +51,7 @@ from zeroproxy._fast.types.meter cimport (
 )
 from zeroproxy._fast.types.plane cimport Exchange, Relay
 from zeroproxy._fast.types.record cimport Record
-from zeroproxy._fast.usage.meter cimport (
+from zeroproxy._fast.usage.response_meter cimport (
     FINISH_CUT,
     KIND_EVENTS,
     KIND_FRAMES,

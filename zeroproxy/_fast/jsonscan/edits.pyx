@@ -36,7 +36,7 @@ from zeroproxy._fast.jsonscan.edits cimport (
     USAGE_REQUEST_TIMINGS,
     Edit,
 )
-from zeroproxy._fast.jsonscan.lexer cimport is_equal
+from zeroproxy._fast.jsonscan.string_and_count cimport is_equal
 from zeroproxy._fast.types.meter cimport Place, RequestScan
 
 

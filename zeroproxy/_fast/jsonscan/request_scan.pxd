@@ -2,7 +2,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
 
 from zeroproxy._fast.types.meter cimport RequestScan
-from zeroproxy._fast.types.model cimport ModelName
+from zeroproxy._fast.types.model_name cimport ModelName
 
 # Start at a body's first byte. `name` is borrowed and gets the model's name; NULL: none is kept.
 cdef void request_scan_begin(RequestScan *a, ModelName *name) noexcept nogil

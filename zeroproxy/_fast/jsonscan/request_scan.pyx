@@ -23,7 +23,6 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcpy, memset
 
 from zeroproxy._fast.http1.grammar cimport Cursor, is_word
-from zeroproxy._fast.jsonscan.counts cimport is_count, take_count
 from zeroproxy._fast.jsonscan.edits cimport (
     EDITED_NOTHING,
     KEY_FIELDS,
@@ -40,7 +39,16 @@ from zeroproxy._fast.jsonscan.edits cimport (
     KEY_USER,
     key_of,
 )
-from zeroproxy._fast.jsonscan.lexer cimport (
+from zeroproxy._fast.jsonscan.max_tokens_and_n cimport is_count, take_count
+from zeroproxy._fast.jsonscan.places cimport (
+    add_place,
+    end_options,
+    end_prompt,
+    note_option,
+    take_place,
+    take_word,
+)
+from zeroproxy._fast.jsonscan.string_and_count cimport (
     MARK_MEMBER,
     MARK_TOKEN,
     Member,
@@ -49,14 +57,6 @@ from zeroproxy._fast.jsonscan.lexer cimport (
     skip_level,
     skip_to,
     string_end,
-)
-from zeroproxy._fast.jsonscan.places cimport (
-    add_place,
-    end_options,
-    end_prompt,
-    note_option,
-    take_place,
-    take_word,
 )
 from zeroproxy._fast.jsonscan.strings cimport (
     is_plain,
@@ -69,7 +69,7 @@ from zeroproxy._fast.jsonscan.strings cimport (
 )
 from zeroproxy._fast.types.invariant cimport invariant
 from zeroproxy._fast.types.meter cimport REQUEST_TEXT, RequestScan
-from zeroproxy._fast.types.model cimport ModelName, Unescape
+from zeroproxy._fast.types.model_name cimport ModelName, Unescape
 
 cdef enum RequestScanState:
     SCAN_PLAIN = 0

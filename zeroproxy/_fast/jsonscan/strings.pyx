@@ -14,8 +14,8 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memchr, memcmp, memcpy
 
 from zeroproxy._fast.http1.grammar cimport Cursor, hex_of, is_word
-from zeroproxy._fast.jsonscan.lexer cimport string_end
-from zeroproxy._fast.types.model cimport MODEL_HEAD, MODEL_MAX, ModelName, Unescape
+from zeroproxy._fast.jsonscan.string_and_count cimport string_end
+from zeroproxy._fast.types.model_name cimport MODEL_HEAD, MODEL_MAX, ModelName, Unescape
 
 cdef enum UnescapeState:
     UNESCAPE_NOTHING = 0

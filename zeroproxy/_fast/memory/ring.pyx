@@ -17,7 +17,7 @@ from libc.string cimport memcpy
 
 from zeroproxy._fast.memory.futex cimport futex_wait, futex_wake
 from zeroproxy._fast.memory.ring cimport Ring
-from zeroproxy._fast.types.model cimport MODEL_MAX
+from zeroproxy._fast.types.model_name cimport MODEL_MAX
 from zeroproxy._fast.types.record cimport Record
 
 

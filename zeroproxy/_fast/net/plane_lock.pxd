@@ -1,4 +1,4 @@
-from zeroproxy._fast.types.driver cimport PlaneLock
+from zeroproxy._fast.types.plane_thread cimport PlaneLock
 
 # Prepare the lock. 0, or -1.
 cdef int plane_lock_init(PlaneLock *t) noexcept nogil

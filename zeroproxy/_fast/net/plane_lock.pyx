@@ -10,7 +10,7 @@ Tests: tests/relay/test_thread.py.
 
 from libc.stdint cimport uint32_t
 
-from zeroproxy._fast.types.driver cimport PlaneLock, pthread_mutex_t
+from zeroproxy._fast.types.plane_thread cimport PlaneLock, pthread_mutex_t
 
 
 cdef extern from "<pthread.h>" nogil:

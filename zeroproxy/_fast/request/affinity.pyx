@@ -22,7 +22,7 @@ from zeroproxy._fast.request.routing cimport (
     scan_body,
     wait_for_body,
 )
-from zeroproxy._fast.types.balance cimport (
+from zeroproxy._fast.types.affinity_and_latency cimport (
     BALANCE_CONSISTENT_HASH,
     HASH_SOURCE_HEADER,
     HASH_SOURCE_USER,

@@ -6,7 +6,7 @@ from libc.string cimport memchr, memcmp
 from zeroproxy._fast.http1.grammar cimport hex_of
 from zeroproxy._fast.jsonscan.strings cimport name_add, name_clear
 from zeroproxy._fast.types.http cimport Head
-from zeroproxy._fast.types.model cimport ModelName
+from zeroproxy._fast.types.model_name cimport ModelName
 
 
 cdef void add_decoded(ModelName *name, const char *at, size_t n) noexcept nogil:

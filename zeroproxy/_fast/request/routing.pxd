@@ -2,7 +2,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t
 
 from zeroproxy._fast.types.http cimport Head
-from zeroproxy._fast.types.model cimport Route
+from zeroproxy._fast.types.model_name cimport Route
 from zeroproxy._fast.types.plane cimport Plane, Relay
 
 cdef enum:

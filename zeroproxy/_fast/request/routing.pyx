@@ -83,7 +83,7 @@ from zeroproxy._fast.types.http cimport (
 )
 from zeroproxy._fast.types.invariant cimport invariant
 from zeroproxy._fast.types.meter cimport RequestScan
-from zeroproxy._fast.types.model cimport Route
+from zeroproxy._fast.types.model_name cimport Route
 from zeroproxy._fast.types.plane cimport Plane, Relay
 
 

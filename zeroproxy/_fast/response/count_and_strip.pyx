@@ -21,7 +21,7 @@ from zeroproxy._fast.types.meter cimport WATCH_FIRST, Meter
 from zeroproxy._fast.types.plane cimport Plane, Relay
 from zeroproxy._fast.upstream.breaker cimport attempt_answered
 from zeroproxy._fast.upstream.concurrency_limit cimport limit_observe
-from zeroproxy._fast.usage.meter cimport (
+from zeroproxy._fast.usage.response_meter cimport (
     KIND_EVENTS,
     KIND_LINES,
     KIND_NONE,

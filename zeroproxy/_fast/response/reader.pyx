@@ -22,7 +22,7 @@ from zeroproxy._fast.exchange.actions cimport (
     retry_idle_notice,
     try_elsewhere,
 )
-from zeroproxy._fast.exchange.attempt cimport drop_hedge
+from zeroproxy._fast.exchange.attempt_release cimport drop_hedge
 from zeroproxy._fast.exchange.date_field cimport date_now
 from zeroproxy._fast.exchange.deadlines cimport arm
 from zeroproxy._fast.exchange.relay_pool cimport relay_later
@@ -87,7 +87,7 @@ from zeroproxy._fast.types.memory cimport BLOCK_LARGE, READ_MAX, SLACK
 from zeroproxy._fast.types.plane cimport Conn, Plane, Relay
 from zeroproxy._fast.upstream.breaker cimport note_status
 from zeroproxy._fast.upstream.idle_limits cimport keepalive_observe
-from zeroproxy._fast.usage.meter cimport meter_feed
+from zeroproxy._fast.usage.response_meter cimport meter_feed
 from zeroproxy._fast.usage.strip cimport STRIPS_NOT
 
 

@@ -26,7 +26,7 @@ from zeroproxy._fast.types.exchange_enums cimport (
 )
 from zeroproxy._fast.types.memory cimport READ_MAX, SLACK
 from zeroproxy._fast.types.plane cimport Conn, Plane, Relay
-from zeroproxy._fast.usage.meter cimport meter_feed
+from zeroproxy._fast.usage.response_meter cimport meter_feed
 
 cdef enum:
     DOWN_ENDED = 1

@@ -1,6 +1,6 @@
 from libc.stdint cimport uint16_t, uint32_t
 
-from zeroproxy._fast.types.permits cimport TenantShare
+from zeroproxy._fast.types.admission_limits cimport TenantShare
 from zeroproxy._fast.types.plane cimport FairQueue, Relay
 from zeroproxy._fast.types.record cimport Record
 

@@ -20,8 +20,8 @@ from libc.stdlib cimport calloc, realloc
 from libc.string cimport memcpy, memset
 
 from zeroproxy._fast.tenants.fifo cimport fifo_push, fifo_remove
+from zeroproxy._fast.types.admission_limits cimport TenantShare
 from zeroproxy._fast.types.meter cimport EXACTNESS_NONE
-from zeroproxy._fast.types.permits cimport TenantShare
 from zeroproxy._fast.types.plane cimport FairQueue, Relay, TenantQueue
 from zeroproxy._fast.types.record cimport Record
 

@@ -2,7 +2,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from zeroproxy._fast.types.key_and_quota cimport ApiKey, ApiKeyTable, Quota
-from zeroproxy._fast.types.model cimport ModelName
+from zeroproxy._fast.types.model_name cimport ModelName
 
 # Write the DIGEST bytes of a text's SHA-256 to `out`.
 cdef void sha256(const char *at, size_t len, uint8_t *out) noexcept nogil

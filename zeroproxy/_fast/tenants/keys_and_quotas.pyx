@@ -27,7 +27,7 @@ from zeroproxy._fast.types.key_and_quota cimport (
     ApiKeyTable,
     Quota,
 )
-from zeroproxy._fast.types.model cimport ModelName
+from zeroproxy._fast.types.model_name cimport ModelName
 
 
 cdef extern from "sha256.h" nogil:

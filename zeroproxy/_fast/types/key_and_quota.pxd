@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from zeroproxy._fast.types.model cimport MODEL_MAX
+from zeroproxy._fast.types.model_name cimport MODEL_MAX
 
 cdef enum:
     DIGEST = 32             # bytes of a SHA-256

@@ -1,9 +1,10 @@
-# The meter and the scan of a request: see json_walk.pyx, accumulator.pyx and meter.pyx. No code.
+# The meter and the scan of a request. No code. See json_walk.pyx, accumulator.pyx and
+# response_meter.pyx.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from zeroproxy._fast.types.form cimport FormWatch
-from zeroproxy._fast.types.model cimport ModelName, Unescape
+from zeroproxy._fast.types.model_name cimport ModelName, Unescape
 
 
 cdef enum Exactness:

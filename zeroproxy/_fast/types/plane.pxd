@@ -4,17 +4,17 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int8_t, int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from zeroproxy._fast.types.balance cimport HashSettings, LatencyModel, ResponseLength
+from zeroproxy._fast.types.admission_limits cimport AdmissionSettings, Limit, TenantShare
+from zeroproxy._fast.types.affinity_and_latency cimport HashSettings, LatencyModel, ResponseLength
 from zeroproxy._fast.types.breaker cimport Breaker, BreakerSettings, BreakerTicket
 from zeroproxy._fast.types.conn_pool cimport CLOSED_COUNT, LearnedKeepAlive, PoolSettings
-from zeroproxy._fast.types.driver cimport Driver
 from zeroproxy._fast.types.exchange_limits cimport Counters, ExchangeSettings, Limits
 from zeroproxy._fast.types.http cimport Body, Head, HeadLimits
 from zeroproxy._fast.types.key_and_quota cimport ApiKey, ApiKeyTable
 from zeroproxy._fast.types.memory cimport BlockPool, Buffer
 from zeroproxy._fast.types.meter cimport BodyScan, HeldEvent, Tokens
-from zeroproxy._fast.types.model cimport ModelName, Route
-from zeroproxy._fast.types.permits cimport AdmissionSettings, Limit, TenantShare
+from zeroproxy._fast.types.model_name cimport ModelName, Route
+from zeroproxy._fast.types.plane_thread cimport Driver
 from zeroproxy._fast.types.reactor cimport (
     WHEEL_MAP_SIZE,
     WHEEL_SHIFT,
@@ -209,7 +209,7 @@ cdef struct Upstream:       # a named group of endpoints that serve the same mod
     char tls_name[256]      # name in its endpoints' certificates; empty: each its own host
 
 
-cdef struct Attempt:        # one try of an exchange on one upstream conn (exchange/attempt.pyx)
+cdef struct Attempt:        # one try of an exchange on one upstream conn
     uint64_t began_ns
     uint64_t sent_ns        # the whole request was handed to the socket
     uint64_t load_area      # fastest: latency.area of the endpoint when the attempt began
@@ -388,7 +388,7 @@ cdef struct Plane:
     TlsCounters tls_counters
     void *ring              # ring.Ring, owned
     void *stats             # stats.Stats, owned
-    OnReady on_downstream   # set by engine/callbacks.pyx: calls up, never by name
+    OnReady on_downstream   # set by engine/relay_events.pyx: calls up, never by name
     OnReady on_upstream
     OnReady on_unsent       # a deferred send was not taken whole; its events: none
     OnGroup on_group_end

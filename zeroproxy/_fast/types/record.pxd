@@ -3,7 +3,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from zeroproxy._fast.types.meter cimport Tokens
-from zeroproxy._fast.types.model cimport MODEL_MAX
+from zeroproxy._fast.types.model_name cimport MODEL_MAX
 
 
 cdef enum UsageBy:          # the party that asked for usage

@@ -14,7 +14,7 @@ Tests: tests/unit/test_balance.py.
 from libc.math cimport log
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from zeroproxy._fast.types.balance cimport (
+from zeroproxy._fast.types.affinity_and_latency cimport (
     BALANCE_CONSISTENT_HASH,
     BALANCE_FASTEST,
     BALANCE_POWER_OF_TWO,

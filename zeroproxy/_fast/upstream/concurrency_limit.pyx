@@ -12,7 +12,7 @@ Tests: tests/unit/test_limit.py.
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from zeroproxy._fast.types.permits cimport AdmissionSettings
+from zeroproxy._fast.types.admission_limits cimport AdmissionSettings
 from zeroproxy._fast.types.plane cimport Endpoint, Relay
 
 cdef enum:

@@ -1,6 +1,6 @@
 from libc.stdint cimport uint64_t
 
-from zeroproxy._fast.types.balance cimport LatencyModel, ResponseLength
+from zeroproxy._fast.types.affinity_and_latency cimport LatencyModel, ResponseLength
 from zeroproxy._fast.types.plane cimport Endpoint, Plane, Relay
 
 

@@ -14,7 +14,7 @@ Tests: tests/unit/test_balance.py.
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
 
-from zeroproxy._fast.types.balance cimport (
+from zeroproxy._fast.types.affinity_and_latency cimport (
     BALANCE_FASTEST,
     LatencyModel,
     LinearFit,

@@ -17,7 +17,7 @@ from libc.string cimport memmove
 
 from zeroproxy._fast.jsonscan.edits cimport EDITED_RUNNING, EDITED_TIMINGS, EDITED_USAGE
 from zeroproxy._fast.types.meter cimport HeldEvent, Meter
-from zeroproxy._fast.usage.meter cimport Event, event_end, meter_event, meter_resync
+from zeroproxy._fast.usage.response_meter cimport Event, event_end, meter_event, meter_resync
 from zeroproxy._fast.usage.sse cimport line_end
 
 

@@ -21,7 +21,7 @@ from zeroproxy.config.schema import Otel
 from zeroproxy.errors import ConfigError, how_to_install
 
 if TYPE_CHECKING:
-    from zeroproxy.metering.otel.sdk import Exporter, SpanMaker
+    from zeroproxy.metering.otel.span_export import Exporter, SpanMaker
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class OtelSink:
     def __init__(self, config: Otel, queue_max: int = QUEUE_MAX) -> None:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-        from zeroproxy.metering.otel.sdk import Exporter, SpanMaker
+        from zeroproxy.metering.otel.span_export import Exporter, SpanMaker
 
         self._timeout = config.timeout
         self._queue_max = queue_max
@@ -115,7 +115,7 @@ def missing(error: ModuleNotFoundError) -> ConfigError:
 def need_otel() -> None:
     """Raises ConfigError: packages that [otel] needs are not installed."""
     try:
-        importlib.import_module("zeroproxy.metering.otel.sdk")
+        importlib.import_module("zeroproxy.metering.otel.span_export")
     except ModuleNotFoundError as error:
         raise missing(error) from None
 

@@ -13,10 +13,10 @@ from zeroproxy._fast.engine.health_sample cimport read_breaker
 from zeroproxy._fast.engine.names cimport Names
 from zeroproxy._fast.engine.thread cimport PlaneThread
 from zeroproxy._fast.engine.tls_context cimport read_note, read_tls
-from zeroproxy._fast.types.balance cimport BALANCE_FASTEST, LatencyModel, LinearFit
+from zeroproxy._fast.types.admission_limits cimport TenantShare
+from zeroproxy._fast.types.affinity_and_latency cimport BALANCE_FASTEST, LatencyModel, LinearFit
 from zeroproxy._fast.types.clock cimport clock_monotonic_ns
 from zeroproxy._fast.types.exchange_limits cimport Counters
-from zeroproxy._fast.types.permits cimport TenantShare
 from zeroproxy._fast.types.plane cimport Endpoint, FairQueue, Histogram, Plane, Upstream
 from zeroproxy._fast.types.tls cimport TlsCounters
 from zeroproxy._fast.upstream.idle_limits cimport keepalive_limit

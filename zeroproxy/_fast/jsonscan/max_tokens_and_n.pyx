@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint16_t, uint32_t
 
 from zeroproxy._fast.jsonscan.edits cimport KEY_BOUND
-from zeroproxy._fast.jsonscan.lexer cimport parse_count
+from zeroproxy._fast.jsonscan.string_and_count cimport parse_count
 from zeroproxy._fast.types.meter cimport REQUEST_TEXT, RequestScan
 
 cdef enum:

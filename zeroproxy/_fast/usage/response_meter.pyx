@@ -29,7 +29,7 @@ from zeroproxy._fast.types.meter cimport (
 )
 from zeroproxy._fast.usage.accumulator cimport count_text
 from zeroproxy._fast.usage.json_walk cimport WALK_PLAIN, walk_begin, walk_feed
-from zeroproxy._fast.usage.meter cimport (
+from zeroproxy._fast.usage.response_meter cimport (
     FINISH_CUT,
     FINISH_DONE,
     FINISH_ERROR,

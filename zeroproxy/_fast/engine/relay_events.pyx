@@ -19,7 +19,7 @@ from zeroproxy._fast.exchange.actions cimport (
     is_answered,
     lose_attempt,
 )
-from zeroproxy._fast.exchange.attempt cimport wake_waiting
+from zeroproxy._fast.exchange.attempt_release cimport wake_waiting
 from zeroproxy._fast.exchange.deadlines cimport arm, body_is_late, deadline, hedge_due
 from zeroproxy._fast.exchange.hedge cimport hedge, hedge_ready
 from zeroproxy._fast.exchange.relay_pool cimport rate_begin, relay_later
