@@ -15,15 +15,9 @@ from hypothesis import strategies as st
 from tests.support.ledgers import HOUR_NS, new_ledger, prune, record, summed, write
 from zeroproxy.errors import ZeroproxyError
 from zeroproxy.metering.ledger import Ledger
+from zeroproxy.metering.report.arguments import GROUPS, Query, QueryError, parse_moment, parse_query
 from zeroproxy.metering.report.formats import as_csv, as_object, numbers
 from zeroproxy.metering.report.ledger_sums import EXACTNESS, Report, opened, usage
-from zeroproxy.metering.report.query_parameters import (
-    GROUPS,
-    Query,
-    QueryError,
-    parse_moment,
-    parse_query,
-)
 from zeroproxy.metering.rows import DEFAULTS
 
 START = datetime(2026, 11, 1, 9, tzinfo=UTC)

@@ -23,9 +23,9 @@ from aiohttp import web
 
 from zeroproxy.admin.responses import as_error, as_json
 from zeroproxy.errors import ZeroproxyError
+from zeroproxy.metering.report.arguments import FILTERS, Query, QueryError, parse_query
 from zeroproxy.metering.report.formats import as_csv, as_object
 from zeroproxy.metering.report.ledger_sums import opened, usage
-from zeroproxy.metering.report.query_parameters import FILTERS, Query, QueryError, parse_query
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -18,14 +18,14 @@ from rich.table import Table
 from rich.text import Text
 
 from zeroproxy.errors import ZeroproxyError, one_line
-from zeroproxy.metering.report.ledger_sums import Key, Report, Sums, label_of, usage
-from zeroproxy.metering.report.query_parameters import (
+from zeroproxy.metering.report.arguments import (
     FILTERS,
     GROUPS,
     MOMENTS,
     QueryError,
     parse_query,
 )
+from zeroproxy.metering.report.ledger_sums import Key, Report, Sums, label_of, usage
 
 # Columns that a long key keeps before figures are left out; the rest of it is folded. Keys share
 # half the width, so that many of them do not push out the figures.

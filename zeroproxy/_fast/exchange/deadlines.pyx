@@ -4,7 +4,8 @@ Law 1. A deadline is computed, never stored: progress only writes a time stamp, 
        only causes a check. So a relayed event costs no timer work.
 Law 2. Every phase that waits has a limit of its own. A long prefill (first_byte) is no hang in
        mid-response (stream_idle), and a reader that does not read (stall) is neither.
-       The prefill ends with the first content of a stream, not with its head (body_reader, law 2).
+       The prefill ends with the first content of a stream, not with its head (law 2 of
+       count_and_strip).
 Law 3. An exchange keeps the limits that were in force when its head began, in spite of a reload.
 Law 4. The least rate of a body saves nothing. A caller ahead of it is measured from its last byte
        on, so a burst buys no permit for a trickle.

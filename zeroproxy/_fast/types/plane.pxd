@@ -288,7 +288,7 @@ cdef struct Exchange:       # one request and its response, but for the attempts
     uint8_t priority        # of its key; lower is served earlier
     uint16_t tenant         # of its key; 0: none
     uint32_t charged        # tokens its tenant was charged in advance
-    uint32_t reserved       # reserved tokens of its key's quota (api_keys.pyx, law 2)
+    uint32_t reserved       # reserved tokens of its key's quota (keys_and_quotas.pyx, law 2)
     ApiKey *key             # borrowed; NULL: no key is required
     uint32_t routes_at      # bytes of the in-buffer at which the model is looked for again
     uint64_t affinity       # consistent_hash: of the request; 0: it has none

@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import quote
 
 from zeroproxy.errors import ZeroproxyError, one_line
-from zeroproxy.metering.report.query_parameters import Query, QueryError
+from zeroproxy.metering.report.arguments import Query, QueryError
 from zeroproxy.metering.schema import VERSION
 
 HOUR_S = 3600
