@@ -186,7 +186,7 @@ def test_the_page_holds_pictures_and_figures_of_several_files(load, tmp_path):
         paths.append(tmp_path / f"{k}.json")
         paths[-1].write_text(json.dumps(results(proxies(name, 64))))
     out = tmp_path / "out"
-    command = [sys.executable, str(BENCH / "ledger_sums.py"), *map(str, paths), "-o", str(out)]
+    command = [sys.executable, str(BENCH / "report.py"), *map(str, paths), "-o", str(out)]
     subprocess.run(command, check=True, capture_output=True)
     page = (out / "report.html").read_text()
     assert "&lt;Xeon &amp; co&gt;" in page

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from tests.support.until import until
 from zeroproxy.config.schema import Alias, Config, Metering, Upstream
-from zeroproxy.policy import discovery as module
+from zeroproxy.policy import server_kinds as module
 from zeroproxy.policy.rotation import Rotation
 from zeroproxy.policy.server_kinds import (
     Discovery,
