@@ -40,7 +40,8 @@ class Passage:
 def is_generated(path: Path) -> bool:
     """True if a build has written the file."""
     parts = set(path.parts)
-    beside = path.suffix == ".c" and path.with_suffix(".pyx").exists()
+    # Also the translation of a module that has another name by now.
+    beside = path.suffix == ".c" and ("_fast" in parts or path.with_suffix(".pyx").exists())
     return beside or bool(parts & {"__pycache__", "build", "results", "bin"})
 
 
