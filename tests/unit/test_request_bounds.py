@@ -23,3 +23,18 @@ def test_a_bound_is_read_at_every_split(body, bound, n):
         probe.feed(body[:k])
         probe.feed(body[k:])
         assert (probe.bound, probe.seen()[2], probe.seen()[4]) == (bound, n, True)
+
+
+NESTED = b'"model":"x","stream":true,"prompt":"p","user":"u","stream_options":{"a":1}'
+
+
+@pytest.mark.parametrize("name", [b"options", b"parameters", b"sampling_params"])
+def test_a_sampling_object_has_bounds_and_no_member_of_the_root(name):
+    """Its model, stream, prompt and user were taken for the request's."""
+    body = b'{"model":"m","%s":{%s,"n":2},"seed":1}' % (name, NESTED)
+    for k in range(len(body)):
+        probe = RequestScanProbe(NOTHING, reads_bound=True)
+        probe.feed(body[:k])
+        probe.feed(body[k:])
+        assert probe.seen() == (b"m", False, 2, False, True)
+        assert probe.offsets() == ((0, 0), (0, 0))

@@ -135,6 +135,8 @@ cdef int key_of(const RequestScan *a) noexcept nogil:
         return KEY_RUNNING if is_text(a, b"continuous_usage_stats", 22) else <int>KEY_OTHER
     if a.inside == KEY_METADATA:
         return KEY_USER if is_text(a, b"user_id", 7) else <int>KEY_OTHER
+    if a.inside == KEY_SAMPLING:
+        return bound_key_of(a)
     return key_of_root(a)
 
 
