@@ -8,20 +8,20 @@ import ctypes
 import gc
 import sys
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 from msgspec.structs import replace
 
 from tests.support.keys import row
+from tests.support.running import Running, from_nothing
 from tests.support.script import LIMITS, POOL, settings
 from zeroproxy._fast.engine.engine import Engine
 from zeroproxy._fast.engine.settings_types import EndpointSettings, Route
 from zeroproxy.config.load import parse_config
 from zeroproxy.errors import ReloadError
-from zeroproxy.server.endpoints import EndpointSet, refusing, resolve_all
+from zeroproxy.server.endpoints import refusing, resolve_all
 from zeroproxy.server.prepare import Candidate, put_in_force
-from zeroproxy.server.tls import PreparedTls, Tls
+from zeroproxy.server.tls import PreparedTls
 
 shim = ctypes.CDLL(None)
 MOST = 400  # allocations of one change
@@ -121,21 +121,12 @@ tenant = "c"
 """
 
 
-class Running(SimpleNamespace):
-    def share_keys(self, indices: dict[str, int]) -> None:
-        self.keys = indices
-
-
 def start() -> tuple[Running, Candidate]:
     config, new = parse_config(OLD), parse_config(NEW)
-    engine = Engine(limits=LIMITS)
-    tls = Tls()
-    endpoint_set = EndpointSet(engine, tls)
-    endpoint_set.add_upstreams(config)
-    running = Running(engine=engine, endpoint_set=endpoint_set, tls=tls, config=None, keys={})
+    running = from_nothing(config)
     clear = PreparedTls(None, (None,))
     put_in_force(running, Candidate(config, clear, asyncio.run(resolve_all(config)), []))
-    addresses = asyncio.run(resolve_all(new, endpoint_set.known()))
+    addresses = asyncio.run(resolve_all(new, running.endpoint_set.known()))
     return running, Candidate(new, clear, addresses, [])
 
 

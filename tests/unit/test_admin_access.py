@@ -107,7 +107,8 @@ async def test_a_head_that_does_not_come_to_its_end_is_given_up(monkeypatch):
         writer.close()
 
 
-async def test_one_that_is_being_answered_keeps_its_place(tmp_path, monkeypatch):
+def slow_reports(monkeypatch):
+    """Reports that wait: (set it to let them go on, set once one has begun)."""
     go_on, begun = threading.Event(), threading.Event()
 
     def slow(connection, query):
@@ -117,6 +118,11 @@ async def test_one_that_is_being_answered_keeps_its_place(tmp_path, monkeypatch)
 
     real = admin_usage.usage
     monkeypatch.setattr(admin_usage, "usage", slow)
+    return go_on, begun
+
+
+async def test_one_that_is_being_answered_keeps_its_place(tmp_path, monkeypatch):
+    go_on, begun = slow_reports(monkeypatch)
     path = tmp_path / "u.sqlite"
     new_ledger(path).close()
     async with listening(Source(str(path)), most=1) as server:
@@ -176,14 +182,7 @@ async def test_reports_of_callers_who_left_are_not_made(tmp_path, monkeypatch):
 
 
 async def test_more_reports_than_may_wait_are_busy(tmp_path, monkeypatch):
-    go_on = threading.Event()
-
-    def slow(connection, query):
-        go_on.wait(60)
-        return real(connection, query)
-
-    real = admin_usage.usage
-    monkeypatch.setattr(admin_usage, "usage", slow)
+    go_on, _ = slow_reports(monkeypatch)
     path = tmp_path / "u.sqlite"
     new_ledger(path).close()
     async with listening(Source(str(path))) as server, ClientSession() as session:

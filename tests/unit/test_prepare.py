@@ -1,20 +1,15 @@
 """A start is a reload from nothing: both take the steps of server/prepare.py."""
 
 import socket
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.support.settings import LIMITS
-from zeroproxy._fast.engine.engine import Engine
+from tests.support.running import Running, from_nothing
 from zeroproxy.config.load import parse_config
-from zeroproxy.config.schema import Config
 from zeroproxy.errors import ConfigError, ListenError, ReloadError, TlsError
 from zeroproxy.server import prepare as module
-from zeroproxy.server.endpoints import EndpointSet
 from zeroproxy.server.prepare import prepare, put_in_force
-from zeroproxy.server.tls import Tls
 from zeroproxy.server.worker import Worker
 
 ONE = """
@@ -39,19 +34,6 @@ api_key_file = "FILE"
 [auth]
 keys_file = "KEYS"
 """
-
-
-class Running(SimpleNamespace):
-    def share_keys(self, indices: dict[str, int]) -> None:
-        self.keys = indices
-
-
-def from_nothing(config: Config) -> Running:
-    engine = Engine(limits=LIMITS)
-    tls = Tls()
-    endpoint_set = EndpointSet(engine, tls)
-    endpoint_set.add_upstreams(config)
-    return Running(engine=engine, endpoint_set=endpoint_set, tls=tls, config=None, keys=None)
 
 
 def in_force(running: Running) -> dict[str, Any]:
