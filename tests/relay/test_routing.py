@@ -61,6 +61,22 @@ def test_the_body_says_where_a_request_goes(script, body, index):
     assert length_of(head) == len(body)
 
 
+def test_no_request_goes_by_half_a_name_of_a_second_model():
+    """It was refused, or went to the default, where a look ended inside the second name."""
+    whole = b'{"model":"a","seed":1,"model":"b","n":1}'
+    request = json_post(whole)
+    for k in range(len(request) - len(whole), len(request)):
+        with play(endpoints=2, upstreams=["one", "two"]) as script:
+            script.engine.set_routes(routes(("a", 0), ("b", 1)), default=None)
+            d = script.downstream()
+            d.send(request[:k])
+            d.send(request[k:])
+            is_first = script.has_connected(0)
+            assert is_first != script.has_connected(1), k
+            behind = k - (len(request) - len(whole))
+            assert is_first == (len(b'{"model":"a"') <= behind < whole.rindex(b":\"b")), k
+
+
 def test_the_model_is_found_in_any_split_and_nothing_is_sent_before():
     whole = b'{"messages":["' + b"x" * 300 + b'"],"model":"b","stream":false}'
     request = json_post(whole)

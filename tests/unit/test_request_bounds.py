@@ -25,6 +25,15 @@ def test_a_bound_is_read_at_every_split(body, bound, n):
         assert (probe.bound, probe.seen()[2], probe.seen()[4]) == (bound, n, True)
 
 
+def test_names_that_occur_often_in_a_sampling_object_are_no_places_of_edits():
+    """Each was one, past the end of the table of places."""
+    twice = b'"stream_options":null,"model":"x","stream":true,' * 20
+    body = b'{"stream":true,"options":{%s"n":1},"parameters":{%s"n":1}}' % (twice, twice)
+    probe = RequestScanProbe(1, reads_bound=True)
+    out = probe.feed(body)
+    assert out == body[:-1] + b',"stream_options":{"include_usage":true}}'
+
+
 NESTED = b'"model":"x","stream":true,"prompt":"p","user":"u","stream_options":{"a":1}'
 
 

@@ -37,7 +37,7 @@ from zeroproxy._fast.engine.tenant_indices cimport Tenants
 from zeroproxy._fast.engine.thread cimport PlaneThread
 from zeroproxy._fast.engine.values cimport flag, index_in, ns, number, whole
 from zeroproxy._fast.exchange.end_silent_exchanges cimport end_silent
-from zeroproxy._fast.exchange.exchange_ids cimport trace_context_init
+from zeroproxy._fast.exchange.exchange_ids cimport seed_ids
 from zeroproxy._fast.memory.buffer cimport alloc_lines, pool_close, pool_init
 from zeroproxy._fast.memory.ring cimport (
     Ring,
@@ -120,7 +120,7 @@ cdef class Engine(PlaneThread):
         p.stats = self.stats
         if reactor_init(&p.reactor) < 0 or wheel_init(&p.wheel, p.now_ns) < 0:
             raise OSError("cannot make an epoll set and a timer: out of descriptors")
-        if trace_context_init(p) < 0 or reactor_add(
+        if seed_ids(p) < 0 or reactor_add(
             &p.reactor, p.wheel.timer_fd, EPOLLIN | EPOLLET, on_timer, NULL
         ) < 0:
             raise OSError("cannot seed request ids or watch the timer")

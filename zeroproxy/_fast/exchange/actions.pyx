@@ -271,7 +271,7 @@ cdef bint must_close(Plane *p, Relay *r) noexcept nogil:
     )
 
 
-cdef int reply_locally(Plane *p, Relay *r) noexcept nogil:
+cdef int finish_refused(Plane *p, Relay *r) noexcept nogil:
     release_all(p, r)
     if not r.x.request_body.done:
         r.x.asks_close = 1
@@ -362,7 +362,7 @@ cdef int perform(Plane *p, Relay *r, Action action, int was) noexcept nogil:
         release_attempt(p, r)
         return connect_attempt(p, r)
     if action == ACT_ANSWER:
-        return reply_locally(p, r)
+        return finish_refused(p, r)
     if action == ACT_FLUSH:
         release_all(p, r)
         return flush(p, r)

@@ -10,5 +10,5 @@ cdef void body_came(const Plane *p, Relay *r) noexcept nogil
 cdef bint body_is_late(const Plane *p, const Relay *r) noexcept nogil
 # Let the relay's timer fire no later than its next deadline.
 cdef void arm(Plane *p, Relay *r) noexcept nogil
-# Return when a second endpoint is to be asked; 0: never.
+# Return when a hedge is due; 0: never.
 cdef uint64_t hedge_due(const Relay *r) noexcept nogil

@@ -25,6 +25,7 @@ cdef bint is_owed(const Relay *r, const Endpoint *e) noexcept nogil:
 
 
 cdef uint64_t owed_since(const Relay *r) noexcept nogil:
+    """Since when the endpoint owes bytes, in monotonic ns."""
     cdef uint64_t sent_ns = max(r.x.request_read_ns, r.attempt.sent_ns)
     return max(sent_ns, r.x.last_data_ns)
 
@@ -36,7 +37,7 @@ cdef bint is_hedge_silent(const Relay *r, const Endpoint *e, uint64_t before) no
     )
 
 
-cdef void end_attempt(Plane *p, Relay *r) noexcept nogil:
+cdef void lose_silent_attempt(Plane *p, Relay *r) noexcept nogil:
     """No endpoint has answered `r` yet; a hedge at another one goes on alone."""
     if r.hedge.conn == NULL or r.hedge.conn.connecting:
         lose_attempt(p, r, CAUSE_TIMEOUT)
@@ -61,5 +62,5 @@ cdef uint32_t end_silent(Plane *p, const Endpoint *e, uint64_t after) noexcept n
             if r.x.phase == PHASE_RELAYING:
                 cut(p, r, CAUSE_TIMEOUT)
             else:
-                end_attempt(p, r)
+                lose_silent_attempt(p, r)
     return n

@@ -20,7 +20,7 @@ from zeroproxy._fast.exchange.error_body cimport (
     DIALECT_WORKER,
 )
 from zeroproxy._fast.exchange.outcome_names cimport outcome_status
-from zeroproxy._fast.exchange.response_usage cimport ends_with
+from zeroproxy._fast.exchange.path_kinds cimport ends_with
 from zeroproxy._fast.http1.head_parser cimport fault_text
 from zeroproxy._fast.types.exchange_enums cimport (
     BLAME_DOWNSTREAM,

@@ -8,7 +8,7 @@ cdef enum:
     TRACEPARENT_LEN = 55
 
 # Seed the generator of ids; -1: the kernel gave no entropy.
-cdef int trace_context_init(Plane *p) noexcept nogil
+cdef int seed_ids(Plane *p) noexcept nogil
 # Write a new request id; returns REQUEST_ID_LEN. No NUL.
 cdef size_t make_request_id(Plane *p, char *out) noexcept nogil
 # Set the exchange's trace from the head, or start one. Returns the length of the traceparent in

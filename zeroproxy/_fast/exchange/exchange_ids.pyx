@@ -22,7 +22,7 @@ cdef extern from "<sys/random.h>" nogil:
 cdef const char *HEX = b"0123456789abcdef"
 
 
-cdef int trace_context_init(Plane *p) noexcept nogil:
+cdef int seed_ids(Plane *p) noexcept nogil:
     if getrandom(p.id_seed, sizeof(p.id_seed), 0) != sizeof(p.id_seed):
         return -1
     p.id_seed[0] |= 1

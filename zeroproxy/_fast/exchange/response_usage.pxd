@@ -6,19 +6,8 @@ from zeroproxy._fast.types.meter cimport Meter
 from zeroproxy._fast.types.plane cimport Relay
 from zeroproxy._fast.types.record cimport Record
 
-
-cdef enum RequestType:      # by its Content-Type
-    REQUEST_TYPE_NONE = 0
-    REQUEST_TYPE_JSON
-    REQUEST_TYPE_FORM
-    REQUEST_TYPE_OTHER
-
-# Return 1 if the text ends with `tail`.
-cdef bint ends_with(const char *at, size_t len, const char *tail, size_t n) noexcept nogil
 # Return the kind of a body by its Content-Type.
 cdef int kind_of_type(const char *at, size_t len) noexcept nogil
-# Return the RequestType of a request by its Content-Type.
-cdef int type_of_request(const char *at, size_t len) noexcept nogil
 # Return the kind of a body without a Content-Type, by the path of its request.
 cdef int kind_of_path(const char *at, size_t len) noexcept nogil
 # Set the meter's switches that follow from the path.
@@ -29,12 +18,8 @@ cdef void meter_response(Relay *r, const Head *h) noexcept nogil
 cdef void meter_upgrade(Relay *r, Head *h) noexcept nogil
 # Start to meter the messages of a session.
 cdef void meter_tunnel(Relay *r) noexcept nogil
-# Return 1 if an engine generates for a POST to this path.
-cdef bint generates(const char *at, size_t len) noexcept nogil
 # Return the tokens that so many bytes of a prompt are taken for.
 cdef int64_t prompt_guess(uint64_t bytes) noexcept nogil
-# Return 1 if the answer to a POST to this path is text that may be as long as the server likes.
-cdef bint is_generating(const char *at, size_t len) noexcept nogil
 # Return the tokens to charge to a quota.
 cdef int64_t tokens_spent(const Relay *r, const Record *record) noexcept nogil
 # Write the counts into the record.

@@ -11,15 +11,10 @@ Tests: tests/relay/test_sessions.py, tests/relay/test_records.py.
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint16_t
-from libc.string cimport memcmp
 
-from zeroproxy._fast.exchange.response_usage cimport (
-    REQUEST_TYPE_FORM,
-    REQUEST_TYPE_JSON,
-    REQUEST_TYPE_NONE,
-    REQUEST_TYPE_OTHER,
-)
-from zeroproxy._fast.http1.grammar cimport Cursor, begins_with, is_word
+from zeroproxy._fast.exchange.path_kinds cimport ends_with, generates, is_generating
+from zeroproxy._fast.http1.field_values cimport is_media_type
+from zeroproxy._fast.http1.grammar cimport Cursor, is_word
 from zeroproxy._fast.jsonscan.request_scan cimport request_scan_is_in_model
 from zeroproxy._fast.jsonscan.string_and_count cimport parse_count
 from zeroproxy._fast.jsonscan.strings cimport name_clear, name_write
@@ -72,75 +67,16 @@ cdef enum:                  # of an estimate
     GUESS_MAX = 16384       # tokens: images are sent as text without being it
     SECOND_TOKENS = 100     # of one request, by a fast engine
 
-# Ends of the paths of requests that make an engine work; compiled at import.
-WORKING_PATHS = (
-    b"/completions", b"/completion", b"/messages", b"/responses", b"/invocations", b"/batch",
-    b"/generate", b"/generate_stream", b"/infill", b"/api/chat", b"/embeddings", b"/embedding",
-    b"/api/embed", b"/api/embeddings", b"/pooling", b"/rerank", b"/reranking", b"/score",
-    b"/classify", b"/transcriptions", b"/translations", b"/worker_generate",
-    b"/worker_generate_stream", b"/worker_get_embeddings",
-)
-
-cdef enum:
-    TAILS_MAX = 32
-
-cdef struct Tail:
-    const char *at          # lives in WORKING_PATHS
-    size_t len
-
-cdef Tail[TAILS_MAX] TAILS
-cdef int n_tails = 0
-
-
-cdef int compile_paths() except -1:
-    global n_tails
-    for path in WORKING_PATHS:
-        TAILS[n_tails].at = path
-        TAILS[n_tails].len = len(path)
-        n_tails += 1
-    return 0
-
-
-compile_paths()
-
-
-cdef bint ends_with(const char *at, size_t len, const char *tail, size_t n) noexcept nogil:
-    return len >= n and memcmp(at + len - n, tail, n) == 0
-
-
-cdef bint is_type(const char *at, size_t len, const char *kind, size_t n) noexcept nogil:
-    """Compare a media type without its parameters."""
-    return len >= n and begins_with(<Cursor>at, kind, n) and (
-        len == n or at[n] == c';' or at[n] == c' ' or at[n] == c'\t'
-    )
-
-
 cdef int kind_of_type(const char *at, size_t len) noexcept nogil:
-    if is_type(at, len, b"text/event-stream", 17):
+    if is_media_type(at, len, b"text/event-stream", 17):
         return KIND_EVENTS
-    if is_type(at, len, b"application/json", 16):
+    if is_media_type(at, len, b"application/json", 16):
         return KIND_JSON
-    if is_type(at, len, b"application/x-ndjson", 20) or is_type(
+    if is_media_type(at, len, b"application/x-ndjson", 20) or is_media_type(
         at, len, b"application/jsonl", 17
     ):
         return KIND_LINES
     return KIND_NONE
-
-
-cdef int type_of_request(const char *at, size_t len) noexcept nogil:
-    cdef size_t n = 0
-    if is_type(at, len, b"application/json", 16):
-        return REQUEST_TYPE_JSON
-    while n < len and at[n] != c';' and at[n] != c' ' and at[n] != c'\t':
-        n += 1
-    if n == 0:
-        return REQUEST_TYPE_NONE
-    if is_type(at, len, b"text/json", 9) \
-            or (n > 5 and is_word(<Cursor>at + n - 5, 5, b"+json", 5)):
-        return REQUEST_TYPE_JSON
-    if is_type(at, len, b"multipart/form-data", 19):
-        return REQUEST_TYPE_FORM
-    return REQUEST_TYPE_OTHER
 
 
 cdef int kind_of_path(const char *at, size_t len) noexcept nogil:
@@ -155,16 +91,6 @@ cdef void meter_path(Meter *m, const char *at, size_t len) noexcept nogil:
     m.counts_tokens = m.kind == KIND_EVENTS and ends_with(at, len, b"/generate_stream", 16)
     m.sums_prompts = ends_with(at, len, b"/completions", 12) \
         and not ends_with(at, len, b"/chat/completions", 17)
-
-
-cdef bint is_generating(const char *at, size_t len) noexcept nogil:
-    """Return 1 if an answer on this path is text that a model writes."""
-    return (
-        ends_with(at, len, b"/completions", 12) or ends_with(at, len, b"/completion", 11)
-        or ends_with(at, len, b"/invocations", 12) or ends_with(at, len, b"/responses", 10)
-        or ends_with(at, len, b"/messages", 9) or ends_with(at, len, b"/generate", 9)
-        or ends_with(at, len, b"/generate_stream", 16) or ends_with(at, len, b"/api/chat", 9)
-    )
 
 
 cdef int64_t prompt_guess(uint64_t bytes) noexcept nogil:
@@ -299,15 +225,6 @@ cdef void meter_upgrade(Relay *r, Head *h) noexcept nogil:
 
 
 # ---------------------------------------------------------------- the end
-
-
-cdef bint generates(const char *at, size_t len) noexcept nogil:
-    """Return 1 if a POST to this path makes an engine work."""
-    cdef int k
-    for k in range(n_tails):
-        if ends_with(at, len, TAILS[k].at, TAILS[k].len):
-            return 1
-    return 0
 
 
 cdef bint is_abandoned(const Relay *r) noexcept nogil:

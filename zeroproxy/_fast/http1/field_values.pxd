@@ -23,3 +23,5 @@ cdef bint is_traceparent(Cursor p, size_t n) noexcept nogil
 # The span is `word` in any case; `word` is lower case.
 cdef inline bint span_is(Span s, const char *word, size_t n) noexcept nogil:
     return is_word(<Cursor>s.at, s.len, word, n)
+# Compare a media type without its parameters with `kind`, in lower case.
+cdef bint is_media_type(const char *at, size_t len, const char *kind, size_t n) noexcept nogil

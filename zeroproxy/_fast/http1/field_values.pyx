@@ -250,3 +250,9 @@ cdef bint is_traceparent(Cursor p, size_t n) noexcept nogil:
     if is_zero(p + 3, 32) or is_zero(p + 36, 16) or memcmp(p, b"ff", 2) == 0:
         return 0
     return n == 55 or (not is_zero(p, 2) and p[55] == 45 and n <= 128)
+
+
+cdef bint is_media_type(const char *at, size_t len, const char *kind, size_t n) noexcept nogil:
+    return len >= n and begins_with(<Cursor>at, kind, n) and (
+        len == n or at[n] == c';' or at[n] == c' ' or at[n] == c'\t'
+    )

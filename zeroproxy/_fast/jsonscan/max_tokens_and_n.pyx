@@ -3,12 +3,12 @@
 from libc.stdint cimport int64_t, uint16_t, uint32_t
 
 from zeroproxy._fast.jsonscan.edits cimport KEY_BOUND
+from zeroproxy._fast.jsonscan.max_tokens_and_n cimport BOUND_UNREAD
 from zeroproxy._fast.jsonscan.string_and_count cimport parse_count
 from zeroproxy._fast.types.meter cimport REQUEST_TEXT, RequestScan
 
 cdef enum:
     BOUND_MAX = 1 << 30
-    BOUND_UNREAD = 256      # for a value that is no count, as -1: authorization.UNNAMED
     N_MAX = 0xFFFF
 
 

@@ -10,12 +10,12 @@ cdef void request_scan_begin(RequestScan *a, ModelName *name) noexcept nogil
 cdef void request_scan_rename(
     RequestScan *a, const char *name, size_t len, size_t skip,
 ) noexcept nogil
-# Read nothing of a body that is no JSON; the model's name begins at offset `at`.
+# Note the place of the model's name, offset `at` of a form, whose scan is done already.
 cdef void request_scan_form(RequestScan *a, uint64_t at) noexcept nogil
 # Read [at, at + len), the body from offset `from_` on, borrowed; from_ <= n_read, and bytes before
 # n_read are skipped.
 cdef void request_scan_feed(
     RequestScan *a, uint64_t from_, const char *at, size_t len,
 ) noexcept nogil
-# True while the model's name has begun and not ended.
+# True from a model's key to the end of its value: the name so far is none.
 cdef bint request_scan_is_in_model(const RequestScan *a) noexcept nogil

@@ -99,7 +99,6 @@ cdef void request_scan_rename(
 
 
 cdef void request_scan_form(RequestScan *a, uint64_t at) noexcept nogil:
-    a.is_done = 1
     add_place(a, at, KEY_MODEL, 0, EDITED_NOTHING)
 
 
@@ -191,7 +190,7 @@ cdef void take_flag(RequestScan *a, bint is_number) noexcept nogil:
 
 
 cdef bint request_scan_is_in_model(const RequestScan *a) noexcept nogil:
-    return a.state == SCAN_STRING and a.key == KEY_MODEL
+    return a.key == KEY_MODEL
 
 
 cdef size_t step_string(RequestScan *a, const char *at, size_t k, size_t len) noexcept nogil:

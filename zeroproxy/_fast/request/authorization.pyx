@@ -8,7 +8,7 @@ Law 3. If a key allows some models only, a body whose model is doubtful is refus
        way. Such are also bytes that a server might take for UTF-16, UTF-32 or a comment.
 Law 4. If a key has a quota of tokens, a request that would prevent the count of its response is
        refused. The bound that a JSON body names is reserved for each choice before the body's end
-       is passed on; without a bound, UNNAMED tokens are.
+       is passed on; without a bound, BOUND_UNREAD tokens are.
 Tests: tests/relay/test_keys.py, tests/relay/test_key_models.py, tests/relay/test_key_forms.py,
 tests/relay/test_key_bounds.py.
 """
@@ -16,10 +16,17 @@ tests/relay/test_key_bounds.py.
 from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
 
-from zeroproxy._fast.exchange.response_usage cimport generates, is_generating, prompt_guess
+from zeroproxy._fast.exchange.path_kinds cimport generates, is_generating
+from zeroproxy._fast.exchange.response_usage cimport prompt_guess
 from zeroproxy._fast.http1.grammar cimport Cursor, is_word
 from zeroproxy._fast.jsonscan.edits cimport USAGE_REQUEST_NONE
-from zeroproxy._fast.tenants.keys_and_quotas cimport key_allows, key_find, key_raise, quota_reserve
+from zeroproxy._fast.jsonscan.max_tokens_and_n cimport BOUND_UNREAD
+from zeroproxy._fast.tenants.keys_and_quotas cimport (
+    key_allows,
+    key_find,
+    quota_raise,
+    quota_reserve,
+)
 from zeroproxy._fast.types.http cimport (
     FAULT_FIELDS,
     FAULT_KEY,
@@ -45,7 +52,6 @@ from zeroproxy._fast.types.plane cimport Plane, Relay
 
 cdef enum:
     SCHEME = 7              # bytes of "Bearer "
-    UNNAMED = 256           # tokens reserved for a text without a bound: counts.BOUND_UNREAD
 
 
 cdef Span bearer(const char *at, size_t len) noexcept nogil:
@@ -140,7 +146,7 @@ cdef int judge_body(Plane *p, Relay *r) noexcept nogil:
     if a.bound == 0:
         if not is_text and not generates(r.x.path, r.x.path_len):
             return FAULT_NONE
-        text = UNNAMED if is_text else 0
+        text = <int>BOUND_UNREAD if is_text else 0
     if a.hides_counts:
         return FAULT_FIELDS
     if a.is_stream and a.is_signed and not a.has_usage:
@@ -148,7 +154,7 @@ cdef int judge_body(Plane *p, Relay *r) noexcept nogil:
     if a.is_stream and a.edits_forbidden and (a.is_signed or a.usage_request != USAGE_REQUEST_NONE):
         return FAULT_OPTIONS
     text = text * max(a.n, 1) + <uint64_t>prompt_guess(max(r.x.bytes_in, a.n_read))
-    if key_raise(r.x.key, text, p.now_ns, &r.x.reserved):
+    if quota_raise(r.x.key, text, p.now_ns, &r.x.reserved):
         return FAULT_NONE
     return FAULT_QUOTA_TOKENS
 

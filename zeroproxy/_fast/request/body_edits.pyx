@@ -17,7 +17,8 @@ from libc.stdint cimport int16_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from zeroproxy._fast.exchange.actions cimport feed, send_up, undo_edits
-from zeroproxy._fast.exchange.response_usage cimport ends_with, meter_upgrade
+from zeroproxy._fast.exchange.path_kinds cimport ends_with
+from zeroproxy._fast.exchange.response_usage cimport meter_upgrade
 from zeroproxy._fast.http1.body cimport LAST_CHUNK, frame_chunk, frame_last, last_chunk
 from zeroproxy._fast.http1.field_lines cimport nominate
 from zeroproxy._fast.http1.grammar cimport Cursor, is_word

@@ -4,8 +4,8 @@ from zeroproxy._fast.types.plane cimport Plane, Relay
 
 # End the request with a local reply for this Fault, and close the conn behind it.
 cdef void refuse(Plane *p, Relay *r, int fault) noexcept nogil
-# Try to read a head from [at, at + len), borrowed. Returns the bytes taken, all of them if it was
-# refused; 0: more are needed. A good head is composed into the replay buffer.
+# Try to read a head from [at, at + len), borrowed. Returns the bytes taken, all of them if it is
+# malformed; 0: more are needed. A good head is composed into the replay buffer.
 cdef size_t take_head(Plane *p, Relay *r, const char *at, size_t len) noexcept nogil
 # Ask for a permit, once the head is composed.
 cdef void submit_request(Plane *p, Relay *r) noexcept nogil

@@ -6,9 +6,9 @@ Law 1. Nothing is read that has nowhere to go. While the request waits for a per
 Law 2. Bytes behind the end of a request belong to the next request. They stay in the conn's
        in-buffer, one block at most, and are not parsed before the exchange has ended.
 Law 3. A body that is refused half-way is never completed upstream.
-Law 4. A body that has a length, or is JSON, is of no use to a server before its end. If it fits the
-       replay buffer, it is read completely before the request asks for a permit or a conn. So slow
-       or malformed uploads keep neither from others. A longer body is passed on as it arrives.
+Law 4. A body that has a length, or is scanned, is of no use to a server before its end. If it fits
+       the replay buffer, it is read completely before the request asks for a permit or a conn. So
+       slow or malformed uploads keep neither from others. A longer body is passed on as it arrives.
 Tests: tests/relay/test_whole.py, tests/relay/test_life.py.
 """
 

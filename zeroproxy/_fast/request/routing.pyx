@@ -20,15 +20,10 @@ from libc.stdint cimport uint32_t
 from libc.string cimport memcpy, memset
 
 from zeroproxy._fast.exchange.actions cimport send_continue
-from zeroproxy._fast.exchange.response_usage cimport (
-    REQUEST_TYPE_FORM,
-    REQUEST_TYPE_JSON,
-    REQUEST_TYPE_NONE,
-    is_generating,
-    type_of_request,
-)
+from zeroproxy._fast.exchange.path_kinds cimport is_generating
 from zeroproxy._fast.http1.body cimport BodySlice, body_begin, body_unframe
 from zeroproxy._fast.http1.field_lines cimport has_field
+from zeroproxy._fast.http1.field_values cimport is_media_type
 from zeroproxy._fast.http1.grammar cimport Cursor, is_word
 from zeroproxy._fast.jsonscan.request_scan cimport (
     request_scan_begin,
@@ -121,6 +116,29 @@ cdef const Field *content_type(const Head *h) noexcept nogil:
     return NULL
 
 
+cdef enum RequestType:      # by its Content-Type
+    REQUEST_TYPE_NONE = 0
+    REQUEST_TYPE_JSON
+    REQUEST_TYPE_FORM
+    REQUEST_TYPE_OTHER
+
+
+cdef int type_of_request(const char *at, size_t len) noexcept nogil:
+    cdef size_t n = 0
+    if is_media_type(at, len, b"application/json", 16):
+        return REQUEST_TYPE_JSON
+    while n < len and at[n] != c';' and at[n] != c' ' and at[n] != c'\t':
+        n += 1
+    if n == 0:
+        return REQUEST_TYPE_NONE
+    if is_media_type(at, len, b"text/json", 9) \
+            or (n > 5 and is_word(<Cursor>at + n - 5, 5, b"+json", 5)):
+        return REQUEST_TYPE_JSON
+    if is_media_type(at, len, b"multipart/form-data", 19):
+        return REQUEST_TYPE_FORM
+    return REQUEST_TYPE_OTHER
+
+
 cdef int kind_by_type(const Head *h) noexcept nogil:
     """BodyKind by the head; BODY_MORE: the first byte decides."""
     cdef const Field *f
@@ -177,8 +195,10 @@ cdef void open_body(Plane *p, Relay *r, const Head *h, BodyStart *b) noexcept no
 
 cdef void begin_scan(Relay *r, const Head *h) noexcept nogil:
     """Start the scan at the first look. A later one starts it again only if a reload has restricted
-    the caller's key to models since."""
-    if r.x.scans_body and (r.x.scan.request.is_strict or not is_model_restricted(r)):
+    the caller's key to models, or given it a quota of tokens, since."""
+    cdef const RequestScan *a = &r.x.scan.request
+    if r.x.scans_body and (a.is_strict or not is_model_restricted(r)) \
+            and (a.reads_bound or not has_token_quota(r)):
         return
     r.x.scans_body = 1
     request_scan_begin(&r.x.scan.request, &r.x.model)
@@ -260,7 +280,7 @@ cdef int route_json(Plane *p, Relay *r, const Head *h, BodyStart *b, Target *to)
         # A chunked body that is empty names nothing.
         return route_nameless(p, h)
     a.is_ambiguous |= is_restricted and not is_plain_json(b.at, b.len)
-    if a.has_model:
+    if a.has_model and not request_scan_is_in_model(a):
         if is_restricted and not is_model_allowed(r, a):
             return refused(
                 FAULT_KEY_MODEL if a.has_model == 1 and not a.is_ambiguous else FAULT_KEY_UNREAD
@@ -268,7 +288,7 @@ cdef int route_json(Plane *p, Relay *r, const Head *h, BodyStart *b, Target *to)
         index = find_route(p, r, to)
         to.len = a.raw_len + 2
         # Servers differ in which of two models they take: none is renamed.
-        if a.has_model > 1 or request_scan_is_in_model(a):
+        if a.has_model > 1:
             to.route = NULL
         return index
     if not b.is_all and not a.is_done:

@@ -18,7 +18,9 @@ cdef int quota_reserve(
     const ApiKeyTable *keys, ApiKey *k, uint64_t bytes, uint64_t now_ns, uint32_t *reserved
 ) noexcept nogil
 # Raise a reservation to `tokens`, once the body was read. 0: the quota is exhausted.
-cdef bint key_raise(ApiKey *k, uint64_t tokens, uint64_t now_ns, uint32_t *reserved) noexcept nogil
+cdef bint quota_raise(
+    ApiKey *k, uint64_t tokens, uint64_t now_ns, uint32_t *reserved,
+) noexcept nogil
 # Return what an exchange had reserved, and charge the `tokens` it cost.
 cdef void quota_settle(
     ApiKeyTable *keys, ApiKey *k, uint32_t reserved, int64_t tokens, uint64_t now_ns

@@ -152,7 +152,9 @@ cdef int quota_reserve(
     return QUOTA_COUNT
 
 
-cdef bint key_raise(ApiKey *k, uint64_t tokens, uint64_t now_ns, uint32_t *reserved) noexcept nogil:
+cdef bint quota_raise(
+    ApiKey *k, uint64_t tokens, uint64_t now_ns, uint32_t *reserved,
+) noexcept nogil:
     """The request that has reserved so much may cost `tokens`. 0: the others have exhausted the
     quota since it was let in."""
     cdef Quota *q = &k.quotas[<int>QUOTA_TOKENS]

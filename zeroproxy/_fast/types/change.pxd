@@ -1,4 +1,5 @@
-# A change of the plane that was prepared: change.pyx. No code; the laws of http.pxd hold here too.
+# Steps of a change of the plane, prepared by engine/change.pyx. No code; the laws of http.pxd hold
+# here too.
 
 from zeroproxy._fast.types.plane cimport Plane
 

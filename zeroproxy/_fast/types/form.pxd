@@ -9,7 +9,7 @@ cdef enum:
 
 
 cdef struct FormWatch:
-    uint8_t state           # request.form_watch.WatchState
+    uint8_t state           # form_guard.WatchState
     uint8_t n               # bytes of the delimiter
     uint8_t matched         # of them, by the last bytes of data
     uint8_t text_len

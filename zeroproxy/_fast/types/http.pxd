@@ -54,7 +54,7 @@ cdef enum Fault:            # the reason of a refusal; head_parser.fault_status 
     FAULT_MODEL_NONE        # 400: no model is named, and no upstream takes such requests
     FAULT_BODY_CODE         # 400: JSON in UTF-16 or UTF-32
     FAULT_BODY_CODED        # 415: compressed, where it has to be read
-    FAULT_SIGNED            # 400: these three keep a stream from being counted, under a quota
+    FAULT_SIGNED            # 400: these three prevent the count of a response, under a quota
     FAULT_OPTIONS
     FAULT_FIELDS
     FAULT_COUNT             # always last

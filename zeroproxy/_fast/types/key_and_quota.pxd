@@ -34,7 +34,7 @@ cdef struct AllowedModel:
 
 cdef struct ApiKey:         # a slot means one digest for ever; never moved, freed with the plane
     uint8_t[DIGEST] digest
-    uint32_t index          # in Keyring.all
+    uint32_t index          # in ApiKeyTable.all
     uint32_t mean           # tokens of one of its exchanges, smoothed; 0: none has ended
     uint16_t tenant
     uint8_t priority

@@ -26,7 +26,7 @@ cdef struct Tokens:         # -1: not known
 cdef enum:
     WALK_DEPTH = 8          # levels whose meaning is remembered; deeper ones are only counted
     WALK_TEXT = 32          # bytes of a key, a word or a number that are kept
-    REQUEST_TEXT = 24          # bytes of a request's name or value that are kept
+    REQUEST_TEXT = 24       # bytes of a request's name or value that are kept
     PLACES_MAX = 5          # of the model, of the end, and three in stream_options
     METER_SLOTS = 8         # choices whose running usage is kept apart
     TOKENS_MAX = 1 << 28    # in a record: more is no count but a fault. The sum of 2^35 such counts
@@ -165,9 +165,9 @@ cdef struct Template:       # events that differ from the one before in one text
 
 
 cdef struct Meter:
-    uint8_t kind            # meter.Kind
+    uint8_t kind            # response_meter.Kind
     uint8_t at_edge         # 1: the last byte seen ended an event, or nothing was seen yet
-    uint8_t line            # meter.LineState
+    uint8_t line            # sse.LineState
     uint8_t name_len        # of the SSE field name being read
     uint8_t done_len        # bytes of "[DONE]" matched in this event
     uint8_t had_cr          # the last byte was a CR: an LF that follows ends no second line
@@ -202,7 +202,7 @@ cdef struct Meter:
     char[14] name           # of an SSE field, or a WebSocket frame's head
     uint16_t first_index    # of the first choice of the root being read
     uint32_t n_parts_reported   # of n_parts: before the server last counted
-    uint16_t n_requested        # choices per prompt, from the request
+    uint16_t n_requested    # choices per prompt, from the request
     uint32_t n_roots        # JSON objects that have ended
     uint32_t n_tokens       # TGI: token events
     uint32_t n_prefill      # TGI: elements of details.prefill

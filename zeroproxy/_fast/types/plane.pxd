@@ -1,5 +1,5 @@
-# The structs of the socket floors: reactor, timers, conns, endpoints, relays, and the Plane, which
-# is one worker's whole data plane. No code; the laws of http.pxd hold here too.
+# Conns, endpoints, upstreams, attempts, exchanges, relays, and the Plane, which is the whole data
+# plane. No code; the laws of http.pxd hold here too.
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int8_t, int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -39,7 +39,7 @@ cdef enum:
 
 
 cdef struct MadeEdit:       # an edit that was made, while it can be taken back
-    uint32_t at             # offset in Relay.replay
+    uint32_t at             # offset in Exchange.replay
     uint16_t n
     int8_t was              # edits.Was
 
@@ -105,7 +105,7 @@ cdef struct Conn:           # one TCP or unix connection, without HTTP
     Endpoint *endpoint      # borrowed; NULL for downstream
     Conn *prev              # the pool's list, or the plane's free list
     Conn *next
-    Timer timer             # upstream: idle, connect of a prewarmed conn. downstream: see Relay
+    Timer timer             # upstream: idle, connect of a prewarmed conn
 
 
 cdef struct ConnList:       # conns without an owner, the latest first
@@ -173,7 +173,7 @@ cdef struct Upstream:       # a named group of endpoints that serve the same mod
     uint32_t n_endpoints
     Endpoint **endpoints    # owned array of owned endpoints
     uint32_t cap_endpoints  # places in it
-    uint8_t balance         # balance.Balance
+    uint8_t balance         # affinity_and_latency.Balance
     uint32_t cursor         # round robin
     uint64_t chance         # state of its random numbers, never 0
     HashSettings hash
@@ -233,7 +233,7 @@ cdef struct Exchange:       # one request and its response, but for the attempts
     uint8_t out_framing     # Framing of the response downstream
     uint8_t edited          # edits.Edited: usage that the edits request
     uint8_t strips          # the response is stripped of usage that only an edit requested
-    uint8_t scans_body      # the request body is JSON and is read in passing
+    uint8_t scans_body      # the request body is read in passing: JSON, or a form
     uint32_t n_reads        # reads with data of a streamed response, from its first content on
     uint32_t n_head         # bytes of the response head in plane.compose, not sent yet
     uint64_t last_data_ns   # last data from upstream; comments and pings are none
@@ -269,7 +269,7 @@ cdef struct Exchange:       # one request and its response, but for the attempts
     uint8_t head_sent       # a byte of the response has gone downstream
     uint8_t interims        # 1xx forwarded
     uint8_t down_paused     # downstream is not read: upstream is full, or not there yet
-    uint8_t dialect         # local_reply.Dialect, from the path
+    uint8_t dialect         # error_body.Dialect, from the path
     uint8_t settled         # its record was written
     uint8_t tunnel_ends     # tunnel: which sides have ended
     uint8_t is_composed     # `replay` has the head; no permit has been requested yet
@@ -290,7 +290,7 @@ cdef struct Exchange:       # one request and its response, but for the attempts
     uint32_t charged        # tokens its tenant was charged in advance
     uint32_t reserved       # reserved tokens of its key's quota (keys_and_quotas.pyx, law 2)
     ApiKey *key             # borrowed; NULL: no key is required
-    uint32_t routes_at      # bytes of the in-buffer at which the model is looked for again
+    uint32_t routes_at      # bytes of the in-buffer at which its head is parsed again
     uint64_t affinity       # consistent_hash: of the request; 0: it has none
     int16_t reserve         # bytes the Content-Length sent upstream leaves for edits
     int16_t added           # of them: used
@@ -323,8 +323,8 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     uint8_t live            # 1: in use, 0: in the free list
     uint8_t peer_len
     char peer[47]           # text of the caller's address
+    Attempt hedge           # the other of two, before any response byte; zero: there is none
     # -- forgotten between two requests (relay_reset)
-    Attempt hedge           # the other of two, before any response byte
     Attempt attempt         # the current one, or the last
     Exchange x
 

@@ -37,12 +37,12 @@ cdef struct Timer:          # intrusive; embedded in its owner
 cdef enum:
     WHEEL_SHIFT = 24        # one tick = 2**24 ns = 16.8 ms
     WHEEL_SIZE = 4096       # one round = 68.7 s; longer timers stay for another round
-    WHEEL_MAP_SIZE = 64        # WHEEL_SIZE / 64
+    WHEEL_MAP_SIZE = 64     # WHEEL_SIZE / 64
 
 
 cdef struct Wheel:
     Timer buckets[WHEEL_SIZE]   # list heads
-    uint64_t occupied[WHEEL_MAP_SIZE]  # bit per non-empty bucket
+    uint64_t occupied[WHEEL_MAP_SIZE]   # bit per non-empty bucket
     uint64_t now_tick       # everything up to this tick has been run
     uint64_t armed_tick     # time of the timerfd; 0: off
     uint64_t soonest        # the earliest tick armed since then; UINT64_MAX: none was

@@ -35,7 +35,7 @@ cdef struct Record:         # of one finished exchange; fixed size, no pointers
     uint8_t method
     uint8_t n_attempts
     uint8_t exactness
-    uint8_t finish          # meter.Finish
+    uint8_t finish          # response_meter.Finish
     uint8_t usage_by        # UsageBy
     uint8_t is_streamed
     uint8_t trace_flags
