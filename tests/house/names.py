@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from tests.house.passages import PYTHON, C, Passage, code_words, files
+from tests.house.passages import PYTHON, C, Passage, code_words, files, is_generated
 
 #: Where names may come from; prose is looked up in code, configuration and build files.
 CODE_ROOTS = (
@@ -72,8 +72,7 @@ def known() -> frozenset[str]:
             if not path.is_file() or "__pycache__" in path.parts or is_ours:
                 continue
             if path.suffix in PYTHON | C:
-                beside = path.suffix == ".c" and path.with_suffix(".pyx").exists()
-                words |= set() if beside else code_words(path)
+                words |= set() if is_generated(path) else code_words(path)
             elif path.suffix not in (".so", ".md", ".svg", ".html", ".jsonl"):
                 words |= set(re.findall(r"[A-Za-z_]\w*", path.read_text(errors="replace")))
     for path in Path("tests/data").rglob("*.jsonl"):

@@ -40,9 +40,10 @@ class Passage:
 def is_generated(path: Path) -> bool:
     """True if a build has written the file."""
     parts = set(path.parts)
-    # Also the translation of a module that has another name by now.
-    beside = path.suffix == ".c" and ("_fast" in parts or path.with_suffix(".pyx").exists())
-    return beside or bool(parts & {"__pycache__", "build", "results", "bin"})
+    is_compiled = parts & {"_fast", "probes"} or path.with_suffix(".pyx").exists()
+    if path.suffix == ".c" and is_compiled:
+        return True
+    return bool(parts & {"__pycache__", "build", "results", "bin"})
 
 
 def files(roots: tuple[str, ...] | list[str] = ROOTS) -> list[Path]:

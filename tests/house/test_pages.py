@@ -95,3 +95,9 @@ def test_every_page_of_docs_is_in_the_index():
     for page in Path("docs").glob("*.md"):
         if page.name != "index.md":
             assert f"({page.name})" in index or page.name == "vocabulary.md", page
+
+
+def test_every_decision_is_in_its_index():
+    index = Path("docs/decisions/README.md").read_text()
+    for page in Path("docs/decisions").glob("0*.md"):
+        assert f"({page.name})" in index, f"docs/decisions/README.md has no row of {page}"

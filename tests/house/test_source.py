@@ -140,33 +140,3 @@ def test_hot_floors_never_take_the_gil(folder):
     assert sources
     for path in sources:
         assert "with gil" not in path.read_text(), path
-
-
-#: Where output is the result: commands and what they run.
-MAY_PRINT = ("commands", "sim", "loadtest", "__main__.py")
-
-
-def prints(text: str) -> list[int]:
-    """Lines that print, or name a standard stream."""
-    found = []
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "print":
-            found.append(node.lineno)
-        if isinstance(node, ast.Attribute) and ast.unparse(node) in ("sys.stderr", "sys.stdout"):
-            found.append(node.lineno)
-    return found
-
-
-LIBRARY = [
-    p for p in sorted(Path("zeroproxy").rglob("*.py")) if p.parts[1] not in MAY_PRINT
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("path", LIBRARY, ids=str)
-def test_nothing_but_the_commands_prints(path):
-    assert prints(path.read_text()) == []
-
-
-def test_every_way_to_print_is_seen():
-    text = "print(1)\nsys.stderr.write('x')\nshow(file=sys.stdout)\nself.print(1)\nlog.info(1)\n"
-    assert prints(text) == [1, 2, 3]

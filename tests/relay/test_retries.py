@@ -1,7 +1,8 @@
 """Requests that are sent again on another conn, and those on which the endpoint may have worked.
 
 A server that closes an idle conn has sent its FIN before it gets the request. So the end is here
-within a round trip of the send (retry.RACE_NS, 200 ms). A later end may follow from the request.
+within a round trip of the send (retry_facts.RACE_NS, 200 ms). A later end may follow from the
+request.
 """
 
 import ctypes
@@ -15,7 +16,7 @@ from tests.support.breakers import terms
 from tests.support.exchanges import connected, waiting
 from tests.support.script import Peer, Script, get, ok, play, post
 
-#: Longer than any race (retry.RACE_NS).
+#: Longer than any race (retry_facts.RACE_NS).
 LATER = 0.25
 SO_ATTACH_FILTER = 26
 NOTICE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 4\r\n\r\nlate"
