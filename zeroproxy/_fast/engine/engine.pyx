@@ -178,7 +178,7 @@ cdef class Engine(PlaneThread):
         with self.change() as change:
             change.set_upstream(index, settings=settings)
 
-    def set_tls(self, context, *, upstream=None, bytes server_name not None=b""):
+    def set_tls(self, context, *, upstream=None, server_name=b""):
         """Set the TLS context of conns opened from now on: those accepted on TCP. With `upstream`
         (an index): those to its https:// endpoints, whose idle conns are closed. None: in the
         clear, for listeners only. `server_name`: the name that certificates of its endpoints need;
