@@ -46,6 +46,15 @@ def seen(**words):
     return lambda e: e.set_endpoint(0, **words)
 
 
+def share(**more):
+    return lambda e: e.share_quota(0, **{"quota": "tokens", "speed": 1.0, "cap": 1.0, **more})
+
+
+def grant(**more):
+    words = {"quota": "tokens", "speed": 1.0, "level": 1.0, "used": 0, **more}
+    return lambda e: e.grant_quota(0, **words)
+
+
 TYPES = [
     ("settings: UpstreamSettings expected, not dict", lambda e: e.set_upstream(0, settings={})),
     ("breaker: Breaker expected, not dict", upstream(breaker={})),
@@ -78,6 +87,9 @@ TYPES = [
     ("fd: int expected, not str", lambda e: e.listen("3")),
     ("n: int expected, not str", lambda e: e.records("3")),
     ("is_unix: bool expected, not int", lambda e: e.listen(0, is_unix=1)),
+    ("endpoint: int expected, not bool", lambda e: e.set_endpoint(False, up=True)),
+    ("upstream: int expected, not bool", lambda e: e.set_upstream(False, settings=UPSTREAM)),
+    ("endpoint: int expected, not str", lambda e: e.remove_endpoint("0")),
 ]  # fmt: skip
 
 VALUES = [
@@ -89,6 +101,17 @@ VALUES = [
     ("pool.keep_alive: 'ask' is none of fixed, learn", pool(keep_alive="ask")),
     ("quota: 'bytes' is none of requests, tokens",
      lambda e: e.share_quota(0, quota="bytes", speed=1.0, cap=1.0)),
+    ("speed: inf is not in 0 to", share(speed=math.inf)),
+    ("cap: inf is not in 0 to", share(cap=math.inf)),
+    ("speed: an int too large", share(speed=10**400)),
+    ("speed: inf is not in 0 to", grant(speed=math.inf)),
+    ("level: inf is not in", grant(level=math.inf)),
+    ("level: -inf is not in", grant(level=-math.inf)),
+    ("level: an int too large", grant(level=-(10**400))),
+    ("timeouts.total: an int too large", upstream(total=10**400)),
+    ("load.running: inf is not in 0 to", seen(load=replace(LOAD, running=math.inf))),
+    ("load.waiting: an int too large", seen(load=replace(LOAD, waiting=10**400))),
+    ("load.cache: inf is not in -1 to", seen(load=replace(LOAD, cache=math.inf))),
     ("used: 1 is not in 0 to 0",
      lambda e: e.grant_quota(0, quota="tokens", speed=1.0, level=1.0, used=1)),
     ("retry.attempts: 0 is not in 1 to 255", upstream(attempts=0)),
