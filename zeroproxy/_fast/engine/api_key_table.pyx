@@ -91,7 +91,7 @@ cdef struct ApiKeySettings:       # of one key, as configured
     uint8_t priority
     uint32_t n_models
     AllowedModel *models
-    double[2] rates         # api_key.QuotaOf
+    double[2] rates         # key_and_quota.QuotaOf
 
 
 cdef struct KeyChange:          # of Change.set_keys

@@ -40,7 +40,7 @@ from zeroproxy.config import schema
 
 cdef enum:
     BEARER_MOST = 0xFFFF        # bytes; the length is kept in 16 bits
-    ATTEMPTS_MOST = 255         # Relay.n_attempts counts them in 8 bits
+    ATTEMPTS_MOST = 255         # Exchange.n_attempts counts them in 8 bits
 cdef uint64_t WEIGHT_MOST = 0xFFFFFFFF
 
 
