@@ -66,7 +66,7 @@ cdef void check_inside(const Head *h, size_t n) noexcept nogil:
 
 
 cdef void check_prefix(int part, const Head *a, int whole, const Head *b, size_t k) noexcept nogil:
-    """Demand of the whole every verdict on a prefix of k bytes."""
+    """Demand that the whole agrees with a prefix of k bytes that was accepted or refused."""
     if part == VERDICT_OK:
         demand(whole == VERDICT_OK)
         demand(a.consumed == b.consumed)

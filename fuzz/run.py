@@ -1,4 +1,4 @@
-"""Run the targets, each for a fixed number of executions, and say what was done.
+"""Run the targets, each for a fixed number of executions, and print the result.
 
 usage: run.py FOLDER [SCALE]            FOLDER: what build_fuzzers.py has built; SCALE: times the
                                         numbers below, 1 in CI
@@ -51,7 +51,7 @@ def words_of(target: str) -> list[str]:
 
 
 def run(folder: Path, target: str, scale: float) -> tuple[str, int, str]:
-    """(target, exit status, what libFuzzer said)."""
+    """Run a target. Returns (target, exit status, the output of libFuzzer)."""
     _, runs, longest = TARGETS[target]
     corpus, found = folder / "corpus" / target, folder / "found"
     for each in (corpus, found):
@@ -67,7 +67,7 @@ def run(folder: Path, target: str, scale: float) -> tuple[str, int, str]:
 
 
 def replay(folder: Path, target: str, data: Path) -> int:
-    """One input, with what it says shown."""
+    """Run one input, with its output shown."""
     program = [str(folder / "fuzz" / "fuzzer"), str(data)]
     return subprocess.run(program, env=environment(folder, target), check=False).returncode
 
@@ -77,14 +77,14 @@ def number(text: str, pattern: str) -> int:
     return int(found[-1]) if found else 0
 
 
-def find_of(said: str, found: Path) -> str:
-    """Print the reports and the inputs themselves: a reader may not have their files."""
-    begin = re.search(r"ERROR: |runtime error|deadly signal", said)
+def report_of(output: str, found: Path) -> str:
+    """The sanitizer's report and the inputs themselves: a reader may not have their files."""
+    begin = re.search(r"ERROR: |runtime error|deadly signal", output)
     inputs = (
         f"{path.name}, base64: {base64.b64encode(path.read_bytes()).decode()}"
         for path in sorted(found.iterdir())
     )
-    return "\n".join((said[begin.start() if begin else -3000 :][:3000], *inputs))
+    return "\n".join((output[begin.start() if begin else -3000 :][:3000], *inputs))
 
 
 def main() -> int:
@@ -94,14 +94,14 @@ def main() -> int:
     scale = float(sys.argv[2]) if len(sys.argv) > 2 else 1.0
     began, total, failed = time.monotonic(), 0, 0
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as crew:
-        for target, status, said in crew.map(lambda t: run(folder, t, scale), TARGETS):
-            runs = number(said, r"number_of_executed_units: (\d+)")
+        for target, status, output in crew.map(lambda t: run(folder, t, scale), TARGETS):
+            runs = number(output, r"number_of_executed_units: (\d+)")
             total += runs
             failed += status != 0
-            edges = number(said, r"cov: (\d+)")
+            edges = number(output, r"cov: (\d+)")
             print(f"{target:14} {runs:>9,} executions, {edges:>5} edges, status {status}")
             if status:
-                print(find_of(said, folder / "found"))
+                print(report_of(output, folder / "found"))
     seconds = time.monotonic() - began
     print(f"{total:,} executions in {seconds:.0f} s, {failed} targets found something")
     return 1 if failed else 0

@@ -46,6 +46,15 @@ def seen(**words):
     return lambda e: e.set_endpoint(0, **words)
 
 
+def share(**more):
+    return lambda e: e.share_quota(0, **{"quota": "tokens", "speed": 1.0, "cap": 1.0, **more})
+
+
+def grant(**more):
+    words = {"quota": "tokens", "speed": 1.0, "level": 1.0, "used": 0, **more}
+    return lambda e: e.grant_quota(0, **words)
+
+
 TYPES = [
     ("settings: UpstreamSettings expected, not dict", lambda e: e.set_upstream(0, settings={})),
     ("breaker: Breaker expected, not dict", upstream(breaker={})),
@@ -78,6 +87,9 @@ TYPES = [
     ("fd: int expected, not str", lambda e: e.listen("3")),
     ("n: int expected, not str", lambda e: e.records("3")),
     ("is_unix: bool expected, not int", lambda e: e.listen(0, is_unix=1)),
+    ("endpoint: int expected, not bool", lambda e: e.set_endpoint(False, up=True)),
+    ("upstream: int expected, not bool", lambda e: e.set_upstream(False, settings=UPSTREAM)),
+    ("endpoint: int expected, not str", lambda e: e.remove_endpoint("0")),
 ]  # fmt: skip
 
 VALUES = [
@@ -89,6 +101,17 @@ VALUES = [
     ("pool.keep_alive: 'ask' is none of fixed, learn", pool(keep_alive="ask")),
     ("quota: 'bytes' is none of requests, tokens",
      lambda e: e.share_quota(0, quota="bytes", speed=1.0, cap=1.0)),
+    ("speed: inf is not in 0 to", share(speed=math.inf)),
+    ("cap: inf is not in 0 to", share(cap=math.inf)),
+    ("speed: an int too large", share(speed=10**400)),
+    ("speed: inf is not in 0 to", grant(speed=math.inf)),
+    ("level: inf is not in", grant(level=math.inf)),
+    ("level: -inf is not in", grant(level=-math.inf)),
+    ("level: an int too large", grant(level=-(10**400))),
+    ("timeouts.total: an int too large", upstream(total=10**400)),
+    ("load.running: inf is not in 0 to", seen(load=replace(LOAD, running=math.inf))),
+    ("load.waiting: an int too large", seen(load=replace(LOAD, waiting=10**400))),
+    ("load.cache: inf is not in -1 to", seen(load=replace(LOAD, cache=math.inf))),
     ("used: 1 is not in 0 to 0",
      lambda e: e.grant_quota(0, quota="tokens", speed=1.0, level=1.0, used=1)),
     ("retry.attempts: 0 is not in 1 to 255", upstream(attempts=0)),
@@ -159,14 +182,38 @@ def test_a_key_that_is_missing_or_unknown_is_named(kind):
         kind(speed=1)
 
 
-def test_a_step_that_failed_spoils_its_change():
-    """Its error was caught inside the block: half a struct would have been put in force."""
+STEPS = [
+    (ValueError, "timeouts.total: -1.0", upstream(total=-1.0)),
+    (ValueError, "endpoint.tls_host: set_tls", added(tls_host=b"h")),
+    (ValueError, "context: endpoints that are https://", lambda c: c.set_tls(None, upstream=0)),
+    (TypeError, "name: str expected, not int", lambda c: c.add_upstream(7, settings=UPSTREAM)),
+    (TypeError, "'NoneType' object is not iterable",
+     lambda c: c.add_upstream("u", settings=UPSTREAM, endpoints=None)),
+    (TypeError, "'NoneType' object is not iterable", lambda c: c.set_routes(None, default=0)),
+    (TypeError, "context: Context expected, not str", lambda c: c.set_tls("PEM")),
+    (TypeError, "endpoint: EndpointSettings expected", lambda c: c.add_endpoint(0, settings=())),
+    (IndexError, "upstream: no 9", lambda c: c.set_upstream(9, settings=UPSTREAM)),
+    (IndexError, "upstream: no 9", lambda c: c.add_endpoint(9, settings=endpoint(9))),
+    (IndexError, "upstream: no 9", lambda c: c.set_tls(Context.client(verify=False), upstream=9)),
+    (IndexError, "endpoint: no 9", lambda c: c.set_endpoint(9, up=True)),
+    (IndexError, "endpoint: no 9", lambda c: c.set_pool(9, settings=POOL)),
+    (IndexError, "endpoint: no 9", lambda c: c.remove_endpoint(9)),
+    (RuntimeError, "keys are set once", lambda c: (c.set_keys([row("a")]), c.set_keys(None))),
+    (RuntimeError, "routes are set once",
+     lambda c: (c.set_routes([], default=0), c.set_routes([], default=None))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "message", "call"), STEPS, ids=[case[1] for case in STEPS])
+def test_a_step_that_failed_spoils_its_change(kind, message, call):
+    """Its error was caught inside the block: half of the change would have been put in force."""
     with play() as script:
         before = script.engine.snapshot()
         with pytest.raises(RuntimeError, match="nothing is in force"), script.engine.change() as c:
             c.set_endpoint(0, weight=7)
-            with pytest.raises(ValueError, match=r"timeouts\.total"):
-                c.set_upstream(0, settings=settings(total=-1.0))
+            with pytest.raises(kind) as error:
+                call(c)
+            assert str(error.value).startswith(message)
         assert script.engine.snapshot() == before
         change(script, max_inflight=3)
         assert script.engine.snapshot()["upstreams"][0]["max_inflight"] == 3

@@ -5,6 +5,7 @@ import pytest
 
 from tests.support.until import until
 from tests.support.ward import Ward
+from zeroproxy._fast.engine.settings_types import LOAD_MOST
 from zeroproxy.config.presets import PRESETS
 from zeroproxy.policy.reported_load import load_in
 
@@ -39,6 +40,15 @@ PAGES = {
 def test_the_gauges_of_each_kind_of_server_are_read(kind):
     page, expected = PAGES[kind]
     assert numbers(load_in(page, PRESETS[kind], 6.0)) == expected
+
+
+@pytest.mark.parametrize("value", ["+Inf", "1e300"])
+def test_a_number_that_no_server_has_is_cut(value):
+    page = (
+        f"vllm:num_requests_running {value}\nvllm:num_requests_waiting {value}\n"
+        f"vllm:kv_cache_usage_perc {value}\n"
+    )
+    assert numbers(load_in(page, PRESETS["vllm"], 6.0)) == (LOAD_MOST, LOAD_MOST, LOAD_MOST, 6.0)
 
 
 def test_an_older_name_of_the_cache_is_known():

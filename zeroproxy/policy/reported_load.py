@@ -2,12 +2,13 @@
 
 Several proxies may send to one server, and each counts only its own exchanges. The gauges on the
 server's page of counters (config/presets.py) show how many there are in all. With data parallelism
-there is one of each per engine: requests are added up, of the caches the fullest counts.
+there is one of each per engine: requests are added up, of the caches the fullest counts. A number
+is cut at LOAD_MOST: the page is another program's text, and may hold +Inf.
 """
 
 from __future__ import annotations
 
-from zeroproxy._fast.engine.settings_types import ReportedLoad
+from zeroproxy._fast.engine.settings_types import LOAD_MOST, ReportedLoad
 from zeroproxy.config.presets import Preset
 from zeroproxy.policy.http_client import get_page
 from zeroproxy.policy.socket_addresses import Address
@@ -21,13 +22,15 @@ def load_in(page: str, preset: Preset, lasts: float) -> ReportedLoad | None:
     samples = samples_in(page, (*preset.running, *preset.waiting, *preset.cache))
 
     def all_of(names: tuple[str, ...]) -> list[float]:
-        return next(([max(v, 0.0) for v in samples[name]] for name in names if name in samples), [])
+        values = next((samples[name] for name in names if name in samples), [])
+        return [min(max(v, 0.0), LOAD_MOST) for v in values]
 
     running, cache = all_of(preset.running), all_of(preset.cache)
     if not running:
         return None
     return ReportedLoad(
-        running=sum(running), waiting=sum(all_of(preset.waiting)),
+        running=min(sum(running), LOAD_MOST),
+        waiting=min(sum(all_of(preset.waiting)), LOAD_MOST),
         cache=max(cache, default=-1.0), lasts=lasts,
     )  # fmt: skip
 

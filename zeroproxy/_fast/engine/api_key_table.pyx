@@ -14,7 +14,7 @@ from libc.string cimport memcpy
 
 from zeroproxy._fast.engine.tenant_indices cimport Tenants
 from zeroproxy._fast.engine.thread cimport PlaneThread
-from zeroproxy._fast.engine.values cimport demand_type, encoded, flag, whole
+from zeroproxy._fast.engine.values cimport COUNT_BITS, demand_type, encoded, flag, whole
 from zeroproxy._fast.tenants.fair_queue cimport shares_stage, shares_use
 from zeroproxy._fast.tenants.keys_and_quotas cimport key_place, quota_begin
 from zeroproxy._fast.types.admission_limits cimport TenantShare
@@ -33,7 +33,7 @@ from zeroproxy._fast.usage.stats cimport Stats, TokenTable, tokens_free, tokens_
 
 from zeroproxy.config.auth import Key
 
-cdef uint64_t COUNT_MOST = <uint64_t>1 << 53    # a double holds them exactly
+cdef uint64_t COUNT_MOST = <uint64_t>1 << COUNT_BITS
 
 
 cdef ApiKey *make_slot(Plane *p, bytes digest) except NULL:
@@ -91,7 +91,7 @@ cdef struct ApiKeySettings:       # of one key, as configured
     uint8_t priority
     uint32_t n_models
     AllowedModel *models
-    double[2] rates         # api_key.QuotaOf
+    double[2] rates         # key_and_quota.QuotaOf
 
 
 cdef struct KeyChange:          # of Change.set_keys

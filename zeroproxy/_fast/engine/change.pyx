@@ -8,8 +8,9 @@ Law 1. Whole or not at all. An error inside the block or at its end leaves the p
        apply the steps cannot fail, and no request meets one half of the old and one of the new.
 Law 2. Until then the plane's thread works on, and other API calls wait. The steps are applied
        without the GIL, so that Python code cannot delay the plane.
-Law 3. A step that failed spoils the change. If its error is caught inside the block, the end raises
-       a RuntimeError, and nothing is in force.
+Law 3. A step that failed spoils the change, its arguments included: a method takes its Step before
+       all else. If its error is caught inside the block, the end raises a RuntimeError, and nothing
+       is in force.
 Tests: tests/relay/test_change.py, tests/relay/test_thread.py, tests/relay/test_engine_api.py.
 """
 
@@ -66,13 +67,12 @@ cdef class Change:
 
     def __cinit__(self, PlaneThread engine, Names names, Tenants tenants):
         self.engine, self.names, self.tenants = engine, names, tenants
-        self.n_models = engine.p.n_routes
-        self.whose = tenants.in_force
         self.secured = set()
         self.key_names = {}
 
     def __enter__(self):
         self.engine.lock.acquire()
+        self.n_models = self.engine.p.n_routes
         return self
 
     def __exit__(self, kind, *_):
@@ -130,13 +130,15 @@ cdef class Change:
 
     def add_upstream(self, name, *, settings, endpoints=()):
         """Several steps: Engine.add_upstream."""
+        cdef Step *step = self.step()
         cdef Upstream *u = NULL
         demand_type(name, "name", str)
+        endpoints = list(endpoints)
         with self.engine:
             u = registry_add_upstream(self.engine.p)
         self.n_added += 1
         self.names.upstreams.append(name)
-        stage_upstream(self.step(), u, settings)
+        stage_upstream(step, u, settings)
         for endpoint in endpoints:
             self.add_endpoint(u.index, settings=endpoint)
         return u.index
@@ -145,23 +147,27 @@ cdef class Change:
         """A step: Engine.set_upstream."""
         stage_upstream(self.step(), self.upstream_at(index), settings)
 
-    def set_tls(self, Context context, *, upstream=None, bytes server_name not None=b""):
+    def set_tls(self, context, *, upstream=None, server_name=b""):
         """A step: Engine.set_tls."""
+        cdef Step *step = self.step()
         cdef Upstream *u = NULL
+        demand_type(server_name, "server_name", bytes)
+        if context is not None:
+            demand_type(context, "context", Context)
         if upstream is None:
-            stage_tls(self.step(), &self.engine.p.tls, NULL, context, b"")
+            stage_tls(step, &self.engine.p.tls, NULL, context, b"")
             return
         if context is None:
             raise ValueError("context: endpoints that are https:// cannot do without")
         u = self.upstream_at(upstream)
-        stage_tls(self.step(), &u.tls, u, context, server_name)
+        stage_tls(step, &u.tls, u, context, server_name)
         self.secured.add(upstream)
 
     def add_endpoint(self, index, *, settings):
         """Several steps: Engine.add_endpoint."""
+        cdef Step *step = self.step()
         cdef Upstream *u = self.upstream_at(index)
         cdef Endpoint *e = NULL
-        cdef Step *step
         cdef uint32_t n_before = self.engine.p.n_endpoints
         check_endpoint(settings)
         self.demand_tls(u, settings)
@@ -170,7 +176,6 @@ cdef class Change:
                 self.engine.p, u, settings, self.names.endpoints, self.n_joining
             )
         self.n_made += self.engine.p.n_endpoints - n_before
-        step = self.step()
         step.what = e
         step.apply = registry_join
         self.n_joining += 1
@@ -180,8 +185,8 @@ cdef class Change:
 
     def remove_endpoint(self, index):
         """A step: Engine.remove_endpoint."""
-        cdef Endpoint *e = self.endpoint_at(index)
         cdef Step *step = self.step()
+        cdef Endpoint *e = self.endpoint_at(index)
         step.what = e
         step.apply = registry_remove
 
@@ -190,8 +195,9 @@ cdef class Change:
         probe_ok=None
     ):
         """A step: Engine.set_endpoint."""
+        cdef Step *step = self.step()
         cdef Endpoint *e = self.endpoint_at(index)
-        stage_endpoint(self.step(), e, up, draining, weight, usage_request, load, probe_ok)
+        stage_endpoint(step, e, up, draining, weight, usage_request, load, probe_ok)
 
     def set_pool(self, index, *, settings):
         """A step: Engine.set_pool."""
@@ -199,22 +205,24 @@ cdef class Change:
 
     def set_routes(self, routes, *, default):
         """A step, once in a change: Engine.set_routes."""
+        cdef Step *step = self.step()
         if self.has_routes:
             raise RuntimeError("routes are set once in a change")
         routes = list(routes)
-        stage_routes(self.step(), self.engine.p, routes, default)
+        stage_routes(step, self.engine.p, routes, default)
         self.has_routes = True
         self.n_models = len(routes)
 
     def set_keys(self, keys, *, forward=False):
         """A step, once in a change: Engine.set_keys."""
+        cdef Step *step = self.step()
         if self.has_keys:
             raise RuntimeError("keys are set once in a change")
         keys = None if keys is None else list(keys)
         self.tenants.reclaim(self.engine)
         self.has_keys = True
         found, self.whose = api_keys_stage(
-            self.step(), self.engine, keys, forward, self.tenants, self.n_models
+            step, self.engine, keys, forward, self.tenants, self.n_models
         )
         names = self.names.keys
         names += [""] * (self.engine.p.keys.n_all - len(names))

@@ -6,7 +6,6 @@ Law. Only `stage_x` can fail (a value, memory), and it leaves the plane as it is
 Tests: tests/relay/test_change.py.
 """
 
-from libc.math cimport INFINITY
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy
@@ -36,12 +35,12 @@ from zeroproxy._fast.upstream.latency_model cimport latency_forget, latency_repo
 from zeroproxy._fast.upstream.prewarm cimport prewarm_begin, prewarm_stop
 
 from zeroproxy._fast.engine.enum_names import BALANCES, USAGE_REQUESTS
-from zeroproxy._fast.engine.settings_types import ReportedLoad, UpstreamSettings
+from zeroproxy._fast.engine.settings_types import LOAD_MOST, ReportedLoad, UpstreamSettings
 from zeroproxy.config import schema
 
 cdef enum:
     BEARER_MOST = 0xFFFF        # bytes; the length is kept in 16 bits
-    ATTEMPTS_MOST = 255         # Relay.n_attempts counts them in 8 bits
+    ATTEMPTS_MOST = 255         # Exchange.n_attempts counts them in 8 bits
 cdef uint64_t WEIGHT_MOST = 0xFFFFFFFF
 
 
@@ -244,9 +243,9 @@ cdef void apply_endpoint(Plane *p, void *what) noexcept nogil:
 
 cdef int read_load(EndpointChange *w, load) except -1:
     demand_type(load, "load", ReportedLoad)
-    w.load[0] = min(number(load.running, "load.running", 0, INFINITY), 1e9)
-    w.load[1] = min(number(load.waiting, "load.waiting", 0, INFINITY), 1e9)
-    w.load[2] = min(number(load.cache, "load.cache", -1, INFINITY), 1e9)
+    w.load[0] = number(load.running, "load.running", 0, LOAD_MOST)
+    w.load[1] = number(load.waiting, "load.waiting", 0, LOAD_MOST)
+    w.load[2] = number(load.cache, "load.cache", -1, LOAD_MOST)
     w.load_ns = ns(load.lasts, "load.lasts")
     w.has_load = 1
     return 0

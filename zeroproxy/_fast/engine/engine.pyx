@@ -12,7 +12,7 @@ Law 1. One convention. A method takes its subject (an index, a value) by positio
        index an IndexError. Each names its argument, and nothing has changed.
 Law 2. A method may be called by any Python thread unless its docstring names one. It waits for the
        others and holds the plane lock (thread.pyx). Only the ring's consumer takes no lock.
-Law 3. Nothing here runs per request. Adding a method is a design decision (ARCHITECTURE.md).
+Law 3. Nothing here runs per request. Adding a method is a design decision (docs/internals.md).
 Tests: tests/relay/test_engine_api.py, tests/relay/test_thread.py.
 """
 
@@ -87,8 +87,6 @@ cdef class Engine(PlaneThread):
             raise MemoryError
         self.tenants = Tenants()
         self.names = Names(self.tenants.names)
-        self.p.reactor.epoll_fd = -1
-        self.p.wheel.timer_fd = -1
 
     def __init__(
         self, *, limits, via=True, trust_forwarded=False, serve_half_close=False, ring_slots=4096,
@@ -178,7 +176,7 @@ cdef class Engine(PlaneThread):
         with self.change() as change:
             change.set_upstream(index, settings=settings)
 
-    def set_tls(self, context, *, upstream=None, bytes server_name not None=b""):
+    def set_tls(self, context, *, upstream=None, server_name=b""):
         """Set the TLS context of conns opened from now on: those accepted on TCP. With `upstream`
         (an index): those to its https:// endpoints, whose idle conns are closed. None: in the
         clear, for listeners only. `server_name`: the name that certificates of its endpoints need;

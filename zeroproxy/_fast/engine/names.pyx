@@ -1,7 +1,7 @@
 """The names behind the indices that records and tables hold.
 
-Note. A list is longer than any index in a record: it grows before the slot exists. So the flusher's
-      thread may read it while an API call appends.
+Note. An endpoint's or tenant's name is there before its slot; an index past the end has the name
+      "". So the flusher's thread may read a list while an API call appends.
 """
 
 

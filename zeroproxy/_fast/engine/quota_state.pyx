@@ -3,12 +3,11 @@
 Tests: tests/relay/test_keys.py.
 """
 
-from libc.math cimport INFINITY
 from libc.stdint cimport uint32_t, uint64_t
 
 from zeroproxy._fast.engine.names cimport Names
 from zeroproxy._fast.engine.thread cimport PlaneThread
-from zeroproxy._fast.engine.values cimport choice, index_in, number, whole
+from zeroproxy._fast.engine.values cimport COUNT_BITS, choice, index_in, number, whole
 from zeroproxy._fast.tenants.keys_and_quotas cimport quota_fill, quota_grant, quota_share
 from zeroproxy._fast.types.clock cimport clock_monotonic_ns
 from zeroproxy._fast.types.key_and_quota cimport QUOTA_REQUESTS, QUOTA_TOKENS, ApiKey, Quota
@@ -19,6 +18,7 @@ from zeroproxy._fast.engine.enum_names import QUOTAS
 cdef enum:
     SLICE = 32              # keys copied under the plane lock at once
     LOOKED_MOST = 1024      # and examined
+cdef double COUNT_MOST = <double>(<uint64_t>1 << COUNT_BITS)
 
 
 cdef Quota *quota_at(Plane *p, index, quota) except NULL:
@@ -28,8 +28,8 @@ cdef Quota *quota_at(Plane *p, index, quota) except NULL:
 
 cdef int api_keys_share_quota(Plane *p, index, quota, speed, cap) except -1:
     cdef Quota *q = quota_at(p, index, quota)
-    cdef double a_minute = number(speed, "speed", 0, INFINITY)
-    cdef double most = number(cap, "cap", 0, INFINITY)
+    cdef double a_minute = number(speed, "speed", 0, COUNT_MOST)
+    cdef double most = number(cap, "cap", 0, COUNT_MOST)
     if q.rate:
         quota_share(q, a_minute, most, clock_monotonic_ns())
     return 0
@@ -37,8 +37,8 @@ cdef int api_keys_share_quota(Plane *p, index, quota, speed, cap) except -1:
 
 cdef int api_keys_grant_quota(Plane *p, index, quota, speed, level, used) except -1:
     cdef Quota *q = quota_at(p, index, quota)
-    cdef double a_minute = number(speed, "speed", 0, INFINITY)
-    cdef double granted = number(level, "level", -INFINITY, INFINITY)
+    cdef double a_minute = number(speed, "speed", 0, COUNT_MOST)
+    cdef double granted = number(level, "level", -COUNT_MOST, COUNT_MOST)
     cdef uint64_t taken = whole(used, "used", 0, q.used)
     if q.rate:
         quota_grant(q, a_minute, granted, taken)

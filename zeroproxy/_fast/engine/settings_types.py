@@ -57,8 +57,12 @@ class Route(Base, frozen=True):
     serves: str = ""
 
 
+#: The largest number of a ReportedLoad, whose requests are kept in 32 bits.
+LOAD_MOST = 1e9
+
+
 class ReportedLoad(Base, frozen=True):
-    """The load of a server, as it reports it itself."""
+    """The load of a server, as it reports it itself; no number is above LOAD_MOST."""
 
     running: float
     waiting: float

@@ -17,29 +17,40 @@ cdef int demand_type(object value, str key, object kind) except -1:
     return 0
 
 
-cdef uint64_t whole(object value, str key, uint64_t least, uint64_t most) except? 0:
+cdef int demand_int(object value, str key) except -1:
+    """bool is an int to Python, and none here."""
     demand_type(value, key, int)
     if isinstance(value, bool):
         raise TypeError(f"{key}: int expected, not bool")
+    return 0
+
+
+cdef uint64_t whole(object value, str key, uint64_t least, uint64_t most) except? 0:
+    demand_int(value, key)
     if not least <= value <= most:
         raise ValueError(f"{key}: {value} is not in {least} to {most}")
     return value
 
 
 cdef uint32_t index_in(object value, str key, uint32_t n) except? 0:
-    demand_type(value, key, int)
+    demand_int(value, key)
     if not 0 <= value < n:
         raise IndexError(f"{key}: no {value}, there are {n}")
     return value
 
 
 cdef double number(object value, str key, double least, double most) except? 0:
-    """NaN is in no range."""
+    """NaN is in no range. `least` and `most` are finite: so is the result."""
+    cdef double found
     if isinstance(value, bool) or not isinstance(value, (float, int)):
         raise TypeError(f"{key}: float expected, not {type(value).__name__}")
-    if not least <= value <= most:
+    try:
+        found = value
+    except OverflowError:
+        raise ValueError(f"{key}: an int too large for a float") from None
+    if not least <= found <= most:
         raise ValueError(f"{key}: {value} is not in {least:g} to {most:g}")
-    return value
+    return found
 
 
 cdef uint64_t ns(object value, str key) except? 0:

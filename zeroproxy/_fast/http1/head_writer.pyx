@@ -5,10 +5,10 @@ Law 1. Every line is written anew; lines that are neither dropped nor rewritten 
 Law 2. Fields of one hop end here: Connection and all it names, Keep-Alive, TE, Trailer, Upgrade
        unless the switch was requested, framing. Framing is written by the body as it is sent,
        never copied.
-Law 3. No line can be injected. Names are tokens and values hold no CR, LF or NUL: fields, law 3;
-       start_line refuses them in methods, targets and reasons. A Host or authority is a host and a
-       port, and numbers are printed here. Spans of the proxy (peer, ids, authority) are left out if
-       they hold a byte that a field value may not hold.
+Law 3. No line can be injected. Names are tokens and values hold no CR, LF or NUL (field_lines.pyx,
+       law 3); start_line refuses them in methods, targets and reasons. A Host or authority is a
+       host and a port, and numbers are printed here. Spans of the proxy (peer, ids, authority) are
+       left out if they hold a byte that a field value may not hold.
 Law 4. All or nothing: 0 means that it does not fit in `cap`; no byte at or past it is written.
 Tests: tests/unit/test_headers.py.
 """

@@ -26,8 +26,8 @@ cdef bint conn_send(Plane *p, Conn *c, const char *at, size_t n) noexcept nogil
 cdef void conn_flush_all_deferred(Plane *p) noexcept nogil
 # Send what is deferred on this conn.
 cdef void conn_flush_deferred(Plane *p, Conn *c) noexcept nogil
-# Add to `own` the time until the last bytes are handed over; `own` outlives the plane.
-cdef void conn_time_deferred(Plane *p, Conn *c, uint64_t *own) noexcept nogil
+# Add to `overhead` the time until the last bytes are handed over. It lives as long as the plane.
+cdef void conn_time_deferred(Plane *p, Conn *c, uint64_t *overhead) noexcept nogil
 # Send the out-buffer. 1: nothing waits any more.
 cdef bint conn_flush(Plane *p, Conn *c) noexcept nogil
 
@@ -53,7 +53,8 @@ cdef bint conn_is_silent(Conn *c) noexcept nogil
 
 # ---- open and close
 
-# Close with FIN, return buffers and timer. Twice is harmless; deferred bytes are dropped.
+# Close with FIN, return buffers and timer. Twice is harmless. Deferred bytes go out first
+# downstream; upstream they are dropped.
 cdef void conn_close(Plane *p, Conn *c) noexcept nogil
 # Close with RST, so that a cut body of HTTP/1.0 looks cut.
 cdef void conn_reset(Plane *p, Conn *c) noexcept nogil

@@ -1,10 +1,11 @@
-"""The plane lock: mutual exclusion of the plane's thread, its driver, and the Engine's methods.
+"""The plane lock, held by the plane's thread (its driver) or by one of the Engine's methods.
 
 Law 1. Every access to a plane holds its lock. Two go without it: the ring's consumer, and counters
        that only grow (usage/stats.pyx).
-Law 2. A method that waits goes first. A mutex alone is not fair: a driver with work to do would
+Law 2. A method that waits goes first. A mutex alone is not fair: a thread with work to do would
        acquire it again before the method has woken up.
-Law 3. The driver never waits for the interpreter, so a method may keep the GIL while it waits.
+Law 3. The plane's thread never waits for the interpreter, so a method may keep the GIL while it
+       waits.
 Tests: tests/relay/test_thread.py.
 """
 

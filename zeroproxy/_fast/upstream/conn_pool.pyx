@@ -1,5 +1,4 @@
-"""One address of an upstream: settings by Python (in_rotation, draining, weight), and a LIFO pool
-of idle conns.
+"""Conns to one endpoint: connects, and a LIFO pool of idle conns.
 
 Law 1. A conn is checked out only if nothing was reported on it while it was idle. Bytes on an idle
        conn are never a response (they would be another exchange's); a FIN means that it is gone.

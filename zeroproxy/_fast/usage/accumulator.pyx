@@ -352,7 +352,7 @@ cdef bint is_prelude(const Meter *m) noexcept nogil:
 
 cdef void end_root(Meter *m) noexcept nogil:
     """Add what a JSON object of the response had, once it has ended."""
-    # meter.KIND_JSON: one text, not a stream of them.
+    # response_meter.KIND_JSON: one text, not a stream of them.
     cdef bint is_stream = not m.is_single
     note_error(m)
     # TGI's chat (its ids are empty) makes one event a token, the one without text included.

@@ -71,11 +71,12 @@ cdef bint overflow_take(OverflowRow *row, OverflowRow *out) noexcept nogil
 
 # ---- the control plane
 
-# Allocate an index for so many tenants. No row is touched. -1: no memory.
+# Allocate rows and an index for so many tenants; with the plane lock. Rows in use stay. -1: no
+# memory.
 cdef int overflow_reserve(
     OverflowTable *s, uint32_t n_tenants, uint32_t **index, uint32_t *mask
 ) noexcept nogil
-# Put a reserved index in force and free the one it replaces.
+# Put a reserved index in force; *index is then the one it replaced, for the caller to free.
 cdef void overflow_use(OverflowTable *s, uint32_t **index, uint32_t mask) noexcept nogil
 # Mark, by index, the tenants of whom the consumer has not had all.
 cdef void overflow_mark(const OverflowTable *s, uint8_t *marks) noexcept nogil

@@ -239,7 +239,8 @@ cdef bint overflow_take(OverflowRow *row, OverflowRow *out) noexcept nogil:
 cdef int overflow_reserve(
     OverflowTable *s, uint32_t n_tenants, uint32_t **index, uint32_t *mask
 ) noexcept nogil:
-    """Allocate an index for the rows of so many tenants, for `overflow_use`. -1: no memory."""
+    """Allocate rows for so many tenants, and an index for `overflow_use`; NULL in `index`: the
+    present one is large enough. -1: no memory."""
     cdef uint32_t rows = OVERFLOW_NAMED + n_tenants * EXACTNESS_COUNT, size = 2048
     cdef uint32_t wanted = (rows + OVERFLOW_SEGMENT - 1) // OVERFLOW_SEGMENT
     while s.n_segments < wanted and s.n_segments < OVERFLOW_SEGMENTS:
