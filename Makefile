@@ -41,7 +41,7 @@ $(RUN): pyproject.toml
 
 $(STAMP): $(RUN)
 	@echo "zeroproxy: installing what tests and lint need"
-	@$(PY) tools/requirements.py otel redis postgres test check | xargs -d '\n' $(PIP)
+	@$(PY) tools/requirements.py otel jwt redis postgres test check | xargs -d '\n' $(PIP)
 	@touch $@
 
 $(VENV)/.compiled: $(RUN) setup.py $(SOURCES)

@@ -87,7 +87,8 @@ cdef void check_request_out(const Head *h, uint8_t flags) noexcept nogil:
     memset(&hop, 0, sizeof(hop))
     hop.peer = text(b"192.0.2.1", 9)
     hop.proto = text(b"http", 4)
-    hop.authority = text(b"endpoint.test", 13)
+    hop.host = text(b"endpoint.test", 13)
+    hop.drops_host = flags & IS_OTHER
     hop.request_id = text(b"id", 2)
     hop.length = h.length
     hop.framing = h.framing

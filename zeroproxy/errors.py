@@ -13,6 +13,7 @@ def one_line(text: str) -> str:
 PACKAGES = {
     "otel": ("opentelemetry-exporter-otlp-proto-http>=1.37", "opentelemetry-sdk>=1.37"),
     "postgres": ("psycopg[binary]>=3.2",),
+    "jwt": ("PyJWT[crypto]>=2.10",),
     "redis": ("redis>=5",),
 }
 

@@ -27,12 +27,8 @@ from zeroproxy._fast.http1.head_parser cimport (
     parse_request_head,
     parse_response_head,
 )
-from zeroproxy._fast.http1.head_writer cimport (
-    RequestHop,
-    ResponseHop,
-    write_request_head,
-    write_response_head,
-)
+from zeroproxy._fast.http1.head_writer cimport write_request_head, write_response_head
+from zeroproxy._fast.http1.hop cimport RequestHop, ResponseHop
 from zeroproxy._fast.types.clock cimport clock_monotonic_ns
 from zeroproxy._fast.types.http cimport (
     FAULT_COUNT,
@@ -200,7 +196,8 @@ cdef RequestHop hop_of(dict hop) except *:
     cdef RequestHop out
     out.peer = span_of(hop.get("peer", b""))
     out.proto = span_of(hop.get("proto", b"http"))
-    out.authority = span_of(hop.get("authority", b"endpoint.test"))
+    out.host = span_of(hop.get("host", b"endpoint.test"))
+    out.drops_host = hop.get("drops_host", 0)
     out.request_id = span_of(hop.get("request_id", b""))
     out.traceparent = span_of(hop.get("traceparent", b""))
     out.length = hop.get("length", 0)

@@ -1,6 +1,7 @@
 """Python access to keys and quotas, for tests only."""
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 from zeroproxy._fast.tenants.keys_and_quotas cimport (
     quota_begin,
@@ -12,6 +13,7 @@ from zeroproxy._fast.tenants.keys_and_quotas cimport (
     quota_wait,
     sha256,
 )
+from zeroproxy._fast.tenants.token_table cimport token_tag
 from zeroproxy._fast.types.key_and_quota cimport (
     DIGEST,
     QUOTA_COUNT,
@@ -20,12 +22,21 @@ from zeroproxy._fast.types.key_and_quota cimport (
     ApiKey,
     ApiKeyTable,
 )
+from zeroproxy._fast.types.token cimport TAG, TokenTable
 
 
 def digest_of(bytes text):
     cdef uint8_t[DIGEST] digest
     sha256(text, len(text), digest)
     return bytes(digest[:DIGEST])
+
+
+def siphash(bytes text, bytes secret):
+    cdef TokenTable table
+    cdef uint8_t[TAG] tag
+    memcpy(table.secret, <const char *>secret, sizeof(table.secret))
+    token_tag(&table, text, len(text), tag)
+    return bytes(tag[:TAG])
 
 
 cdef class KeyProbe:

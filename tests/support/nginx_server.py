@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import http.client
 import shutil
+import subprocess
+from pathlib import Path
 
 from tests.support.servers import ServerProcess, missing
 
@@ -19,6 +21,16 @@ http {{
     server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass {target}; {lines} }} }}
 }}
 """
+
+
+STREAM = """
+{module}
+daemon off; master_process off; worker_processes 1; error_log stderr error; pid {folder}/pid;
+events {{ worker_connections 256; }}
+stream {{ server {{ listen 127.0.0.1:{port}; proxy_pass {target}; proxy_protocol on; }} }}
+"""
+#: Debian has it in a package of its own, libnginx-mod-stream.
+MODULE = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 
 
 class NginxServer(ServerProcess):
@@ -44,3 +56,22 @@ class NginxServer(ServerProcess):
             conn.connect()
         finally:
             conn.close()
+
+
+class NginxStream(NginxServer):
+    """Passes TCP on to HOST:PORT, with a header of the PROXY protocol."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__(target)
+        assert self.program is not None
+        built = subprocess.run([self.program, "-V"], capture_output=True, text=True, check=True)
+        self.module = f"load_module {MODULE};" if MODULE.exists() else ""
+        if not self.module and "--with-stream " not in f"{built.stderr} ":
+            missing("nginx stream", "apt-get install libnginx-mod-stream")
+
+    def command(self) -> list[str]:
+        path = f"{self.folder}/nginx.conf"
+        with open(path, "w") as f:
+            f.write(STREAM.format(folder=self.folder, port=self.port, target=self.target,
+                                  module=self.module))  # fmt: skip
+        return [str(self.program), "-c", path, "-p", str(self.folder)]

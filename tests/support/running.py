@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from tests.support.settings import LIMITS
 from zeroproxy._fast.engine.engine import Engine
 from zeroproxy.config.schema import Config
+from zeroproxy.policy.tokens import Tokens
 from zeroproxy.server.endpoints import EndpointSet
 from zeroproxy.server.tls import Tls
 
@@ -19,4 +20,7 @@ def from_nothing(config: Config) -> Running:
     tls = Tls()
     endpoint_set = EndpointSet(engine, tls)
     endpoint_set.add_upstreams(config)
-    return Running(engine=engine, endpoint_set=endpoint_set, tls=tls, config=None, keys={})
+    return Running(
+        engine=engine, endpoint_set=endpoint_set, tls=tls, tokens=Tokens(engine, lambda _: {}),
+        config=None, keys={},
+    )  # fmt: skip

@@ -290,7 +290,7 @@ def test_what_is_to_be_installed_is_what_the_project_names():
     """No index has a package zeroproxy of ours: an extra of it would be a stranger's."""
     project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    assert {e: tuple(extras[e]) for e in ("otel", "postgres", "redis")} == PACKAGES
+    assert {e: tuple(extras[e]) for e in ("jwt", "otel", "postgres", "redis")} == PACKAGES
     for path in [
         *Path("zeroproxy").rglob("*.py"),
         *Path("docs").glob("*.md"),

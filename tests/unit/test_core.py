@@ -11,7 +11,7 @@ from tests.probes import core as probe
 from zeroproxy._fast.engine.engine import IS_DEBUG
 
 PHASES = [
-    "idle", "head", "queued", "connecting", "waiting", "relaying", "tunnel", "flushing",
+    "idle", "head", "pending", "queued", "connecting", "waiting", "relaying", "tunnel", "flushing",
     "lingering", "closed",
 ]  # fmt: skip
 CLOSED = PHASES.index("closed")

@@ -138,7 +138,57 @@ ALIASES = (
 def test_what_only_a_proxy_may_tell_is_dropped_unless_it_is_trusted() -> None:
     assert up(OF_A_PROXY) == up()
     kept = up(OF_A_PROXY, trusts_forwarded=1)
-    assert set(OF_A_PROXY.split(b"\r\n")) - {b""} <= set(kept)
+    assert set(OF_A_PROXY.split(b"\r\n")[1:]) - {b""} <= set(kept)
+    ours = b'for=10.0.0.9;proto=http;host="a.test"'
+    assert named(kept, b"forwarded") == [b"for=1.1.1.1, " + ours]
+
+
+@pytest.mark.parametrize(
+    ("peer", "element"),
+    [(b"10.0.0.9", b"for=10.0.0.9"), (b"::1", b'for="[::1]"'), (b"", b"for=unknown")],
+)
+def test_a_trusted_forwarded_is_extended_by_this_hop(peer: bytes, element: bytes) -> None:
+    fields = (
+        b'Forwarded: for=192.0.2.1;By="[2001:db8::1]:80" , ;for=_x\r\nForwarded: proto=https\r\n'
+    )
+    found = named(up(fields, trusts_forwarded=1, peer=peer), b"forwarded")
+    assert found == [
+        b'for=192.0.2.1;By="[2001:db8::1]:80" , ;for=_x, proto=https, '
+        + element + b';proto=http;host="a.test"'
+    ]  # fmt: skip
+    assert named(up(trusts_forwarded=1), b"forwarded") == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b'for="1.1.1.1', b'for="a\\"', b"for", b"for=", b"for==a", b"for=[::1]", b"for=a b", b"=a",
+     b'for="a"b', b"for=a;;by", b"a=b ; c=d", b'for="\xff', b"for=a,by=\"x"],
+)  # fmt: skip
+def test_a_forwarded_that_could_swallow_ours_is_dropped_whole(value: bytes) -> None:
+    fields = b"Forwarded: for=1.1.1.1\r\nForwarded: " + value + b"\r\n"
+    assert up(fields, trusts_forwarded=1) == up(trusts_forwarded=1)
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [(b"1.1.1.1", 1), (b"2001:db8::1", 1), (b"::ffff:1.2.3.4", 1), (b"1.1.1.1, 2.2.2.2", 0),
+     (b"1.1.1.1:80", 0), (b"[::1]", 0), (b"evil", 0), (b"fe80::1%eth0", 0), (b"01.1.1.1", 0),
+     (b"1" * 60, 0), (b"", 0)],
+)  # fmt: skip
+def test_a_trusted_real_ip_is_one_address(value: bytes, kept: int) -> None:
+    fields = b"X-Real-IP: " + value + b"\r\n"
+    assert named(up(fields, trusts_forwarded=1), b"x-real-ip") == [value] * kept
+    two = b"X-Real-IP: 9.9.9.9\r\n" + fields
+    assert named(up(two, trusts_forwarded=1), b"x-real-ip") == [b"9.9.9.9"]
+    gone = b"Connection: x-real-ip, forwarded\r\nForwarded: for=a\r\n" + fields
+    assert up(gone, trusts_forwarded=1) == up(trusts_forwarded=1)
+
+
+def test_the_host_of_the_endpoint_or_a_fixed_one_replaces_the_callers() -> None:
+    lines = up(drops_host=1)
+    assert named(lines, b"host") == [b"endpoint.test"]
+    assert named(lines, b"x-forwarded-host") == [b"a.test"]
+    assert lines[1] == b"Host: endpoint.test"
 
 
 @pytest.mark.parametrize("trusts", [0, 1])

@@ -298,7 +298,7 @@ def test_every_fault_has_a_name_a_status_and_a_sentence() -> None:
     assert len(set(http1.FAULTS)) == len(http1.FAULTS)
     for name in http1.FAULTS:
         status, text = http1.fault_reply(name)
-        assert status in (400, 401, 403, 404, 405, 413, 414, 415, 417, 429, 431, 501, 502, 505)
+        assert status in (400, 401, 403, 404, 405, 413, 414, 415, 417, 429, 431, 501, 502, 503, 505)
         assert text.endswith(".")
 
 

@@ -70,3 +70,14 @@ def test_counters_are_summed_over_labels_and_the_rest_is_left_out(preset):
 @pytest.mark.parametrize("page", ["", "<html>", "vllm:generation_tokens_total oops\n", "\0" * 99])
 def test_a_page_that_is_none_says_nothing(page):
     assert counters_in(page, PRESETS["vllm"]) == {}
+
+
+def test_ollama_gets_its_own_name_as_host():
+    assert upstream('preset = "ollama"').host == "endpoint"
+    assert upstream('preset = "ollama"\nhost = "caller"').host == "caller"
+    assert upstream('preset = "vllm"').host == "caller"
+    for good in ("models.internal", "models.internal:80", "10.0.0.1", "[::1]", "[::1]:8000"):
+        assert upstream(f'host = "{good}"').host == good
+    for bad in ("a b", "::1", ":80", "a:b", "a/b", "a:99999", ""):
+        with pytest.raises(ConfigError, match=r"upstream\[0\]\.host"):
+            upstream(f'host = "{bad}"')

@@ -23,6 +23,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from zeroproxy._fast.engine.enum_names import BREAKER_STATES
+from zeroproxy.admin.jwt_metrics import tokens_of_callers
 from zeroproxy.admin.metering_metrics import metering
 
 Snapshot = dict[str, Any]
@@ -248,6 +249,7 @@ def pools(snapshot: Snapshot) -> Iterator[Metric]:
 
 def auth(snapshot: Snapshot) -> Iterator[Metric]:
     found = snapshot.get("auth") or {}
+    yield from tokens_of_callers(snapshot)
     yield CounterMetricFamily(
         "zeroproxy_unknown_keys", "Requests without a known API key, answered 401",
         found.get("unknown", 0),
@@ -289,6 +291,14 @@ def process(snapshot: Snapshot) -> Iterator[Metric]:
         ("starved", "Times accept found no descriptor or memory"),
     ):
         yield CounterMetricFamily(f"zeroproxy_connections_{key}", text, c[key])
+    refused = CounterMetricFamily(
+        "zeroproxy_proxy_protocol_refused",
+        "Downstream connections closed for their header of the PROXY protocol",
+        labels=("reason",),
+    )
+    for reason, n in snapshot.get("proxy_protocol", {}).items():
+        refused.add_metric((reason,), n)
+    yield refused
     yield CounterMetricFamily(
         "zeroproxy_ring_overflow",
         "Records that found the ring full; their totals are not lost",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
 from zeroproxy.config.base import Base, Count
+from zeroproxy.config.jwt import Jwt
 
 #: As requests name it; the data plane keeps 256 bytes.
 Model = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -26,8 +28,10 @@ def shown(struct: Struct, *secrets: str) -> str:
 class Key(Base, frozen=True):
     """One API key, known by its digest; `zeroproxy key` makes one."""
 
-    #: SHA-256 of the key, 64 hex digits. The key itself is written nowhere.
-    sha256: Annotated[str, Meta(pattern=r"^[0-9A-Fa-f]{64}$")]
+    #: SHA-256 of the key, 64 hex digits. The key itself is written nowhere. "": `certificate` is.
+    sha256: Annotated[str, Meta(pattern=r"^([0-9A-Fa-f]{64})?$")] = ""
+    #: Instead of a key: the name in the caller's certificate, as server.tls.identity reads it.
+    certificate: Annotated[str, Meta(max_length=512)] = ""
     #: Its name in /status and metrics; "": its number.
     name: OptionalName = ""
     #: The owner of its usage in records, ledger and metrics; "": its name, or "default".
@@ -36,6 +40,9 @@ class Key(Base, frozen=True):
     priority: Annotated[int, Meta(ge=0, le=9)] = 5
     #: Models it may ask for, as requests spell them; empty: all.
     models: tuple[Model, ...] = ()
+    #: Networks that its callers may come from, "10.0.0.0/8" or one address each; "unix": those on
+    #: a unix socket. Empty: from everywhere. Any other gets 403.
+    allow_from: tuple[str, ...] = ()
     #: Requests it may begin in a minute; above it: 429. 0: no limit.
     requests_per_minute: Count = 0
     #: Tokens, prompt and completion, it may use up in a minute; 0: no limit.
@@ -43,6 +50,12 @@ class Key(Base, frozen=True):
 
     def __repr__(self) -> str:
         return shown(self, "sha256")
+
+    def digest(self) -> str:
+        """Hex digits by which the data plane finds it (request/certificate_key)."""
+        if not self.certificate:
+            return self.sha256.lower()
+        return hashlib.sha256(b"\0certificate\0" + self.certificate.encode()).hexdigest()
 
     def owner(self) -> str:
         return self.tenant or self.name or "default"
@@ -69,6 +82,8 @@ class Auth(Base, frozen=True):
     """API keys that are accepted. Without this table everybody who reaches the port is served."""
 
     key: tuple[Key, ...] = ()
+    #: Issuers of tokens (JWT) that are accepted instead of keys.
+    jwt: tuple[Jwt, ...] = ()
     #: A TOML file with more [[key]] tables, relative to the working directory, read again by every
     #: reload; "": none.
     keys_file: str = ""

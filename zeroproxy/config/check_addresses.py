@@ -58,6 +58,14 @@ def is_host_port(address: str) -> bool:
     return bool(good_port and good_host) and address == f"{bracketed(host)}:{port}"
 
 
+def is_authority(text: str) -> bool:
+    """HOST or HOST:PORT, with brackets around an IPv6 address, as a Host field has it."""
+    host = text.removeprefix("[").removesuffix("]")
+    if is_host(host):
+        return text == bracketed(host)
+    return is_host_port(text) and not text.startswith(":")
+
+
 def bracketed(host: str) -> str:
     """A host as it stands before a port."""
     return f"[{host}]" if ":" in host else host

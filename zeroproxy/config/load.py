@@ -264,6 +264,8 @@ def raw_of(value: Any, path: tuple[str | int, ...], wrong: Wrong) -> Any:
 def with_preset(upstream: dict[str, Any]) -> dict[str, Any]:
     """fill_in for an upstream with every key: what has its default counts as not written."""
     bare = dict(upstream)
+    if bare.get("host") == "caller":
+        del bare["host"]
     for table, kind in (("health", Health), ("pool", Pool)):
         if isinstance(given := upstream.get(table), dict):
             usual = {f.name: f.default for f in msgspec.structs.fields(kind)}

@@ -16,6 +16,8 @@ from typing import Any
 class Preset:
     #: Tables of an upstream, with the keys that are filled in.
     keys: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    #: upstream.host.
+    host: str = "caller"
     #: The path of its Prometheus page; empty: it has none.
     metrics: str = ""
     #: Samples that move with every step of the engine, also in a long prefill. No gauge of
@@ -87,8 +89,10 @@ PRESETS: Mapping[str, Preset] = {
         waiting=("llamacpp:requests_deferred",),
     ),
     "fastchat": Preset(keys=MODELS),
-    # Go's server ends no idle connection.
-    "ollama": Preset(keys={"health": {"path": "/api/version"}, "pool": {"idle_timeout": 60.0}}),
+    # Go's server ends no idle connection. Ollama answers 403 to a Host that is not its own.
+    "ollama": Preset(
+        keys={"health": {"path": "/api/version"}, "pool": {"idle_timeout": 60.0}}, host="endpoint"
+    ),
     "ktransformers": Preset(keys=MODELS),
     "openai": Preset(keys=MODELS),
 }
@@ -100,7 +104,7 @@ def fill_in(upstream: dict[str, Any]) -> dict[str, Any]:
     name = upstream.get("preset", "")
     if not isinstance(name, str) or name not in PRESETS:
         return upstream  # the types refuse it
-    filled = dict(upstream)
+    filled = {"host": PRESETS[name].host, **upstream}
     for table, keys in PRESETS[name].keys.items():
         given = filled.get(table, {})
         if isinstance(given, dict):

@@ -16,6 +16,7 @@ from msgspec import Meta, field
 
 from zeroproxy.config.auth import Auth, Key, KeysFile, Shared, shown
 from zeroproxy.config.base import Base, Count, Seconds
+from zeroproxy.config.jwt import Jwt
 from zeroproxy.config.metering import (
     AnySink,
     Metering,
@@ -56,9 +57,11 @@ __all__ = [
     "Hash",
     "Health",
     "Hedge",
+    "Jwt",
     "Key",
     "KeysFile",
     "Limits",
+    "Listen",
     "Log",
     "Metering",
     "ModelName",
@@ -80,20 +83,36 @@ __all__ = [
 ]
 
 
+class Listen(Base, frozen=True):
+    """One address of server.listen, with the callers that it takes."""
+
+    #: As a plain string of server.listen.
+    address: str
+    #: Networks of callers, "10.0.0.0/8" or one address each; "unix": those on a unix socket. Empty:
+    #: all. Requests from elsewhere get 403.
+    allow_from: tuple[str, ...] = ()
+    #: Connections begin with a header of the PROXY protocol, version 1 or 2 (HAProxy send-proxy,
+    #: nginx proxy_protocol, AWS NLB). The address in it is the caller's.
+    proxy_protocol: bool = False
+    #: Networks that may send it; connections from elsewhere are closed. On a unix socket: all.
+    proxy_from: tuple[str, ...] = ()
+
+
 class Server(Base, frozen=True):
     """The data listeners."""
 
     #: "HOST:PORT", "[v6]:PORT", "unix:/path" or "fd:N" (inherited); a string or a list.
-    #: ":PORT" is 0.0.0.0:PORT, and "[::]:PORT" is IPv6 only: for both give both.
-    listen: str | tuple[str, ...] = ("127.0.0.1:8080",)
+    #: ":PORT" is 0.0.0.0:PORT, and "[::]:PORT" is IPv6 only: for both give both. In a list also a
+    #: table {address, allow_from, proxy_protocol, proxy_from}.
+    listen: str | tuple[str | Listen, ...] = ("127.0.0.1:8080",)
     #: Processes. Only 1 in this version.
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
     #: How long SIGTERM waits for exchanges to finish before it cuts them (Kubernetes: 30).
     drain_timeout: Seconds = 30.0
     #: Add Via to forwarded requests: a MUST of RFC 9110 7.6.3 that nginx and HAProxy omit.
     via: bool = True
-    #: Keep the caller's X-Forwarded-*, Forwarded and X-Real-IP; append to X-Forwarded-For. Only
-    #: behind a proxy of your own.
+    #: Keep the caller's X-Forwarded-*, Forwarded and X-Real-IP; append to X-Forwarded-For and
+    #: Forwarded. Only behind a proxy of your own.
     trust_forwarded: bool = False
     #: The meaning of a caller's FIN behind a whole request. abort: the caller has left (nginx,
     #: Envoy, HAProxy's abortonclose). serve: it still reads (nc -N).
@@ -183,6 +202,11 @@ class Config(Base, frozen=True):
     otel: Otel = field(default_factory=Otel)
 
     def listens(self) -> tuple[str, ...]:
-        """server.listen as a tuple."""
-        one = self.server.listen
-        return (one,) if isinstance(one, str) else one
+        """The addresses of server.listen."""
+        return tuple(one.address for one in self.listeners())
+
+    def listeners(self) -> tuple[Listen, ...]:
+        """server.listen as structs."""
+        given = self.server.listen
+        each = (given,) if isinstance(given, str) else given
+        return tuple(Listen(address=one) if isinstance(one, str) else one for one in each)

@@ -59,12 +59,13 @@ def all_keys(auth: Auth) -> tuple[Key, ...]:
     if not auth.keys_file:
         check_tenants(auth.key, "auth.key", "")
         return auth.key
-    known = {key.sha256.lower() for key in auth.key}
+    known = {key.digest() for key in auth.key}
     added = keys_in(auth.keys_file)
     for k, key in enumerate(added):
-        if key.sha256.lower() in known:
+        if key.digest() in known:
+            which = "certificate" if key.certificate else "sha256"
             raise ConfigError("is in the configuration too", file=auth.keys_file,
-                              key=f"key[{k}].sha256")  # fmt: skip
+                              key=f"key[{k}].{which}")  # fmt: skip
     check_tenants(auth.key + added, "auth.keys_file", auth.keys_file)
     return auth.key + added
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from zeroproxy.config.base import Base
 
 
@@ -14,6 +16,9 @@ class ServerTls(Base, frozen=True):
     key: str = ""
     #: Callers need a certificate signed by one of these; "": they need none.
     client_ca: str = ""
+    #: The name in a caller's certificate that auth.key.certificate is compared with: of its
+    #: subject, or of its alternative names. "": no certificate stands for a key.
+    identity: Literal["", "cn", "san-dns", "san-uri"] = ""
 
 
 class UpstreamTls(Base, frozen=True):

@@ -223,6 +223,10 @@ class Upstream(Base, frozen=True, dict=True):
     #: holds it. Neither: what callers send, unless [auth] keeps it here.
     api_key: ApiKey = ""
     api_key_file: str = ""
+    #: Host of requests. caller: as the caller sent it. endpoint: the host and port of its URL
+    #: (Ollama refuses other names). Else the value itself, as HOST or HOST:PORT. The caller's is in
+    #: X-Forwarded-Host either way.
+    host: Annotated[str, Meta(min_length=1, max_length=259)] = "caller"
     #: Pass a caller's Cookie on. Inference servers need none, and a browser's session is a secret.
     cookies: bool = False
     health: Health = field(default_factory=Health)

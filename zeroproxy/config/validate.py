@@ -17,9 +17,12 @@ from zeroproxy.config.check_addresses import (
     check_listeners,
     check_loops,
     check_url,
+    is_authority,
     is_host,
     split_endpoint,
 )
+from zeroproxy.config.jwt import Jwt, problem_of, repeated
+from zeroproxy.config.networks import check_networks, check_sources
 from zeroproxy.config.schema import (
     Admission,
     AnySink,
@@ -54,6 +57,9 @@ def check_upstream(upstream: Upstream, path: Path, wrong: Wrong) -> None:
     if upstream.pool.prewarm > upstream.pool.max_idle:
         raise wrong("is larger than pool.max_idle", (*path, "pool", "prewarm"))
     check_admission(upstream.admission, (*path, "admission"), wrong)
+    if not is_authority(upstream.host):
+        raise wrong(f'"{upstream.host}" is none of caller, endpoint, HOST and HOST:PORT',
+                    (*path, "host"))  # fmt: skip
     seen: set[str] = set()
     for k, endpoint in enumerate(upstream.all_endpoints()):
         here = (*path, "endpoints", k)
@@ -109,6 +115,12 @@ def check_tls(config: Config, wrong: Wrong) -> None:
     check_pair(config.server.tls, here, wrong)
     if config.server.tls.client_ca and not config.server.tls.cert:
         raise wrong("needs TLS: cert and key", (*here, "client_ca"))
+    if config.server.tls.identity and not config.server.tls.client_ca:
+        raise wrong("needs client_ca: anybody may write a name into a certificate",
+                    (*here, "identity"))  # fmt: skip
+    for k, key in enumerate(config.auth.key if config.auth is not None else ()):
+        if key.certificate and not config.server.tls.identity:
+            raise wrong("needs server.tls.identity", ("auth", "key", k, "certificate"))
     for k, upstream in enumerate(config.upstream):
         tls, here = upstream.tls, ("upstream", k, "tls")
         check_pair(tls, here, wrong)
@@ -226,19 +238,36 @@ def check_secret(one: Any, key: str, path: Path, wrong: Wrong) -> None:
 def check_keys(keys: Sequence[Key], path: Path, wrong: Wrong) -> None:
     seen: set[str] = set()
     for k, key in enumerate(keys):
-        if key.sha256.lower() in seen:
-            raise wrong("is there twice", (*path, k, "sha256"))
-        seen.add(key.sha256.lower())
+        which = "certificate" if key.certificate else "sha256"
+        if bool(key.sha256) == bool(key.certificate):
+            problem = "both are given" if key.sha256 else "is missing"
+            raise wrong(f"{problem}: a key has sha256 or certificate", (*path, k, which))
+        if not re.fullmatch(r"[^\x00-\x1f\x7f]*", key.certificate):
+            raise wrong("holds a control character", (*path, k, which))
+        if key.digest() in seen:
+            raise wrong("is there twice", (*path, k, which))
+        seen.add(key.digest())
+        check_networks(key.allow_from, (*path, k, "allow_from"), wrong)
         for j, model in enumerate(key.models):
             if len(model.encode()) > MODEL_MAX:
                 raise wrong(f"is longer than {MODEL_MAX} bytes", (*path, k, "models", j))
 
 
+def check_jwt(issuers: Sequence[Jwt], wrong: Wrong) -> None:
+    for k, one in enumerate(issuers):
+        if found := problem_of(one):
+            raise wrong(found[1], ("auth", "jwt", k, found[0]))
+        check_networks(one.allow_from, ("auth", "jwt", k, "allow_from"), wrong)
+    if (k := repeated(issuers)) >= 0:
+        raise wrong("is there twice", ("auth", "jwt", k, "issuer"))
+
+
 def check_auth(auth: Auth, wrong: Wrong) -> None:
-    if not auth.key and not auth.keys_file:
+    if not auth.key and not auth.keys_file and not auth.jwt:
         raise wrong("has no key: nobody could ask anything; leave it out to let everybody",
                     ("auth",))  # fmt: skip
     check_keys(auth.key, ("auth", "key"), wrong)
+    check_jwt(auth.jwt, wrong)
     here: Path = ("auth", "shared")
     check_secret(auth.shared, "url", here, wrong)
     if auth.shared.url:
@@ -253,6 +282,7 @@ def check_together(config: Config, wrong: Wrong) -> None:
         raise wrong("more than one worker is not supported by this version",
                     ("server", "workers"))  # fmt: skip
     check_listeners(config, wrong)
+    check_sources(config, wrong)
     if not config.upstream:
         raise wrong("at least one [[upstream]] is needed", ("upstream",))
     for k, upstream in enumerate(config.upstream):

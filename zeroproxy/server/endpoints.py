@@ -105,6 +105,7 @@ def settings_of(upstream: Upstream) -> UpstreamSettings:
         breaker=upstream.breaker,
         api_key=upstream.api_key,
         cookies=upstream.cookies,
+        host=upstream.host,
     )
 
 
@@ -122,6 +123,7 @@ class EndpointSet:
         self._engine, self._tls = engine, tls
         self._usage_request_of, self._is_own = usage_request_of, is_own
         self._groups: Groups = []
+        self._hosts: list[str] = []  # by upstream; empty: each endpoint's own
         self._drained: set[str] = set()  # by the URL of the configuration
 
     def known(self) -> list[Located]:
@@ -136,8 +138,12 @@ class EndpointSet:
         return [active for group in self._groups for active in group.values()]
 
     def group(self, k: int) -> list[ActiveEndpoint]:
-        """Those of one upstream."""
-        return list(self._groups[k].values())
+        """Those of one upstream, with the Host that its requests carry."""
+        host = self._hosts[k] if k < len(self._hosts) else ""
+        group = self._groups[k].values()
+        if not host:
+            return list(group)
+        return [replace(m, address=replace(m.address, authority=host.encode())) for m in group]
 
     def indices_of(self, url: str) -> list[int]:
         """Where the endpoint is, by the URL of the configuration."""
@@ -222,6 +228,7 @@ class EndpointSet:
     def adopt(self, config: Config, groups: Groups) -> None:
         """The groups of `stage` are in force."""
         self._groups = groups
+        self._hosts = ["" if u.host in ("caller", "endpoint") else u.host for u in config.upstream]
         self._drained &= {e.url for u in config.upstream for e in u.all_endpoints()}
 
     def _add(

@@ -23,6 +23,7 @@ LIVE = (
     "admin.token",
     "admin.token_file",
     "auth.forward",
+    "auth.jwt",
     "auth.key",
     "auth.keys_file",
     "auth.shared",
@@ -46,6 +47,7 @@ LIVE = (
     "upstream.hash",
     "upstream.health",
     "upstream.hedge",
+    "upstream.host",
     "upstream.models",
     "upstream.pool",
     "upstream.preset",
@@ -60,7 +62,7 @@ def normal(config: Config) -> Config:
     """The same configuration in one spelling, so that only meanings differ."""
     return replace(
         config,
-        server=replace(config.server, listen=config.listens()),
+        server=replace(config.server, listen=config.listeners()),
         upstream=tuple(replace(u, endpoints=u.all_endpoints()) for u in config.upstream),
     )
 

@@ -20,7 +20,9 @@ from zeroproxy._fast.engine.engine import Engine
 from zeroproxy.config.schema import Config
 from zeroproxy.config.secret_files import resolve
 from zeroproxy.metering.access_log_file import LogFile
+from zeroproxy.policy.key_sets import check_issuers
 from zeroproxy.policy.shared_quota import need_redis
+from zeroproxy.policy.tokens import Tokens
 from zeroproxy.server.endpoints import Addresses, EndpointSet, resolve_all
 from zeroproxy.server.fd_limits import limits_in_force
 from zeroproxy.server.live_changes import plan
@@ -47,6 +49,8 @@ class Running(Protocol):
     endpoint_set: EndpointSet | None
     tls: Tls | None
 
+    tokens: Tokens | None
+
     def watch(self) -> None:
         """The set of endpoints, or the requests they get, has changed."""
 
@@ -64,6 +68,8 @@ async def prepare(
     config = await asyncio.to_thread(resolve, config)
     if config.auth is not None and config.auth.shared.url:
         await asyncio.to_thread(need_redis)
+    if config.auth is not None and config.auth.jwt:
+        await asyncio.to_thread(check_issuers, config.auth.jwt)
     changed = plan(in_force, config) if in_force is not None else []
     tls = await asyncio.to_thread(prepare_tls, config)
     addresses = await resolve_all(config, known)
@@ -74,7 +80,9 @@ def put_in_force(running: Running, new: Candidate) -> list[str]:
     """Apply it to the engine. Returns the keys whose files have changed. Raises what the engine or
     an endpoint refuses, with nothing changed."""
     engine, endpoint_set, tls = running.engine, running.endpoint_set, running.tls
-    assert engine is not None and endpoint_set is not None and tls is not None
+    tokens = running.tokens
+    assert engine is not None and endpoint_set is not None
+    assert tls is not None and tokens is not None
     config = new.config
     limits = limits_in_force(config.limits)
     with engine.change() as change:
@@ -87,9 +95,11 @@ def put_in_force(running: Running, new: Candidate) -> list[str]:
             trust_forwarded=config.server.trust_forwarded,
             serve_half_close=config.server.half_close == "serve",
         )
-        keys = stage_keys(change, config.auth)
+        callers = tokens.stage(change, config.auth)
+        keys = stage_keys(change, config.auth, config.server.tls.identity, callers)
     tls.adopt(new.tls)
     endpoint_set.adopt(config, groups)
     running.config = config
+    tokens.adopt(config.auth)
     running.share_keys(keys)
     return renewed

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from zeroproxy._fast.engine.change import Change
-from zeroproxy.config.schema import Auth
+from zeroproxy.config.schema import Auth, Key
 
 
-def stage_keys(change: Change, auth: Auth | None) -> dict[str, int]:
+def stage_keys(
+    change: Change, auth: Auth | None, identity: str = "", callers: Sequence[Key] = ()
+) -> dict[str, int]:
     """These may ask, and nobody else; returns where the engine has each, by digest. None:
-    everybody."""
+    everybody. `callers`: keys that tokens stand for; `identity`: server.tls.identity."""
     if auth is None:
         change.set_keys(None)
         return {}
-    indices = change.set_keys(auth.key, forward=auth.forward)
-    return {key.sha256: k for key, k in zip(auth.key, indices, strict=True)}
+    keys = (*auth.key, *callers)
+    indices = change.set_keys(keys, forward=auth.forward, identity=identity)
+    return {key.digest(): k for key, k in zip(keys, indices, strict=True)}

@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from zeroproxy._fast.engine.engine import Engine
+from zeroproxy._fast.engine.thread import BREAKER_CHANGED, QUESTIONS
 from zeroproxy._version import __version__
 from zeroproxy.admin.hosts import names_of
 from zeroproxy.admin.server import AdminServer, BoundSocket
-from zeroproxy.config.schema import Config
+from zeroproxy.config.schema import Config, Key
 from zeroproxy.errors import ListenError, ZeroproxyError
 from zeroproxy.log import StderrHandler
 from zeroproxy.metering.access_log_file import LogFile, open_sink
@@ -25,6 +26,7 @@ from zeroproxy.policy.health import Health
 from zeroproxy.policy.rotation import Rotation
 from zeroproxy.policy.server_kinds import Discovery
 from zeroproxy.policy.shared_quota import Shares
+from zeroproxy.policy.tokens import Tokens
 from zeroproxy.policy.warmup import Warmups
 from zeroproxy.server.dns_watcher import DnsWatcher
 from zeroproxy.server.endpoints import EndpointSet
@@ -33,6 +35,7 @@ from zeroproxy.server.listener import Bound, bind, bind_all, is_own
 from zeroproxy.server.pipeline import Metering
 from zeroproxy.server.prepare import prepare, put_in_force
 from zeroproxy.server.reload import Reloader
+from zeroproxy.server.stage_keys import stage_keys
 from zeroproxy.server.tls import Tls
 
 log = logging.getLogger(__name__)
@@ -66,6 +69,7 @@ class Worker:
         self.discovery: Discovery | None = None
         self.health: Health | None = None
         self.shares: Shares | None = None
+        self.tokens: Tokens | None = None
         self.rotation: Rotation | None = None
         self.warmups: Warmups | None = None
         self.drain_requested = asyncio.Event()
@@ -99,6 +103,7 @@ class Worker:
         """An engine without endpoints, and all that decides about it."""
         self.engine = engine = self._make_engine()
         self.shares = Shares(engine)
+        self.tokens = Tokens(engine, self._admit)
         self.tls = Tls()
         self.rotation = Rotation(engine, self._drained)
         self.warmups = Warmups(self.rotation)
@@ -122,8 +127,11 @@ class Worker:
         await discovery.first_round(FIRST_ROUND)
         engine.start()
         asyncio.get_running_loop().add_reader(engine.notify_fileno(), self._on_notify)
-        for bound in self.bound:
-            engine.listen(bound.sock.fileno(), is_unix=bound.is_unix)
+        for bound, one in zip(self.bound, self.config.listeners(), strict=True):
+            engine.listen(
+                bound.sock.fileno(), is_unix=bound.is_unix, allow_from=one.allow_from,
+                proxy_from=one.proxy_from if one.proxy_protocol else None,
+            )  # fmt: skip
 
     def watch(self) -> None:
         """The set of endpoints, or the requests they get, has changed."""
@@ -143,6 +151,15 @@ class Worker:
         """These keys are in force; `indices`: where the engine has each, by digest."""
         assert self.shares is not None
         self.shares.watch(self.config.auth, indices)
+
+    def _admit(self, callers: Sequence[Key]) -> dict[str, int]:
+        """Put the keys of these callers in force, beside those of the configuration."""
+        assert self.engine is not None
+        identity = self.config.server.tls.identity
+        with self.engine.change() as change:
+            keys = stage_keys(change, self.config.auth, identity, callers)
+        self.share_keys(keys)
+        return keys
 
     def _drained(self) -> set[int]:
         return self.endpoint_set.drained() if self.endpoint_set is not None else set()
@@ -190,9 +207,12 @@ class Worker:
         await self.admin.start()
 
     def _on_notify(self) -> None:
-        """The engine has notified: a breaker may have moved."""
-        if self.engine is not None and self.engine.on_ready() and self.health is not None:
+        """The engine has notified: a breaker may have moved, or a token is to be verified."""
+        flags = self.engine.on_ready() if self.engine is not None else 0
+        if flags & BREAKER_CHANGED and self.health is not None:
             self.health.on_breaker_change()
+        if flags & QUESTIONS and self.tokens is not None:
+            self.tokens.look()
 
     # ------------------------------------------------------------ for admin
 
@@ -240,6 +260,8 @@ class Worker:
             shown["unknown_servers"] = self.discovery.unknown()
         if self.shares is not None:
             shown["auth"]["shared"] = self.shares.state()
+        if self.tokens is not None:
+            shown["auth"]["jwt"] = self.tokens.state()
         return shown
 
     def ready(self) -> tuple[bool, list[str]]:
@@ -344,6 +366,8 @@ class Worker:
             await self.health.stop()
         if self.shares is not None:
             await self.shares.stop()
+        if self.tokens is not None:
+            await self.tokens.stop()
         if self.engine is not None:
             if self.engine.notify_fileno() >= 0:
                 asyncio.get_running_loop().remove_reader(self.engine.notify_fileno())

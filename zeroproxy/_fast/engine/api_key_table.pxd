@@ -8,7 +8,7 @@ from zeroproxy._fast.types.plane cimport Plane
 # Prepare a table of `keys` (config.Key each; None: no key is asked for) as a Step.
 # Returns the index of each key, and the set of their tenants' indices.
 cdef tuple api_keys_stage(
-    Step *s, PlaneThread engine, list keys, forwards, Tenants tenants, uint32_t n_models
+    Step *s, PlaneThread engine, list keys, forwards, identity, Tenants tenants, uint32_t n_models
 )
 # Free all keys and their table.
 cdef void api_keys_free(Plane *p) noexcept nogil

@@ -10,11 +10,12 @@ Tests: tests/relay/test_keys.py, tests/e2e/test_keys.py.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
+from zeroproxy._fast.engine.network_values cimport read_networks
 from zeroproxy._fast.engine.tenant_indices cimport Tenants
 from zeroproxy._fast.engine.thread cimport PlaneThread
-from zeroproxy._fast.engine.values cimport COUNT_BITS, demand_type, encoded, flag, whole
+from zeroproxy._fast.engine.values cimport COUNT_BITS, choice, demand_type, encoded, flag, whole
 from zeroproxy._fast.tenants.fair_queue cimport shares_stage, shares_use
 from zeroproxy._fast.tenants.keys_and_quotas cimport key_place, quota_begin
 from zeroproxy._fast.types.admission_limits cimport TenantShare
@@ -27,10 +28,12 @@ from zeroproxy._fast.types.key_and_quota cimport (
     ApiKey,
 )
 from zeroproxy._fast.types.model_name cimport MODEL_MAX
+from zeroproxy._fast.types.network cimport Network, Networks
 from zeroproxy._fast.types.plane cimport Plane
 from zeroproxy._fast.usage.overflow cimport overflow_reserve, overflow_use
 from zeroproxy._fast.usage.stats cimport Stats, TokenTable, tokens_free, tokens_move, tokens_stage
 
+from zeroproxy._fast.engine.enum_names import IDENTITIES
 from zeroproxy.config.auth import Key
 
 cdef uint64_t COUNT_MOST = <uint64_t>1 << COUNT_BITS
@@ -58,8 +61,9 @@ cdef bytes digest_of(key):
     cdef bytes digest
     demand_type(key, "keys", Key)
     encoded(key.sha256, "key.sha256", 2 * DIGEST)
+    demand_type(key.certificate, "key.certificate", str)
     try:
-        digest = bytes.fromhex(key.sha256)
+        digest = bytes.fromhex(key.digest())
     except ValueError:
         digest = b""
     if len(digest) != DIGEST:
@@ -91,6 +95,7 @@ cdef struct ApiKeySettings:       # of one key, as configured
     uint8_t priority
     uint32_t n_models
     AllowedModel *models
+    Networks allowed
     double[2] rates         # key_and_quota.QuotaOf
 
 
@@ -103,6 +108,7 @@ cdef struct KeyChange:          # of Change.set_keys
     uint32_t mask
     uint8_t is_on
     uint8_t forwards
+    uint8_t identity
     uint32_t n_tenants
     TenantShare **shares          # of each upstream
     uint32_t n_shares
@@ -133,6 +139,7 @@ cdef void apply_key(ApiKeySettings *t, uint64_t now) noexcept nogil:
     cdef ApiKey *k = t.k
     k.models, t.models = t.models, k.models
     k.n_models = t.n_models
+    k.allowed, t.allowed = t.allowed, k.allowed
     k.tenant = t.tenant
     k.priority = t.priority
     quota_begin(&k.quotas[<int>QUOTA_REQUESTS], t.rates[0], now)
@@ -164,6 +171,7 @@ cdef void apply_keys(Plane *p, void *what) noexcept nogil:
     p.keys.table, t.table = t.table, p.keys.table
     p.keys.mask = t.mask
     p.keys.forwards = t.forwards
+    p.keys.identity = t.identity
     p.keys.is_on = t.is_on
 
 
@@ -172,6 +180,7 @@ cdef void discard_keys(void *what) noexcept nogil:
     cdef uint32_t i
     for i in range(t.n_keys):
         free(t.keys[i].models)
+        free(t.keys[i].allowed.at)
     for i in range(t.n_shares):
         free(t.shares[i])
     free(t.keys)
@@ -183,6 +192,17 @@ cdef void discard_keys(void *what) noexcept nogil:
     free(t)
 
 
+cdef bint has_networks(const ApiKey *k, allow_from) except -1:
+    cdef Networks t
+    cdef bint is_same
+    read_networks(&t, allow_from, "key.allow_from")
+    is_same = t.n == k.allowed.n and (
+        t.n == 0 or memcmp(t.at, k.allowed.at, t.n * sizeof(Network)) == 0
+    )
+    free(t.at)
+    return is_same
+
+
 cdef bint is_as_before(const ApiKey *k, key, int tenant) except -1:
     cdef uint32_t i
     if not k.in_force or k.tenant != tenant or k.priority != key.priority:
@@ -191,8 +211,10 @@ cdef bint is_as_before(const ApiKey *k, key, int tenant) except -1:
         return 0
     if k.quotas[<int>QUOTA_TOKENS].rate != key.tokens_per_minute:
         return 0
-    return [k.models[i].name[:k.models[i].len] for i in range(k.n_models)] \
-        == [model.encode() for model in key.models]
+    if [k.models[i].name[:k.models[i].len] for i in range(k.n_models)] \
+            != [model.encode() for model in key.models]:
+        return 0
+    return has_networks(k, key.allow_from)
 
 
 cdef int stage_key(KeyChange *t, ApiKey *k, key, int tenant) except -1:
@@ -206,6 +228,7 @@ cdef int stage_key(KeyChange *t, ApiKey *k, key, int tenant) except -1:
     settings = &t.keys[t.n_keys]
     t.n_keys += 1
     read_models(settings, key.models)
+    read_networks(&settings.allowed, key.allow_from, "key.allow_from")
     settings.k = k
     settings.tenant = <uint16_t>tenant
     settings.priority = key.priority
@@ -256,7 +279,7 @@ cdef int stage_table(KeyChange *t, Plane *p, uint32_t n) except -1:
 
 
 cdef tuple api_keys_stage(
-    Step *s, PlaneThread engine, list keys, forwards, Tenants tenants, uint32_t n_models
+    Step *s, PlaneThread engine, list keys, forwards, identity, Tenants tenants, uint32_t n_models
 ):
     cdef Plane *p = engine.p
     cdef KeyChange *t
@@ -268,6 +291,7 @@ cdef tuple api_keys_stage(
         raise MemoryError
     s.discard = discard_keys
     t.forwards = flag(forwards, "forward")
+    t.identity = choice(identity, "identity", IDENTITIES)
     t.is_on = keys is not None
     stage_table(t, p, <uint32_t>len(digests))
     slots = {bytes(p.keys.all[i].digest[:DIGEST]): i for i in range(p.keys.n_all)}
@@ -292,6 +316,7 @@ cdef void api_keys_free(Plane *p) noexcept nogil:
     cdef uint32_t i
     for i in range(p.keys.n_all):
         free(p.keys.all[i].models)
+        free(p.keys.all[i].allowed.at)
         free(p.keys.all[i])
     free(p.keys.all)
     free(p.keys.table)

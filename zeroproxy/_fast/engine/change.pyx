@@ -41,6 +41,7 @@ from zeroproxy._fast.engine.settings cimport check_endpoint
 from zeroproxy._fast.engine.tenant_indices cimport Tenants
 from zeroproxy._fast.engine.thread cimport PlaneThread
 from zeroproxy._fast.engine.tls_context cimport Context
+from zeroproxy._fast.engine.token_values cimport stage_tokens
 from zeroproxy._fast.engine.values cimport demand_type, index_in
 from zeroproxy._fast.types.change cimport Step
 from zeroproxy._fast.types.plane cimport Endpoint, Plane, Upstream
@@ -213,7 +214,7 @@ cdef class Change:
         self.has_routes = True
         self.n_models = len(routes)
 
-    def set_keys(self, keys, *, forward=False):
+    def set_keys(self, keys, *, forward=False, identity=""):
         """A step, once in a change: Engine.set_keys."""
         cdef Step *step = self.step()
         if self.has_keys:
@@ -222,13 +223,17 @@ cdef class Change:
         self.tenants.reclaim(self.engine)
         self.has_keys = True
         found, self.whose = api_keys_stage(
-            step, self.engine, keys, forward, self.tenants, self.n_models
+            step, self.engine, keys, forward, identity, self.tenants, self.n_models
         )
         names = self.names.keys
         names += [""] * (self.engine.p.keys.n_all - len(names))
         for at, key in zip(found, keys or (), strict=True):
             self.key_names[at] = key.name or f"key{at}"
         return found
+
+    def set_tokens(self, is_on):
+        """A step: Engine.set_tokens."""
+        stage_tokens(self.step(), is_on)
 
     # ------------------------------------------------------------ the end
 

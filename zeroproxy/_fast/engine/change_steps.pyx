@@ -21,6 +21,8 @@ from zeroproxy._fast.engine.tls_context cimport Context, tls_adopt, tls_drop
 from zeroproxy._fast.engine.values cimport choice, demand_type, encoded, flag, ns, number, whole
 from zeroproxy._fast.exchange.attempt_release cimport wake_waiting
 from zeroproxy._fast.exchange.permits cimport admit_waiting
+from zeroproxy._fast.http1.field_values cimport is_authority
+from zeroproxy._fast.http1.grammar cimport Cursor
 from zeroproxy._fast.types.admission_limits cimport AdmissionSettings
 from zeroproxy._fast.types.affinity_and_latency cimport HashSettings
 from zeroproxy._fast.types.breaker cimport BreakerSettings
@@ -40,6 +42,7 @@ from zeroproxy.config import schema
 
 cdef enum:
     BEARER_MOST = 0xFFFF        # bytes; the length is kept in 16 bits
+    HOST_MOST = 264             # bytes, as Endpoint.authority
     ATTEMPTS_MOST = 255         # Exchange.n_attempts counts them in 8 bits
 cdef uint64_t WEIGHT_MOST = 0xFFFFFFFF
 
@@ -93,6 +96,7 @@ cdef struct UpstreamChange:
     uint8_t balance
     uint8_t retry_on_busy
     uint8_t passes_cookies
+    uint8_t sends_own_host
     HashSettings affinity
     AdmissionSettings admission
     BreakerSettings breaker
@@ -106,6 +110,8 @@ cdef struct UpstreamChange:
     uint64_t hedge_ns
     uint16_t bearer_len
     char *bearer
+    uint16_t host_len
+    char *host
 
 
 cdef void apply_upstream(Plane *p, void *what) noexcept nogil:
@@ -115,6 +121,7 @@ cdef void apply_upstream(Plane *p, void *what) noexcept nogil:
     u.balance = t.balance
     u.retry_on_busy = t.retry_on_busy
     u.passes_cookies = t.passes_cookies
+    u.sends_own_host = t.sends_own_host
     u.hash = t.affinity
     u.admission = t.admission
     u.breaker = t.breaker
@@ -128,6 +135,8 @@ cdef void apply_upstream(Plane *p, void *what) noexcept nogil:
     u.hedge_ns = t.hedge_ns
     u.bearer_len = t.bearer_len
     u.bearer, t.bearer = t.bearer, u.bearer
+    u.host_len = t.host_len
+    u.host, t.host = t.host, u.host
     for i in range(u.n_endpoints):
         limit_begin(u.endpoints[i])
         if u.breaker.failures == 0 and u.breaker.rate == 0:
@@ -138,7 +147,19 @@ cdef void apply_upstream(Plane *p, void *what) noexcept nogil:
 
 cdef void discard_upstream(void *what) noexcept nogil:
     free((<UpstreamChange *>what).bearer)
+    free((<UpstreamChange *>what).host)
     free(what)
+
+
+cdef int copy_text(char **to, bytes text) except -1:
+    """Owned bytes; NULL for b""."""
+    to[0] = NULL
+    if text:
+        to[0] = <char *>malloc(len(text))
+        if to[0] == NULL:
+            raise MemoryError
+        memcpy(to[0], <const char *>text, len(text))
+    return 0
 
 
 cdef int read_bearer(UpstreamChange *t, api_key) except -1:
@@ -146,12 +167,20 @@ cdef int read_bearer(UpstreamChange *t, api_key) except -1:
     cdef bytes name = b"Bearer "
     cdef bytes key = encoded(api_key, "upstream.api_key", BEARER_MOST - len(name))
     cdef bytes whole_ = name + key if key else b""
-    if whole_:
-        t.bearer = <char *>malloc(len(whole_))
-        if t.bearer == NULL:
-            raise MemoryError
-        memcpy(t.bearer, <const char *>whole_, len(whole_))
+    copy_text(&t.bearer, whole_)
     t.bearer_len = <uint16_t>len(whole_)
+    return 0
+
+
+cdef int read_host(UpstreamChange *t, host) except -1:
+    cdef bytes name = encoded(host, "upstream.host", HOST_MOST)
+    t.sends_own_host = name != b"caller"
+    if name in (b"caller", b"endpoint"):
+        return 0
+    if not is_authority(<Cursor><const char *>name, len(name)):
+        raise ValueError("upstream.host: is none of caller, endpoint, HOST and HOST:PORT")
+    copy_text(&t.host, name)
+    t.host_len = <uint16_t>len(name)
     return 0
 
 
@@ -184,6 +213,7 @@ cdef int stage_upstream(Step *s, Upstream *u, settings) except -1:
     parse_breaker(&t.breaker, settings.breaker)
     read_timeouts(t, settings)
     read_bearer(t, settings.api_key)
+    read_host(t, settings.host)
     s.apply = apply_upstream
     return 0
 

@@ -21,7 +21,12 @@ from libc.stdlib cimport calloc, free, malloc
 
 from zeroproxy._fast.engine.change cimport Change
 from zeroproxy._fast.engine.health_sample cimport read_health_samples
-from zeroproxy._fast.engine.listeners cimport accept_all_pending, listen_on, stop_listening
+from zeroproxy._fast.engine.listeners cimport (
+    accept_all_pending,
+    listen_on,
+    listeners_free,
+    stop_listening,
+)
 from zeroproxy._fast.engine.names cimport Names
 from zeroproxy._fast.engine.quota_state cimport (
     api_keys_grant_quota,
@@ -34,7 +39,7 @@ from zeroproxy._fast.engine.relay_events cimport relay_begin_drain, relay_close_
 from zeroproxy._fast.engine.settings cimport parse_limits
 from zeroproxy._fast.engine.status_values cimport read_plane
 from zeroproxy._fast.engine.tenant_indices cimport Tenants
-from zeroproxy._fast.engine.thread cimport PlaneThread
+from zeroproxy._fast.engine.token_values cimport Questions, read_tokens, tokens_free
 from zeroproxy._fast.engine.values cimport flag, index_in, ns, number, whole
 from zeroproxy._fast.exchange.end_silent_exchanges cimport end_silent
 from zeroproxy._fast.exchange.exchange_ids cimport seed_ids
@@ -73,7 +78,7 @@ cdef void on_timer(void *plane, void *owner, uint32_t events) noexcept nogil:
     wheel_run(&(<Plane *>plane).wheel, <Plane *>plane)
 
 
-cdef class Engine(PlaneThread):
+cdef class Engine(Questions):
     """The data plane of this process."""
 
     cdef Ring ring
@@ -217,12 +222,19 @@ cdef class Engine(PlaneThread):
 
     # ------------------------------------------------------------ API keys
 
-    def set_keys(self, keys, *, forward=False):
+    def set_keys(self, keys, *, forward=False, identity=""):
         """Set the keys that are accepted from now on; running exchanges keep theirs. `keys`:
         config.Key each; None: no key is asked for. `forward`: callers' keys are passed on to
-        upstreams that have none. Returns the index of each key."""
+        upstreams that have none. `identity`: the part of a certificate that names a key, one of
+        IDENTITIES. Returns the index of each key."""
         with self.change() as change:
-            return change.set_keys(keys, forward=forward)
+            return change.set_keys(keys, forward=forward, identity=identity)
+
+    def set_tokens(self, is_on):
+        """Look tokens (JWT) up from now on; each that is not known is a question. Forgets all
+        verdicts."""
+        with self.change() as change:
+            change.set_tokens(is_on)
 
     def quotas(self, *, used_only=False):
         """A QuotaState for each quota. `used_only`: of keys used since the last such call."""
@@ -243,14 +255,16 @@ cdef class Engine(PlaneThread):
 
     # ------------------------------------------------------------ work
 
-    def listen(self, fd, *, is_unix=False):
+    def listen(self, fd, *, is_unix=False, allow_from=(), proxy_from=None):
         """Accept on a listening, non-blocking descriptor. The caller keeps it open until
-        `stop_listening` or `close`. Returns the listener's index. Raises OSError: it cannot be
-        watched; ValueError: there are 16."""
+        `stop_listening` or `close`. `allow_from`: networks of callers; empty: all. `proxy_from`:
+        networks whose conns begin with the PROXY protocol, others are closed; None: none does.
+        Returns the listener's index. Raises OSError: it cannot be watched; ValueError: there are
+        16."""
         cdef int listening = <int>whole(fd, "fd", 0, FD_MOST)
         cdef bint is_local = flag(is_unix, "is_unix")
         with self:
-            return listen_on(self.p, listening, is_local)
+            return listen_on(self.p, listening, is_local, allow_from, proxy_from)
 
     def stop_listening(self):
         """Accept conns that wait, then forget the listeners; their descriptors may be closed
@@ -285,7 +299,7 @@ cdef class Engine(PlaneThread):
             found = read_plane(self, self.stats, self.names)
             found["auth"] = {
                 "on": bool(self.p.keys.is_on), "unknown": self.p.keys.n_unknown,
-                "quotas": self.quotas(),
+                "quotas": self.quotas(), "tokens": read_tokens(&self.p.tokens),
             }
             found["ring"] = {"records": ring_len(&self.ring), "overflow": self.ring.n_overflow}
         return found
@@ -360,7 +374,8 @@ cdef class Engine(PlaneThread):
         if p == NULL:
             return
         registry_free(p)
-        free(p.listeners)
+        listeners_free(p)
+        tokens_free(p)
         free(p.scratch)
         free(p.compose)
         free(p.send_batch.bytes)

@@ -43,7 +43,28 @@ from zeroproxy._fast.types.http cimport (
     METHOD_POST,
     METHOD_PUT,
 )
-from zeroproxy._fast.types.key_and_quota cimport QUOTA_COUNT, QUOTA_REQUESTS, QUOTA_TOKENS
+from zeroproxy._fast.types.key_and_quota cimport (
+    IDENTITY_CN,
+    IDENTITY_COUNT,
+    IDENTITY_NONE,
+    IDENTITY_SAN_DNS,
+    IDENTITY_SAN_URI,
+    QUOTA_COUNT,
+    QUOTA_REQUESTS,
+    QUOTA_TOKENS,
+)
+from zeroproxy._fast.types.network cimport (
+    PROXY_FAULT_ADDRESS,
+    PROXY_FAULT_CLOSED,
+    PROXY_FAULT_COUNT,
+    PROXY_FAULT_LATE,
+    PROXY_FAULT_LENGTH,
+    PROXY_FAULT_NONE,
+    PROXY_FAULT_SENDER,
+    PROXY_FAULT_SIGNATURE,
+    PROXY_FAULT_TLV,
+    PROXY_FAULT_VERSION,
+)
 from zeroproxy._fast.types.record cimport (
     USAGE_BY_CALLER,
     USAGE_BY_COUNT,
@@ -116,6 +137,14 @@ USAGE_BY = in_order("UsageBy", USAGE_BY_COUNT, {
 METHODS = in_order("Method", METHOD_COUNT, {
     METHOD_OTHER: "OTHER", METHOD_GET: "GET", METHOD_HEAD: "HEAD", METHOD_POST: "POST",
     METHOD_PUT: "PUT", METHOD_DELETE: "DELETE", METHOD_OPTIONS: "OPTIONS", METHOD_PATCH: "PATCH",
+})
+IDENTITIES = in_order("Identity", IDENTITY_COUNT, {
+    IDENTITY_NONE: "", IDENTITY_CN: "cn", IDENTITY_SAN_DNS: "san-dns", IDENTITY_SAN_URI: "san-uri",
+})
+PROXY_FAULTS = in_order("ProxyFault", PROXY_FAULT_COUNT, {
+    PROXY_FAULT_NONE: "", PROXY_FAULT_SENDER: "sender", PROXY_FAULT_SIGNATURE: "signature",
+    PROXY_FAULT_VERSION: "version", PROXY_FAULT_ADDRESS: "address", PROXY_FAULT_LENGTH: "length",
+    PROXY_FAULT_TLV: "tlv", PROXY_FAULT_CLOSED: "closed", PROXY_FAULT_LATE: "timeout",
 })
 TLS_FAULTS = in_order("TlsFault", TLS_FAULT_COUNT, {
     TLS_FAULT_NONE: "", TLS_FAULT_PLAIN: "plain_http", TLS_FAULT_CERTIFICATE: "certificate",

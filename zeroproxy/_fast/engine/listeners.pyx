@@ -1,16 +1,16 @@
 """Listeners: they accept within a budget, refuse above the limit, and pause without descriptors."""
 
 from libc.stdint cimport uint32_t, uint64_t, int64_t
-from libc.stdlib cimport calloc
+from libc.stdlib cimport calloc, free
 
-from zeroproxy._fast.engine.relay_events cimport run_relay
+from zeroproxy._fast.engine.network_values cimport read_networks
+from zeroproxy._fast.engine.preamble cimport preamble_begin
 from zeroproxy._fast.exchange.local_reply cimport refuse_over_limit
 from zeroproxy._fast.exchange.relay_pool cimport acquire_relay, release_relay
-from zeroproxy._fast.net.conn cimport conn_close, conn_watch
+from zeroproxy._fast.net.conn cimport conn_watch
+from zeroproxy._fast.net.networks cimport address_read, networks_have
 from zeroproxy._fast.net.reactor cimport reactor_add, reactor_remove
 from zeroproxy._fast.net.syscalls cimport (
-    AF_INET,
-    AF_INET6,
     EAGAIN,
     ECONNABORTED,
     EINTR,
@@ -26,20 +26,18 @@ from zeroproxy._fast.net.syscalls cimport (
     accept4,
     close,
     errno,
-    inet_ntop,
     setsockopt,
     sockaddr,
-    sockaddr_in,
-    sockaddr_in6,
     sockaddr_storage,
     socklen_t,
 )
 from zeroproxy._fast.net.timer cimport timer_arm, timer_disarm, timer_init
-from zeroproxy._fast.net.tls cimport tls_open
 from zeroproxy._fast.types.clock cimport NS_PER_MS
-from zeroproxy._fast.types.plane cimport Listener, Plane, Relay
+from zeroproxy._fast.types.network cimport PROXY_FAULT_SENDER, Address, Listener
+from zeroproxy._fast.types.plane cimport Plane, Relay
 
 cdef enum:
+    LISTENERS_MAX = 16
     # A new conn is served at once, which may cost as much as a hundred events. More of them in a
     # row would delay running streams.
     ACCEPTS = 16
@@ -53,20 +51,10 @@ cdef enum:
 # ---------------------------------------------------------------- accepting
 
 
-cdef void set_peer(Relay *r, const sockaddr_storage *from_) noexcept nogil:
-    """The caller's address as X-Forwarded-For carries it; nothing on a unix socket."""
-    cdef const char *text = NULL
-    if from_.ss_family == AF_INET:
-        text = inet_ntop(AF_INET, &(<sockaddr_in *>from_).sin_addr, r.peer, sizeof(r.peer))
-    elif from_.ss_family == AF_INET6:
-        text = inet_ntop(AF_INET6, &(<sockaddr_in6 *>from_).sin6_addr, r.peer, sizeof(r.peer))
-    while text != NULL and r.peer[r.peer_len]:
-        r.peer_len += 1
-
-
-cdef bint adopt(Plane *p, int fd, const Listener *l, const sockaddr_storage *from_) noexcept nogil:
+cdef bint adopt(Plane *p, int fd, uint32_t listener, const Address *peer) noexcept nogil:
     """Make a relay for an accepted descriptor. 0: no memory; the descriptor was closed."""
     cdef int one = 1
+    cdef const Listener *l = &p.listeners[listener]
     cdef Relay *r = acquire_relay(p)
     if r == NULL:
         close(fd)
@@ -77,18 +65,15 @@ cdef bint adopt(Plane *p, int fd, const Listener *l, const sockaddr_storage *fro
         return 0
     if not l.is_unix:
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
-    if p.tls != NULL and not l.is_unix and not tls_open(p, &r.down, p.tls, NULL):
-        conn_close(p, &r.down)
-        release_relay(p, r)
-        return 0
-    set_peer(r, from_)
-    r.down.since_ns = p.now_ns
+    r.listener = listener
+    r.address = peer[0]
     p.counters.accepted += 1
-    # The request is often here already: a read now saves a wake-up.
-    r.down.may_read = 1
-    r.down.may_write = 1
-    run_relay(p, r)
-    return 1
+    return preamble_begin(p, r, l)
+
+
+cdef bint is_stranger(const Listener *l, const Address *peer) noexcept nogil:
+    """True for a peer that may not send the header its conn has to begin with."""
+    return l.takes_proxy and not l.is_unix and not networks_have(&l.senders, peer)
 
 
 cdef void starve(Plane *p, Listener *l) noexcept nogil:
@@ -103,6 +88,7 @@ cdef void accept_on(Plane *p, uint32_t listener) noexcept nogil:
     """Accept within a budget; the listener is edge-triggered like everything."""
     cdef Listener *l = &p.listeners[listener]
     cdef sockaddr_storage from_
+    cdef Address peer
     cdef socklen_t size
     cdef int fd, budget = ACCEPTS
     l.pending = 0
@@ -120,12 +106,16 @@ cdef void accept_on(Plane *p, uint32_t listener) noexcept nogil:
                 continue
             starve(p, l)
             return
-        if p.counters.relays >= p.limits.connections:
+        address_read(&peer, &from_)
+        if is_stranger(l, &peer):
+            p.n_proxy_refused[<int>PROXY_FAULT_SENDER] += 1
+            close(fd)
+        elif p.counters.relays >= p.limits.connections:
             p.counters.refused += 1
             if p.tls == NULL or l.is_unix:
                 refuse_over_limit(p, fd)
             close(fd)
-        elif not adopt(p, fd, l, &from_):
+        elif not adopt(p, fd, listener, &peer):
             starve(p, l)
 
 
@@ -164,19 +154,23 @@ cdef void accept_all_pending(Plane *p) noexcept nogil:
 # ---------------------------------------------------------------- listening
 
 
-cdef int listen_on(Plane *p, int fd, bint is_unix) except -1:
+cdef int listen_on(Plane *p, int fd, bint is_unix, allowed, senders) except -1:
     cdef size_t i = p.n_listeners
     cdef int64_t slot
     cdef int unsent = UNSENT
     cdef Listener *l
-    if i == 16:
-        raise ValueError("at most 16 listeners")
+    if i == LISTENERS_MAX:
+        raise ValueError(f"at most {LISTENERS_MAX} listeners")
     if p.listeners == NULL:
         # Never moved: the timers inside are linked into the wheel.
-        p.listeners = <Listener *>calloc(16, sizeof(Listener))
+        p.listeners = <Listener *>calloc(LISTENERS_MAX, sizeof(Listener))
         if p.listeners == NULL:
             raise MemoryError
     l = &p.listeners[i]
+    read_networks(&l.allowed, allowed, "allow_from")
+    l.takes_proxy = senders is not None
+    if l.takes_proxy:
+        read_networks(&l.senders, senders, "proxy_from")
     slot = reactor_add(&p.reactor, fd, EPOLLIN | EPOLLET, on_listener, <void *>i)
     if slot < 0:
         raise OSError(f"cannot watch descriptor {fd}")
@@ -202,3 +196,11 @@ cdef void stop_listening(Plane *p) noexcept nogil:
             reactor_remove(&p.reactor, l.slot)
             l.fd = -1
             l.pending = 0
+
+
+cdef void listeners_free(Plane *p) noexcept nogil:
+    cdef uint32_t i
+    for i in range(LISTENERS_MAX if p.listeners != NULL else 0):
+        free(p.listeners[i].allowed.at)
+        free(p.listeners[i].senders.at)
+    free(p.listeners)

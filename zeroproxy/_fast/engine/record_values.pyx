@@ -3,10 +3,13 @@
 Tests: tests/relay/test_records.py, tests/relay/test_reload.py.
 """
 
+from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
 
 from zeroproxy._fast.engine.names cimport Names
 from zeroproxy._fast.exchange.outcome_names cimport exactness_name
+from zeroproxy._fast.net.networks cimport address_text
+from zeroproxy._fast.types.network cimport Address
 from zeroproxy._fast.types.record cimport Record
 from zeroproxy._fast.usage.overflow cimport (
     OverflowRow,
@@ -59,6 +62,13 @@ cdef object known(value):
     return value if value >= 0 else None
 
 
+cdef object address_of(const Address *a):
+    """None: it is not known, or a unix socket has none."""
+    cdef char[64] text
+    cdef size_t n = address_text(a, text, sizeof(text))
+    return text[:n].decode("ascii") if n else None
+
+
 cdef dict read_record(const Record *r, Names names):
     return {
         "serial": r.serial, "time_ns": r.began_wall_ns, "queue_ns": r.queue_ns,
@@ -78,5 +88,6 @@ cdef dict read_record(const Record *r, Names names):
         "cached_tokens": known(r.tokens.cached), "reasoning_tokens": known(r.tokens.reasoning),
         "request_id": r.request_id[:r.id_len].decode("latin-1"),
         "path": r.path[:r.path_len].decode("latin-1"),
+        "caller": address_of(&r.caller),
         "model": r.model[:r.model_len].decode("utf-8", "replace"),
     }

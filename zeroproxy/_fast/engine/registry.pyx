@@ -59,6 +59,7 @@ cdef Upstream *registry_add_upstream(Plane *p) except NULL:
 cdef void free_upstream(Upstream *u) noexcept nogil:
     tls_drop(&u.tls)
     free(u.bearer)
+    free(u.host)
     free(u.endpoints)
     free(u.queue.tenant_queues)
     free(u.queue.shares)

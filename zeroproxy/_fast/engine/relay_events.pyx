@@ -56,12 +56,14 @@ from zeroproxy._fast.types.exchange_enums cimport (
     IN_GONE,
     IN_PERMIT,
     IN_REFUSED,
+    IN_VERDICT,
     PHASE_CLOSED,
     PHASE_CONNECTING,
     PHASE_FLUSHING,
     PHASE_HEAD,
     PHASE_IDLE,
     PHASE_LINGERING,
+    PHASE_PENDING,
     PHASE_QUEUED,
     PHASE_RELAYING,
     PHASE_TUNNEL,
@@ -69,6 +71,7 @@ from zeroproxy._fast.types.exchange_enums cimport (
 )
 from zeroproxy._fast.types.memory cimport READ_MAX, SLACK
 from zeroproxy._fast.types.meter cimport Meter
+from zeroproxy._fast.types.network cimport PROXY_FAULT_LATE
 from zeroproxy._fast.types.plane cimport Conn, Plane, Relay, Upstream
 from zeroproxy._fast.upstream.prewarm cimport prewarm_due, prewarm_ready
 
@@ -95,7 +98,7 @@ cdef bint caller_left(Plane *p, Relay *r) noexcept nogil:
     if r.down.broken and r.x.phase != PHASE_CLOSED:
         end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_RESET)
         return 1
-    if is_left and PHASE_QUEUED <= r.x.phase <= PHASE_RELAYING:
+    if is_left and PHASE_PENDING <= r.x.phase <= PHASE_RELAYING:
         end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_CLOSED)
         return 1
     return 0
@@ -143,6 +146,9 @@ cdef void run_relay(Plane *p, Relay *r) noexcept nogil:
         # Another relay has its place; the blame was noted then.
         feed(p, r, IN_REFUSED)
         return
+    elif r.x.phase == PHASE_PENDING and r.x.question == NULL:
+        r.x.waits_for_more = 0
+        feed(p, r, IN_VERDICT)
     elif r.x.phase == PHASE_CONNECTING and r.x.waits_conn:
         connect_waiting(p, r)
         if r.x.phase == PHASE_CLOSED:
@@ -242,7 +248,8 @@ cdef void expire(Plane *p, Relay *r) noexcept nogil:
     cdef int phase = r.x.phase
     if phase == PHASE_HEAD:
         end_with(p, r, IN_REFUSED, BLAME_DOWNSTREAM, CAUSE_TIMEOUT)
-    elif phase == PHASE_QUEUED or (phase == PHASE_CONNECTING and r.x.waits_conn):
+    elif phase == PHASE_PENDING or phase == PHASE_QUEUED \
+            or (phase == PHASE_CONNECTING and r.x.waits_conn):
         end_with(p, r, IN_REFUSED, BLAME_OURSELVES, CAUSE_OVERLOAD)
     elif phase == PHASE_CONNECTING:
         lose_attempt(p, r, CAUSE_TIMEOUT)
@@ -256,6 +263,7 @@ cdef void expire(Plane *p, Relay *r) noexcept nogil:
     elif phase == PHASE_LINGERING:
         feed(p, r, IN_DRAINED)
     else:
+        p.n_proxy_refused[<int>PROXY_FAULT_LATE] += r.awaits_proxy
         end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_TIMEOUT)
 
 
@@ -267,7 +275,7 @@ cdef void on_relay_due(void *plane, void *owner) noexcept nogil:
         hedge(p, r)
     due = deadline(p, r)
     if due and p.now_ns >= due:
-        if r.x.phase == PHASE_HEAD:
+        if r.x.phase == PHASE_HEAD or r.x.phase == PHASE_PENDING:
             r.x.asks_close = 1
         expire(p, r)
     if r.live:
@@ -338,7 +346,7 @@ cdef void relay_begin_drain(Plane *p) noexcept nogil:
 
 cdef void end_for_drain(Plane *p, Relay *r) noexcept nogil:
     """Send a 503 if there is no response head yet; cut a running response in its dialect."""
-    if PHASE_QUEUED <= r.x.phase <= PHASE_WAITING or (r.x.phase == PHASE_HEAD and r.x.is_composed):
+    if PHASE_PENDING <= r.x.phase <= PHASE_WAITING or (r.x.phase == PHASE_HEAD and r.x.is_composed):
         end_with(p, r, IN_REFUSED, BLAME_OURSELVES, CAUSE_DRAINED)
     elif r.x.phase == PHASE_RELAYING:
         end_with(p, r, IN_CUT, BLAME_OURSELVES, CAUSE_DRAINED)

@@ -29,6 +29,8 @@ class UpstreamSettings(Base, frozen=True):
     api_key: str
     #: A caller's cookies are passed on.
     cookies: bool
+    #: Host of requests: "caller", "endpoint", or a value of its own.
+    host: str = "caller"
 
 
 class EndpointSettings(Base, frozen=True):

@@ -17,6 +17,7 @@ from zeroproxy._fast.types.admission_limits cimport TenantShare
 from zeroproxy._fast.types.affinity_and_latency cimport BALANCE_FASTEST, LatencyModel, LinearFit
 from zeroproxy._fast.types.clock cimport clock_monotonic_ns
 from zeroproxy._fast.types.exchange_limits cimport Counters
+from zeroproxy._fast.types.network cimport PROXY_FAULT_COUNT
 from zeroproxy._fast.types.plane cimport Endpoint, FairQueue, Histogram, Plane, Upstream
 from zeroproxy._fast.types.tls cimport TlsCounters
 from zeroproxy._fast.upstream.idle_limits cimport keepalive_limit
@@ -32,7 +33,7 @@ from zeroproxy._fast.usage.stats cimport (
     histogram_bound,
 )
 
-from zeroproxy._fast.engine.enum_names import CLOSED
+from zeroproxy._fast.engine.enum_names import CLOSED, PROXY_FAULTS
 from zeroproxy._fast.exchange.outcome_names import outcome_label
 
 
@@ -273,6 +274,7 @@ cdef list read_slots(PlaneThread engine, Slots *s, list urls):
 cdef struct Gauges:
     Counters counters
     TlsCounters tls
+    uint64_t[PROXY_FAULT_COUNT] proxy
     uint64_t block_bytes
     uint64_t stale
     uint32_t n_watches
@@ -287,6 +289,7 @@ cdef Gauges gauges_of(PlaneThread engine) noexcept nogil:
     engine.enter_plane()
     g.counters = p.counters
     g.tls = p.tls_counters
+    memcpy(g.proxy, p.n_proxy_refused, sizeof(g.proxy))
     g.block_bytes = p.blocks.bytes_out
     g.stale = p.reactor.stale
     g.n_watches = p.reactor.n_used
@@ -311,6 +314,7 @@ cdef dict read_plane(PlaneThread engine, const Stats *stats, Names names):
             "downstream": g.counters.relays, "idle": slots.idle, "accepted": g.counters.accepted,
             "refused": g.counters.refused, "starved": g.counters.starved, "limit": g.limit,
         },
+        "proxy_protocol": {name: g.proxy[k] for k, name in enumerate(PROXY_FAULTS) if k},
         "fds": {"downstream": g.counters.relays, "upstream": g.counters.upstream_conns,
                 "listener": g.n_listeners},
         "upstreams": [read_upstream(engine, p.upstreams[i], names) for i in range(p.n_upstreams)],

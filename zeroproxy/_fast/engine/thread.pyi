@@ -2,6 +2,7 @@ from contextlib import AbstractContextManager
 
 MORE: int
 BREAKER_CHANGED: int
+QUESTIONS: int
 
 class PlaneThread:
     @property

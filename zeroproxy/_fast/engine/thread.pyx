@@ -61,7 +61,7 @@ cdef extern from "<signal.h>" nogil:
         SIG_BLOCK
     int pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
 
-MORE, BREAKER_CHANGED = 1, 2           # on_ready
+MORE, BREAKER_CHANGED, QUESTIONS = 1, 2, 4     # on_ready
 
 cdef enum:
     # Of run_once: enough for a burst, few enough that the caller's own work is not delayed long.
@@ -138,7 +138,7 @@ cdef void run(Plane *p) noexcept nogil:
         if p.driver.stops:
             break
         more = work(p, events, n)
-        if p.breaker_changed:
+        if p.breaker_changed or p.has_questions:
             notify(&p.driver)
         release_plane(&p.driver.lock)
     release_plane(&p.driver.lock)
@@ -201,7 +201,7 @@ cdef class PlaneThread:
             wheel_sync(&p.wheel)
             if p.driver.is_on and (p.driver.stops or p.run_head != NULL):
                 eventfd_write(p.driver.kick_fd, 1)
-            if p.driver.is_on and p.breaker_changed:
+            if p.driver.is_on and (p.breaker_changed or p.has_questions):
                 notify(&p.driver)
             release_plane(&p.driver.lock)
 
@@ -246,7 +246,7 @@ cdef class PlaneThread:
 
     def notify_fileno(self):
         """The descriptor, once started, that is readable when on_ready will return
-        BREAKER_CHANGED."""
+        BREAKER_CHANGED or QUESTIONS."""
         return self.p.driver.notify_fd
 
     def fileno(self):
@@ -255,7 +255,8 @@ cdef class PlaneThread:
 
     def on_ready(self):
         """Report flags. BREAKER_CHANGED: a breaker has moved since the last call that reported it.
-        MORE, unless started: there is more work, call again soon."""
+        QUESTIONS: there are new ones (Engine.questions). MORE, unless started: there is more work,
+        call again soon."""
         cdef Plane *p = self.p
         cdef eventfd_t times
         cdef bint more = 0
@@ -263,7 +264,8 @@ cdef class PlaneThread:
         with self:
             more = self.work_by_hand()
             changed = BREAKER_CHANGED if p.breaker_changed else 0
-            p.breaker_changed = 0
+            changed |= QUESTIONS if p.has_questions else 0
+            p.breaker_changed = p.has_questions = 0
             if p.driver.is_notified:
                 p.driver.is_notified = 0
                 eventfd_read(p.driver.notify_fd, &times)

@@ -27,6 +27,7 @@ from zeroproxy._fast.exchange.relay_pool cimport (
     release_relay,
 )
 from zeroproxy._fast.exchange.release cimport release_all, write_record
+from zeroproxy._fast.exchange.replay cimport send_replay
 from zeroproxy._fast.exchange.retry_facts cimport describe_attempt, is_stale, is_withheld
 from zeroproxy._fast.exchange.state_machine cimport RetryFacts, exchange_step, may_retry
 from zeroproxy._fast.http1.body cimport frame_chunk
@@ -142,7 +143,7 @@ cdef int send_held(Plane *p, Relay *r) noexcept nogil:
     r.x.owes_continue = 0
     r.x.last_data_ns = r.x.request_read_ns = r.attempt.sent_ns = p.now_ns
     rate_begin(p, r)
-    if not conn_send(p, r.attempt.conn, buffer_bytes(&r.x.replay), buffer_len(&r.x.replay)):
+    if not send_replay(p, r, &r.attempt):
         return attempt_lost(p, r, CAUSE_RESET)
     conn_time_deferred(p, r.attempt.conn, &r.x.overhead_ns)
     if r.x.down_paused:

@@ -25,6 +25,7 @@ from zeroproxy._fast.types.exchange_enums cimport (
     PHASE_HEAD,
     PHASE_IDLE,
     PHASE_LINGERING,
+    PHASE_PENDING,
     PHASE_QUEUED,
     PHASE_RELAYING,
     PHASE_TUNNEL,
@@ -37,6 +38,8 @@ cdef enum:
     FRESH_NS = 1000000000
 
 
+#: Time for an answer of Python. It may have to fetch keys first (policy/key_sets.py).
+cdef uint64_t PENDING_NS = 10 * <uint64_t>NS_PER_S
 #: Time of a body beyond its least rate, where limits.body_timeout is off.
 cdef uint64_t GRACE_NS = 10 * <uint64_t>NS_PER_S
 
@@ -103,6 +106,11 @@ cdef uint64_t relaying_deadline(const Relay *r) noexcept nogil:
     return first if idle and first > idle else idle
 
 
+cdef inline bint is_opening(const Relay *r) noexcept nogil:
+    """Return 1 before the first byte of HTTP can come."""
+    return r.awaits_proxy or tls_is_shaking(&r.down)
+
+
 cdef uint64_t deadline(const Plane *p, const Relay *r) noexcept nogil:
     cdef uint64_t due = 0, limit
     cdef int phase = r.x.phase
@@ -110,7 +118,7 @@ cdef uint64_t deadline(const Plane *p, const Relay *r) noexcept nogil:
         return after(r.down.since_ns, FRESH_NS)
     if phase == PHASE_IDLE:
         return after(
-            r.down.since_ns, p.limits.header_ns if tls_is_shaking(&r.down) else p.limits.idle_ns
+            r.down.since_ns, p.limits.header_ns if is_opening(r) else p.limits.idle_ns
         )
     if phase == PHASE_HEAD and not r.x.is_composed:
         # With routes_at the head is here, and the start of the body is awaited.
@@ -125,6 +133,8 @@ cdef uint64_t deadline(const Plane *p, const Relay *r) noexcept nogil:
         return after(max(r.x.request_read_ns, r.x.last_data_ns), r.x.settings.tunnel_ns)
     if phase == PHASE_HEAD:
         due = after(r.x.request_read_ns, r.x.settings.body_ns)
+    elif phase == PHASE_PENDING:
+        due = after(r.x.request_read_ns, PENDING_NS)
     elif phase == PHASE_QUEUED:
         due = after(r.x.queued_ns, r.x.settings.queue_ns)
     elif phase == PHASE_CONNECTING:

@@ -28,16 +28,19 @@ from zeroproxy._fast.types.exchange_enums cimport (
     CAUSE_CLOSED,
     CAUSE_DRAINED,
     CAUSE_MALFORMED,
+    CAUSE_NETWORK,
     CAUSE_NO_ENDPOINT,
     CAUSE_OVERLOAD,
     CAUSE_REFUSED,
     CAUSE_RESET,
     CAUSE_TIMEOUT,
     CAUSE_TLS,
+    CAUSE_TOKEN,
     PHASE_CONNECTING,
+    PHASE_PENDING,
     PHASE_QUEUED,
 )
-from zeroproxy._fast.types.http cimport FAULT_NONE, FAULT_QUOTA_REQUESTS
+from zeroproxy._fast.types.http cimport FAULT_NONE, FAULT_QUOTA_REQUESTS, FAULT_TOKEN_UNREAD
 from zeroproxy._fast.types.plane cimport Relay, Upstream
 from zeroproxy._fast.usage.response_meter cimport KIND_LINES
 
@@ -111,7 +114,11 @@ cdef const char *error_text(const Relay *r) noexcept nogil:
     """The message for the caller: chosen by the outcome, never built from bytes of others."""
     if r.x.cause == CAUSE_NO_ENDPOINT:
         return absent_text(r.x.upstream)
+    if r.x.cause == CAUSE_TOKEN:
+        return fault_text(r.x.fault)
     if r.x.cause == CAUSE_OVERLOAD:
+        if r.x.ended_in == PHASE_PENDING:
+            return fault_text(FAULT_TOKEN_UNREAD)
         if r.x.ended_in == PHASE_QUEUED or (
             r.x.ended_in == PHASE_CONNECTING and not r.x.n_attempts
         ):
@@ -180,11 +187,13 @@ cdef const char *openai_type(const Relay *r, int status) noexcept nogil:
     return b"api_error"
 
 
-cdef const char *openai_code(int status) noexcept nogil:
+cdef const char *openai_code(const Relay *r, int status) noexcept nogil:
     """OpenAI's `code` as a JSON string; empty: the status is the code."""
     if status == 401:
         return b'"invalid_api_key"'
     if status == 403:
+        if r.x.cause == CAUSE_NETWORK:
+            return b'"address_not_allowed"'
         return b'"model_not_allowed"'
     if status == 429:
         return b'"rate_limit_exceeded"'
@@ -192,10 +201,10 @@ cdef const char *openai_code(int status) noexcept nogil:
 
 
 cdef int write_openai_error(const Relay *r, int status, char *out, size_t cap) noexcept nogil:
-    if openai_code(status)[0]:
+    if openai_code(r, status)[0]:
         return snprintf(
             out, cap, b'{"error":{"message":"%s","type":"%s","param":null,"code":%s}}',
-            error_text(r), openai_type(r, status), openai_code(status),
+            error_text(r), openai_type(r, status), openai_code(r, status),
         )
     return snprintf(
         out, cap, b'{"error":{"message":"%s","type":"%s","param":null,"code":%d}}',

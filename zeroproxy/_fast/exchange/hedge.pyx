@@ -11,14 +11,13 @@ Tests: tests/relay/test_hedge.py.
 
 from zeroproxy._fast.exchange.attempt_release cimport drop_hedge, swap_attempts
 from zeroproxy._fast.exchange.checkout cimport checkout_conn
+from zeroproxy._fast.exchange.replay cimport send_replay
 from zeroproxy._fast.exchange.retry_facts cimport is_soon
-from zeroproxy._fast.memory.buffer cimport buffer_bytes, buffer_len
 from zeroproxy._fast.net.conn cimport (
     CONNECT_MORE,
     conn_finish_connect,
     conn_flush,
     conn_has_bytes,
-    conn_send,
 )
 from zeroproxy._fast.types.exchange_limits cimport HEDGE_ONE
 from zeroproxy._fast.types.plane cimport Conn, Endpoint, Plane, Relay, Upstream
@@ -45,7 +44,7 @@ cdef void lose_hedge(Plane *p, Relay *r) noexcept nogil:
 
 cdef void send_hedge(Plane *p, Relay *r) noexcept nogil:
     r.hedge.sent_ns = p.now_ns
-    if not conn_send(p, r.hedge.conn, buffer_bytes(&r.x.replay), buffer_len(&r.x.replay)):
+    if not send_replay(p, r, &r.hedge):
         lose_hedge(p, r)
 
 

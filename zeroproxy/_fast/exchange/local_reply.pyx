@@ -18,6 +18,7 @@ from zeroproxy._fast.net.syscalls cimport MSG_DONTWAIT, MSG_NOSIGNAL, MSG_TRUNC,
 from zeroproxy._fast.tenants.keys_and_quotas cimport quota_wait
 from zeroproxy._fast.types.exchange_enums cimport (
     BLAME_DOWNSTREAM,
+    CAUSE_TOKEN,
     LOCAL_REPLY_MODELS,
     LOCAL_REPLY_OPTIONS,
 )
@@ -101,7 +102,9 @@ cdef bint send_models(Plane *p, Relay *r) noexcept nogil:
         and conn_send(p, &r.down, p.models, p.models_len)
 
 
-cdef const char *extra_line(int status) noexcept nogil:
+cdef const char *extra_line(const Relay *r, int status) noexcept nogil:
+    if status == 401 and r.x.cause == CAUSE_TOKEN:
+        return b'WWW-Authenticate: Bearer error="invalid_token"\r\n'
     if status == 401:
         return b"WWW-Authenticate: Bearer\r\n"
     if status == 405:
@@ -132,7 +135,7 @@ cdef bint send_local_reply(Plane *p, Relay *r) noexcept nogil:
         b"HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
         b"%s%sX-Request-Id: %.*s\r\nDate: %.*s\r\n%s\r\n%.*s",
         status, status_phrase(status), size,
-        later, extra_line(status),
+        later, extra_line(r, status),
         <int>r.x.id_len, r.x.request_id, <int>date.len, date.at,
         <const char *>b"Connection: close\r\n" if r.x.asks_close else <const char *>b"",
         <int>(0 if r.x.method == METHOD_HEAD else size), body,
@@ -172,3 +175,11 @@ cdef void refuse_plain(Plane *p, int fd) noexcept nogil:
     )
     # Unread bytes would cause a RST, which destroys the reply.
     recv(fd, NULL, 1 << 20, MSG_TRUNC | MSG_DONTWAIT)
+
+
+cdef void refuse_headless(Plane *p, int fd) noexcept nogil:
+    refuse(
+        p, fd, b"400 Bad Request", b"",
+        b'{"error":{"message":"this port expects the PROXY protocol before a request",'
+        b'"type":"invalid_request_error","param":null,"code":400}}',
+    )

@@ -16,13 +16,14 @@ from zeroproxy._fast.types.exchange_enums cimport (
     CAUSE_NO_ENDPOINT,
     CAUSE_OVERLOAD,
     CAUSE_TIMEOUT,
+    CAUSE_TOKEN,
     PHASE_COUNT,
 )
 from zeroproxy._fast.types.meter cimport EXACTNESS_COUNT
 
 cdef const char* PHASES[PHASE_COUNT]
 PHASES[:] = [
-    b"idle", b"head", b"queued", b"connecting", b"waiting", b"relaying", b"tunnel",
+    b"idle", b"head", b"pending", b"queued", b"connecting", b"waiting", b"relaying", b"tunnel",
     b"flushing", b"lingering", b"closed",
 ]
 cdef const char* BLAMES[BLAME_COUNT]
@@ -30,7 +31,8 @@ BLAMES[:] = [b"nobody", b"downstream", b"upstream", b"ourselves"]
 cdef const char* CAUSES[CAUSE_COUNT]
 CAUSES[:] = [
     b"done", b"closed", b"reset", b"timeout", b"malformed", b"too_large", b"refused",
-    b"overload", b"no_endpoint", b"drained", b"tls",
+    b"overload", b"no_endpoint", b"drained", b"tls", b"token",
+    b"network",
 ]
 cdef const char* EXACTNESSES[EXACTNESS_COUNT]
 EXACTNESSES[:] = [b"exact", b"lower_bound", b"none", b"untrusted", b"uncounted"]
@@ -54,7 +56,7 @@ cdef const char *exactness_name(int exactness) noexcept nogil:
 
 cdef int outcome_status(int blame, int cause) noexcept nogil:
     """Faults of a request's bytes have a status of their own (head_parser, fault_status)."""
-    if cause == CAUSE_OVERLOAD or cause == CAUSE_NO_ENDPOINT or cause == CAUSE_DRAINED:
+    if cause in (CAUSE_OVERLOAD, CAUSE_NO_ENDPOINT, CAUSE_DRAINED, CAUSE_TOKEN):
         return 503
     if cause == CAUSE_TIMEOUT:
         return 408 if blame == BLAME_DOWNSTREAM else 504

@@ -9,6 +9,7 @@ from libc.string cimport memcpy, memset
 
 from zeroproxy._fast.exchange.attempt_release cimport release_attempt, stop_waiting
 from zeroproxy._fast.exchange.permits cimport leave_queue, release_permit
+from zeroproxy._fast.exchange.questions cimport question_leave
 from zeroproxy._fast.exchange.response_usage cimport meter_finish, tokens_spent
 from zeroproxy._fast.memory.buffer cimport buffer_clear
 from zeroproxy._fast.memory.ring cimport Ring, ring_push
@@ -46,6 +47,7 @@ cdef void name_record(Relay *r, Record *record) noexcept nogil:
     """Copy ids, path and trace of the exchange."""
     record.trace_flags = r.x.trace_flags
     record.has_parent = r.x.has_parent
+    record.caller = r.address
     memcpy(record.trace, r.x.trace, sizeof(r.x.trace))
     memcpy(record.span, r.x.span, sizeof(r.x.span))
     memcpy(record.parent, r.x.parent, sizeof(r.x.parent))
@@ -117,6 +119,7 @@ cdef void write_record(Plane *p, Relay *r) noexcept nogil:
 
 cdef void release_all(Plane *p, Relay *r) noexcept nogil:
     leave_queue(r)
+    question_leave(r)
     stop_waiting(p, r)
     release_attempt(p, r)
     release_permit(p, r)

@@ -32,13 +32,18 @@ cdef bint is_soon(const Plane *p, uint64_t sent_ns) noexcept nogil:
     return p.now_ns - sent_ns <= RACE_NS
 
 
+cdef uint64_t sent_len(const Relay *r) noexcept nogil:
+    """Bytes of the request as it was sent (replay.pyx's note)."""
+    return buffer_len(&r.x.replay) + (r.attempt.endpoint.authority_len if r.x.host_at else 0)
+
+
 cdef bint is_untouched(const Relay *r) noexcept nogil:
     """Return 1 if nothing of the request has been acknowledged."""
     cdef const Conn *c = r.attempt.conn
     cdef int unacked = 0
     if c.tls != NULL or ioctl(c.fd, SIOCOUTQ, &unacked) < 0 or unacked <= 0:
         return 0
-    return <uint64_t>unacked + buffer_len(&c.outbuf) >= buffer_len(&r.x.replay)
+    return <uint64_t>unacked + buffer_len(&c.outbuf) >= sent_len(r)
 
 
 cdef bint is_idempotent(const Relay *r) noexcept nogil:

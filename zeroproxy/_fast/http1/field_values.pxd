@@ -16,6 +16,10 @@ cdef bint is_authority(Cursor p, size_t n) noexcept nogil
 cdef bint read_number(Cursor p, size_t n, uint64_t *value) noexcept nogil
 # A member of Upgrade that goes on: token [ "/" token ], never h2c (RFC 9113 3.1).
 cdef bint is_protocol(Span element) noexcept nogil
+# An IPv4 or IPv6 address, without brackets, port or zone.
+cdef bint is_ip(Cursor p, size_t n) noexcept nogil
+# A value of Forwarded (RFC 7239 4): elements of pairs of a token and a token or quoted string.
+cdef bint is_forwarded(Cursor p, size_t n) noexcept nogil
 # A traceparent of W3C Trace Context 3.2.2; a later version may carry more behind a dash.
 cdef bint is_traceparent(Cursor p, size_t n) noexcept nogil
 

@@ -27,7 +27,9 @@ from zeroproxy._fast.http1.grammar cimport (
     fold,
     is_all,
     is_word,
+    skip_blank,
     skip_class,
+    skip_value,
 )
 from zeroproxy._fast.types.http cimport (
     FIELD_ALIAS,
@@ -40,6 +42,7 @@ from zeroproxy._fast.types.http cimport (
 )
 
 cdef extern from "arpa/inet.h" nogil:
+    int AF_INET
     int AF_INET6
     int inet_pton(int af, const char *src, void *dst)
 
@@ -168,6 +171,16 @@ cdef bint is_ipv6(Cursor p, size_t n) noexcept nogil:
     return inet_pton(AF_INET6, text, address) == 1
 
 
+cdef bint is_ip(Cursor p, size_t n) noexcept nogil:
+    cdef char[IPV6_TEXT_MAX + 1] text
+    cdef unsigned char[4] address
+    if n > IPV6_TEXT_MAX or memchr(p, 0, n) != NULL:
+        return 0
+    memcpy(text, p, n)
+    text[n] = 0
+    return inet_pton(AF_INET, text, address) == 1 or is_ipv6(p, n)
+
+
 cdef bint is_ip_future(Cursor p, size_t n) noexcept nogil:
     """"v" 1*HEXDIG "." 1*( unreserved / sub-delims / ":" ), RFC 3986 3.2.2."""
     cdef Cursor end = p + n
@@ -216,6 +229,45 @@ cdef bint is_authority(Cursor p, size_t n) noexcept nogil:
         else:
             break
     return at != p and is_port(at, end)
+
+
+cdef Cursor skip_quoted(Cursor p, Cursor end) noexcept nogil:
+    """Behind a quoted string (RFC 9110 5.6.4) that begins at `p`; NULL: it is never closed."""
+    cdef Cursor at = p + 1
+    while at < end and at[0] != 34:
+        if at[0] == 92:
+            at += 1
+        at += 1
+    return at + 1 if at < end else NULL
+
+
+cdef bint is_forwarded(Cursor p, size_t n) noexcept nogil:
+    """[ element ] *( OWS "," OWS [ element ] ), element = [ pair ] *( ";" [ pair ] ), RFC 7239 4.
+    Blanks may stand around "," alone."""
+    cdef Cursor end = p + n
+    cdef Cursor at = p
+    cdef Cursor name
+    if skip_value(p, end) != end:
+        return 0
+    while at < end:
+        name = at
+        at = skip_class(at, end, IS_TOKEN)
+        if at != name:
+            if at == end or at[0] != 61:
+                return 0
+            name = at + 1
+            at = skip_quoted(name, end) if name < end and name[0] == 34 \
+                else skip_class(name, end, IS_TOKEN)
+            if at == NULL or at == name:
+                return 0
+        if at < end and at[0] == 59:
+            at += 1
+            continue
+        at = skip_blank(at, end)
+        if at < end and at[0] != 44:
+            return 0
+        at = skip_blank(at + 1, end) if at < end else at
+    return 1
 
 
 cdef bint is_protocol(Span element) noexcept nogil:

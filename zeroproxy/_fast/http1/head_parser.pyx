@@ -34,10 +34,14 @@ from zeroproxy._fast.types.http cimport (
     FAULT_LINE_TOO_LONG,
     FAULT_METHOD_REFUSED,
     FAULT_MODEL,
+    FAULT_NETWORK,
     FAULT_QUOTA_REQUESTS,
     FAULT_QUOTA_TOKENS,
     FAULT_REQUEST_LINE,
     FAULT_STATUS_LINE,
+    FAULT_TOKEN,
+    FAULT_TOKEN_TIME,
+    FAULT_TOKEN_UNREAD,
     FAULT_TOO_MANY_FIELDS,
     FAULT_UPGRADE,
     FAULT_VERSION,
@@ -64,6 +68,7 @@ cdef Word[FAULT_COUNT] FAULT_NAMES = [
     b"chunk_size", b"chunk_ext", b"chunk_end", b"trailer", b"model",
     b"duplicate", b"key", b"key_model", b"quota_requests", b"quota_tokens", b"key_unread",
     b"model_late", b"model_none", b"body_code", b"body_coded", b"signed", b"options", b"fields",
+    b"token", b"token_time", b"token_unread", b"network",
 ]
 cdef Word[FAULT_COUNT] FAULT_TEXTS = [
     b"No fault.",
@@ -110,6 +115,10 @@ cdef Word[FAULT_COUNT] FAULT_TEXTS = [
     b"This API key has a quota of tokens: stream_options must be one object that names each of its "
     b"members once.",
     b"This API key has a quota of tokens: response_fields leaves out what counts them.",
+    b"The token is not valid here: its form, signature, issuer, audience or claims are refused.",
+    b"The token has expired, or is not valid yet.",
+    b"The token cannot be verified now; try again later.",
+    b"Requests from this address are not allowed.",
 ]
 
 
@@ -124,10 +133,12 @@ cdef const char *fault_text(int fault) noexcept nogil:
 
 cdef int fault_status(int fault) noexcept nogil:
     """Status for a request with this fault. A response with a fault is a 502."""
-    if fault == FAULT_KEY:
+    if fault == FAULT_KEY or fault == FAULT_TOKEN or fault == FAULT_TOKEN_TIME:
         return 401
-    if fault == FAULT_KEY_MODEL or fault == FAULT_KEY_UNREAD:
+    if fault == FAULT_KEY_MODEL or fault == FAULT_KEY_UNREAD or fault == FAULT_NETWORK:
         return 403
+    if fault == FAULT_TOKEN_UNREAD:
+        return 503
     if fault == FAULT_QUOTA_REQUESTS or fault == FAULT_QUOTA_TOKENS:
         return 429
     if fault == FAULT_METHOD_REFUSED:

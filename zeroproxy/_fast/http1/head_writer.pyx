@@ -15,16 +15,23 @@ Tests: tests/unit/test_headers.py.
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint64_t
-from libc.string cimport memcpy, strlen
 
-from zeroproxy._fast.http1.field_lines cimport (
-    find_request_id,
-    find_traceparent,
-    span_at,
-    value_span,
-)
+from zeroproxy._fast.http1.field_lines cimport find_request_id, find_traceparent
 from zeroproxy._fast.http1.field_values cimport is_protocol
-from zeroproxy._fast.http1.grammar cimport Cursor, is_word, next_element, skip_value
+from zeroproxy._fast.http1.forwarded cimport put_origin
+from zeroproxy._fast.http1.grammar cimport Cursor, is_word, next_element
+from zeroproxy._fast.http1.hop cimport RequestHop, ResponseHop
+from zeroproxy._fast.http1.out cimport (
+    Out,
+    clean,
+    put,
+    put_field,
+    put_line,
+    put_optional,
+    put_span,
+    put_word,
+    requested_host,
+)
 from zeroproxy._fast.types.http cimport (
     FIELD_ALIAS,
     FIELD_API_KEY,
@@ -75,42 +82,14 @@ cdef uint64_t NOT_COPIED = ONE_HOP | (
     | (1ULL << <int>FIELD_X_FORWARDED_FOR) | (1ULL << <int>FIELD_X_FORWARDED_PROTO)
     | (1ULL << <int>FIELD_X_FORWARDED_HOST) | (1ULL << <int>FIELD_X_REQUEST_ID)
     | (1ULL << <int>FIELD_TRACEPARENT) | (1ULL << <int>FIELD_ALIAS)
+    | (1ULL << <int>FIELD_FORWARDED) | (1ULL << <int>FIELD_X_REAL_IP)
 )
 # The origin of a request: trusted only from a proxy of one's own.
-cdef uint64_t UNTRUSTED_FIELDS = (1ULL << <int>FIELD_FORWARDED) | (1ULL << <int>FIELD_X_REAL_IP) \
-    | (1ULL << <int>FIELD_X_FORWARDED)
+cdef uint64_t UNTRUSTED_FIELDS = 1ULL << <int>FIELD_X_FORWARDED
 cdef uint64_t KEYS = 1ULL << <int>FIELD_AUTHORIZATION | 1ULL << <int>FIELD_X_API_KEY \
     | 1ULL << <int>FIELD_API_KEY
 
-
-cdef struct Out:
-    char *at
-    char *end
-    bint full               # something did not fit; nothing is written from then on
-
-# ---------------------------------------------------------------- putting bytes
-
-
-cdef inline void put(Out *o, const char *at, size_t n) noexcept nogil:
-    if o.full or <size_t>(o.end - o.at) < n:
-        o.full = 1
-        return
-    memcpy(o.at, at, n)
-    o.at += n
-
-
-cdef inline void put_word(Out *o, const char *word) noexcept nogil:
-    put(o, word, strlen(word))
-
-
-cdef inline void put_span(Out *o, Span s) noexcept nogil:
-    put(o, s.at, s.len)
-
-
-cdef inline void put_line(Out *o, const char *name, Span value) noexcept nogil:
-    put_word(o, name)
-    put_span(o, value)
-    put_word(o, b"\r\n")
+# ---------------------------------------------------------------- lines both directions need
 
 
 cdef void put_number(Out *o, uint64_t n) noexcept nogil:
@@ -123,29 +102,6 @@ cdef void put_number(Out *o, uint64_t n) noexcept nogil:
         if n == 0:
             break
     put(o, &digits[i], 20 - i)
-
-
-cdef inline void put_field(Out *o, const Head *h, const Field *f) noexcept nogil:
-    cdef size_t n = <size_t>f.name_len + f.value_len + 4
-    if o.full or <size_t>(o.end - o.at) < n:
-        o.full = 1
-        return
-    memcpy(o.at, h.base + f.name_at, f.name_len)
-    o.at += f.name_len
-    memcpy(o.at, b": ", 2)
-    memcpy(o.at + 2, h.base + f.value_at, f.value_len)
-    o.at += f.value_len + 2
-    memcpy(o.at, b"\r\n", 2)
-    o.at += 2
-
-
-cdef inline Span clean(Span s) noexcept nogil:
-    """`s`, or an empty span if a field value may not hold it."""
-    if s.len and skip_value(<Cursor>s.at, <Cursor>s.at + s.len) != <Cursor>s.at + s.len:
-        s.len = 0
-    return s
-
-# ---------------------------------------------------------------- lines both directions need
 
 
 cdef void put_framing(Out *o, uint8_t framing, uint64_t length) noexcept nogil:
@@ -194,15 +150,6 @@ cdef void put_request_line(Out *o, const Head *h) noexcept nogil:
     put_word(o, b" HTTP/1.1\r\n")
 
 
-cdef Span requested_host(const Head *h) noexcept nogil:
-    """The host of the request: the target's authority before Host (RFC 9112 3.2.2)."""
-    if h.authority_len:
-        return span_at(h, h.authority_at, h.authority_len)
-    if h.host_field >= 0:
-        return value_span(h, &h.fields[h.host_field])
-    return span_at(h, 0, 0)
-
-
 cdef void put_kept(Out *o, const Head *h, uint64_t dropped, bint keeps_tracestate) noexcept nogil:
     cdef const Field *f
     cdef int i
@@ -221,56 +168,11 @@ cdef void put_kept(Out *o, const Head *h, uint64_t dropped, bint keeps_tracestat
         put_field(o, h, f)
 
 
-cdef void put_forwarded_for(Out *o, const Head *h, const RequestHop *hop) noexcept nogil:
-    """Write one line: the field's old value, if it is trusted, and the address this hop saw."""
-    cdef Span peer = clean(hop.peer)
-    cdef const Field *f
-    cdef bint any_yet = 0
-    cdef int i
-    if hop.trusts_forwarded:
-        for i in range(h.n_fields):
-            f = &h.fields[i]
-            if f.id != FIELD_X_FORWARDED_FOR or f.nominated or f.value_len == 0:
-                continue
-            put_word(o, b", " if any_yet else b"X-Forwarded-For: ")
-            put_span(o, value_span(h, f))
-            any_yet = 1
-    if peer.len:
-        put_word(o, b", " if any_yet else b"X-Forwarded-For: ")
-        put_span(o, peer)
-        any_yet = 1
-    if any_yet:
-        put_word(o, b"\r\n")
-
-
-cdef Span trusted_value(const Head *h, const RequestHop *hop, uint8_t k, Span ours) noexcept nogil:
-    """The first trusted value of field `k`, else ours."""
-    cdef const Field *f
-    cdef int i
-    if hop.trusts_forwarded:
-        for i in range(h.n_fields):
-            f = &h.fields[i]
-            if f.id == k and not f.nominated and f.value_len:
-                return value_span(h, f)
-    return ours
-
-
-cdef void put_optional(Out *o, const char *name, Span value) noexcept nogil:
-    if value.len:
-        put_line(o, name, value)
-
-
 cdef void put_request_extras(
     Out *o, const Head *h, const RequestHop *hop, Span trace,
 ) noexcept nogil:
     cdef Span request_id = find_request_id(h)
-    put_forwarded_for(o, h, hop)
-    put_optional(
-        o, b"X-Forwarded-Proto: ", trusted_value(h, hop, FIELD_X_FORWARDED_PROTO, clean(hop.proto))
-    )
-    put_optional(
-        o, b"X-Forwarded-Host: ", trusted_value(h, hop, FIELD_X_FORWARDED_HOST, requested_host(h))
-    )
+    put_origin(o, h, hop)
     put_optional(o, b"X-Request-Id: ", request_id if request_id.len else clean(hop.request_id))
     put_optional(o, b"traceparent: ", trace if trace.len else clean(hop.traceparent))
     if hop.adds_via:
@@ -289,7 +191,7 @@ cdef size_t write_request_head(
     o.end = out + cap
     o.full = 0
     put_request_line(&o, h)
-    put_line(&o, b"Host: ", host if host.len else clean(hop.authority))
+    put_line(&o, b"Host: ", host if host.len and not hop.drops_host else clean(hop.host))
     if hop.drops_keys:
         dropped |= KEYS
     if not hop.trusts_forwarded:

@@ -17,7 +17,7 @@ cdef extern from "<dlfcn.h>" nogil:
 
 
 cdef enum:
-    N_NAMES = 53
+    N_NAMES = 68
 
 cdef const char* NAMES[N_NAMES]
 NAMES[:] = [
@@ -36,6 +36,11 @@ NAMES[:] = [
     b"BIO_set_init", b"BIO_set_flags", b"BIO_clear_flags", b"ERR_clear_error",
     b"ERR_peek_error", b"ERR_reason_error_string", b"X509_verify_cert_error_string",
     b"X509_VERIFY_PARAM_set1_ip_asc", b"X509_get0_notAfter", b"ASN1_TIME_to_tm",
+    b"SSL_get1_peer_certificate", b"X509_free", b"X509_get_subject_name",
+    b"X509_NAME_get_index_by_NID", b"X509_NAME_get_entry", b"X509_NAME_ENTRY_get_data",
+    b"ASN1_STRING_to_UTF8", b"ASN1_STRING_get0_data", b"ASN1_STRING_length", b"CRYPTO_free",
+    b"X509_get_ext_d2i", b"OPENSSL_sk_num", b"OPENSSL_sk_value", b"GENERAL_NAME_get0_value",
+    b"GENERAL_NAMES_free",
 ]
 
 # The process's one copy of the library, as the library itself: written once, by libssl_open.

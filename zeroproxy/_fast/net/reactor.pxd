@@ -15,6 +15,8 @@ cdef void reactor_close(Reactor *r) noexcept nogil
 cdef int64_t reactor_add(
     Reactor *r, int fd, uint32_t events, OnReady on_ready, void *owner
 ) noexcept nogil
+# Report to another function from now on; the owner stays.
+cdef void reactor_redirect(Reactor *r, uint32_t slot, OnReady on_ready) noexcept nogil
 # Forget a slot; before the descriptor is closed or handed away.
 cdef void reactor_remove(Reactor *r, uint32_t slot) noexcept nogil
 # Wait for reports, BATCH at most; returns their number. -1 ms: until there is one. Needs no lock.

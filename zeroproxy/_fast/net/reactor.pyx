@@ -98,6 +98,10 @@ cdef int64_t reactor_add(
     return slot
 
 
+cdef void reactor_redirect(Reactor *r, uint32_t slot, OnReady on_ready) noexcept nogil:
+    r.slots[slot].on_ready = on_ready
+
+
 cdef void reactor_remove(Reactor *r, uint32_t slot) noexcept nogil:
     """Forget a slot; call it before the descriptor is closed or handed away."""
     cdef Watch *w = &r.slots[slot]

@@ -91,6 +91,7 @@ cdef extern from "<netinet/in.h>" nogil:
 
 cdef extern from "<arpa/inet.h>" nogil:
     const char *inet_ntop(int family, const void *src, char *dst, socklen_t size)
+    int inet_pton(int family, const char *src, void *dst)
 
 
 cdef extern from "<netinet/tcp.h>" nogil:

@@ -4,7 +4,11 @@ from zeroproxy._fast.types.plane cimport Plane, Relay
 
 # ---- heads
 
+cdef enum:
+    FAULT_PENDING = -1      # none yet: Python is asked
+
 # Fault of a head that may not pass; else the key, its tenant and its reservation are in r.x.
+# FAULT_PENDING: the head is to be read again in PHASE_PENDING's way.
 cdef int authorize(Plane *p, Relay *r, const Head *h) noexcept nogil
 # True if the caller's key allows some models only.
 cdef bint is_model_restricted(const Relay *r) noexcept nogil

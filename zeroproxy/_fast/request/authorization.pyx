@@ -1,4 +1,5 @@
-"""Authorization of a request: the API key of its head, the key's quotas, the models it allows.
+"""Authorization of a request: the address of its caller, the API key of its head, the key's quotas,
+the models it allows.
 
 Law 1. An exchange is authorized once. Later looks at the same head neither change its key nor
        charge the quota again, even after a reload.
@@ -9,32 +10,46 @@ Law 3. If a key allows some models only, a body whose model is doubtful is refus
 Law 4. If a key has a quota of tokens, a request that would prevent the count of its response is
        refused. The bound that a JSON body names is reserved for each choice before the body's end
        is passed on; without a bound, BOUND_UNREAD tokens are.
+Law 5. A token (JWT) is looked up as a key is. One that is not known waits for Python's verdict in
+       PHASE_PENDING, and is looked up again.
 Tests: tests/relay/test_keys.py, tests/relay/test_key_models.py, tests/relay/test_key_forms.py,
-tests/relay/test_key_bounds.py.
+tests/relay/test_key_bounds.py, tests/relay/test_tokens.py.
 """
 
 from libc.stddef cimport size_t
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint8_t, uint64_t
 
 from zeroproxy._fast.exchange.path_kinds cimport generates, is_generating
+from zeroproxy._fast.exchange.questions cimport question_ask
 from zeroproxy._fast.exchange.response_usage cimport prompt_guess
 from zeroproxy._fast.http1.grammar cimport Cursor, is_word
 from zeroproxy._fast.jsonscan.edits cimport USAGE_REQUEST_NONE
 from zeroproxy._fast.jsonscan.max_tokens_and_n cimport BOUND_UNREAD
+from zeroproxy._fast.net.networks cimport networks_have
+from zeroproxy._fast.request.certificate_key cimport certificate_key
 from zeroproxy._fast.tenants.keys_and_quotas cimport (
     key_allows,
     key_find,
     quota_raise,
     quota_reserve,
 )
+from zeroproxy._fast.tenants.token_table cimport (
+    is_token,
+    is_well_formed,
+    token_find,
+    token_tag,
+)
 from zeroproxy._fast.types.http cimport (
     FAULT_FIELDS,
     FAULT_KEY,
+    FAULT_NETWORK,
     FAULT_NONE,
     FAULT_OPTIONS,
     FAULT_QUOTA_REQUESTS,
     FAULT_QUOTA_TOKENS,
     FAULT_SIGNED,
+    FAULT_TOKEN,
+    FAULT_TOKEN_UNREAD,
     FIELD_API_KEY,
     FIELD_AUTHORIZATION,
     FIELD_OTHER,
@@ -49,6 +64,7 @@ from zeroproxy._fast.types.http cimport (
 from zeroproxy._fast.types.key_and_quota cimport QUOTA_COUNT, QUOTA_REQUESTS, QUOTA_TOKENS, ApiKey
 from zeroproxy._fast.types.meter cimport RequestScan
 from zeroproxy._fast.types.plane cimport Plane, Relay
+from zeroproxy._fast.types.token cimport TAG, Token
 
 cdef enum:
     SCHEME = 7              # bytes of "Bearer "
@@ -108,21 +124,54 @@ cdef bint is_preflight(const Head *h) noexcept nogil:
     return has_origin and has_method
 
 
+cdef int find_by_token(Plane *p, Relay *r, Span shown, ApiKey **key) noexcept nogil:
+    cdef uint8_t[TAG] tag
+    cdef const Token *known
+    if not is_well_formed(shown.at, shown.len):
+        return FAULT_TOKEN
+    token_tag(&p.tokens, shown.at, shown.len, tag)
+    known = token_find(&p.tokens, tag, p.now_ns)
+    if known != NULL:
+        key[0] = known.key
+        return FAULT_NONE if known.key != NULL else known.fault
+    if r.x.verdict:
+        return r.x.verdict
+    return <int>FAULT_PENDING if question_ask(p, r, tag, shown.at, shown.len) \
+        else <int>FAULT_TOKEN_UNREAD
+
+
+cdef int find_key(Plane *p, Relay *r, Span shown, ApiKey **key) noexcept nogil:
+    """The key that the caller shows, else that of its certificate. Fault: it has none."""
+    if p.tokens.is_on and is_token(shown.at, shown.len):
+        return find_by_token(p, r, shown, key)
+    if shown.len == 0 and r.down.tls != NULL and p.keys.identity:
+        key[0] = certificate_key(&p.keys, &r.down)
+    else:
+        key[0] = key_find(&p.keys, shown.at, shown.len)
+    if key[0] != NULL:
+        return FAULT_NONE
+    p.keys.n_unknown += 1
+    return FAULT_KEY
+
+
 cdef int authorize(Plane *p, Relay *r, const Head *h) noexcept nogil:
     """A head that passes is charged to its key's quota of requests. A preflight without a key
     passes without a tenant, since a server answers it without work."""
     cdef Span shown
-    cdef ApiKey *key
-    cdef int which
+    cdef ApiKey *key = NULL
+    cdef int which, fault
+    if r.is_barred:
+        return FAULT_NETWORK
     if not p.keys.is_on or r.x.key != NULL:
         return FAULT_NONE
     shown = key_of(h)
     if shown.len == 0 and is_preflight(h):
         return FAULT_NONE
-    key = key_find(&p.keys, shown.at, shown.len)
-    if key == NULL:
-        p.keys.n_unknown += 1
-        return FAULT_KEY
+    fault = find_key(p, r, shown, &key)
+    if fault != FAULT_NONE:
+        return fault
+    if key.allowed.n and not networks_have(&key.allowed, &r.address):
+        return FAULT_NETWORK
     r.x.key = key
     r.x.tenant = key.tenant
     r.x.priority = key.priority

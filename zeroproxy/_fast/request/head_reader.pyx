@@ -7,7 +7,7 @@ Tests: tests/relay/test_life.py, tests/relay/test_endings.py.
 """
 
 from libc.stddef cimport size_t
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memmove
 
 from zeroproxy._fast.exchange.actions cimport end_with, feed
@@ -17,10 +17,12 @@ from zeroproxy._fast.http1.body cimport body_begin
 from zeroproxy._fast.http1.field_lines cimport find_request_id, nominate
 from zeroproxy._fast.http1.grammar cimport hex_of
 from zeroproxy._fast.http1.head_parser cimport parse_request_head
-from zeroproxy._fast.http1.head_writer cimport RequestHop, write_request_head
+from zeroproxy._fast.http1.head_writer cimport write_request_head
+from zeroproxy._fast.http1.hop cimport RequestHop
+from zeroproxy._fast.http1.out cimport requested_host
 from zeroproxy._fast.memory.buffer cimport buffer_append
 from zeroproxy._fast.request.affinity cimport find_affinity
-from zeroproxy._fast.request.authorization cimport authorize
+from zeroproxy._fast.request.authorization cimport FAULT_PENDING, authorize
 from zeroproxy._fast.request.body_edits cimport begin_editing, usage_request_for
 from zeroproxy._fast.request.routing cimport (
     BODY_MORE,
@@ -36,10 +38,13 @@ from zeroproxy._fast.types.exchange_enums cimport (
     BLAME_DOWNSTREAM,
     BLAME_OURSELVES,
     CAUSE_MALFORMED,
+    CAUSE_NETWORK,
     CAUSE_NO_ENDPOINT,
     CAUSE_REFUSED,
+    CAUSE_TOKEN,
     CAUSE_TOO_LARGE,
     IN_BYTES,
+    IN_QUESTION,
     IN_REFUSED,
     IN_REQUEST,
     LOCAL_REPLY_MODELS,
@@ -60,11 +65,15 @@ from zeroproxy._fast.types.http cimport (
     FAULT_MODEL,
     FAULT_MODEL_LATE,
     FAULT_MODEL_NONE,
+    FAULT_NETWORK,
     FAULT_NONE,
     FAULT_OPTIONS,
     FAULT_QUOTA_REQUESTS,
     FAULT_QUOTA_TOKENS,
     FAULT_SIGNED,
+    FAULT_TOKEN,
+    FAULT_TOKEN_TIME,
+    FAULT_TOKEN_UNREAD,
     FAULT_TOO_MANY_FIELDS,
     FIELD_COOKIE,
     FRAMING_LENGTH,
@@ -89,13 +98,20 @@ cdef void refuse(Plane *p, Relay *r, int fault) noexcept nogil:
         FAULT_QUOTA_REQUESTS, FAULT_QUOTA_TOKENS, FAULT_SIGNED
     ):
         cause = CAUSE_REFUSED
+    elif fault == FAULT_NETWORK:
+        cause = CAUSE_NETWORK
+    elif fault in (FAULT_TOKEN, FAULT_TOKEN_TIME, FAULT_TOKEN_UNREAD):
+        cause = CAUSE_TOKEN
     elif fault in (
         FAULT_BODY_TOO_LARGE, FAULT_HEAD_TOO_LARGE, FAULT_LINE_TOO_LONG, FAULT_TOO_MANY_FIELDS
     ):
         cause = CAUSE_TOO_LARGE
     r.x.fault = <unsigned char>fault
     r.x.asks_close = 1
-    end_with(p, r, IN_REFUSED, BLAME_DOWNSTREAM, cause)
+    end_with(
+        p, r, IN_REFUSED,
+        BLAME_OURSELVES if fault == FAULT_TOKEN_UNREAD else BLAME_DOWNSTREAM, cause,
+    )
 
 
 cdef size_t plain_char(const char *at, size_t n, char *c) noexcept nogil:
@@ -158,6 +174,12 @@ cdef void remember_head(Plane *p, Relay *r, const Head *h) noexcept nogil:
     body_begin(&r.x.request_body, h.framing, h.length)
 
 
+cdef uint32_t host_place(const char *head, size_t n) noexcept nogil:
+    """Offset of the value of Host, which is the line behind the first."""
+    cdef const char *line = <const char *>memchr(head, c'\n', n)
+    return <uint32_t>(line - head) + 7 if line != NULL else 0
+
+
 cdef bint compose_request(Plane *p, Relay *r, Head *h) noexcept nogil:
     """Write the outgoing head into the replay buffer. False: it does not fit, or no memory."""
     cdef RequestHop hop
@@ -167,8 +189,9 @@ cdef bint compose_request(Plane *p, Relay *r, Head *h) noexcept nogil:
     hop.peer.len = r.peer_len
     hop.proto.at = b"https"
     hop.proto.len = 4 + (r.down.tls != NULL)
-    hop.authority.at = r.x.upstream.endpoints[0].authority
-    hop.authority.len = r.x.upstream.endpoints[0].authority_len
+    hop.host.at = r.x.upstream.host
+    hop.host.len = r.x.upstream.host_len
+    hop.drops_host = r.x.upstream.sends_own_host
     hop.request_id.at = r.x.request_id
     hop.request_id.len = r.x.id_len
     hop.traceparent.at = trace
@@ -184,6 +207,8 @@ cdef bint compose_request(Plane *p, Relay *r, Head *h) noexcept nogil:
     if not r.x.upstream.passes_cookies:
         nominate(h, FIELD_COOKIE)
     n = write_request_head(h, &hop, p.compose, BLOCK_LARGE)
+    if hop.host.len == 0 and (hop.drops_host or requested_host(h).len == 0):
+        r.x.host_at = host_place(p.compose, n)
     return n != 0 and buffer_append(&r.x.replay, &p.blocks, p.compose, n)
 
 
@@ -288,6 +313,11 @@ cdef size_t take_head(Plane *p, Relay *r, const char *at, size_t len) noexcept n
         return len
     remember_head(p, r, h)
     fault = authorize(p, r, h)
+    if fault == FAULT_PENDING:
+        r.x.waits_for_more = 1
+        r.x.request_read_ns = p.now_ns
+        feed(p, r, IN_QUESTION)
+        return 0
     if fault != FAULT_NONE:
         refuse(p, r, fault)
     elif h.framing == FRAMING_LENGTH and h.length > body_most(r):

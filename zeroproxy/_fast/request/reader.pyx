@@ -35,6 +35,7 @@ from zeroproxy._fast.types.exchange_enums cimport (
     IN_GONE,
     IN_REFUSED,
     PHASE_HEAD,
+    PHASE_PENDING,
     PHASE_RELAYING,
     PHASE_WAITING,
 )
@@ -62,7 +63,7 @@ cdef inline bint reads_head(const Relay *r) noexcept nogil:
 cdef bint wants_body(const Relay *r) noexcept nogil:
     return (
         not r.x.request_body.done and PHASE_HEAD <= r.x.phase <= PHASE_RELAYING
-        and not reads_head(r)
+        and not reads_head(r) and r.x.phase != PHASE_PENDING
     )
 
 
@@ -170,9 +171,9 @@ cdef bint wants_bytes(const Relay *r) noexcept nogil:
 
 
 cdef bint is_wanted_later(const Relay *r) noexcept nogil:
-    """True for bytes of a head that waits for its body, of a body, or of the next request on a conn
-    that stays."""
-    return reads_head(r) or not r.x.asks_close or wants_body(r)
+    """True for bytes of a head that waits, of a body, or of the next request on a conn that
+    stays."""
+    return reads_head(r) or not r.x.asks_close or wants_body(r) or r.x.phase == PHASE_PENDING
 
 
 cdef void take_bytes(Plane *p, Relay *r, char *at, size_t n) noexcept nogil:

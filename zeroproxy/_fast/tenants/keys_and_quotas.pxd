@@ -8,6 +8,8 @@ from zeroproxy._fast.types.model_name cimport ModelName
 cdef void sha256(const char *at, size_t len, uint8_t *out) noexcept nogil
 # Find the key in force whose text this is; borrowed, valid as long as the plane. NULL: none.
 cdef ApiKey *key_find(const ApiKeyTable *keys, const char *at, size_t len) noexcept nogil
+# Find the key in force with this digest; borrowed, as that of key_find.
+cdef ApiKey *key_at(const ApiKeyTable *keys, const uint8_t *digest) noexcept nogil
 # Return where in the table the search for a digest starts; to be masked.
 cdef uint32_t key_place(const uint8_t *digest) noexcept nogil
 # Return 1 if the key may use the model; without a list it may use all.

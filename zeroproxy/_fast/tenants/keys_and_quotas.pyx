@@ -51,20 +51,25 @@ cdef uint32_t key_place(const uint8_t *digest) noexcept nogil:
         | <uint32_t>digest[3] << 24
 
 
-cdef ApiKey *key_find(const ApiKeyTable *keys, const char *at, size_t len) noexcept nogil:
-    cdef uint8_t[DIGEST] digest
-    cdef uint32_t k
+cdef ApiKey *key_at(const ApiKeyTable *keys, const uint8_t *digest) noexcept nogil:
+    cdef uint32_t k = key_place(digest) & keys.mask
     cdef ApiKey *found
-    if len == 0 or len > KEY_MAX or keys.table == NULL:
+    if keys.table == NULL:
         return NULL
-    zp_sha256(at, len, digest)
-    k = key_place(digest) & keys.mask
     while keys.table[k] != NULL:
         found = keys.table[k]
         if zp_same32(found.digest, digest):
             return found
         k = (k + 1) & keys.mask
     return NULL
+
+
+cdef ApiKey *key_find(const ApiKeyTable *keys, const char *at, size_t len) noexcept nogil:
+    cdef uint8_t[DIGEST] digest
+    if len == 0 or len > KEY_MAX:
+        return NULL
+    zp_sha256(at, len, digest)
+    return key_at(keys, digest)
 
 
 cdef bint key_allows(const ApiKey *k, const ModelName *model) noexcept nogil:

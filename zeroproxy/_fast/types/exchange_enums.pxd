@@ -4,6 +4,7 @@
 cdef enum Phase:            # where an exchange is
     PHASE_IDLE = 0          # no request yet on this conn
     PHASE_HEAD              # the first bytes of a request head are here; a body may be waited for
+    PHASE_PENDING            # the head waits in the in-buffer for an answer of Python
     PHASE_QUEUED            # waits for a permit
     PHASE_CONNECTING        # waits for an upstream conn
     PHASE_WAITING           # the request is being sent or was sent; no final response head yet
@@ -20,6 +21,8 @@ cdef enum Input:            # an input of the state machine
     IN_BYTES = 0            # first byte of a request
     IN_REQUEST              # a complete, legal request head
     IN_REFUSED              # a local reply is due: bad head, limit, overload, ...
+    IN_QUESTION             # the head cannot be judged before Python has answered
+    IN_VERDICT              # Python has answered: the head is read again
     IN_PERMIT               # admitted
     IN_CONNECTED            # an upstream conn is ready
     IN_LOST_MAY_RETRY       # the attempt failed and a retry is allowed
@@ -78,4 +81,6 @@ cdef enum Cause:            # the reason for the end
     CAUSE_NO_ENDPOINT       # none in rotation
     CAUSE_DRAINED           # the proxy shuts down
     CAUSE_TLS               # no TLS with the endpoint: its certificate, ours, or the protocol
+    CAUSE_TOKEN             # a token that is not valid
+    CAUSE_NETWORK           # the caller's address is in no network that may ask
     CAUSE_COUNT

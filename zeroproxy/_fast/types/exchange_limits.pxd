@@ -34,6 +34,12 @@ cdef struct Counters:       # acquired minus released: all zero when all is quie
     uint64_t bugs           # moves that are not in the table
 
 
+cdef struct Histogram:      # counts per bucket, the last one is +Inf; sum in ns
+    uint64_t counts[24]
+    uint64_t sum_ns
+    uint64_t n
+
+
 cdef enum:
     HEDGE_ONE = 65536       # the cost of a second attempt at the same time
     HEDGES_KEPT = 10        # so many may be saved up

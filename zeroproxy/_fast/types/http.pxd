@@ -57,6 +57,10 @@ cdef enum Fault:            # the reason of a refusal; head_parser.fault_status 
     FAULT_SIGNED            # 400: these three prevent the count of a response, under a quota
     FAULT_OPTIONS
     FAULT_FIELDS
+    FAULT_TOKEN             # 401: not a token of any issuer here
+    FAULT_TOKEN_TIME        # 401: expired, or not valid yet
+    FAULT_TOKEN_UNREAD      # 503: it could not be verified
+    FAULT_NETWORK           # 403: the caller's address may not ask, at all or with its key
     FAULT_COUNT             # always last
 
 

@@ -3,6 +3,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from zeroproxy._fast.types.model_name cimport MODEL_MAX
+from zeroproxy._fast.types.network cimport Networks
 
 cdef enum:
     DIGEST = 32             # bytes of a SHA-256
@@ -13,6 +14,14 @@ cdef enum QuotaOf:
     QUOTA_REQUESTS = 0
     QUOTA_TOKENS
     QUOTA_COUNT             # always last
+
+
+cdef enum Identity:         # the part of a caller's certificate that names a key
+    IDENTITY_NONE = 0
+    IDENTITY_CN             # of the subject
+    IDENTITY_SAN_DNS
+    IDENTITY_SAN_URI
+    IDENTITY_COUNT          # always last
 
 
 cdef struct Quota:          # a bucket; its content may be spent, a debt is paid first
@@ -42,12 +51,14 @@ cdef struct ApiKey:         # a slot means one digest for ever; never moved, fre
     uint8_t was_used        # since the quotas were last read
     uint32_t n_models       # 0: all are allowed
     AllowedModel *models    # owned
+    Networks allowed        # owned; without any: callers from everywhere
     Quota[QUOTA_COUNT] quotas
 
 
 cdef struct ApiKeyTable:
     uint8_t is_on           # 0: no key is required
     uint8_t forwards        # a caller's key travels on to upstreams that have none of their own
+    uint8_t identity        # Identity
     uint32_t mask           # of table: a power of two minus one
     ApiKey **table          # owned: those in force, from the place that their digest gives
     ApiKey **all            # owned, and its elements: all there ever were

@@ -8,12 +8,13 @@ from zeroproxy._fast.types.admission_limits cimport AdmissionSettings, Limit, Te
 from zeroproxy._fast.types.affinity_and_latency cimport HashSettings, LatencyModel, ResponseLength
 from zeroproxy._fast.types.breaker cimport Breaker, BreakerSettings, BreakerTicket
 from zeroproxy._fast.types.conn_pool cimport CLOSED_COUNT, LearnedKeepAlive, PoolSettings
-from zeroproxy._fast.types.exchange_limits cimport Counters, ExchangeSettings, Limits
+from zeroproxy._fast.types.exchange_limits cimport Counters, ExchangeSettings, Histogram, Limits
 from zeroproxy._fast.types.http cimport Body, Head, HeadLimits
 from zeroproxy._fast.types.key_and_quota cimport ApiKey, ApiKeyTable
 from zeroproxy._fast.types.memory cimport BlockPool, Buffer
 from zeroproxy._fast.types.meter cimport BodyScan, HeldEvent, Tokens
 from zeroproxy._fast.types.model_name cimport ModelName, Route
+from zeroproxy._fast.types.network cimport PROXY_FAULT_COUNT, Address, Listener
 from zeroproxy._fast.types.plane_thread cimport Driver
 from zeroproxy._fast.types.reactor cimport (
     WHEEL_MAP_SIZE,
@@ -31,6 +32,7 @@ from zeroproxy._fast.types.reactor cimport (
 )
 from zeroproxy._fast.types.record cimport Record
 from zeroproxy._fast.types.tls cimport TlsCounters, TlsNote
+from zeroproxy._fast.types.token cimport Question, TokenTable
 
 
 cdef enum:
@@ -114,12 +116,6 @@ cdef struct ConnList:       # conns without an owner, the latest first
     uint32_t n
 
 
-cdef struct Histogram:      # counts per bucket, the last one is +Inf; sum in ns
-    uint64_t counts[24]
-    uint64_t sum_ns
-    uint64_t n
-
-
 cdef struct Endpoint:       # one address of an upstream; Python writes the settings
     Upstream *upstream      # borrowed
     uint32_t index          # in the plane's table
@@ -191,7 +187,10 @@ cdef struct Upstream:       # a named group of endpoints that serve the same mod
     uint64_t n_hedges
     uint64_t n_hedges_won
     uint8_t passes_cookies
+    uint8_t sends_own_host  # Host is the endpoint's authority, or `host`, not the caller's
     uint16_t bearer_len
+    uint16_t host_len
+    char *host              # owned; sent as Host to every endpoint; NULL: each gets its own
     char *bearer            # owned; "Bearer KEY", sent instead of a caller's; NULL: it has none
     BreakerSettings breaker
     uint64_t queue_ns       # time limits; 0: none
@@ -290,7 +289,10 @@ cdef struct Exchange:       # one request and its response, but for the attempts
     uint32_t charged        # tokens its tenant was charged in advance
     uint32_t reserved       # reserved tokens of its key's quota (keys_and_quotas.pyx, law 2)
     ApiKey *key             # borrowed; NULL: no key is required
+    Question *question      # borrowed, in PHASE_PENDING; NULL: none
+    uint8_t verdict         # Fault that the answer has brought; kept for the head's next reading
     uint32_t routes_at      # bytes of the in-buffer at which its head is parsed again
+    uint32_t host_at        # where the endpoint's authority is missing in `replay`; 0: nowhere
     uint64_t affinity       # consistent_hash: of the request; 0: it has none
     int16_t reserve         # bytes the Content-Length sent upstream leaves for edits
     int16_t added           # of them: used
@@ -327,16 +329,10 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     # -- forgotten between two requests (relay_reset)
     Attempt attempt         # the current one, or the last
     Exchange x
-
-
-cdef struct Listener:
-    int fd                  # borrowed from Python, which closes it
-    uint32_t slot
-    uint8_t is_unix
-    uint8_t paused          # out of descriptors: tried again when the timer is due
-    uint8_t pending         # the budget of one report ran out: accept again before sleeping
-    void *plane
-    Timer timer
+    # -- kept; last, so that the lines of a stream stay where they are
+    Address address         # of the caller, as `peer` has it
+    uint8_t is_barred       # its listener's networks do not have the address
+    uint8_t awaits_proxy    # the header of the PROXY protocol is still to come
 
 
 cdef struct Plane:
@@ -355,6 +351,8 @@ cdef struct Plane:
     char *compose           # owned; a block's worth, for heads to be sent
     SendBatch send_batch
     ApiKeyTable keys
+    TokenTable tokens
+    Question *questions     # owned, QUESTIONS_MAX; NULL: nothing is ever asked
     Route *routes           # owned; none: everything goes to the first upstream
     uint32_t n_routes
     void **old_routes       # owned
@@ -380,12 +378,14 @@ cdef struct Plane:
     uint8_t trusts_forwarded
     uint8_t serves_half_close   # a caller's FIN behind its request is no abort
     uint8_t breaker_changed     # a breaker has moved: to be reported to policy
+    uint8_t has_questions       # a question has come: to be reported
     uint8_t makes_spans     # each exchange is a span of its own in the caller's trace
     uint64_t sample_below   # new traces whose low 64 bits are below it are sampled
     uint64_t serial
     uint64_t id_seed[2]
     void *tls               # owned, an SSL_CTX: TCP listeners speak TLS; NULL: they do not
     TlsCounters tls_counters
+    uint64_t n_proxy_refused[PROXY_FAULT_COUNT]
     void *ring              # ring.Ring, owned
     void *stats             # stats.Stats, owned
     OnReady on_downstream   # set by engine/relay_events.pyx: calls up, never by name

@@ -4,6 +4,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from zeroproxy._fast.types.meter cimport Tokens
 from zeroproxy._fast.types.model_name cimport MODEL_MAX
+from zeroproxy._fast.types.network cimport Address
 
 
 cdef enum UsageBy:          # the party that asked for usage
@@ -40,6 +41,7 @@ cdef struct Record:         # of one finished exchange; fixed size, no pointers
     uint8_t is_streamed
     uint8_t trace_flags
     uint8_t has_parent
+    Address caller
     uint16_t tenant         # index; 0: none
     uint16_t model_len
     uint8_t id_len

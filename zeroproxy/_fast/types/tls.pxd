@@ -69,6 +69,21 @@ cdef struct LibSsl:         # one pointer each, in the order of openssl.NAMES
     int (*X509_VERIFY_PARAM_set1_ip_asc)(void *param, const char *text) noexcept nogil
     const void *(*X509_get0_notAfter)(const void *cert) noexcept nogil
     int (*ASN1_TIME_to_tm)(const void *time, void *tm) noexcept nogil
+    void *(*SSL_get1_peer_certificate)(const void *ssl) noexcept nogil
+    void (*X509_free)(void *cert) noexcept nogil
+    void *(*X509_get_subject_name)(const void *cert) noexcept nogil
+    int (*X509_NAME_get_index_by_NID)(const void *name, int nid, int after) noexcept nogil
+    void *(*X509_NAME_get_entry)(const void *name, int at) noexcept nogil
+    void *(*X509_NAME_ENTRY_get_data)(const void *entry) noexcept nogil
+    int (*ASN1_STRING_to_UTF8)(unsigned char **out, const void *text) noexcept nogil
+    const unsigned char *(*ASN1_STRING_get0_data)(const void *text) noexcept nogil
+    int (*ASN1_STRING_length)(const void *text) noexcept nogil
+    void (*CRYPTO_free)(void *at, const char *file, int line) noexcept nogil
+    void *(*X509_get_ext_d2i)(const void *cert, int nid, int *critical, int *at) noexcept nogil
+    int (*OPENSSL_sk_num)(const void *stack) noexcept nogil
+    void *(*OPENSSL_sk_value)(const void *stack, int at) noexcept nogil
+    void *(*GENERAL_NAME_get0_value)(const void *name, int *kind) noexcept nogil
+    void (*GENERAL_NAMES_free)(void *names) noexcept nogil
 
 
 cdef enum TlsFault:         # why a handshake failed
@@ -96,6 +111,8 @@ cdef struct TlsNote:        # of the last handshake that failed
 
 cdef struct Tls:            # of one conn
     void *ssl               # owned
+    uint8_t has_identity    # `identity` is set
+    uint8_t[32] identity    # digest of the peer's name that a key had
     TlsCounters *counters   # borrowed from the plane
     uint8_t shaking         # the handshake is 1: to come, 2: under way, 0: over
     uint8_t may_recv        # the socket's own readiness: Conn.may_read is of decrypted bytes
