@@ -14,6 +14,7 @@ from tests.support.issuers import AUDIENCE, SigningKey, key_set
 from tests.support.keys import toml_key
 from tests.support.proxy_process import ProxyProcess, upstream_toml
 from tests.support.until import until
+from zeroproxy.commands.check import check
 from zeroproxy.config.load import parse_config
 from zeroproxy.embed import Proxy
 from zeroproxy.errors import ConfigError
@@ -209,3 +210,15 @@ def test_the_official_client_and_the_ledger(sim, tmp_path):
         proxy.until_quiet()
         tokens = {t["tenant"] for t in proxy.status()["tokens"]}
         assert tokens == {"ci"}
+
+
+def test_check_reads_the_sets(tmp_path, capsys):
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    good.write_bytes(key_set(SigningKey()))
+    bad.write_text("{}")
+    text = '[admin]\nlisten = ""\n[metering]\nledger = ""\n' + upstream_toml("http://127.0.0.1:9")
+    path = tmp_path / "proxy.toml"
+    for file, status, said in ((good, 0, "1 keys of"), (bad, 2, "is no JWKS")):
+        path.write_text(text + jwt_toml(file))
+        assert check(str(path), is_offline=True) == status
+        assert said in capsys.readouterr().out

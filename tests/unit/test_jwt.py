@@ -350,6 +350,8 @@ def test_an_issuer_is_enough_without_a_key():
     ("more", "key"),
     [('jwks = "http://issuer.test/jwks"', "jwks"), ('jwks = "jwks.json"', "jwks"),
      ('jwks = "http://127.0.0.1.evil.test/"', "jwks"), ("", "jwks"),
+     ('jwks = "https://u:p@issuer.test/"', "jwks"), ('jwks = "https://"', "jwks"),
+     ('jwks = "https://issuer.test:x/"', "jwks"), ('jwks = "https://[/"', "jwks"),
      ('jwks = "/k"\nalgorithms = ["HS256"]', "algorithms"),
      ('jwks = "/k"\nalgorithms = []', "algorithms"),
      ('jwks = "/k"\nalgorithms = ["none"]', "algorithms"), ('jwks = "/k"\nname = "claim:"', "name"),

@@ -21,6 +21,7 @@ from typing import Any
 
 from aiohttp import ClientError
 
+from zeroproxy.commands.check_issuers import check_issuers
 from zeroproxy.commands.check_report import Findings, describe, print_coloured, print_plain
 from zeroproxy.config.check_addresses import split_host_port
 from zeroproxy.config.load import load_config
@@ -304,7 +305,7 @@ def check_access(findings: Findings, config: Config) -> None:
         findings.fail("files", str(error))
         return
     if resolved.auth is None:
-        if not all(map(is_loopback, config.listens())):
+        if not all(one.allow_from or is_loopback(one.address) for one in config.listeners()):
             findings.warn("auth", "everybody who can reach the port may ask")
         return
     tenants = {key.owner() for key in resolved.auth.key}
@@ -328,6 +329,8 @@ async def examine(config: Config, is_offline: bool = False) -> Findings:
     if not is_offline:
         check_listeners(findings, config)
     check_access(findings, config)
+    if config.auth is not None and config.auth.jwt:
+        await check_issuers(findings, config.auth.jwt, is_offline)
     if config.server.tls.cert:
         check_certificate(findings, config)
     check_descriptors(findings, config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from typing import Annotated, Literal, get_args
+from urllib.parse import urlsplit
 
 from msgspec import Meta
 
@@ -58,12 +59,23 @@ def claim_of(value: str) -> str:
     return value.removeprefix(CLAIM) if value.startswith(CLAIM) else ""
 
 
+def is_plain_url(url: str) -> bool:
+    """True for a URL that may be logged."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.username is None and parts.port != 0
+    except ValueError:
+        return False
+
+
 def problem_of(one: Jwt) -> tuple[str, str] | None:
     """The key that is wrong and why; None: none is."""
     if not one.audiences():
         return "audience", "is empty: tokens for anybody else would be accepted"
     if not one.jwks.startswith(("https://", "/")) and not LOOPBACK.match(one.jwks):
         return "jwks", "is neither an https:// URL nor an absolute path"
+    if not one.jwks.startswith("/") and not is_plain_url(one.jwks):
+        return "jwks", "is no URL, or has a user in it"
     if one.models and not claim_of(one.models):
         return "models", "names no claim: claim:NAME"
     for key in ("name", "tenant"):

@@ -108,7 +108,11 @@ def resolve(config: Config) -> Config:
         if shared.url_file:
             url = redis_url_in(shared.url_file, "auth.shared.url_file")
             shared = replace(shared, url=url, url_file="")
-        auth = replace(auth, key=all_keys(auth), keys_file="", shared=shared)
+        keys = all_keys(auth)
+        if any(key.certificate for key in keys) and not config.server.tls.identity:
+            raise ConfigError("a key with a certificate needs server.tls.identity",
+                              file=auth.keys_file, key="auth.keys_file")  # fmt: skip
+        auth = replace(auth, key=keys, keys_file="", shared=shared)
     if admin.token_file:
         token = secret_in(admin.token_file, "admin.token_file")
         admin = replace(admin, token=token, token_file="")

@@ -62,6 +62,8 @@ class Tokens:
         self._sets: dict[str, KeySet] = {}
         self._callers: dict[str, Verified] = {}  # by digest
         self._ever: set[str] = set()
+        self._in_force: set[str] = set()  # of them, as the engine has it
+        self._indices: dict[str, int] = {}
         self._refused = {"invalid": 0, "time": 0, "unread": 0}
         self._verified = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -80,6 +82,7 @@ class Tokens:
     def adopt(self, auth: Auth | None) -> None:
         """Follow `stage`, which is in force."""
         issuers = auth.jwt if auth is not None else ()
+        self._in_force = set(self._callers) if issuers == self._issuers else set()
         if issuers == self._issuers:
             return
         self._issuers = issuers
@@ -136,25 +139,34 @@ class Tokens:
         return {number: judge(text, self._sets) for number, text in questions}
 
     def _settle(self, verdicts: Mapping[int, Verdict]) -> None:
-        good = {n: v for n, v in verdicts.items() if isinstance(v, Verified) and self._has_room(v)}
-        indices: Mapping[str, int] = {}
-        if good:
-            try:
-                self._callers.update((v.key.digest(), v) for v in self._latest(good.values()))
-                indices = self._admit(self.keys())
-            except Exception:  # the engine's tables may be full
-                log.exception("callers with tokens cannot be admitted")
+        good = [v for v in verdicts.values() if isinstance(v, Verified) and self._has_room(v)]
+        admitted = self._put_in_force(good)
         for number, verdict in verdicts.items():
-            index = indices.get(verdict.key.digest()) if isinstance(verdict, Verified) else None
-            if isinstance(verdict, Verified) and index is not None:
+            if isinstance(verdict, Verified) and verdict.key.digest() in admitted:
                 self._verified += 1
                 lasts = max(verdict.until - time.time(), 0.0)
-                self._engine.answer(number, key=index, seconds=lasts)
+                self._engine.answer(number, key=self._indices[verdict.key.digest()], seconds=lasts)
                 continue
             refusal = verdict.refusal if isinstance(verdict, Refused) else "unread"
             self._refused[refusal] += 1
             seconds = 0.0 if refusal == "unread" else REFUSED_FOR
             self._engine.answer(number, refusal=refusal, seconds=seconds)
+
+    def _put_in_force(self, good: Sequence[Verified]) -> set[str]:
+        """Give these callers their keys; returns the digests of those that have one."""
+        digests = {one.key.digest() for one in good}
+        before = dict(self._callers)
+        self._callers.update((one.key.digest(), one) for one in self._latest(good))
+        if digests <= self._in_force:
+            return digests
+        try:
+            self._indices = dict(self._admit(self.keys()))
+        except Exception:  # the engine's tables may be full
+            log.exception("callers with tokens cannot be admitted")
+            self._callers = before
+            return digests & self._in_force
+        self._in_force = set(self._callers)
+        return digests & self._in_force
 
     def _latest(self, verdicts: Iterable[Verified]) -> list[Verified]:
         """Of one caller's tokens the one that is good for longest."""
@@ -181,7 +193,8 @@ class Tokens:
     def state(self) -> dict[str, Any]:
         """For /status and /metrics."""
         return {
-            "callers": len(self._callers), "verified": self._verified, "refused": self._refused,
+            "callers": len(self._callers), "verified": self._verified,
+            "refused": dict(self._refused),
             "issuers": [
                 {"issuer": issuer, "keys": len(one.keys), "age_s": one.age(), "error": one.error}
                 for issuer, one in self._sets.items()
