@@ -119,7 +119,8 @@ cdef void write_record(Plane *p, Relay *r) noexcept nogil:
 
 cdef void release_all(Plane *p, Relay *r) noexcept nogil:
     leave_queue(r)
-    question_leave(r)
+    if r.x.question != NULL:
+        question_leave(r)
     stop_waiting(p, r)
     release_attempt(p, r)
     release_permit(p, r)

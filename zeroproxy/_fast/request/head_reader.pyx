@@ -19,7 +19,6 @@ from zeroproxy._fast.http1.grammar cimport hex_of
 from zeroproxy._fast.http1.head_parser cimport parse_request_head
 from zeroproxy._fast.http1.head_writer cimport write_request_head
 from zeroproxy._fast.http1.hop cimport RequestHop
-from zeroproxy._fast.http1.out cimport requested_host
 from zeroproxy._fast.memory.buffer cimport buffer_append
 from zeroproxy._fast.request.affinity cimport find_affinity
 from zeroproxy._fast.request.authorization cimport FAULT_PENDING, authorize
@@ -207,7 +206,7 @@ cdef bint compose_request(Plane *p, Relay *r, Head *h) noexcept nogil:
     if not r.x.upstream.passes_cookies:
         nominate(h, FIELD_COOKIE)
     n = write_request_head(h, &hop, p.compose, BLOCK_LARGE)
-    if hop.host.len == 0 and (hop.drops_host or requested_host(h).len == 0):
+    if (hop.drops_host or (h.host_field < 0 and h.authority_len == 0)) and hop.host.len == 0:
         r.x.host_at = host_place(p.compose, n)
     return n != 0 and buffer_append(&r.x.replay, &p.blocks, p.compose, n)
 
