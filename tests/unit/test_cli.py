@@ -332,9 +332,9 @@ def test_more_connections_than_descriptors_is_a_warning():
         (b"HTTP/1.1 200 OK\r\n\r\n", "ok", "{} answers; GET /health returned 200"),
         (b"HTTP/1.0 404 Not Found\r\n\r\n", "ok", "{} answers; it has no /health"),
         (b"HTTP/1.1 503 Busy\r\n\r\n", "warning", "{}: GET /health returned 503"),
-        (b"SSH-2.0-x\r\n", "warning", "{}: GET /health is not answered in HTTP"),
-        (b"", "warning", "{}: GET /health is not answered in HTTP"),
-        (b"x" * 100_000, "warning", "{}: GET /health is not answered in HTTP"),
+        (b"SSH-2.0-x\r\n", "warning", "{}: GET /health is not answered in valid HTTP"),
+        (b"", "warning", "{}: the connection was closed without an answer"),
+        (b"x" * 100_000, "warning", "{}: GET /health is not answered in valid HTTP"),
     ],
     ids=["200", "404", "503", "no http", "nothing", "endless line"],
 )

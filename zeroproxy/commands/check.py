@@ -239,7 +239,7 @@ async def check_endpoint(
             findings.ok(key, f"{url} answers; GET {path} returned {status}")
             await check_kind(findings, config, upstream, address)
         else:
-            problem = f"returned {status}" if status else "is not answered in HTTP"
+            problem = f"returned {status}" if status else "is not answered in valid HTTP"
             findings.warn(key, f"{url}: GET {path} {problem}")
 
 
