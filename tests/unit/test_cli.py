@@ -12,10 +12,10 @@ import pytest
 
 import zeroproxy
 from tests.support.terminal import shown_by
-from zeroproxy.__main__ import EARLY
 from zeroproxy.commands import check, check_report
 from zeroproxy.commands import main as cli
 from zeroproxy.config.load import parse_config
+from zeroproxy.early_signals import EARLY
 from zeroproxy.errors import PACKAGES
 from zeroproxy.server.listener import refusal
 
@@ -324,6 +324,15 @@ def test_more_connections_than_descriptors_is_a_warning():
     state, says = said(text, "limits.connections")
     assert state == "warning"
     assert "1048576 were asked for" in says
+
+
+async def test_a_sink_whose_file_holds_no_secret_is_named_once(tmp_path):
+    path = tmp_path / "url"
+    path.write_text("\n")
+    sinks = f'sinks = [{{ kind = "redis", url_file = "{path}" }}]\n'
+    found = await check.examine(parse_config(f"{OFF}[metering]\n{sinks}{GOOD}"), is_offline=True)
+    told = [row for row in found.rows if row[0] == "sink redis"]
+    assert told == [("sink redis", "error", f"{path}: url_file: is empty")]
 
 
 @pytest.mark.parametrize(
