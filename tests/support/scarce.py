@@ -20,6 +20,7 @@ from zeroproxy._fast.engine.settings_types import EndpointSettings, Route
 from zeroproxy.config.load import parse_config
 from zeroproxy.errors import ReloadError
 from zeroproxy.server.endpoints import refusing, resolve_all
+from zeroproxy.server.fd_limits import limits_in_force
 from zeroproxy.server.prepare import Candidate, put_in_force
 from zeroproxy.server.tls import PreparedTls
 
@@ -125,9 +126,10 @@ def start() -> tuple[Running, Candidate]:
     config, new = parse_config(OLD), parse_config(NEW)
     running = from_nothing(config)
     clear = PreparedTls(None, (None,))
-    put_in_force(running, Candidate(config, clear, asyncio.run(resolve_all(config)), []))
+    addresses, limits = asyncio.run(resolve_all(config)), limits_in_force(config.limits)
+    put_in_force(running, Candidate(config, clear, addresses, limits, []))
     addresses = asyncio.run(resolve_all(new, running.endpoint_set.known()))
-    return running, Candidate(new, clear, addresses, [])
+    return running, Candidate(new, clear, addresses, limits_in_force(new.limits), [])
 
 
 def try_reload(n: int, goes_on: int) -> bool:
@@ -140,8 +142,7 @@ def try_reload(n: int, goes_on: int) -> bool:
     )
     shim.fail_at(ctypes.c_long(n), goes_on)
     try:
-        with refusing():
-            put_in_force(running, new)
+        put_in_force(running, new, refusing())
         failed = False
     except ReloadError:
         failed = True

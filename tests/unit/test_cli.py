@@ -12,10 +12,10 @@ import pytest
 
 import zeroproxy
 from tests.support.terminal import shown_by
-from zeroproxy.__main__ import EARLY
 from zeroproxy.commands import check, check_report
 from zeroproxy.commands import main as cli
 from zeroproxy.config.load import parse_config
+from zeroproxy.early_signals import EARLY
 from zeroproxy.errors import PACKAGES
 from zeroproxy.server.listener import refusal
 
@@ -326,15 +326,24 @@ def test_more_connections_than_descriptors_is_a_warning():
     assert "1048576 were asked for" in says
 
 
+async def test_a_sink_whose_file_holds_no_secret_is_named_once(tmp_path):
+    path = tmp_path / "url"
+    path.write_text("\n")
+    sinks = f'sinks = [{{ kind = "redis", url_file = "{path}" }}]\n'
+    found = await check.examine(parse_config(f"{OFF}[metering]\n{sinks}{GOOD}"), is_offline=True)
+    told = [row for row in found.rows if row[0] == "sink redis"]
+    assert told == [("sink redis", "error", f"{path}: url_file: is empty")]
+
+
 @pytest.mark.parametrize(
     ("answer", "state", "says"),
     [
         (b"HTTP/1.1 200 OK\r\n\r\n", "ok", "{} answers; GET /health returned 200"),
         (b"HTTP/1.0 404 Not Found\r\n\r\n", "ok", "{} answers; it has no /health"),
         (b"HTTP/1.1 503 Busy\r\n\r\n", "warning", "{}: GET /health returned 503"),
-        (b"SSH-2.0-x\r\n", "warning", "{}: GET /health is not answered in HTTP"),
-        (b"", "warning", "{}: GET /health is not answered in HTTP"),
-        (b"x" * 100_000, "warning", "{}: GET /health is not answered in HTTP"),
+        (b"SSH-2.0-x\r\n", "warning", "{}: GET /health is not answered in valid HTTP"),
+        (b"", "warning", "{}: the connection was closed without an answer"),
+        (b"x" * 100_000, "warning", "{}: GET /health is not answered in valid HTTP"),
     ],
     ids=["200", "404", "503", "no http", "nothing", "endless line"],
 )

@@ -116,7 +116,7 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         return response
     except Exception:
         log.exception("%s %s failed", request.method, request.path)
-        return as_error("it failed; the log says why", 500)
+        return as_error("it failed; the reason is in the log", 500)
 
 
 @web.middleware

@@ -141,6 +141,10 @@ def check_sink(findings: Findings, config: AnySink, is_offline: bool) -> None:
     key = f"sink {name_of(config)}"
     try:
         sink = make_sink(config)
+    except ConfigError as error:
+        of_sink = error.key.removeprefix(f"{key}: ")
+        findings.fail(key, str(ConfigError(error.message, file=error.file, key=of_sink)))
+        return
     except ZeroproxyError as error:
         findings.fail(key, str(error))
         return
@@ -177,7 +181,7 @@ def check_certificate(findings: Findings, config: Config) -> None:
         findings.ok("server.tls", f"{tls.cert} fits its key and is valid until {until}")
 
 
-def secure_for(findings: Findings, upstream: Upstream) -> ClientTls | None:
+def client_tls_for(findings: Findings, upstream: Upstream) -> ClientTls | None:
     """TLS towards its https:// endpoints; None: it cannot be set up."""
     try:
         pair = prepare_upstream(upstream.tls)
@@ -239,7 +243,7 @@ async def check_endpoint(
             findings.ok(key, f"{url} answers; GET {path} returned {status}")
             await check_kind(findings, config, upstream, address)
         else:
-            problem = f"returned {status}" if status else "is not answered in HTTP"
+            problem = f"returned {status}" if status else "is not answered in valid HTTP"
             findings.warn(key, f"{url}: GET {path} {problem}")
 
 
@@ -248,7 +252,7 @@ async def check_upstream(
 ) -> None:
     """All endpoints at once, reported in the order of the configuration."""
     each = [Findings() for _ in upstream.endpoints]
-    client_tls = secure_for(findings, upstream) if upstream.is_secure() else None
+    client_tls = client_tls_for(findings, upstream) if upstream.is_secure() else None
     if is_offline or (upstream.is_secure() and client_tls is None):
         return
     await asyncio.gather(
@@ -264,17 +268,17 @@ async def check_upstream(
 
 def names_of(listens: Iterable[str]) -> list[Any]:
     """Addresses these listeners would be bound to, without those that cannot be resolved."""
-    findings: list[Any] = []
+    names: list[Any] = []
     for listen in listens:
         if listen.startswith("unix:"):
-            findings.append(listen.removeprefix("unix:"))
+            names.append(listen.removeprefix("unix:"))
         elif not listen.startswith("fd:"):
             host, port = split_host_port(listen)
             with contextlib.suppress(OSError):
-                findings.append(socket.getaddrinfo(
+                names.append(socket.getaddrinfo(
                     host or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
                 )[0][4])  # fmt: skip
-    return findings
+    return names
 
 
 def is_loopback(address: str) -> bool:

@@ -25,10 +25,13 @@ if TYPE_CHECKING:
 
     from zeroproxy.config.schema import Config
 
+DESCRIPTION = (
+    "A sidecar reverse proxy for LLM inference servers: relays, meters, balances, at little cost"
+)
 EXAMPLES = """\
 examples:
   zeroproxy -c conf/prod.toml         run the proxy
-  zeroproxy check -c conf/prod.toml   say what it would do, and what is wrong
+  zeroproxy check -c conf/prod.toml   what it would do, and what is wrong
   zeroproxy check --offline -c conf/prod.toml
                                       the same where there is no port, name or endpoint to try
   zeroproxy usage -c conf/prod.toml --by model,tenant --since 24h
@@ -59,7 +62,7 @@ def build_parser(argv: list[str]) -> argparse.ArgumentParser:
     """The options; those of some commands only if `argv` has them: they import much."""
     parser = argparse.ArgumentParser(
         prog="zeroproxy",
-        description="A sidecar proxy for LLM inference servers that costs almost nothing.",
+        description=DESCRIPTION,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -142,16 +145,9 @@ def serve(config: Config, path: str) -> int:
 
 def run_proxy(path: str) -> int:
     open_standard()
-    # Their default is to end the process; server/process.py lets them in when it handles them.
-    early = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, early)
-    try:
-        from zeroproxy.config.load import load_config
+    from zeroproxy.config.load import load_config
 
-        config = load_config(path)
-        return serve(config, path)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return serve(load_config(path), path)
 
 
 def dispatch(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
@@ -219,7 +215,8 @@ def execute(argv: list[str], mask: Collection[int] | None = None) -> int:
 
 def main(argv: list[str] | None = None, mask: Collection[int] | None = None) -> int:
     """`argv` is given by tests; a process of its own has its standard streams put in order.
-    `mask`: of signals, before __main__.py made the proxy's wait."""
+    `mask`: the signal mask before __main__.py blocked the proxy's signals; a command that is no
+    proxy restores it. None: __main__.py has blocked none."""
     if argv is not None:
         return execute(argv)
     install()

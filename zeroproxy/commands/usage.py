@@ -69,7 +69,7 @@ def ledger_path(args: argparse.Namespace) -> str:
     if args.ledger is not None:
         return str(args.ledger)
     if not args.config:
-        raise QueryError("ledger", "-c FILE or --ledger PATH says which ledger to read")
+        raise QueryError("ledger", "-c FILE or --ledger PATH is needed")
     from zeroproxy.config.load import load_config
 
     path = getattr(getattr(load_config(args.config), "metering", None), "ledger", "")

@@ -61,7 +61,7 @@ class Metering(Base, frozen=True):
     #: Ask for it with every event, so that a stream that is cut is counted exactly too. auto: where
     #: the server is known to understand it (vLLM, SGLang).
     continuous_usage: Literal["auto", "always", "never"] = "auto"
-    #: Records that may wait for the ledger, 0.4 KiB each, a power of two. Those that do not fit are
+    #: Records that may wait for the ledger, 0.6 KiB each, a power of two. Those that do not fit are
     #: kept as totals by endpoint, model and tenant.
     ring: Annotated[int, Meta(ge=2, le=1 << 20)] = 4096
     #: SQLite file, relative to the working directory; "" switches it off.

@@ -1,4 +1,5 @@
-"""The files a configuration names, keys and secrets, read into it. No other file reads a secret.
+"""The files of keys and secrets that a configuration names, read into it. Certificates and their
+keys belong to server/tls.py.
 
 Law 1. An error names the file and the key, in a file of keys the line too. No error quotes a
        secret.

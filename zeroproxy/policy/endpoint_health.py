@@ -22,7 +22,7 @@ class Answer(NamedTuple):
     """To one probe."""
 
     wrong: str = ""  # empty: a good one
-    is_none: bool = False  # no byte of HTTP came: nobody accepts connections, or answers them
+    is_none: bool = False  # nobody accepts connections, or answers them
 
 
 @dataclass
@@ -98,5 +98,5 @@ async def probe(address: Address, settings: Settings, is_guess: bool) -> Answer:
     if is_guess and status in NO_SUCH_PAGE:
         return Answer()
     if status == 0:
-        return Answer("the answer is no HTTP", is_none=True)
+        return Answer("the answer is no valid HTTP")
     return Answer(f"GET {settings.path} returned {status}")

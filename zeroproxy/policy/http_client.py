@@ -26,10 +26,12 @@ from zeroproxy.tasks import within
 log = logging.getLogger(__name__)
 
 PAGE_MAX = 4 << 20  # bytes of an answer that are read
+CLOSED = "the connection was closed without an answer"
 
 
 async def get_status(address: Address, path: str, timeout: float) -> int:
-    """Status of GET `path`; 0: the answer is no HTTP. Raises OSError, TimeoutError."""
+    """Status of GET `path`; 0: the answer is no valid HTTP. Raises OSError where none came, and
+    TimeoutError."""
     return await within(timeout, read_status(address, path))
 
 
@@ -49,6 +51,8 @@ async def read_status(address: Address, path: str) -> int:
             return response.status
     except OSError:
         raise
+    except aiohttp.ServerDisconnectedError:
+        raise ConnectionError(CLOSED) from None
     except aiohttp.ClientError:
         return 0
 

@@ -27,7 +27,7 @@ from zeroproxy.config.presets import PRESETS
 from zeroproxy.config.schema import Alias, Config, Metering, Upstream
 from zeroproxy.policy.http_client import get_page, read_page, session_for
 from zeroproxy.policy.rotation import Rotation
-from zeroproxy.policy.socket_addresses import Address, WatchedEndpoint
+from zeroproxy.policy.socket_addresses import Address, Group, WatchedEndpoint
 from zeroproxy.tasks import cancel, within
 
 log = logging.getLogger(__name__)
@@ -171,9 +171,6 @@ def merged(upstreams: Iterable[tuple[Sequence[Alias], Iterable[Any]]]) -> bytes:
     return orjson.dumps({"object": "list", "data": list(models.values())})
 
 
-Group = tuple[Upstream, Sequence[WatchedEndpoint]]
-
-
 class Discovery:
     """Identifies every endpoint once, in the background. Use it on the loop."""
 
@@ -213,7 +210,7 @@ class Discovery:
             self._report(endpoint)
             if index not in self._tasks and self._wants_to_know(index):
                 self._start(endpoint)
-        self._list_models()
+        self._publish_models()
 
     def begin_anew(self, index: int) -> None:
         """It was out of rotation and is well again: another server may answer there."""
@@ -230,7 +227,7 @@ class Discovery:
             _, late = await asyncio.wait(waits, timeout=seconds)
             for wait in late:
                 wait.cancel()
-        self._list_models()
+        self._publish_models()
 
     # ------------------------------------------------------------ readers
 
@@ -299,16 +296,16 @@ class Discovery:
         if (lack := self._lack(endpoint)) and url not in self._logged:
             self._logged.add(url)
             log.warning(f"{url}: what server it is is not known, {lack}")
-        self._list_soon()
+        self._publish_soon()
         self._first[index].set()
 
     # ------------------------------------------------------------ the list of models
 
-    def _list_soon(self) -> None:
+    def _publish_soon(self) -> None:
         if self._listing is None and self._lists:
-            self._listing = asyncio.get_running_loop().call_later(LIST_EVERY, self._list_models)
+            self._listing = asyncio.get_running_loop().call_later(LIST_EVERY, self._publish_models)
 
-    def _list_models(self) -> None:
+    def _publish_models(self) -> None:
         if self._listing is not None:
             self._listing.cancel()
             self._listing = None

@@ -141,7 +141,12 @@ class EndpointSet:
 
     def indices_of(self, url: str) -> list[int]:
         """Where the endpoint is, by the URL of the configuration."""
-        return [m.index for group in self._groups for m in group.values() if m.locator[0] == url]
+        return [
+            active.index
+            for group in self._groups
+            for active in group.values()
+            if active.locator[0] == url
+        ]
 
     def drain(self, url: str, drain: bool) -> list[int]:
         """Send the endpoint nothing new, or again, at all addresses that it has or will have;
@@ -163,7 +168,7 @@ class EndpointSet:
 
     def drained(self) -> set[int]:
         """Where those are that are to get nothing new."""
-        return {m.index for m in self.all() if m.locator[0] in self._drained}
+        return {active.index for active in self.all() if active.locator[0] in self._drained}
 
     def addresses(self) -> list[Address]:
         return [active.address for active in self.all()]

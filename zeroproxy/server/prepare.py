@@ -1,8 +1,8 @@
 """A configuration on its way into force: prepared, then applied in one step.
 
-A start is a reload from nothing: the same steps, on an engine that has no endpoint yet. The steps
-are, in order: files it names, packages it needs, difference to the one in force, certificates,
-names. Then the engine prepares all of its part and applies it.
+A start is a reload from nothing: the same steps, on an engine that has upstreams and no endpoint
+yet. The steps are, in order: files it names, packages it needs, difference to the one in force,
+certificates, names, descriptors. Then the engine prepares all of its part and applies it.
 
 Law 1. Whole or not at all. Steps that can fail change nothing; the step that applies cannot fail
        (`Engine.change`).
@@ -13,11 +13,12 @@ Tests: tests/unit/test_prepare.py, tests/unit/test_reload.py, tests/e2e/test_rel
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from typing import Protocol
 
 from zeroproxy._fast.engine.engine import Engine
-from zeroproxy.config.schema import Config
+from zeroproxy.config.schema import Config, Limits
 from zeroproxy.config.secret_files import resolve
 from zeroproxy.metering.access_log_file import LogFile
 from zeroproxy.policy.shared_quota import need_redis
@@ -35,6 +36,7 @@ class Candidate:
     config: Config
     tls: PreparedTls
     addresses: Addresses
+    limits: Limits  # as the descriptors allow
     changed: list[str]  # keys, against the configuration in force
 
 
@@ -67,21 +69,26 @@ async def prepare(
     changed = plan(in_force, config) if in_force is not None else []
     tls = await asyncio.to_thread(prepare_tls, config)
     addresses = await resolve_all(config, known)
-    return Candidate(config, tls, addresses, changed)
+    limits = await asyncio.to_thread(limits_in_force, config.limits)
+    return Candidate(config, tls, addresses, limits, changed)
 
 
-def put_in_force(running: Running, new: Candidate) -> list[str]:
+def put_in_force(
+    running: Running,
+    new: Candidate,
+    guard: contextlib.AbstractContextManager[None] | None = None,
+) -> list[str]:
     """Apply it to the engine. Returns the keys whose files have changed. Raises what the engine or
-    an endpoint refuses, with nothing changed."""
+    an endpoint refuses, with nothing changed. `guard` is around that part alone: an error after it
+    is no refusal, for the configuration is in force then."""
     engine, endpoint_set, tls = running.engine, running.endpoint_set, running.tls
     assert engine is not None and endpoint_set is not None and tls is not None
     config = new.config
-    limits = limits_in_force(config.limits)
-    with engine.change() as change:
+    with guard or contextlib.nullcontext(), engine.change() as change:
         # First: an endpoint that is new is connected to at once.
         renewed = tls.stage(change, new.tls)
         groups = endpoint_set.stage(change, config, new.addresses)
-        change.set_limits(limits)
+        change.set_limits(new.limits)
         change.set_switches(
             via=config.server.via,
             trust_forwarded=config.server.trust_forwarded,

@@ -15,6 +15,7 @@ import signal
 from zeroproxy._version import __version__
 from zeroproxy.config.load import load_config
 from zeroproxy.config.schema import Config
+from zeroproxy.early_signals import EARLY
 from zeroproxy.log import StderrHandler
 from zeroproxy.server.worker import Worker
 from zeroproxy.tasks import cancel
@@ -22,8 +23,6 @@ from zeroproxy.tasks import cancel
 log = logging.getLogger(__name__)
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
-#: Signals whose default action would end the process; they are blocked until they are handled.
-EARLY = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 async def serve(config: Config, path: str, stderr: StderrHandler) -> int:

@@ -115,8 +115,7 @@ class Reloader:
         try:
             if running.phase != "serving":
                 raise ReloadError(f"the proxy is {running.phase}")
-            with refusing():
-                renewed = put_in_force(running, new)
+            renewed = put_in_force(running, new, refusing())
         except BaseException:
             if sink is not None:
                 sink.close()

@@ -28,10 +28,10 @@ from zeroproxy.policy.shared_quota import Shares
 from zeroproxy.policy.warmup import Warmups
 from zeroproxy.server.dns_watcher import DnsWatcher
 from zeroproxy.server.endpoints import EndpointSet
-from zeroproxy.server.fd_limits import admin_cap, limits_in_force, raise_limit
+from zeroproxy.server.fd_limits import admin_cap, raise_limit
 from zeroproxy.server.listener import Bound, bind, bind_all, is_own
 from zeroproxy.server.pipeline import Metering
-from zeroproxy.server.prepare import prepare, put_in_force
+from zeroproxy.server.prepare import Candidate, prepare, put_in_force
 from zeroproxy.server.reload import Reloader
 from zeroproxy.server.tls import Tls
 
@@ -70,7 +70,7 @@ class Worker:
         self.warmups: Warmups | None = None
         self.drain_requested = asyncio.Event()
         self._was_warm = False
-        self._cut = 0  # conns that a hurried stop has cut
+        self._cut = 0  # conns that stop() has cut
         self._started = time.monotonic()
 
     # ------------------------------------------------------------ start
@@ -85,8 +85,10 @@ class Worker:
             new = await prepare(self.config)
             self.config = new.config
             self.bound = bind_all(new.config.listens())
-            self._make_parts()
+            self._make_parts(new)
             put_in_force(self, new)
+            assert self.endpoint_set is not None
+            self.readiness = Readiness(self.endpoint_set.addresses())
             await self._start_parts()
         except BaseException:
             self.config = given  # the next start reads its files anew
@@ -95,9 +97,9 @@ class Worker:
         self.phase = "serving"
         self.readiness.probe_until_ready()
 
-    def _make_parts(self) -> None:
+    def _make_parts(self, new: Candidate) -> None:
         """An engine without endpoints, and all that decides about it."""
-        self.engine = engine = self._make_engine()
+        self.engine = engine = Engine(limits=new.limits, ring_slots=new.config.metering.ring)
         self.shares = Shares(engine)
         self.tls = Tls()
         self.rotation = Rotation(engine, self._drained)
@@ -146,15 +148,6 @@ class Worker:
 
     def _drained(self) -> set[int]:
         return self.endpoint_set.drained() if self.endpoint_set is not None else set()
-
-    def _make_engine(self) -> Engine:
-        return Engine(
-            limits=limits_in_force(self.config.limits),
-            via=self.config.server.via,
-            trust_forwarded=self.config.server.trust_forwarded,
-            serve_half_close=self.config.server.half_close == "serve",
-            ring_slots=self.config.metering.ring,
-        )
 
     async def log_to(self, sink: LogFile | None) -> None:
         """The access log goes to `sink` from now on; None: nowhere."""
