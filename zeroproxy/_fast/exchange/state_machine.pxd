@@ -1,9 +1,9 @@
-from zeroproxy._fast.types.exchange_enums cimport Action, Blame, Cause, Input, Phase
+from zeroproxy._fast.types.exchange_enums cimport Action, Input
 
 
 cdef struct RetryFacts:     # inputs of may_retry
     bint head_sent          # a response byte went downstream
-    bint got_byte              # a response byte came from upstream in this attempt
+    bint got_byte           # a response byte came from upstream in this attempt
     bint replayable         # every request byte sent is still held
     bint connected          # the conn was established
     bint reused             # the conn had served before

@@ -46,7 +46,6 @@ cdef struct TokenSeries:    # tokens_total
     TokenSums sums
     uint16_t upstream
     uint16_t tenant
-    uint8_t is_guest        # the model is not configured
     uint16_t model_len
     char[MODEL_MAX] model
 

@@ -230,7 +230,6 @@ cdef TokenSeries *new_row(Stats *s, const Record *r, uint32_t at) noexcept nogil
     t.index[at] = t.n
     t.tenants[r.tenant].n_guests += is_guest
     memset(row, 0, sizeof(TokenSeries))
-    row.is_guest = is_guest
     row.upstream = r.upstream
     row.tenant = r.tenant
     row.model_len = r.model_len
