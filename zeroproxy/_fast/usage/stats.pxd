@@ -67,7 +67,7 @@ cdef struct TokenTable:
 
 
 cdef struct Stats:
-    uint64_t n_overflow     # exchanges that found the table of series full: the series "other"
+    uint64_t n_other_series     # exchanges that found the table of series full: "other"
     SeriesTable series
     TokenTable tokens
     const Route *routes     # borrowed: the models that are configured

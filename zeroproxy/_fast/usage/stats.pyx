@@ -259,7 +259,7 @@ cdef inline void add(uint64_t *total, int64_t n) noexcept nogil:
 cdef void stats_count(Stats *s, const Record *r) noexcept nogil:
     cdef TokenSums *sums
     if not count_request(&s.series, r):
-        s.n_overflow += 1
+        s.n_other_series += 1
     if r.tokens.prompt < 0 and r.tokens.completion < 0:
         return
     sums = sums_of(s, r)
