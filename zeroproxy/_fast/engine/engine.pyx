@@ -24,7 +24,7 @@ from zeroproxy._fast.engine.health_sample cimport read_health_samples
 from zeroproxy._fast.engine.listeners cimport accept_all_pending, listen_on, stop_listening
 from zeroproxy._fast.engine.names cimport Names
 from zeroproxy._fast.engine.quota_state cimport quotas_grant, quotas_read, quotas_share
-from zeroproxy._fast.engine.record_values cimport read_overflow, read_record, take_overflow_rows
+from zeroproxy._fast.engine.record_values cimport read_record, take_overflow_rows
 from zeroproxy._fast.engine.registry cimport registry_free, registry_set_models
 from zeroproxy._fast.engine.relay_events cimport relay_begin_drain, relay_close_all, relay_install
 from zeroproxy._fast.engine.settings cimport parse_limits
@@ -325,13 +325,9 @@ cdef class Engine(PlaneThread):
         """End its sleep; if it is awake, the next one. Any thread."""
         ring_wake(&self.ring)
 
-    def overflow(self):
-        """The overflow since the start, as dicts."""
-        with self:
-            return read_overflow(self.stats, self.names)
-
     def take_overflow(self):
-        """The growth of the overflow since the last such call. The consumer thread only."""
+        """The growth of the overflow since the last such call, as dicts. The consumer thread
+        only."""
         return take_overflow_rows(self.stats, self.names)
 
     def close(self):
