@@ -72,7 +72,6 @@ cdef enum:
     DEADLINES = 4096        # deadlines until everything must have ended
     CRANKS = 256
     FAULTS = 10             # in a thousand calls
-    NO_CRANK = 14
     ADVANCE_CLOCK = 13
 
 LIMITS = Limits(

@@ -208,11 +208,11 @@ cdef class RequestScanProbe:
 
     def undo(self, bytes output):
         """The whole output with its edits taken back, at the same length."""
-        cdef bytearray output_block = bytearray(output)
-        cdef char *at = output_block
+        cdef bytearray body = bytearray(output)
+        cdef char *at = body
         for where, n, was in self.done:
             edit_undo(at + <size_t>where, n, was)
-        return bytes(output_block)
+        return bytes(body)
 
     @property
     def bound(self):
@@ -252,20 +252,20 @@ cdef class StripProbe:
         self.part = b""
 
     def feed(self, bytes data, bint is_last=False):
-        cdef bytearray output_block = bytearray(self.part + data)
-        cdef char *at = output_block
+        cdef bytearray body = bytearray(self.part + data)
+        cdef char *at = body
         cdef size_t left = 0, kept = strip_events(
-            &self.probe.m, self.edited, &self.held, at, len(output_block), &left
+            &self.probe.m, self.edited, &self.held, at, len(body), &left
         )
-        waits = bytes(output_block[kept:kept + self.held.len])
-        rest = bytes(output_block[len(output_block) - left:])
+        waits = bytes(body[kept:kept + self.held.len])
+        rest = bytes(body[len(body) - left:])
         self.part = waits + rest
         if is_last or (not waits and rest.startswith(b":")):
             self.probe.feed(rest)
             self.held.len = 0
             self.part = b""
-            return bytes(output_block[:kept]) + waits + rest
-        return bytes(output_block[:kept])
+            return bytes(body[:kept]) + waits + rest
+        return bytes(body[:kept])
 
 
 def feed_many(const unsigned char[::1] event, int times, int warm=1):

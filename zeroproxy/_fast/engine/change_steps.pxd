@@ -2,7 +2,7 @@ from libc.stddef cimport size_t
 
 from zeroproxy._fast.engine.tls_context cimport Context
 from zeroproxy._fast.types.change cimport Step
-from zeroproxy._fast.types.plane cimport Endpoint, Plane, Upstream
+from zeroproxy._fast.types.plane cimport Endpoint, Upstream
 
 # Allocate `size` zeroed bytes as the step's `what`, which it frees.
 cdef void *make(Step *s, size_t size) except NULL

@@ -13,9 +13,9 @@ from libc.string cimport memcmp, memcpy
 from zeroproxy._fast.engine.settings cimport (
     parse_admission,
     parse_breaker,
+    parse_hash,
     parse_limits,
     parse_pool,
-    read_hash,
 )
 from zeroproxy._fast.engine.tls_context cimport Context, tls_adopt, tls_drop
 from zeroproxy._fast.engine.values cimport choice, demand_type, encoded, flag, ns, number, whole
@@ -179,7 +179,7 @@ cdef int stage_upstream(Step *s, Upstream *u, settings) except -1:
     t.u = u
     t.balance = choice(settings.balance, "upstream.balance", BALANCES)
     t.passes_cookies = flag(settings.cookies, "upstream.cookies")
-    read_hash(&t.affinity, settings.hash)
+    parse_hash(&t.affinity, settings.hash)
     parse_admission(&t.admission, settings.admission)
     parse_breaker(&t.breaker, settings.breaker)
     read_timeouts(t, settings)

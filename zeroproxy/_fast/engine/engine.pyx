@@ -23,12 +23,8 @@ from zeroproxy._fast.engine.change cimport Change
 from zeroproxy._fast.engine.health_sample cimport read_health_samples
 from zeroproxy._fast.engine.listeners cimport accept_all_pending, listen_on, stop_listening
 from zeroproxy._fast.engine.names cimport Names
-from zeroproxy._fast.engine.quota_state cimport (
-    api_keys_grant_quota,
-    api_keys_quotas,
-    api_keys_share_quota,
-)
-from zeroproxy._fast.engine.record_values cimport read_overflow, read_record, take_overflow_rows
+from zeroproxy._fast.engine.quota_state cimport quotas_grant, quotas_read, quotas_share
+from zeroproxy._fast.engine.record_values cimport read_record, take_overflow_rows
 from zeroproxy._fast.engine.registry cimport registry_free, registry_set_models
 from zeroproxy._fast.engine.relay_events cimport relay_begin_drain, relay_close_all, relay_install
 from zeroproxy._fast.engine.settings cimport parse_limits
@@ -227,19 +223,19 @@ cdef class Engine(PlaneThread):
     def quotas(self, *, used_only=False):
         """A QuotaState for each quota. `used_only`: of keys used since the last such call."""
         with self.lock:
-            return api_keys_quotas(self, self.names, flag(used_only, "used_only"))
+            return quotas_read(self, self.names, flag(used_only, "used_only"))
 
     def share_quota(self, index, *, quota, speed, cap):
         """The quota of the key at `index` fills by itself: `speed` a minute, up to `cap`. `quota`:
         "requests" or "tokens"."""
         with self:
-            api_keys_share_quota(self.p, index, quota, speed, cap)
+            quotas_share(self.p, index, quota, speed, cap)
 
     def grant_quota(self, index, *, quota, speed, level, used):
         """Set the level of a quota to what was granted when it had used `used`; nothing flows in by
         itself. `speed`: its rate a minute, for Retry-After."""
         with self:
-            api_keys_grant_quota(self.p, index, quota, speed, level, used)
+            quotas_grant(self.p, index, quota, speed, level, used)
 
     # ------------------------------------------------------------ work
 
@@ -329,13 +325,9 @@ cdef class Engine(PlaneThread):
         """End its sleep; if it is awake, the next one. Any thread."""
         ring_wake(&self.ring)
 
-    def overflow(self):
-        """The overflow since the start, as dicts."""
-        with self:
-            return read_overflow(self.stats, self.names)
-
     def take_overflow(self):
-        """The growth of the overflow since the last such call. The consumer thread only."""
+        """The growth of the overflow since the last such call, as dicts. The consumer thread
+        only."""
         return take_overflow_rows(self.stats, self.names)
 
     def close(self):

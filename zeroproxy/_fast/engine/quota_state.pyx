@@ -26,7 +26,7 @@ cdef Quota *quota_at(Plane *p, index, quota) except NULL:
     return &p.keys.all[at].quotas[choice(quota, "quota", QUOTAS)]
 
 
-cdef int api_keys_share_quota(Plane *p, index, quota, speed, cap) except -1:
+cdef int quotas_share(Plane *p, index, quota, speed, cap) except -1:
     cdef Quota *q = quota_at(p, index, quota)
     cdef double a_minute = number(speed, "speed", 0, COUNT_MOST)
     cdef double most = number(cap, "cap", 0, COUNT_MOST)
@@ -35,7 +35,7 @@ cdef int api_keys_share_quota(Plane *p, index, quota, speed, cap) except -1:
     return 0
 
 
-cdef int api_keys_grant_quota(Plane *p, index, quota, speed, level, used) except -1:
+cdef int quotas_grant(Plane *p, index, quota, speed, level, used) except -1:
     cdef Quota *q = quota_at(p, index, quota)
     cdef double a_minute = number(speed, "speed", 0, COUNT_MOST)
     cdef double granted = number(level, "level", -COUNT_MOST, COUNT_MOST)
@@ -67,7 +67,7 @@ cdef uint32_t copy_keys(
     return found
 
 
-cdef list api_keys_quotas(PlaneThread engine, Names names, bint used_only):
+cdef list quotas_read(PlaneThread engine, Names names, bint used_only):
     """`used_only`: of keys used since the last such call."""
     cdef ApiKey[SLICE] keys
     cdef Plane *p = engine.p
@@ -79,11 +79,11 @@ cdef list api_keys_quotas(PlaneThread engine, Names names, bint used_only):
             n = copy_keys(p, keys, &at, SLICE, used_only)
             engine.leave_plane()
         for i in range(n):
-            found += read_quotas(&keys[i], names)
+            found += read_key_quotas(&keys[i], names)
     return found
 
 
-cdef list read_quotas(const ApiKey *k, Names names):
+cdef list read_key_quotas(const ApiKey *k, Names names):
     cdef const Quota *q
     found = []
     for which, name in enumerate(QUOTAS):

@@ -70,7 +70,7 @@ from zeroproxy._fast.types.exchange_enums cimport (
 from zeroproxy._fast.types.memory cimport READ_MAX, SLACK
 from zeroproxy._fast.types.meter cimport Meter
 from zeroproxy._fast.types.plane cimport Conn, Plane, Relay, Upstream
-from zeroproxy._fast.upstream.prewarm cimport prewarm_due, prewarm_ready
+from zeroproxy._fast.upstream.prewarm cimport unowned_due, unowned_ready
 
 
 # ---------------------------------------------------------------- serve a relay
@@ -183,7 +183,7 @@ cdef void on_upstream(void *plane, void *owner, uint32_t events) noexcept nogil:
     conn_on_events(c, events)
     if r == NULL:
         u = c.endpoint.upstream
-        prewarm_ready(p, c)
+        unowned_ready(p, c)
         wake_waiting(p, u)
         return
     if c != r.attempt.conn:
@@ -280,7 +280,7 @@ cdef void on_conn_due(void *plane, void *owner) noexcept nogil:
     # A conn that is owned is its relay's business; the timer was left armed on purpose.
     if c.owner == NULL:
         u = c.endpoint.upstream
-        prewarm_due(<Plane *>plane, c)
+        unowned_due(<Plane *>plane, c)
         wake_waiting(<Plane *>plane, u)
 
 

@@ -76,7 +76,7 @@ cdef int parse_admission(AdmissionSettings *t, admission) except -1:
     return 0
 
 
-cdef int read_part(HashPart *part, source) except -1:
+cdef int parse_hash_part(HashPart *part, source) except -1:
     """`header:NAME`, `user` or `prompt`."""
     cdef bytes name
     demand_type(source, "hash.on", str)
@@ -88,14 +88,14 @@ cdef int read_part(HashPart *part, source) except -1:
     return 0
 
 
-cdef int read_hash(HashSettings *t, settings) except -1:
+cdef int parse_hash(HashSettings *t, settings) except -1:
     demand_type(settings, "hash", schema.Hash)
     demand_type(settings.on, "hash.on", tuple)
     if len(settings.on) > HASH_PARTS_MAX:
         raise ValueError(f"hash.on: more than {HASH_PARTS_MAX} sources")
     t.n = 0
     for source in settings.on:
-        read_part(&t.parts[t.n], source)
+        parse_hash_part(&t.parts[t.n], source)
         t.n += 1
     t.prefix_bytes = whole(settings.prefix_bytes, "hash.prefix_bytes", 0, MOST)
     t.bound = number(settings.load_bound, "hash.load_bound", 1, 1e9)

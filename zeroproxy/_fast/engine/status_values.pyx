@@ -185,9 +185,9 @@ cdef list read_requests(PlaneThread engine, const Stats *stats, Names names):
                 "count": s.count,
             })
     free(table)
-    if stats.n_overflow:
+    if stats.n_other_series:
         found.append({"upstream": "other", "endpoint": "other", "status": 0, "outcome": "other",
-                      "count": stats.n_overflow})
+                      "count": stats.n_other_series})
     return found
 
 

@@ -36,18 +36,6 @@ cdef const char* EXACTNESSES[EXACTNESS_COUNT]
 EXACTNESSES[:] = [b"exact", b"lower_bound", b"none", b"untrusted", b"uncounted"]
 
 
-cdef const char *phase_name(int phase) noexcept nogil:
-    return PHASES[phase]
-
-
-cdef const char *blame_name(int blame) noexcept nogil:
-    return BLAMES[blame]
-
-
-cdef const char *cause_name(int cause) noexcept nogil:
-    return CAUSES[cause]
-
-
 cdef const char *exactness_name(int exactness) noexcept nogil:
     return EXACTNESSES[exactness]
 

@@ -1,7 +1,6 @@
 # System calls that the data plane uses, and no others.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from posix.types cimport off_t
 
 
 cdef extern from "<errno.h>" nogil:
@@ -86,7 +85,6 @@ cdef extern from "<netinet/in.h>" nogil:
         uint16_t sin6_port
     enum:
         IPPROTO_TCP
-        INET6_ADDRSTRLEN
 
 
 cdef extern from "<arpa/inet.h>" nogil:

@@ -1,6 +1,6 @@
 # Shares of an upstream: permits, limits, tenants. No code; the laws of http.pxd hold here too.
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 
 cdef enum:

@@ -25,8 +25,6 @@ cdef struct Counters:       # acquired minus released: all zero when all is quie
     int64_t relays
     int64_t upstream_conns
     int64_t permits
-    int64_t buffers
-    int64_t timers
     uint64_t accepted
     uint64_t refused        # above the connection cap
     uint64_t starved        # accept failed: EMFILE, ENFILE, ENOMEM

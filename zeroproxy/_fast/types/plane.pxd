@@ -1,7 +1,6 @@
 # Conns, endpoints, upstreams, attempts, exchanges, relays, and the Plane, which is the whole data
 # plane. No code; the laws of http.pxd hold here too.
 
-from libc.stddef cimport size_t
 from libc.stdint cimport int8_t, int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from zeroproxy._fast.types.admission_limits cimport AdmissionSettings, Limit, TenantShare
@@ -9,16 +8,13 @@ from zeroproxy._fast.types.affinity_and_latency cimport HashSettings, LatencyMod
 from zeroproxy._fast.types.breaker cimport Breaker, BreakerSettings, BreakerTicket
 from zeroproxy._fast.types.conn_pool cimport CLOSED_COUNT, LearnedKeepAlive, PoolSettings
 from zeroproxy._fast.types.exchange_limits cimport Counters, ExchangeSettings, Limits
-from zeroproxy._fast.types.http cimport Body, Head, HeadLimits
+from zeroproxy._fast.types.http cimport Body, Head
 from zeroproxy._fast.types.key_and_quota cimport ApiKey, ApiKeyTable
 from zeroproxy._fast.types.memory cimport BlockPool, Buffer
-from zeroproxy._fast.types.meter cimport BodyScan, HeldEvent, Tokens
+from zeroproxy._fast.types.meter cimport BodyScan, HeldEvent
 from zeroproxy._fast.types.model_name cimport ModelName, Route
 from zeroproxy._fast.types.plane_thread cimport Driver
 from zeroproxy._fast.types.reactor cimport (
-    WHEEL_MAP_SIZE,
-    WHEEL_SHIFT,
-    WHEEL_SIZE,
     OnDue,
     OnGroup,
     OnReady,
@@ -26,10 +22,8 @@ from zeroproxy._fast.types.reactor cimport (
     Reactor,
     SendBatch,
     Timer,
-    Watch,
     Wheel,
 )
-from zeroproxy._fast.types.record cimport Record
 from zeroproxy._fast.types.tls cimport TlsCounters, TlsNote
 
 
@@ -318,7 +312,6 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     Relay *queue_prev       # waiting for a permit, or for a conn
     Relay *queue_next
     Relay *run_next         # in the plane's run list: work that must not recurse
-    uint32_t listener       # index of the listener it came from
     uint8_t in_run
     uint8_t live            # 1: in use, 0: in the free list
     uint8_t peer_len

@@ -133,7 +133,7 @@ cdef void end_opening(Plane *p, Conn *c, bint has_failed) noexcept nogil:
         e.is_warm = 1
 
 
-cdef void prewarm_ready(Plane *p, Conn *c) noexcept nogil:
+cdef void unowned_ready(Plane *p, Conn *c) noexcept nogil:
     """Serve a report on a conn without an owner: its connect has ended, or it has died."""
     cdef Endpoint *e = c.endpoint
     cdef int failure
@@ -150,7 +150,7 @@ cdef void prewarm_ready(Plane *p, Conn *c) noexcept nogil:
         endpoint_lose_idle(p, c)
 
 
-cdef void prewarm_due(Plane *p, Conn *c) noexcept nogil:
+cdef void unowned_due(Plane *p, Conn *c) noexcept nogil:
     """Serve the timer of a conn without an owner."""
     cdef Endpoint *e = c.endpoint
     cdef uint64_t limit = keepalive_limit(e)

@@ -46,7 +46,6 @@ cdef struct TokenSeries:    # tokens_total
     TokenSums sums
     uint16_t upstream
     uint16_t tenant
-    uint8_t is_guest        # the model is not configured
     uint16_t model_len
     char[MODEL_MAX] model
 
@@ -68,7 +67,7 @@ cdef struct TokenTable:
 
 
 cdef struct Stats:
-    uint64_t n_overflow     # exchanges that found the table of series full: the series "other"
+    uint64_t n_other_series     # exchanges that found the table of series full: "other"
     SeriesTable series
     TokenTable tokens
     const Route *routes     # borrowed: the models that are configured
