@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from zeroproxy._version import __version__
 from zeroproxy.commands.standard_streams import OutputError, install
+from zeroproxy.commands.table import COMMANDS
 from zeroproxy.errors import ConfigError, UsageError, ZeroproxyError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
+    from zeroproxy.commands.source import Source
     from zeroproxy.config.schema import Config
 
 EXAMPLES = """\
@@ -31,6 +33,8 @@ examples:
   zeroproxy check -c conf/prod.toml   say what it would do, and what is wrong
   zeroproxy check --offline -c conf/prod.toml
                                       the same where there is no port, name or endpoint to try
+  zeroproxy config diff -c conf/prod.toml
+                                      what differs from the defaults
   zeroproxy usage -c conf/prod.toml --by model,tenant --since 24h
                                       what was asked and counted
   zeroproxy key --name ci --rpm 60    a new API key, and the lines that let it in
@@ -42,17 +46,23 @@ examples:
 
 signals: SIGTERM or SIGINT drains (server.drain_timeout), a second one cuts; SIGHUP reads the
          configuration again; SIGUSR1 reopens the access log.
+configuration: -c FILE, else $ZEROPROXY_CONFIG, else /etc/zeroproxy/zeroproxy.toml; variables such
+         as ZEROPROXY_SERVER__LISTEN go over it, and --set over them.
 documentation: README.md; every key of the configuration: conf/reference.toml
 """
 
 
 #: Commands that read a configuration; `-c FILE` may stand before or behind them.
-WITH_CONFIG = (None, "run", "check", "usage")
+WITH_CONFIG = (None, "run", "check", "usage", "config")
 
 
 def add_config(parser: argparse.ArgumentParser, default: Any = argparse.SUPPRESS) -> None:
     """Behind a command it has no default: what stood before the command stays."""
     parser.add_argument("-c", "--config", metavar="FILE", default=default, help="TOML file")
+    parser.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=default,
+        help="a value that goes over the file's, as server.listen=:8080; may be repeated",
+    )  # fmt: skip
 
 
 def build_parser(argv: list[str]) -> argparse.ArgumentParser:
@@ -72,27 +82,12 @@ def build_parser(argv: list[str]) -> argparse.ArgumentParser:
     check.add_argument(
         "--offline", action="store_true", help="try no port, name, endpoint or server"
     )
-    usage = commands.add_parser("usage", help="what the ledger counted: requests and tokens")
-    if "usage" in argv:
-        from zeroproxy.commands.usage import add_arguments as add_usage_arguments
-
-        add_usage_arguments(usage)
-    bench = commands.add_parser("bench", help="load an endpoint, or two in turns, and measure it")
-    if "bench" in argv:
-        from zeroproxy.loadtest.options import add_arguments as add_bench_arguments
-
-        add_bench_arguments(bench)
-    sim = commands.add_parser("sim", help="run a simulated inference server")
-    if "sim" in argv:
-        from zeroproxy.sim.command import add_arguments
-
-        add_arguments(sim)
-    key = commands.add_parser("key", help="make an API key")
-    if "key" in argv:
-        from zeroproxy.commands.key import add_arguments as add_key_arguments
-
-        add_key_arguments(key)
-    commands.add_parser("demo", help="simulator and proxy together, with a few requests")
+    for name, command in COMMANDS.items():
+        added = commands.add_parser(name, help=command.help)
+        if name in argv:
+            command.load()[0](added)
+        if name in WITH_CONFIG:
+            add_config(added)
     commands.add_parser("version", help="versions of everything that matters")
     return parser
 
@@ -127,66 +122,49 @@ def open_standard() -> None:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
 
 
-def serve(config: Config, path: str) -> int:
-    """Run until a signal ends it. Exit status: 0 after a drain, 1 if it cannot start."""
+def serve(config: Config, read: Callable[[], Config]) -> int:
+    """Run until a signal ends it; a reload calls `read`. Exit status: 0 after a drain, 1 if it
+    cannot start."""
     from zeroproxy.log import on_stderr
     from zeroproxy.server.process import run
 
     try:
         with on_stderr() as stderr:
-            return run(config, path, stderr)
+            return run(config, read, stderr)
     except (ZeroproxyError, OSError) as error:
         complain(error)
         return 1
 
 
-def run_proxy(path: str) -> int:
+def run_proxy(source: Source) -> int:
     open_standard()
     # Their default is to end the process; server/process.py lets them in when it handles them.
     early = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, early)
     try:
-        from zeroproxy.config.load import load_config
-
-        config = load_config(path)
-        return serve(config, path)
+        return serve(source.load(), source.load)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def dispatch(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    if args.config and args.command not in WITH_CONFIG:
-        parser.error(f"-c FILE is not for {args.command}")
+    for option, value in (("-c FILE", args.config), ("--set", args.set)):
+        if value and args.command not in WITH_CONFIG:
+            parser.error(f"{option} is not for {args.command}")
     if args.command == "version":
         return print_version()
-    if args.command == "sim":
-        from zeroproxy.sim.command import run as run_sim
+    if command := COMMANDS.get(args.command):
+        return command.load()[1](args)
+    from zeroproxy.commands.source import source_of
 
-        return int(run_sim(args))
-    if args.command == "usage":
-        from zeroproxy.commands.usage import run as run_usage
-
-        return run_usage(args)
-    if args.command == "key":
-        from zeroproxy.commands.key import run as make_key
-
-        return make_key(args)
-
-    if args.command == "bench":
-        from zeroproxy.loadtest.command import run as run_bench
-
-        return run_bench(args)
-    if args.command == "demo":
-        from zeroproxy.commands.demo import main as run_demo
-
-        return int(run_demo())
-    if not args.config:
+    source = source_of(args)
+    if source is None:
         parser.error("-c FILE is needed (or a COMMAND; see --help)")
     if args.command == "check":
         from zeroproxy.commands.check import check
 
-        return check(args.config, args.offline)
-    return run_proxy(args.config)
+        return check(source, args.offline)
+    return run_proxy(source)
 
 
 def complain(message: object) -> None:

@@ -7,13 +7,12 @@ the access log; SIGUSR2 is ignored.
 from __future__ import annotations
 
 import asyncio
-import functools
 import gc
 import logging
 import signal
+from collections.abc import Callable
 
 from zeroproxy._version import __version__
-from zeroproxy.config.load import load_config
 from zeroproxy.config.schema import Config
 from zeroproxy.log import StderrHandler
 from zeroproxy.server.worker import Worker
@@ -26,9 +25,9 @@ STOPPING = (signal.SIGTERM, signal.SIGINT)
 EARLY = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
-async def serve(config: Config, path: str, stderr: StderrHandler) -> int:
-    """Run until SIGTERM or SIGINT (or POST /-/drain). `path` is the file a reload reads."""
-    worker = Worker(config, functools.partial(load_config, path))
+async def serve(config: Config, read: Callable[[], Config], stderr: StderrHandler) -> int:
+    """Run until SIGTERM or SIGINT (or POST /-/drain). `read` gives what a reload puts in force."""
+    worker = Worker(config, read)
     worker.stderr = stderr
     cut_now = asyncio.Event()
     handle_signals(worker, cut_now)
@@ -80,8 +79,8 @@ def handle_signals(worker: Worker, cut_now: asyncio.Event) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, EARLY)
 
 
-def run(config: Config, path: str, stderr: StderrHandler) -> int:
-    """Serve on a loop of its own; `path` is the file of `config`. Exit status: 0 after a drain.
+def run(config: Config, read: Callable[[], Config], stderr: StderrHandler) -> int:
+    """Serve on a loop of its own; `read` is for reloads. Exit status: 0 after a drain.
     Raises ZeroproxyError or OSError if it cannot start."""
     try:
         import uvloop
@@ -90,4 +89,4 @@ def run(config: Config, path: str, stderr: StderrHandler) -> int:
     else:
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(serve(config, path, stderr))
+        return runner.run(serve(config, read, stderr))
