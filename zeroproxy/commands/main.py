@@ -35,6 +35,7 @@ examples:
                                       the same where there is no port, name or endpoint to try
   zeroproxy config diff -c conf/prod.toml
                                       what differs from the defaults
+  zeroproxy top -c conf/prod.toml     watch a running proxy; also: status, reload, drain
   zeroproxy usage -c conf/prod.toml --by model,tenant --since 24h
                                       what was asked and counted
   zeroproxy key --name ci --rpm 60    a new API key, and the lines that let it in
@@ -53,7 +54,9 @@ documentation: README.md; every key of the configuration: conf/reference.toml
 
 
 #: Commands that read a configuration; `-c FILE` may stand before or behind them.
-WITH_CONFIG = (None, "run", "check", "usage", "config")
+WITH_CONFIG = (
+    None, "run", "check", "usage", "config", "status", "top", "reload", "drain",
+)  # fmt: skip
 
 
 def add_config(parser: argparse.ArgumentParser, default: Any = argparse.SUPPRESS) -> None:

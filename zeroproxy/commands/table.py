@@ -52,6 +52,31 @@ def load_key() -> tuple[AddArguments, Run]:
     return add_arguments, run
 
 
+def load_status() -> tuple[AddArguments, Run]:
+    from zeroproxy.commands.steer import add_status_arguments, status
+
+    return add_status_arguments, status
+
+
+def load_reload() -> tuple[AddArguments, Run]:
+    from zeroproxy.commands.admin_client import add_arguments
+    from zeroproxy.commands.steer import reload
+
+    return add_arguments, reload
+
+
+def load_drain() -> tuple[AddArguments, Run]:
+    from zeroproxy.commands.steer import add_drain_arguments, drain
+
+    return add_drain_arguments, drain
+
+
+def load_top() -> tuple[AddArguments, Run]:
+    from zeroproxy.commands.top import add_arguments, run
+
+    return add_arguments, run
+
+
 def load_demo() -> tuple[AddArguments, Run]:
     from zeroproxy.commands.demo import run
 
@@ -59,6 +84,10 @@ def load_demo() -> tuple[AddArguments, Run]:
 
 
 COMMANDS = {
+    "status": Command("a running proxy and its endpoints", load_status),
+    "top": Command("a running proxy, watched in the terminal", load_top),
+    "reload": Command("let a running proxy read its configuration again", load_reload),
+    "drain": Command("let a running proxy, or one of its endpoints, finish", load_drain),
     "usage": Command("what the ledger counted: requests and tokens", load_usage),
     "config": Command("the reference, examples, the values in effect", load_config),
     "bench": Command("load an endpoint, or two in turns, and measure it", load_bench),
