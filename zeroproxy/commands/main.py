@@ -11,10 +11,11 @@ import argparse
 import contextlib
 import os
 import platform
+import re
 import signal
 import sys
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from zeroproxy._version import __version__
 from zeroproxy.commands.standard_streams import OutputError, install
@@ -22,7 +23,7 @@ from zeroproxy.commands.table import COMMANDS
 from zeroproxy.errors import ConfigError, UsageError, ZeroproxyError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
 
     from zeroproxy.commands.source import Source
     from zeroproxy.config.schema import Config
@@ -59,6 +60,31 @@ WITH_CONFIG = (
 )  # fmt: skip
 
 
+class Parser(argparse.ArgumentParser):
+    """Proposes the nearest command or option for one that does not exist."""
+
+    def error(self, message: str) -> NoReturn:
+        import difflib
+
+        wrong = re.search(r"invalid choice: '(.*?)'|unrecognized arguments: (\S+)", message)
+        if wrong:
+            known = [*COMMANDS, "run", "check", "version", "completion"]
+            if wrong[2]:
+                known = [option for action in all_actions(self) for option in action.option_strings]
+            if close := difflib.get_close_matches(wrong[1] or wrong[2], known, n=1):
+                message += f"; did you mean {close[0]}?"
+        super().error(message)
+
+
+def all_actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """The options of a parser and of its commands."""
+    for action in parser._actions:
+        yield action
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from all_actions(command)
+
+
 def add_config(parser: argparse.ArgumentParser, default: Any = argparse.SUPPRESS) -> None:
     """Behind a command it has no default: what stood before the command stays."""
     parser.add_argument("-c", "--config", metavar="FILE", default=default, help="TOML file")
@@ -70,7 +96,7 @@ def add_config(parser: argparse.ArgumentParser, default: Any = argparse.SUPPRESS
 
 def build_parser(argv: list[str]) -> argparse.ArgumentParser:
     """The options; those of some commands only if `argv` has them: they import much."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="zeroproxy",
         description="A sidecar proxy for LLM inference servers that costs almost nothing.",
         epilog=EXAMPLES,
@@ -91,6 +117,8 @@ def build_parser(argv: list[str]) -> argparse.ArgumentParser:
             command.load()[0](added)
         if name in WITH_CONFIG:
             add_config(added)
+    shell = commands.add_parser("completion", help="a script that completes commands in a shell")
+    shell.add_argument("shell", choices=("bash", "zsh"))
     commands.add_parser("version", help="versions of everything that matters")
     return parser
 
@@ -112,6 +140,17 @@ def print_version() -> int:
     print(f"data plane: {data_plane()}")
     print(f"loop: {loop}")
     print(f"python {platform.python_version()} on {platform.system()} {platform.machine()}")
+    return 0
+
+
+def print_completion(shell: str) -> int:
+    import shtab
+
+    parser = build_parser(list(COMMANDS))  # with the options of every command
+    for action in all_actions(parser):
+        if action.metavar == "FILE":
+            action.complete = shtab.FILE  # type: ignore[attr-defined]
+    print(shtab.complete(parser, shell=shell))
     return 0
 
 
@@ -156,6 +195,8 @@ def dispatch(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             parser.error(f"{option} is not for {args.command}")
     if args.command == "version":
         return print_version()
+    if args.command == "completion":
+        return print_completion(args.shell)
     if command := COMMANDS.get(args.command):
         return command.load()[1](args)
     from zeroproxy.commands.source import source_of
