@@ -22,8 +22,8 @@ from typing import Any
 from aiohttp import ClientError
 
 from zeroproxy.commands.check_report import Findings, describe, print_coloured, print_plain
+from zeroproxy.commands.source import Source
 from zeroproxy.config.check_addresses import split_host_port
-from zeroproxy.config.load import load_config
 from zeroproxy.config.schema import AnySink, Config, Upstream
 from zeroproxy.config.secret_files import name_of
 from zeroproxy.config.secret_files import resolve as resolve_files
@@ -356,13 +356,13 @@ def with_files(config: Config) -> Config:
         return config
 
 
-def check(path: str, is_offline: bool = False) -> int:
+def check(source: Source, is_offline: bool = False) -> int:
     """Print what was found. 0: it would start; 2: it would not. Raises ConfigError."""
-    config = load_config(path)
+    config = source.load()
     findings = asyncio.run(examine(config, is_offline))
     (print_coloured if sys.stdout.isatty() else print_plain)(findings)
     print("\n".join(describe(config)))
     if is_offline:
         print("no port, name, endpoint or server was tried (--offline)")
-    print(findings.verdict(path))
+    print(findings.verdict(source.path))
     return 2 if findings.errors else 0

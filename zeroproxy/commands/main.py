@@ -11,18 +11,21 @@ import argparse
 import contextlib
 import os
 import platform
+import re
 import signal
 import sys
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from zeroproxy._version import __version__
 from zeroproxy.commands.standard_streams import OutputError, install
+from zeroproxy.commands.table import COMMANDS
 from zeroproxy.errors import ConfigError, UsageError, ZeroproxyError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection, Iterator
 
+    from zeroproxy.commands.source import Source
     from zeroproxy.config.schema import Config
 
 DESCRIPTION = (
@@ -34,6 +37,9 @@ examples:
   zeroproxy check -c conf/prod.toml   what it would do, and what is wrong
   zeroproxy check --offline -c conf/prod.toml
                                       the same where there is no port, name or endpoint to try
+  zeroproxy config diff -c conf/prod.toml
+                                      what differs from the defaults
+  zeroproxy top -c conf/prod.toml     watch a running proxy; also: status, reload, drain
   zeroproxy usage -c conf/prod.toml --by model,tenant --since 24h
                                       what was asked and counted
   zeroproxy key --name ci --rpm 60    a new API key, and the lines that let it in
@@ -45,22 +51,55 @@ examples:
 
 signals: SIGTERM or SIGINT drains (server.drain_timeout), a second one cuts; SIGHUP reads the
          configuration again; SIGUSR1 reopens the access log.
+configuration: -c FILE, else $ZEROPROXY_CONFIG, else /etc/zeroproxy/zeroproxy.toml; variables such
+         as ZEROPROXY_SERVER__LISTEN go over it, and --set over them.
 documentation: README.md; every key of the configuration: conf/reference.toml
 """
 
 
 #: Commands that read a configuration; `-c FILE` may stand before or behind them.
-WITH_CONFIG = (None, "run", "check", "usage")
+WITH_CONFIG = (
+    None, "run", "check", "usage", "config", "status", "top", "reload", "drain",
+)  # fmt: skip
+
+
+class Parser(argparse.ArgumentParser):
+    """Proposes the nearest command or option for one that does not exist."""
+
+    def error(self, message: str) -> NoReturn:
+        import difflib
+
+        wrong = re.search(r"invalid choice: '(.*?)'|unrecognized arguments: (\S+)", message)
+        if wrong:
+            known = [*COMMANDS, "run", "check", "version", "completion"]
+            if wrong[2]:
+                known = [option for action in all_actions(self) for option in action.option_strings]
+            if close := difflib.get_close_matches(wrong[1] or wrong[2], known, n=1):
+                message += f"; did you mean {close[0]}?"
+        super().error(message)
+
+
+def all_actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """The options of a parser and of its commands."""
+    for action in parser._actions:
+        yield action
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from all_actions(command)
 
 
 def add_config(parser: argparse.ArgumentParser, default: Any = argparse.SUPPRESS) -> None:
     """Behind a command it has no default: what stood before the command stays."""
     parser.add_argument("-c", "--config", metavar="FILE", default=default, help="TOML file")
+    parser.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=default,
+        help="a value that goes over the file's, as server.listen=:8080; may be repeated",
+    )  # fmt: skip
 
 
 def build_parser(argv: list[str]) -> argparse.ArgumentParser:
     """The options; those of some commands only if `argv` has them: they import much."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="zeroproxy",
         description=DESCRIPTION,
         epilog=EXAMPLES,
@@ -75,27 +114,14 @@ def build_parser(argv: list[str]) -> argparse.ArgumentParser:
     check.add_argument(
         "--offline", action="store_true", help="try no port, name, endpoint or server"
     )
-    usage = commands.add_parser("usage", help="what the ledger counted: requests and tokens")
-    if "usage" in argv:
-        from zeroproxy.commands.usage import add_arguments as add_usage_arguments
-
-        add_usage_arguments(usage)
-    bench = commands.add_parser("bench", help="load an endpoint, or two in turns, and measure it")
-    if "bench" in argv:
-        from zeroproxy.loadtest.options import add_arguments as add_bench_arguments
-
-        add_bench_arguments(bench)
-    sim = commands.add_parser("sim", help="run a simulated inference server")
-    if "sim" in argv:
-        from zeroproxy.sim.command import add_arguments
-
-        add_arguments(sim)
-    key = commands.add_parser("key", help="make an API key")
-    if "key" in argv:
-        from zeroproxy.commands.key import add_arguments as add_key_arguments
-
-        add_key_arguments(key)
-    commands.add_parser("demo", help="simulator and proxy together, with a few requests")
+    for name, command in COMMANDS.items():
+        added = commands.add_parser(name, help=command.help)
+        if name in argv:
+            command.load()[0](added)
+        if name in WITH_CONFIG:
+            add_config(added)
+    shell = commands.add_parser("completion", help="a script that completes commands in a shell")
+    shell.add_argument("shell", choices=("bash", "zsh"))
     commands.add_parser("version", help="versions of everything that matters")
     return parser
 
@@ -120,6 +146,17 @@ def print_version() -> int:
     return 0
 
 
+def print_completion(shell: str) -> int:
+    import shtab
+
+    parser = build_parser(list(COMMANDS))  # with the options of every command
+    for action in all_actions(parser):
+        if action.metavar == "FILE":
+            action.complete = shtab.FILE  # type: ignore[attr-defined]
+    print(shtab.complete(parser, shell=shell))
+    return 0
+
+
 def open_standard() -> None:
     """Open descriptors 0 to 2 where the parent process closed them: else the next files and sockets
     would get their numbers."""
@@ -130,59 +167,45 @@ def open_standard() -> None:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
 
 
-def serve(config: Config, path: str) -> int:
-    """Run until a signal ends it. Exit status: 0 after a drain, 1 if it cannot start."""
+def serve(config: Config, read: Callable[[], Config]) -> int:
+    """Run until a signal ends it; a reload calls `read`. Exit status: 0 after a drain, 1 if it
+    cannot start."""
     from zeroproxy.log import on_stderr
     from zeroproxy.server.process import run
 
     try:
         with on_stderr() as stderr:
-            return run(config, path, stderr)
+            return run(config, read, stderr)
     except (ZeroproxyError, OSError) as error:
         complain(error)
         return 1
 
 
-def run_proxy(path: str) -> int:
+def run_proxy(source: Source) -> int:
     open_standard()
-    from zeroproxy.config.load import load_config
-
-    return serve(load_config(path), path)
+    return serve(source.load(), source.load)
 
 
 def dispatch(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    if args.config and args.command not in WITH_CONFIG:
-        parser.error(f"-c FILE is not for {args.command}")
+    for option, value in (("-c FILE", args.config), ("--set", args.set)):
+        if value and args.command not in WITH_CONFIG:
+            parser.error(f"{option} is not for {args.command}")
     if args.command == "version":
         return print_version()
-    if args.command == "sim":
-        from zeroproxy.sim.command import run as run_sim
+    if args.command == "completion":
+        return print_completion(args.shell)
+    if command := COMMANDS.get(args.command):
+        return command.load()[1](args)
+    from zeroproxy.commands.source import source_of
 
-        return int(run_sim(args))
-    if args.command == "usage":
-        from zeroproxy.commands.usage import run as run_usage
-
-        return run_usage(args)
-    if args.command == "key":
-        from zeroproxy.commands.key import run as make_key
-
-        return make_key(args)
-
-    if args.command == "bench":
-        from zeroproxy.loadtest.command import run as run_bench
-
-        return run_bench(args)
-    if args.command == "demo":
-        from zeroproxy.commands.demo import main as run_demo
-
-        return int(run_demo())
-    if not args.config:
+    source = source_of(args)
+    if source is None:
         parser.error("-c FILE is needed (or a COMMAND; see --help)")
     if args.command == "check":
         from zeroproxy.commands.check import check
 
-        return check(args.config, args.offline)
-    return run_proxy(args.config)
+        return check(source, args.offline)
+    return run_proxy(source)
 
 
 def complain(message: object) -> None:

@@ -4,30 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, field
 
-from zeroproxy.config.base import Base, Count
+from zeroproxy.config.base import SECONDS, SECRET, Base, Count, Secret
 
 #: As requests name it; the data plane keeps 256 bytes.
 Model = Annotated[str, Meta(min_length=1, max_length=256)]
 OptionalName = Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9._-]*$")]
 
 
-def shown(struct: Struct, *secrets: str) -> str:
-    """A repr without the values of `secrets`; that there is one is no secret."""
-    values = {
-        name: "..." if name in secrets and getattr(struct, name) else getattr(struct, name)
-        for name in struct.__struct_fields__
-    }
-    inside = ", ".join(f"{name}={value!r}" for name, value in values.items())
-    return f"{type(struct).__name__}({inside})"
-
-
 class Key(Base, frozen=True):
     """One API key, known by its digest; `zeroproxy key` makes one."""
 
     #: SHA-256 of the key, 64 hex digits. The key itself is written nowhere.
-    sha256: Annotated[str, Meta(pattern=r"^[0-9A-Fa-f]{64}$")]
+    sha256: Annotated[str, Meta(pattern=r"^[0-9A-Fa-f]{64}$", extra=SECRET)]
     #: Its name in /status and metrics; "": its number.
     name: OptionalName = ""
     #: The owner of its usage in records, ledger and metrics; "": its name, or "default".
@@ -41,9 +31,6 @@ class Key(Base, frozen=True):
     #: Tokens, prompt and completion, it may use up in a minute; 0: no limit.
     tokens_per_minute: Count = 0
 
-    def __repr__(self) -> str:
-        return shown(self, "sha256")
-
     def owner(self) -> str:
         return self.tenant or self.name or "default"
 
@@ -52,17 +39,14 @@ class Shared(Base, frozen=True):
     """Quotas that several proxies share through Redis (package redis)."""
 
     #: redis://, rediss:// or unix://; or the file that holds it. Neither: each proxy for itself.
-    url: str = ""
+    url: Secret = ""
     url_file: str = ""
     #: Prefix of all its Redis keys; the same for all proxies that share.
     prefix: Annotated[str, Meta(min_length=1, max_length=128)] = "zeroproxy:quota"
     #: Seconds between two settlements of a key that is used.
-    interval: Annotated[float, Meta(ge=0.05, le=10)] = 1.0
+    interval: Annotated[float, Meta(ge=0.05, le=10, extra=SECONDS)] = 1.0
     #: Without an answer for so long, each proxy keeps to its part of the quota.
-    patience: Annotated[float, Meta(ge=0.1, le=60)] = 3.0
-
-    def __repr__(self) -> str:
-        return shown(self, "url")
+    patience: Annotated[float, Meta(ge=0.1, le=60, extra=SECONDS)] = 3.0
 
 
 class Auth(Base, frozen=True):

@@ -7,14 +7,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable
 from urllib.parse import SplitResult, urlsplit
 
+from zeroproxy.config.base import KeyPath, Wrong
 from zeroproxy.config.schema import Config
-from zeroproxy.errors import ConfigError
-
-Path = tuple[str | int, ...]
-Wrong = Callable[[str, Path], ConfigError]
 
 # struct sockaddr_un holds 108 bytes, one of them the final NUL.
 UNIX_PATH_MAX = 107
@@ -24,7 +20,7 @@ HOST_MAX = 253
 HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_.])?")
 
 
-def check_unix(address: str, path: Path, wrong: Wrong) -> None:
+def check_unix(address: str, path: KeyPath, wrong: Wrong) -> None:
     name = address.removeprefix("unix:")
     if not name.startswith("/") or "\0" in name:
         raise wrong(f'"{address}": unix: needs an absolute path', path)
@@ -63,7 +59,7 @@ def bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def check_address(address: str, path: Path, wrong: Wrong) -> None:
+def check_address(address: str, path: KeyPath, wrong: Wrong) -> None:
     """An address of server.listen."""
     if address.startswith("unix:"):
         return check_unix(address, path, wrong)
@@ -90,7 +86,7 @@ def split_endpoint(url: str) -> SplitResult | None:
     return parts if good else None
 
 
-def check_url(url: str, path: Path, wrong: Wrong) -> None:
+def check_url(url: str, path: KeyPath, wrong: Wrong) -> None:
     """The URL of an endpoint."""
     if url.startswith("unix:"):
         return check_unix(url, path, wrong)
@@ -108,7 +104,7 @@ def check_url(url: str, path: Path, wrong: Wrong) -> None:
 
 def check_listeners(config: Config, wrong: Wrong) -> None:
     addresses = config.listens()
-    key: Path = ("server", "listen")
+    key: KeyPath = ("server", "listen")
     if not addresses:
         raise wrong("at least one address is needed", key)
     for k, address in enumerate(addresses):
@@ -172,7 +168,7 @@ def check_loops(config: Config, wrong: Wrong) -> None:
     """No endpoint is a listener of this proxy: a request would go round until its head is full."""
     for k, upstream in enumerate(config.upstream):
         for j, endpoint in enumerate(upstream.all_endpoints()):
-            here: Path = ("upstream", k, "endpoints", j)
+            here: KeyPath = ("upstream", k, "endpoints", j)
             if any(leads_to(endpoint.url, listener) for listener in config.listens()):
                 raise wrong(f"{endpoint.url} is this proxy's own listener", here)
             if config.admin.listen and leads_to(endpoint.url, config.admin.listen):

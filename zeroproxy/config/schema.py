@@ -3,8 +3,9 @@
 Law 1. The names are a contract (conf/reference.toml shows them all): keys are added, not renamed.
 Law 2. A default fits an operator that does not know the key; its precedent is named.
 Law 3. A key whose feature this version does not have is refused, never silently accepted.
-Times are seconds; 0 means no limit unless a key says otherwise. Parts: config/base.py,
-config/upstream.py, config/tls.py, config/metering.py, config/auth.py. Reading: config/load.py.
+Times are seconds, or texts with a unit (config/units.py). 0 means no limit unless a key's comment
+differs. Parts: config/base.py, config/upstream.py, config/tls.py, config/metering.py,
+config/auth.py. Reading: config/load.py.
 Tests: tests/house/test_conf.py, tests/unit/test_config.py.
 """
 
@@ -14,8 +15,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from zeroproxy.config.auth import Auth, Key, KeysFile, Shared, shown
-from zeroproxy.config.base import Base, Count, Seconds
+from zeroproxy.config.auth import Auth, Key, KeysFile, Shared
+from zeroproxy.config.base import BYTES, Base, Seconds, Secret
 from zeroproxy.config.metering import (
     AnySink,
     Metering,
@@ -108,27 +109,24 @@ class Admin(Base, frozen=True):
     listen: str = "127.0.0.1:9090"
     #: Needed by every path but /healthz and /readyz, as "Authorization: Bearer TOKEN"; or the file
     #: that holds it. Neither: no path needs one.
-    token: str = ""
+    token: Secret = ""
     token_file: str = ""
     #: Names that Host may have, beside loopback names, addresses and the host of `listen`. Any
     #: other is 421, for a web page can make its own name lead here. With the token: any name.
     hosts: tuple[str, ...] = ()
-
-    def __repr__(self) -> str:
-        return shown(self, "token")
 
 
 class Limits(Base, frozen=True):
     """Limits on requests: sizes, counts and times. Everything is bounded."""
 
     #: Request line, bytes (RFC 9112: at least 8,000 must work); above it: 414.
-    header_line_bytes: Annotated[int, Meta(ge=512, le=32768)] = 16384
+    header_line_bytes: Annotated[int, Meta(ge=512, le=32768, extra=BYTES)] = 16384
     #: A whole head, bytes; above it: 431. Half a block at most.
-    header_bytes: Annotated[int, Meta(ge=1024, le=49152)] = 32768
+    header_bytes: Annotated[int, Meta(ge=1024, le=49152, extra=BYTES)] = 32768
     #: Fields of a head (Envoy 100, HAProxy 101); above it: 431.
     header_count: Annotated[int, Meta(ge=8, le=256)] = 100
     #: Request body, bytes; 0: no limit. Images and audio come as base64. Above it: 413.
-    body_bytes: Count = 1 << 30
+    body_bytes: Annotated[int, Meta(ge=0, le=1 << 40, extra=BYTES)] = 1 << 30
     #: Downstream connections; 0: as many as the descriptors allow. Above it: 503.
     connections: Annotated[int, Meta(ge=0, le=1 << 20)] = 0
     #: First to last byte of a head (nginx 60, here the strict figure of the slowloris literature).
@@ -137,7 +135,7 @@ class Limits(Base, frozen=True):
     body_timeout: Seconds = 30.0
     #: Bytes a second, on average, of a request body that is streamed because it does not fit
     #: 64 KiB. Below it, once body_timeout is over, 408. 0: no limit (Apache 500).
-    body_min_rate: Annotated[int, Meta(ge=0, le=1 << 30)] = 500
+    body_min_rate: Annotated[int, Meta(ge=0, le=1 << 30, extra=BYTES)] = 500
     #: A kept-alive connection without a request (nginx 75).
     idle_timeout: Seconds = 75.0
     #: A write that makes no progress because the peer does not read (nginx 60).
@@ -149,7 +147,7 @@ class Limits(Base, frozen=True):
     #: 1xx answers forwarded per request.
     interim_responses: Annotated[int, Meta(ge=1, le=1000)] = 64
     #: Chunk extensions and trailers per message, bytes; read and dropped.
-    chunk_extra_bytes: Annotated[int, Meta(ge=256, le=65536)] = 16384
+    chunk_extra_bytes: Annotated[int, Meta(ge=256, le=65536, extra=BYTES)] = 16384
 
 
 class Log(Base, frozen=True):
@@ -173,6 +171,8 @@ class Config(Base, frozen=True):
     their defaults."""
 
     upstream: tuple[Upstream, ...]
+    #: More files, names or patterns ("conf.d/*.toml"), relative to this one; they include none.
+    include: tuple[str, ...] = ()
     server: Server = field(default_factory=Server)
     admin: Admin = field(default_factory=no_admin)
     limits: Limits = field(default_factory=Limits)

@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from zeroproxy.config.auth import shown
-from zeroproxy.config.base import Base, Name, Seconds, Weight
+from zeroproxy.config.base import BYTES, SECONDS, SECRET, Base, Name, Seconds, Weight
 from zeroproxy.config.tls import UpstreamTls
 
 PresetName = Literal[
@@ -61,7 +60,7 @@ class Hash(Base, frozen=True):
         "prompt",
     )
     #: Bytes of a prompt that count, as JSON.
-    prefix_bytes: Annotated[int, Meta(ge=1, le=16384)] = 1024
+    prefix_bytes: Annotated[int, Meta(ge=1, le=16384, extra=BYTES)] = 1024
     #: No endpoint has more than so many times its fair share in flight; further requests go to the
     #: next endpoint (HAProxy hash-balance-factor 125, Envoy hash_balance_factor).
     load_bound: Annotated[float, Meta(ge=1, le=1000)] = 1.25
@@ -126,9 +125,9 @@ class Health(Base, frozen=True):
     #: The path of a probe; "" switches it off. A preset knows its server's.
     path: Annotated[str, Meta(max_length=1024)] = "/health"
     #: Seconds between two probes; half of it while an answer is in doubt.
-    interval: Annotated[float, Meta(ge=0.05, le=3600)] = 2.0
+    interval: Annotated[float, Meta(ge=0.05, le=3600, extra=SECONDS)] = 2.0
     #: How long an answer may take.
-    timeout: Annotated[float, Meta(gt=0, le=3600)] = 1.0
+    timeout: Annotated[float, Meta(gt=0, le=3600, extra=SECONDS)] = 1.0
     #: So many bad answers in a row take an endpoint out of rotation (vllm-router: 3).
     unhealthy_after: Annotated[int, Meta(ge=1, le=1000)] = 3
     #: So many good ones in a row bring it back (vllm-router: 2).
@@ -156,7 +155,7 @@ class Warmup(Base, frozen=True):
     max_tokens: Annotated[int, Meta(ge=1, le=4096)] = 1
     #: For so long an endpoint is tried and waited for; then it is used as it is. A large model's
     #: first request may compile kernels or load weights for a minute.
-    timeout: Annotated[float, Meta(gt=0, le=86400)] = 120.0
+    timeout: Annotated[float, Meta(gt=0, le=86400, extra=SECONDS)] = 120.0
 
 
 class Breaker(Base, frozen=True):
@@ -169,7 +168,7 @@ class Breaker(Base, frozen=True):
     #: Both kinds of counting look back so far; 0: in a row, however far apart.
     window: Seconds = 10.0
     #: How long it is open first; doubled while probes fail, up to 60.
-    open_for: Annotated[float, Meta(gt=0, le=3600)] = 5.0
+    open_for: Annotated[float, Meta(gt=0, le=3600, extra=SECONDS)] = 5.0
     #: Requests let through at a time to find out; as many have to be answered to close it.
     half_open_probes: Annotated[int, Meta(ge=1, le=1000)] = 1
     #: This share of failures in the window opens it too; 0: not looked at.
@@ -197,7 +196,7 @@ class Alias(Base, frozen=True):
 
 #: With "Bearer " in front of it in a header field; servers refuse heads of more than 8 to 64 KiB.
 API_KEY_MAX = 4096
-ApiKey = Annotated[str, Meta(max_length=API_KEY_MAX)]
+ApiKey = Annotated[str, Meta(max_length=API_KEY_MAX, extra=SECRET)]
 
 
 class Upstream(Base, frozen=True, dict=True):
@@ -234,9 +233,6 @@ class Upstream(Base, frozen=True, dict=True):
     retry: Retry = field(default_factory=Retry)
     hedge: Hedge = field(default_factory=Hedge)
     tls: UpstreamTls = field(default_factory=UpstreamTls)
-
-    def __repr__(self) -> str:
-        return shown(self, "api_key")
 
     def all_models(self) -> tuple[Alias, ...]:
         """The models as structs; a plain name serves itself."""

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from zeroproxy.config.base import KeyPath, Wrong
 from zeroproxy.config.check_addresses import (
-    Path,
-    Wrong,
     check_listeners,
     check_loops,
     check_url,
@@ -48,7 +47,7 @@ KEY_SOURCES = ("user", "prompt")
 KEY_HEADER = re.compile(r"header:[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 
 
-def check_upstream(upstream: Upstream, path: Path, wrong: Wrong) -> None:
+def check_upstream(upstream: Upstream, path: KeyPath, wrong: Wrong) -> None:
     if not upstream.endpoints:
         raise wrong("at least one endpoint is needed", (*path, "endpoints"))
     if upstream.pool.prewarm > upstream.pool.max_idle:
@@ -79,7 +78,7 @@ def check_upstream(upstream: Upstream, path: Path, wrong: Wrong) -> None:
         raise wrong("needs a window to look at", (*path, "breaker", "error_rate"))
 
 
-def check_admission(admission: Admission, path: Path, wrong: Wrong) -> None:
+def check_admission(admission: Admission, path: KeyPath, wrong: Wrong) -> None:
     is_limited = admission.max_inflight or admission.ttft_target
     if admission.max_inflight and admission.min_inflight > admission.max_inflight:
         raise wrong(
@@ -96,7 +95,7 @@ def check_admission(admission: Admission, path: Path, wrong: Wrong) -> None:
         )
 
 
-def check_pair(tls: ServerTls | UpstreamTls, path: Path, wrong: Wrong) -> None:
+def check_pair(tls: ServerTls | UpstreamTls, path: KeyPath, wrong: Wrong) -> None:
     """A certificate and its key."""
     if tls.cert and not tls.key:
         raise wrong("is missing: cert needs the private key it belongs to", (*path, "key"))
@@ -105,7 +104,7 @@ def check_pair(tls: ServerTls | UpstreamTls, path: Path, wrong: Wrong) -> None:
 
 
 def check_tls(config: Config, wrong: Wrong) -> None:
-    here: Path = ("server", "tls")
+    here: KeyPath = ("server", "tls")
     check_pair(config.server.tls, here, wrong)
     if config.server.tls.client_ca and not config.server.tls.cert:
         raise wrong("needs TLS: cert and key", (*here, "client_ca"))
@@ -121,7 +120,7 @@ def check_tls(config: Config, wrong: Wrong) -> None:
             raise wrong("is no name of a host", (*here, "server_name"))
 
 
-def check_redis(url: str, path: Path, wrong: Wrong) -> None:
+def check_redis(url: str, path: KeyPath, wrong: Wrong) -> None:
     """A URL of Redis. It may hold a password and is not quoted."""
     if not url.startswith(REDIS_URLS):
         raise wrong(f"expected a URL: {', '.join(REDIS_URLS)}", path)
@@ -131,7 +130,7 @@ def check_redis(url: str, path: Path, wrong: Wrong) -> None:
         raise wrong("its port is no number from 0 to 65535", path) from None
 
 
-def check_one_of(sink: AnySink, key: str, path: Path, wrong: Wrong) -> None:
+def check_one_of(sink: AnySink, key: str, path: KeyPath, wrong: Wrong) -> None:
     """Exactly one of KEY and KEY_file. The value is a secret and is not quoted."""
     given = [name for name in (key, f"{key}_file") if getattr(sink, name)]
     if len(given) != 1:
@@ -145,7 +144,7 @@ def check_routes(upstreams: Sequence[Upstream], wrong: Wrong) -> None:
     homes: dict[str, str] = {}
     rest = ""
     for k, upstream in enumerate(upstreams):
-        here: Path = ("upstream", k)
+        here: KeyPath = ("upstream", k)
         if upstream.name in names:
             raise wrong(f"another upstream is called {upstream.name}", (*here, "name"))
         names.add(upstream.name)
@@ -169,12 +168,12 @@ def check_routes(upstreams: Sequence[Upstream], wrong: Wrong) -> None:
 def check_metering(metering: Metering, wrong: Wrong) -> None:
     if metering.ring & (metering.ring - 1):
         raise wrong("is no power of two", ("metering", "ring"))
-    key: Path = ("metering", "sinks")
+    key: KeyPath = ("metering", "sinks")
     if metering.sinks and not metering.ledger:
         raise wrong("sinks are fed from the ledger, and metering.ledger is off", key)
     names: set[str] = {"ledger", "access_log", "otel"}  # taken, in metrics
     for k, sink in enumerate(metering.sinks):
-        here: Path = (*key, k)
+        here: KeyPath = (*key, k)
         name = sink.name or kind_of(sink)
         if name in names:
             raise wrong(f"another sink is called {name}; give it a name of its own", here)
@@ -189,7 +188,7 @@ def check_metering(metering: Metering, wrong: Wrong) -> None:
 
 def check_collector(url: str, wrong: Wrong) -> None:
     """otel.endpoint. Secrets have no place in it: it is shown when a batch cannot be sent."""
-    path: Path = ("otel", "endpoint")
+    path: KeyPath = ("otel", "endpoint")
     if not re.fullmatch(r"https?://[!-~]+", url):
         raise wrong("is no URL of a collector: http://HOST:4318/v1/traces", path)
     parts = split_endpoint("http" + url[url.index(":") :])
@@ -205,7 +204,7 @@ def check_otel(otel: Otel, wrong: Wrong) -> None:
     if otel.endpoint:
         check_collector(otel.endpoint, wrong)
     for name, value in otel.headers.items():
-        here: Path = ("otel", "headers", name)
+        here: KeyPath = ("otel", "headers", name)
         if not FIELD_NAME.fullmatch(name):
             raise wrong("is no name of a header field", here)
         if not FIELD_VALUE.fullmatch(value):
@@ -215,7 +214,7 @@ def check_otel(otel: Otel, wrong: Wrong) -> None:
             )
 
 
-def check_secret(one: Any, key: str, path: Path, wrong: Wrong) -> None:
+def check_secret(one: Any, key: str, path: KeyPath, wrong: Wrong) -> None:
     """At most one of KEY and KEY_file, and fit for a header field. It is not quoted."""
     if getattr(one, key) and getattr(one, f"{key}_file"):
         raise wrong(f"both are given: at most one of {key} and {key}_file", (*path, key))
@@ -223,7 +222,7 @@ def check_secret(one: Any, key: str, path: Path, wrong: Wrong) -> None:
         raise wrong("is not printable ASCII without spaces", (*path, key))
 
 
-def check_keys(keys: Sequence[Key], path: Path, wrong: Wrong) -> None:
+def check_keys(keys: Sequence[Key], path: KeyPath, wrong: Wrong) -> None:
     seen: set[str] = set()
     for k, key in enumerate(keys):
         if key.sha256.lower() in seen:
@@ -239,7 +238,7 @@ def check_auth(auth: Auth, wrong: Wrong) -> None:
         raise wrong("has no key: nobody could ask anything; leave it out to let everybody",
                     ("auth",))  # fmt: skip
     check_keys(auth.key, ("auth", "key"), wrong)
-    here: Path = ("auth", "shared")
+    here: KeyPath = ("auth", "shared")
     check_secret(auth.shared, "url", here, wrong)
     if auth.shared.url:
         check_redis(auth.shared.url, (*here, "url"), wrong)

@@ -26,6 +26,7 @@ LIVE = (
     "auth.key",
     "auth.keys_file",
     "auth.shared",
+    "include",
     "limits",
     "log.access",
     "metering.continuous_usage",

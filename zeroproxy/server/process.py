@@ -7,13 +7,12 @@ the access log; SIGUSR2 is ignored.
 from __future__ import annotations
 
 import asyncio
-import functools
 import gc
 import logging
 import signal
+from collections.abc import Callable
 
 from zeroproxy._version import __version__
-from zeroproxy.config.load import load_config
 from zeroproxy.config.schema import Config
 from zeroproxy.early_signals import EARLY
 from zeroproxy.log import StderrHandler
@@ -25,9 +24,9 @@ log = logging.getLogger(__name__)
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
-async def serve(config: Config, path: str, stderr: StderrHandler) -> int:
-    """Run until SIGTERM or SIGINT (or POST /-/drain). `path` is the file a reload reads."""
-    worker = Worker(config, functools.partial(load_config, path))
+async def serve(config: Config, read: Callable[[], Config], stderr: StderrHandler) -> int:
+    """Run until SIGTERM or SIGINT (or POST /-/drain). `read` gives what a reload puts in force."""
+    worker = Worker(config, read)
     worker.stderr = stderr
     cut_now = asyncio.Event()
     handle_signals(worker, cut_now)
@@ -79,8 +78,8 @@ def handle_signals(worker: Worker, cut_now: asyncio.Event) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, EARLY)
 
 
-def run(config: Config, path: str, stderr: StderrHandler) -> int:
-    """Serve on a loop of its own; `path` is the file of `config`. Exit status: 0 after a drain.
+def run(config: Config, read: Callable[[], Config], stderr: StderrHandler) -> int:
+    """Serve on a loop of its own; `read` is for reloads. Exit status: 0 after a drain.
     Raises ZeroproxyError or OSError if it cannot start."""
     try:
         import uvloop
@@ -89,4 +88,4 @@ def run(config: Config, path: str, stderr: StderrHandler) -> int:
     else:
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(serve(config, path, stderr))
+        return runner.run(serve(config, read, stderr))
