@@ -1,4 +1,4 @@
-"""The command line: `zeroproxy -c FILE` runs; the other commands stand beside it.
+"""The command line: `zeroproxy -c FILE` or `zeroproxy URL` runs; other commands stand beside them.
 
 Exit status: 0 well, 1 could not start or something failed, 2 bad usage or configuration. Output
 that cannot be written is a failure; a pipe whose reader has left is none.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import os
 import platform
 import signal
@@ -17,17 +18,21 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from zeroproxy._version import __version__
+from zeroproxy.commands import one_line
 from zeroproxy.commands.standard_streams import OutputError, install
 from zeroproxy.errors import ConfigError, UsageError, ZeroproxyError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from zeroproxy.config.schema import Config
+    from zeroproxy.server.served_process import ServedProcess
 
 EXAMPLES = """\
 examples:
+  zeroproxy http://127.0.0.1:8000     run the proxy before this server, without a file
   zeroproxy -c conf/prod.toml         run the proxy
+  zeroproxy exec -- vllm serve MODEL  start the server too: no port but the proxy's
   zeroproxy check -c conf/prod.toml   say what it would do, and what is wrong
   zeroproxy check --offline -c conf/prod.toml
                                       the same where there is no port, name or endpoint to try
@@ -47,12 +52,23 @@ documentation: README.md; every key of the configuration: conf/reference.toml
 
 
 #: Commands that read a configuration; `-c FILE` may stand before or behind them.
-WITH_CONFIG = (None, "run", "check", "usage")
+WITH_CONFIG = (None, "run", "check", "usage", "exec")
+#: Those that are a proxy: early signals wait for it (server/process.py).
+PROXIES = (None, "run", "exec", one_line.TO)
+COMMANDS = ("run", "exec", "check", "usage", "bench", "sim", "key", "demo", "version")
 
 
 def add_config(parser: argparse.ArgumentParser, default: Any = argparse.SUPPRESS) -> None:
     """Behind a command it has no default: what stood before the command stays."""
     parser.add_argument("-c", "--config", metavar="FILE", default=default, help="TOML file")
+
+
+def add_check(commands: Any) -> None:
+    check = commands.add_parser("check", help="validate a configuration and what it needs")
+    add_config(check)
+    check.add_argument(
+        "--offline", action="store_true", help="try no port, name, endpoint or server"
+    )
 
 
 def build_parser(argv: list[str]) -> argparse.ArgumentParser:
@@ -67,11 +83,8 @@ def build_parser(argv: list[str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"zeroproxy {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     add_config(commands.add_parser("run", help="run the proxy (the default)"))
-    check = commands.add_parser("check", help="validate a configuration and what it needs")
-    add_config(check)
-    check.add_argument(
-        "--offline", action="store_true", help="try no port, name, endpoint or server"
-    )
+    one_line.add_parsers(commands)
+    add_check(commands)
     usage = commands.add_parser("usage", help="what the ledger counted: requests and tokens")
     if "usage" in argv:
         from zeroproxy.commands.usage import add_arguments as add_usage_arguments
@@ -127,34 +140,40 @@ def open_standard() -> None:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
 
 
-def serve(config: Config, path: str) -> int:
-    """Run until a signal ends it. Exit status: 0 after a drain, 1 if it cannot start."""
+def serve(config: Config, read: Callable[[], Config], served: ServedProcess | None = None) -> int:
+    """Run until a signal ends it. Exit status: 0 after a drain, 1 if it cannot start, or that of
+    `served`."""
     from zeroproxy.log import on_stderr
     from zeroproxy.server.process import run
 
     try:
         with on_stderr() as stderr:
-            return run(config, path, stderr)
+            return run(config, read, stderr, served)
     except (ZeroproxyError, OSError) as error:
         complain(error)
         return 1
 
 
-def run_proxy(path: str) -> int:
+def run_proxy(start: Callable[..., int]) -> int:
+    """The exit status of `start(serve)`, which reads the configuration and serves."""
     open_standard()
     # Their default is to end the process; server/process.py lets them in when it handles them.
     early = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, early)
     try:
-        from zeroproxy.config.load import load_config
-
-        config = load_config(path)
-        return serve(config, path)
+        return start(serve)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def dispatch(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+def run_file(path: str, serve: Callable[..., int]) -> int:
+    from zeroproxy.config.load import load_config
+
+    return serve(load_config(path), functools.partial(load_config, path))
+
+
+def dispatch(args: argparse.Namespace, parser: argparse.ArgumentParser, behind: list[str]) -> int:
+    """`behind`: the command behind `--` of exec."""
     if args.config and args.command not in WITH_CONFIG:
         parser.error(f"-c FILE is not for {args.command}")
     if args.command == "version":
@@ -180,13 +199,17 @@ def dispatch(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         from zeroproxy.commands.demo import main as run_demo
 
         return int(run_demo())
+    if args.command == one_line.TO:
+        return run_proxy(functools.partial(one_line.run_to, args))
+    if args.command == "exec":
+        return run_proxy(functools.partial(one_line.run_exec, args, behind))
     if not args.config:
-        parser.error("-c FILE is needed (or a COMMAND; see --help)")
+        parser.error("-c FILE or URL is needed (or a COMMAND; see --help)")
     if args.command == "check":
         from zeroproxy.commands.check import check
 
         return check(args.config, args.offline)
-    return run_proxy(args.config)
+    return run_proxy(functools.partial(run_file, args.config))
 
 
 def complain(message: object) -> None:
@@ -196,12 +219,13 @@ def complain(message: object) -> None:
 
 
 def execute(argv: list[str], mask: Collection[int] | None = None) -> int:
+    argv, behind = one_line.split_command(one_line.with_command(argv, COMMANDS))
     parser = build_parser(argv)
     args = parser.parse_args(argv)
-    if mask is not None and args.command not in (None, "run"):
+    if mask is not None and args.command not in PROXIES:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     try:
-        return dispatch(args, parser)
+        return dispatch(args, parser, behind)
     except (ConfigError, UsageError) as error:
         complain(error)
         return 2
