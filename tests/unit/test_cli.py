@@ -51,6 +51,8 @@ def test_help_names_every_command_and_the_signals():
     assert done.returncode == 0
     for word in (
         "run",
+        "exec",
+        "zeroproxy http://127.0.0.1:8000",
         "check",
         "usage",
         "bench",
@@ -64,7 +66,7 @@ def test_help_names_every_command_and_the_signals():
 
 
 def test_every_command_has_help():
-    for command in ("run", "check", "usage", "bench", "sim", "demo", "version"):
+    for command in ("run", "exec", "check", "usage", "bench", "sim", "demo", "version"):
         done = run_cli(command, "--help")
         assert (done.returncode, done.stderr) == (0, "")
     assert "--listen" in run_cli("sim", "--help").stdout

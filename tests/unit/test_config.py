@@ -226,6 +226,27 @@ def test_an_endpoint_that_is_no_listener_is_none(listen, endpoint):
     parse_config(EACH.format(f'"{endpoint}"') + f'[server]\nlisten = "{listen}"\n')
 
 
+ADMIN = '[admin]\nlisten = "{}"\n' + GOOD
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:1", "[::]:1", ":1", "10.0.0.1:1", "gpu-1:1"])
+def test_an_admin_port_on_a_network_needs_a_token(listen):
+    assert complaint(ADMIN.format(listen)) == (
+        f"x.toml:2: admin.listen: {listen} is not on loopback: set admin.token or "
+        "admin.token_file; admin.insecure = true lets whoever reaches it drain and reload"
+    )
+    for line in ('token = "t"', 'token_file = "/run/t"', "insecure = true"):
+        text = ADMIN.format(listen).replace("[admin]\n", f"[admin]\n{line}\n")
+        assert parse_config(text).admin.listen == listen
+
+
+@pytest.mark.parametrize(
+    "listen", ["127.0.0.1:1", "127.8.9.1:1", "[::1]:1", "localhost:1", "unix:/run/a", ""]
+)
+def test_an_admin_port_on_loopback_needs_none(listen):
+    assert parse_config(ADMIN.format(listen)).admin.listen == listen
+
+
 def test_a_byte_order_mark_is_skipped(tmp_path):
     (tmp_path / "x.toml").write_bytes(b"\xef\xbb\xbf" + GOOD.encode())
     assert load_config(tmp_path / "x.toml") == parse_config(GOOD)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import os
 import socket
 import sys
@@ -23,7 +22,7 @@ from aiohttp import ClientError
 
 from zeroproxy.commands.check_report import Findings, describe, print_coloured, print_plain
 from zeroproxy.commands.source import Source
-from zeroproxy.config.check_addresses import split_host_port
+from zeroproxy.config.check_addresses import is_loopback, split_host_port
 from zeroproxy.config.schema import AnySink, Config, Upstream
 from zeroproxy.config.secret_files import name_of
 from zeroproxy.config.secret_files import resolve as resolve_files
@@ -102,10 +101,10 @@ def check_file(findings: Findings, key: str, where: str) -> bool:
     return False
 
 
-def check_log(findings: Findings, spec: str) -> None:
+def check_log(findings: Findings, key: str, spec: str) -> None:
     where = spec.removeprefix("jsonl:")
-    if where not in ("stdout", "-"):
-        check_file(findings, "log.access", where)
+    if where not in ("", "stdout", "-"):
+        check_file(findings, key, where)
 
 
 def check_ledger(findings: Findings, where: str, required: bool) -> None:
@@ -281,17 +280,6 @@ def names_of(listens: Iterable[str]) -> list[Any]:
     return names
 
 
-def is_loopback(address: str) -> bool:
-    """True if nobody outside this machine reaches it."""
-    if address.startswith("unix:"):
-        return True
-    host, _ = split_host_port(address)
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def check_access(findings: Findings, config: Config) -> None:
     """Access to the admin port and to the data port; warns of what is open to everybody."""
     admin = config.admin
@@ -299,9 +287,7 @@ def check_access(findings: Findings, config: Config) -> None:
         if admin.token or admin.token_file:
             findings.ok("admin.token", "is asked for")
         else:
-            findings.warn(
-                "admin.token", f"{admin.listen} is no loopback address, and no token is set"
-            )
+            findings.warn("admin.insecure", f"whoever reaches {admin.listen} may drain and reload")
     try:
         resolved = resolve_files(config)
     except ConfigError as error:
@@ -335,8 +321,8 @@ async def examine(config: Config, is_offline: bool = False) -> Findings:
     if config.server.tls.cert:
         check_certificate(findings, config)
     check_descriptors(findings, config)
-    if config.log.access:
-        check_log(findings, config.log.access)
+    check_log(findings, "admin.audit", config.admin.audit)
+    check_log(findings, "log.access", config.log.access)
     if config.metering.ledger:
         check_ledger(findings, config.metering.ledger, config.metering.required)
     for sink in config.metering.sinks:

@@ -1,4 +1,4 @@
-"""The command line: `zeroproxy -c FILE` runs; the other commands stand beside it.
+"""The command line: `zeroproxy -c FILE` or `zeroproxy URL` runs; other commands stand beside them.
 
 Exit status: 0 well, 1 could not start or something failed, 2 bad usage or configuration. Output
 that cannot be written is a failure; a pipe whose reader has left is none.
@@ -9,121 +9,27 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import os
 import platform
-import re
 import signal
 import sys
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
 from zeroproxy._version import __version__
+from zeroproxy.commands import one_line
+from zeroproxy.commands.options import OWN, WITH_CONFIG, all_actions, build_parser
 from zeroproxy.commands.standard_streams import OutputError, install
 from zeroproxy.commands.table import COMMANDS
 from zeroproxy.errors import ConfigError, UsageError, ZeroproxyError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection
 
     from zeroproxy.commands.source import Source
     from zeroproxy.config.schema import Config
-
-DESCRIPTION = (
-    "A sidecar reverse proxy for LLM inference servers: relays, meters, balances, at little cost"
-)
-EXAMPLES = """\
-examples:
-  zeroproxy -c conf/prod.toml         run the proxy
-  zeroproxy check -c conf/prod.toml   what it would do, and what is wrong
-  zeroproxy check --offline -c conf/prod.toml
-                                      the same where there is no port, name or endpoint to try
-  zeroproxy config diff -c conf/prod.toml
-                                      what differs from the defaults
-  zeroproxy top -c conf/prod.toml     watch a running proxy; also: status, reload, drain
-  zeroproxy usage -c conf/prod.toml --by model,tenant --since 24h
-                                      what was asked and counted
-  zeroproxy key --name ci --rpm 60    a new API key, and the lines that let it in
-  zeroproxy bench -u http://127.0.0.1:8000 --compare http://127.0.0.1:8080
-                                      measure an endpoint, or two in turns
-  zeroproxy sim --listen 127.0.0.1:8000
-                                      a simulated inference server to try it on
-  zeroproxy demo                      both, with a few requests sent through
-
-signals: SIGTERM or SIGINT drains (server.drain_timeout), a second one cuts; SIGHUP reads the
-         configuration again; SIGUSR1 reopens the access log.
-configuration: -c FILE, else $ZEROPROXY_CONFIG, else /etc/zeroproxy/zeroproxy.toml; variables such
-         as ZEROPROXY_SERVER__LISTEN go over it, and --set over them.
-documentation: README.md; every key of the configuration: conf/reference.toml
-"""
-
-
-#: Commands that read a configuration; `-c FILE` may stand before or behind them.
-WITH_CONFIG = (
-    None, "run", "check", "usage", "config", "status", "top", "reload", "drain",
-)  # fmt: skip
-
-
-class Parser(argparse.ArgumentParser):
-    """Proposes the nearest command or option for one that does not exist."""
-
-    def error(self, message: str) -> NoReturn:
-        import difflib
-
-        wrong = re.search(r"invalid choice: '(.*?)'|unrecognized arguments: (\S+)", message)
-        if wrong:
-            known = [*COMMANDS, "run", "check", "version", "completion"]
-            if wrong[2]:
-                known = [option for action in all_actions(self) for option in action.option_strings]
-            if close := difflib.get_close_matches(wrong[1] or wrong[2], known, n=1):
-                message += f"; did you mean {close[0]}?"
-        super().error(message)
-
-
-def all_actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """The options of a parser and of its commands."""
-    for action in parser._actions:
-        yield action
-        if isinstance(action, argparse._SubParsersAction):
-            for command in action.choices.values():
-                yield from all_actions(command)
-
-
-def add_config(parser: argparse.ArgumentParser, default: Any = argparse.SUPPRESS) -> None:
-    """Behind a command it has no default: what stood before the command stays."""
-    parser.add_argument("-c", "--config", metavar="FILE", default=default, help="TOML file")
-    parser.add_argument(
-        "--set", metavar="KEY=VALUE", action="append", default=default,
-        help="a value that goes over the file's, as server.listen=:8080; may be repeated",
-    )  # fmt: skip
-
-
-def build_parser(argv: list[str]) -> argparse.ArgumentParser:
-    """The options; those of some commands only if `argv` has them: they import much."""
-    parser = Parser(
-        prog="zeroproxy",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_config(parser, default=None)
-    parser.add_argument("--version", action="version", version=f"zeroproxy {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    add_config(commands.add_parser("run", help="run the proxy (the default)"))
-    check = commands.add_parser("check", help="validate a configuration and what it needs")
-    add_config(check)
-    check.add_argument(
-        "--offline", action="store_true", help="try no port, name, endpoint or server"
-    )
-    for name, command in COMMANDS.items():
-        added = commands.add_parser(name, help=command.help)
-        if name in argv:
-            command.load()[0](added)
-        if name in WITH_CONFIG:
-            add_config(added)
-    shell = commands.add_parser("completion", help="a script that completes commands in a shell")
-    shell.add_argument("shell", choices=("bash", "zsh"))
-    commands.add_parser("version", help="versions of everything that matters")
-    return parser
+    from zeroproxy.server.served_process import ServedProcess
 
 
 def data_plane() -> str:
@@ -167,45 +73,60 @@ def open_standard() -> None:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
 
 
-def serve(config: Config, read: Callable[[], Config]) -> int:
+#: Those that are a proxy: early signals wait for it (early_signals.py).
+PROXIES = (None, "run", "exec", one_line.TO)
+
+
+def serve(config: Config, read: Callable[[], Config], served: ServedProcess | None = None) -> int:
     """Run until a signal ends it; a reload calls `read`. Exit status: 0 after a drain, 1 if it
-    cannot start."""
+    cannot start, or that of `served`."""
     from zeroproxy.log import on_stderr
     from zeroproxy.server.process import run
 
     try:
         with on_stderr() as stderr:
-            return run(config, read, stderr)
+            return run(config, read, stderr, served)
     except (ZeroproxyError, OSError) as error:
         complain(error)
         return 1
 
 
-def run_proxy(source: Source) -> int:
+def run_proxy(start: Callable[..., int]) -> int:
+    """The exit status of `start(serve)`, which reads the configuration and serves."""
     open_standard()
+    return start(serve)
+
+
+def run_file(source: Source, serve: Callable[..., int]) -> int:
     return serve(source.load(), source.load)
 
 
-def dispatch(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    for option, value in (("-c FILE", args.config), ("--set", args.set)):
-        if value and args.command not in WITH_CONFIG:
-            parser.error(f"{option} is not for {args.command}")
+def dispatch(args: argparse.Namespace, parser: argparse.ArgumentParser, behind: list[str]) -> int:
+    """`behind`: the command behind `--` of exec."""
+    if args.config and args.command not in WITH_CONFIG:
+        parser.error(f"-c FILE is not for {args.command}")
+    if args.set and args.command not in (*WITH_CONFIG, one_line.TO):
+        parser.error(f"--set is not for {args.command}")
     if args.command == "version":
         return print_version()
     if args.command == "completion":
         return print_completion(args.shell)
     if command := COMMANDS.get(args.command):
         return command.load()[1](args)
+    if args.command == one_line.TO:
+        return run_proxy(functools.partial(one_line.run_to, args))
+    if args.command == "exec":
+        return run_proxy(functools.partial(one_line.run_exec, args, behind))
     from zeroproxy.commands.source import source_of
 
     source = source_of(args)
     if source is None:
-        parser.error("-c FILE is needed (or a COMMAND; see --help)")
+        parser.error("-c FILE or URL is needed (or a COMMAND; see --help)")
     if args.command == "check":
         from zeroproxy.commands.check import check
 
         return check(source, args.offline)
-    return run_proxy(source)
+    return run_proxy(functools.partial(run_file, source))
 
 
 def complain(message: object) -> None:
@@ -215,12 +136,13 @@ def complain(message: object) -> None:
 
 
 def execute(argv: list[str], mask: Collection[int] | None = None) -> int:
+    argv, behind = one_line.split_command(one_line.with_command(argv, (*COMMANDS, *OWN)))
     parser = build_parser(argv)
     args = parser.parse_args(argv)
-    if mask is not None and args.command not in (None, "run"):
+    if mask is not None and args.command not in PROXIES:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     try:
-        return dispatch(args, parser)
+        return dispatch(args, parser, behind)
     except (ConfigError, UsageError) as error:
         complain(error)
         return 2

@@ -45,10 +45,13 @@ def default_path() -> str:
 def source_of(args: argparse.Namespace) -> Source | None:
     """The source that the options and the environment name; None: there is no file. Raises
     ConfigError."""
+    path = args.config or default_path()
+    return Source(path, overrides_of(args)) if path else None
+
+
+def overrides_of(args: argparse.Namespace) -> tuple[Override, ...]:
+    """Those of the environment, then those of --set. Raises ConfigError."""
     from zeroproxy.config.overrides import from_environment, from_option
 
-    path = args.config or default_path()
-    if not path:
-        return None
     given = [from_option(text) for text in args.set or ()]
-    return Source(path, (*from_environment(os.environ), *given))
+    return (*from_environment(os.environ), *given)

@@ -124,6 +124,17 @@ def check_listeners(config: Config, wrong: Wrong) -> None:
                     ("admin", "listen"))  # fmt: skip
 
 
+def is_loopback(address: str) -> bool:
+    """True if nobody outside this machine reaches a listener."""
+    if address.startswith("unix:"):
+        return True
+    host, _ = split_host_port(address)
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 LOOPBACKS = ("127.0.0.1", "::1")
 
 

@@ -38,6 +38,7 @@ PATTERNS: dict[str | int, str] = {
     "tenant": 'letters, digits, ".", "_" and "-"',
     "sha256": "the 64 hex digits of a SHA-256",
     "access": '"", "jsonl:stdout" or "jsonl:/path"',
+    "audit": '"", "jsonl:stdout" or "jsonl:/path"',
     "table": "NAME or SCHEMA.NAME",
 }
 MSGSPEC_PATH = re.compile(r" - at `\$(.*)`$")

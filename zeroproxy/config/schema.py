@@ -81,6 +81,9 @@ __all__ = [
 ]
 
 
+LogSpec = Annotated[str, Meta(pattern=r"^(|jsonl:.+)$")]
+
+
 class Server(Base, frozen=True):
     """The data listeners."""
 
@@ -114,6 +117,12 @@ class Admin(Base, frozen=True):
     #: Names that Host may have, beside loopback names, addresses and the host of `listen`. Any
     #: other is 421, for a web page can make its own name lead here. With the token: any name.
     hosts: tuple[str, ...] = ()
+    #: Listen on other addresses than loopback without a token: whoever reaches the port may drain
+    #: the proxy. Without this it is an error.
+    insecure: bool = False
+    #: "jsonl:/path" or "jsonl:stdout": a line for each request that could change something, with
+    #: caller and result; "" switches it off.
+    audit: LogSpec = ""
 
 
 class Limits(Base, frozen=True):
@@ -154,7 +163,7 @@ class Log(Base, frozen=True):
     """The access log."""
 
     #: "jsonl:stdout" or "jsonl:/path": one line per exchange; "" switches it off.
-    access: Annotated[str, Meta(pattern=r"^(|jsonl:.+)$")] = ""
+    access: LogSpec = ""
 
 
 def no_admin() -> Admin:

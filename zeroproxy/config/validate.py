@@ -17,9 +17,11 @@ from zeroproxy.config.check_addresses import (
     check_loops,
     check_url,
     is_host,
+    is_loopback,
     split_endpoint,
 )
 from zeroproxy.config.schema import (
+    Admin,
     Admission,
     AnySink,
     Auth,
@@ -246,6 +248,22 @@ def check_auth(auth: Auth, wrong: Wrong) -> None:
         raise wrong("is shorter than two intervals", (*here, "patience"))
 
 
+def check_admin(admin: Admin, wrong: Wrong) -> None:
+    """The admin port must not be open to a network by oversight."""
+    check_secret(admin, "token", ("admin",), wrong)
+    for k, name in enumerate(admin.hosts):
+        if not is_host(name):
+            raise wrong(f'"{name}" is no name of a host: no scheme, no port', ("admin", "hosts", k))
+    if not admin.listen or is_loopback(admin.listen):
+        return
+    if not (admin.token or admin.token_file or admin.insecure):
+        raise wrong(
+            f"{admin.listen} is not on loopback: set admin.token or admin.token_file; "
+            "admin.insecure = true lets whoever reaches it drain and reload",
+            ("admin", "listen"),
+        )
+
+
 def check_together(config: Config, wrong: Wrong) -> None:
     """Everything above over a whole configuration, in the order an operator would read it."""
     if config.server.workers > 1:
@@ -260,10 +278,7 @@ def check_together(config: Config, wrong: Wrong) -> None:
     check_loops(config, wrong)
     check_tls(config, wrong)
     check_routes(config.upstream, wrong)
-    check_secret(config.admin, "token", ("admin",), wrong)
-    for k, name in enumerate(config.admin.hosts):
-        if not is_host(name):
-            raise wrong(f'"{name}" is no name of a host: no scheme, no port', ("admin", "hosts", k))
+    check_admin(config.admin, wrong)
     if config.auth is not None:
         check_auth(config.auth, wrong)
     check_metering(config.metering, wrong)

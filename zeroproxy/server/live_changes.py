@@ -19,7 +19,9 @@ from zeroproxy.errors import ReloadError
 
 #: Keys that may change while exchanges run, and all below them; docs/reload.md is this list.
 LIVE = (
+    "admin.audit",
     "admin.hosts",
+    "admin.insecure",
     "admin.token",
     "admin.token_file",
     "auth.forward",

@@ -20,7 +20,7 @@ from typing import Protocol
 from zeroproxy._fast.engine.engine import Engine
 from zeroproxy.config.schema import Config, Limits
 from zeroproxy.config.secret_files import resolve
-from zeroproxy.metering.access_log_file import LogFile
+from zeroproxy.metering.access_log_file import LogFile, open_sink
 from zeroproxy.policy.shared_quota import need_redis
 from zeroproxy.server.endpoints import Addresses, EndpointSet, resolve_all
 from zeroproxy.server.fd_limits import limits_in_force
@@ -58,6 +58,11 @@ class Running(Protocol):
     async def log_to(self, sink: LogFile | None) -> None: ...
 
 
+def try_audit(spec: str) -> None:
+    """Raises ZeroproxyError if the audit file cannot be written."""
+    open_sink(spec, "admin.audit").close()
+
+
 async def prepare(
     config: Config, in_force: Config | None = None, known: Addresses = ()
 ) -> Candidate:
@@ -68,6 +73,8 @@ async def prepare(
         await asyncio.to_thread(need_redis)
     changed = plan(in_force, config) if in_force is not None else []
     tls = await asyncio.to_thread(prepare_tls, config)
+    if config.admin.listen and config.admin.audit:
+        await asyncio.to_thread(try_audit, config.admin.audit)
     addresses = await resolve_all(config, known)
     limits = await asyncio.to_thread(limits_in_force, config.limits)
     return Candidate(config, tls, addresses, limits, changed)

@@ -178,7 +178,8 @@ class Worker:
             raise ListenError(str(error).replace(address, f"{address} (admin)", 1)) from None
         self.admin = AdminServer(
             self, bound, token=lambda: self.config.admin.token,
-            names=lambda: names_of(self.config.admin), most=admin_cap(raise_limit()),
+            names=lambda: names_of(self.config.admin), audit=lambda: self.config.admin.audit,
+            most=admin_cap(raise_limit()),
         )  # fmt: skip
         await self.admin.start()
 
@@ -217,6 +218,8 @@ class Worker:
             "reloads": self.reloader.snapshot(),
             "log": {"dropped": 0 if self.stderr is None else self.stderr.dropped},
         }
+        if self.admin is not None:
+            shown["audit"] = self.admin.audit.state()
         shown.update(self.engine.snapshot())
         if self.tls is not None:
             shown["tls"].update(self.tls.snapshot())
