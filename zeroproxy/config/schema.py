@@ -90,6 +90,9 @@ class Server(Base, frozen=True):
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
     #: How long SIGTERM waits for exchanges to finish before it cuts them (Kubernetes: 30).
     drain_timeout: Seconds = 30.0
+    #: Before that: /readyz is 503 at once, but requests are taken for so long, until load balancers
+    #: have looked (Kubernetes: 10). Answers carry Connection: close.
+    drain_settle: Seconds = 0.0
     #: Add Via to forwarded requests: a MUST of RFC 9110 7.6.3 that nginx and HAProxy omit.
     via: bool = True
     #: Keep the caller's X-Forwarded-*, Forwarded and X-Real-IP; append to X-Forwarded-For. Only

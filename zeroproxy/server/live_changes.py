@@ -30,6 +30,7 @@ LIVE = (
     "log.access",
     "metering.continuous_usage",
     "metering.inject_usage",
+    "server.drain_settle",
     "server.drain_timeout",
     "server.half_close",
     "server.tls",

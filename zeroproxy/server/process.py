@@ -1,7 +1,7 @@
 """The proxy as a process: signals, standard descriptors, the last lines.
 
-SIGTERM and SIGINT drain, a second one cuts; SIGHUP reads the configuration again; SIGUSR1 reopens
-the access log; SIGUSR2 is ignored.
+SIGTERM and SIGINT drain. A second one ends a settle before the drain; else it cuts. SIGHUP reads
+the configuration again; SIGUSR1 reopens the access log; SIGUSR2 is ignored.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ async def serve(config: Config, path: str, stderr: StderrHandler) -> int:
 
 
 def handle_signals(worker: Worker, cut_now: asyncio.Event) -> None:
-    """Install the handlers. A second signal to stop sets `cut_now`."""
+    """Install the handlers. A second signal to stop sets `cut_now`, unless it ends a settle."""
     loop = asyncio.get_running_loop()
     tasks: set[asyncio.Future[None]] = set()
 
     def on_stop() -> None:
-        if worker.drain_requested.is_set():
+        if worker.drain_requested.is_set() and not worker.skip_settle():
             cut_now.set()
         worker.drain_requested.set()
 

@@ -30,7 +30,12 @@ from zeroproxy._fast.engine.quota_state cimport (
 )
 from zeroproxy._fast.engine.record_values cimport read_overflow, read_record, take_overflow_rows
 from zeroproxy._fast.engine.registry cimport registry_free, registry_set_models
-from zeroproxy._fast.engine.relay_events cimport relay_begin_drain, relay_close_all, relay_install
+from zeroproxy._fast.engine.relay_events cimport (
+    relay_begin_drain,
+    relay_begin_settle,
+    relay_close_all,
+    relay_install,
+)
 from zeroproxy._fast.engine.settings cimport parse_limits
 from zeroproxy._fast.engine.status_values cimport read_plane
 from zeroproxy._fast.engine.tenant_indices cimport Tenants
@@ -258,6 +263,12 @@ cdef class Engine(PlaneThread):
         with self:
             accept_all_pending(self.p)
             stop_listening(self.p)
+
+    def settle(self):
+        """Announce a drain: from now on every response closes its conn. New conns are served, and
+        those that were announced nothing stay open."""
+        with self:
+            relay_begin_settle(self.p)
 
     def drain(self):
         """Let every exchange be its conn's last from now on. Idle conns are closed; those without a

@@ -50,6 +50,8 @@ from zeroproxy._fast.types.exchange_enums cimport (
     CAUSE_RESET,
     CAUSE_TIMEOUT,
     CAUSE_TLS,
+    DRAIN_ENDS,
+    DRAIN_SETTLES,
     IN_CONNECTED,
     IN_CUT,
     IN_DRAINED,
@@ -319,12 +321,16 @@ cdef bint run_later(Plane *p) noexcept nogil:
     return p.run_head != NULL
 
 
+cdef void relay_begin_settle(Plane *p) noexcept nogil:
+    p.draining = DRAIN_SETTLES
+
+
 cdef void relay_begin_drain(Plane *p) noexcept nogil:
     """A conn without a request yet stays open for a while (deadlines.pyx): its caller cannot know
     of the drain."""
     cdef Relay *r
     cdef uint32_t i
-    p.draining = 1
+    p.draining = DRAIN_ENDS
     for i in range(p.n_relays):
         r = p.relays[i]
         if not r.live or r.x.phase != PHASE_IDLE:
@@ -347,7 +353,7 @@ cdef void end_for_drain(Plane *p, Relay *r) noexcept nogil:
 cdef void relay_close_all(Plane *p) noexcept nogil:
     """The deadline of a drain has passed: exchanges that still run end, blamed on the proxy."""
     cdef uint32_t i
-    p.draining = 1
+    p.draining = DRAIN_ENDS
     for i in range(p.n_relays):
         end_for_drain(p, p.relays[i])
     for i in range(p.n_relays):

@@ -64,6 +64,7 @@ from zeroproxy._fast.types.exchange_enums cimport (
     CAUSE_REFUSED,
     CAUSE_RESET,
     CAUSE_TIMEOUT,
+    DRAIN_ENDS,
     IN_CONNECTED,
     IN_CUT,
     IN_DRAINED,
@@ -265,7 +266,7 @@ cdef int flush(Plane *p, Relay *r) noexcept nogil:
 
 cdef bint must_close(Plane *p, Relay *r) noexcept nogil:
     return (
-        r.x.asks_close or not r.x.request_body.done or p.draining
+        r.x.asks_close or not r.x.request_body.done or p.draining == DRAIN_ENDS
         or (r.down.saw_fin and not r.x.settings.serves_half_close)
         or (r.x.blame != BLAME_NOBODY and r.x.ended_in >= PHASE_RELAYING)
     )
@@ -273,7 +274,7 @@ cdef bint must_close(Plane *p, Relay *r) noexcept nogil:
 
 cdef int finish_refused(Plane *p, Relay *r) noexcept nogil:
     release_all(p, r)
-    if not r.x.request_body.done:
+    if not r.x.request_body.done or p.draining:
         r.x.asks_close = 1
     if not send_local_reply(p, r):
         return IN_GONE

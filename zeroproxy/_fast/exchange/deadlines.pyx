@@ -20,6 +20,7 @@ from zeroproxy._fast.net.timer cimport timer_no_later
 from zeroproxy._fast.net.tls cimport tls_is_shaking
 from zeroproxy._fast.types.clock cimport NS_PER_S
 from zeroproxy._fast.types.exchange_enums cimport (
+    DRAIN_ENDS,
     PHASE_CONNECTING,
     PHASE_FLUSHING,
     PHASE_HEAD,
@@ -106,7 +107,7 @@ cdef uint64_t relaying_deadline(const Relay *r) noexcept nogil:
 cdef uint64_t deadline(const Plane *p, const Relay *r) noexcept nogil:
     cdef uint64_t due = 0, limit
     cdef int phase = r.x.phase
-    if phase == PHASE_IDLE and p.draining:
+    if phase == PHASE_IDLE and p.draining == DRAIN_ENDS:
         return after(r.down.since_ns, FRESH_NS)
     if phase == PHASE_IDLE:
         return after(

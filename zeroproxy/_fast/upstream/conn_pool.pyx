@@ -31,6 +31,7 @@ from zeroproxy._fast.net.syscalls cimport (
 from zeroproxy._fast.net.timer cimport timer_init, timer_no_later
 from zeroproxy._fast.net.tls cimport tls_open
 from zeroproxy._fast.types.conn_pool cimport CLOSED_AGE, CLOSED_IDLE, CLOSED_PEER, CLOSED_SURPLUS
+from zeroproxy._fast.types.exchange_enums cimport DRAIN_ENDS
 from zeroproxy._fast.types.invariant cimport invariant
 from zeroproxy._fast.types.plane cimport Conn, ConnList, Endpoint, Plane, Upstream
 from zeroproxy._fast.upstream.idle_limits cimport (
@@ -167,7 +168,7 @@ cdef Conn *acquire_idle_conn(Plane *p, Endpoint *e) noexcept nogil:
 
 
 cdef bint has_place(const Plane *p, const Endpoint *e) noexcept nogil:
-    if not e.in_rotation or e.draining or p.draining or e.idle.n >= e.pool.max_idle:
+    if not e.in_rotation or e.draining or p.draining == DRAIN_ENDS or e.idle.n >= e.pool.max_idle:
         return 0
     # False where the descriptors, or a reload, allow fewer conns than there are.
     return (
