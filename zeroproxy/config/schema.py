@@ -101,6 +101,12 @@ class Server(Base, frozen=True):
     #: The meaning of a caller's FIN behind a whole request. abort: the caller has left (nginx,
     #: Envoy, HAProxy's abortonclose). serve: it still reads (nc -N).
     half_close: Literal["abort", "serve"] = "abort"
+    #: An event stream gets a comment after so long without a byte, before the first token too. From
+    #: then on its status is 200, and failures are error events. "auto": a third of the read timeout
+    #: that the caller announces, if it does, but not below 5 s. 0: none (docs/keepalive.md).
+    sse_keepalive: Seconds | Literal["auto"] = 0.0
+    #: Silence on a caller's connection after which TCP probes it; 0: never.
+    tcp_keepalive: Annotated[int, Meta(ge=0, le=7200)] = 60
     tls: ServerTls = field(default_factory=ServerTls)
 
 

@@ -33,6 +33,8 @@ LIVE = (
     "server.drain_settle",
     "server.drain_timeout",
     "server.half_close",
+    "server.sse_keepalive",
+    "server.tcp_keepalive",
     "server.tls",
     "server.trust_forwarded",
     "server.via",

@@ -148,6 +148,12 @@ cdef class Engine(PlaneThread):
                 via=via, trust_forwarded=trust_forwarded, serve_half_close=serve_half_close
             )
 
+    def set_keepalive(self, after):
+        """Send a comment to a caller whose event stream is silent for `after` seconds; 0: never.
+        None: a third of the read timeout that the caller announces. From the next head on."""
+        with self.change() as change:
+            change.set_keepalive(after)
+
     def set_tracing(self, sample):
         """Make a span of every exchange. `sample`: the share, 0 to 1, of traces started here that
         are sampled; a caller's own flag is kept."""

@@ -22,6 +22,7 @@ from zeroproxy._fast.exchange.actions cimport (
 from zeroproxy._fast.exchange.attempt_release cimport wake_waiting
 from zeroproxy._fast.exchange.deadlines cimport arm, body_is_late, deadline, hedge_due
 from zeroproxy._fast.exchange.hedge cimport hedge, hedge_ready
+from zeroproxy._fast.exchange.keepalive cimport keep_alive, keepalive_due
 from zeroproxy._fast.exchange.relay_pool cimport rate_begin, relay_later
 from zeroproxy._fast.memory.prefetch cimport prefetch_part
 from zeroproxy._fast.net.conn cimport (
@@ -272,6 +273,10 @@ cdef void on_relay_due(void *plane, void *owner) noexcept nogil:
         if r.x.phase == PHASE_HEAD:
             r.x.asks_close = 1
         expire(p, r)
+    if r.live and r.x.keepalive.after_ns:
+        due = keepalive_due(r)
+        if due and p.now_ns >= due and not keep_alive(p, r):
+            end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_RESET)
     if r.live:
         arm(p, r)
 

@@ -40,9 +40,10 @@ cdef enum:
     KEEPALIVE_AUTO = 1      # ns: the caller's read timeout decides
 
 
-cdef struct KeepAlive:      # of an event stream that may fall silent
+cdef struct KeepAlive:      # of an event stream (exchange/keepalive.pyx)
     uint64_t after_ns       # silence before a comment; 0: none is sent
     uint64_t last_ns        # when the last one went downstream, or could not
+    uint8_t has_comment     # one has gone downstream
     uint8_t has_head        # the caller has a head of ours, sent before the engine's
 
 
