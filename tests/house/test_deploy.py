@@ -2,6 +2,9 @@
 
 import configparser
 import re
+import socket
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -72,13 +75,37 @@ def test_the_sidecar_asks_who_reaches_its_admin_for_a_token(sidecar):
     assert (states["admin.token"], found.errors) == ("ok", 0)
 
 
-def test_the_sidecar_is_given_time_to_drain_and_its_engine_outlives_it(sidecar, manifest):
+def test_the_sidecar_settles_and_is_given_time_to_drain(sidecar, manifest):
     grace = int(re.search(r"terminationGracePeriodSeconds: (\d+)", manifest)[1])
-    sleep = int(re.search(r"sleep: \{ seconds: (\d+) \}", manifest)[1])
-    assert grace > sleep + sidecar.server.drain_timeout
-    sidecars, containers = manifest.split("\n  containers:\n")
-    assert "initContainers:\n    - name: vllm\n      restartPolicy: Always" in sidecars
-    assert "- name: zeroproxy" in containers
+    assert sidecar.server.drain_settle >= 5  # what kube-proxy needs on every node
+    assert grace > sidecar.server.drain_settle + sidecar.server.drain_timeout
+
+
+@pytest.fixture
+def parts(manifest):
+    """Text of the sidecar and of the engine."""
+    return re.search(r"  initContainers:\n(.*)\n  containers:\n(.*)\n  volumes:", manifest, re.S)
+
+
+def test_the_sidecar_is_native_and_its_hooks_let_it_drain_before_the_engine_ends(parts):
+    """Hooks run at once, a sidecar's SIGTERM comes after the other containers' end."""
+    proxy, engine = parts.groups()
+    assert "    - name: zeroproxy\n      restartPolicy: Always\n" in proxy
+    assert 'exec: { command: ["sh", "-c", "kill -TERM 1"] }' in proxy
+    program = re.search(r'python3 -c "(.*?[^\\])"', engine)[1].replace('\\"', '"')
+    with socket.create_server(("127.0.0.1", 0)) as admin:
+        waits = program.replace("9090", str(admin.getsockname()[1]))
+        assert subprocess.run([sys.executable, "-c", waits], check=False).returncode == 0
+    ended = subprocess.run([sys.executable, "-c", waits], capture_output=True, check=False)
+    assert ended.returncode == 1
+    assert b"ConnectionRefusedError" in ended.stderr
+
+
+def test_the_probes_of_the_sidecar_ask_what_needs_no_token(parts):
+    found = re.findall(r"(\w+Probe):\n +httpGet: \{ path: (\S+), port: admin \}", parts[1])
+    assert found == [
+        ("startupProbe", "/healthz"), ("readinessProbe", "/readyz"), ("livenessProbe", "/healthz"),
+    ]  # fmt: skip
 
 
 def test_what_the_sidecar_mounts_is_what_its_configuration_names(manifest):

@@ -10,6 +10,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from zeroproxy._fast.exchange.date_field cimport write_date
+from zeroproxy._fast.exchange.keepalive cimport share_of_timeout
 from zeroproxy._fast.http1.body cimport BodySlice, body_begin, body_unframe, frame_chunk, frame_last
 from zeroproxy._fast.http1.field_lines cimport find_request_id, find_traceparent
 from zeroproxy._fast.http1.field_values cimport (
@@ -134,6 +135,16 @@ def response_head(const unsigned char[::1] data, tuple limits, bint to_head=Fals
     cdef Head h
     cdef HeadLimits lim = limits_of(limits)
     return answer(parse_response_head(<const char *>&data[0], len(data), &lim, to_head, &h), &h)
+
+
+
+def keepalive_of(const unsigned char[::1] data, tuple limits):
+    """Nanoseconds of silence that the caller of this request stands, by its own words."""
+    cdef Head h
+    cdef HeadLimits lim = limits_of(limits)
+    if parse_request_head(<const char *>&data[0], len(data), &lim, &h) != VERDICT_OK:
+        raise ValueError(FAULTS[h.fault])
+    return share_of_timeout(&h)
 
 # ---------------------------------------------------------------- bodies
 

@@ -82,6 +82,7 @@ TYPES = [
     ("routes: Route expected, not tuple", lambda e: e.set_routes([("m", 0)], default=None)),
     ("via: bool expected, not NoneType",
      lambda e: e.set_switches(via=None, trust_forwarded=True, serve_half_close=True)),
+    ("after: float expected, not str", lambda e: e.set_keepalive("auto")),
     ("name: str expected, not int", lambda e: e.add_upstream(7, settings=UPSTREAM)),
     ("seconds: float expected, not str", lambda e: e.end_silent(0, seconds="1")),
     ("fd: int expected, not str", lambda e: e.listen("3")),

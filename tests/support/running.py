@@ -19,4 +19,6 @@ def from_nothing(config: Config) -> Running:
     tls = Tls()
     endpoint_set = EndpointSet(engine, tls)
     endpoint_set.add_upstreams(config)
-    return Running(engine=engine, endpoint_set=endpoint_set, tls=tls, config=None, keys={})
+    return Running(
+        engine=engine, endpoint_set=endpoint_set, tls=tls, config=None, keys={}, bound=[]
+    )

@@ -66,6 +66,7 @@ CHANGES: dict[str, Callable[[Engine], Any]] = {
     "set_switches": lambda e: e.set_switches(
         via=False, trust_forwarded=True, serve_half_close=False
     ),
+    "set_keepalive": lambda e: e.set_keepalive(9.0),
     "set_keys": lambda e: e.set_keys(
         [row(f"n{k}", tenant=f"n{k}", models=("a", "b")) for k in range(20)]
     ),

@@ -289,6 +289,15 @@ def process(snapshot: Snapshot) -> Iterator[Metric]:
         ("starved", "Times accept found no descriptor or memory"),
     ):
         yield CounterMetricFamily(f"zeroproxy_connections_{key}", text, c[key])
+    kept = snapshot["keepalive"]
+    yield CounterMetricFamily(
+        "zeroproxy_sse_comments", "Comments that kept a silent stream alive", kept["comments"]
+    )
+    yield CounterMetricFamily(
+        "zeroproxy_sse_early_heads",
+        "Heads of streams that were sent before the endpoint's",
+        kept["early_heads"],
+    )
     yield CounterMetricFamily(
         "zeroproxy_ring_overflow",
         "Records that found the ring full; their totals are not lost",

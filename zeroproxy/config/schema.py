@@ -94,6 +94,9 @@ class Server(Base, frozen=True):
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
     #: How long SIGTERM waits for exchanges to finish before it cuts them (Kubernetes: 30).
     drain_timeout: Seconds = 30.0
+    #: Before that: /readyz is 503 at once, but requests are taken for so long, until load balancers
+    #: have looked (Kubernetes: 10). Answers carry Connection: close.
+    drain_settle: Seconds = 0.0
     #: Add Via to forwarded requests: a MUST of RFC 9110 7.6.3 that nginx and HAProxy omit.
     via: bool = True
     #: Keep the caller's X-Forwarded-*, Forwarded and X-Real-IP; append to X-Forwarded-For. Only
@@ -102,6 +105,12 @@ class Server(Base, frozen=True):
     #: The meaning of a caller's FIN behind a whole request. abort: the caller has left (nginx,
     #: Envoy, HAProxy's abortonclose). serve: it still reads (nc -N).
     half_close: Literal["abort", "serve"] = "abort"
+    #: An event stream gets a comment after so long without a byte, before the first token too. From
+    #: then on its status is 200, and failures are error events. "auto": a third of the read timeout
+    #: that the caller announces, if it does, but not below 5 s. 0: none (docs/keepalive.md).
+    sse_keepalive: Seconds | Literal["auto"] = 0.0
+    #: Silence on a caller's connection after which TCP probes it; 0: never.
+    tcp_keepalive: Annotated[int, Meta(ge=0, le=7200)] = 60
     tls: ServerTls = field(default_factory=ServerTls)
 
 

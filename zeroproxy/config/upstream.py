@@ -43,6 +43,9 @@ class Pool(Base, frozen=True):
     max_age: Seconds = 0.0
     #: Nor is one that has served so many requests; 0: no limit (nginx keepalive_requests: 1000).
     max_requests: Annotated[int, Meta(ge=0, le=1 << 30)] = 0
+    #: Silence on one after which TCP probes the other side; 0: never. Some networks forget a
+    #: connection after 240 s (Azure) or 350 s (AWS).
+    tcp_keepalive: Annotated[int, Meta(ge=0, le=7200)] = 60
     #: Connections at once, idle and busy; above it exchanges wait, up to admission.queue_timeout.
     #: 0: no limit.
     max_connections: Annotated[int, Meta(ge=0, le=1 << 20)] = 0

@@ -37,6 +37,8 @@ from zeroproxy.config.schema import (
     kind_of,
 )
 
+# Seconds; a stream that is kept alive more often carries little else.
+KEEPALIVE_LEAST = 0.1
 # Bytes of a model's name in the data plane, and of a server's own name as JSON.
 MODEL_MAX = 256
 REAL_MAX = 2 * MODEL_MAX + 2
@@ -264,12 +266,18 @@ def check_admin(admin: Admin, wrong: Wrong) -> None:
         )
 
 
+def check_keepalive(seconds: float | str, wrong: Wrong) -> None:
+    if isinstance(seconds, (int, float)) and 0 < seconds < KEEPALIVE_LEAST:
+        raise wrong(f"is 0, or at least {KEEPALIVE_LEAST} s", ("server", "sse_keepalive"))
+
+
 def check_together(config: Config, wrong: Wrong) -> None:
     """Everything above over a whole configuration, in the order an operator would read it."""
     if config.server.workers > 1:
         raise wrong("more than one worker is not supported by this version",
                     ("server", "workers"))  # fmt: skip
     check_listeners(config, wrong)
+    check_keepalive(config.server.sse_keepalive, wrong)
     if not config.upstream:
         raise wrong("at least one [[upstream]] is needed", ("upstream",))
     for k, upstream in enumerate(config.upstream):

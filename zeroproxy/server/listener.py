@@ -40,6 +40,17 @@ class Bound:
             if path and inode_of(path) == self.inode:
                 Path(path).unlink()
 
+    def probe_when_silent(self, seconds: int) -> None:
+        """Let TCP ask callers that are silent for so long; without an answer their connections end
+        after as many seconds more. 0: never. Connections accepted from now on inherit it."""
+        if self.is_unix:
+            return
+        options = {"TCP_KEEPIDLE": seconds, "TCP_KEEPINTVL": max(seconds // 4, 1), "TCP_KEEPCNT": 4}
+        with contextlib.suppress(OSError):
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, bool(seconds))
+            for name, value in options.items() if seconds else ():
+                self.sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
     def close(self) -> None:
         self.unlink()
         self.sock.close()

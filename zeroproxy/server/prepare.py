@@ -24,6 +24,7 @@ from zeroproxy.metering.access_log_file import LogFile, open_sink
 from zeroproxy.policy.shared_quota import need_redis
 from zeroproxy.server.endpoints import Addresses, EndpointSet, resolve_all
 from zeroproxy.server.fd_limits import limits_in_force
+from zeroproxy.server.listener import Bound
 from zeroproxy.server.live_changes import plan
 from zeroproxy.server.stage_keys import stage_keys
 from zeroproxy.server.tls import PreparedTls, Tls, prepare_tls
@@ -45,6 +46,7 @@ class Running(Protocol):
 
     config: Config
     phase: str
+    bound: list[Bound]
     engine: Engine | None
     endpoint_set: EndpointSet | None
     tls: Tls | None
@@ -101,7 +103,11 @@ def put_in_force(
             trust_forwarded=config.server.trust_forwarded,
             serve_half_close=config.server.half_close == "serve",
         )
+        every = config.server.sse_keepalive
+        change.set_keepalive(None if every == "auto" else float(every))
         keys = stage_keys(change, config.auth)
+    for bound in running.bound:
+        bound.probe_when_silent(config.server.tcp_keepalive)
     tls.adopt(new.tls)
     endpoint_set.adopt(config, groups)
     running.config = config

@@ -1,7 +1,7 @@
 """The proxy as a process: signals, standard descriptors, the last lines.
 
-SIGTERM and SIGINT drain, a second one cuts; SIGHUP reads the configuration again; SIGUSR1 reopens
-the access log; SIGUSR2 is ignored.
+SIGTERM and SIGINT drain. A second one ends a settle before the drain; else it cuts. SIGHUP reads
+the configuration again; SIGUSR1 reopens the access log; SIGUSR2 is ignored.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopping:
-    """The signals that stop: the first asks the worker to drain, a second sets `cut_now`, one more
-    kills a server that is being stopped."""
+    """The signals that stop. The first asks the worker to drain, a second ends its settle, or sets
+    `cut_now`; one more kills a server that is being stopped."""
 
     def __init__(self, worker: Worker, served: ServedProcess | None) -> None:
         self._worker, self._served = worker, served
@@ -40,7 +40,8 @@ class Stopping:
         if self._served is not None and self._served.is_stopping:
             self._served.kill()
         elif self._worker.drain_requested.is_set():
-            self.cut_now.set()
+            if not self._worker.skip_settle():
+                self.cut_now.set()
         else:
             self.number = number
         self._worker.drain_requested.set()

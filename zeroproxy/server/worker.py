@@ -7,6 +7,7 @@ Only this file knows all parts; each part gets what it needs through its constru
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -69,6 +70,8 @@ class Worker:
         self.rotation: Rotation | None = None
         self.warmups: Warmups | None = None
         self.drain_requested = asyncio.Event()
+        self._settled = asyncio.Event()  # set: a stop settles no longer
+        self._is_hurried = False  # cut before the drain began
         self._was_warm = False
         self._cut = 0  # conns that stop() has cut
         self._started = time.monotonic()
@@ -289,23 +292,45 @@ class Worker:
         """Ask for a graceful stop: `drain_requested` is set."""
         self.drain_requested.set()
 
+    def skip_settle(self) -> bool:
+        """End a settle that is under way. False: there is none."""
+        if self.phase != "settling":
+            return False
+        self._settled.set()
+        return True
+
     # ------------------------------------------------------------ stop
 
     async def stop(self, timeout: float | None = None) -> int:
-        """Stop accepting, let exchanges finish for `timeout` seconds (default:
-        server.drain_timeout), cut the rest. Returns how many conns were cut."""
+        """Serve on for server.drain_settle, with /readyz 503. Then stop accepting, let exchanges
+        finish for `timeout` seconds (default: server.drain_timeout), cut the rest. Returns how
+        many conns were cut. With a `timeout` of 0 nothing settles."""
         if self.engine is None:
             return 0
         try:
+            if timeout != 0:
+                await self._settle()
             await self._drain(timeout)
         finally:
             await self._release()
             self.phase = "stopped"
         return self._cut
 
+    async def _settle(self) -> None:
+        """Load balancers see /readyz fail and send their callers elsewhere, while the listeners
+        are open: none of them is refused."""
+        settle = self.config.server.drain_settle
+        if self.engine is None or self.phase != "serving" or not settle:
+            return
+        self.phase = "settling"
+        self.engine.settle()
+        log.info(f"settling: /readyz is 503, requests are taken for {settle:g} s")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._settled.wait(), settle)
+
     async def _drain(self, timeout: float | None) -> None:
         assert self.engine is not None
-        if self.phase == "serving":
+        if self.phase in ("serving", "settling"):
             self.phase = "draining"
             for bound in self.bound:
                 bound.unlink()
@@ -313,6 +338,8 @@ class Worker:
             for bound in self.bound:
                 bound.close()
             limit = self.config.server.drain_timeout if timeout is None else timeout
+            if self._is_hurried:
+                limit = 0.0
             deadline = time.monotonic() + limit
             self.engine.drain()
             log.info(f"draining: {self.engine.busy()} connections are in use, for {limit:g} s at "
@@ -324,7 +351,9 @@ class Worker:
 
     def cut_now(self) -> None:
         """Cut the connections that a running `stop` still waits for."""
-        if self.engine is not None and self.phase == "draining":
+        if self.skip_settle():
+            self._is_hurried = True
+        elif self.engine is not None and self.phase == "draining":
             self._cut += int(self.engine.busy())
             self.engine.close_all()
 

@@ -21,6 +21,7 @@ from libc.string cimport memset
 from zeroproxy._fast.engine.api_key_table cimport api_keys_stage
 from zeroproxy._fast.engine.change_steps cimport (
     stage_endpoint,
+    stage_keepalive,
     stage_limits,
     stage_pool,
     stage_switches,
@@ -127,6 +128,10 @@ cdef class Change:
     def set_switches(self, *, via, trust_forwarded, serve_half_close):
         """A step: Engine.set_switches."""
         stage_switches(self.step(), via, trust_forwarded, serve_half_close)
+
+    def set_keepalive(self, after):
+        """A step: Engine.set_keepalive."""
+        stage_keepalive(self.step(), after)
 
     def add_upstream(self, name, *, settings, endpoints=()):
         """Several steps: Engine.add_upstream."""

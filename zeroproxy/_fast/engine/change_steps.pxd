@@ -10,6 +10,8 @@ cdef void *make(Step *s, size_t size) except NULL
 cdef int stage_limits(Step *s, limits) except -1
 # Prepare the switches (bool each) as a Step.
 cdef int stage_switches(Step *s, via, trust_forwarded, serve_half_close) except -1
+# Prepare seconds before a comment, or None, as a Step.
+cdef int stage_keepalive(Step *s, after) except -1
 # Prepare UpstreamSettings as a Step.
 cdef int stage_upstream(Step *s, Upstream *u, settings) except -1
 # Prepare settings of an endpoint as a Step; None leaves one unchanged.

@@ -26,7 +26,7 @@ from zeroproxy._fast.types.affinity_and_latency cimport HashSettings
 from zeroproxy._fast.types.breaker cimport BreakerSettings
 from zeroproxy._fast.types.change cimport Step
 from zeroproxy._fast.types.conn_pool cimport PoolSettings
-from zeroproxy._fast.types.exchange_limits cimport HEDGE_ONE, Limits
+from zeroproxy._fast.types.exchange_limits cimport HEDGE_ONE, KEEPALIVE_AUTO, Limits
 from zeroproxy._fast.types.plane cimport Endpoint, Plane, Upstream
 from zeroproxy._fast.upstream.breaker cimport BREAKER_OPEN, breaker_off
 from zeroproxy._fast.upstream.concurrency_limit cimport limit_begin
@@ -83,6 +83,17 @@ cdef int stage_switches(Step *s, via, trust_forwarded, serve_half_close) except 
     all_[1] = flag(trust_forwarded, "trust_forwarded")
     all_[2] = flag(serve_half_close, "serve_half_close")
     s.apply = apply_switches
+    return 0
+
+
+cdef void apply_keepalive(Plane *p, void *what) noexcept nogil:
+    p.keepalive_ns = (<uint64_t *>what)[0]
+
+
+cdef int stage_keepalive(Step *s, after) except -1:
+    cdef uint64_t *after_ns = <uint64_t *>make(s, sizeof(uint64_t))
+    after_ns[0] = <uint64_t>KEEPALIVE_AUTO if after is None else ns(after, "after")
+    s.apply = apply_keepalive
     return 0
 
 

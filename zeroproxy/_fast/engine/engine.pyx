@@ -26,7 +26,12 @@ from zeroproxy._fast.engine.names cimport Names
 from zeroproxy._fast.engine.quota_state cimport quotas_grant, quotas_read, quotas_share
 from zeroproxy._fast.engine.record_values cimport read_record, take_overflow_rows
 from zeroproxy._fast.engine.registry cimport registry_free, registry_set_models
-from zeroproxy._fast.engine.relay_events cimport relay_begin_drain, relay_close_all, relay_install
+from zeroproxy._fast.engine.relay_events cimport (
+    relay_begin_drain,
+    relay_begin_settle,
+    relay_close_all,
+    relay_install,
+)
 from zeroproxy._fast.engine.settings cimport parse_limits
 from zeroproxy._fast.engine.status_values cimport read_plane
 from zeroproxy._fast.engine.tenant_indices cimport Tenants
@@ -138,6 +143,12 @@ cdef class Engine(PlaneThread):
             change.set_switches(
                 via=via, trust_forwarded=trust_forwarded, serve_half_close=serve_half_close
             )
+
+    def set_keepalive(self, after):
+        """Send a comment to a caller whose event stream is silent for `after` seconds; 0: never.
+        None: a third of the read timeout that the caller announces. From the next head on."""
+        with self.change() as change:
+            change.set_keepalive(after)
 
     def set_tracing(self, sample):
         """Make a span of every exchange. `sample`: the share, 0 to 1, of traces started here that
@@ -254,6 +265,12 @@ cdef class Engine(PlaneThread):
         with self:
             accept_all_pending(self.p)
             stop_listening(self.p)
+
+    def settle(self):
+        """Announce a drain: from now on every response closes its conn. New conns are served, and
+        those that were announced nothing stay open."""
+        with self:
+            relay_begin_settle(self.p)
 
     def drain(self):
         """Let every exchange be its conn's last from now on. Idle conns are closed; those without a

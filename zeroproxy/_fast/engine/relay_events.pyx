@@ -22,6 +22,7 @@ from zeroproxy._fast.exchange.actions cimport (
 from zeroproxy._fast.exchange.attempt_release cimport wake_waiting
 from zeroproxy._fast.exchange.deadlines cimport arm, body_is_late, deadline, hedge_due
 from zeroproxy._fast.exchange.hedge cimport hedge, hedge_ready
+from zeroproxy._fast.exchange.keepalive cimport keep_alive, keepalive_due
 from zeroproxy._fast.exchange.relay_pool cimport rate_begin, relay_later
 from zeroproxy._fast.memory.prefetch cimport prefetch_part
 from zeroproxy._fast.net.conn cimport (
@@ -50,6 +51,8 @@ from zeroproxy._fast.types.exchange_enums cimport (
     CAUSE_RESET,
     CAUSE_TIMEOUT,
     CAUSE_TLS,
+    DRAIN_ENDS,
+    DRAIN_SETTLES,
     IN_CONNECTED,
     IN_CUT,
     IN_DRAINED,
@@ -270,6 +273,10 @@ cdef void on_relay_due(void *plane, void *owner) noexcept nogil:
         if r.x.phase == PHASE_HEAD:
             r.x.asks_close = 1
         expire(p, r)
+    if r.live and r.x.keepalive.after_ns:
+        due = keepalive_due(r)
+        if due and p.now_ns >= due and not keep_alive(p, r):
+            end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_RESET)
     if r.live:
         arm(p, r)
 
@@ -319,12 +326,16 @@ cdef bint run_later(Plane *p) noexcept nogil:
     return p.run_head != NULL
 
 
+cdef void relay_begin_settle(Plane *p) noexcept nogil:
+    p.draining = DRAIN_SETTLES
+
+
 cdef void relay_begin_drain(Plane *p) noexcept nogil:
     """A conn without a request yet stays open for a while (deadlines.pyx): its caller cannot know
     of the drain."""
     cdef Relay *r
     cdef uint32_t i
-    p.draining = 1
+    p.draining = DRAIN_ENDS
     for i in range(p.n_relays):
         r = p.relays[i]
         if not r.live or r.x.phase != PHASE_IDLE:
@@ -347,7 +358,7 @@ cdef void end_for_drain(Plane *p, Relay *r) noexcept nogil:
 cdef void relay_close_all(Plane *p) noexcept nogil:
     """The deadline of a drain has passed: exchanges that still run end, blamed on the proxy."""
     cdef uint32_t i
-    p.draining = 1
+    p.draining = DRAIN_ENDS
     for i in range(p.n_relays):
         end_for_drain(p, p.relays[i])
     for i in range(p.n_relays):

@@ -23,6 +23,7 @@ from zeroproxy._fast.engine.settings_types import EndpointSettings
 from zeroproxy.config import schema
 
 cdef enum:
+    TCP_IDLE_MOST = 32767   # seconds; the kernel's own bound
     HEAD_MOST = 49152       # of a block that also holds the rest of a request
 cdef uint64_t MOST = 0xFFFFFFFF
 cdef uint64_t BYTES_MOST = <uint64_t>1 << 62
@@ -109,6 +110,7 @@ cdef int parse_pool(PoolSettings *t, pool) except -1:
     t.max_age_ns = ns(pool.max_age, "pool.max_age")
     t.max_requests = whole(pool.max_requests, "pool.max_requests", 0, MOST)
     t.max_connections = whole(pool.max_connections, "pool.max_connections", 0, MOST)
+    t.tcp_idle = whole(pool.tcp_keepalive, "pool.tcp_keepalive", 0, TCP_IDLE_MOST)
     t.learns = choice(pool.keep_alive, "pool.keep_alive", ("fixed", "learn"))
     t.warm = whole(pool.prewarm, "pool.prewarm", 0, MOST)
     t.warm_idle_ns = ns(pool.prewarm_idle, "pool.prewarm_idle")

@@ -315,6 +315,7 @@ cdef dict read_plane(PlaneThread engine, const Stats *stats, Names names):
                 "listener": g.n_listeners},
         "upstreams": [read_upstream(engine, p.upstreams[i], names) for i in range(p.n_upstreams)],
         "tls": read_tls(&g.tls),
+        "keepalive": {"comments": g.counters.comments, "early_heads": g.counters.early_heads},
         "leaving": leaving,
         "requests": read_requests(engine, stats, names),
         "tokens": read_tokens(engine, stats, names),

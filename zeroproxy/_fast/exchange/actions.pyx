@@ -17,6 +17,7 @@ from zeroproxy._fast.exchange.checkout cimport (
 from zeroproxy._fast.exchange.deadlines cimport arm
 from zeroproxy._fast.exchange.error_body cimport write_cut_event
 from zeroproxy._fast.exchange.hedge cimport hedge_takes_over
+from zeroproxy._fast.exchange.keepalive cimport send_late_error
 from zeroproxy._fast.exchange.local_reply cimport send_local_reply
 from zeroproxy._fast.exchange.permits cimport NOTHING, admit
 from zeroproxy._fast.exchange.relay_pool cimport (
@@ -64,6 +65,7 @@ from zeroproxy._fast.types.exchange_enums cimport (
     CAUSE_REFUSED,
     CAUSE_RESET,
     CAUSE_TIMEOUT,
+    DRAIN_ENDS,
     IN_CONNECTED,
     IN_CUT,
     IN_DRAINED,
@@ -265,7 +267,7 @@ cdef int flush(Plane *p, Relay *r) noexcept nogil:
 
 cdef bint must_close(Plane *p, Relay *r) noexcept nogil:
     return (
-        r.x.asks_close or not r.x.request_body.done or p.draining
+        r.x.asks_close or not r.x.request_body.done or p.draining == DRAIN_ENDS
         or (r.down.saw_fin and not r.x.settings.serves_half_close)
         or (r.x.blame != BLAME_NOBODY and r.x.ended_in >= PHASE_RELAYING)
     )
@@ -273,9 +275,9 @@ cdef bint must_close(Plane *p, Relay *r) noexcept nogil:
 
 cdef int finish_refused(Plane *p, Relay *r) noexcept nogil:
     release_all(p, r)
-    if not r.x.request_body.done:
+    if not r.x.request_body.done or p.draining:
         r.x.asks_close = 1
-    if not send_local_reply(p, r):
+    if not (send_late_error(p, r) if r.x.keepalive.has_head else send_local_reply(p, r)):
         return IN_GONE
     return flush(p, r)
 
@@ -311,7 +313,7 @@ cdef int next_request(Plane *p, Relay *r) noexcept nogil:
 
 cdef bint looks_complete_when_closed(const Relay *r) noexcept nogil:
     """Without chunks or a length, a FIN would be taken for the end: only a RST prevents that."""
-    return r.x.head_sent and r.x.out_framing == FRAMING_CLOSE and r.x.blame == BLAME_UPSTREAM
+    return r.x.out_framing == FRAMING_CLOSE and r.x.blame != BLAME_NOBODY
 
 
 cdef bint is_read_up(const Relay *r) noexcept nogil:
@@ -327,7 +329,7 @@ cdef int linger_on(Plane *p, Relay *r) noexcept nogil:
     if looks_complete_when_closed(r):
         conn_reset(p, &r.down)
         return IN_DRAINED
-    if r.x.blame != BLAME_NOBODY and r.x.ended_in >= PHASE_RELAYING:
+    if r.x.blame != BLAME_NOBODY and (r.x.ended_in >= PHASE_RELAYING or r.x.keepalive.has_head):
         conn_forbid_close_notify(&r.down)
     if r.down.saw_fin or (is_read_up(r) and conn_send_close_notify(&r.down)):
         return IN_DRAINED

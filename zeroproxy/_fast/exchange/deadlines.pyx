@@ -14,12 +14,14 @@ Tests: tests/relay/test_time.py, tests/relay/test_reload.py.
 
 from libc.stdint cimport uint64_t
 
+from zeroproxy._fast.exchange.keepalive cimport keepalive_due
 from zeroproxy._fast.exchange.relay_pool cimport rate_begin
 from zeroproxy._fast.net.conn cimport conn_is_backed_up
 from zeroproxy._fast.net.timer cimport timer_no_later
 from zeroproxy._fast.net.tls cimport tls_is_shaking
 from zeroproxy._fast.types.clock cimport NS_PER_S
 from zeroproxy._fast.types.exchange_enums cimport (
+    DRAIN_ENDS,
     PHASE_CONNECTING,
     PHASE_FLUSHING,
     PHASE_HEAD,
@@ -106,7 +108,7 @@ cdef uint64_t relaying_deadline(const Relay *r) noexcept nogil:
 cdef uint64_t deadline(const Plane *p, const Relay *r) noexcept nogil:
     cdef uint64_t due = 0, limit
     cdef int phase = r.x.phase
-    if phase == PHASE_IDLE and p.draining:
+    if phase == PHASE_IDLE and p.draining == DRAIN_ENDS:
         return after(r.down.since_ns, FRESH_NS)
     if phase == PHASE_IDLE:
         return after(
@@ -147,4 +149,7 @@ cdef uint64_t hedge_due(const Relay *r) noexcept nogil:
 
 cdef void arm(Plane *p, Relay *r) noexcept nogil:
     """The timer may fire earlier."""
-    timer_no_later(&p.wheel, &r.down.timer, earlier(deadline(p, r), hedge_due(r)))
+    cdef uint64_t due = earlier(deadline(p, r), hedge_due(r))
+    if r.x.keepalive.after_ns:
+        due = earlier(due, keepalive_due(r))
+    timer_no_later(&p.wheel, &r.down.timer, due)

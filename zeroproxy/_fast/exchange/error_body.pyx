@@ -36,6 +36,7 @@ from zeroproxy._fast.types.exchange_enums cimport (
     CAUSE_TLS,
     PHASE_CONNECTING,
     PHASE_QUEUED,
+    PHASE_WAITING,
 )
 from zeroproxy._fast.types.http cimport FAULT_NONE, FAULT_QUOTA_REQUESTS
 from zeroproxy._fast.types.plane cimport Relay, Upstream
@@ -79,6 +80,11 @@ cdef int dialect_of(const char *path, size_t len) noexcept nogil:
 
 
 cdef const char *upstream_text(const Relay *r) noexcept nogil:
+    if r.x.keepalive.has_head and r.x.ended_in == PHASE_WAITING and r.x.status:
+        # The caller had a head already: late_head.pyx.
+        if r.x.status >= 300:
+            return b"the inference server refused the request"
+        return b"the inference server sent no event stream"
     if r.x.cause == CAUSE_TIMEOUT:
         if r.x.ended_in == PHASE_CONNECTING:
             return b"the inference server did not accept the connection in time"
@@ -229,6 +235,8 @@ cdef size_t write_cut_event(Relay *r, char *out, size_t cap) noexcept nogil:
     cdef bint is_line = r.x.scan.meter.kind == KIND_LINES
     cdef const char *name = b""
     cdef int n
+    if r.x.keepalive.has_head and r.x.status >= 400:
+        status = r.x.status
     if r.x.dialect == DIALECT_RESPONSES and not is_line:
         # Its events are numbered from 0.
         name = b"event: error\n"

@@ -47,6 +47,7 @@ cdef extern from "<sys/socket.h>" nogil:
         SOCK_CLOEXEC
         SOL_SOCKET
         SO_ERROR
+        SO_KEEPALIVE
         SO_LINGER
         MSG_NOSIGNAL
         MSG_PEEK
@@ -93,6 +94,9 @@ cdef extern from "<arpa/inet.h>" nogil:
 
 cdef extern from "<netinet/tcp.h>" nogil:
     enum:
+        TCP_KEEPCNT
+        TCP_KEEPIDLE
+        TCP_KEEPINTVL
         TCP_NODELAY
         TCP_NOTSENT_LOWAT
 

@@ -13,6 +13,7 @@ from libc.string cimport memchr, memcmp, memcpy, memmove
 from zeroproxy._fast.exchange.actions cimport end_with, feed
 from zeroproxy._fast.exchange.error_body cimport dialect_of
 from zeroproxy._fast.exchange.exchange_ids cimport adopt_trace, make_request_id
+from zeroproxy._fast.exchange.keepalive cimport choose_keepalive
 from zeroproxy._fast.http1.body cimport body_begin
 from zeroproxy._fast.http1.field_lines cimport find_request_id, nominate
 from zeroproxy._fast.http1.grammar cimport hex_of
@@ -237,10 +238,14 @@ cdef bint route_and_compose(Plane *p, Relay *r, Head *h, size_t here) noexcept n
     peek_body(p, r, h, here, &body)
     to = route_request(p, r, h, &body, &target)
     is_decided = to != ROUTE_MORE
+    if p.keepalive_ns:
+        choose_keepalive(p, r, h)
     if to >= 0 and p.n_upstreams:
         is_decided = find_affinity(p, r, p.upstreams[to], h, &body)
-        if is_decided and body.kind == BODY_MORE and usage_request_for(p.upstreams[to], r):
-            # The first byte decides if usage may be requested.
+        if is_decided and body.kind == BODY_MORE and (
+            r.x.keepalive.after_ns or usage_request_for(p.upstreams[to], r)
+        ):
+            # The first byte decides if usage may be requested, and if the body is read.
             wait_for_body(p, r, h, &body)
             is_decided = 0
     if not is_decided:

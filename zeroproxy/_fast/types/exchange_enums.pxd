@@ -52,6 +52,12 @@ cdef enum Action:           # of the relay, after a move
     ACTION_COUNT            # always last
 
 
+cdef enum Drain:            # of the plane
+    DRAIN_NONE = 0
+    DRAIN_SETTLES           # answers close their conns; new conns are served
+    DRAIN_ENDS              # the same, and no conn waits for a request
+
+
 cdef enum LocalReply:       # a local reply that is no error
     LOCAL_REPLY_NONE = 0
     LOCAL_REPLY_MODELS      # the list of models

@@ -7,7 +7,7 @@ from zeroproxy._fast.types.admission_limits cimport AdmissionSettings, Limit, Te
 from zeroproxy._fast.types.affinity_and_latency cimport HashSettings, LatencyModel, ResponseLength
 from zeroproxy._fast.types.breaker cimport Breaker, BreakerSettings, BreakerTicket
 from zeroproxy._fast.types.conn_pool cimport CLOSED_COUNT, LearnedKeepAlive, PoolSettings
-from zeroproxy._fast.types.exchange_limits cimport Counters, ExchangeSettings, Limits
+from zeroproxy._fast.types.exchange_limits cimport Counters, ExchangeSettings, KeepAlive, Limits
 from zeroproxy._fast.types.http cimport Body, Head
 from zeroproxy._fast.types.key_and_quota cimport ApiKey, ApiKeyTable
 from zeroproxy._fast.types.memory cimport BlockPool, Buffer
@@ -299,6 +299,7 @@ cdef struct Exchange:       # one request and its response, but for the attempts
     uint64_t rate_ns        # since when its body has a least rate: the caller can send, or again
     uint64_t rate_at        # body bytes that were here then
     uint64_t bytes_in       # body bytes, framing excluded
+    KeepAlive keepalive
     ModelName model         # the requested one, then the response's
     char trace[16]          # W3C trace id
     char span[8]            # ours
@@ -368,12 +369,13 @@ cdef struct Plane:
     Relay **relays          # owned; every relay ever made, for drain and close
     uint32_t n_relays
     uint32_t cap_relays
-    uint8_t draining
+    uint8_t draining        # exchange_enums.Drain
     uint8_t adds_via
     uint8_t trusts_forwarded
     uint8_t serves_half_close   # a caller's FIN behind its request is no abort
     uint8_t breaker_changed     # a breaker has moved: to be reported to policy
     uint8_t makes_spans     # each exchange is a span of its own in the caller's trace
+    uint64_t keepalive_ns   # silence before a comment; 0: none; KEEPALIVE_AUTO: the caller's choice
     uint64_t sample_below   # new traces whose low 64 bits are below it are sampled
     uint64_t serial
     uint64_t id_seed[2]
