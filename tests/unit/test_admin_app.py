@@ -41,7 +41,9 @@ SNAPSHOT: dict[str, Any] = {
     "fds": {"downstream": 7, "upstream": 5, "listener": 1},
     "upstreams": [{
         "name": "a", "inflight": 3, "queued": 2, "max_inflight": 0, "waiting": 1,
-        "waited": 5, "displaced": 0, "hedges": 2, "hedges_won": 1,
+        "waited": 5, "displaced": 0,
+        "holding": {"now": 2, "total": 7, "oldest_s": 1.5, "down_s": 2.0},
+        "caller_retries": 4, "too_late": 6, "hedges": 2, "hedges_won": 1,
         "histograms": {
             "ttft": histogram(2, 1, 3_500_000_000), "request": histogram(1, 0, 10),
             "queue_wait": histogram(0, 0, 0), "gap": histogram(40, 0, 1_000_000),

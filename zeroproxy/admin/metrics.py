@@ -142,6 +142,36 @@ def endpoints(snapshot: Snapshot) -> Iterator[Metric]:
     yield from (up, pool, connects, failures, reused, stale, limit, unframed)
 
 
+def holds(snapshot: Snapshot) -> Iterator[Metric]:
+    """Requests that wait for an endpoint, and what callers' SDKs told of themselves."""
+    labels = ("upstream",)
+    now = GaugeMetricFamily(
+        "zeroproxy_holding", "Exchanges that wait until an endpoint is back", labels=labels
+    )
+    oldest = GaugeMetricFamily(
+        "zeroproxy_holding_oldest_seconds", "The longest wait among them", labels=labels
+    )
+    held = CounterMetricFamily(
+        "zeroproxy_held", "Exchanges that have waited for an endpoint", labels=labels
+    )
+    again = CounterMetricFamily(
+        "zeroproxy_caller_retries", "Requests that a caller's SDK had sent before", labels=labels
+    )
+    late = CounterMetricFamily(
+        "zeroproxy_too_late",
+        "Refused because the caller would have left before its turn",
+        labels=labels,
+    )
+    for upstream in snapshot["upstreams"]:
+        where, found = (upstream["name"],), upstream["holding"]
+        now.add_metric(where, found["now"])
+        oldest.add_metric(where, found["oldest_s"])
+        held.add_metric(where, found["total"])
+        again.add_metric(where, upstream["caller_retries"])
+        late.add_metric(where, upstream["too_late"])
+    yield from (now, oldest, held, again, late)
+
+
 def wellbeing(snapshot: Snapshot) -> Iterator[Metric]:
     """Breakers, drains, and what health has found."""
     labels = ("upstream", "endpoint")
@@ -368,6 +398,7 @@ class SnapshotCollector(Collector):
         yield from histograms(snapshot)
         yield from upstreams(snapshot)
         yield from endpoints(snapshot)
+        yield from holds(snapshot)
         yield from wellbeing(snapshot)
         yield from warmups(snapshot)
         yield from pools(snapshot)

@@ -87,6 +87,16 @@ class Admission(Base, frozen=True):
     queue: Annotated[int, Meta(ge=0, le=1 << 20)] = 1024
     #: How long one may wait; then 503.
     queue_timeout: Seconds = 30.0
+    #: Where no endpoint is in rotation, or none accepts a connection, requests wait in the queue
+    #: for so long. They go to the first that is back. 0: they are refused at once.
+    hold_when_down: Seconds = 0.0
+    #: Refuse a request at once if its caller would leave before its turn: the official SDKs send
+    #: their read timeout (X-Stainless-Read-Timeout, X-Stainless-Timeout). Nothing is sent again, or
+    #: hedged, after it.
+    caller_deadline: bool = True
+    #: Refused callers are given times to come again at, one behind the other (retry-after-ms beside
+    #: Retry-After). Requests that an SDK sends again wait behind first attempts.
+    steer_retries: bool = True
 
 
 class Timeouts(Base, frozen=True):

@@ -31,7 +31,7 @@ class EndpointHealth:
 
     endpoint: WatchedEndpoint
     is_sick: bool = False
-    probe_ok: bool = False  # the engine's setting
+    probe_ok: bool | None = None  # the engine's setting; None: nothing was reported yet
     reason: str = ""  # why it is not well, or what was wrong last
     bad: int = 0  # answers in a row
     well: int = 0

@@ -20,6 +20,7 @@ from zeroproxy._fast.engine.settings cimport (
 from zeroproxy._fast.engine.tls_context cimport Context, tls_adopt, tls_drop
 from zeroproxy._fast.engine.values cimport choice, demand_type, encoded, flag, ns, number, whole
 from zeroproxy._fast.exchange.attempt_release cimport wake_waiting
+from zeroproxy._fast.exchange.hold cimport hold_review, hold_trust
 from zeroproxy._fast.exchange.permits cimport admit_waiting
 from zeroproxy._fast.types.admission_limits cimport AdmissionSettings
 from zeroproxy._fast.types.affinity_and_latency cimport HashSettings
@@ -27,6 +28,7 @@ from zeroproxy._fast.types.breaker cimport BreakerSettings
 from zeroproxy._fast.types.change cimport Step
 from zeroproxy._fast.types.conn_pool cimport PoolSettings
 from zeroproxy._fast.types.exchange_limits cimport HEDGE_ONE, KEEPALIVE_AUTO, Limits
+from zeroproxy._fast.types.hold cimport DOUBT_NONE, DOUBT_PROBE
 from zeroproxy._fast.types.plane cimport Endpoint, Plane, Upstream
 from zeroproxy._fast.upstream.breaker cimport BREAKER_OPEN, breaker_off
 from zeroproxy._fast.upstream.concurrency_limit cimport limit_begin
@@ -53,7 +55,9 @@ cdef void *make(Step *s, size_t size) except NULL:
 
 
 cdef void wake_all(Plane *p, Upstream *u) noexcept nogil:
-    """Wake relays that wait for a conn or a permit: the endpoints may take more than before."""
+    """Wake relays that wait for a conn or a permit: the endpoints may take more than before, or
+    none of them does any more."""
+    hold_review(p, u)
     wake_waiting(p, u)
     admit_waiting(p, u)
 
@@ -144,6 +148,7 @@ cdef void apply_upstream(Plane *p, void *what) noexcept nogil:
         if u.breaker.failures == 0 and u.breaker.rate == 0:
             breaker_off(&u.endpoints[i].breaker)
     p.breaker_changed = 1
+    hold_review(p, u)
     admit_waiting(p, u)
 
 
@@ -219,7 +224,15 @@ cdef void return_to_rotation(Plane *p, Endpoint *e) noexcept nogil:
     if e.breaker.state == BREAKER_OPEN:
         e.breaker.due_ns = p.now_ns
     e.slow_start_ns = p.now_ns
+    e.doubt = DOUBT_NONE
     latency_forget(e)
+
+
+cdef void note_probe(Plane *p, Endpoint *e) noexcept nogil:
+    if e.probe_ok:
+        hold_trust(p, e)
+    elif e.doubt == DOUBT_NONE:
+        e.doubt = DOUBT_PROBE
 
 
 cdef void apply_endpoint(Plane *p, void *what) noexcept nogil:
@@ -235,6 +248,7 @@ cdef void apply_endpoint(Plane *p, void *what) noexcept nogil:
         e.usage_request = <uint8_t>w.usage_request
     if w.probe_ok >= 0:
         e.probe_ok = w.probe_ok
+        note_probe(p, e)
     if w.has_load:
         latency_report_load(e, w.load, w.load_ns, p.now_ns)
     if w.up == 1 and not e.in_rotation:

@@ -22,6 +22,7 @@ from zeroproxy._fast.exchange.actions cimport (
 from zeroproxy._fast.exchange.attempt_release cimport wake_waiting
 from zeroproxy._fast.exchange.deadlines cimport arm, body_is_late, deadline, hedge_due
 from zeroproxy._fast.exchange.hedge cimport hedge, hedge_ready
+from zeroproxy._fast.exchange.hold cimport hold_is_waiting
 from zeroproxy._fast.exchange.keepalive cimport keep_alive, keepalive_due
 from zeroproxy._fast.exchange.relay_pool cimport rate_begin, relay_later
 from zeroproxy._fast.memory.prefetch cimport prefetch_part
@@ -44,8 +45,10 @@ from zeroproxy._fast.response.tunnel cimport pump_tunnel
 from zeroproxy._fast.types.exchange_enums cimport (
     BLAME_DOWNSTREAM,
     BLAME_OURSELVES,
+    BLAME_UPSTREAM,
     CAUSE_CLOSED,
     CAUSE_DRAINED,
+    CAUSE_NO_ENDPOINT,
     CAUSE_OVERLOAD,
     CAUSE_REFUSED,
     CAUSE_RESET,
@@ -245,6 +248,8 @@ cdef void expire(Plane *p, Relay *r) noexcept nogil:
     cdef int phase = r.x.phase
     if phase == PHASE_HEAD:
         end_with(p, r, IN_REFUSED, BLAME_DOWNSTREAM, CAUSE_TIMEOUT)
+    elif hold_is_waiting(r):
+        end_with(p, r, IN_REFUSED, BLAME_UPSTREAM, CAUSE_NO_ENDPOINT)
     elif phase == PHASE_QUEUED or (phase == PHASE_CONNECTING and r.x.waits_conn):
         end_with(p, r, IN_REFUSED, BLAME_OURSELVES, CAUSE_OVERLOAD)
     elif phase == PHASE_CONNECTING:
@@ -332,12 +337,15 @@ cdef void relay_begin_settle(Plane *p) noexcept nogil:
 
 cdef void relay_begin_drain(Plane *p) noexcept nogil:
     """A conn without a request yet stays open for a while (deadlines.pyx): its caller cannot know
-    of the drain."""
+    of the drain. Nobody waits any longer for an endpoint."""
     cdef Relay *r
     cdef uint32_t i
     p.draining = DRAIN_ENDS
     for i in range(p.n_relays):
         r = p.relays[i]
+        if r.live and hold_is_waiting(r):
+            r.x.asks_close = 1
+            end_with(p, r, IN_REFUSED, BLAME_OURSELVES, CAUSE_DRAINED)
         if not r.live or r.x.phase != PHASE_IDLE:
             continue
         if r.down.served:

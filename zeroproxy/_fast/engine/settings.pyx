@@ -74,6 +74,9 @@ cdef int parse_admission(AdmissionSettings *t, admission) except -1:
     t.queue_max = whole(admission.queue, "admission.queue", 0, MOST)
     t.tenant_share = <uint32_t>(share * TENANT_SHARE_ONE)
     t.ttft_target_ns = ns(admission.ttft_target, "admission.ttft_target")
+    t.hold_ns = ns(admission.hold_when_down, "admission.hold_when_down")
+    t.heeds_deadlines = flag(admission.caller_deadline, "admission.caller_deadline")
+    t.steers = flag(admission.steer_retries, "admission.steer_retries")
     return 0
 
 

@@ -17,6 +17,7 @@ from zeroproxy._fast.exchange.checkout cimport (
 from zeroproxy._fast.exchange.deadlines cimport arm
 from zeroproxy._fast.exchange.error_body cimport write_cut_event
 from zeroproxy._fast.exchange.hedge cimport hedge_takes_over
+from zeroproxy._fast.exchange.hold cimport hold_again, hold_takes_busy, hold_takes_lost
 from zeroproxy._fast.exchange.keepalive cimport send_late_error
 from zeroproxy._fast.exchange.local_reply cimport send_local_reply
 from zeroproxy._fast.exchange.permits cimport NOTHING, admit
@@ -51,6 +52,7 @@ from zeroproxy._fast.types.exchange_enums cimport (
     ACT_CONNECT,
     ACT_CUT,
     ACT_FLUSH,
+    ACT_HOLD,
     ACT_LINGER,
     ACT_NEXT,
     ACT_NONE,
@@ -72,6 +74,7 @@ from zeroproxy._fast.types.exchange_enums cimport (
     IN_FLUSHED,
     IN_FLUSHED_CLOSE,
     IN_GONE,
+    IN_HELD,
     IN_LOST,
     IN_LOST_MAY_RETRY,
     IN_REFUSED,
@@ -179,6 +182,8 @@ cdef int attempt_lost(Plane *p, Relay *r, int why) noexcept nogil:
         endpoint_forget(r.attempt.endpoint)
     if why != CAUSE_TIMEOUT and hedge_takes_over(p, r):
         return NOTHING
+    if hold_takes_lost(p, r, &a, why):
+        return IN_HELD
     if may_retry(&a):
         if a.connected:
             r.attempt.endpoint.n_stale_retries += 1
@@ -194,6 +199,9 @@ cdef int attempt_lost(Plane *p, Relay *r, int why) noexcept nogil:
 cdef bint try_elsewhere(Plane *p, Relay *r) noexcept nogil:
     """The endpoint answered 503 or 429: it has not begun to work on this request."""
     cdef RetryFacts a
+    if hold_takes_busy(p, r):
+        feed(p, r, IN_HELD)
+        return 1
     if not r.x.settings.retry_on_busy:
         return 0
     describe_attempt(p, r, &a)
@@ -363,6 +371,8 @@ cdef int perform(Plane *p, Relay *r, Action action, int was) noexcept nogil:
     if action == ACT_RETRY:
         release_attempt(p, r)
         return connect_attempt(p, r)
+    if action == ACT_HOLD:
+        return hold_again(p, r)
     if action == ACT_ANSWER:
         return finish_refused(p, r)
     if action == ACT_FLUSH:

@@ -9,7 +9,9 @@ Law 2. Every phase that waits has a limit of its own. A long prefill (first_byte
 Law 3. An exchange keeps the limits that were in force when its head began, in spite of a reload.
 Law 4. The least rate of a body saves nothing. A caller ahead of it is measured from its last byte
        on, so a burst buys no permit for a trickle.
-Tests: tests/relay/test_time.py, tests/relay/test_reload.py.
+Law 5. Where no endpoint is in rotation, the hold counts: since then, or since the request came.
+       With the first that is back the wait for a permit begins anew, once.
+Tests: tests/relay/test_time.py, tests/relay/test_hold.py, tests/relay/test_reload.py.
 """
 
 from libc.stdint cimport uint64_t
@@ -32,6 +34,7 @@ from zeroproxy._fast.types.exchange_enums cimport (
     PHASE_TUNNEL,
     PHASE_WAITING,
 )
+from zeroproxy._fast.types.hold cimport Waiting
 from zeroproxy._fast.types.plane cimport Plane, Relay
 
 cdef enum:
@@ -105,6 +108,23 @@ cdef uint64_t relaying_deadline(const Relay *r) noexcept nogil:
     return first if idle and first > idle else idle
 
 
+cdef uint64_t queued_deadline(const Relay *r) noexcept nogil:
+    """A caller whose patience is known is refused when it ends: it would only be started to be
+    cut."""
+    cdef const Waiting *w = &r.x.waiting
+    cdef uint64_t queue_ns = r.x.settings.queue_ns
+    cdef uint64_t since = r.x.queued_ns, due
+    if w.hold_ns == 0:
+        due = after(since, queue_ns)
+    elif r.x.upstream.hold.since_ns:
+        due = max(since, r.x.upstream.hold.since_ns) + w.hold_ns
+    else:
+        due = after(max(since, r.x.upstream.hold.back_ns), queue_ns)
+    if w.hold_ns and queue_ns:
+        due = earlier(due, since + w.hold_ns + queue_ns)
+    return earlier(due, after(r.x.began_ns, w.patience_ns))
+
+
 cdef uint64_t deadline(const Plane *p, const Relay *r) noexcept nogil:
     cdef uint64_t due = 0, limit
     cdef int phase = r.x.phase
@@ -128,7 +148,7 @@ cdef uint64_t deadline(const Plane *p, const Relay *r) noexcept nogil:
     if phase == PHASE_HEAD:
         due = after(r.x.request_read_ns, r.x.settings.body_ns)
     elif phase == PHASE_QUEUED:
-        due = after(r.x.queued_ns, r.x.settings.queue_ns)
+        due = queued_deadline(r)
     elif phase == PHASE_CONNECTING:
         limit = r.x.settings.queue_ns if r.x.waits_conn else r.x.settings.connect_ns
         due = after(r.attempt.began_ns, limit)

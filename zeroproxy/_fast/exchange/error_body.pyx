@@ -38,6 +38,7 @@ from zeroproxy._fast.types.exchange_enums cimport (
     PHASE_QUEUED,
     PHASE_WAITING,
 )
+from zeroproxy._fast.types.hold cimport DOUBT_REFUSES
 from zeroproxy._fast.types.http cimport FAULT_NONE, FAULT_QUOTA_REQUESTS
 from zeroproxy._fast.types.plane cimport Relay, Upstream
 from zeroproxy._fast.usage.response_meter cimport KIND_LINES
@@ -108,8 +109,11 @@ cdef const char *absent_text(const Upstream *u) noexcept nogil:
     if u == NULL or u.n_endpoints == 0:
         return b"no inference server is available: its name cannot be resolved"
     for i in range(u.n_endpoints):
-        if not u.endpoints[i].draining:
-            return b"no inference server is available: it fails its health check"
+        if u.endpoints[i].draining:
+            continue
+        if u.endpoints[i].in_rotation and u.endpoints[i].doubt == DOUBT_REFUSES:
+            return b"no inference server is available: it accepts no connection, or is loading"
+        return b"no inference server is available: it fails its health check"
     return b"no inference server is available: it is being drained"
 
 
@@ -118,6 +122,8 @@ cdef const char *error_text(const Relay *r) noexcept nogil:
     if r.x.cause == CAUSE_NO_ENDPOINT:
         return absent_text(r.x.upstream)
     if r.x.cause == CAUSE_OVERLOAD:
+        if r.x.waiting.lacks_time:
+            return b"too many requests are waiting to answer within this caller's timeout"
         if r.x.ended_in == PHASE_QUEUED or (
             r.x.ended_in == PHASE_CONNECTING and not r.x.n_attempts
         ):

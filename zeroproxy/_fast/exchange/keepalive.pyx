@@ -28,9 +28,9 @@ from zeroproxy._fast.exchange.error_body cimport (
 from zeroproxy._fast.exchange.outcome_names cimport outcome_status
 from zeroproxy._fast.exchange.path_kinds cimport ends_with, is_generating
 from zeroproxy._fast.exchange.response_usage cimport asks_stream, begin_response_meter, kind_of_type
+from zeroproxy._fast.exchange.sdk_fields cimport caller_patience
 from zeroproxy._fast.http1.body cimport frame_chunk
 from zeroproxy._fast.http1.field_lines cimport has_field
-from zeroproxy._fast.http1.grammar cimport Cursor, is_word
 from zeroproxy._fast.net.conn cimport conn_is_backed_up, conn_send
 from zeroproxy._fast.types.clock cimport NS_PER_S
 from zeroproxy._fast.types.exchange_enums cimport PHASE_QUEUED, PHASE_RELAYING
@@ -38,12 +38,10 @@ from zeroproxy._fast.types.exchange_limits cimport KEEPALIVE_AUTO
 from zeroproxy._fast.types.http cimport (
     FIELD_CONTENT_ENCODING,
     FIELD_CONTENT_TYPE,
-    FIELD_OTHER,
     FRAMING_CHUNKED,
     FRAMING_CLOSE,
     METHOD_POST,
     UPGRADE_NONE,
-    Field,
     Head,
     Span,
 )
@@ -53,7 +51,6 @@ from zeroproxy._fast.usage.response_meter cimport KIND_EVENTS
 
 cdef enum:
     COMMENT_LEN = 14
-    TIMEOUT_MOST = 1000000  # seconds of a caller's read timeout; more means the same
     # Of a caller's read timeout: time for two comments, and a third that is late.
     SHARE = 3
 
@@ -66,40 +63,8 @@ cdef const char *COMMENT = b": keep-alive\n\n"
 # ---------------------------------------------------------------- the silence
 
 
-cdef uint64_t seconds_of(const char *at, size_t n) noexcept nogil:
-    """A decimal number, its fraction left out; 0: it is none."""
-    cdef uint64_t found = 0
-    cdef size_t k
-    for k in range(n):
-        if at[k] == c'.' and k:
-            break
-        if not c'0' <= at[k] <= c'9':
-            return 0
-        found = found * 10 + <uint64_t>(at[k] - c'0')
-        if found > TIMEOUT_MOST:
-            found = TIMEOUT_MOST
-    return found
-
-
-cdef uint64_t caller_timeout(const Head *h) noexcept nogil:
-    """Seconds without a byte after which the caller gives up, as the official clients announce it:
-    those in Python, and those of npm. 0: not announced, or none."""
-    cdef const Field *f
-    cdef Cursor name
-    cdef int i
-    for i in range(h.n_fields):
-        f = &h.fields[i]
-        name = <Cursor>h.base + f.name_at
-        if f.id == FIELD_OTHER and (
-            is_word(name, f.name_len, b"x-stainless-read-timeout", 24)
-            or is_word(name, f.name_len, b"x-stainless-timeout", 19)
-        ):
-            return seconds_of(h.base + f.value_at, f.value_len)
-    return 0
-
-
 cdef uint64_t share_of_timeout(const Head *h) noexcept nogil:
-    cdef uint64_t ns = caller_timeout(h) * NS_PER_S // SHARE
+    cdef uint64_t ns = caller_patience(h) // SHARE
     return max(ns, AUTO_LEAST_NS) if ns else 0
 
 

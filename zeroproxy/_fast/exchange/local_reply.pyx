@@ -1,7 +1,8 @@
 """Local replies: errors before a response head, the list of models, and refusals of conns.
 
-Law. An error has X-Request-Id and Date, and Retry-After for 429 and 503. No bytes of a caller or a
-     server are echoed, except the request id: it was checked to be visible ASCII without quotes.
+Law. An error has X-Request-Id and Date, and tells when to come again (steer_retries.pyx). No bytes
+     of a caller or a server are echoed, except the request id: it was checked to be visible ASCII
+     without quotes.
 Tests: tests/relay/test_answer_heads.py, tests/relay/test_keys.py.
 """
 
@@ -12,10 +13,10 @@ from libc.string cimport strlen
 from zeroproxy._fast.exchange.date_field cimport date_now
 from zeroproxy._fast.exchange.error_body cimport write_error_json
 from zeroproxy._fast.exchange.outcome_names cimport outcome_status
+from zeroproxy._fast.exchange.steer_retries cimport write_retry_lines, write_soon_lines
 from zeroproxy._fast.http1.head_parser cimport fault_status
 from zeroproxy._fast.net.conn cimport conn_send
 from zeroproxy._fast.net.syscalls cimport MSG_DONTWAIT, MSG_NOSIGNAL, MSG_TRUNC, recv, send
-from zeroproxy._fast.tenants.keys_and_quotas cimport quota_wait
 from zeroproxy._fast.types.exchange_enums cimport (
     BLAME_DOWNSTREAM,
     LOCAL_REPLY_MODELS,
@@ -23,8 +24,6 @@ from zeroproxy._fast.types.exchange_enums cimport (
 )
 from zeroproxy._fast.types.http cimport (
     FAULT_NONE,
-    FAULT_QUOTA_REQUESTS,
-    FAULT_QUOTA_TOKENS,
     METHOD_HEAD,
     Span,
 )
@@ -72,13 +71,6 @@ cdef const char *status_phrase(int status) noexcept nogil:
     return b"Error"
 
 
-cdef int retry_after(const Relay *r) noexcept nogil:
-    """Seconds until the quota admits a request; other errors have no better value than 1."""
-    if r.x.fault == FAULT_QUOTA_REQUESTS or r.x.fault == FAULT_QUOTA_TOKENS:
-        return quota_wait(r.x.key, r.x.fault - FAULT_QUOTA_REQUESTS)
-    return 1
-
-
 cdef bint send_ok(Plane *p, Relay *r, const char *line, size_t size) noexcept nogil:
     """Send the head of a 200 with `line` in it; a body of `size` bytes follows."""
     cdef Span date = date_now(p)
@@ -113,7 +105,7 @@ cdef const char *extra_line(int status) noexcept nogil:
 
 cdef bint send_local_reply(Plane *p, Relay *r) noexcept nogil:
     cdef char[512] body
-    cdef char[40] later
+    cdef char[96] later
     cdef Span date = date_now(p)
     cdef int n, status
     if r.x.local_reply == LOCAL_REPLY_MODELS:
@@ -124,9 +116,7 @@ cdef bint send_local_reply(Plane *p, Relay *r) noexcept nogil:
         else outcome_status(r.x.blame, r.x.cause)
     cdef int size = write_error_json(r, status, body, sizeof(body))
     r.x.status = <unsigned short>status
-    later[0] = 0
-    if status == 503 or status == 429:
-        snprintf(later, sizeof(later), b"Retry-After: %d\r\n", retry_after(r))
+    write_retry_lines(p, r, status, later, sizeof(later))
     n = snprintf(
         p.compose, BLOCK_LARGE,
         b"HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
@@ -157,8 +147,10 @@ cdef void refuse(
 
 
 cdef void refuse_over_limit(Plane *p, int fd) noexcept nogil:
+    cdef char[96] later
+    write_soon_lines(p, later, sizeof(later))
     refuse(
-        p, fd, b"503 Service Unavailable", b"Retry-After: 1\r\n",
+        p, fd, b"503 Service Unavailable", later,
         b'{"error":{"message":"the proxy has reached its connection limit; try again later",'
         b'"type":"overloaded_error","param":null,"code":503}}',
     )

@@ -116,7 +116,7 @@ cdef void write_record(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef void release_all(Plane *p, Relay *r) noexcept nogil:
-    leave_queue(r)
+    leave_queue(p, r)
     stop_waiting(p, r)
     release_attempt(p, r)
     release_permit(p, r)

@@ -24,6 +24,7 @@ from zeroproxy._fast.http1.field_lines cimport nominate
 from zeroproxy._fast.http1.grammar cimport Cursor, is_word
 from zeroproxy._fast.jsonscan.edits cimport (
     EDITED_USAGE,
+    USAGE_REQUEST_FINAL,
     USAGE_REQUEST_NONE,
     USAGE_REQUEST_RUNNING_ONLY,
     USAGE_REQUEST_TIMINGS,
@@ -118,6 +119,9 @@ cdef int usage_request_for(const Upstream *u, const Relay *r) noexcept nogil:
     cdef uint32_t k
     cdef int usage_request = USAGE_REQUEST_RUNNING_ONLY
     cdef uint32_t n_timings = 0
+    if u.n_endpoints == 0:
+        # Its server is not known yet: what all of them take.
+        usage_request = USAGE_REQUEST_FINAL
     if not ends_with(r.x.path, r.x.path_len, b"/completions", 12) \
             and not ends_with(r.x.path, r.x.path_len, b"/invocations", 12):
         return USAGE_REQUEST_NONE

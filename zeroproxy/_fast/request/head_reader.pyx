@@ -14,6 +14,7 @@ from zeroproxy._fast.exchange.actions cimport end_with, feed
 from zeroproxy._fast.exchange.error_body cimport dialect_of
 from zeroproxy._fast.exchange.exchange_ids cimport adopt_trace, make_request_id
 from zeroproxy._fast.exchange.keepalive cimport choose_keepalive
+from zeroproxy._fast.exchange.sdk_fields cimport read_sdk_fields
 from zeroproxy._fast.http1.body cimport body_begin
 from zeroproxy._fast.http1.field_lines cimport find_request_id, nominate
 from zeroproxy._fast.http1.grammar cimport hex_of
@@ -168,8 +169,10 @@ cdef bint compose_request(Plane *p, Relay *r, Head *h) noexcept nogil:
     hop.peer.len = r.peer_len
     hop.proto.at = b"https"
     hop.proto.len = 4 + (r.down.tls != NULL)
-    hop.authority.at = r.x.upstream.endpoints[0].authority
-    hop.authority.len = r.x.upstream.endpoints[0].authority_len
+    hop.authority.len = 0
+    if r.x.upstream.n_endpoints:
+        hop.authority.at = r.x.upstream.endpoints[0].authority
+        hop.authority.len = r.x.upstream.endpoints[0].authority_len
     hop.request_id.at = r.x.request_id
     hop.request_id.len = r.x.id_len
     hop.traceparent.at = trace
@@ -211,6 +214,12 @@ cdef void choose_upstream(Plane *p, Relay *r, int index) noexcept nogil:
     r.x.settings.hedge_ns = u.hedge_ns
     r.x.settings.max_attempts = u.max_attempts
     r.x.settings.retry_on_busy = u.retry_on_busy
+    r.x.waiting.hold_ns = 0 if p.draining else u.admission.hold_ns
+
+
+cdef bint is_nowhere(const Plane *p, const Upstream *u) noexcept nogil:
+    """True if its names have no address, and nobody waits for one."""
+    return u.n_endpoints == 0 and (u.admission.hold_ns == 0 or p.draining)
 
 
 cdef void begin_exchange(Plane *p, Relay *r) noexcept nogil:
@@ -254,10 +263,11 @@ cdef bint route_and_compose(Plane *p, Relay *r, Head *h, size_t here) noexcept n
         return 0
     if to < 0:
         refuse(p, r, ROUTE_MORE - to)
-    elif p.n_upstreams == 0 or p.upstreams[to].n_endpoints == 0:
+    elif p.n_upstreams == 0 or is_nowhere(p, p.upstreams[to]):
         end_with(p, r, IN_REFUSED, BLAME_OURSELVES, CAUSE_NO_ENDPOINT)
     else:
         choose_upstream(p, r, to)
+        read_sdk_fields(r, h)
         begin_editing(p, r, h, here, &body, &target)
         r.x.is_composed = compose_request(p, r, h)
         r.x.request_read_ns = p.now_ns

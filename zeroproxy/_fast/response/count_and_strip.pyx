@@ -15,9 +15,11 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memmove, strlen
 
 from zeroproxy._fast.exchange.deadlines cimport arm
+from zeroproxy._fast.exchange.hold cimport hold_answered
 from zeroproxy._fast.exchange.permits cimport admit_waiting
 from zeroproxy._fast.memory.buffer cimport buffer_append, buffer_bytes, buffer_clear, buffer_len
 from zeroproxy._fast.types.meter cimport WATCH_FIRST, Meter
+from zeroproxy._fast.types.hold cimport DOUBT_REFUSES
 from zeroproxy._fast.types.plane cimport Plane, Relay
 from zeroproxy._fast.upstream.breaker cimport attempt_answered
 from zeroproxy._fast.upstream.concurrency_limit cimport limit_observe
@@ -45,6 +47,8 @@ EVENT_FIELDS[:] = [b"data:", b"event:", b":", b"id:", b"retry:", b"error:"]
 cdef void note_first(Plane *p, Relay *r) noexcept nogil:
     r.x.first_content_ns = p.now_ns
     attempt_answered(p, r)
+    if r.attempt.endpoint.doubt == DOUBT_REFUSES or r.x.upstream.hold.is_on:
+        hold_answered(p, r)
     if limit_observe(r, p.now_ns):
         admit_waiting(p, r.x.upstream)
 

@@ -23,6 +23,7 @@ cdef enum Input:            # an input of the state machine
     IN_PERMIT               # admitted
     IN_CONNECTED            # an upstream conn is ready
     IN_LOST_MAY_RETRY       # the attempt failed and a retry is allowed
+    IN_HELD                 # no endpoint took the request: it waits until one is back
     IN_LOST                 # the attempt failed before a response head, and no retry is allowed
     IN_RESPONSE             # final response head forwarded
     IN_SWITCHED             # 101 forwarded
@@ -41,6 +42,7 @@ cdef enum Action:           # of the relay, after a move
     ACT_CONNECT             # pick an endpoint, check out or open a conn
     ACT_SEND                # send the held request
     ACT_RETRY               # release the lost attempt, go to ACT_CONNECT
+    ACT_HOLD                # release the lost attempt and the permit, go back to the queue
     ACT_ANSWER              # release the attempt, send a local reply, flush
     ACT_FLUSH               # release the attempt, flush
     ACT_CUT                 # release the attempt, report the cut in the stream's dialect if the

@@ -94,6 +94,9 @@ cdef enum FieldId:          # the fields the proxy itself reads or rewrites
     FIELD_X_REAL_IP
     FIELD_X_FORWARDED       # X-Forwarded, and X-Forwarded-* without an id of its own
     FIELD_ALIAS             # one of these names with "_" for "-": CGI-like servers take it for it
+    FIELD_SDK_RETRY_COUNT   # X-Stainless-Retry-Count and the two below: of the callers' SDKs
+    FIELD_SDK_READ_TIMEOUT
+    FIELD_SDK_TIMEOUT
     FIELD_ID_COUNT          # always last
 
 

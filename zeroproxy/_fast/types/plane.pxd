@@ -8,6 +8,7 @@ from zeroproxy._fast.types.affinity_and_latency cimport HashSettings, LatencyMod
 from zeroproxy._fast.types.breaker cimport Breaker, BreakerSettings, BreakerTicket
 from zeroproxy._fast.types.conn_pool cimport CLOSED_COUNT, LearnedKeepAlive, PoolSettings
 from zeroproxy._fast.types.exchange_limits cimport Counters, ExchangeSettings, KeepAlive, Limits
+from zeroproxy._fast.types.hold cimport Hold, Departures, Waiting
 from zeroproxy._fast.types.http cimport Body, Head
 from zeroproxy._fast.types.key_and_quota cimport ApiKey, ApiKeyTable
 from zeroproxy._fast.types.memory cimport BlockPool, Buffer
@@ -57,6 +58,7 @@ cdef struct TenantQueue:    # those of one tenant and one priority; never empty
     RelayFifo fifo
     uint16_t tenant
     uint8_t priority
+    uint8_t is_again        # those that their callers' SDKs have sent before
 
 
 cdef struct FairQueue:      # relays that wait for a permit
@@ -70,6 +72,7 @@ cdef struct FairQueue:      # relays that wait for a permit
     int64_t clock           # TenantShare.virtual_tokens of the last one admitted
     int64_t mean            # tokens of an exchange, smoothed, of all tenants
     uint64_t n_displaced    # refused to make room for another
+    Departures departures
 
 
 cdef struct Conn:           # one TCP or unix connection, without HTTP
@@ -124,6 +127,7 @@ cdef struct Endpoint:       # one address of an upstream; Python writes the sett
     uint8_t refuses_usage   # it was refused, and the same request without the edit was not
     uint8_t removed         # 1: its upstream's no more; the slot waits for its address
     uint8_t probe_ok        # its last health probe was answered well; 0: or there is no probe
+    uint8_t doubt           # hold.Doubt
     uint32_t weight
     uint32_t inflight
     uint32_t addr_len
@@ -176,6 +180,7 @@ cdef struct Upstream:       # a named group of endpoints that serve the same mod
     uint32_t inflight       # permits
     uint32_t n_placed       # attempts at its endpoints; a permit may be without one for a moment
     FairQueue queue
+    Hold hold
     RelayFifo conn_waiters  # have a permit, wait for a conn
     uint64_t n_waited
     uint32_t max_attempts   # 1: no retry
@@ -288,6 +293,7 @@ cdef struct Exchange:       # one request and its response, but for the attempts
     uint64_t affinity       # consistent_hash: of the request; 0: it has none
     int16_t reserve         # bytes the Content-Length sent upstream leaves for edits
     int16_t added           # of them: used
+    Waiting waiting
     uint8_t is_hedged       # 1: no second attempt is allowed; 2: one has begun
     MadeEdit[EDITS_MAX] edits
     HeldEvent held_back
