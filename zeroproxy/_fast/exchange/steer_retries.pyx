@@ -33,7 +33,8 @@ cdef enum:
     SOON_MS = 1000
     LATEST_MS = 60000
     ABSENT_MOST_MS = 30000  # an endpoint that is out is asked for at least so often
-    RETURN_PART = 4         # of the exchanges that an upstream admits: one in so many
+    RETURN_PART = 5         # of the exchanges that an upstream admits: one in so many
+    STALL_PART = 32         # a burst may follow a pause: more than the mean gap by so much
     SPREAD = 4              # a part of the time
     MOST_MS = 86400000
 
@@ -44,14 +45,14 @@ cdef uint64_t spread(Plane *p, uint64_t ms, bint only_later) noexcept nogil:
 
 
 cdef uint64_t visit_ms(Plane *p, Relay *r) noexcept nogil:
-    """Where nobody gets out of the queue, the time since the last one counts."""
+    """Where nobody gets out of the queue for long, the time since the last one counts, too."""
     cdef FairQueue *q = &r.x.upstream.queue
     cdef TenantShare *s = share_of(q, r.x.tenant)
-    cdef uint64_t gap = q.departures.gap_ns
+    cdef uint64_t gap = q.departures.gap_ns, stalled = 0
     cdef uint64_t visit = max(s.visit_ns, p.now_ns + SOON_MS * <uint64_t>NS_PER_MS)
-    if q.departures.last_ns and p.now_ns - q.departures.last_ns > gap:
-        gap = p.now_ns - q.departures.last_ns
-    visit += RETURN_PART * gap
+    if q.departures.last_ns:
+        stalled = p.now_ns - q.departures.last_ns
+    visit += RETURN_PART * max(gap, stalled // STALL_PART if gap else stalled)
     if visit - p.now_ns <= LATEST_MS * <uint64_t>NS_PER_MS:
         s.visit_ns = visit
     return min((visit - p.now_ns) // <uint64_t>NS_PER_MS, <uint64_t>MOST_MS)

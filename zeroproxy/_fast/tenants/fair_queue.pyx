@@ -24,6 +24,7 @@ from libc.string cimport memcpy, memset
 from zeroproxy._fast.tenants.fifo cimport fifo_push, fifo_push_first, fifo_remove
 from zeroproxy._fast.types.admission_limits cimport TenantShare
 from zeroproxy._fast.types.clock cimport NS_PER_S
+from zeroproxy._fast.types.hold cimport Departures
 from zeroproxy._fast.types.meter cimport EXACTNESS_NONE
 from zeroproxy._fast.types.plane cimport FairQueue, Relay, TenantQueue
 from zeroproxy._fast.types.record cimport Record
@@ -32,6 +33,7 @@ cdef enum:
     COST_FIRST = 256        # tokens of an exchange, as long as none has ended
     COST_MOST = 1 << 30
     BYTES_PER_TOKEN = 4     # where the server does not count
+    GAPS = 64               # the mean is over: engines end what they began together in bursts
 
 cdef uint64_t AGAIN_NS = 5 * <uint64_t>NS_PER_S
 
@@ -212,10 +214,12 @@ cdef uint64_t fair_queue_ahead(FairQueue *q, const Relay *r) noexcept nogil:
 
 
 cdef void fair_queue_departs(FairQueue *q, uint64_t now) noexcept nogil:
-    cdef int64_t gap = <int64_t>(now - q.departures.last_ns)
-    if q.departures.last_ns:
-        q.departures.gap_ns = <uint64_t>smooth(<int64_t>q.departures.gap_ns, gap)
-    q.departures.last_ns = now if q.n else 0
+    cdef Departures *d = &q.departures
+    cdef int64_t mean = <int64_t>d.gap_ns
+    if d.last_ns:
+        d.n += d.n < GAPS
+        d.gap_ns = <uint64_t>(mean + (<int64_t>(now - d.last_ns) - mean) // d.n)
+    d.last_ns = now if q.n else 0
 
 
 cdef uint64_t fair_queue_oldest(const FairQueue *q) noexcept nogil:

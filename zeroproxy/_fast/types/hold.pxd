@@ -26,7 +26,8 @@ cdef struct Hold:           # of an upstream without an endpoint that takes requ
 
 cdef struct Departures:      # of a queue: how fast it moves, and who comes to it
     uint64_t last_ns        # when one was admitted out of it last
-    uint64_t gap_ns         # between two of them, smoothed; 0: not known
+    uint64_t gap_ns         # mean time between two of them; 0: not known
+    uint32_t n              # of them that the mean is over, at most
     uint64_t n_again        # requests that their callers' SDKs have sent before
     uint64_t n_too_late     # refused: their callers would have left before their turn
 
