@@ -8,3 +8,5 @@ cdef int api_keys_share_quota(Plane *p, index, quota, speed, cap) except -1
 cdef int api_keys_grant_quota(Plane *p, index, quota, speed, level, used) except -1
 # Return a QuotaState of each quota of keys in force. With `engine.lock`, without the plane lock.
 cdef list api_keys_quotas(PlaneThread engine, Names names, bint used_only)
+# Return a KeyTermsState of each key that has terms, or has been refused for one.
+cdef list api_keys_terms(PlaneThread engine, Names names)

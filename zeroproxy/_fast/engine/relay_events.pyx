@@ -22,6 +22,7 @@ from zeroproxy._fast.exchange.actions cimport (
 from zeroproxy._fast.exchange.attempt_release cimport wake_waiting
 from zeroproxy._fast.exchange.deadlines cimport arm, body_is_late, deadline, hedge_due
 from zeroproxy._fast.exchange.hedge cimport hedge, hedge_ready
+from zeroproxy._fast.exchange.permits cimport refuse_place
 from zeroproxy._fast.exchange.relay_pool cimport rate_begin, relay_later
 from zeroproxy._fast.memory.prefetch cimport prefetch_part
 from zeroproxy._fast.net.conn cimport (
@@ -139,7 +140,7 @@ cdef void run_relay(Plane *p, Relay *r) noexcept nogil:
         feed(p, r, IN_PERMIT)
         if r.x.phase == PHASE_CLOSED:
             return
-    elif r.x.phase == PHASE_QUEUED and not r.x.is_queued:
+    elif r.x.phase == PHASE_QUEUED and not r.x.is_queued and not r.x.terms.waits_place:
         # Another relay has its place; the blame was noted then.
         feed(p, r, IN_REFUSED)
         return
@@ -242,6 +243,8 @@ cdef void expire(Plane *p, Relay *r) noexcept nogil:
     cdef int phase = r.x.phase
     if phase == PHASE_HEAD:
         end_with(p, r, IN_REFUSED, BLAME_DOWNSTREAM, CAUSE_TIMEOUT)
+    elif phase == PHASE_QUEUED and r.x.terms.waits_place:
+        feed(p, r, refuse_place(r))
     elif phase == PHASE_QUEUED or (phase == PHASE_CONNECTING and r.x.waits_conn):
         end_with(p, r, IN_REFUSED, BLAME_OURSELVES, CAUSE_OVERLOAD)
     elif phase == PHASE_CONNECTING:

@@ -4,10 +4,14 @@ from zeroproxy._fast.types.plane cimport Plane, Relay, Upstream
 cdef int admit(Plane *p, Relay *r) noexcept nogil
 # Give free permits to relays in the queue; they go on from the run list.
 cdef void admit_waiting(Plane *p, Upstream *u) noexcept nogil
-# Remove `r` from the queue, if it is in it.
+# Refuse an exchange for which its key has no place: IN_REFUSED, with the blame noted.
+cdef int refuse_place(Relay *r) noexcept nogil
+# Remove `r` from the queue that it is in, that of its upstream or of its key.
 cdef void leave_queue(Relay *r) noexcept nogil
 # Release the permit, if `r` holds one, to the next in the queue.
 cdef void release_permit(Plane *p, Relay *r) noexcept nogil
+# Release the place of its key, if `r` holds one, to the next that waits for it.
+cdef void pass_place_on(Plane *p, Relay *r) noexcept nogil
 
 
 cdef enum:

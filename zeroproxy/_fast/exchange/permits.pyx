@@ -5,6 +5,8 @@ Law 1. A permit lives from admission to the last byte from upstream. A free one 
 Law 2. Where no endpoint is in rotation every exchange gets a permit: an error at once is better
        than one after a wait.
 Law 3. Without limits no exchange waits, and only the limits are read.
+Law 4. A place of its key comes before a permit (tenants/key_terms.pyx). An exchange that waits for
+       one is in no queue of its upstream.
 Tests: tests/relay/test_admission.py, tests/unit/test_fair_queue.py.
 """
 
@@ -20,15 +22,27 @@ from zeroproxy._fast.tenants.fair_queue cimport (
     release_share,
     share_of,
 )
+from zeroproxy._fast.tenants.key_terms cimport (
+    acquire_place,
+    count_term,
+    next_for_place,
+    release_place,
+    stop_waiting_for_place,
+    wait_for_place,
+)
 from zeroproxy._fast.types.admission_limits cimport TENANT_SHARE_ONE
 from zeroproxy._fast.types.exchange_enums cimport (
+    BLAME_DOWNSTREAM,
     BLAME_OURSELVES,
     CAUSE_OVERLOAD,
+    CAUSE_REFUSED,
     IN_PERMIT,
     IN_REFUSED,
 )
 from zeroproxy._fast.types.exchange_limits cimport HEDGES_KEPT, HEDGE_ONE
+from zeroproxy._fast.types.http cimport FAULT_KEY_INFLIGHT
 from zeroproxy._fast.types.invariant cimport invariant
+from zeroproxy._fast.types.key_and_quota cimport ApiKey
 from zeroproxy._fast.types.plane cimport Plane, Relay, Upstream
 from zeroproxy._fast.upstream.balancer cimport upstream_free_permits
 
@@ -82,14 +96,11 @@ cdef int enqueue(Plane *p, Relay *r) noexcept nogil:
     return NOTHING
 
 
-cdef int admit(Plane *p, Relay *r) noexcept nogil:
+cdef int ask_permit(Plane *p, Relay *r) noexcept nogil:
     cdef Upstream *u = r.x.upstream
     cdef uint32_t most
     cdef bint is_free = may_admit(u, &most, p)
     cdef int found
-    r.x.queued_ns = p.now_ns
-    if p.draining:
-        r.x.asks_close = 1
     if is_free and u.queue.n == 0 and (most == 0 or share_of(&u.queue, r.x.tenant).inflight < most):
         acquire_permit(p, r)
         return IN_PERMIT
@@ -97,6 +108,24 @@ cdef int admit(Plane *p, Relay *r) noexcept nogil:
     if is_free and found == NOTHING:
         admit_waiting(p, u)
     return found
+
+
+cdef int admit(Plane *p, Relay *r) noexcept nogil:
+    r.x.queued_ns = p.now_ns
+    if p.draining:
+        r.x.asks_close = 1
+    if acquire_place(r):
+        return ask_permit(p, r)
+    if wait_for_place(r, r.x.upstream.admission.queue_max):
+        return NOTHING
+    return refuse_place(r)
+
+
+cdef int refuse_place(Relay *r) noexcept nogil:
+    r.x.fault = FAULT_KEY_INFLIGHT
+    count_term(r.x.key, FAULT_KEY_INFLIGHT)
+    blame(r, BLAME_DOWNSTREAM, CAUSE_REFUSED)
+    return IN_REFUSED
 
 
 cdef void admit_waiting(Plane *p, Upstream *u) noexcept nogil:
@@ -112,6 +141,7 @@ cdef void admit_waiting(Plane *p, Upstream *u) noexcept nogil:
 
 
 cdef void leave_queue(Relay *r) noexcept nogil:
+    stop_waiting_for_place(r)
     if r.x.is_queued:
         r.x.is_queued = 0
         fair_queue_remove(&r.x.upstream.queue, r)
@@ -127,3 +157,15 @@ cdef void release_permit(Plane *p, Relay *r) noexcept nogil:
     u.inflight -= 1
     release_share(&u.queue, r)
     admit_waiting(p, u)
+
+
+cdef void pass_place_on(Plane *p, Relay *r) noexcept nogil:
+    cdef ApiKey *k = r.x.key
+    cdef Relay *next_
+    if not release_place(r):
+        return
+    next_ = next_for_place(k)
+    while next_ != NULL:
+        if ask_permit(p, next_) != NOTHING:
+            relay_later(p, next_)
+        next_ = next_for_place(k)
