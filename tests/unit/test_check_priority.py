@@ -12,7 +12,7 @@ from zeroproxy.policy.socket_addresses import resolve
 
 
 def found_of(answer, **settings):
-    """Findings about an engine, and the fields it saw; `answer`: (fields of a request) -> status."""
+    """Findings about an engine, and fields it saw; `answer`: (fields of a request) -> status."""
     seen = []
 
     async def chat(request):
