@@ -44,7 +44,7 @@ def found_of(answer, **settings):
 )
 def test_an_engine_that_takes_a_priority(preset, field):
     rows, seen = found_of(lambda _: 200, engine_priority="header", preset=preset)
-    assert [row[1] for row in rows] == ["ok"] and "takes a priority" in rows[0][2]
+    assert [row[1] for row in rows] == ["ok"] and "accepts a priority" in rows[0][2]
     assert seen == [{field: "1"}]
 
 

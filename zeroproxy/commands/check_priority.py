@@ -1,4 +1,6 @@
-"""The part of `zeroproxy check` that asks an engine whether it takes a priority.
+"""The part of `zeroproxy check` that asks an engine whether it accepts a priority.
+
+Note. No engine reports if it obeys one: vLLM 0.32 ignores the field under another policy.
 
 Tests: tests/unit/test_check_priority.py.
 """
@@ -25,16 +27,20 @@ async def check_priority(findings: Findings, upstream: Upstream, address: Addres
     key, engine = f"upstream {upstream.name}", priority_field_of(upstream)
     status = await generate_one(address, PATIENCE, upstream.api_key, {FIELDS[engine]: "1"})
     if status == 200:
-        findings.ok(key, f"{address.url} takes a priority ({FIELDS[engine]})")
+        findings.ok(
+            key,
+            f"{address.url} accepts a priority ({FIELDS[engine]}); it obeys one with "
+            f"{OPTIONS[engine]}",
+        )
     elif status in (400, 422) and await generate_one(address, PATIENCE, upstream.api_key) == 200:
         findings.warn(
             key,
-            f"{address.url} refuses a priority with {status}: it is started without "
-            f"{OPTIONS[engine]}. Requests of keys with another priority than 5 would fail",
+            f"{address.url} refuses a priority with {status}, and so all keys whose priority is "
+            f"not 5: it needs {OPTIONS[engine]}",
         )
     else:
         findings.warn(
             key,
-            f"{address.url}: whether it takes a priority is not known, a request for one token "
+            f"{address.url}: whether it accepts a priority is not known, a request for one token "
             + (f"returned {status}" if status else f"was not answered within {PATIENCE:g} s"),
         )

@@ -46,6 +46,13 @@ def redis_url_in(file: str, key: str) -> str:
     return url
 
 
+def salt_secret_in(file: str, key: str) -> str:
+    """The secret of cache_salt in `file`. Raises ConfigError."""
+    secret = secret_in(file, key)
+    check_salt_secret(secret, (), lambda message, _: ConfigError(message, file=file, key=key))
+    return secret
+
+
 def keys_in(file: str, upstreams: tuple[Upstream, ...]) -> tuple[Key, ...]:
     """The [[key]] tables of a file. Raises ConfigError."""
     reader = Reader(read_text(file, "auth.keys_file"), file)
@@ -110,10 +117,7 @@ def resolve(config: Config) -> Config:
             url = redis_url_in(shared.url_file, "auth.shared.url_file")
             shared = replace(shared, url=url, url_file="")
         if auth.cache_salt_secret_file:
-            secret = secret_in(auth.cache_salt_secret_file, "auth.cache_salt_secret_file")
-            check_salt_secret(secret, (), lambda message, _: ConfigError(
-                message, file=auth.cache_salt_secret_file, key="auth.cache_salt_secret_file"
-            ))  # fmt: skip
+            secret = salt_secret_in(auth.cache_salt_secret_file, "auth.cache_salt_secret_file")
             auth = replace(auth, cache_salt_secret=secret, cache_salt_secret_file="")
         auth = replace(auth, key=all_keys(auth, config.upstream), keys_file="", shared=shared)
     if admin.token_file:

@@ -196,8 +196,8 @@ cdef void open_body(Plane *p, Relay *r, const Head *h, BodyStart *b) noexcept no
 
 
 cdef void begin_scan(const Plane *p, Relay *r, const Head *h) noexcept nogil:
-    """Start the scan at the first look. A later one starts it again only after a reload that has
-    restricted the caller's key to models, given it a quota of tokens, or changed its terms."""
+    """Start the scan at the first look. A later one starts it again only if a reload has
+    restricted the caller's key to models since. A new quota of tokens, and new terms, do so too."""
     cdef const RequestScan *a = &r.x.scan.request
     cdef bint is_strict = is_model_restricted(r) or is_capped(r)
     cdef int reads = terms_to_read(p, r)
