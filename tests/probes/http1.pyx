@@ -214,6 +214,7 @@ cdef RequestHop hop_of(dict hop) except *:
     out.authority = span_of(hop.get("authority", b"endpoint.test"))
     out.request_id = span_of(hop.get("request_id", b""))
     out.traceparent = span_of(hop.get("traceparent", b""))
+    out.lines = span_of(hop.get("lines", b""))
     out.length = hop.get("length", 0)
     out.framing = hop.get("framing", FRAMING_NONE)
     out.adds_via = hop.get("adds_via", 0)
@@ -225,6 +226,7 @@ cdef ResponseHop back_of(dict back) except *:
     cdef ResponseHop out
     out.date = span_of(back.get("date", b""))
     out.request_id = span_of(back.get("request_id", b""))
+    out.lines = span_of(back.get("lines", b""))
     out.length = back.get("length", 0)
     out.framing = back.get("framing", FRAMING_NONE)
     out.closes = back.get("closes", 0)

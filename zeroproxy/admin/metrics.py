@@ -23,6 +23,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from zeroproxy._fast.engine.enum_names import BREAKER_STATES
+from zeroproxy.admin.key_metrics import key_terms
 from zeroproxy.admin.metering_metrics import metering
 
 Snapshot = dict[str, Any]
@@ -403,6 +404,7 @@ class SnapshotCollector(Collector):
         yield from warmups(snapshot)
         yield from pools(snapshot)
         yield from auth(snapshot)
+        yield from key_terms(snapshot)
         yield from process(snapshot)
         yield from reloads(snapshot)
         yield from secure(snapshot)

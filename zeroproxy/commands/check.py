@@ -20,6 +20,7 @@ from typing import Any
 
 from aiohttp import ClientError
 
+from zeroproxy.commands.check_priority import check_priority
 from zeroproxy.commands.check_report import Findings, describe, print_coloured, print_plain
 from zeroproxy.commands.source import Source
 from zeroproxy.config.check_addresses import is_loopback, split_host_port
@@ -241,6 +242,7 @@ async def check_endpoint(
         elif 200 <= status < 300:
             findings.ok(key, f"{url} answers; GET {path} returned {status}")
             await check_kind(findings, config, upstream, address)
+            await check_priority(findings, upstream, address)
         else:
             problem = f"returned {status}" if status else "is not answered in valid HTTP"
             findings.warn(key, f"{url}: GET {path} {problem}")

@@ -116,7 +116,7 @@ def flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
         for k, one in enumerate(value):
             yield from flat(one, f"{key}[{k}]")
     else:
-        yield key, json.dumps(value, ensure_ascii=False)
+        yield key, json.dumps(value, ensure_ascii=False, default=str)
 
 
 def print_diff(old: Struct, new: Struct, *, is_default: bool) -> int:

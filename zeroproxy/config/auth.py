@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from datetime import UTC, datetime
+from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from zeroproxy.config.base import SECONDS, SECRET, Base, Count, Secret
+from zeroproxy.config.base import BYTES, SECONDS, SECRET, Base, Count, Name, Secret
 
 #: As requests name it; the data plane keeps 256 bytes.
 Model = Annotated[str, Meta(min_length=1, max_length=256)]
 OptionalName = Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9._-]*$")]
+
+
+#: The default of a key's `expires`.
+NEVER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
 class Key(Base, frozen=True):
@@ -30,6 +35,26 @@ class Key(Base, frozen=True):
     requests_per_minute: Count = 0
     #: Tokens, prompt and completion, it may use up in a minute; 0: no limit.
     tokens_per_minute: Count = 0
+    #: Requests it may have in flight; 0: no limit.
+    max_inflight: Annotated[int, Meta(ge=0, le=1 << 20)] = 0
+    #: A request above max_inflight: refuse answers 429, wait lets it wait for its turn, up to
+    #: admission.queue_timeout of its upstream.
+    over_inflight: Literal["refuse", "wait"] = "refuse"
+    #: From then on it is refused; an offset date-time.
+    expires: Annotated[datetime, Meta(tz=True)] = NEVER
+    #: It is refused, and keeps its place and its name.
+    disabled: bool = False
+    #: Upstreams it may use, by name; empty: all.
+    upstreams: tuple[Name, ...] = ()
+    #: Bytes of a request's body, all of it: messages, tools, images; above it: 413. 0: no limit.
+    prompt_bytes: Annotated[int, Meta(ge=0, le=1 << 40, extra=BYTES)] = 0
+    #: Choices of a request (n, best_of); above it: 400. 0: no limit.
+    n: Annotated[int, Meta(ge=0, le=65535)] = 0
+    #: Tokens of each choice of an answer; a request that names more, or none, gets this bound.
+    #: "model": what the engine's model holds. 0: no limit.
+    max_tokens: Annotated[int, Meta(ge=0, le=(1 << 31) - 1)] | Literal["model"] = 0
+    #: The bound where a request names none, at most max_tokens; 0: max_tokens.
+    max_tokens_default: Annotated[int, Meta(ge=0, le=(1 << 31) - 1)] = 0
 
     def owner(self) -> str:
         return self.tenant or self.name or "default"
@@ -58,6 +83,11 @@ class Auth(Base, frozen=True):
     keys_file: str = ""
     #: Pass callers' keys on to upstreams that have no api_key of their own.
     forward: bool = False
+    #: Answers carry what is left of the key's quotas: x-ratelimit-*, or anthropic-ratelimit-*.
+    headers: bool = False
+    #: The secret that upstream.cache_salt is made with; or the file that holds it.
+    cache_salt_secret: Secret = ""
+    cache_salt_secret_file: str = ""
     shared: Shared = field(default_factory=Shared)
 
 

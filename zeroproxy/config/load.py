@@ -14,6 +14,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args, get_type_hints
 
@@ -242,7 +243,7 @@ def raw_of(value: Any, path: KeyPath, wrong: Wrong) -> Any:
         if "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
             raise wrong("holds a NUL or half a surrogate pair", path)
         return value
-    if value is None or isinstance(value, bool | int | float):
+    if value is None or isinstance(value, bool | int | float | datetime):
         return value
     raise wrong(f"a {type(value).__name__} is no value of a configuration", path)
 

@@ -237,6 +237,12 @@ class Upstream(Base, frozen=True, dict=True):
     api_key_file: str = ""
     #: Pass a caller's Cookie on. Inference servers need none, and a browser's session is a secret.
     cookies: bool = False
+    #: header: the engine gets the priority of a caller's key, in X-Vllm-Priority, or with preset
+    #: sglang in X-Override-Priority. vLLM needs --scheduling-policy priority for it.
+    engine_priority: Literal["off", "header"] = "off"
+    #: Callers that share the engine's prefix cache: those of a tenant, or of a key. The cache_salt
+    #: that keeps others apart is made with auth.cache_salt_secret (vLLM; CVE-2025-46570).
+    cache_salt: Literal["off", "tenant", "key"] = "off"
     health: Health = field(default_factory=Health)
     warmup: Warmup = field(default_factory=Warmup)
     breaker: Breaker = field(default_factory=Breaker)

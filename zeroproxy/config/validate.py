@@ -20,6 +20,12 @@ from zeroproxy.config.check_addresses import (
     is_loopback,
     split_endpoint,
 )
+from zeroproxy.config.check_terms import (
+    check_engine_terms,
+    check_key_upstreams,
+    check_salt_secret,
+    check_terms,
+)
 from zeroproxy.config.schema import (
     Admin,
     Admission,
@@ -235,6 +241,7 @@ def check_keys(keys: Sequence[Key], path: KeyPath, wrong: Wrong) -> None:
         for j, model in enumerate(key.models):
             if len(model.encode()) > MODEL_MAX:
                 raise wrong(f"is longer than {MODEL_MAX} bytes", (*path, k, "models", j))
+    check_terms(keys, path, wrong)
 
 
 def check_auth(auth: Auth, wrong: Wrong) -> None:
@@ -244,6 +251,9 @@ def check_auth(auth: Auth, wrong: Wrong) -> None:
     check_keys(auth.key, ("auth", "key"), wrong)
     here: KeyPath = ("auth", "shared")
     check_secret(auth.shared, "url", here, wrong)
+    check_secret(auth, "cache_salt_secret", ("auth",), wrong)
+    if auth.cache_salt_secret:
+        check_salt_secret(auth.cache_salt_secret, ("auth", "cache_salt_secret"), wrong)
     if auth.shared.url:
         check_redis(auth.shared.url, (*here, "url"), wrong)
     if auth.shared.patience < 2 * auth.shared.interval:
@@ -289,6 +299,8 @@ def check_together(config: Config, wrong: Wrong) -> None:
     check_admin(config.admin, wrong)
     if config.auth is not None:
         check_auth(config.auth, wrong)
+        check_key_upstreams(config.auth.key, config.upstream, ("auth", "key"), wrong)
+    check_engine_terms(config, wrong)
     check_metering(config.metering, wrong)
     if config.limits.header_line_bytes > config.limits.header_bytes:
         raise wrong("is larger than limits.header_bytes", ("limits", "header_line_bytes"))

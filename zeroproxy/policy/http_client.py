@@ -11,7 +11,7 @@ import logging
 import os
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -156,15 +156,18 @@ async def first_model(session: aiohttp.ClientSession, server_name: str | None) -
         return ""
 
 
-async def generate_one(address: Address, timeout: float, api_key: str = "") -> int:
-    """Status of a request for a single token of the first model; 0: no answer in time."""
+async def generate_one(
+    address: Address, timeout: float, api_key: str = "", fields: Mapping[str, str] | None = None
+) -> int:
+    """Status of a request for a single token of the first model; 0: no answer in time. `fields`:
+    more header fields."""
     try:
-        return await within(timeout, post_one(address, api_key))
+        return await within(timeout, post_one(address, api_key, fields))
     except (OSError, TimeoutError, aiohttp.ClientError):
         return 0
 
 
-async def post_one(address: Address, api_key: str) -> int:
+async def post_one(address: Address, api_key: str, fields: Mapping[str, str] | None = None) -> int:
     async with session_for(address, None, api_key) as session:
         request_body: dict[str, Any] = {
             "model": await first_model(session, address.server_name),
@@ -172,7 +175,10 @@ async def post_one(address: Address, api_key: str) -> int:
             "max_tokens": 1,
         }
         async with session.post(
-            "/v1/chat/completions", json=request_body, server_hostname=address.server_name
+            "/v1/chat/completions",
+            json=request_body,
+            headers=fields,
+            server_hostname=address.server_name,
         ) as response:
             await read_page(response)
             return response.status

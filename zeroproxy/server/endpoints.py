@@ -93,6 +93,13 @@ async def resolve_group(upstream: Upstream, known: Located) -> Located:
     }
 
 
+def priority_field_of(upstream: Upstream) -> str:
+    """The engine whose header field for a priority is used; "off": none."""
+    if upstream.engine_priority == "off":
+        return "off"
+    return "sglang" if upstream.preset == "sglang" else "vllm"
+
+
 def settings_of(upstream: Upstream) -> UpstreamSettings:
     """The engine's settings of an upstream, without its endpoints."""
     return UpstreamSettings(
@@ -105,6 +112,8 @@ def settings_of(upstream: Upstream) -> UpstreamSettings:
         breaker=upstream.breaker,
         api_key=upstream.api_key,
         cookies=upstream.cookies,
+        priority_field=priority_field_of(upstream),
+        cache_salt=upstream.cache_salt,
     )
 
 

@@ -12,5 +12,10 @@ def stage_keys(change: Change, auth: Auth | None) -> dict[str, int]:
     if auth is None:
         change.set_keys(None)
         return {}
-    indices = change.set_keys(auth.key, forward=auth.forward)
+    indices = change.set_keys(
+        auth.key,
+        forward=auth.forward,
+        headers=auth.headers,
+        salt_secret=auth.cache_salt_secret.encode(),
+    )
     return {key.sha256: k for key, k in zip(auth.key, indices, strict=True)}

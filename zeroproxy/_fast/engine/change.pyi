@@ -41,7 +41,15 @@ class Change:
         usage_request: str | None = None,
         load: ReportedLoad | None = None,
         probe_ok: bool | None = None,
+        model_len: int | None = None,
     ) -> None: ...
     def set_pool(self, index: int, *, settings: Pool) -> None: ...
     def set_routes(self, routes: Iterable[Route], *, default: int | None) -> None: ...
-    def set_keys(self, keys: Iterable[Key] | None, *, forward: bool = False) -> list[int]: ...
+    def set_keys(
+        self,
+        keys: Iterable[Key] | None,
+        *,
+        forward: bool = False,
+        headers: bool = False,
+        salt_secret: bytes = b"",
+    ) -> list[int]: ...

@@ -42,7 +42,7 @@ from zeroproxy._fast.engine.settings cimport check_endpoint
 from zeroproxy._fast.engine.tenant_indices cimport Tenants
 from zeroproxy._fast.engine.thread cimport PlaneThread
 from zeroproxy._fast.engine.tls_context cimport Context
-from zeroproxy._fast.engine.values cimport demand_type, index_in
+from zeroproxy._fast.engine.values cimport demand_type, flag, index_in
 from zeroproxy._fast.types.change cimport Step
 from zeroproxy._fast.types.plane cimport Endpoint, Plane, Upstream
 from zeroproxy._fast.usage.stats cimport SeriesTable, Stats, series_move, series_stage
@@ -197,12 +197,14 @@ cdef class Change:
 
     def set_endpoint(
         self, index, *, up=None, draining=None, weight=None, usage_request=None, load=None,
-        probe_ok=None
+        probe_ok=None, model_len=None
     ):
         """A step: Engine.set_endpoint."""
         cdef Step *step = self.step()
         cdef Endpoint *e = self.endpoint_at(index)
-        stage_endpoint(step, e, up, draining, weight, usage_request, load, probe_ok)
+        stage_endpoint(
+            step, e, up, draining, weight, usage_request, load, probe_ok, model_len
+        )
 
     def set_pool(self, index, *, settings):
         """A step: Engine.set_pool."""
@@ -218,7 +220,7 @@ cdef class Change:
         self.has_routes = True
         self.n_models = len(routes)
 
-    def set_keys(self, keys, *, forward=False):
+    def set_keys(self, keys, *, forward=False, headers=False, salt_secret=b""):
         """A step, once in a change: Engine.set_keys."""
         cdef Step *step = self.step()
         if self.has_keys:
@@ -226,8 +228,10 @@ cdef class Change:
         keys = None if keys is None else list(keys)
         self.tenants.reclaim(self.engine)
         self.has_keys = True
+        demand_type(salt_secret, "salt_secret", bytes)
         found, self.whose = api_keys_stage(
-            step, self.engine, keys, forward, self.tenants, self.n_models
+            step, self.engine, keys, flag(forward, "forward"), flag(headers, "headers"),
+            salt_secret, self.names.upstreams, self.tenants, self.n_models
         )
         names = self.names.keys
         names += [""] * (self.engine.p.keys.n_all - len(names))

@@ -29,6 +29,7 @@ from zeroproxy._fast.types.change cimport Step
 from zeroproxy._fast.types.conn_pool cimport PoolSettings
 from zeroproxy._fast.types.exchange_limits cimport HEDGE_ONE, KEEPALIVE_AUTO, Limits
 from zeroproxy._fast.types.hold cimport DOUBT_NONE, DOUBT_PROBE
+from zeroproxy._fast.types.key_terms cimport UpstreamTerms
 from zeroproxy._fast.types.plane cimport Endpoint, Plane, Upstream
 from zeroproxy._fast.upstream.breaker cimport BREAKER_OPEN, breaker_off
 from zeroproxy._fast.upstream.concurrency_limit cimport limit_begin
@@ -36,7 +37,7 @@ from zeroproxy._fast.upstream.conn_pool cimport endpoint_drop_idle
 from zeroproxy._fast.upstream.latency_model cimport latency_forget, latency_report_load
 from zeroproxy._fast.upstream.prewarm cimport prewarm_begin, prewarm_stop
 
-from zeroproxy._fast.engine.enum_names import BALANCES, USAGE_REQUESTS
+from zeroproxy._fast.engine.enum_names import BALANCES, PRIORITY_FIELDS, SALT_BY, USAGE_REQUESTS
 from zeroproxy._fast.engine.settings_types import LOAD_MOST, ReportedLoad, UpstreamSettings
 from zeroproxy.config import schema
 
@@ -44,6 +45,7 @@ cdef enum:
     BEARER_MOST = 0xFFFF        # bytes; the length is kept in 16 bits
     ATTEMPTS_MOST = 255         # Exchange.n_attempts counts them in 8 bits
 cdef uint64_t WEIGHT_MOST = 0xFFFFFFFF
+cdef uint64_t MODEL_LEN_MOST = 0x7FFFFFFF
 
 
 cdef void *make(Step *s, size_t size) except NULL:
@@ -108,6 +110,7 @@ cdef struct UpstreamChange:
     uint8_t balance
     uint8_t retry_on_busy
     uint8_t passes_cookies
+    UpstreamTerms terms
     HashSettings affinity
     AdmissionSettings admission
     BreakerSettings breaker
@@ -130,6 +133,7 @@ cdef void apply_upstream(Plane *p, void *what) noexcept nogil:
     u.balance = t.balance
     u.retry_on_busy = t.retry_on_busy
     u.passes_cookies = t.passes_cookies
+    u.terms = t.terms
     u.hash = t.affinity
     u.admission = t.admission
     u.breaker = t.breaker
@@ -195,6 +199,10 @@ cdef int stage_upstream(Step *s, Upstream *u, settings) except -1:
     t.u = u
     t.balance = choice(settings.balance, "upstream.balance", BALANCES)
     t.passes_cookies = flag(settings.cookies, "upstream.cookies")
+    t.terms.priority_field = choice(
+        settings.priority_field, "upstream.priority_field", PRIORITY_FIELDS
+    )
+    t.terms.salt_by = choice(settings.cache_salt, "upstream.cache_salt", SALT_BY)
     parse_hash(&t.affinity, settings.hash)
     parse_admission(&t.admission, settings.admission)
     parse_breaker(&t.breaker, settings.breaker)
@@ -213,6 +221,7 @@ cdef struct EndpointChange:
     int8_t probe_ok
     int64_t weight
     int usage_request
+    int64_t model_len
     uint8_t has_load
     double[3] load
     uint64_t load_ns
@@ -246,6 +255,8 @@ cdef void apply_endpoint(Plane *p, void *what) noexcept nogil:
         e.weight = <uint32_t>w.weight
     if w.usage_request >= 0:
         e.usage_request = <uint8_t>w.usage_request
+    if w.model_len >= 0:
+        e.model_len = <uint32_t>w.model_len
     if w.probe_ok >= 0:
         e.probe_ok = w.probe_ok
         note_probe(p, e)
@@ -283,7 +294,7 @@ cdef int read_switch(int8_t *to, value, str key) except -1:
 
 
 cdef int stage_endpoint(
-    Step *s, Endpoint *e, up, draining, weight, usage_request, load, probe_ok
+    Step *s, Endpoint *e, up, draining, weight, usage_request, load, probe_ok, model_len
 ) except -1:
     cdef EndpointChange *w = <EndpointChange *>make(s, sizeof(EndpointChange))
     w.e = e
@@ -291,7 +302,9 @@ cdef int stage_endpoint(
     read_switch(&w.draining, draining, "draining")
     read_switch(&w.probe_ok, probe_ok, "probe_ok")
     w.weight = -1 if weight is None else <int64_t>whole(weight, "weight", 1, WEIGHT_MOST)
-    w.usage_request = -1
+    w.usage_request = w.model_len = -1
+    if model_len is not None:
+        w.model_len = <int64_t>whole(model_len, "model_len", 0, MODEL_LEN_MOST)
     if usage_request is not None:
         w.usage_request = choice(usage_request, "usage_request", USAGE_REQUESTS)
     if load is not None:

@@ -2,7 +2,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from zeroproxy._fast.engine.change import Change
-from zeroproxy._fast.engine.result_types import HealthSample, QuotaState
+from zeroproxy._fast.engine.result_types import HealthSample, KeyTermsState, QuotaState
 from zeroproxy._fast.engine.settings_types import (
     EndpointSettings,
     ReportedLoad,
@@ -52,9 +52,18 @@ class Engine(PlaneThread):
         usage_request: str | None = None,
         load: ReportedLoad | None = None,
         probe_ok: bool | None = None,
+        model_len: int | None = None,
     ) -> None: ...
     def set_pool(self, index: int, *, settings: Pool) -> None: ...
-    def set_keys(self, keys: Iterable[Key] | None, *, forward: bool = False) -> list[int]: ...
+    def set_keys(
+        self,
+        keys: Iterable[Key] | None,
+        *,
+        forward: bool = False,
+        headers: bool = False,
+        salt_secret: bytes = b"",
+    ) -> list[int]: ...
+    def key_terms(self) -> list[KeyTermsState]: ...
     def quotas(self, *, used_only: bool = False) -> list[QuotaState]: ...
     def share_quota(self, index: int, *, quota: str, speed: float, cap: float) -> None: ...
     def grant_quota(

@@ -23,7 +23,12 @@ from zeroproxy._fast.engine.change cimport Change
 from zeroproxy._fast.engine.health_sample cimport read_health_samples
 from zeroproxy._fast.engine.listeners cimport accept_all_pending, listen_on, stop_listening
 from zeroproxy._fast.engine.names cimport Names
-from zeroproxy._fast.engine.quota_state cimport quotas_grant, quotas_read, quotas_share
+from zeroproxy._fast.engine.quota_state cimport (
+    key_terms_read,
+    quotas_grant,
+    quotas_read,
+    quotas_share,
+)
 from zeroproxy._fast.engine.record_values cimport read_record, take_overflow_rows
 from zeroproxy._fast.engine.registry cimport registry_free, registry_set_models
 from zeroproxy._fast.engine.relay_events cimport (
@@ -204,17 +209,17 @@ cdef class Engine(PlaneThread):
 
     def set_endpoint(
         self, index, *, up=None, draining=None, weight=None, usage_request=None, load=None,
-        probe_ok=None
+        probe_ok=None, model_len=None
     ):
         """Change settings of an endpoint; None: stays as it is. `up`, `draining`: one that leaves
         rotation loses its idle conns. `weight`: at least 1. `usage_request`: one of
         USAGE_REQUESTS, for requests that ask for none. `load`: a ReportedLoad. `probe_ok`: its
-        last health probe was answered well. Without effect on a removed endpoint."""
+        last health probe was answered well. `model_len`: tokens of its longest model, 0: not known.
+        Without effect on a removed endpoint."""
         with self.change() as change:
             change.set_endpoint(
                 index, up=up, draining=draining, weight=weight, usage_request=usage_request,
-                load=load,
-                probe_ok=probe_ok,
+                load=load, probe_ok=probe_ok, model_len=model_len,
             )
 
     def set_pool(self, index, *, settings):
@@ -224,12 +229,20 @@ cdef class Engine(PlaneThread):
 
     # ------------------------------------------------------------ API keys
 
-    def set_keys(self, keys, *, forward=False):
+    def set_keys(self, keys, *, forward=False, headers=False, salt_secret=b""):
         """Set the keys that are accepted from now on; running exchanges keep theirs. `keys`:
         config.Key each; None: no key is asked for. `forward`: callers' keys are passed on to
-        upstreams that have none. Returns the index of each key."""
+        upstreams that have none. `headers`: answers carry what is left of a key's quotas.
+        `salt_secret`: the values of cache_salt are made with it. Returns the index of each key."""
         with self.change() as change:
-            return change.set_keys(keys, forward=forward)
+            return change.set_keys(
+                keys, forward=forward, headers=headers, salt_secret=salt_secret
+            )
+
+    def key_terms(self):
+        """A KeyTermsState for each key that has terms, or has been refused for one."""
+        with self.lock:
+            return key_terms_read(self, self.names)
 
     def quotas(self, *, used_only=False):
         """A QuotaState for each quota. `used_only`: of keys used since the last such call."""
@@ -298,7 +311,7 @@ cdef class Engine(PlaneThread):
             found = read_plane(self, self.stats, self.names)
             found["auth"] = {
                 "on": bool(self.p.keys.is_on), "unknown": self.p.keys.n_unknown,
-                "quotas": self.quotas(),
+                "quotas": self.quotas(), "keys": self.key_terms(),
             }
             found["ring"] = {"records": ring_len(&self.ring), "overflow": self.ring.n_overflow}
         return found

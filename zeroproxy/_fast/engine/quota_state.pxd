@@ -8,3 +8,5 @@ cdef int quotas_share(Plane *p, index, quota, speed, cap) except -1
 cdef int quotas_grant(Plane *p, index, quota, speed, level, used) except -1
 # Return a QuotaState of each quota of keys in force. With `engine.lock`, without the plane lock.
 cdef list quotas_read(PlaneThread engine, Names names, bint used_only)
+# Return a KeyTermsState of each key that has terms, or has been refused for one.
+cdef list key_terms_read(PlaneThread engine, Names names)

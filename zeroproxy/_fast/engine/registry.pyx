@@ -181,6 +181,7 @@ cdef void registry_join(Plane *p, void *what) noexcept nogil:
     e.draining = 0
     e.probe_ok = 0
     e.doubt = DOUBT_NONE
+    e.model_len = 0
     e.deprioritized_until_ns = e.slow_start_ns = 0
     breaker_off(&e.breaker)
     limit_begin(e)

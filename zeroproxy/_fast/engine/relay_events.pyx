@@ -24,6 +24,7 @@ from zeroproxy._fast.exchange.deadlines cimport arm, body_is_late, deadline, hed
 from zeroproxy._fast.exchange.hedge cimport hedge, hedge_ready
 from zeroproxy._fast.exchange.hold cimport hold_is_waiting
 from zeroproxy._fast.exchange.keepalive cimport keep_alive, keepalive_due
+from zeroproxy._fast.exchange.permits cimport refuse_place
 from zeroproxy._fast.exchange.relay_pool cimport rate_begin, relay_later
 from zeroproxy._fast.memory.prefetch cimport prefetch_part
 from zeroproxy._fast.net.conn cimport (
@@ -145,7 +146,7 @@ cdef void run_relay(Plane *p, Relay *r) noexcept nogil:
         feed(p, r, IN_PERMIT)
         if r.x.phase == PHASE_CLOSED:
             return
-    elif r.x.phase == PHASE_QUEUED and not r.x.is_queued:
+    elif r.x.phase == PHASE_QUEUED and not r.x.is_queued and not r.x.terms.waits_place:
         # Another relay has its place; the blame was noted then.
         feed(p, r, IN_REFUSED)
         return
@@ -250,6 +251,8 @@ cdef void expire(Plane *p, Relay *r) noexcept nogil:
         end_with(p, r, IN_REFUSED, BLAME_DOWNSTREAM, CAUSE_TIMEOUT)
     elif hold_is_waiting(r):
         end_with(p, r, IN_REFUSED, BLAME_UPSTREAM, CAUSE_NO_ENDPOINT)
+    elif phase == PHASE_QUEUED and r.x.terms.waits_place:
+        feed(p, r, refuse_place(r))
     elif phase == PHASE_QUEUED or (phase == PHASE_CONNECTING and r.x.waits_conn):
         end_with(p, r, IN_REFUSED, BLAME_OURSELVES, CAUSE_OVERLOAD)
     elif phase == PHASE_CONNECTING:

@@ -29,6 +29,10 @@ class UpstreamSettings(Base, frozen=True):
     api_key: str
     #: A caller's cookies are passed on.
     cookies: bool
+    #: The header field for the priority of a caller's key: "vllm", "sglang" or "off".
+    priority_field: str = "off"
+    #: Callers that share a cache_salt: "tenant", "key" or "off".
+    cache_salt: str = "off"
 
 
 class EndpointSettings(Base, frozen=True):

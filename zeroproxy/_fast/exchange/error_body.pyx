@@ -39,7 +39,7 @@ from zeroproxy._fast.types.exchange_enums cimport (
     PHASE_WAITING,
 )
 from zeroproxy._fast.types.hold cimport DOUBT_REFUSES
-from zeroproxy._fast.types.http cimport FAULT_NONE, FAULT_QUOTA_REQUESTS
+from zeroproxy._fast.types.http cimport FAULT_KEY_INFLIGHT, FAULT_NONE, FAULT_QUOTA_REQUESTS
 from zeroproxy._fast.types.plane cimport Relay, Upstream
 from zeroproxy._fast.usage.response_meter cimport KIND_LINES
 
@@ -184,7 +184,9 @@ cdef int worker_code(int status) noexcept nogil:
 cdef const char *openai_type(const Relay *r, int status) noexcept nogil:
     """OpenAI's `type` of an error."""
     if status == 429:
-        return b"requests" if r.x.fault == FAULT_QUOTA_REQUESTS else b"tokens"
+        if r.x.fault == FAULT_QUOTA_REQUESTS or r.x.fault == FAULT_KEY_INFLIGHT:
+            return b"requests"
+        return b"tokens"
     if status < 500:
         return b"invalid_request_error"
     if status == 503:

@@ -42,6 +42,7 @@ from zeroproxy._fast.types.http cimport (
     FRAMING_CLOSE,
     METHOD_POST,
     UPGRADE_NONE,
+    Field,
     Head,
     Span,
 )

@@ -12,6 +12,7 @@ from libc.string cimport strlen
 
 from zeroproxy._fast.exchange.date_field cimport date_now
 from zeroproxy._fast.exchange.error_body cimport write_error_json
+from zeroproxy._fast.exchange.limit_fields cimport LIMIT_FIELDS_MAX, write_limit_fields
 from zeroproxy._fast.exchange.outcome_names cimport outcome_status
 from zeroproxy._fast.exchange.steer_retries cimport write_retry_lines, write_soon_lines
 from zeroproxy._fast.http1.head_parser cimport fault_status
@@ -106,6 +107,7 @@ cdef const char *extra_line(int status) noexcept nogil:
 cdef bint send_local_reply(Plane *p, Relay *r) noexcept nogil:
     cdef char[512] body
     cdef char[96] later
+    cdef char[LIMIT_FIELDS_MAX] limits
     cdef Span date = date_now(p)
     cdef int n, status
     if r.x.local_reply == LOCAL_REPLY_MODELS:
@@ -120,9 +122,9 @@ cdef bint send_local_reply(Plane *p, Relay *r) noexcept nogil:
     n = snprintf(
         p.compose, BLOCK_LARGE,
         b"HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
-        b"%s%sX-Request-Id: %.*s\r\nDate: %.*s\r\n%s\r\n%.*s",
+        b"%s%s%.*sX-Request-Id: %.*s\r\nDate: %.*s\r\n%s\r\n%.*s",
         status, status_phrase(status), size,
-        later, extra_line(status),
+        later, extra_line(status), <int>write_limit_fields(p, r, NULL, limits), limits,
         <int>r.x.id_len, r.x.request_id, <int>date.len, date.at,
         <const char *>b"Connection: close\r\n" if r.x.asks_close else <const char *>b"",
         <int>(0 if r.x.method == METHOD_HEAD else size), body,

@@ -4,7 +4,9 @@ from zeroproxy._fast.types.plane cimport Plane, Relay, Upstream
 cdef int admit(Plane *p, Relay *r) noexcept nogil
 # Give free permits to relays in the queue; they go on from the run list.
 cdef void admit_waiting(Plane *p, Upstream *u) noexcept nogil
-# Remove `r` from the queue, if it is in it.
+# Refuse an exchange for which its key has no place: IN_REFUSED, with the blame noted.
+cdef int refuse_place(Relay *r) noexcept nogil
+# Remove `r` from the queue that it is in, that of its upstream or of its key.
 cdef void leave_queue(Plane *p, Relay *r) noexcept nogil
 # Put `r` into the queue, in the place of another if need be: NOTHING, or IN_REFUSED with the blame
 # noted. `is_back`: it has been in it, and is the first of its tenant again.
@@ -15,6 +17,8 @@ cdef void acquire_permit(Plane *p, Relay *r) noexcept nogil
 cdef void take_permit_back(Plane *p, Relay *r) noexcept nogil
 # Release the permit, if `r` holds one, to the next in the queue.
 cdef void release_permit(Plane *p, Relay *r) noexcept nogil
+# Release the place of its key, if `r` holds one, to the next that waits for it.
+cdef void pass_place_on(Plane *p, Relay *r) noexcept nogil
 
 
 cdef enum:

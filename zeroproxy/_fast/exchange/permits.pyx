@@ -7,6 +7,8 @@ Law 2. Where no endpoint is in rotation every exchange gets a permit: an error a
 Law 3. Without limits no exchange waits, and only the limits are read.
 Law 4. A caller who would leave before its turn is refused at once (admission.caller_deadline): by
        the pace of the queue, and its place in it.
+Law 5. A place of its key comes before a permit (tenants/key_terms.pyx). An exchange that waits for
+       one is in no queue of its upstream.
 Tests: tests/relay/test_admission.py, tests/relay/test_steer.py, tests/unit/test_fair_queue.py.
 """
 
@@ -25,15 +27,27 @@ from zeroproxy._fast.tenants.fair_queue cimport (
     return_charge,
     share_of,
 )
+from zeroproxy._fast.tenants.key_terms cimport (
+    acquire_place,
+    count_term,
+    next_for_place,
+    release_place,
+    stop_waiting_for_place,
+    wait_for_place,
+)
 from zeroproxy._fast.types.admission_limits cimport TENANT_SHARE_ONE
 from zeroproxy._fast.types.exchange_enums cimport (
+    BLAME_DOWNSTREAM,
     BLAME_OURSELVES,
     CAUSE_OVERLOAD,
+    CAUSE_REFUSED,
     IN_PERMIT,
     IN_REFUSED,
 )
 from zeroproxy._fast.types.exchange_limits cimport HEDGES_KEPT, HEDGE_ONE
+from zeroproxy._fast.types.http cimport FAULT_KEY_INFLIGHT
 from zeroproxy._fast.types.invariant cimport invariant
+from zeroproxy._fast.types.key_and_quota cimport ApiKey
 from zeroproxy._fast.types.plane cimport FairQueue, Plane, Relay, Upstream
 from zeroproxy._fast.upstream.balancer cimport upstream_free_permits
 from zeroproxy._fast.upstream.hold_state cimport (
@@ -116,14 +130,11 @@ cdef bint lacks_time(const Plane *p, Relay *r) noexcept nogil:
     return p.now_ns + (fair_queue_ahead(q, r) + 1) * q.departures.gap_ns >= leaves_ns
 
 
-cdef int admit(Plane *p, Relay *r) noexcept nogil:
+cdef int ask_permit(Plane *p, Relay *r) noexcept nogil:
     cdef Upstream *u = r.x.upstream
     cdef uint32_t most
     cdef bint is_free = may_admit(u, &most, p)
     cdef int found
-    r.x.queued_ns = p.now_ns
-    if p.draining:
-        r.x.asks_close = 1
     if u.hold.since_ns and r.x.waiting.hold_ns == 0:
         acquire_permit(p, r)
         return IN_PERMIT
@@ -139,6 +150,24 @@ cdef int admit(Plane *p, Relay *r) noexcept nogil:
     if is_free and found == NOTHING:
         admit_waiting(p, u)
     return found
+
+
+cdef int admit(Plane *p, Relay *r) noexcept nogil:
+    r.x.queued_ns = p.now_ns
+    if p.draining:
+        r.x.asks_close = 1
+    if acquire_place(r):
+        return ask_permit(p, r)
+    if wait_for_place(r, r.x.upstream.admission.queue_max):
+        return NOTHING
+    return refuse_place(r)
+
+
+cdef int refuse_place(Relay *r) noexcept nogil:
+    r.x.fault = FAULT_KEY_INFLIGHT
+    count_term(r.x.key, FAULT_KEY_INFLIGHT)
+    blame(r, BLAME_DOWNSTREAM, CAUSE_REFUSED)
+    return IN_REFUSED
 
 
 cdef void admit_waiting(Plane *p, Upstream *u) noexcept nogil:
@@ -158,6 +187,7 @@ cdef void admit_waiting(Plane *p, Upstream *u) noexcept nogil:
 
 cdef void leave_queue(Plane *p, Relay *r) noexcept nogil:
     cdef Upstream *u = r.x.upstream
+    stop_waiting_for_place(r)
     if not r.x.is_queued:
         return
     r.x.is_queued = 0
@@ -189,3 +219,15 @@ cdef void take_permit_back(Plane *p, Relay *r) noexcept nogil:
     return_charge(&u.queue, r)
     r.x.admitted_ns = 0
     u.hedge_credit -= min(u.hedge_credit, u.hedge_share)
+
+
+cdef void pass_place_on(Plane *p, Relay *r) noexcept nogil:
+    cdef ApiKey *k = r.x.key
+    cdef Relay *next_
+    if not release_place(r):
+        return
+    next_ = next_for_place(k)
+    while next_ != NULL:
+        if ask_permit(p, next_) != NOTHING:
+            relay_later(p, next_)
+        next_ = next_for_place(k)

@@ -8,7 +8,7 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
 from zeroproxy._fast.exchange.attempt_release cimport release_attempt, stop_waiting
-from zeroproxy._fast.exchange.permits cimport leave_queue, release_permit
+from zeroproxy._fast.exchange.permits cimport leave_queue, pass_place_on, release_permit
 from zeroproxy._fast.exchange.response_usage cimport meter_finish, tokens_spent
 from zeroproxy._fast.memory.buffer cimport buffer_clear
 from zeroproxy._fast.memory.ring cimport Ring, ring_push
@@ -120,5 +120,6 @@ cdef void release_all(Plane *p, Relay *r) noexcept nogil:
     stop_waiting(p, r)
     release_attempt(p, r)
     release_permit(p, r)
+    pass_place_on(p, r)
     buffer_clear(&r.x.replay, &p.blocks)
     buffer_clear(&r.x.partial_event, &p.blocks)

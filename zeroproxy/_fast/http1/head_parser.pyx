@@ -28,8 +28,13 @@ from zeroproxy._fast.types.http cimport (
     FAULT_EXPECT,
     FAULT_HEAD_TOO_LARGE,
     FAULT_KEY,
+    FAULT_KEY_BYTES,
+    FAULT_KEY_DISABLED,
+    FAULT_KEY_EXPIRED,
+    FAULT_KEY_INFLIGHT,
     FAULT_KEY_MODEL,
     FAULT_KEY_UNREAD,
+    FAULT_KEY_UPSTREAM,
     FAULT_LINE_END,
     FAULT_LINE_TOO_LONG,
     FAULT_METHOD_REFUSED,
@@ -64,6 +69,8 @@ cdef Word[FAULT_COUNT] FAULT_NAMES = [
     b"chunk_size", b"chunk_ext", b"chunk_end", b"trailer", b"model",
     b"duplicate", b"key", b"key_model", b"quota_requests", b"quota_tokens", b"key_unread",
     b"model_late", b"model_none", b"body_code", b"body_coded", b"signed", b"options", b"fields",
+    b"key_disabled", b"key_expired", b"key_upstream", b"key_inflight", b"key_bytes", b"key_n",
+    b"key_max_tokens", b"key_body", b"cache_salt",
 ]
 cdef Word[FAULT_COUNT] FAULT_TEXTS = [
     b"No fault.",
@@ -110,6 +117,19 @@ cdef Word[FAULT_COUNT] FAULT_TEXTS = [
     b"This API key has a quota of tokens: stream_options must be one object that names each of its "
     b"members once.",
     b"This API key has a quota of tokens: response_fields leaves out what counts them.",
+    b"The API key is disabled.",
+    b"The API key has expired.",
+    b"The API key does not allow the inference server that serves this model.",
+    b"Too many requests of this API key are in flight.",
+    b"The body is larger than this API key allows.",
+    b"This API key limits the choices of a request (n, best_of): ask for fewer, once, as a plain "
+    b"whole number.",
+    b"This API key limits the tokens of an answer (max_tokens, max_completion_tokens, "
+    b"max_output_tokens, n_predict, num_predict, max_new_tokens): name each once, plainly spelt, "
+    b"as a whole number from 0 on.",
+    b"This API key has limits that are looked for in the body: send one JSON object, in UTF-8, "
+    b"without a Content-Encoding.",
+    b"cache_salt is set here for each caller: leave it out.",
 ]
 
 
@@ -124,17 +144,17 @@ cdef const char *fault_text(int fault) noexcept nogil:
 
 cdef int fault_status(int fault) noexcept nogil:
     """Status for a request with this fault. A response with a fault is a 502."""
-    if fault == FAULT_KEY:
+    if fault == FAULT_KEY or fault == FAULT_KEY_DISABLED or fault == FAULT_KEY_EXPIRED:
         return 401
-    if fault == FAULT_KEY_MODEL or fault == FAULT_KEY_UNREAD:
+    if fault == FAULT_KEY_MODEL or fault == FAULT_KEY_UNREAD or fault == FAULT_KEY_UPSTREAM:
         return 403
-    if fault == FAULT_QUOTA_REQUESTS or fault == FAULT_QUOTA_TOKENS:
+    if fault == FAULT_QUOTA_REQUESTS or fault == FAULT_QUOTA_TOKENS or fault == FAULT_KEY_INFLIGHT:
         return 429
     if fault == FAULT_METHOD_REFUSED:
         return 405
     if fault == FAULT_MODEL:
         return 404
-    if fault == FAULT_BODY_TOO_LARGE:
+    if fault == FAULT_BODY_TOO_LARGE or fault == FAULT_KEY_BYTES:
         return 413
     if fault == FAULT_BODY_CODED:
         return 415

@@ -27,9 +27,12 @@ from zeroproxy._fast.tenants.keys_and_quotas cimport (
     quota_raise,
     quota_reserve,
 )
+from zeroproxy._fast.tenants.key_terms cimport term_fault
 from zeroproxy._fast.types.http cimport (
+    FAULT_BODY_TOO_LARGE,
     FAULT_FIELDS,
     FAULT_KEY,
+    FAULT_KEY_BYTES,
     FAULT_NONE,
     FAULT_OPTIONS,
     FAULT_QUOTA_REQUESTS,
@@ -47,6 +50,12 @@ from zeroproxy._fast.types.http cimport (
     Span,
 )
 from zeroproxy._fast.types.key_and_quota cimport QUOTA_COUNT, QUOTA_REQUESTS, QUOTA_TOKENS, ApiKey
+from zeroproxy._fast.types.key_terms cimport (
+    TERMS_READ_MAX_TOKENS,
+    TERMS_READ_N,
+    TERMS_READ_SALT,
+    KeyTerms,
+)
 from zeroproxy._fast.types.meter cimport RequestScan
 from zeroproxy._fast.types.plane cimport Plane, Relay
 
@@ -108,12 +117,25 @@ cdef bint is_preflight(const Head *h) noexcept nogil:
     return has_origin and has_method
 
 
+cdef void limit_body(Relay *r) noexcept nogil:
+    """The key's limit holds where it is below that of every body."""
+    cdef uint64_t most = r.x.key.terms.prompt_bytes
+    if most and (r.x.settings.body_bytes == 0 or most < r.x.settings.body_bytes):
+        r.x.settings.body_bytes = most
+
+
+cdef int fault_too_large(const Relay *r) noexcept nogil:
+    if r.x.key != NULL and r.x.key.terms.prompt_bytes == r.x.settings.body_bytes:
+        return FAULT_KEY_BYTES
+    return FAULT_BODY_TOO_LARGE
+
+
 cdef int authorize(Plane *p, Relay *r, const Head *h) noexcept nogil:
     """A head that passes is charged to its key's quota of requests. A preflight without a key
     passes without a tenant, since a server answers it without work."""
     cdef Span shown
     cdef ApiKey *key
-    cdef int which
+    cdef int which, fault
     if not p.keys.is_on or r.x.key != NULL:
         return FAULT_NONE
     shown = key_of(h)
@@ -126,6 +148,10 @@ cdef int authorize(Plane *p, Relay *r, const Head *h) noexcept nogil:
     r.x.key = key
     r.x.tenant = key.tenant
     r.x.priority = key.priority
+    fault = term_fault(key, r.x.began_wall_ns)
+    if fault != FAULT_NONE:
+        return fault
+    limit_body(r)
     which = quota_reserve(
         &p.keys, key, h.length if h.framing == FRAMING_LENGTH else 0, p.now_ns, &r.x.reserved
     )
@@ -136,6 +162,27 @@ cdef int authorize(Plane *p, Relay *r, const Head *h) noexcept nogil:
 
 cdef bint has_token_quota(const Relay *r) noexcept nogil:
     return r.x.key != NULL and r.x.key.quotas[<int>QUOTA_TOKENS].rate != 0
+
+
+cdef int terms_to_read(const Plane *p, const Relay *r) noexcept nogil:
+    cdef const KeyTerms *t
+    cdef int found = 0
+    if r.x.key == NULL:
+        return 0
+    t = &r.x.key.terms
+    if t.max_tokens or t.max_tokens_default or t.caps_to_model:
+        found = TERMS_READ_MAX_TOKENS
+    if t.n:
+        found |= TERMS_READ_N
+    if p.keys.reads_salts and r.x.key.has_salts:
+        found |= TERMS_READ_SALT
+    return found
+
+
+cdef bint is_capped(const Relay *r) noexcept nogil:
+    return r.x.key != NULL and (
+        r.x.key.terms.max_tokens or r.x.key.terms.caps_to_model or r.x.key.terms.n
+    )
 
 
 cdef int judge_body(Plane *p, Relay *r) noexcept nogil:

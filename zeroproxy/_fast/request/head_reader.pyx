@@ -2,12 +2,13 @@
 
 Law 1. A good head is composed, but not yet submitted, so that body bytes behind it leave with it in
        one send.
-Law 2. A refused request gets an answer, and no byte behind it on the conn is parsed.
+Law 2. A refused request gets an answer, and no byte behind it on the conn is parsed. The exception
+       is a body that was read whole, and refused for a term of its key.
 Tests: tests/relay/test_life.py, tests/relay/test_endings.py.
 """
 
 from libc.stddef cimport size_t
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memmove
 
 from zeroproxy._fast.exchange.actions cimport end_with, feed
@@ -22,8 +23,10 @@ from zeroproxy._fast.http1.head_parser cimport parse_request_head
 from zeroproxy._fast.http1.head_writer cimport RequestHop, write_request_head
 from zeroproxy._fast.memory.buffer cimport buffer_append
 from zeroproxy._fast.request.affinity cimport find_affinity
-from zeroproxy._fast.request.authorization cimport authorize
+from zeroproxy._fast.request.authorization cimport authorize, fault_too_large, terms_to_read
 from zeroproxy._fast.request.body_edits cimport begin_editing, usage_request_for
+from zeroproxy._fast.request.body_terms cimport fault_of_kind
+from zeroproxy._fast.request.engine_priority cimport PRIORITY_LINE_MAX, write_priority
 from zeroproxy._fast.request.routing cimport (
     BODY_MORE,
     ROUTE_MORE,
@@ -33,6 +36,7 @@ from zeroproxy._fast.request.routing cimport (
     route_request,
     wait_for_body,
 )
+from zeroproxy._fast.tenants.key_terms cimport count_term, key_allows_upstream
 from zeroproxy._fast.types.clock cimport clock_wall_ns
 from zeroproxy._fast.types.exchange_enums cimport (
     BLAME_DOWNSTREAM,
@@ -55,8 +59,12 @@ from zeroproxy._fast.types.http cimport (
     FAULT_FIELDS,
     FAULT_HEAD_TOO_LARGE,
     FAULT_KEY,
+    FAULT_KEY_BYTES,
+    FAULT_KEY_DISABLED,
     FAULT_KEY_MODEL,
+    FAULT_KEY_N,
     FAULT_KEY_UNREAD,
+    FAULT_KEY_UPSTREAM,
     FAULT_LINE_TOO_LONG,
     FAULT_METHOD_REFUSED,
     FAULT_MODEL,
@@ -93,10 +101,15 @@ cdef void refuse(Plane *p, Relay *r, int fault) noexcept nogil:
         cause = CAUSE_REFUSED
     elif fault in (
         FAULT_BODY_TOO_LARGE, FAULT_HEAD_TOO_LARGE, FAULT_LINE_TOO_LONG, FAULT_TOO_MANY_FIELDS
-    ):
+    ) or fault == FAULT_KEY_BYTES:
         cause = CAUSE_TOO_LARGE
+    elif fault >= FAULT_KEY_DISABLED:
+        cause = CAUSE_REFUSED
+    count_term(r.x.key, fault)
     r.x.fault = <unsigned char>fault
-    r.x.asks_close = 1
+    # A term of the key, and the body is read: what follows on the conn is the next request.
+    if fault < FAULT_KEY_N or not r.x.request_body.done:
+        r.x.asks_close = 1
     end_with(p, r, IN_REFUSED, BLAME_DOWNSTREAM, cause)
 
 
@@ -164,6 +177,7 @@ cdef bint compose_request(Plane *p, Relay *r, Head *h) noexcept nogil:
     """Write the outgoing head into the replay buffer. False: it does not fit, or no memory."""
     cdef RequestHop hop
     cdef char[64] trace
+    cdef char[PRIORITY_LINE_MAX] priority
     cdef size_t n
     hop.peer.at = r.peer
     hop.peer.len = r.peer_len
@@ -181,6 +195,8 @@ cdef bint compose_request(Plane *p, Relay *r, Head *h) noexcept nogil:
     # A caller without a key (a preflight) does not get the proxy's.
     hop.bearer.len = r.x.upstream.bearer_len if r.x.key != NULL or not p.keys.is_on else 0
     hop.drops_keys = r.x.upstream.bearer != NULL or (p.keys.is_on and not p.keys.forwards)
+    hop.lines.at = priority
+    hop.lines.len = write_priority(r, h, priority)
     hop.adds_via = p.adds_via
     hop.trusts_forwarded = p.trusts_forwarded
     hop.framing = h.framing
@@ -237,6 +253,19 @@ cdef bint is_models_request(const Plane *p, const Relay *r) noexcept nogil:
         and memcmp(r.x.path, b"/v1/models", 10) == 0 and r.x.request_body.done
 
 
+cdef void compose(
+    Plane *p, Relay *r, Head *h, size_t here, const BodyStart *body, const Target *target,
+) noexcept nogil:
+    cdef int fault = fault_of_kind(p, r, body)
+    if fault == FAULT_NONE:
+        begin_editing(p, r, h, here, body, target)
+        r.x.is_composed = compose_request(p, r, h)
+        r.x.request_read_ns = p.now_ns
+        fault = FAULT_NONE if r.x.is_composed else <int>FAULT_HEAD_TOO_LARGE
+    if fault != FAULT_NONE:
+        refuse(p, r, fault)
+
+
 cdef bint route_and_compose(Plane *p, Relay *r, Head *h, size_t here) noexcept nogil:
     """Compose the request for its upstream, or refuse it. False: wait for more of the body, for
     the model, the affinity, or the first byte."""
@@ -252,7 +281,7 @@ cdef bint route_and_compose(Plane *p, Relay *r, Head *h, size_t here) noexcept n
     if to >= 0 and p.n_upstreams:
         is_decided = find_affinity(p, r, p.upstreams[to], h, &body)
         if is_decided and body.kind == BODY_MORE and (
-            r.x.keepalive.after_ns or usage_request_for(p.upstreams[to], r)
+            r.x.keepalive.after_ns or usage_request_for(p.upstreams[to], r) or terms_to_read(p, r)
         ):
             # The first byte decides if usage may be requested, and if the body is read.
             wait_for_body(p, r, h, &body)
@@ -265,14 +294,12 @@ cdef bint route_and_compose(Plane *p, Relay *r, Head *h, size_t here) noexcept n
         refuse(p, r, ROUTE_MORE - to)
     elif p.n_upstreams == 0 or is_nowhere(p, p.upstreams[to]):
         end_with(p, r, IN_REFUSED, BLAME_OURSELVES, CAUSE_NO_ENDPOINT)
+    elif r.x.key != NULL and not key_allows_upstream(r.x.key, <uint32_t>to):
+        refuse(p, r, FAULT_KEY_UPSTREAM)
     else:
         choose_upstream(p, r, to)
         read_sdk_fields(r, h)
-        begin_editing(p, r, h, here, &body, &target)
-        r.x.is_composed = compose_request(p, r, h)
-        r.x.request_read_ns = p.now_ns
-        if not r.x.is_composed:
-            refuse(p, r, FAULT_HEAD_TOO_LARGE)
+        compose(p, r, h, here, &body, &target)
     return 1
 
 
@@ -306,7 +333,7 @@ cdef size_t take_head(Plane *p, Relay *r, const char *at, size_t len) noexcept n
     if fault != FAULT_NONE:
         refuse(p, r, fault)
     elif h.framing == FRAMING_LENGTH and h.length > body_most(r):
-        refuse(p, r, FAULT_BODY_TOO_LARGE)
+        refuse(p, r, fault_too_large(r))
     elif h.max_forwards == 0:
         reply_locally(p, r, LOCAL_REPLY_OPTIONS)
     elif is_models_request(p, r):

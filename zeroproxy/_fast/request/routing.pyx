@@ -33,9 +33,11 @@ from zeroproxy._fast.jsonscan.request_scan cimport (
 from zeroproxy._fast.jsonscan.strings cimport name_add, name_clear, name_is
 from zeroproxy._fast.request.authorization cimport (
     has_token_quota,
+    is_capped,
     is_model_allowed,
     is_model_restricted,
     is_plain_json,
+    terms_to_read,
 )
 from zeroproxy._fast.request.form_guard cimport is_plain_boundary
 from zeroproxy._fast.request.form_model cimport (
@@ -193,16 +195,19 @@ cdef void open_body(Plane *p, Relay *r, const Head *h, BodyStart *b) noexcept no
     b.is_all = body.done or cut.consumed < b.n
 
 
-cdef void begin_scan(Relay *r, const Head *h) noexcept nogil:
-    """Start the scan at the first look. A later one starts it again only if a reload has restricted
-    the caller's key to models, or given it a quota of tokens, since."""
+cdef void begin_scan(const Plane *p, Relay *r, const Head *h) noexcept nogil:
+    """Start the scan at the first look. A later one starts it again only if a reload has
+    restricted the caller's key to models since. A new quota of tokens, and new terms, do so too."""
     cdef const RequestScan *a = &r.x.scan.request
-    if r.x.scans_body and (a.is_strict or not is_model_restricted(r)) \
-            and (a.reads_bound or not has_token_quota(r)):
+    cdef bint is_strict = is_model_restricted(r) or is_capped(r)
+    cdef int reads = terms_to_read(p, r)
+    if r.x.scans_body and (a.is_strict or not is_strict) \
+            and (a.reads_bound or not has_token_quota(r)) and a.of_kind.terms.reads == reads:
         return
     r.x.scans_body = 1
     request_scan_begin(&r.x.scan.request, &r.x.model)
-    r.x.scan.request.is_strict = is_model_restricted(r)
+    r.x.scan.request.is_strict = is_strict
+    r.x.scan.request.of_kind.terms.reads = <unsigned char>reads
     r.x.scan.request.reads_bound = has_token_quota(r)
     # A name in the body replaces the query's.
     query_model(h, &r.x.model)
@@ -226,7 +231,7 @@ cdef void peek_body(Plane *p, Relay *r, const Head *h, size_t here, BodyStart *b
         open_body(p, r, h, b)
         b.kind = <unsigned char>kind_by_byte(h, b)
     if b.kind == BODY_JSON:
-        begin_scan(r, h)
+        begin_scan(p, r, h)
 
 
 cdef void wait_for_body(Plane *p, Relay *r, const Head *h, const BodyStart *b) noexcept nogil:

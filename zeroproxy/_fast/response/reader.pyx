@@ -27,6 +27,7 @@ from zeroproxy._fast.exchange.date_field cimport date_now
 from zeroproxy._fast.exchange.deadlines cimport arm
 from zeroproxy._fast.exchange.keepalive cimport is_kept_stream
 from zeroproxy._fast.exchange.relay_pool cimport relay_later
+from zeroproxy._fast.exchange.limit_fields cimport LIMIT_FIELDS_MAX, write_limit_fields
 from zeroproxy._fast.exchange.response_usage cimport meter_response, meter_tunnel
 from zeroproxy._fast.http1.body cimport (
     LAST_CHUNK,
@@ -56,7 +57,8 @@ from zeroproxy._fast.net.conn cimport (
     conn_time_deferred,
 )
 from zeroproxy._fast.net.tls cimport tls_fault
-from zeroproxy._fast.request.body_edits cimport drop_digests, judge_edits, retry_unedited
+from zeroproxy._fast.request.body_edits cimport judge_edits, retry_unedited
+from zeroproxy._fast.request.digests cimport drop_digests
 from zeroproxy._fast.response.count_and_strip cimport ends_inside, note_first, read_data
 from zeroproxy._fast.response.late_head cimport refuse_late_head
 from zeroproxy._fast.types.exchange_enums cimport (
@@ -114,8 +116,11 @@ cdef int choose_framing(Relay *r, const Head *h) noexcept nogil:
     return FRAMING_CHUNKED if r.x.minor else FRAMING_CLOSE
 
 
-cdef size_t write_head(Plane *p, Relay *r, const Head *h) noexcept nogil:
+cdef size_t write_head(Plane *p, Relay *r, Head *h) noexcept nogil:
+    cdef char[LIMIT_FIELDS_MAX] limits
     cdef ResponseHop back
+    back.lines.at = limits
+    back.lines.len = write_limit_fields(p, r, h, limits)
     back.date = date_now(p)
     back.request_id.at = r.x.request_id
     back.request_id.len = r.x.id_len
@@ -127,7 +132,7 @@ cdef size_t write_head(Plane *p, Relay *r, const Head *h) noexcept nogil:
     return write_response_head(h, &back, p.compose, BLOCK_LARGE)
 
 
-cdef bint forward_interim(Plane *p, Relay *r, const Head *h) noexcept nogil:
+cdef bint forward_interim(Plane *p, Relay *r, Head *h) noexcept nogil:
     """Send 102, 103 and the like on to an HTTP/1.1 caller, but not 100. 0: too many."""
     cdef size_t n
     r.x.interims += 1

@@ -57,6 +57,15 @@ cdef enum Fault:            # the reason of a refusal; head_parser.fault_status 
     FAULT_SIGNED            # 400: these three prevent the count of a response, under a quota
     FAULT_OPTIONS
     FAULT_FIELDS
+    FAULT_KEY_DISABLED      # 401; from here on in the order of key_terms.Term
+    FAULT_KEY_EXPIRED       # 401
+    FAULT_KEY_UPSTREAM      # 403: the key may not use the upstream
+    FAULT_KEY_INFLIGHT      # 429
+    FAULT_KEY_BYTES         # 413: the key allows shorter bodies only
+    FAULT_KEY_N             # 400: more choices than the key allows, or oddly spelt
+    FAULT_KEY_MAX_TOKENS    # 400: oddly spelt, so that it cannot be limited
+    FAULT_KEY_BODY          # 400: a term of the key cannot be looked for in the body
+    FAULT_CACHE_SALT        # 400: the proxy sets it
     FAULT_COUNT             # always last
 
 

@@ -11,6 +11,7 @@ from zeroproxy._fast.types.exchange_limits cimport Counters, ExchangeSettings, K
 from zeroproxy._fast.types.hold cimport Hold, Departures, Waiting
 from zeroproxy._fast.types.http cimport Body, Head
 from zeroproxy._fast.types.key_and_quota cimport ApiKey, ApiKeyTable
+from zeroproxy._fast.types.key_terms cimport ExchangeTerms, UpstreamTerms
 from zeroproxy._fast.types.memory cimport BlockPool, Buffer
 from zeroproxy._fast.types.meter cimport BodyScan, HeldEvent
 from zeroproxy._fast.types.model_name cimport ModelName, Route
@@ -97,8 +98,7 @@ cdef struct Conn:           # one TCP or unix connection, without HTTP
     uint64_t since_ns       # when it was opened, or became idle
     uint64_t opened_ns
     uint64_t write_ns       # last progress of a blocked write, or since when all is handed over
-    void *reporter          # borrowed: the owner that the reactor gives on_ready: the Relay for a
-                            # downstream conn, the Conn itself for an upstream one
+    void *reporter          # borrowed, for on_ready: the Relay of a downstream conn, else the Conn
     Endpoint *endpoint      # borrowed; NULL for downstream
     Conn *prev              # the pool's list, or the plane's free list
     Conn *next
@@ -125,6 +125,7 @@ cdef struct Endpoint:       # one address of an upstream; Python writes the sett
     uint8_t usage_request   # edits.UsageRequest, on the caller's behalf
     uint8_t takes_usage     # a request that was edited to ask for usage was answered well
     uint8_t refuses_usage   # it was refused, and the same request without the edit was not
+    uint32_t model_len      # tokens of its longest model; 0: not known
     uint8_t removed         # 1: its upstream's no more; the slot waits for its address
     uint8_t probe_ok        # its last health probe was answered well; 0: or there is no probe
     uint8_t doubt           # hold.Doubt
@@ -190,6 +191,7 @@ cdef struct Upstream:       # a named group of endpoints that serve the same mod
     uint64_t n_hedges
     uint64_t n_hedges_won
     uint8_t passes_cookies
+    UpstreamTerms terms
     uint16_t bearer_len
     char *bearer            # owned; "Bearer KEY", sent instead of a caller's; NULL: it has none
     BreakerSettings breaker
@@ -261,6 +263,7 @@ cdef struct Exchange:       # one request and its response, but for the attempts
     uint8_t owes_continue   # the caller waits for 100 Continue
     uint8_t holds_permit
     uint8_t is_queued
+    ExchangeTerms terms
     uint8_t n_attempts      # attempts begun
     uint8_t needs_fresh_conn    # an idle conn has died: the next attempt gets a new conn
     uint8_t waits_conn      # in its upstream's conn_waiters
