@@ -4,14 +4,20 @@
 
 Half of the callers are AsyncOpenAI, half AsyncAnthropic, as they are installed: two retries, their
 own delays. Each asks, thinks, asks again. Without any wait they would offer `times` the capacity.
-Once the proxy steers retries, once it does not (admission.steer_retries).
+Once the proxy steers retries, once it does not (admission.steer_retries). With --npm FOLDER half of
+the callers are the clients of npm in its node_modules; the calls that are shown are the others'.
 """
 
 import argparse
 import asyncio
+import contextlib
 import random
+import subprocess
+import sys
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import aiohttp
 import anthropic
@@ -32,6 +38,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--slots", type=int, default=20)
     parser.add_argument("--queue", type=int, default=20)
     parser.add_argument("--times", type=float, default=2.0)
+    parser.add_argument(
+        "--npm", metavar="FOLDER", default="", help="with openai, @anthropic-ai/sdk"
+    )
     return parser.parse_args()
 
 
@@ -84,16 +93,42 @@ async def arrived(admin: str) -> Counter[int]:
 async def play(address: str, admin: str, options: argparse.Namespace) -> None:
     capacity = options.slots / SERVICE
     crowd = Crowd(address, options.callers / (options.times * capacity) - SERVICE)
-    tasks = [asyncio.ensure_future(crowd.call(k)) for k in range(options.callers)]
-    await asyncio.sleep(WARM)
-    crowd.ends.clear()
-    before = await arrived(admin)
-    await asyncio.sleep(options.seconds)
-    seen = await arrived(admin) - before
-    ends = dict(crowd.ends)
+    of_npm = options.callers // 2 if options.npm else 0
+    tasks = [asyncio.ensure_future(crowd.call(k)) for k in range(options.callers - of_npm)]
+    with npm(options.npm, address, of_npm, crowd.think):
+        await observe(crowd, admin, options.seconds)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    await crowd.openai.close()
+    await crowd.anthropic.close()
+
+
+@contextlib.contextmanager
+def npm(folder: str, address: str, callers: int, think: float) -> Iterator[None]:
+    """So many callers in a process of node; none without a folder."""
+    if not folder:
+        yield
+        return
+    script = Path(__file__).with_suffix(".mjs")
+    process = subprocess.Popen(["node", script, folder, address, str(callers), str(think)])
+    try:
+        yield
+        if process.poll() is not None:
+            sys.exit(f"node ended with status {process.returncode}")
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def observe(crowd: Crowd, admin: str, seconds: float) -> None:
+    """Print a line on what ends in the window."""
+    await asyncio.sleep(WARM)
+    crowd.ends.clear()
+    before = await arrived(admin)
+    await asyncio.sleep(seconds)
+    seen = await arrived(admin) - before
+    ends = dict(crowd.ends)
     print(f"  arrived {seen.total()}, answered {seen[200]}, per answered one"
           f" {seen.total() / max(seen[200], 1):.2f}; calls: {ends}", flush=True)  # fmt: skip
 
