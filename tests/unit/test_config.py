@@ -89,8 +89,8 @@ def test_the_least_that_works():
         (GOOD + "hash = { load_bound = 0.5 }\n", "upstream[0].hash.load_bound: expected"),
         (GOOD + "[server]\nworkers = 4\n", "x.toml:5: server.workers: more than one worker"),
         (GOOD + '[server]\nlisten = "8080"\n',
-         'x.toml:5: server.listen: "8080" is no address: HOST:PORT, [IPV6]:PORT, unix:/path or '
-         'fd:N; did you mean "127.0.0.1:8080" or ":8080"?'),
+         'x.toml:5: server.listen: "8080" is no address: HOST:PORT, [IPV6]:PORT, unix:/path, '
+         'fd:N or systemd:NAME; did you mean "127.0.0.1:8080" or ":8080"?'),
         (SINKS.format('{ kind = "redis", url = "redis://h:80000" }'),
          "x.toml:6: metering.sinks[0].url: its port is no number from 0 to 65535"),
         (GOOD + '[auth]\nkeys_file = "x"\nshared = { url = "redis://h:x/0" }\n',

@@ -22,7 +22,7 @@ from typing import Any
 from aiohttp import ClientError
 
 from zeroproxy.commands.check_report import Findings, describe, print_coloured, print_plain
-from zeroproxy.config.check_addresses import split_host_port
+from zeroproxy.config.check_addresses import INHERITED, split_host_port
 from zeroproxy.config.load import load_config
 from zeroproxy.config.schema import AnySink, Config, Upstream
 from zeroproxy.config.secret_files import name_of
@@ -58,7 +58,7 @@ FEW_DAYS = 14
 
 
 def check_listen(findings: Findings, key: str, address: str) -> None:
-    if address.startswith("fd:"):
+    if address.startswith(INHERITED):
         findings.ok(
             key, f"{address} is looked at when the proxy starts: only it is given the socket"
         )
@@ -268,7 +268,7 @@ def names_of(listens: Iterable[str]) -> list[Any]:
     for listen in listens:
         if listen.startswith("unix:"):
             findings.append(listen.removeprefix("unix:"))
-        elif not listen.startswith("fd:"):
+        elif not listen.startswith(INHERITED):
             host, port = split_host_port(listen)
             with contextlib.suppress(OSError):
                 findings.append(socket.getaddrinfo(

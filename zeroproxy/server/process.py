@@ -16,6 +16,7 @@ from zeroproxy._version import __version__
 from zeroproxy.config.load import load_config
 from zeroproxy.config.schema import Config
 from zeroproxy.log import StderrHandler
+from zeroproxy.server.systemd_notify import Service, of_this_process
 from zeroproxy.server.worker import Worker
 from zeroproxy.tasks import cancel
 
@@ -32,13 +33,20 @@ async def serve(config: Config, path: str, stderr: StderrHandler) -> int:
     worker.stderr = stderr
     cut_now = asyncio.Event()
     handle_signals(worker, cut_now)
+    notifier = of_this_process()
     await worker.start()
     log.info(f"zeroproxy {__version__} listens on {', '.join(worker.listen)}"
              + (f", admin on {worker.admin_url}" if worker.admin_url else ""))  # fmt: skip
     # Objects that live now live for ever: keep the collector from walking them again.
     gc.collect()
     gc.freeze()
+    service = None if notifier is None else Service(worker, notifier)
+    if service is not None:
+        worker.reloader.observe = service.on_reload
+        service.start()
     await worker.drain_requested.wait()
+    if service is not None:
+        service.stopping()
     stopping = asyncio.ensure_future(worker.stop())
     cutting = asyncio.ensure_future(cut_now.wait())
     await asyncio.wait({stopping, cutting}, return_when=asyncio.FIRST_COMPLETED)
@@ -50,6 +58,8 @@ async def serve(config: Config, path: str, stderr: StderrHandler) -> int:
     for number in (*STOPPING, *EARLY):
         asyncio.get_running_loop().remove_signal_handler(number)
         signal.signal(number, signal.SIG_IGN)
+    if service is not None:
+        await service.stop()
     log.info(f"stopped; {cut} connections were cut" if cut else "stopped")
     return 0
 
