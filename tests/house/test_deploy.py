@@ -13,6 +13,7 @@ import pytest
 from zeroproxy.commands.check import check_access
 from zeroproxy.commands.check_report import Findings
 from zeroproxy.config.load import load_config, parse_config
+from zeroproxy.server.systemd_notify import RUNNING
 
 UNIT = Path("deploy/systemd/zeroproxy.service")
 YAML = Path("deploy/kubernetes/sidecar.yaml")
@@ -46,12 +47,27 @@ def test_the_unit_makes_every_folder_that_prod_toml_writes_to(unit):
 
 def test_the_unit_waits_for_the_drain_and_tries_again_but_not_a_wrong_file(unit):
     service = unit["Service"]
-    drain = load_config("conf/prod.toml").server.drain_timeout
-    assert float(service["TimeoutStopSec"]) > drain
+    server = load_config("conf/prod.toml").server
+    assert float(service["TimeoutStopSec"]) > server.drain_settle + server.drain_timeout
     assert service["RestartPreventExitStatus"] == "2"  # of a ConfigError: commands/main.py
     assert float(service["RestartSec"]) >= 1
     assert unit["Unit"]["StartLimitIntervalSec"] == "0"
     assert "ExecStartPre" not in service  # it would be tried again for ever, and has no sockets
+
+
+def test_the_unit_notifies_and_is_watched(unit):
+    service = unit["Service"]
+    assert (service["Type"], service["NotifyAccess"]) == ("notify", "main")
+    assert float(service["WatchdogSec"]) >= 4 * RUNNING  # twice in that time, and one may be late
+    assert service["Restart"] == "on-failure"  # which a watchdog is
+
+
+def test_the_socket_has_the_name_that_its_configuration_would_take():
+    text = Path("deploy/systemd/zeroproxy.socket").read_text()
+    name = re.search(r"^FileDescriptorName=(\w+)$", text, re.M)[1]
+    assert f'listen = "systemd:{name}"' in text
+    assert f'listen = "systemd:{name}"' in Path("docs/operating.md").read_text()
+    assert "Backlog=4096" in text  # server/listener.py
 
 
 @pytest.fixture(scope="module")

@@ -137,7 +137,6 @@ def response_head(const unsigned char[::1] data, tuple limits, bint to_head=Fals
     return answer(parse_response_head(<const char *>&data[0], len(data), &lim, to_head, &h), &h)
 
 
-
 def keepalive_of(const unsigned char[::1] data, tuple limits):
     """Nanoseconds of silence that the caller of this request stands, by its own words."""
     cdef Head h

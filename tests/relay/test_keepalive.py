@@ -8,7 +8,7 @@ from tests.probes import http1
 from tests.support.editing import LAST, json_post
 from tests.support.exchanges import streaming, waiting
 from tests.support.script import EXPECT, SSE_HEAD, chunk, event, ok, play, post
-from tests.support.silences import ASK, CHUNK, COMMENT, DONE, comments, pause, until
+from tests.support.silences import ASK, CHUNK, COMMENT, DONE, comments, got, pause, until
 
 EARLY = [
     b"HTTP/1.1 200 OK", b"Content-Type: text/event-stream", b"Cache-Control: no-cache",
@@ -23,6 +23,14 @@ def script():
         yield s
 
 
+@pytest.fixture
+def patient():
+    """The engine's head comes in time, however busy the machine is."""
+    with play() as s:
+        s.engine.set_keepalive(0.5)
+        yield s
+
+
 # ---------------------------------------------------------------- before the first token
 
 
@@ -32,14 +40,15 @@ def test_a_long_prefill_gets_a_head_and_comments_and_the_engines_head_is_dropped
     lines = head.split(b"\r\n")
     assert lines[:5] == EARLY
     assert [line.partition(b":")[0] for line in lines[5:]] == [b"X-Request-Id", b"Date"]
-    assert rest == CHUNK
+    assert rest.replace(CHUNK, b"") == b""
     until(script, d)
     u.send(SSE_HEAD + chunk(event()) + DONE)
-    assert d.receive() == chunk(event() + b"data: [DONE]\n\n") + b"0\r\n\r\n"
+    assert got(d) == chunk(event() + b"data: [DONE]\n\n") + b"0\r\n\r\n"
     (record,) = script.records()
     assert (record["outcome"], record["status"], record["tried"]) == ("ok", 200, 1)
     assert record["bytes_out"] == len(event()) + len(b"data: [DONE]\n\n")
-    assert comments(script) == {"comments": 2, "early_heads": 1}
+    assert comments(script)["comments"] >= 2
+    assert comments(script)["early_heads"] == 1
     d.send(ASK)  # the conn serves on
     u.receive()
     u.send(SSE_HEAD + DONE)
@@ -67,11 +76,11 @@ def test_who_waits_for_a_permit_is_kept_alive_too():
         u.send(ok())
         u.receive()
         u.send(SSE_HEAD + DONE)
-        assert second.receive() == DONE
+        assert got(second) == DONE
 
 
 def test_a_queue_timeout_ends_the_stream_with_an_error_event():
-    with play(max_inflight=1, queue_timeout=0.1) as script:
+    with play(max_inflight=1, queue_timeout=1.0) as script:
         script.engine.set_keepalive(0.02)
         first, u = waiting(script, json_post(b'{"model":"m"}'))
         second = script.downstream()
@@ -101,7 +110,7 @@ def test_a_queue_timeout_ends_the_stream_with_an_error_event():
 def test_who_asks_for_no_events_gets_none(script, request_):
     d, u = waiting(script, request_)
     pause(script)
-    assert d.receive() == b""
+    assert got(d) == b""
     u.send(ok(b"{}"))
     assert d.receive().startswith(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n")
     assert comments(script) == {"comments": 0, "early_heads": 0}
@@ -117,7 +126,7 @@ def test_every_dialect_of_events_is_kept_alive(script, path):
     d, u = waiting(script, json_post(body, path))
     until(script, d)
     u.send(SSE_HEAD + DONE)
-    assert d.receive() == DONE
+    assert got(d) == DONE
 
 
 def test_a_request_that_is_not_here_as_a_whole_gets_no_early_head(script):
@@ -131,7 +140,7 @@ def test_a_request_that_is_not_here_as_a_whole_gets_no_early_head(script):
     u.receive()
     until(script, d)
     u.send(SSE_HEAD + DONE)
-    assert d.receive() == DONE
+    assert got(d) == DONE
 
 
 def test_the_body_may_come_behind_the_head(script):
@@ -144,7 +153,7 @@ def test_the_body_may_come_behind_the_head(script):
     u.receive()
     until(script, d)
     u.send(SSE_HEAD + DONE)
-    assert d.receive() == DONE
+    assert got(d) == DONE
 
 
 # ---------------------------------------------------------------- http/1.0
@@ -158,9 +167,9 @@ def test_an_http_1_0_caller_gets_plain_comments_and_a_fin(script):
     head, _, rest = until(script, d, COMMENT).partition(b"\r\n\r\n")
     assert b"chunked" not in head
     assert head.endswith(b"Connection: close")
-    assert rest == COMMENT
+    assert rest.replace(COMMENT, b"") == b""
     u.send(SSE_HEAD + chunk(event()) + DONE)
-    assert d.receive() == event() + b"data: [DONE]\n\n"
+    assert d.receive().replace(COMMENT, b"") == event() + b"data: [DONE]\n\n"
     assert d.is_closed()
     assert script.outcome() == "ok"
 
@@ -180,10 +189,10 @@ def test_a_silent_stream_gets_comments_between_its_events(script):
     d, u = streaming(script, ASK)
     until(script, d)
     u.send(chunk(event()))
-    assert d.receive() == chunk(event())
+    assert got(d) == chunk(event())
     until(script, d)
     u.send(DONE)
-    assert d.receive() == DONE
+    assert got(d) == DONE
     assert script.outcome() == "ok"
 
 
@@ -201,12 +210,12 @@ def test_a_silent_stream_gets_comments_between_its_events(script):
 def test_no_comment_goes_into_an_event_or_behind_the_end(script, sent, rest):
     d, u = streaming(script, ASK)
     u.send(chunk(sent))
-    assert d.receive() == chunk(sent)
+    assert got(d) == chunk(sent)
     pause(script)
-    assert d.receive() == b""
+    assert got(d) == b""
     if rest:
         u.send(chunk(rest))
-        assert d.receive() == chunk(rest)
+        assert got(d) == chunk(rest)
         until(script, d)
         u.send(DONE)
     else:
@@ -214,14 +223,14 @@ def test_no_comment_goes_into_an_event_or_behind_the_end(script, sent, rest):
     assert d.receive().endswith(b"0\r\n\r\n")
 
 
-def test_behind_the_head_of_the_engine_comes_a_comment_too(script):
-    d, u = waiting(script, ASK)
+def test_behind_the_head_of_the_engine_comes_a_comment_too(patient):
+    d, u = waiting(patient, ASK)
     u.send(SSE_HEAD)
     assert d.receive().endswith(b"\r\n\r\n")
-    until(script, d)
+    until(patient, d)
     u.send(DONE)
-    assert d.receive() == DONE
-    assert comments(script)["early_heads"] == 0
+    assert got(d) == DONE
+    assert comments(patient)["early_heads"] == 0
 
 
 @pytest.mark.parametrize(
@@ -234,26 +243,26 @@ def test_behind_the_head_of_the_engine_comes_a_comment_too(script):
         b"transfer-encoding: chunked\r\n",
     ],
 )
-def test_an_answer_that_is_no_plain_event_stream_gets_no_comment(script, head):
-    d, u = waiting(script, ASK)
+def test_an_answer_that_is_no_plain_event_stream_gets_no_comment(patient, head):
+    d, u = waiting(patient, ASK)
     u.send(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n")
     d.receive()
-    pause(script)
-    assert d.receive() == b""
+    pause(patient, 0.7)
+    assert got(d) == b""
     u.send(chunk(b"{}\n") + b"0\r\n\r\n")
-    assert d.receive() == chunk(b"{}\n") + b"0\r\n\r\n"
+    assert got(d) == chunk(b"{}\n") + b"0\r\n\r\n"
 
 
-def test_a_stream_with_a_length_gets_no_comment(script):
+def test_a_stream_with_a_length_gets_no_comment(patient):
     body = event() + b"data: [DONE]\n\n"
-    d, u = waiting(script, ASK)
+    d, u = waiting(patient, ASK)
     u.send(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: %d\r\n\r\n"
            % len(body) + event())  # fmt: skip
     assert d.receive().endswith(event())
-    pause(script)
-    assert d.receive() == b""
+    pause(patient, 0.7)
+    assert got(d) == b""
     u.send(b"data: [DONE]\n\n")
-    assert d.receive() == b"data: [DONE]\n\n"
+    assert got(d) == b"data: [DONE]\n\n"
 
 
 def test_a_late_stream_with_a_length_is_framed_by_chunks(script):
@@ -262,14 +271,14 @@ def test_a_late_stream_with_a_length_is_framed_by_chunks(script):
     until(script, d)
     u.send(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: %d\r\n\r\n"
            % len(body) + body)  # fmt: skip
-    assert d.receive() == chunk(body) + b"0\r\n\r\n"
+    assert got(d) == chunk(body) + b"0\r\n\r\n"
 
 
 def test_a_bom_behind_a_comment_is_dropped(script):
     d, u = waiting(script, ASK)
     until(script, d)
     u.send(SSE_HEAD + chunk(b"\xef\xbb\xbf" + event()) + DONE)
-    assert d.receive() == chunk(event() + b"data: [DONE]\n\n") + b"0\r\n\r\n"
+    assert got(d) == chunk(event() + b"data: [DONE]\n\n") + b"0\r\n\r\n"
     assert script.outcome() == "ok"
 
 
@@ -332,6 +341,6 @@ def test_off_again_after_a_reload_for_the_next_head(script):
     d.send(ASK)
     u.receive()
     pause(script)
-    assert d.receive() == b""
+    assert got(d) == b""
     u.send(SSE_HEAD + DONE)
     assert d.receive().endswith(DONE)

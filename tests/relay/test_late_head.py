@@ -8,7 +8,7 @@ import pytest
 from tests.support.editing import json_post
 from tests.support.exchanges import streaming, waiting
 from tests.support.script import SSE_HEAD, play
-from tests.support.silences import ASK, CHUNK, DONE, until
+from tests.support.silences import ASK, CHUNK, DONE, got, until
 
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\n{}"
 
@@ -53,7 +53,7 @@ def test_a_failure_is_an_error_event_of_the_dialect_and_looks_cut(script, how, p
     d, u = waiting(script, json_post(path=path))
     until(script, d)
     fail(u)
-    size, _, rest = d.receive().partition(b"\r\n")
+    size, _, rest = got(d).partition(b"\r\n")
     assert len(rest) == int(size, 16) + 2  # one chunk, and not the last
     name, _, data = rest.strip().rpartition(b"data: ")
     assert name == (b"" if path == b"/v1/chat/completions" else b"event: error\n")
@@ -68,7 +68,7 @@ def test_a_failure_is_an_error_event_of_the_dialect_and_looks_cut(script, how, p
 
 
 def test_a_first_byte_timeout_comes_in_spite_of_comments():
-    with play(first_byte=0.15) as script:
+    with play(first_byte=1.0) as script:
         script.engine.set_keepalive(0.02)
         d, _ = waiting(script, ASK)
         found = until(script, d, b"}\n\n\r\n")
@@ -78,7 +78,7 @@ def test_a_first_byte_timeout_comes_in_spite_of_comments():
 
 
 def test_a_stream_that_idles_too_long_is_cut_in_spite_of_comments():
-    with play(stream_idle=0.15) as script:
+    with play(stream_idle=1.0) as script:
         script.engine.set_keepalive(0.02)
         d, _ = streaming(script, ASK)
         found = until(script, d, b"}\n\n\r\n")
@@ -99,7 +99,7 @@ def test_a_request_is_tried_elsewhere_after_the_early_head():
         v = script.upstream(1 - first)
         v.receive()
         v.send(SSE_HEAD + DONE)
-        assert d.receive() == DONE
+        assert got(d) == DONE
         (record,) = script.records()
         assert (record["outcome"], record["tried"]) == ("ok", 2)
 
@@ -119,7 +119,7 @@ def test_a_hedge_begins_after_the_early_head_and_wins():
         v.receive()
         d.receive()
         v.send(SSE_HEAD + DONE)
-        assert d.receive() == DONE
+        assert got(d) == DONE
 
 
 def test_a_refused_edit_is_taken_back_after_the_early_head():
@@ -131,14 +131,14 @@ def test_a_refused_edit_is_taken_back_after_the_early_head():
         v = script.upstream()
         assert b"include_usage" not in v.receive()
         v.send(SSE_HEAD + DONE)
-        assert d.receive() == DONE
+        assert got(d) == DONE
 
 
 def test_an_interim_response_stays_here_behind_the_early_head(script):
     d, u = waiting(script, ASK)
     until(script, d)
     u.send(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + SSE_HEAD + DONE)
-    assert d.receive() == DONE
+    assert got(d) == DONE
 
 
 def test_a_caller_that_leaves_behind_the_early_head_is_noticed(script):

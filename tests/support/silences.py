@@ -25,9 +25,15 @@ def until(script: Script, peer: Peer, wanted: bytes = CHUNK) -> bytes:
     return found
 
 
-def pause(script: Script) -> None:
+def got(peer: Peer) -> bytes:
+    """Bytes that have come, but for comments: on a busy machine there are more of them."""
+    return peer.receive().replace(CHUNK, b"")
+
+
+def pause(script: Script, seconds: float = 0.1) -> None:
     """Time in which a comment would have come; nothing else happens."""
-    for _ in range(4):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
         time.sleep(0.02)
         script.turn()
 

@@ -68,6 +68,7 @@ SNAPSHOT: dict[str, Any] = {
          "cached": 0, "reasoning": 0},
     ],
     "ring": {"records": 1, "overflow": 6},
+    "keepalive": {"comments": 8, "early_heads": 3},
     "reloads": {"ok": 2, "failed": 1, "last": "failed"},
     "counters": {"relays": 7},
     "bounds_ns": [250_000 * 2**k for k in range(BUCKETS - 1)],
@@ -215,6 +216,7 @@ async def test_the_families_of_the_contract_are_there(client):
     for name in (
         "requests_total", "tokens_total", "inflight", "queued", "endpoint_up", "pool_connections",
         "connects_total", "reused_total", "ring_overflow_total", "fds", "connections",
+        "sse_comments_total", "sse_early_heads_total",
         "ttft_seconds_bucket", "inter_token_seconds_bucket", "request_seconds_bucket",
         "queue_seconds_bucket",
     ):  # fmt: skip

@@ -223,7 +223,8 @@ def test_a_unix_socket_in_use_is_a_warning_too_and_one_of_another_kind_no(tmp_pa
     (tmp_path / "x").unlink()
     (tmp_path / "x").write_text("")
     assert said(text, "server.listen")[0] == "error"
-    assert said(OFF.replace("127.0.0.1:0", "fd:3") + GOOD, "server.listen")[0] == "ok"
+    for inherited in ("fd:3", "systemd:http"):
+        assert said(OFF.replace("127.0.0.1:0", inherited) + GOOD, "server.listen")[0] == "ok"
 
 
 def test_errors_and_warnings_are_counted_in_the_closing_line(config, capsys, tmp_path):

@@ -91,9 +91,15 @@ def test_the_least_that_works():
         (GOOD + 'hash = { on = ["header:"] }\n', 'upstream[0].hash.on[0]: "header:" is none of'),
         (GOOD + "hash = { load_bound = 0.5 }\n", "upstream[0].hash.load_bound: expected"),
         (GOOD + "[server]\nworkers = 4\n", "x.toml:5: server.workers: more than one worker"),
+        (GOOD + "[server]\nsse_keepalive = 0.05\n",
+         "x.toml:5: server.sse_keepalive: is 0, or at least 0.1 s"),
+        (GOOD + '[server]\nsse_keepalive = "often"\n', "server.sse_keepalive: invalid enum value"),
+        (GOOD + "[server]\nsse_keepalive = -1\n", "server.sse_keepalive: expected `float` >= 0"),
+        (GOOD + "[server]\ntcp_keepalive = -1\n", "server.tcp_keepalive: expected `int` >= 0"),
+        (GOOD + "[server]\ndrain_settle = -1\n", "server.drain_settle: expected `float` >= 0"),
         (GOOD + '[server]\nlisten = "8080"\n',
-         'x.toml:5: server.listen: "8080" is no address: HOST:PORT, [IPV6]:PORT, unix:/path or '
-         'fd:N; did you mean "127.0.0.1:8080" or ":8080"?'),
+         'x.toml:5: server.listen: "8080" is no address: HOST:PORT, [IPV6]:PORT, unix:/path, '
+         'fd:N or systemd:NAME; did you mean "127.0.0.1:8080" or ":8080"?'),
         (SINKS.format('{ kind = "redis", url = "redis://h:80000" }'),
          "x.toml:6: metering.sinks[0].url: its port is no number from 0 to 65535"),
         (GOOD + '[auth]\nkeys_file = "x"\nshared = { url = "redis://h:x/0" }\n',
@@ -292,7 +298,7 @@ def test_what_asks_for_nothing_is_accepted():
 @pytest.mark.parametrize(
     "address",
     ["127.0.0.1:0", "[::1]:8080", "[fe80::1]:1", "localhost:1", "my_host.:1", ":8080", "unix:/x",
-     "fd:3"],
+     "fd:3", "systemd:http"],
 )  # fmt: skip
 def test_addresses_that_can_be_listened_on_pass(address):
     config = parse_config(GOOD + f'[server]\nlisten = "{address}"\n')

@@ -23,7 +23,7 @@ from aiohttp import ClientError
 from zeroproxy.commands.check_priority import check_priority
 from zeroproxy.commands.check_report import Findings, describe, print_coloured, print_plain
 from zeroproxy.commands.source import Source
-from zeroproxy.config.check_addresses import is_loopback, split_host_port
+from zeroproxy.config.check_addresses import INHERITED, is_loopback, split_host_port
 from zeroproxy.config.schema import AnySink, Config, Upstream
 from zeroproxy.config.secret_files import name_of
 from zeroproxy.config.secret_files import resolve as resolve_files
@@ -58,7 +58,7 @@ FEW_DAYS = 14
 
 
 def check_listen(findings: Findings, key: str, address: str) -> None:
-    if address.startswith("fd:"):
+    if address.startswith(INHERITED):
         findings.ok(
             key, f"{address} is looked at when the proxy starts: only it is given the socket"
         )
@@ -273,7 +273,7 @@ def names_of(listens: Iterable[str]) -> list[Any]:
     for listen in listens:
         if listen.startswith("unix:"):
             names.append(listen.removeprefix("unix:"))
-        elif not listen.startswith("fd:"):
+        elif not listen.startswith(INHERITED):
             host, port = split_host_port(listen)
             with contextlib.suppress(OSError):
                 names.append(socket.getaddrinfo(

@@ -14,6 +14,8 @@ from zeroproxy.config.schema import Config
 
 # struct sockaddr_un holds 108 bytes, one of them the final NUL.
 UNIX_PATH_MAX = 107
+#: Sockets that another program has opened.
+INHERITED = ("fd:", "systemd:")
 # RFC 1035 2.3.4; also what keeps an authority inside the data plane's field.
 HOST_MAX = 253
 # Names as resolvers and container networks have them: with underscores, in spite of RFC 952.
@@ -63,9 +65,9 @@ def check_address(address: str, path: KeyPath, wrong: Wrong) -> None:
     """An address of server.listen."""
     if address.startswith("unix:"):
         return check_unix(address, path, wrong)
-    if re.fullmatch(r"fd:[0-9]{1,9}", address) or is_host_port(address):
+    if re.fullmatch(r"fd:[0-9]{1,9}|systemd:[!-9;-~]{1,255}", address) or is_host_port(address):
         return None
-    message = f'"{address}" is no address: HOST:PORT, [IPV6]:PORT, unix:/path or fd:N'
+    message = f'"{address}" is no address: HOST:PORT, [IPV6]:PORT, unix:/path, fd:N or systemd:NAME'
     if re.fullmatch(r"[0-9]{1,5}", address):
         message += f'; did you mean "127.0.0.1:{address}" or ":{address}"?'
     raise wrong(message, path)
@@ -115,8 +117,9 @@ def check_listeners(config: Config, wrong: Wrong) -> None:
     admin = config.admin.listen
     if not admin:
         return
-    if admin.startswith("fd:"):
-        raise wrong("fd:N is for server.listen; give HOST:PORT or unix:/path",
+    if admin.startswith(INHERITED):
+        kind = "fd:N" if admin.startswith("fd:") else "systemd:NAME"
+        raise wrong(f"{kind} is for server.listen; give HOST:PORT or unix:/path",
                     ("admin", "listen"))  # fmt: skip
     check_address(admin, ("admin", "listen"), wrong)
     if admin in addresses and not admin.endswith(":0"):
@@ -163,7 +166,7 @@ def is_accepted(place: str, mine: str) -> bool:
 
 def leads_to(url: str, listener: str) -> bool:
     """True if an endpoint is `listener`, as far as no name has to be looked up."""
-    if url.startswith("unix:") or listener.startswith(("unix:", "fd:")):
+    if url.startswith("unix:") or listener.startswith(("unix:", *INHERITED)):
         return url == listener
     parts = split_endpoint(url)
     host, port = split_host_port(listener)

@@ -87,7 +87,8 @@ LogSpec = Annotated[str, Meta(pattern=r"^(|jsonl:.+)$")]
 class Server(Base, frozen=True):
     """The data listeners."""
 
-    #: "HOST:PORT", "[v6]:PORT", "unix:/path" or "fd:N" (inherited); a string or a list.
+    #: "HOST:PORT", "[v6]:PORT", "unix:/path", "systemd:NAME" (socket activation) or "fd:N"
+    #: (inherited); a string or a list.
     #: ":PORT" is 0.0.0.0:PORT, and "[::]:PORT" is IPv6 only: for both give both.
     listen: str | tuple[str, ...] = ("127.0.0.1:8080",)
     #: Processes. Only 1 in this version.

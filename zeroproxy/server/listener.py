@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import socket
 import stat
@@ -15,6 +16,9 @@ from typing import Any
 from zeroproxy.config.check_addresses import bracketed, split_host_port
 from zeroproxy.errors import ListenError
 from zeroproxy.policy.socket_addresses import Address
+from zeroproxy.server.systemd_sockets import left_over, take
+
+log = logging.getLogger(__name__)
 
 BACKLOG = 4096  # the kernel caps it at net.core.somaxconn
 
@@ -94,8 +98,7 @@ def bind_tcp(address: str) -> Bound:
         sock.close()
         raise refusal(address, error) from None
     sock.setblocking(False)
-    name = sock.getsockname()
-    return Bound(sock, f"http://{bracketed(name[0])}:{name[1]}")
+    return Bound(sock, url_of(sock))
 
 
 def remove_stale(path: Path) -> None:
@@ -179,12 +182,31 @@ def bind(address: str) -> Bound:
     return bind_tcp(address)
 
 
+def url_of(sock: socket.socket) -> str:
+    """Where it can be reached."""
+    name = sock.getsockname()
+    if isinstance(name, (str, bytes)):
+        return f"unix:{os.fsdecode(name)}"
+    return f"http://{bracketed(name[0])}:{name[1]}"
+
+
+def bind_each(address: str) -> list[Bound]:
+    """The listeners of one address of `server.listen`. Raises ListenError with a sentence."""
+    if not address.startswith("systemd:"):
+        return [bind(address)]
+    return [Bound(sock, url_of(sock)) for sock in take(address.removeprefix("systemd:"))]
+
+
 def bind_all(addresses: tuple[str, ...] | list[str]) -> list[Bound]:
     """All or none."""
     bound: list[Bound] = []
+    names = {a.removeprefix("systemd:") for a in addresses if a.startswith("systemd:")}
     try:
         for address in addresses:
-            bound.append(bind(address))  # noqa: PERF401  (closed one by one on failure)
+            bound += bind_each(address)  # closed one by one on failure
+        if names and (others := left_over(names)):
+            log.warning(f"systemd passes sockets that server.listen leaves out, where callers wait "
+                        f"for ever: {', '.join(others)}")  # fmt: skip
     except ListenError:
         for listener in bound:
             listener.close()

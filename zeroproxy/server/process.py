@@ -18,6 +18,7 @@ from zeroproxy.config.schema import Config
 from zeroproxy.early_signals import EARLY
 from zeroproxy.log import StderrHandler
 from zeroproxy.server.served_process import ServedProcess
+from zeroproxy.server.systemd_notify import Notifier, Service, of_this_process
 from zeroproxy.server.worker import Worker
 from zeroproxy.tasks import cancel
 
@@ -56,9 +57,10 @@ async def serve(
     worker.stderr = stderr
     stopping = Stopping(worker, served)
     handle_signals(worker, stopping, served)
+    notifier = of_this_process()
     try:
         await worker.start()
-        await serve_until_stopped(worker, stopping, served)
+        await serve_until_stopped(worker, stopping, served, notifier)
         status = 0 if served is None else await served.stop(stopping.number)
     finally:
         if served is not None:
@@ -71,16 +73,22 @@ async def serve(
 
 
 async def serve_until_stopped(
-    worker: Worker, stopping: Stopping, served: ServedProcess | None
+    worker: Worker, stopping: Stopping, served: ServedProcess | None, notifier: Notifier | None
 ) -> None:
     log.info(f"zeroproxy {__version__} listens on {', '.join(worker.listen)}"
              + (f", admin on {worker.admin_url}" if worker.admin_url else ""))  # fmt: skip
     # Objects that live now live for ever: keep the collector from walking them again.
     gc.collect()
     gc.freeze()
+    service = None if notifier is None else Service(worker, notifier)
+    if service is not None:
+        worker.reloader.observe = service.on_reload
+        service.start()
     if served is not None and not worker.drain_requested.is_set():
         served.start(functools.partial(serves, worker, served.url), worker.drain)
     await worker.drain_requested.wait()
+    if service is not None:
+        service.stopping()
     draining = asyncio.ensure_future(worker.stop())
     cutting = asyncio.ensure_future(stopping.cut_now.wait())
     await asyncio.wait({draining, cutting}, return_when=asyncio.FIRST_COMPLETED)
@@ -88,6 +96,8 @@ async def serve_until_stopped(
         worker.cut_now()
     cut = await draining
     await cancel(cutting)
+    if service is not None:
+        await service.stop()
     log.info(f"stopped; {cut} connections were cut" if cut else "stopped")
 
 

@@ -1,10 +1,10 @@
-"""Comments that keep a silent event stream alive, for callers and balancers that give up on silence.
+"""Comments that keep a silent event stream alive: callers and balancers give up on silence.
 
 Law 1. Only a POST that asks for a stream in a dialect of events gets comments, and only between two
        events. Without them the bytes are the same (a BOM at the start of a late stream is dropped).
 Law 2. Before the engine's head the proxy sends one of its own. From then on the status is 200, but
-       attempts are as free as before: `head_sent` is set by the engine's head. One that does not fit
-       is a failure. A failure becomes the dialect's error event, and the end looks cut.
+       attempts are as free as before: `head_sent` is set by the engine's head. One that does not
+       fit is a failure. A failure becomes the dialect's error event, and the end looks cut.
 Law 3. A comment is no output of the engine. It moves no clock but `keepalive.last_ns`, and is no
        byte of the response. Bytes of a server break the silence, and so do its own comments.
 Law 4. A request that is not read to its end gets no early head: its caller may stop sending.
@@ -75,7 +75,9 @@ cdef void choose_keepalive(const Plane *p, Relay *r, const Head *h) noexcept nog
             or r.x.dialect == DIALECT_OLLAMA or r.x.dialect == DIALECT_WORKER \
             or not is_generating(r.x.path, r.x.path_len):
         return
-    r.x.keepalive.after_ns = share_of_timeout(h) if p.keepalive_ns == KEEPALIVE_AUTO else p.keepalive_ns
+    r.x.keepalive.after_ns = p.keepalive_ns
+    if p.keepalive_ns == KEEPALIVE_AUTO:
+        r.x.keepalive.after_ns = share_of_timeout(h)
 
 
 cdef bint streams(const Relay *r) noexcept nogil:

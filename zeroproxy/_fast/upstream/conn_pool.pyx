@@ -216,8 +216,8 @@ cdef bint secure(Plane *p, Conn *c) noexcept nogil:
 
 
 cdef void probe_when_silent(int fd, uint32_t seconds) noexcept nogil:
-    """Let TCP ask a silent peer after `seconds`; without an answer the conn ends after as many more.
-    0: never."""
+    """Let TCP ask a silent peer after `seconds`; 0: never. Without an answer the conn ends after as
+    many more."""
     cdef int one = 1, idle = <int>seconds, times = 4
     cdef int between = <int>(seconds // 4) if seconds >= 4 else 1
     if seconds == 0:
