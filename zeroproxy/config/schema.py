@@ -16,6 +16,7 @@ from msgspec import Meta, field
 
 from zeroproxy.config.auth import Auth, Key, KeysFile, Shared, shown
 from zeroproxy.config.base import Base, Count, Seconds
+from zeroproxy.config.cors import Cors
 from zeroproxy.config.metering import (
     AnySink,
     Metering,
@@ -52,6 +53,7 @@ __all__ = [
     "Base",
     "Breaker",
     "Config",
+    "Cors",
     "Endpoint",
     "Hash",
     "Health",
@@ -102,6 +104,7 @@ class Server(Base, frozen=True):
     #: Envoy, HAProxy's abortonclose). serve: it still reads (nc -N).
     half_close: Literal["abort", "serve"] = "abort"
     tls: ServerTls = field(default_factory=ServerTls)
+    cors: Cors = field(default_factory=Cors)
 
 
 class Admin(Base, frozen=True):

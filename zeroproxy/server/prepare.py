@@ -94,6 +94,7 @@ def put_in_force(running: Running, new: Candidate) -> list[str]:
             trust_forwarded=config.server.trust_forwarded,
             serve_half_close=config.server.half_close == "serve",
         )
+        change.set_cors(config.server.cors)
         keys = stage_keys(change, config.auth)
     tls.adopt(new.tls)
     endpoint_set.adopt(config, groups)

@@ -360,6 +360,8 @@ cdef size_t write_response_head(
             put_optional(&o, b"X-Request-Id: ", clean(back.request_id))
         if not (found >> FIELD_DATE) & 1:
             put_optional(&o, b"Date: ", back.date)
+        if back.cors.len:
+            put_span(&o, back.cors)
         put_connection(&o, h, back)
     put_word(&o, b"\r\n")
     return 0 if o.full else o.at - out

@@ -37,6 +37,7 @@ from zeroproxy._fast.http1.body cimport (
     last_chunk,
 )
 from zeroproxy._fast.http1.head_parser cimport parse_response_head
+from zeroproxy._fast.http1.cors_fields cimport drop_cors_fields
 from zeroproxy._fast.http1.head_writer cimport ResponseHop, write_response_head
 from zeroproxy._fast.memory.buffer cimport (
     buffer_append,
@@ -112,8 +113,12 @@ cdef int choose_framing(Relay *r, const Head *h) noexcept nogil:
     return FRAMING_CHUNKED if r.x.minor else FRAMING_CLOSE
 
 
-cdef size_t write_head(Plane *p, Relay *r, const Head *h) noexcept nogil:
+cdef size_t write_head(Plane *p, Relay *r, Head *h) noexcept nogil:
     cdef ResponseHop back
+    back.cors.len = 0
+    if r.x.cors != NULL and h.status >= 200:
+        drop_cors_fields(h)
+        back.cors = r.x.cors[0]
     back.date = date_now(p)
     back.request_id.at = r.x.request_id
     back.request_id.len = r.x.id_len
@@ -125,7 +130,7 @@ cdef size_t write_head(Plane *p, Relay *r, const Head *h) noexcept nogil:
     return write_response_head(h, &back, p.compose, BLOCK_LARGE)
 
 
-cdef bint forward_interim(Plane *p, Relay *r, const Head *h) noexcept nogil:
+cdef bint forward_interim(Plane *p, Relay *r, Head *h) noexcept nogil:
     """Send 102, 103 and the like on to an HTTP/1.1 caller, but not 100. 0: too many."""
     cdef size_t n
     r.x.interims += 1

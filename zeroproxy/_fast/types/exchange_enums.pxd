@@ -55,6 +55,7 @@ cdef enum Action:           # of the relay, after a move
 cdef enum LocalReply:       # a local reply that is no error
     LOCAL_REPLY_NONE = 0
     LOCAL_REPLY_MODELS      # the list of models
+    LOCAL_REPLY_PREFLIGHT   # CORS, if it is answered here
     LOCAL_REPLY_OPTIONS     # OPTIONS that may go no further (RFC 9110 7.6.2)
 
 
