@@ -114,7 +114,8 @@ cdef bint send_ok(Plane *p, Relay *r, const char *line, size_t size) noexcept no
         p.compose, BLOCK_LARGE,
         b"HTTP/1.1 200 OK\r\n%s%.*sContent-Length: %d\r\nX-Request-Id: %.*s\r\n"
         b"Date: %.*s\r\n%s\r\n",
-        line, <int>cors.len, cors.at, <int>size, <int>r.x.id_len, r.x.request_id, <int>date.len, date.at,
+        line, <int>cors.len, cors.at, <int>size, <int>r.x.id_len, r.x.request_id,
+        <int>date.len, date.at,
         <const char *>b"Connection: close\r\n" if r.x.asks_close else <const char *>b"",
     )
     r.x.status = 200
