@@ -226,6 +226,7 @@ cdef ResponseHop back_of(dict back) except *:
     out.date = span_of(back.get("date", b""))
     out.request_id = span_of(back.get("request_id", b""))
     out.lines = span_of(back.get("lines", b""))
+    out.cors = span_of(back.get("cors", b""))
     out.length = back.get("length", 0)
     out.framing = back.get("framing", FRAMING_NONE)
     out.closes = back.get("closes", 0)

@@ -17,6 +17,7 @@ from tests.support.running import Running, from_nothing
 from tests.support.script import LIMITS, POOL, settings
 from zeroproxy._fast.engine.engine import Engine
 from zeroproxy._fast.engine.settings_types import EndpointSettings, Route
+from zeroproxy.config.cors import Cors
 from zeroproxy.config.load import parse_config
 from zeroproxy.errors import ReloadError
 from zeroproxy.server.endpoints import refusing, resolve_all
@@ -67,6 +68,7 @@ CHANGES: dict[str, Callable[[Engine], Any]] = {
         via=False, trust_forwarded=True, serve_half_close=False
     ),
     "set_keepalive": lambda e: e.set_keepalive(9.0),
+    "set_cors": lambda e: e.set_cors(Cors(origins=("https://a.test",))),
     "set_keys": lambda e: e.set_keys(
         [row(f"n{k}", tenant=f"n{k}", models=("a", "b")) for k in range(20)]
     ),

@@ -17,6 +17,7 @@ from msgspec import Meta, field
 
 from zeroproxy.config.auth import Auth, Key, KeysFile, Shared
 from zeroproxy.config.base import BYTES, Base, Seconds, Secret
+from zeroproxy.config.cors import Cors
 from zeroproxy.config.metering import (
     AnySink,
     Metering,
@@ -53,6 +54,7 @@ __all__ = [
     "Base",
     "Breaker",
     "Config",
+    "Cors",
     "Endpoint",
     "Hash",
     "Health",
@@ -113,6 +115,7 @@ class Server(Base, frozen=True):
     #: Silence on a caller's connection after which TCP probes it; 0: never.
     tcp_keepalive: Annotated[int, Meta(ge=0, le=7200)] = 60
     tls: ServerTls = field(default_factory=ServerTls)
+    cors: Cors = field(default_factory=Cors)
 
 
 class Admin(Base, frozen=True):

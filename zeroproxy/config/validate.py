@@ -26,12 +26,14 @@ from zeroproxy.config.check_terms import (
     check_salt_secret,
     check_terms,
 )
+from zeroproxy.config.cors import header_problem, origin_problem
 from zeroproxy.config.schema import (
     Admin,
     Admission,
     AnySink,
     Auth,
     Config,
+    Cors,
     Key,
     Metering,
     Otel,
@@ -260,6 +262,21 @@ def check_auth(auth: Auth, wrong: Wrong) -> None:
         raise wrong("is shorter than two intervals", (*here, "patience"))
 
 
+def check_cors(cors: Cors, wrong: Wrong) -> None:
+    here: KeyPath = ("server", "cors")
+    for key, each, problem_of in (
+        ("origins", cors.origins, origin_problem),
+        ("headers", cors.headers, header_problem),
+    ):
+        for k, value in enumerate(each):
+            if value == "*" and len(each) > 1:
+                raise wrong('"*" stands alone: it is any', (*here, key, k))
+            if value in each[:k]:
+                raise wrong(f"{value} is there twice", (*here, key, k))
+            if value != "*" and (problem := problem_of(value)):
+                raise wrong(problem, (*here, key, k))
+
+
 def check_admin(admin: Admin, wrong: Wrong) -> None:
     """The admin port must not be open to a network by oversight."""
     check_secret(admin, "token", ("admin",), wrong)
@@ -288,6 +305,7 @@ def check_together(config: Config, wrong: Wrong) -> None:
                     ("server", "workers"))  # fmt: skip
     check_listeners(config, wrong)
     check_keepalive(config.server.sse_keepalive, wrong)
+    check_cors(config.server.cors, wrong)
     if not config.upstream:
         raise wrong("at least one [[upstream]] is needed", ("upstream",))
     for k, upstream in enumerate(config.upstream):

@@ -36,6 +36,7 @@ LIVE = (
     "log.access",
     "metering.continuous_usage",
     "metering.inject_usage",
+    "server.cors",
     "server.drain_settle",
     "server.drain_timeout",
     "server.half_close",

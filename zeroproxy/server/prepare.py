@@ -105,6 +105,7 @@ def put_in_force(
         )
         every = config.server.sse_keepalive
         change.set_keepalive(None if every == "auto" else float(every))
+        change.set_cors(config.server.cors)
         keys = stage_keys(change, config.auth)
     for bound in running.bound:
         bound.probe_when_silent(config.server.tcp_keepalive)

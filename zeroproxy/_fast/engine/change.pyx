@@ -28,6 +28,7 @@ from zeroproxy._fast.engine.change_steps cimport (
     stage_tls,
     stage_upstream,
 )
+from zeroproxy._fast.engine.cors_table cimport stage_cors
 from zeroproxy._fast.engine.names cimport Names
 from zeroproxy._fast.engine.registry cimport (
     registry_add_upstream,
@@ -132,6 +133,10 @@ cdef class Change:
     def set_keepalive(self, after):
         """A step: Engine.set_keepalive."""
         stage_keepalive(self.step(), after)
+
+    def set_cors(self, cors):
+        """A step: Engine.set_cors."""
+        stage_cors(self.step(), cors)
 
     def add_upstream(self, name, *, settings, endpoints=()):
         """Several steps: Engine.add_upstream."""

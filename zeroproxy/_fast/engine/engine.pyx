@@ -155,6 +155,12 @@ cdef class Engine(PlaneThread):
         with self.change() as change:
             change.set_keepalive(after)
 
+    def set_cors(self, cors):
+        """`cors`: config.Cors; without origins CORS is off. An exchange that has begun keeps its
+        lines."""
+        with self.change() as change:
+            change.set_cors(cors)
+
     def set_tracing(self, sample):
         """Make a span of every exchange. `sample`: the share, 0 to 1, of traces started here that
         are sampled; a caller's own flag is kept."""

@@ -124,8 +124,10 @@ cdef size_t write_early_head(Plane *p, Relay *r) noexcept nogil:
     return <size_t>snprintf(
         p.compose, BLOCK_LARGE,
         b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
-        b"X-Accel-Buffering: no\r\n%sX-Request-Id: %.*s\r\nDate: %.*s\r\n%s\r\n",
+        b"X-Accel-Buffering: no\r\n%s%.*sX-Request-Id: %.*s\r\nDate: %.*s\r\n%s\r\n",
         <const char *>b"Transfer-Encoding: chunked\r\n" if r.x.minor else <const char *>b"",
+        <int>(r.x.cors.len if r.x.cors != NULL else 0),
+        <const char *>b"" if r.x.cors == NULL else r.x.cors.at,
         <int>r.x.id_len, r.x.request_id, <int>date.len, date.at,
         <const char *>b"Connection: close\r\n" if r.x.asks_close else <const char *>b"",
     )

@@ -3,7 +3,7 @@
 Law. An error has X-Request-Id and Date, and tells when to come again (steer_retries.pyx). No bytes
      of a caller or a server are echoed, except the request id: it was checked to be visible ASCII
      without quotes.
-Tests: tests/relay/test_answer_heads.py, tests/relay/test_keys.py.
+Tests: tests/relay/test_answer_heads.py, tests/relay/test_keys.py, tests/relay/test_cors.py.
 """
 
 from libc.stddef cimport size_t
@@ -22,6 +22,7 @@ from zeroproxy._fast.types.exchange_enums cimport (
     BLAME_DOWNSTREAM,
     LOCAL_REPLY_MODELS,
     LOCAL_REPLY_OPTIONS,
+    LOCAL_REPLY_PREFLIGHT,
 )
 from zeroproxy._fast.types.http cimport (
     FAULT_NONE,
@@ -72,14 +73,42 @@ cdef const char *status_phrase(int status) noexcept nogil:
     return b"Error"
 
 
+cdef Span cors_lines(const Relay *r) noexcept nogil:
+    """Lines of server.cors; len 0: it is off."""
+    cdef Span none
+    none.at = b""
+    none.len = 0
+    return r.x.cors[0] if r.x.cors != NULL else none
+
+
+cdef bint send_preflight(Plane *p, Relay *r) noexcept nogil:
+    """Answer a CORS preflight. An origin that is not listed gets no permission."""
+    cdef Span date = date_now(p)
+    cdef bint is_allowed = p.cors != NULL and (r.x.cors != &p.cors.others or p.cors.allows_any)
+    cdef int n = snprintf(
+        p.compose, BLOCK_LARGE,
+        b"HTTP/1.1 204 No Content\r\n%.*s%.*sX-Request-Id: %.*s\r\nDate: %.*s\r\n%s\r\n",
+        <int>r.x.cors.len, r.x.cors.at,
+        <int>(p.cors.preflight.len if is_allowed else 0),
+        <const char *>b"" if p.cors == NULL else p.cors.preflight.at,
+        <int>r.x.id_len, r.x.request_id, <int>date.len, date.at,
+        <const char *>b"Connection: close\r\n" if r.x.asks_close else <const char *>b"",
+    )
+    r.x.status = 204
+    r.x.head_sent = 1
+    return conn_send(p, &r.down, p.compose, <size_t>n)
+
+
 cdef bint send_ok(Plane *p, Relay *r, const char *line, size_t size) noexcept nogil:
     """Send the head of a 200 with `line` in it; a body of `size` bytes follows."""
     cdef Span date = date_now(p)
+    cdef Span cors = cors_lines(r)
     cdef int n = snprintf(
         p.compose, BLOCK_LARGE,
-        b"HTTP/1.1 200 OK\r\n%sContent-Length: %d\r\nX-Request-Id: %.*s\r\n"
+        b"HTTP/1.1 200 OK\r\n%s%.*sContent-Length: %d\r\nX-Request-Id: %.*s\r\n"
         b"Date: %.*s\r\n%s\r\n",
-        line, <int>size, <int>r.x.id_len, r.x.request_id, <int>date.len, date.at,
+        line, <int>cors.len, cors.at, <int>size, <int>r.x.id_len, r.x.request_id,
+        <int>date.len, date.at,
         <const char *>b"Connection: close\r\n" if r.x.asks_close else <const char *>b"",
     )
     r.x.status = 200
@@ -109,9 +138,12 @@ cdef bint send_local_reply(Plane *p, Relay *r) noexcept nogil:
     cdef char[96] later
     cdef char[LIMIT_FIELDS_MAX] limits
     cdef Span date = date_now(p)
+    cdef Span cors = cors_lines(r)
     cdef int n, status
     if r.x.local_reply == LOCAL_REPLY_MODELS:
         return send_models(p, r)
+    if r.x.local_reply == LOCAL_REPLY_PREFLIGHT:
+        return send_preflight(p, r)
     if r.x.local_reply == LOCAL_REPLY_OPTIONS:
         return send_ok(p, r, ALLOW, 0)
     status = fault_status(r.x.fault) if r.x.fault != FAULT_NONE and r.x.blame == BLAME_DOWNSTREAM \
@@ -122,9 +154,10 @@ cdef bint send_local_reply(Plane *p, Relay *r) noexcept nogil:
     n = snprintf(
         p.compose, BLOCK_LARGE,
         b"HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
-        b"%s%s%.*sX-Request-Id: %.*s\r\nDate: %.*s\r\n%s\r\n%.*s",
+        b"%s%s%.*s%.*sX-Request-Id: %.*s\r\nDate: %.*s\r\n%s\r\n%.*s",
         status, status_phrase(status), size,
         later, extra_line(status), <int>write_limit_fields(p, r, NULL, limits), limits,
+        <int>cors.len, cors.at,
         <int>r.x.id_len, r.x.request_id, <int>date.len, date.at,
         <const char *>b"Connection: close\r\n" if r.x.asks_close else <const char *>b"",
         <int>(0 if r.x.method == METHOD_HEAD else size), body,

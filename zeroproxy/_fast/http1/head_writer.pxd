@@ -24,6 +24,7 @@ cdef struct ResponseHop:    # added to a response by this hop
     Span date               # sent unless the response has one
     Span request_id         # sent unless the response has one; len 0: none
     Span lines              # whole lines of the proxy's own, which end in CRLF; len 0: none
+    Span cors               # field lines; len 0: none
     uint64_t length         # FRAMING_LENGTH
     uint8_t framing         # Framing of the body as it is sent
     uint8_t closes          # this conn ends after the response

@@ -363,6 +363,8 @@ cdef size_t write_response_head(
         if not (found >> FIELD_DATE) & 1:
             put_optional(&o, b"Date: ", back.date)
         put_span(&o, back.lines)
+        if back.cors.len:
+            put_span(&o, back.cors)
         put_connection(&o, h, back)
     put_word(&o, b"\r\n")
     return 0 if o.full else o.at - out

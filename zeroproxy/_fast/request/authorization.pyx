@@ -18,6 +18,7 @@ from libc.stdint cimport uint64_t
 
 from zeroproxy._fast.exchange.path_kinds cimport generates, is_generating
 from zeroproxy._fast.exchange.response_usage cimport prompt_guess
+from zeroproxy._fast.http1.cors_fields cimport is_preflight
 from zeroproxy._fast.http1.grammar cimport Cursor, is_word
 from zeroproxy._fast.jsonscan.edits cimport USAGE_REQUEST_NONE
 from zeroproxy._fast.jsonscan.max_tokens_and_n cimport BOUND_UNREAD
@@ -40,11 +41,8 @@ from zeroproxy._fast.types.http cimport (
     FAULT_SIGNED,
     FIELD_API_KEY,
     FIELD_AUTHORIZATION,
-    FIELD_OTHER,
     FIELD_X_API_KEY,
-    FRAMING_CHUNKED,
     FRAMING_LENGTH,
-    METHOD_OPTIONS,
     Field,
     Head,
     Span,
@@ -97,24 +95,6 @@ cdef Span key_of(const Head *h) noexcept nogil:
             found.at = h.base + f.value_at
             found.len = f.value_len
     return found
-
-
-cdef bint is_preflight(const Head *h) noexcept nogil:
-    """True for a CORS preflight, which browsers send without a key (Fetch, CORS-preflight
-    fetch)."""
-    cdef const Field *f
-    cdef bint has_origin = 0, has_method = 0
-    cdef int i
-    if h.method != METHOD_OPTIONS or h.framing == FRAMING_CHUNKED or h.length:
-        return 0
-    for i in range(h.n_fields):
-        f = &h.fields[i]
-        if f.id == FIELD_OTHER and f.value_len:
-            has_origin |= is_word(<Cursor>h.base + f.name_at, f.name_len, b"origin", 6)
-            has_method |= is_word(
-                <Cursor>h.base + f.name_at, f.name_len, b"access-control-request-method", 29
-            )
-    return has_origin and has_method
 
 
 cdef void limit_body(Relay *r) noexcept nogil:

@@ -17,6 +17,7 @@ from zeroproxy._fast.exchange.exchange_ids cimport adopt_trace, make_request_id
 from zeroproxy._fast.exchange.keepalive cimport choose_keepalive
 from zeroproxy._fast.exchange.sdk_fields cimport read_sdk_fields
 from zeroproxy._fast.http1.body cimport body_begin
+from zeroproxy._fast.http1.cors_fields cimport is_preflight
 from zeroproxy._fast.http1.field_lines cimport find_request_id, nominate
 from zeroproxy._fast.http1.grammar cimport hex_of
 from zeroproxy._fast.http1.head_parser cimport parse_request_head
@@ -27,6 +28,7 @@ from zeroproxy._fast.request.authorization cimport authorize, fault_too_large, t
 from zeroproxy._fast.request.body_edits cimport begin_editing, usage_request_for
 from zeroproxy._fast.request.body_terms cimport fault_of_kind
 from zeroproxy._fast.request.engine_priority cimport PRIORITY_LINE_MAX, write_priority
+from zeroproxy._fast.request.cors cimport judge_origin
 from zeroproxy._fast.request.routing cimport (
     BODY_MORE,
     ROUTE_MORE,
@@ -50,6 +52,7 @@ from zeroproxy._fast.types.exchange_enums cimport (
     IN_REQUEST,
     LOCAL_REPLY_MODELS,
     LOCAL_REPLY_OPTIONS,
+    LOCAL_REPLY_PREFLIGHT,
     PHASE_HEAD,
     PHASE_IDLE,
 )
@@ -216,6 +219,8 @@ cdef void freeze_settings(const Plane *p, Relay *r) noexcept nogil:
     r.x.settings.extra_bytes = p.limits.extra_bytes
     r.x.settings.interims = p.limits.interims
     r.x.settings.serves_half_close = p.serves_half_close
+    if p.cors != NULL:
+        r.x.cors = &p.cors.others
 
 
 cdef void choose_upstream(Plane *p, Relay *r, int index) noexcept nogil:
@@ -329,6 +334,11 @@ cdef size_t take_head(Plane *p, Relay *r, const char *at, size_t len) noexcept n
         refuse(p, r, h.fault)
         return len
     remember_head(p, r, h)
+    if p.cors != NULL:
+        judge_origin(p, r, h)
+        if is_preflight(h):
+            reply_locally(p, r, LOCAL_REPLY_PREFLIGHT)
+            return h.consumed
     fault = authorize(p, r, h)
     if fault != FAULT_NONE:
         refuse(p, r, fault)

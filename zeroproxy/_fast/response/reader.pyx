@@ -39,6 +39,7 @@ from zeroproxy._fast.http1.body cimport (
     last_chunk,
 )
 from zeroproxy._fast.http1.head_parser cimport parse_response_head
+from zeroproxy._fast.http1.cors_fields cimport drop_cors_fields
 from zeroproxy._fast.http1.head_writer cimport ResponseHop, write_response_head
 from zeroproxy._fast.memory.buffer cimport (
     buffer_append,
@@ -121,6 +122,10 @@ cdef size_t write_head(Plane *p, Relay *r, Head *h) noexcept nogil:
     cdef ResponseHop back
     back.lines.at = limits
     back.lines.len = write_limit_fields(p, r, h, limits)
+    back.cors.len = 0
+    if r.x.cors != NULL and h.status >= 200:
+        drop_cors_fields(h)
+        back.cors = r.x.cors[0]
     back.date = date_now(p)
     back.request_id.at = r.x.request_id
     back.request_id.len = r.x.id_len

@@ -63,6 +63,7 @@ cdef enum Drain:            # of the plane
 cdef enum LocalReply:       # a local reply that is no error
     LOCAL_REPLY_NONE = 0
     LOCAL_REPLY_MODELS      # the list of models
+    LOCAL_REPLY_PREFLIGHT   # CORS, if it is answered here
     LOCAL_REPLY_OPTIONS     # OPTIONS that may go no further (RFC 9110 7.6.2)
 
 

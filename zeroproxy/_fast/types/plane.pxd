@@ -1,5 +1,4 @@
-# Conns, endpoints, upstreams, attempts, exchanges, relays, and the Plane, which is the whole data
-# plane. No code; the laws of http.pxd hold here too.
+# The Plane, which is the whole data plane, and all in it. No code; the laws of http.pxd hold.
 
 from libc.stdint cimport int8_t, int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -7,9 +6,10 @@ from zeroproxy._fast.types.admission_limits cimport AdmissionSettings, Limit, Te
 from zeroproxy._fast.types.affinity_and_latency cimport HashSettings, LatencyModel, ResponseLength
 from zeroproxy._fast.types.breaker cimport Breaker, BreakerSettings, BreakerTicket
 from zeroproxy._fast.types.conn_pool cimport CLOSED_COUNT, LearnedKeepAlive, PoolSettings
+from zeroproxy._fast.types.cors cimport CorsTable
 from zeroproxy._fast.types.exchange_limits cimport Counters, ExchangeSettings, KeepAlive, Limits
 from zeroproxy._fast.types.hold cimport Hold, Departures, Waiting
-from zeroproxy._fast.types.http cimport Body, Head
+from zeroproxy._fast.types.http cimport Body, Head, Span
 from zeroproxy._fast.types.key_and_quota cimport ApiKey, ApiKeyTable
 from zeroproxy._fast.types.key_terms cimport ExchangeTerms, UpstreamTerms
 from zeroproxy._fast.types.memory cimport BlockPool, Buffer
@@ -292,6 +292,7 @@ cdef struct Exchange:       # one request and its response, but for the attempts
     uint32_t charged        # tokens its tenant was charged in advance
     uint32_t reserved       # reserved tokens of its key's quota (keys_and_quotas.pyx, law 2)
     ApiKey *key             # borrowed; NULL: no key is required
+    const Span *cors        # borrowed from a CorsTable: lines of the response; NULL: CORS is off
     uint32_t routes_at      # bytes of the in-buffer at which its head is parsed again
     uint64_t affinity       # consistent_hash: of the request; 0: it has none
     int16_t reserve         # bytes the Content-Length sent upstream leaves for edits
@@ -363,6 +364,8 @@ cdef struct Plane:
     void **old_routes       # owned
     uint32_t n_old_routes
     int default_upstream    # for models that no upstream lists; -1: none
+    CorsTable *cors         # in force; NULL: CORS is off
+    CorsTable *all_cors     # owned; each that was ever in force, the latest first
     char *models            # owned; the list of models, a local reply; NULL: passed on
     uint32_t models_len
     Upstream **upstreams    # owned
