@@ -87,7 +87,7 @@ def test_a_rolling_restart_refuses_nobody_who_asks_a_balancer():
 
 def test_without_settling_callers_are_refused_until_the_balancer_has_looked():
     answers = rollout(settle=0.0)
-    assert set(answers) == {200, 503}
+    assert answers[503] > 0
 
 
 @pytest.fixture
