@@ -8,6 +8,7 @@ from msgspec import Meta, field
 
 from zeroproxy.config.auth import shown
 from zeroproxy.config.base import Base, Name, Seconds, Weight
+from zeroproxy.config.surface import Surface
 from zeroproxy.config.tls import UpstreamTls
 
 PresetName = Literal[
@@ -225,6 +226,7 @@ class Upstream(Base, frozen=True, dict=True):
     api_key_file: str = ""
     #: Pass a caller's Cookie on. Inference servers need none, and a browser's session is a secret.
     cookies: bool = False
+    surface: Surface = field(default_factory=Surface)
     health: Health = field(default_factory=Health)
     warmup: Warmup = field(default_factory=Warmup)
     breaker: Breaker = field(default_factory=Breaker)

@@ -20,6 +20,7 @@ from zeroproxy.config.check_addresses import (
     is_host,
     split_endpoint,
 )
+from zeroproxy.config.check_surface import check_surfaces
 from zeroproxy.config.schema import (
     Admission,
     AnySink,
@@ -261,6 +262,7 @@ def check_together(config: Config, wrong: Wrong) -> None:
     check_loops(config, wrong)
     check_tls(config, wrong)
     check_routes(config.upstream, wrong)
+    check_surfaces(config.upstream, wrong)
     check_secret(config.admin, "token", ("admin",), wrong)
     for k, name in enumerate(config.admin.hosts):
         if not is_host(name):

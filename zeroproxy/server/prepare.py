@@ -25,6 +25,7 @@ from zeroproxy.server.endpoints import Addresses, EndpointSet, resolve_all
 from zeroproxy.server.fd_limits import limits_in_force
 from zeroproxy.server.live_changes import plan
 from zeroproxy.server.stage_keys import stage_keys
+from zeroproxy.server.stage_surfaces import stage_surfaces
 from zeroproxy.server.tls import PreparedTls, Tls, prepare_tls
 
 
@@ -81,6 +82,7 @@ def put_in_force(running: Running, new: Candidate) -> list[str]:
         # First: an endpoint that is new is connected to at once.
         renewed = tls.stage(change, new.tls)
         groups = endpoint_set.stage(change, config, new.addresses)
+        stage_surfaces(change, config)
         change.set_limits(limits)
         change.set_switches(
             via=config.server.via,

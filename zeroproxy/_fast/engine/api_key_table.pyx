@@ -14,7 +14,7 @@ from libc.string cimport memcpy
 
 from zeroproxy._fast.engine.tenant_indices cimport Tenants
 from zeroproxy._fast.engine.thread cimport PlaneThread
-from zeroproxy._fast.engine.values cimport COUNT_BITS, demand_type, encoded, flag, whole
+from zeroproxy._fast.engine.values cimport COUNT_BITS, choice, demand_type, encoded, flag, whole
 from zeroproxy._fast.tenants.fair_queue cimport shares_stage, shares_use
 from zeroproxy._fast.tenants.keys_and_quotas cimport key_place, quota_begin
 from zeroproxy._fast.types.admission_limits cimport TenantShare
@@ -67,6 +67,7 @@ cdef bytes digest_of(key):
     whole(key.priority, "key.priority", 0, 255)
     whole(key.requests_per_minute, "key.requests_per_minute", 0, COUNT_MOST)
     whole(key.tokens_per_minute, "key.tokens_per_minute", 0, COUNT_MOST)
+    choice(key.surface, "key.surface", ("", "all"))
     demand_type(key.name, "key.name", str)
     demand_type(key.tenant, "key.tenant", str)
     demand_type(key.models, "key.models", tuple)
@@ -89,6 +90,7 @@ cdef struct ApiKeySettings:       # of one key, as configured
     ApiKey *k
     uint16_t tenant
     uint8_t priority
+    uint8_t passes_all
     uint32_t n_models
     AllowedModel *models
     double[2] rates         # key_and_quota.QuotaOf
@@ -135,6 +137,7 @@ cdef void apply_key(ApiKeySettings *t, uint64_t now) noexcept nogil:
     k.n_models = t.n_models
     k.tenant = t.tenant
     k.priority = t.priority
+    k.passes_all = t.passes_all
     quota_begin(&k.quotas[<int>QUOTA_REQUESTS], t.rates[0], now)
     quota_begin(&k.quotas[<int>QUOTA_TOKENS], t.rates[1], now)
     k.in_force = 1
@@ -187,6 +190,8 @@ cdef bint is_as_before(const ApiKey *k, key, int tenant) except -1:
     cdef uint32_t i
     if not k.in_force or k.tenant != tenant or k.priority != key.priority:
         return 0
+    if k.passes_all != (key.surface == "all"):
+        return 0
     if k.quotas[<int>QUOTA_REQUESTS].rate != key.requests_per_minute:
         return 0
     if k.quotas[<int>QUOTA_TOKENS].rate != key.tokens_per_minute:
@@ -209,6 +214,7 @@ cdef int stage_key(KeyChange *t, ApiKey *k, key, int tenant) except -1:
     settings.k = k
     settings.tenant = <uint16_t>tenant
     settings.priority = key.priority
+    settings.passes_all = key.surface == "all"
     settings.rates[<int>QUOTA_REQUESTS] = key.requests_per_minute
     settings.rates[<int>QUOTA_TOKENS] = key.tokens_per_minute
     return 0

@@ -14,6 +14,7 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
 from zeroproxy._fast.engine.api_key_table cimport api_keys_free
+from zeroproxy._fast.engine.surface_table cimport surfaces_free
 from zeroproxy._fast.engine.tls_context cimport tls_drop
 from zeroproxy._fast.exchange.attempt_release cimport wake_waiting
 from zeroproxy._fast.exchange.permits cimport admit_waiting
@@ -244,4 +245,5 @@ cdef void registry_free(Plane *p) noexcept nogil:
     for i in range(p.n_old_routes):
         free(p.old_routes[i])
     free(p.old_routes)
+    surfaces_free(p)
     free(p.models)

@@ -44,10 +44,12 @@ from zeroproxy._fast.request.authorization cimport is_model_restricted, judge_bo
 from zeroproxy._fast.request.form_guard cimport watch_begin, watch_feed
 from zeroproxy._fast.request.query cimport query_model
 from zeroproxy._fast.request.routing cimport BODY_FORM, BODY_JSON, BodyStart, Target
+from zeroproxy._fast.request.surface cimport has_refused_member
 from zeroproxy._fast.types.exchange_enums cimport IN_LOST_MAY_RETRY
 from zeroproxy._fast.types.http cimport (
     FAULT_BODY_CODE,
     FAULT_KEY_UNREAD,
+    FAULT_MEMBER,
     FAULT_NONE,
     FIELD_ACCEPT_ENCODING,
     FIELD_OTHER,
@@ -280,13 +282,16 @@ cdef bint pass_end(Plane *p, Relay *r) noexcept nogil:
 
 cdef inline bint is_refused(Plane *p, Relay *r) noexcept nogil:
     """Check the scan before its bytes pass: a second model refuses the request even if the first
-    was allowed. A quota of tokens is applied once the root has ended."""
+    was allowed. So does a member that the upstream does not get. A quota of tokens is applied
+    once the root has ended."""
     if r.x.scan.request.is_wide:
         r.x.fault = FAULT_BODY_CODE
     elif is_model_restricted(r) and (
         r.x.scan.request.has_model > 1 or r.x.scan.request.is_ambiguous
     ):
         r.x.fault = FAULT_KEY_UNREAD
+    elif has_refused_member(r):
+        r.x.fault = FAULT_MEMBER
     elif r.x.scan.request.reads_bound and r.x.scan.request.is_done:
         r.x.scan.request.reads_bound = 0
         r.x.fault = <unsigned char>judge_body(p, r)
@@ -336,6 +341,9 @@ cdef bint pass_body(Plane *p, Relay *r, char *data, size_t n, bint is_last) noex
             r.x.usage_by = USAGE_BY_UNASKED
         if a.n_passed < a.n_places:
             edit_due(a, begin + k, r.x.bytes_in, &due)
+    elif r.x.surface.is_blind:
+        # An endpoint that has answered needs no more of it.
+        return 0
     data += k
     n -= k
     if due.n_add or (is_last and r.x.reserve > r.x.added):

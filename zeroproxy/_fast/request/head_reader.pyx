@@ -2,8 +2,9 @@
 
 Law 1. A good head is composed, but not yet submitted, so that body bytes behind it leave with it in
        one send.
-Law 2. A refused request gets an answer, and no byte behind it on the conn is parsed.
-Tests: tests/relay/test_life.py, tests/relay/test_endings.py.
+Law 2. A refused request gets an answer, and no byte behind it on the conn is parsed. The conn
+       stays behind a refusal by the surface, if all of the body is here.
+Tests: tests/relay/test_life.py, tests/relay/test_endings.py, tests/relay/test_surface.py.
 """
 
 from libc.stddef cimport size_t
@@ -24,12 +25,21 @@ from zeroproxy._fast.request.authorization cimport authorize
 from zeroproxy._fast.request.body_edits cimport begin_editing, usage_request_for
 from zeroproxy._fast.request.routing cimport (
     BODY_MORE,
+    BODY_OTHER,
     ROUTE_MORE,
     BodyStart,
     Target,
+    end_of_body,
+    is_coded,
     peek_body,
     route_request,
     wait_for_body,
+)
+from zeroproxy._fast.request.surface cimport (
+    judge_path,
+    judge_routed_path,
+    refuses_members,
+    strip_fields,
 )
 from zeroproxy._fast.types.clock cimport clock_wall_ns
 from zeroproxy._fast.types.exchange_enums cimport (
@@ -38,6 +48,7 @@ from zeroproxy._fast.types.exchange_enums cimport (
     CAUSE_MALFORMED,
     CAUSE_NO_ENDPOINT,
     CAUSE_REFUSED,
+    CAUSE_SURFACE,
     CAUSE_TOO_LARGE,
     IN_BYTES,
     IN_REFUSED,
@@ -56,12 +67,15 @@ from zeroproxy._fast.types.http cimport (
     FAULT_KEY_MODEL,
     FAULT_KEY_UNREAD,
     FAULT_LINE_TOO_LONG,
+    FAULT_MEMBER,
     FAULT_METHOD_REFUSED,
     FAULT_MODEL,
     FAULT_MODEL_LATE,
     FAULT_MODEL_NONE,
     FAULT_NONE,
     FAULT_OPTIONS,
+    FAULT_PATH,
+    FAULT_PATH_METHOD,
     FAULT_QUOTA_REQUESTS,
     FAULT_QUOTA_TOKENS,
     FAULT_SIGNED,
@@ -69,6 +83,7 @@ from zeroproxy._fast.types.http cimport (
     FIELD_COOKIE,
     FRAMING_LENGTH,
     METHOD_GET,
+    METHOD_POST,
     VERDICT_BAD,
     VERDICT_MORE,
     Head,
@@ -93,8 +108,11 @@ cdef void refuse(Plane *p, Relay *r, int fault) noexcept nogil:
         FAULT_BODY_TOO_LARGE, FAULT_HEAD_TOO_LARGE, FAULT_LINE_TOO_LONG, FAULT_TOO_MANY_FIELDS
     ):
         cause = CAUSE_TOO_LARGE
+    elif fault in (FAULT_MEMBER, FAULT_PATH, FAULT_PATH_METHOD):
+        cause = CAUSE_SURFACE
     r.x.fault = <unsigned char>fault
-    r.x.asks_close = 1
+    # A body that was read leaves the conn at the next request.
+    r.x.asks_close |= cause != CAUSE_SURFACE or not r.x.request_body.done
     end_with(p, r, IN_REFUSED, BLAME_DOWNSTREAM, cause)
 
 
@@ -183,6 +201,7 @@ cdef bint compose_request(Plane *p, Relay *r, Head *h) noexcept nogil:
     hop.length = h.length + r.x.reserve
     if not r.x.upstream.passes_cookies:
         nominate(h, FIELD_COOKIE)
+    strip_fields(r, h)
     n = write_request_head(h, &hop, p.compose, BLOCK_LARGE)
     return n != 0 and buffer_append(&r.x.replay, &p.blocks, p.compose, n)
 
@@ -196,6 +215,7 @@ cdef void freeze_settings(const Plane *p, Relay *r) noexcept nogil:
     r.x.settings.extra_bytes = p.limits.extra_bytes
     r.x.settings.interims = p.limits.interims
     r.x.settings.serves_half_close = p.serves_half_close
+    r.x.surface.held = p.surface
 
 
 cdef void choose_upstream(Plane *p, Relay *r, int index) noexcept nogil:
@@ -227,6 +247,15 @@ cdef bint is_models_request(const Plane *p, const Relay *r) noexcept nogil:
         and memcmp(r.x.path, b"/v1/models", 10) == 0 and r.x.request_body.done
 
 
+cdef int judge_routed(Relay *r, Head *h, int to, const BodyStart *body) noexcept nogil:
+    """`to`, or ROUTE_MORE - fault if its upstream does not take the request."""
+    cdef int fault = judge_routed_path(r, h, to)
+    if fault == FAULT_NONE and body.kind == BODY_OTHER and h.method == METHOD_POST \
+            and refuses_members(r, to) and is_coded(h):
+        fault = FAULT_BODY_CODED
+    return to if fault == FAULT_NONE else ROUTE_MORE - fault
+
+
 cdef bint route_and_compose(Plane *p, Relay *r, Head *h, size_t here) noexcept nogil:
     """Compose the request for its upstream, or refuse it. False: wait for more of the body, for
     the model, the affinity, or the first byte."""
@@ -239,14 +268,18 @@ cdef bint route_and_compose(Plane *p, Relay *r, Head *h, size_t here) noexcept n
     is_decided = to != ROUTE_MORE
     if to >= 0 and p.n_upstreams:
         is_decided = find_affinity(p, r, p.upstreams[to], h, &body)
-        if is_decided and body.kind == BODY_MORE and usage_request_for(p.upstreams[to], r):
-            # The first byte decides if usage may be requested.
+        if is_decided and body.kind == BODY_MORE and (
+            usage_request_for(p.upstreams[to], r) or refuses_members(r, to)
+        ):
+            # The first byte decides if the body is read.
             wait_for_body(p, r, h, &body)
             is_decided = 0
     if not is_decided:
         r.x.waits_for_more = 1
         r.x.request_read_ns = p.now_ns
         return 0
+    if to >= 0:
+        to = judge_routed(r, h, to, &body)
     if to < 0:
         refuse(p, r, ROUTE_MORE - to)
     elif p.n_upstreams == 0 or p.upstreams[to].n_endpoints == 0:
@@ -276,6 +309,7 @@ cdef size_t take_head(Plane *p, Relay *r, const char *at, size_t len) noexcept n
     cdef Head *h = &p.request_head
     cdef Verdict v
     cdef int fault
+    cdef size_t behind
     begin_exchange(p, r)
     v = parse_request_head(at, len, &p.limits.request, h)
     r.x.waits_for_more = v == VERDICT_MORE
@@ -290,7 +324,13 @@ cdef size_t take_head(Plane *p, Relay *r, const char *at, size_t len) noexcept n
     fault = authorize(p, r, h)
     if fault != FAULT_NONE:
         refuse(p, r, fault)
-    elif h.framing == FRAMING_LENGTH and h.length > body_most(r):
+        return h.consumed
+    fault = judge_path(p, r, h)
+    if fault != FAULT_NONE:
+        behind = end_of_body(p, r, h, len - h.consumed)
+        refuse(p, r, fault)
+        return h.consumed + behind
+    if h.framing == FRAMING_LENGTH and h.length > body_most(r):
         refuse(p, r, FAULT_BODY_TOO_LARGE)
     elif h.max_forwards == 0:
         reply_locally(p, r, LOCAL_REPLY_OPTIONS)

@@ -30,6 +30,7 @@ from zeroproxy._fast.types.reactor cimport (
     Wheel,
 )
 from zeroproxy._fast.types.record cimport Record
+from zeroproxy._fast.types.surface cimport Surface, SurfaceUse
 from zeroproxy._fast.types.tls cimport TlsCounters, TlsNote
 
 
@@ -290,6 +291,7 @@ cdef struct Exchange:       # one request and its response, but for the attempts
     uint32_t charged        # tokens its tenant was charged in advance
     uint32_t reserved       # reserved tokens of its key's quota (keys_and_quotas.pyx, law 2)
     ApiKey *key             # borrowed; NULL: no key is required
+    SurfaceUse surface
     uint32_t routes_at      # bytes of the in-buffer at which its head is parsed again
     uint64_t affinity       # consistent_hash: of the request; 0: it has none
     int16_t reserve         # bytes the Content-Length sent upstream leaves for edits
@@ -360,6 +362,7 @@ cdef struct Plane:
     void **old_routes       # owned
     uint32_t n_old_routes
     int default_upstream    # for models that no upstream lists; -1: none
+    Surface *surface        # owned; NULL: everything passes
     char *models            # owned; the list of models, a local reply; NULL: passed on
     uint32_t models_len
     Upstream **upstreams    # owned
