@@ -41,8 +41,8 @@ async def play() -> None:
     ):
         for proxy, name in ((a, "first"), (b, "second")):
             (url,) = proxy.listen
-            async with session.post(f"{url}/x", data=b"z" * 300_000) as response:
-                assert await response.text() == f"{name} /x 300000"
+            async with session.post(f"{url}/v1/completions", data=b"z" * 300_000) as response:
+                assert await response.text() == f"{name} /v1/completions 300000"
             async with session.get(f"{proxy.admin_url}/status") as response:
                 status = await response.json()
             assert [r["count"] for r in status["requests"]] == [1]

@@ -91,11 +91,24 @@ cdef uint16_t methods_of(methods) except? 0:
     return found
 
 
-cdef int read_rule(Surface *t, PathRule *to, bytes path, methods) except -1:
-    to.path = <const char *>take(t, len(path))
-    memcpy(<void *>to.path, <const char *>path, len(path))
-    to.len = <uint16_t>len(path)
+cdef list encode_paths(paths):
+    """(path as bytes, methods) of each."""
+    cdef list found = []
+    demand_type(paths, "surface.paths", dict)
+    if len(paths) > PATHS_MOST:
+        raise ValueError(f"surface.paths: more than {PATHS_MOST}")
+    for path, methods in paths.items():
+        text = encoded(path, "surface.paths", PATH_MOST)
+        if not text.startswith(b"/"):
+            raise ValueError(f"surface.paths: {path} does not begin with /")
+        found.append((text, methods))
+    return found
+
+
+cdef int read_rule(PathRule *to, const char *path, size_t len, methods) except -1:
     to.methods = methods_of(methods)
+    to.path = path
+    to.len = <uint16_t>len
     return 0
 
 
@@ -103,30 +116,30 @@ cdef PathTable *read_paths(Surface *t, paths) except NULL:
     """`paths`: methods by path; None: everything passes."""
     cdef PathTable *to = <PathTable *>take(t, sizeof(PathTable))
     cdef uint32_t size = 8, k
+    cdef list entries
     cdef bytes text
+    cdef char *at
     if paths is None:
         to.is_open = 1
         return to
-    demand_type(paths, "surface.paths", dict)
-    if len(paths) > PATHS_MOST:
-        raise ValueError(f"surface.paths: more than {PATHS_MOST}")
-    while size < 2 * len(paths) + 2:
+    entries = encode_paths(paths)
+    while size < 2 * len(entries) + 2:
         size *= 2
     to.mask = size - 1
     to.places = <PathRule *>take(t, size * sizeof(PathRule))
-    to.prefixes = <PathRule *>take(t, len(paths) * sizeof(PathRule))
-    for path, methods in paths.items():
-        text = encoded(path, "surface.paths", PATH_MOST)
-        if not text.startswith(b"/"):
-            raise ValueError(f"surface.paths: {path} does not begin with /")
+    to.prefixes = <PathRule *>take(t, len(entries) * sizeof(PathRule))
+    at = <char *>take(t, sum([len(text) for text, _ in entries]))
+    for text, methods in entries:
+        memcpy(at, <const char *>text, len(text))
         if text.endswith(b"/*"):
-            read_rule(t, &to.prefixes[to.n_prefixes], text[:len(text) - 1], methods)
+            read_rule(&to.prefixes[to.n_prefixes], at, len(text) - 1, methods)
             to.n_prefixes += 1
-            continue
-        k = path_place(<const char *>text, len(text)) & to.mask
-        while to.places[k].len:
-            k = (k + 1) & to.mask
-        read_rule(t, &to.places[k], text, methods)
+        else:
+            k = path_place(at, len(text)) & to.mask
+            while to.places[k].len:
+                k = (k + 1) & to.mask
+            read_rule(&to.places[k], at, len(text), methods)
+        at += len(text)
     return to
 
 
