@@ -84,7 +84,7 @@ async def test_leaving_the_block_lets_exchanges_finish():
         return web.Response(text="done")
 
     app = web.Application()
-    app.router.add_get("/", slow)
+    app.router.add_post("/", slow)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -92,7 +92,7 @@ async def test_leaving_the_block_lets_exchanges_finish():
     proxy = zeroproxy.Proxy(config(f"http://{host}:{port}"))
     await proxy.start()
     async with aiohttp.ClientSession() as session:
-        asking = asyncio.ensure_future(session.get(proxy.listen[0]))
+        asking = asyncio.ensure_future(session.post(proxy.listen[0]))
         while not proxy.snapshot()["upstreams"][0]["inflight"]:  # noqa: ASYNC110
             await asyncio.sleep(0)
         stopping = asyncio.ensure_future(proxy.stop())

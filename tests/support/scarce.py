@@ -58,7 +58,7 @@ CHANGES: dict[str, Callable[[Engine], Any]] = {
         [Route(model="new", upstream=0), Route(model="other", upstream=0)], default=0
     ),
     "set_surfaces": lambda e: e.set_surfaces(
-        [surface("POST /a", "GET /b/*", strip=("x-a", "x-b-*"), refuse=("one", "two"))]
+        [surface("POST /a", "GET /b/*", strip=("x-aa", "x-b-*"), refuse=("one", "two"))]
     ),
     "set_models": lambda e: e.set_models(b"[]"),
     "add_endpoint": lambda e: e.add_endpoint(0, settings=endpoint(3)),

@@ -125,7 +125,7 @@ def test_the_engine_gets_methods_by_path():
         ('strip_headers = ["*"]', 'strip_headers[0]: "*" is no name of a header field'),
         ('strip_headers = ["x-*-y"]', 'strip_headers[0]: "x-*-y" is no name'),
         ('strip_headers = ["Content-Length"]', "strip_headers[0]: Content-Length cannot be"),
-        ('keep_headers = ["ab"]', 'keep_headers[0]: "ab" is no name of a header field of 3 to 40'),
+        ('keep_headers = ["abc"]', 'keep_headers[0]: "abc" is no name of a header field of 4 to'),
         ("refuse_fields = ['a\"b']", 'refuse_fields[0]: "a"b" is no name of a member'),
         ("refuse_fields = ['a\\b']", "refuse_fields[0]:"),
         (f'refuse_fields = ["{"a" * 41}"]', "refuse_fields[0]:"),

@@ -13,7 +13,7 @@ from zeroproxy.config.surface import ALL, INFERENCE, Surface, parse_path
 PATH_MAX, PATHS_MAX = 1024, 2048
 NAME_MAX, HEADERS_MAX, MEMBERS_MAX = 40, 256, 64
 # RFC 9110 5.6.2; "*" stands behind a prefix only.
-HEADER = re.compile(r"[A-Za-z0-9!#$%&'+.^_`|~-]{3,40}\*?")
+HEADER = re.compile(r"[A-Za-z0-9!#$%&'+.^_`|~-]{4,40}\*?")
 # Shown in an error as it is.
 MEMBER = re.compile(r"[!#-)+-\[\]-~]{1,40}\*?")
 # Written by the proxy itself, or needed to read the body.
@@ -59,7 +59,7 @@ def check_surface(surface: Surface, path: Path, wrong: Wrong) -> None:
     check_paths(surface.paths, (*path, "paths"), wrong)
     for key in ("strip_headers", "keep_headers"):
         names: tuple[str, ...] = getattr(surface, key)
-        what = "a header field of 3 to 40 bytes"
+        what = "a header field of 4 to 40 bytes"
         check_names(names, (*path, key), wrong, HEADER.fullmatch, what)
         if len(names) > HEADERS_MAX // 2:
             raise wrong(f"has more than {HEADERS_MAX // 2} names", (*path, key))

@@ -64,7 +64,7 @@ class SurfaceSettings(Base, frozen=True):
     #: prefix. None: every path passes.
     paths: dict[str, tuple[str, ...]] | None
     #: Names of header fields that are removed, and exceptions; a name that ends with "*" is a
-    #: prefix. 3 to 40 bytes.
+    #: prefix. 4 to 40 bytes.
     strip_headers: tuple[str, ...]
     keep_headers: tuple[str, ...]
     #: Members of a JSON body that are refused, likewise; 64 names in all upstreams.

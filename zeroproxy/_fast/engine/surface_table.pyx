@@ -14,7 +14,7 @@ from libc.string cimport memcmp, memcpy
 
 from zeroproxy._fast.engine.change_steps cimport make
 from zeroproxy._fast.engine.values cimport demand_type, encoded
-from zeroproxy._fast.request.surface cimport path_place
+from zeroproxy._fast.request.surface cimport HEADER_LEAST, header_bit, path_place
 from zeroproxy._fast.types.change cimport Step
 from zeroproxy._fast.types.plane cimport Plane
 from zeroproxy._fast.types.surface cimport (
@@ -159,22 +159,28 @@ cdef int read_name(NameRule *to, name, str key, int least) except -1:
     return 0
 
 
+cdef int admit(HeaderTable *to, char third, char fourth) except -1:
+    """Let names with these bytes through the filter, and those with "_" for "-"."""
+    cdef uint32_t bit
+    for a in {third, c"_" if third == c"-" else third}:
+        for b in {fourth, c"_" if fourth == c"-" else fourth}:
+            bit = header_bit(a, b)
+            to.filter[bit >> 6] |= <uint64_t>1 << (bit & 63)
+    return 0
+
+
 cdef HeaderTable *read_headers(Surface *t, kept, stripped) except NULL:
     cdef HeaderTable *to = <HeaderTable *>take(t, sizeof(HeaderTable))
     cdef str key = "surface.strip_headers"
-    cdef char third
     demand_type(kept, "surface.keep_headers", tuple)
     demand_type(stripped, key, tuple)
     if len(kept) + len(stripped) > HEADERS_MOST:
         raise ValueError(f"{key}: more than {HEADERS_MOST}")
     to.rules = <NameRule *>take(t, (len(kept) + len(stripped)) * sizeof(NameRule))
     for name in (*kept, *stripped):
-        read_name(&to.rules[to.n], name, key, 3)
+        read_name(&to.rules[to.n], name, key, HEADER_LEAST)
         to.rules[to.n].is_kept = to.n < <uint32_t>len(kept)
-        third = to.rules[to.n].name[2]
-        to.thirds |= <uint64_t>1 << (third & 63)
-        if third == c'-':
-            to.thirds |= <uint64_t>1 << (c'_' & 63)
+        admit(to, to.rules[to.n].name[2], to.rules[to.n].name[3])
         to.n += 1
     return to
 

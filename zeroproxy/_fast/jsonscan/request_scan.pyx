@@ -118,7 +118,8 @@ cdef void end_key(RequestScan *a) noexcept nogil:
         add_text(a, out, unescape_end(&a.escape, out))
     a.key = <unsigned char>key_of(a)
     a.state = SCAN_COLON
-    if a.refusable != NULL and not a.inside:
+    if a.refusable != NULL and not a.inside \
+            and may_be_refused(a.refusable, a.text, a.text_len):
         a.named |= refused_names(a.refusable, a.text, a.text_len)
     if a.inside:
         if a.inside == KEY_OPTIONS:

@@ -209,13 +209,17 @@ cdef bint has_refused_member(Relay *r) noexcept nogil:
 # ---------------------------------------------------------------- header fields
 
 
+cdef inline unsigned char plain(char c) noexcept nogil:
+    """Apply law 4, in lower case."""
+    return c'-' if c == c'_' else fold(<unsigned char>c)
+
+
 cdef bint is_named(const NameRule *it, Cursor name, size_t n) noexcept nogil:
     cdef size_t k
     if n < it.len or (n > it.len and not it.is_prefix):
         return 0
     for k in range(it.len):
-        if fold(name[k]) != <unsigned char>it.name[k] \
-                and not (name[k] == c'_' and it.name[k] == c'-'):
+        if plain(<char>name[k]) != plain(it.name[k]):
             return 0
     return 1
 
@@ -231,14 +235,17 @@ cdef bint is_stripped(const HeaderTable *t, Cursor name, size_t n) noexcept nogi
 cdef void strip_fields(const Relay *r, Head *h) noexcept nogil:
     cdef const HeaderTable *t
     cdef Field *f
-    cdef Cursor name
+    cdef const char *name
+    cdef uint32_t bit
     cdef int i
     if r.x.surface.held == NULL:
         return
     t = r.x.surface.held.rows[r.x.upstream.index].headers
-    for i in range(h.n_fields):
+    for i in range(h.n_fields if t.n else 0):
         f = &h.fields[i]
-        name = <Cursor>h.base + f.name_at
-        if f.name_len > 2 and t.thirds >> (fold(name[2]) & 63) & 1 \
-                and is_stripped(t, name, f.name_len):
+        name = h.base + f.name_at
+        if f.name_len < HEADER_LEAST:
+            continue
+        bit = header_bit(name[2], name[3])
+        if t.filter[bit >> 6] >> (bit & 63) & 1 and is_stripped(t, <Cursor>name, f.name_len):
             f.nominated = 1

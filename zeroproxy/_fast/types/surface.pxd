@@ -33,7 +33,7 @@ cdef struct NameRule:       # of a header or a member; the name in lower case
 
 
 cdef struct HeaderTable:    # headers that are removed
-    uint64_t thirds         # one bit for the third byte of each name: others are not compared
+    uint64_t[4] filter      # one bit for two bytes of each name: others are not compared
     uint32_t n
     NameRule *rules         # exceptions first
 
