@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from tests.support.keys import row
 from tests.support.running import Running, from_nothing
 from tests.support.script import LIMITS, POOL, settings
+from tests.support.surfaces import surface
 from zeroproxy._fast.engine.engine import Engine
 from zeroproxy._fast.engine.settings_types import EndpointSettings, Route
 from zeroproxy.config.cors import Cors
@@ -57,6 +58,9 @@ CHANGES: dict[str, Callable[[Engine], Any]] = {
     "set_upstream": lambda e: e.set_upstream(0, settings=settings(api_key="new")),
     "set_routes": lambda e: e.set_routes(
         [Route(model="new", upstream=0), Route(model="other", upstream=0)], default=0
+    ),
+    "set_surfaces": lambda e: e.set_surfaces(
+        [surface("POST /a", "GET /b/*", strip=("x-aa", "x-b-*"), refuse=("one", "two"))]
     ),
     "set_models": lambda e: e.set_models(b"[]"),
     "add_endpoint": lambda e: e.add_endpoint(0, settings=endpoint(3)),

@@ -22,6 +22,7 @@ from aiohttp import ClientError
 
 from zeroproxy.commands.check_priority import check_priority
 from zeroproxy.commands.check_report import Findings, describe, print_coloured, print_plain
+from zeroproxy.commands.check_surface import check_surface
 from zeroproxy.commands.source import Source
 from zeroproxy.config.check_addresses import INHERITED, is_loopback, split_host_port
 from zeroproxy.config.schema import AnySink, Config, Upstream
@@ -239,10 +240,12 @@ async def check_endpoint(
         if status == 404:
             findings.ok(key, f"{url} answers; it has no {path}")
             await check_kind(findings, config, upstream, address)
+            await check_surface(findings, upstream, address)
         elif 200 <= status < 300:
             findings.ok(key, f"{url} answers; GET {path} returned {status}")
             await check_kind(findings, config, upstream, address)
             await check_priority(findings, upstream, address)
+            await check_surface(findings, upstream, address)
         else:
             problem = f"returned {status}" if status else "is not answered in valid HTTP"
             findings.warn(key, f"{url}: GET {path} {problem}")

@@ -31,6 +31,8 @@ class Key(Base, frozen=True):
     priority: Annotated[int, Meta(ge=0, le=9)] = 5
     #: Models it may ask for, as requests spell them; empty: all.
     models: tuple[Model, ...] = ()
+    #: "all": the surface of an upstream does not hold for it (docs/surface.md): an operator's key.
+    surface: Literal["", "all"] = ""
     #: Requests it may begin in a minute; above it: 429. 0: no limit.
     requests_per_minute: Count = 0
     #: Tokens, prompt and completion, it may use up in a minute; 0: no limit.

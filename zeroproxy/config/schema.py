@@ -27,6 +27,7 @@ from zeroproxy.config.metering import (
     ToRedis,
     kind_of,
 )
+from zeroproxy.config.surface import Surface
 from zeroproxy.config.tls import ServerTls, UpstreamTls
 from zeroproxy.config.upstream import (
     Admission,
@@ -72,6 +73,7 @@ __all__ = [
     "Server",
     "ServerTls",
     "Shared",
+    "Surface",
     "Timeouts",
     "ToJsonl",
     "ToPostgres",

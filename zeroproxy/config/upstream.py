@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 
 from zeroproxy.config.base import BYTES, SECONDS, SECRET, Base, Name, Seconds, Weight
+from zeroproxy.config.surface import Surface
 from zeroproxy.config.tls import UpstreamTls
 
 PresetName = Literal[
@@ -243,6 +244,7 @@ class Upstream(Base, frozen=True, dict=True):
     #: Callers that share the engine's prefix cache: those of a tenant, or of a key. The cache_salt
     #: that keeps others apart is made with auth.cache_salt_secret (vLLM; CVE-2025-46570).
     cache_salt: Literal["off", "tenant", "key"] = "off"
+    surface: Surface = field(default_factory=Surface)
     health: Health = field(default_factory=Health)
     warmup: Warmup = field(default_factory=Warmup)
     breaker: Breaker = field(default_factory=Breaker)

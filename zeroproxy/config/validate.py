@@ -20,6 +20,7 @@ from zeroproxy.config.check_addresses import (
     is_loopback,
     split_endpoint,
 )
+from zeroproxy.config.check_surface import check_surfaces
 from zeroproxy.config.check_terms import (
     check_engine_terms,
     check_key_upstreams,
@@ -314,6 +315,7 @@ def check_together(config: Config, wrong: Wrong) -> None:
     check_loops(config, wrong)
     check_tls(config, wrong)
     check_routes(config.upstream, wrong)
+    check_surfaces(config.upstream, wrong)
     check_admin(config.admin, wrong)
     if config.auth is not None:
         check_auth(config.auth, wrong)

@@ -129,17 +129,17 @@ async def read_page(response: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-async def get_page(address: Address, path: str, timeout: float) -> bytes | None:
+async def get_page(address: Address, path: str, timeout: float, api_key: str = "") -> bytes | None:
     """The body of a 200; None: there is none to be had."""
     try:
-        return await within(timeout, read_ok(address, path))
+        return await within(timeout, read_ok(address, path, api_key))
     except (OSError, TimeoutError, aiohttp.ClientError):
         return None
 
 
-async def read_ok(address: Address, path: str) -> bytes | None:
+async def read_ok(address: Address, path: str, api_key: str) -> bytes | None:
     async with (
-        session_for(address, None) as session,
+        session_for(address, None, api_key) as session,
         session.get(path, allow_redirects=False, server_hostname=address.server_name) as response,
     ):
         return await read_page(response) if response.status == 200 else None

@@ -62,6 +62,7 @@ LIVE = (
     "upstream.pool",
     "upstream.preset",
     "upstream.retry",
+    "upstream.surface",
     "upstream.timeouts",
     "upstream.tls",
     "upstream.warmup",

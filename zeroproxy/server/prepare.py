@@ -27,6 +27,7 @@ from zeroproxy.server.fd_limits import limits_in_force
 from zeroproxy.server.listener import Bound
 from zeroproxy.server.live_changes import plan
 from zeroproxy.server.stage_keys import stage_keys
+from zeroproxy.server.stage_surfaces import stage_surfaces
 from zeroproxy.server.tls import PreparedTls, Tls, prepare_tls
 
 
@@ -97,6 +98,7 @@ def put_in_force(
         # First: an endpoint that is new is connected to at once.
         renewed = tls.stage(change, new.tls)
         groups = endpoint_set.stage(change, config, new.addresses)
+        stage_surfaces(change, config)
         change.set_limits(new.limits)
         change.set_switches(
             via=config.server.via,

@@ -20,7 +20,7 @@ from zeroproxy._fast.engine.key_terms cimport (
 )
 from zeroproxy._fast.engine.tenant_indices cimport Tenants
 from zeroproxy._fast.engine.thread cimport PlaneThread
-from zeroproxy._fast.engine.values cimport COUNT_BITS, demand_type, encoded, whole
+from zeroproxy._fast.engine.values cimport COUNT_BITS, choice, demand_type, encoded, flag, whole
 from zeroproxy._fast.tenants.fair_queue cimport shares_stage, shares_use
 from zeroproxy._fast.tenants.keys_and_quotas cimport key_place, quota_begin
 from zeroproxy._fast.types.admission_limits cimport TenantShare
@@ -78,6 +78,7 @@ cdef bytes digest_of(key):
     whole(key.priority, "key.priority", 0, 255)
     whole(key.requests_per_minute, "key.requests_per_minute", 0, COUNT_MOST)
     whole(key.tokens_per_minute, "key.tokens_per_minute", 0, COUNT_MOST)
+    choice(key.surface, "key.surface", ("", "all"))
     demand_type(key.name, "key.name", str)
     demand_type(key.tenant, "key.tenant", str)
     demand_type(key.models, "key.models", tuple)
@@ -100,6 +101,7 @@ cdef struct ApiKeySettings:       # of one key, as configured
     ApiKey *k
     uint16_t tenant
     uint8_t priority
+    uint8_t passes_all
     uint32_t n_models
     AllowedModel *models
     double[2] rates         # key_and_quota.QuotaOf
@@ -154,6 +156,7 @@ cdef void apply_key(ApiKeySettings *t, uint64_t now) noexcept nogil:
     k.terms, t.terms = t.terms, k.terms
     k.has_salts = t.has_salts
     memcpy(k.salts, t.salts, sizeof(k.salts))
+    k.passes_all = t.passes_all
     quota_begin(&k.quotas[<int>QUOTA_REQUESTS], t.rates[0], now)
     quota_begin(&k.quotas[<int>QUOTA_TOKENS], t.rates[1], now)
     k.in_force = 1
@@ -209,6 +212,8 @@ cdef bint is_as_before(const ApiKey *k, const ApiKeySettings *t, key) except -1:
     cdef uint32_t i
     if not k.in_force or k.tenant != t.tenant or k.priority != t.priority:
         return 0
+    if k.passes_all != t.passes_all:
+        return 0
     if k.quotas[<int>QUOTA_REQUESTS].rate != t.rates[0] \
             or k.quotas[<int>QUOTA_TOKENS].rate != t.rates[1]:
         return 0
@@ -223,6 +228,7 @@ cdef int read_key(ApiKeySettings *t, key, int tenant, list upstreams, bytes secr
     """All but the models. Its memory is freed with the change."""
     t.tenant = <uint16_t>tenant
     t.priority = key.priority
+    t.passes_all = key.surface == "all"
     t.rates[<int>QUOTA_REQUESTS] = key.requests_per_minute
     t.rates[<int>QUOTA_TOKENS] = key.tokens_per_minute
     terms_read(&t.terms, key, upstreams)

@@ -5,6 +5,7 @@ from zeroproxy._fast.engine.settings_types import (
     EndpointSettings,
     ReportedLoad,
     Route,
+    SurfaceSettings,
     UpstreamSettings,
 )
 from zeroproxy._fast.engine.tls_context import Context
@@ -47,6 +48,7 @@ class Change:
     ) -> None: ...
     def set_pool(self, index: int, *, settings: Pool) -> None: ...
     def set_routes(self, routes: Iterable[Route], *, default: int | None) -> None: ...
+    def set_surfaces(self, surfaces: Iterable[SurfaceSettings]) -> None: ...
     def set_keys(
         self,
         keys: Iterable[Key] | None,

@@ -40,6 +40,7 @@ from zeroproxy._fast.engine.registry cimport (
 )
 from zeroproxy._fast.engine.route_table cimport stage_routes
 from zeroproxy._fast.engine.settings cimport check_endpoint
+from zeroproxy._fast.engine.surface_table cimport stage_surfaces
 from zeroproxy._fast.engine.tenant_indices cimport Tenants
 from zeroproxy._fast.engine.thread cimport PlaneThread
 from zeroproxy._fast.engine.tls_context cimport Context
@@ -224,6 +225,10 @@ cdef class Change:
         stage_routes(step, self.engine.p, routes, default)
         self.has_routes = True
         self.n_models = len(routes)
+
+    def set_surfaces(self, surfaces):
+        """A step: Engine.set_surfaces."""
+        stage_surfaces(self.step(), list(surfaces), <int>self.engine.p.n_upstreams)
 
     def set_keys(self, keys, *, forward=False, headers=False, salt_secret=b""):
         """A step, once in a change: Engine.set_keys."""

@@ -184,6 +184,12 @@ cdef class Engine(PlaneThread):
         with self.change() as change:
             change.set_routes(routes, default=default)
 
+    def set_surfaces(self, surfaces):
+        """`surfaces`: a SurfaceSettings for each upstream, for exchanges that begin from now on.
+        Without any, everything passes."""
+        with self.change() as change:
+            change.set_surfaces(surfaces)
+
     def set_models(self, bytes body):
         """Set the body of the local reply to GET /v1/models; None: the request is passed on."""
         with self:

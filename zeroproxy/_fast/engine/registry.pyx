@@ -15,6 +15,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from zeroproxy._fast.engine.api_key_table cimport api_keys_free
 from zeroproxy._fast.engine.cors_table cimport cors_free
+from zeroproxy._fast.engine.surface_table cimport surfaces_free
 from zeroproxy._fast.engine.tls_context cimport tls_drop
 from zeroproxy._fast.exchange.attempt_release cimport wake_waiting
 from zeroproxy._fast.exchange.hold cimport hold_init, hold_review
@@ -253,4 +254,5 @@ cdef void registry_free(Plane *p) noexcept nogil:
         free(p.old_routes[i])
     free(p.old_routes)
     cors_free(p)
+    surfaces_free(p)
     free(p.models)

@@ -2,8 +2,9 @@
 
 Law 1. Errors are JSON, in OpenAI's shape {"error": {"message", "type", "code"}} where the path has
        no dialect of its own.
-Law 2. The texts are fixed at compile time. No bytes of a caller or a server are echoed.
-Tests: tests/relay/test_dialects.py.
+Law 2. The texts are fixed at compile time, but for the name of a member that is refused, which is
+       the configuration's. No bytes of a caller or a server are echoed.
+Tests: tests/relay/test_dialects.py, tests/relay/test_surface_members.py.
 """
 
 from libc.stddef cimport size_t
@@ -39,9 +40,17 @@ from zeroproxy._fast.types.exchange_enums cimport (
     PHASE_WAITING,
 )
 from zeroproxy._fast.types.hold cimport DOUBT_REFUSES
-from zeroproxy._fast.types.http cimport FAULT_KEY_INFLIGHT, FAULT_NONE, FAULT_QUOTA_REQUESTS
+from zeroproxy._fast.types.http cimport (
+    FAULT_KEY_INFLIGHT,
+    FAULT_MEMBER,
+    FAULT_NONE,
+    FAULT_QUOTA_REQUESTS,
+)
 from zeroproxy._fast.types.plane cimport Relay, Upstream
 from zeroproxy._fast.usage.response_meter cimport KIND_LINES
+
+cdef enum:
+    MESSAGE_MOST = 128      # of a message that names a member, with its NUL
 
 
 cdef bint goes_through(const char *at, size_t len, const char *name, size_t n) noexcept nogil:
@@ -205,33 +214,60 @@ cdef const char *openai_code(int status) noexcept nogil:
     return b""
 
 
+cdef const char *refused_member(const Relay *r) noexcept nogil:
+    """Name of the member of the body that is refused; NULL: the error is another one."""
+    if r.x.fault != FAULT_MEMBER or r.x.blame != BLAME_DOWNSTREAM or r.x.surface.held == NULL:
+        return NULL
+    return r.x.surface.held.members.rules[r.x.surface.member].name
+
+
+cdef const char *message_of(const Relay *r, char *out, size_t cap) noexcept nogil:
+    """The message of an error, in `out` or static."""
+    cdef const char *member = refused_member(r)
+    if member == NULL:
+        return error_text(r)
+    snprintf(out, cap, b"The body has a member that is not allowed here: %s.", member)
+    return out
+
+
 cdef int write_openai_error(const Relay *r, int status, char *out, size_t cap) noexcept nogil:
+    cdef char[MESSAGE_MOST] text
+    cdef const char *message = message_of(r, text, sizeof(text))
+    cdef const char *member = refused_member(r)
+    if member != NULL:
+        return snprintf(
+            out, cap,
+            b'{"error":{"message":"%s","type":"%s","param":"%s","code":"unknown_parameter"}}',
+            message, openai_type(r, status), member,
+        )
     if openai_code(status)[0]:
         return snprintf(
             out, cap, b'{"error":{"message":"%s","type":"%s","param":null,"code":%s}}',
-            error_text(r), openai_type(r, status), openai_code(status),
+            message, openai_type(r, status), openai_code(status),
         )
     return snprintf(
         out, cap, b'{"error":{"message":"%s","type":"%s","param":null,"code":%d}}',
-        error_text(r), openai_type(r, status), status,
+        message, openai_type(r, status), status,
     )
 
 
 cdef int write_error_json(const Relay *r, int status, char *out, size_t cap) noexcept nogil:
+    cdef char[MESSAGE_MOST] text
+    cdef const char *message = message_of(r, text, sizeof(text))
     if r.x.dialect == DIALECT_ANTHROPIC:
         return snprintf(
             out, cap, b'{"type":"error","error":{"type":"%s","message":"%s"}}',
-            anthropic_type(status), error_text(r),
+            anthropic_type(status), message,
         )
     if r.x.dialect == DIALECT_OLLAMA:
-        return snprintf(out, cap, b'{"error":"%s"}', error_text(r))
+        return snprintf(out, cap, b'{"error":"%s"}', message)
     if r.x.dialect == DIALECT_TGI:
         return snprintf(
-            out, cap, b'{"error":"%s","error_type":"%s"}', error_text(r), tgi_type(status)
+            out, cap, b'{"error":"%s","error_type":"%s"}', message, tgi_type(status)
         )
     if r.x.dialect == DIALECT_WORKER:
         return snprintf(
-            out, cap, b'{"text":"%s","error_code":%d}', error_text(r), worker_code(status)
+            out, cap, b'{"text":"%s","error_code":%d}', message, worker_code(status)
         )
     return write_openai_error(r, status, out, cap)
 

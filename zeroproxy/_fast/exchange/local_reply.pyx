@@ -26,13 +26,23 @@ from zeroproxy._fast.types.exchange_enums cimport (
 )
 from zeroproxy._fast.types.http cimport (
     FAULT_NONE,
+    FAULT_PATH_METHOD,
+    METHOD_COUNT,
+    METHOD_GET,
     METHOD_HEAD,
+    METHOD_OPTIONS,
     Span,
 )
 from zeroproxy._fast.types.memory cimport BLOCK_LARGE
 from zeroproxy._fast.types.plane cimport Plane, Relay
 
+cdef enum:
+    ALLOW_MOST = 64         # of ALLOW, the longest such line
+
 cdef const char *ALLOW = b"Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n"
+# In the order of types.http.Method.
+cdef const char* METHOD_NAMES[METHOD_COUNT]
+METHOD_NAMES[:] = [b"", b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH"]
 
 
 cdef const char *status_phrase(int status) noexcept nogil:
@@ -123,11 +133,34 @@ cdef bint send_models(Plane *p, Relay *r) noexcept nogil:
         and conn_send(p, &r.down, p.models, p.models_len)
 
 
-cdef const char *extra_line(int status) noexcept nogil:
+cdef bint passes(const Relay *r, int method) noexcept nogil:
+    """True if the surface lets this method pass at the path."""
+    return method == METHOD_OPTIONS or r.x.surface.allows >> (
+        <int>METHOD_GET if method == METHOD_HEAD else method
+    ) & 1
+
+
+cdef const char *allow_line(const Relay *r, char *out, size_t cap) noexcept nogil:
+    """Allow, with the methods that pass at the path: static, or in `out`."""
+    cdef size_t n = 0
+    cdef int method
+    if r.x.fault != FAULT_PATH_METHOD:
+        return ALLOW
+    for method in range(<int>METHOD_GET, <int>METHOD_COUNT):
+        if passes(r, method):
+            n += <size_t>snprintf(
+                out + n, cap - n, b"%s%s", b", " if n else b"Allow: ", METHOD_NAMES[method]
+            )
+    snprintf(out + n, cap - n, b"\r\n")
+    return out
+
+
+cdef const char *extra_line(const Relay *r, int status, char *out, size_t cap) noexcept nogil:
+    """A further line of the head: static, or in `out`."""
     if status == 401:
         return b"WWW-Authenticate: Bearer\r\n"
     if status == 405:
-        return ALLOW
+        return allow_line(r, out, cap)
     if status == 415:
         return b"Accept-Encoding: identity\r\n"
     return b""
@@ -137,6 +170,7 @@ cdef bint send_local_reply(Plane *p, Relay *r) noexcept nogil:
     cdef char[512] body
     cdef char[96] later
     cdef char[LIMIT_FIELDS_MAX] limits
+    cdef char[ALLOW_MOST] extra
     cdef Span date = date_now(p)
     cdef Span cors = cors_lines(r)
     cdef int n, status
@@ -156,8 +190,8 @@ cdef bint send_local_reply(Plane *p, Relay *r) noexcept nogil:
         b"HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
         b"%s%s%.*s%.*sX-Request-Id: %.*s\r\nDate: %.*s\r\n%s\r\n%.*s",
         status, status_phrase(status), size,
-        later, extra_line(status), <int>write_limit_fields(p, r, NULL, limits), limits,
-        <int>cors.len, cors.at,
+        later, extra_line(r, status, extra, sizeof(extra)),
+        <int>write_limit_fields(p, r, NULL, limits), limits, <int>cors.len, cors.at,
         <int>r.x.id_len, r.x.request_id, <int>date.len, date.at,
         <const char *>b"Connection: close\r\n" if r.x.asks_close else <const char *>b"",
         <int>(0 if r.x.method == METHOD_HEAD else size), body,

@@ -30,7 +30,7 @@ BLAMES[:] = [b"nobody", b"downstream", b"upstream", b"ourselves"]
 cdef const char* CAUSES[CAUSE_COUNT]
 CAUSES[:] = [
     b"done", b"closed", b"reset", b"timeout", b"malformed", b"too_large", b"refused",
-    b"overload", b"no_endpoint", b"drained", b"tls",
+    b"overload", b"no_endpoint", b"drained", b"tls", b"surface",
 ]
 cdef const char* EXACTNESSES[EXACTNESS_COUNT]
 EXACTNESSES[:] = [b"exact", b"lower_bound", b"none", b"untrusted", b"uncounted"]

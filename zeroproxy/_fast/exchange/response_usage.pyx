@@ -147,6 +147,7 @@ cdef void begin_response_meter(Relay *r, int kind) noexcept nogil:
     cdef uint16_t n = 0
     if r.x.scans_body:
         n = r.x.scan.request.n
+        r.x.surface.is_blind = r.x.scan.request.refusable != NULL and not r.x.scan.request.is_done
         if request_scan_is_in_model(&r.x.scan.request):
             # The caller left in the middle of the name: half of one is no name.
             name_clear(&r.x.model)

@@ -39,6 +39,8 @@ from zeroproxy._fast.types.http cimport (
     FAULT_LINE_TOO_LONG,
     FAULT_METHOD_REFUSED,
     FAULT_MODEL,
+    FAULT_PATH,
+    FAULT_PATH_METHOD,
     FAULT_QUOTA_REQUESTS,
     FAULT_QUOTA_TOKENS,
     FAULT_REQUEST_LINE,
@@ -69,6 +71,7 @@ cdef Word[FAULT_COUNT] FAULT_NAMES = [
     b"chunk_size", b"chunk_ext", b"chunk_end", b"trailer", b"model",
     b"duplicate", b"key", b"key_model", b"quota_requests", b"quota_tokens", b"key_unread",
     b"model_late", b"model_none", b"body_code", b"body_coded", b"signed", b"options", b"fields",
+    b"path", b"path_method", b"member",
     b"key_disabled", b"key_expired", b"key_upstream", b"key_inflight", b"key_bytes", b"key_n",
     b"key_max_tokens", b"key_body", b"cache_salt",
 ]
@@ -117,6 +120,9 @@ cdef Word[FAULT_COUNT] FAULT_TEXTS = [
     b"This API key has a quota of tokens: stream_options must be one object that names each of its "
     b"members once.",
     b"This API key has a quota of tokens: response_fields leaves out what counts them.",
+    b"This path is not served here.",
+    b"This path is not served here with this method.",
+    b"The body has a member that is not allowed here.",
     b"The API key is disabled.",
     b"The API key has expired.",
     b"The API key does not allow the inference server that serves this model.",
@@ -150,9 +156,9 @@ cdef int fault_status(int fault) noexcept nogil:
         return 403
     if fault == FAULT_QUOTA_REQUESTS or fault == FAULT_QUOTA_TOKENS or fault == FAULT_KEY_INFLIGHT:
         return 429
-    if fault == FAULT_METHOD_REFUSED:
+    if fault == FAULT_METHOD_REFUSED or fault == FAULT_PATH_METHOD:
         return 405
-    if fault == FAULT_MODEL:
+    if fault == FAULT_MODEL or fault == FAULT_PATH:
         return 404
     if fault == FAULT_BODY_TOO_LARGE or fault == FAULT_KEY_BYTES:
         return 413

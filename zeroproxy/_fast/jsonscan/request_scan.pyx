@@ -5,7 +5,7 @@ Law 1. Each byte is read once, for the first that needs it: routing, consistent 
        the edits, or the body on its way. The scan resumes at every byte, and finds the same in
        every split. It builds no object: members below the root are skipped, but for those of
        stream_options, metadata and, for a token quota, sampling objects. Names are compared
-       decoded.
+       decoded. Members that an upstream may refuse are noted, in the root alone.
 Law 2. Facts and places do not depend on the request's upstream, which is not known yet. An edit is
        chosen when the bytes before its place pass (edits.pyx).
 Law 3. A body that is no object is read no further. `stream_options` is left alone if it, or a
@@ -48,6 +48,7 @@ from zeroproxy._fast.jsonscan.places cimport (
     take_place,
     take_word,
 )
+from zeroproxy._fast.jsonscan.root_names cimport may_be_refused, may_matter, refused_names
 from zeroproxy._fast.jsonscan.string_and_count cimport (
     MARK_MEMBER,
     MARK_TOKEN,
@@ -122,6 +123,9 @@ cdef void end_key(RequestScan *a) noexcept nogil:
         add_text(a, out, unescape_end(&a.escape, out))
     a.key = <unsigned char>key_of(a)
     a.state = SCAN_COLON
+    if a.refusable != NULL and not a.inside \
+            and may_be_refused(a.refusable, a.text, a.text_len):
+        a.named |= refused_names(a.refusable, a.text, a.text_len)
     if a.of_kind.terms.reads:
         note_name(a)
     if a.inside:
@@ -322,33 +326,20 @@ cdef size_t step_first(RequestScan *a, const char *at, size_t k) noexcept nogil:
     return k + 1
 
 
-cdef bint may_matter(
-    const char *at, size_t len, bint reads_bound, bint reads_terms,
-) noexcept nogil:
-    """True for a name in the root that may be known here, by its length and first byte, or that
-    has an escape."""
-    if len in (1, 4, 5, 6, 8, 14, 16, 17) \
-            and at[0] in (c'M', c'i', c'm', c'n', c'p', c's', c't', c'u'):
-        return 1
-    if (reads_bound or reads_terms) and len in (7, 9, 10, 15, 21):
-        return 1
-    if reads_terms and len in (1, 4, 6, 12, 14, 17):
-        return 1
-    return memchr(at, c'\\', len) != NULL
-
-
 cdef size_t pass_members(RequestScan *a, const char *at, size_t k, size_t len) noexcept nogil:
     """Skip members of the root that mean nothing here, while each is complete. Begins at a name,
     and stops at the list of messages."""
     cdef Member it
     while k < len and at[k] == c'"' and is_member(at, k, len, &it):
+        if a.refusable != NULL and may_be_refused(a.refusable, at + it.name, it.name_len):
+            break
         if it.name_len == 8 and at[it.value] == c'[' and is_equal(at + it.name, b"messages", 8):
             a.of_kind.terms.has_member = 1
             if a.prompt_at == 0:
                 a.prompt_at = a.n_read + it.value
                 a.in_prompt = 1
             return it.value
-        if may_matter(at + it.name, it.name_len, a.reads_bound, a.of_kind.terms.reads):
+        if may_matter(a, at + it.name, it.name_len):
             break
         a.of_kind.terms.has_member = 1
         k = it.next

@@ -53,10 +53,12 @@ from zeroproxy._fast.request.digests cimport drop_digests, is_signed
 from zeroproxy._fast.request.form_guard cimport watch_begin, watch_feed
 from zeroproxy._fast.request.query cimport query_model
 from zeroproxy._fast.request.routing cimport BODY_FORM, BODY_JSON, BodyStart, Target
+from zeroproxy._fast.request.surface cimport has_refused_member
 from zeroproxy._fast.types.exchange_enums cimport IN_LOST_MAY_RETRY
 from zeroproxy._fast.types.http cimport (
     FAULT_BODY_CODE,
     FAULT_KEY_UNREAD,
+    FAULT_MEMBER,
     FAULT_NONE,
     FIELD_ACCEPT_ENCODING,
     FRAMING_CHUNKED,
@@ -270,13 +272,16 @@ cdef bint pass_end(Plane *p, Relay *r) noexcept nogil:
 
 cdef inline bint is_refused(Plane *p, Relay *r) noexcept nogil:
     """Check the scan before its bytes pass: a second model refuses the request even if the first
-    was allowed. A quota of tokens is applied once the root has ended."""
+    was allowed. So does a member that the upstream does not get. A quota of tokens is applied
+    once the root has ended."""
     if r.x.scan.request.is_wide:
         r.x.fault = FAULT_BODY_CODE
     elif is_model_restricted(r) and (
         r.x.scan.request.has_model > 1 or r.x.scan.request.is_ambiguous
     ):
         r.x.fault = FAULT_KEY_UNREAD
+    elif has_refused_member(r):
+        r.x.fault = FAULT_MEMBER
     elif r.x.scan.request.reads_bound and r.x.scan.request.is_done:
         r.x.scan.request.reads_bound = 0
         r.x.fault = <unsigned char>judge_body(p, r)
@@ -352,6 +357,9 @@ cdef bint pass_body(Plane *p, Relay *r, char *data, size_t n, bint is_last) noex
     cdef Edit due
     due.n_add = 0
     if r.x.scans_body and not scan_passing(p, r, begin, data, n):
+        return 0
+    if not r.x.scans_body and r.x.surface.is_blind:
+        # An endpoint that has answered needs no more of it.
         return 0
     if ((r.x.scans_body and reads_terms(a)) or r.x.terms.n_held) \
             and not lower_and_hold(p, r, data, n, is_last, &end):

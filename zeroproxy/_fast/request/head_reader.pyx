@@ -3,8 +3,8 @@
 Law 1. A good head is composed, but not yet submitted, so that body bytes behind it leave with it in
        one send.
 Law 2. A refused request gets an answer, and no byte behind it on the conn is parsed. The exception
-       is a body that was read whole, and refused for a term of its key.
-Tests: tests/relay/test_life.py, tests/relay/test_endings.py.
+       is a body that is here as a whole, refused by the surface or for a term of its key.
+Tests: tests/relay/test_life.py, tests/relay/test_endings.py, tests/relay/test_surface.py.
 """
 
 from libc.stddef cimport size_t
@@ -31,12 +31,21 @@ from zeroproxy._fast.request.engine_priority cimport PRIORITY_LINE_MAX, write_pr
 from zeroproxy._fast.request.cors cimport judge_origin
 from zeroproxy._fast.request.routing cimport (
     BODY_MORE,
+    BODY_OTHER,
     ROUTE_MORE,
     BodyStart,
     Target,
+    end_of_body,
+    is_coded,
     peek_body,
     route_request,
     wait_for_body,
+)
+from zeroproxy._fast.request.surface cimport (
+    judge_path,
+    judge_routed_path,
+    refuses_members,
+    strip_fields,
 )
 from zeroproxy._fast.tenants.key_terms cimport count_term, key_allows_upstream
 from zeroproxy._fast.types.clock cimport clock_wall_ns
@@ -46,6 +55,7 @@ from zeroproxy._fast.types.exchange_enums cimport (
     CAUSE_MALFORMED,
     CAUSE_NO_ENDPOINT,
     CAUSE_REFUSED,
+    CAUSE_SURFACE,
     CAUSE_TOO_LARGE,
     IN_BYTES,
     IN_REFUSED,
@@ -69,12 +79,15 @@ from zeroproxy._fast.types.http cimport (
     FAULT_KEY_UNREAD,
     FAULT_KEY_UPSTREAM,
     FAULT_LINE_TOO_LONG,
+    FAULT_MEMBER,
     FAULT_METHOD_REFUSED,
     FAULT_MODEL,
     FAULT_MODEL_LATE,
     FAULT_MODEL_NONE,
     FAULT_NONE,
     FAULT_OPTIONS,
+    FAULT_PATH,
+    FAULT_PATH_METHOD,
     FAULT_QUOTA_REQUESTS,
     FAULT_QUOTA_TOKENS,
     FAULT_SIGNED,
@@ -82,6 +95,7 @@ from zeroproxy._fast.types.http cimport (
     FIELD_COOKIE,
     FRAMING_LENGTH,
     METHOD_GET,
+    METHOD_POST,
     VERDICT_BAD,
     VERDICT_MORE,
     Head,
@@ -106,12 +120,15 @@ cdef void refuse(Plane *p, Relay *r, int fault) noexcept nogil:
         FAULT_BODY_TOO_LARGE, FAULT_HEAD_TOO_LARGE, FAULT_LINE_TOO_LONG, FAULT_TOO_MANY_FIELDS
     ) or fault == FAULT_KEY_BYTES:
         cause = CAUSE_TOO_LARGE
+    elif fault in (FAULT_MEMBER, FAULT_PATH, FAULT_PATH_METHOD):
+        cause = CAUSE_SURFACE
     elif fault >= FAULT_KEY_DISABLED:
         cause = CAUSE_REFUSED
     count_term(r.x.key, fault)
     r.x.fault = <unsigned char>fault
-    # A term of the key, and the body is read: what follows on the conn is the next request.
-    if fault < FAULT_KEY_N or not r.x.request_body.done:
+    # Refused by the surface or for a term of the key, a body that was read leaves the conn at the
+    # next request.
+    if not r.x.request_body.done or (fault < FAULT_KEY_N and cause != CAUSE_SURFACE):
         r.x.asks_close = 1
     end_with(p, r, IN_REFUSED, BLAME_DOWNSTREAM, cause)
 
@@ -206,6 +223,7 @@ cdef bint compose_request(Plane *p, Relay *r, Head *h) noexcept nogil:
     hop.length = h.length + r.x.reserve
     if not r.x.upstream.passes_cookies:
         nominate(h, FIELD_COOKIE)
+    strip_fields(r, h)
     n = write_request_head(h, &hop, p.compose, BLOCK_LARGE)
     return n != 0 and buffer_append(&r.x.replay, &p.blocks, p.compose, n)
 
@@ -221,6 +239,7 @@ cdef void freeze_settings(const Plane *p, Relay *r) noexcept nogil:
     r.x.settings.serves_half_close = p.serves_half_close
     if p.cors != NULL:
         r.x.cors = &p.cors.others
+    r.x.surface.held = p.surface
 
 
 cdef void choose_upstream(Plane *p, Relay *r, int index) noexcept nogil:
@@ -271,6 +290,15 @@ cdef void compose(
         refuse(p, r, fault)
 
 
+cdef int judge_routed(Relay *r, Head *h, int to, const BodyStart *body) noexcept nogil:
+    """`to`, or ROUTE_MORE - fault if its upstream does not take the request."""
+    cdef int fault = judge_routed_path(r, h, to)
+    if fault == FAULT_NONE and body.kind == BODY_OTHER and h.method == METHOD_POST \
+            and refuses_members(r, to) and is_coded(h):
+        fault = FAULT_BODY_CODED
+    return to if fault == FAULT_NONE else ROUTE_MORE - fault
+
+
 cdef bint route_and_compose(Plane *p, Relay *r, Head *h, size_t here) noexcept nogil:
     """Compose the request for its upstream, or refuse it. False: wait for more of the body, for
     the model, the affinity, or the first byte."""
@@ -286,7 +314,8 @@ cdef bint route_and_compose(Plane *p, Relay *r, Head *h, size_t here) noexcept n
     if to >= 0 and p.n_upstreams:
         is_decided = find_affinity(p, r, p.upstreams[to], h, &body)
         if is_decided and body.kind == BODY_MORE and (
-            r.x.keepalive.after_ns or usage_request_for(p.upstreams[to], r) or terms_to_read(p, r)
+            r.x.keepalive.after_ns or usage_request_for(p.upstreams[to], r)
+            or terms_to_read(p, r) or refuses_members(r, to)
         ):
             # The first byte decides if usage may be requested, and if the body is read.
             wait_for_body(p, r, h, &body)
@@ -295,6 +324,8 @@ cdef bint route_and_compose(Plane *p, Relay *r, Head *h, size_t here) noexcept n
         r.x.waits_for_more = 1
         r.x.request_read_ns = p.now_ns
         return 0
+    if to >= 0:
+        to = judge_routed(r, h, to, &body)
     if to < 0:
         refuse(p, r, ROUTE_MORE - to)
     elif p.n_upstreams == 0 or is_nowhere(p, p.upstreams[to]):
@@ -323,6 +354,7 @@ cdef size_t take_head(Plane *p, Relay *r, const char *at, size_t len) noexcept n
     cdef Head *h = &p.request_head
     cdef Verdict v
     cdef int fault
+    cdef size_t behind
     begin_exchange(p, r)
     v = parse_request_head(at, len, &p.limits.request, h)
     r.x.waits_for_more = v == VERDICT_MORE
@@ -342,7 +374,13 @@ cdef size_t take_head(Plane *p, Relay *r, const char *at, size_t len) noexcept n
     fault = authorize(p, r, h)
     if fault != FAULT_NONE:
         refuse(p, r, fault)
-    elif h.framing == FRAMING_LENGTH and h.length > body_most(r):
+        return h.consumed
+    fault = judge_path(p, r, h)
+    if fault != FAULT_NONE:
+        behind = end_of_body(p, r, h, len - h.consumed)
+        refuse(p, r, fault)
+        return h.consumed + behind
+    if h.framing == FRAMING_LENGTH and h.length > body_most(r):
         refuse(p, r, fault_too_large(r))
     elif h.max_forwards == 0:
         reply_locally(p, r, LOCAL_REPLY_OPTIONS)

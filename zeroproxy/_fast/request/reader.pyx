@@ -33,6 +33,7 @@ from zeroproxy._fast.types.exchange_enums cimport (
     CAUSE_MALFORMED,
     CAUSE_OVERLOAD,
     CAUSE_RESET,
+    CAUSE_SURFACE,
     IN_GONE,
     IN_REFUSED,
     PHASE_HEAD,
@@ -41,6 +42,7 @@ from zeroproxy._fast.types.exchange_enums cimport (
 )
 from zeroproxy._fast.types.http cimport (
     FAULT_HEAD_TOO_LARGE,
+    FAULT_MEMBER,
     FRAMING_LENGTH,
     UPGRADE_WEBSOCKET,
     VERDICT_BAD,
@@ -91,7 +93,10 @@ cdef size_t take_body(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:
 cdef void refuse_body(Plane *p, Relay *r, int fault) noexcept nogil:
     """Refuse the body with an answer; if a response is under way, cut both sides."""
     if r.x.phase == PHASE_RELAYING:
-        end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_MALFORMED)
+        end_with(
+            p, r, IN_GONE, BLAME_DOWNSTREAM,
+            CAUSE_SURFACE if fault == FAULT_MEMBER else CAUSE_MALFORMED,
+        )
     else:
         refuse(p, r, fault)
 

@@ -87,4 +87,5 @@ cdef enum Cause:            # the reason for the end
     CAUSE_NO_ENDPOINT       # none in rotation
     CAUSE_DRAINED           # the proxy shuts down
     CAUSE_TLS               # no TLS with the endpoint: its certificate, ours, or the protocol
+    CAUSE_SURFACE           # a path, method or member of the body that does not pass here
     CAUSE_COUNT

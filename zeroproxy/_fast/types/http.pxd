@@ -57,6 +57,9 @@ cdef enum Fault:            # the reason of a refusal; head_parser.fault_status 
     FAULT_SIGNED            # 400: these three prevent the count of a response, under a quota
     FAULT_OPTIONS
     FAULT_FIELDS
+    FAULT_PATH              # 404: these three are refused by the surface
+    FAULT_PATH_METHOD       # 405
+    FAULT_MEMBER            # 400
     FAULT_KEY_DISABLED      # 401; from here on in the order of key_terms.Term
     FAULT_KEY_EXPIRED       # 401
     FAULT_KEY_UPSTREAM      # 403: the key may not use the upstream

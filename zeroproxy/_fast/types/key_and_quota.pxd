@@ -41,6 +41,7 @@ cdef struct ApiKey:         # a slot means one digest for ever; never moved, fre
     uint8_t priority
     uint8_t in_force
     uint8_t was_used        # since the quotas were last read
+    uint8_t passes_all      # the surface does not hold for it
     uint32_t n_models       # 0: all are allowed
     AllowedModel *models    # owned
     Quota[QUOTA_COUNT] quotas

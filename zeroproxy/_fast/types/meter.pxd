@@ -6,6 +6,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from zeroproxy._fast.types.form cimport FormWatch
 from zeroproxy._fast.types.key_terms cimport TermsScan
 from zeroproxy._fast.types.model_name cimport ModelName, Unescape
+from zeroproxy._fast.types.surface cimport MemberNames
 
 
 cdef enum Exactness:
@@ -27,7 +28,7 @@ cdef struct Tokens:         # -1: not known
 cdef enum:
     WALK_DEPTH = 8          # levels whose meaning is remembered; deeper ones are only counted
     WALK_TEXT = 32          # bytes of a key, a word or a number that are kept
-    REQUEST_TEXT = 24       # bytes of a request's name or value that are kept
+    REQUEST_TEXT = 40       # bytes of a request's name or value that are kept
     PLACES_MAX = 9          # of the model, of the end, three in stream_options; others for terms
     METER_SLOTS = 8         # choices whose running usage is kept apart
     TOKENS_MAX = 1 << 28    # in a record: more is no count but a fault. The sum of 2^35 such counts
@@ -300,6 +301,8 @@ cdef struct RequestScan:    # state of the scan of a request body, and its findi
     uint16_t n              # choices per prompt; 0: not given
     const char *rename      # borrowed: a Route's
     ModelName *name         # borrowed; NULL: the model's name is not kept
+    const MemberNames *refusable    # borrowed; NULL: none is looked for
+    uint64_t named          # bits of those that occur in the root
     Unescape escape         # of the text being read
     char[REQUEST_TEXT] text
     KindScan of_kind

@@ -26,6 +26,7 @@ from zeroproxy._fast.types.reactor cimport (
     Timer,
     Wheel,
 )
+from zeroproxy._fast.types.surface cimport Surface, SurfaceUse
 from zeroproxy._fast.types.tls cimport TlsCounters, TlsNote
 
 
@@ -293,6 +294,7 @@ cdef struct Exchange:       # one request and its response, but for the attempts
     uint32_t reserved       # reserved tokens of its key's quota (keys_and_quotas.pyx, law 2)
     ApiKey *key             # borrowed; NULL: no key is required
     const Span *cors        # borrowed from a CorsTable: lines of the response; NULL: CORS is off
+    SurfaceUse surface
     uint32_t routes_at      # bytes of the in-buffer at which its head is parsed again
     uint64_t affinity       # consistent_hash: of the request; 0: it has none
     int16_t reserve         # bytes the Content-Length sent upstream leaves for edits
@@ -366,6 +368,7 @@ cdef struct Plane:
     int default_upstream    # for models that no upstream lists; -1: none
     CorsTable *cors         # in force; NULL: CORS is off
     CorsTable *all_cors     # owned; each that was ever in force, the latest first
+    Surface *surface        # owned; NULL: everything passes
     char *models            # owned; the list of models, a local reply; NULL: passed on
     uint32_t models_len
     Upstream **upstreams    # owned
