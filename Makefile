@@ -66,8 +66,8 @@ sanitize: $(STAMP)
 	cd build/sanitize && ZEROPROXY_SHARED=$(SHARED) $(ASAN) \
 		$(CURDIR)/$(PY) -m pytest $(SANITIZED) $(PARALLEL) -p no:cacheprovider
 
-# The thread of the data plane and Python's doors, under ThreadSanitizer: a race is exit status 66. No
-# workers: nobody looks at the exit status of one.
+# The thread of the data plane and the Engine API, under ThreadSanitizer: a race is exit status 66.
+# No workers: pytest-xdist ignores the exit status of a worker.
 RACED ?= tests/relay/test_thread.py tests/e2e/test_embed.py
 race: $(STAMP)
 	$(PY) tools/build_variant.py race build/race

@@ -18,6 +18,7 @@ from pathlib import Path
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 FAST = Path("zeroproxy/_fast")
 #: The headers of the data plane: atomics, hashes, system calls.
@@ -59,6 +60,17 @@ DIRECTIVES = {
     "cdivision": True,
     "embedsignature": True,
 }
+
+
+class BuildWithExamples(build_py):
+    """The files of conf/ go into the package: `zeroproxy config example` prints them."""
+
+    def run(self):
+        super().run()
+        for source in sorted(Path("conf").glob("*.toml")):
+            target = Path(self.build_lib) / "zeroproxy" / "conf" / source.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self.copy_file(str(source), str(target))
 
 
 class ParallelBuild(build_ext):
@@ -115,5 +127,5 @@ setup(
         show_all_warnings=False,
         quiet=True,
     ),
-    cmdclass={"build_ext": ParallelBuild},
+    cmdclass={"build_ext": ParallelBuild, "build_py": BuildWithExamples},
 )

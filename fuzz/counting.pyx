@@ -154,7 +154,7 @@ cdef void demand_same_facts(const RequestScan *a, const RequestScan *b) noexcept
     demand(a.n == b.n and a.is_stream == b.is_stream and a.is_done == b.is_done)
     demand(a.has_model == b.has_model and a.raw_len == b.raw_len and a.is_wide == b.is_wide)
     demand(a.has_usage == b.has_usage and a.has_running == b.has_running)
-    demand(a.edits_forbidden == b.edits_forbidden)
+    demand(a.edits_forbidden == b.edits_forbidden and a.bound == b.bound)
     demand(a.is_ambiguous == b.is_ambiguous and a.is_guess == b.is_guess)
     demand(a.user_end == b.user_end and a.prompt_at == b.prompt_at)
     demand(a.prompt_end == b.prompt_end and a.n_read == b.n_read and a.n_places == b.n_places)
@@ -207,8 +207,6 @@ cdef int request_scan(const uint8_t *data, size_t size) noexcept nogil:
     demand_same_facts(&whole.scan, &parts.scan)
     name_free(&names[0])
     name_free(&names[1])
-    demand(whole.scan.n == parts.scan.n and whole.scan.is_stream == parts.scan.is_stream)
-    demand(whole.scan.bound == parts.scan.bound)
     free(whole.out)
     free(parts.out)
     return 0

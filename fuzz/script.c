@@ -73,7 +73,7 @@ void world_end(World *w)
 
 /* ---------------------------------------------------------------- writing */
 
-static void say(Peer *p, const char *at, size_t n)
+static void queue_bytes(Peer *p, const char *at, size_t n)
 {
     if (p->begin == p->end)
         p->begin = p->end = 0;
@@ -85,14 +85,14 @@ static void say(Peer *p, const char *at, size_t n)
 
 static void queue_text(Peer *p, const char *text)
 {
-    say(p, text, strlen(text));
+    queue_bytes(p, text, strlen(text));
 }
 
 static void queue_tag(Peer *p, int tag, size_t n)
 {
     char body[512];
     memset(body, FIRST_TAG + tag, n);
-    say(p, body, n);
+    queue_bytes(p, body, n);
 }
 
 static void push(Peer *p, size_t n)
@@ -159,7 +159,7 @@ static uint32_t queue_events(Peer *p, int tag, size_t n)
                                "\"completion_tokens\":2}}\n\ndata: [DONE]\n\n";
     char head[16];
     queue_text(p, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
-                "Transfer-Encoding: chunked\r\n\r\n");
+                  "Transfer-Encoding: chunked\r\n\r\n");
     queue_event(p, tag, n);
     queue_event(p, tag, n);
     if (n & 1)
@@ -209,7 +209,7 @@ static uint32_t answer(Peer *p, int tag, int how)
 
 /* ---------------------------------------------------------------- reading */
 
-static void hear_caller(World *w, Peer *p, uint8_t c)
+static void read_caller(World *w, Peer *p, uint8_t c)
 {
     int tag = c - FIRST_TAG;
     if (c < FIRST_TAG)
@@ -222,7 +222,7 @@ static void hear_caller(World *w, Peer *p, uint8_t c)
 }
 
 /* The mark "~hh" begins a request; the end of its head follows. */
-static void hear_head(World *w, Peer *p, uint8_t c)
+static void read_head(World *w, Peer *p, uint8_t c)
 {
     static const char digits[] = "0123456789abcdef";
     const char *digit = strchr(digits, c);
@@ -246,10 +246,10 @@ static void hear_head(World *w, Peer *p, uint8_t c)
     }
 }
 
-static void hear_served(World *w, Peer *p, uint8_t c)
+static void read_served(World *w, Peer *p, uint8_t c)
 {
     if (c < FIRST_TAG) {
-        hear_head(w, p, c);
+        read_head(w, p, c);
         return;
     }
     demand(c - FIRST_TAG == p->tag);
@@ -257,7 +257,7 @@ static void hear_served(World *w, Peer *p, uint8_t c)
     demand(p->got[p->tag] <= w->sent_up[p->tag]);
 }
 
-static int hear(World *w, Peer *p, size_t n, void (*each)(World *, Peer *, uint8_t))
+static int receive(World *w, Peer *p, size_t n, void (*each)(World *, Peer *, uint8_t))
 {
     uint8_t data[4096];
     if (p->fd < 0)
@@ -271,10 +271,10 @@ static int hear(World *w, Peer *p, size_t n, void (*each)(World *, Peer *, uint8
 void world_read_all(World *w)
 {
     for (int i = 0; i < CALLERS; i++)
-        while (hear(w, &w->callers[i], 4096, hear_caller)) {
+        while (receive(w, &w->callers[i], 4096, read_caller)) {
         }
     for (int i = 0; i < SERVED; i++)
-        while (hear(w, &w->served[i], 4096, hear_served)) {
+        while (receive(w, &w->served[i], 4096, read_served)) {
         }
 }
 
@@ -322,12 +322,12 @@ void world_step(World *w, uint8_t what, uint8_t how)
     case 0: case 1: open_caller(w, caller); ask(w, caller, how & 63); break;
     case 2: if (caller->fd >= 0) push(caller, ROOM); break;
     case 3: if (caller->fd >= 0) push(caller, some(how)); break;
-    case 4: hear(w, caller, some(how), hear_caller); break;
+    case 4: receive(w, caller, some(how), read_caller); break;
     case 5: if (caller->fd >= 0) shutdown(caller->fd, SHUT_WR); break;
     case 6: forget(caller); break;
     case 7: accept_one(w); break;
-    case 8: hear(w, served, some(how), hear_served); break;
-    case 9: hear(w, &w->served[(what >> 4) % SERVED], ROOM, hear_served);
+    case 8: receive(w, served, some(how), read_served); break;
+    case 9: receive(w, &w->served[(what >> 4) % SERVED], ROOM, read_served);
             serve(w, &w->served[(what >> 4) % SERVED], how); break;
     case 10: if (served->fd >= 0) push(served, ROOM); break;
     case 11: if (served->fd >= 0) push(served, some(how)); break;

@@ -37,11 +37,12 @@ EVENTS = (
     b'{"model":"m","prompt_eval_count":3,"eval_count":4,"done":true}\n',
 )
 #: Whole exchanges for the engine: each way to ask and to answer, with and without faults.
-OPEN, PUSH, ACCEPT, READ, SERVE, ANSWER, HEAR = 0, 2, 7, 8, 9, 10, 4
+OPEN, PUSH, ACCEPT, READ, SERVE, ANSWER, RECEIVE = 0, 2, 7, 8, 9, 10, 4
 
 
 def exchange(how: int, reply: int) -> bytes:
-    steps = [(OPEN, how), (PUSH, 0), (ACCEPT, 0), (READ, 7), (SERVE, reply), (ANSWER, 0), (HEAR, 7)]
+    steps = [(OPEN, how), (PUSH, 0), (ACCEPT, 0), (READ, 7), (SERVE, reply), (ANSWER, 0)]
+    steps.append((RECEIVE, 7))
     return b"".join(bytes(step) for step in steps)
 
 

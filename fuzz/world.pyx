@@ -20,6 +20,7 @@ from zeroproxy._fast.engine.thread import MORE
 from zeroproxy.config.schema import (
     Admission,
     Breaker,
+    Cors,
     Hash,
     Hedge,
     Limits,
@@ -72,7 +73,6 @@ cdef enum:
     DEADLINES = 4096        # deadlines until everything must have ended
     CRANKS = 256
     FAULTS = 10             # in a thousand calls
-    NO_CRANK = 14
     ADVANCE_CLOCK = 13
 
 LIMITS = Limits(
@@ -81,6 +81,7 @@ LIMITS = Limits(
 )
 BREAKER = Breaker(failures=3, open_for=1.0, slow_start=0.0)
 NO_BREAKER = Breaker(failures=0, slow_start=0.0)
+CORS = Cors(origins=("https://a.test",))
 NO_HASH, HASH = Hash(on=()), Hash(on=("user", "prompt"), prefix_bytes=16)
 ZERO = ("relays", "upstream_conns", "permits", "block_bytes", "watches", "timers", "bugs")
 
@@ -114,6 +115,8 @@ cdef make_engine(uint8_t a, uint8_t b):
     engine.add_upstream("up", settings=settings, endpoints=endpoints)
     for k, _ in enumerate(endpoints):
         engine.set_endpoint(k, usage_request=USAGE_REQUESTS[b & 3])
+    if a & 128:
+        engine.set_cors(CORS)
     engine.listen(world.down_fd, is_unix=True)
     return engine
 

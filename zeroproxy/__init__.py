@@ -1,4 +1,4 @@
-"""zeroproxy: a sidecar proxy for LLM inference servers that costs almost nothing.
+"""zeroproxy: a sidecar reverse proxy for LLM inference servers, at little cost.
 
     async with zeroproxy.Proxy(zeroproxy.load_config("prod.toml")) as proxy: ...
 

@@ -3,9 +3,7 @@
 import signal
 import sys
 
-#: Signals that end a process by default. They are blocked ahead of the imports, which take longest;
-#: commands that are no proxy unblock them (commands/main.py).
-EARLY = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+from zeroproxy.early_signals import EARLY
 
 
 def run() -> int:

@@ -156,7 +156,7 @@ def main() -> int:
     os.sched_setaffinity(0, {cores[0]})
     with StoppableSim(tokens_per_second=100) as sim, large_engine() as large:
         text = upstream_toml(sim.url, models='["sim-1"]').replace('"test"', '"sim"')
-        text += upstream_toml(large, health='{ path = "" }')
+        text += upstream_toml(large, health='{ path = "" }', surface='{ paths = "all" }')
         text += f"[limits]\nconnections = {CAP}\nheader_timeout = 60.0\n"
         with ProxyProcess(text) as proxy:
             set_apart(proxy, cores[-1])

@@ -79,6 +79,20 @@ def simulator(**options: float) -> Iterator[str]:
 @contextlib.contextmanager
 def proxy(upstream: str, more: str, keys: str = "") -> Iterator[str]:
     """HOST:PORT of a proxy that is ready; `more` are lines of its upstream, `keys` tables."""
+    with proxy_and_admin(upstream, more, keys) as (listen, _):
+        yield listen
+
+
+@contextlib.contextmanager
+def program_pair(more: str, **options: float) -> Iterator[tuple[str, str]]:
+    """A proxy before an engine with these options: HOST:PORT of its listener and of its admin."""
+    with simulator(**options) as engine, proxy_and_admin(engine, more) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def proxy_and_admin(upstream: str, more: str, keys: str = "") -> Iterator[tuple[str, str]]:
+    """The same with HOST:PORT of its admin listener."""
     listen, admin = free_address(), free_address()
     with tempfile.TemporaryDirectory(prefix="scene-") as folder:
         path = Path(folder) / "proxy.toml"
@@ -86,7 +100,7 @@ def proxy(upstream: str, more: str, keys: str = "") -> Iterator[str]:
         path.write_text(CONFIG.format(**words) + keys)
         with program("-m", "zeroproxy", "-c", str(path)):
             await_ok(f"http://{admin}/readyz")
-            yield listen
+            yield listen, admin
 
 
 @dataclass

@@ -54,10 +54,15 @@ def ask(url, source, *options):
     return done.stdout.split()
 
 
+def haproxy(target, options):
+    """It passes TCP on to HOST:PORT, as 127.0.0.1."""
+    return HaproxyServer("source 127.0.0.1", f"server target {target} {options}", mode="tcp")
+
+
 BALANCERS = {
-    "haproxy v1": lambda at: HaproxyServer(at, "send-proxy"),
-    "haproxy v2": lambda at: HaproxyServer(at, "send-proxy-v2"),
-    "haproxy v2 with TLVs": lambda at: HaproxyServer(
+    "haproxy v1": lambda at: haproxy(at, "send-proxy"),
+    "haproxy v2": lambda at: haproxy(at, "send-proxy-v2"),
+    "haproxy v2 with TLVs": lambda at: haproxy(
         at, "send-proxy-v2 proxy-v2-options ssl,cert-cn,ssl-cipher,crc32c,unique-id,authority"
     ),
     "nginx": NginxStream,
@@ -80,7 +85,7 @@ def test_the_callers_address_comes_through_a_balancer(sim, name):
 def test_checks_of_a_balancer_are_served_as_its_own(sim):
     with Behind(upstream_toml(sim.url), ["127.0.0.1"]) as proxy:
         options = "send-proxy-v2 check check-send-proxy inter 50ms"
-        with HaproxyServer(f"127.0.0.1:{proxy.behind}", options) as balancer:
+        with haproxy(f"127.0.0.1:{proxy.behind}", options) as balancer:
             assert ask(f"http://127.0.0.1:{balancer.port}", CALLER) == ["200", "200"]
         assert proxy.status()["proxy_protocol"]["signature"] == 0
 
@@ -89,7 +94,7 @@ def test_the_header_comes_before_tls(sim):
     pair = certificates().server
     tls = f'[server.tls]\ncert = "{pair.cert}"\nkey = "{pair.key}"\n'
     with Behind(upstream_toml(sim.url), ["127.0.0.1"], tls) as proxy:
-        with HaproxyServer(f"127.0.0.1:{proxy.behind}", "send-proxy-v2") as balancer:
+        with haproxy(f"127.0.0.1:{proxy.behind}", "send-proxy-v2") as balancer:
             trust = ("--cacert", certificates().authority.ca)
             assert ask(f"https://127.0.0.1:{balancer.port}", CALLER, *trust) == ["200", "200"]
         assert proxy.callers(2) == {CALLER}

@@ -6,7 +6,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from itertools import count
 
 import pytest
@@ -14,6 +13,7 @@ from aiohttp import web
 
 from tests.support.sim_thread import SimThread
 from tests.support.terminal import shown_by
+from tests.support.until import until, wait_until
 from zeroproxy.commands import main as cli
 from zeroproxy.errors import ZeroproxyError
 from zeroproxy.loadtest.command import prepare
@@ -57,6 +57,8 @@ def test_counts_are_those_of_the_server(sim, bench, path, whole):
     assert (status, found["schema"], found["interrupted"]) == (0, 1, False)
     (run,) = found["runs"]
     (side,) = run["sides"]
+    # An account is written after the last byte of its answer.
+    wait_until(lambda: all(a["finished"] for a in sim.sim.accounts.as_list()))
     trial, *accounts = sim.sim.accounts.as_list()
     assert len(accounts) == side["asked"] == side["answered"] == 30
     assert side["completion_tokens"] == sum(a["written"] for a in accounts) == 7 * 30
@@ -147,9 +149,9 @@ async def test_a_failure_has_a_name_and_is_counted_once(fault):
         assert dict(tally.failures) == {KINDS[fault]: 4}
         assert (tally.started, tally.answered, tally.open) == (4, 0, 0)
         assert sim.stats.faults == 4
-        accounts = sim.accounts.as_list()
-    if fault in ("clean-cut=3", "error-event=3", "stall=3"):
-        assert tally.texts == sum(a["written"] for a in accounts) == 12
+        if fault in ("clean-cut=3", "error-event=3", "stall=3"):
+            await until(lambda: sum(a["written"] for a in sim.accounts.as_list()) == tally.texts)
+            assert tally.texts == 12
 
 
 WHOLE = {"cut=3": "cut", "error-event=3": "status 500", "status=429": "status 429"}
@@ -272,19 +274,12 @@ def test_512_at_once_all_get_their_answers(bench):
         assert sim.stats.peak_running > 256
 
 
-def until(condition) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_ctrl_c_ends_well_and_shows_what_was_measured(tmp_path):
     path = tmp_path / "found.json"
     with SimThread(accounts=1) as sim:
         words = ("-u", sim.url, "--duration", str(LONG), "--json", str(path), "--max-tokens", "50")
         with run_bench(*words) as process:
-            until(lambda: sim.stats.finished > 20)
+            wait_until(lambda: sim.stats.finished > 20)
             process.send_signal(signal.SIGINT)
             shown, said = process.communicate(timeout=60)
         assert sim.stats.aborted == 0
@@ -299,7 +294,7 @@ def test_ctrl_c_ends_well_and_shows_what_was_measured(tmp_path):
 def test_a_second_ctrl_c_gives_up_what_is_open():
     with SimThread(ttft=LONG, max_running=2) as sim:
         with run_bench("-u", sim.url, "--json", "-", "--model", "sim-1") as process:
-            until(lambda: sim.stats.begun > 0)
+            wait_until(lambda: sim.stats.begun > 0)
             process.send_signal(signal.SIGINT)  # in the trial: nothing was measured
             process.communicate(timeout=60)
         assert process.returncode == 130
@@ -312,7 +307,7 @@ async def second_interrupt() -> None:
         piece = Slice(target, Ask("", "x", 9), Load(3, LONG), stop)
         async with open_session(target, settings_of("-u", sim.url)) as session:
             running = asyncio.create_task(piece.run(session, count(1)))
-            await asyncio.to_thread(until, lambda: sim.stats.begun == 3)
+            await asyncio.to_thread(wait_until, lambda: sim.stats.begun == 3)
             stop.ask()
             await asyncio.wait([running], timeout=0)
             assert not running.done()

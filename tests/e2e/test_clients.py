@@ -1,11 +1,12 @@
 """The official clients through a real proxy process, against the simulator."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import anthropic
 import openai
 import pytest
+
+from tests.support.until import wait_until
 
 MESSAGES = [{"role": "user", "content": "say something"}]
 
@@ -14,13 +15,6 @@ MESSAGES = [{"role": "user", "content": "say something"}]
 def client(proxy):
     with openai.OpenAI(base_url=f"{proxy.url}/v1", api_key="k", max_retries=0) as c:
         yield c
-
-
-def until(condition, seconds=10.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "never came true"
-        time.sleep(0.01)
 
 
 def stream_text(client, **more):
@@ -71,7 +65,7 @@ def test_an_abort_in_mid_stream_frees_the_slot(client, sim, proxy):
         model="sim-1", messages=MESSAGES, stream=True, max_tokens=100_000
     ) as chunks:
         next(iter(chunks))
-    until(lambda: sim.stats.aborted == aborted + 1 and sim.stats.running == 0)
+    wait_until(lambda: sim.stats.aborted == aborted + 1 and sim.stats.running == 0)
     status = proxy.until_quiet()
     # A close over unread bytes is seen as a reset.
     (outcome,) = {r["outcome"] for r in status["requests"]}
@@ -109,4 +103,4 @@ def test_sixty_four_at_once(proxy, sim):
 
     with ThreadPoolExecutor(64) as pool:
         assert all(pool.map(one, range(64)))
-    until(lambda: sim.stats.running == 0)
+    wait_until(lambda: sim.stats.running == 0)

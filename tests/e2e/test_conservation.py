@@ -21,10 +21,9 @@ from tests.support.postgres_server import PostgresServer
 from tests.support.proxy_process import ProxyProcess, upstream_toml
 from tests.support.records import query
 from tests.support.redis_server import RedisServer
-from tests.support.servers import settled
 from tests.support.sim_process import SimProcess
 from tests.support.truth import bounds, truths
-from tests.support.until import until
+from tests.support.until import until, wait_until
 
 REQUESTS = int(os.environ.get("ZEROPROXY_CONSERVE", "20000"))
 CALLERS = 48
@@ -223,7 +222,7 @@ async def test_what_was_sent_is_in_every_book(world, ring):
         await asyncio.gather(crowd.run(), make_trouble(crowd, trouble(world, proxy), REQUESTS))
         print("seconds", loop.time() - began)
         await asyncio.to_thread(proxy.until_idle)
-        await asyncio.to_thread(settled, lambda: world.written() >= REQUESTS)
+        await asyncio.to_thread(wait_until, lambda: world.written() >= REQUESTS)
         status = await asyncio.to_thread(proxy.until, all_delivered, 60)
         found = world.demand_same_books()
         assert status["counters"]["exchanges"] == len(crowd.begun) == books.exchanges(found)

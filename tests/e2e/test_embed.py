@@ -41,8 +41,8 @@ async def play() -> None:
     ):
         for proxy, name in ((a, "first"), (b, "second")):
             (url,) = proxy.listen
-            async with session.post(f"{url}/x", data=b"z" * 300_000) as response:
-                assert await response.text() == f"{name} /x 300000"
+            async with session.post(f"{url}/v1/completions", data=b"z" * 300_000) as response:
+                assert await response.text() == f"{name} /v1/completions 300000"
             async with session.get(f"{proxy.admin_url}/status") as response:
                 status = await response.json()
             assert [r["count"] for r in status["requests"]] == [1]
@@ -84,7 +84,7 @@ async def test_leaving_the_block_lets_exchanges_finish():
         return web.Response(text="done")
 
     app = web.Application()
-    app.router.add_get("/", slow)
+    app.router.add_post("/", slow)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -92,7 +92,7 @@ async def test_leaving_the_block_lets_exchanges_finish():
     proxy = zeroproxy.Proxy(config(f"http://{host}:{port}"))
     await proxy.start()
     async with aiohttp.ClientSession() as session:
-        asking = asyncio.ensure_future(session.get(proxy.listen[0]))
+        asking = asyncio.ensure_future(session.post(proxy.listen[0]))
         while not proxy.snapshot()["upstreams"][0]["inflight"]:  # noqa: ASYNC110
             await asyncio.sleep(0)
         stopping = asyncio.ensure_future(proxy.stop())

@@ -12,10 +12,13 @@ import zeroproxy
 from zeroproxy.config.schema import Admin, Config, Server, Upstream
 
 
-def config(url: str = "http://127.0.0.1:1", listen: str = "127.0.0.1:0", admin: str = "") -> Config:
+def config(
+    url: str = "http://127.0.0.1:1", listen: str = "127.0.0.1:0", admin: str = "",
+    settle: float = 0.0,
+) -> Config:  # fmt: skip
     return Config(
         upstream=[Upstream(name="u", endpoints=[url])],
-        server=Server(listen=listen), admin=Admin(listen=admin),
+        server=Server(listen=listen, drain_settle=settle), admin=Admin(listen=admin),
     )  # fmt: skip
 
 
@@ -113,6 +116,24 @@ async def test_a_stop_that_is_cancelled_goes_on_and_the_next_counts_what_it_cuts
             async with await asking as response:
                 response.raise_for_status()
         held.release.set()
+
+
+async def test_a_stop_settles_first_and_a_hurried_one_ends_that_too():
+    async with Held() as held:
+        proxy = zeroproxy.Proxy(config(held.url, settle=600.0))
+        await proxy.start()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(proxy.stop(), 0.05)
+        assert proxy.ready() == (False, ["the proxy is settling"])
+        asking = await held.ask(proxy)  # the listener is open
+        assert await proxy.stop(0) == 1
+        with pytest.raises(aiohttp.ClientError):
+            async with await asking as response:
+                response.raise_for_status()
+        held.release.set()
+    again = zeroproxy.Proxy(config(settle=600.0))
+    await again.start()
+    assert await again.stop(0) == 0
 
 
 async def test_a_stop_that_is_cancelled_may_also_end_well():

@@ -228,10 +228,10 @@ def test_no_secret_is_shown_anywhere(proxy, sim):
 
 def test_check_says_what_stands_open(sim, tmp_path):
     path = tmp_path / "proxy.toml"
-    listen = '[server]\nlisten = "127.0.0.1:0"\n[admin]\nlisten = "0.0.0.0:0"\n'
+    listen = '[server]\nlisten = "127.0.0.1:0"\n[admin]\nlisten = "0.0.0.0:0"\ninsecure = true\n'
     path.write_text(listen + toml_key(ONE) + upstream_toml(sim.url))
     found = run("check", "-c", str(path))
-    assert "admin.token" in found and "no token is set" in found
+    assert "admin.insecure" in found and "whoever reaches 0.0.0.0:0 may drain" in found
     assert "1 keys of 1 tenants" in found
 
 

@@ -241,6 +241,7 @@ async def test_a_name_that_moved_is_followed_while_old_answers_finish(monkeypatc
     config = parse_config(
         '[server]\nlisten = "127.0.0.1:0"\n[admin]\nlisten = ""\n[[upstream]]\nname = "u"\n'
         f'endpoints = ["http://vllm.test:{port}"]\ndns_ttl = 0.01\n'
+        'surface = { paths = "all" }\n'
         '[metering]\nledger = ""\ninject_usage = false\n'
     )
     async with zeroproxy.Proxy(config) as proxy, aiohttp.ClientSession() as session:

@@ -264,10 +264,10 @@ def test_metrics_count_what_happened(proxy):
         (s.labels["status"], s.labels["outcome"]): s.value
         for s in families["zeroproxy_requests"].samples
     }
-    assert counts == {("200", "ok"): 3.0, ("404", "ok"): 1.0}
+    assert counts == {("200", "ok"): 3.0, ("404", "downstream/head/surface"): 1.0}
     ttft = {s.name: s.value for s in families["zeroproxy_ttft_seconds"].samples if not
             s.labels.get("le")}  # fmt: skip
-    assert ttft["zeroproxy_ttft_seconds_count"] == 4
+    assert ttft["zeroproxy_ttft_seconds_count"] == 3
     assert families["zeroproxy_endpoint_up"].samples[0].value == 1
 
 

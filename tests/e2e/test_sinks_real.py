@@ -15,7 +15,7 @@ from tests.support.postgres_server import PostgresServer
 from tests.support.proxy_process import ProxyProcess, upstream_toml
 from tests.support.records import make_batch, query, sums
 from tests.support.redis_server import RedisServer
-from tests.support.servers import settled
+from tests.support.until import wait_until
 from zeroproxy.metering.ledger import Ledger
 from zeroproxy.metering.outbox import Feeder, stop_all
 from zeroproxy.metering.schema import EXCHANGE_COLUMNS
@@ -93,7 +93,7 @@ class Load:
     def more(self, n: int) -> None:
         """Return when `n` more requests have been answered."""
         goal = self.asked + n
-        settled(lambda: self.asked >= goal)
+        wait_until(lambda: self.asked >= goal)
 
     def __enter__(self):
         for thread in self.threads:
@@ -232,7 +232,7 @@ def sinks_of(redis, postgres):
 def feed(ledger, name, sink) -> None:
     feeder = Feeder(name, name, sink, ledger)
     feeder.start()
-    settled(lambda: feeder.state()["waiting"] == 0)
+    wait_until(lambda: feeder.state()["waiting"] == 0)
     stop_all([feeder])
 
 
@@ -317,7 +317,7 @@ def test_a_wrong_password_is_said_without_it_and_check_warns(ledger, redis, post
     wrong = postgres.dsn.replace("hunter2", "swordfish")
     feeder = Feeder("postgres", "postgres", PostgresSink(wrong, "zeroproxy_usage"), ledger)
     feeder.start()
-    settled(lambda: feeder.state()["failures"])
+    wait_until(lambda: feeder.state()["failures"])
     stop_all([feeder])
     assert "password authentication failed" in feeder.state()["last_error"]
     assert "swordfish" not in feeder.state()["last_error"]

@@ -155,8 +155,10 @@ async def test_an_https_endpoint_is_reached_and_found_well():
         Proxy(config(url, trusting(cert=c.caller.cert, key=c.caller.key))) as proxy,
         aiohttp.ClientSession() as session,
     ):
-        async with session.post(f"{proxy.listen[0]}/x", data=b"z" * 300_000) as response:
-            assert await response.json() == {"path": "/x", "size": 300_000}
+        async with session.post(
+            f"{proxy.listen[0]}/v1/completions", data=b"z" * 300_000
+        ) as response:
+            assert await response.json() == {"path": "/v1/completions", "size": 300_000}
         async with asyncio.timeout(20):
             while (await ready_reasons(session, proxy))[0] != 200:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
@@ -168,7 +170,7 @@ async def test_an_endpoint_that_is_not_believed_is_out_and_the_reason_is_said():
         Proxy(config(url, trusting())) as proxy,
         aiohttp.ClientSession() as session,
     ):
-        async with session.get(f"{proxy.listen[0]}/x") as response:
+        async with session.get(f"{proxy.listen[0]}/v1/models") as response:
             assert response.status in (502, 503)
         async with asyncio.timeout(20):
             said = ""

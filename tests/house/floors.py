@@ -3,6 +3,7 @@ a floor. A file imports from its own folder, or from what stands before it in th
 
 FLOORS = [
     "_version",
+    "early_signals",
     "errors",
     "log",
     "backoff",

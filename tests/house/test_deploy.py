@@ -2,6 +2,9 @@
 
 import configparser
 import re
+import socket
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import pytest
 from zeroproxy.commands.check import check_access
 from zeroproxy.commands.check_report import Findings
 from zeroproxy.config.load import load_config, parse_config
+from zeroproxy.server.systemd_notify import RUNNING
 
 UNIT = Path("deploy/systemd/zeroproxy.service")
 YAML = Path("deploy/kubernetes/sidecar.yaml")
@@ -43,12 +47,27 @@ def test_the_unit_makes_every_folder_that_prod_toml_writes_to(unit):
 
 def test_the_unit_waits_for_the_drain_and_tries_again_but_not_a_wrong_file(unit):
     service = unit["Service"]
-    drain = load_config("conf/prod.toml").server.drain_timeout
-    assert float(service["TimeoutStopSec"]) > drain
+    server = load_config("conf/prod.toml").server
+    assert float(service["TimeoutStopSec"]) > server.drain_settle + server.drain_timeout
     assert service["RestartPreventExitStatus"] == "2"  # of a ConfigError: commands/main.py
     assert float(service["RestartSec"]) >= 1
     assert unit["Unit"]["StartLimitIntervalSec"] == "0"
     assert "ExecStartPre" not in service  # it would be tried again for ever, and has no sockets
+
+
+def test_the_unit_notifies_and_is_watched(unit):
+    service = unit["Service"]
+    assert (service["Type"], service["NotifyAccess"]) == ("notify", "main")
+    assert float(service["WatchdogSec"]) >= 4 * RUNNING  # twice in that time, and one may be late
+    assert service["Restart"] == "on-failure"  # which a watchdog is
+
+
+def test_the_socket_has_the_name_that_its_configuration_would_take():
+    text = Path("deploy/systemd/zeroproxy.socket").read_text()
+    name = re.search(r"^FileDescriptorName=(\w+)$", text, re.M)[1]
+    assert f'listen = "systemd:{name}"' in text
+    assert f'listen = "systemd:{name}"' in Path("docs/operating.md").read_text()
+    assert "Backlog=4096" in text  # server/listener.py
 
 
 @pytest.fixture(scope="module")
@@ -72,13 +91,37 @@ def test_the_sidecar_asks_who_reaches_its_admin_for_a_token(sidecar):
     assert (states["admin.token"], found.errors) == ("ok", 0)
 
 
-def test_the_sidecar_is_given_time_to_drain_and_its_engine_outlives_it(sidecar, manifest):
+def test_the_sidecar_settles_and_is_given_time_to_drain(sidecar, manifest):
     grace = int(re.search(r"terminationGracePeriodSeconds: (\d+)", manifest)[1])
-    sleep = int(re.search(r"sleep: \{ seconds: (\d+) \}", manifest)[1])
-    assert grace > sleep + sidecar.server.drain_timeout
-    sidecars, containers = manifest.split("\n  containers:\n")
-    assert "initContainers:\n    - name: vllm\n      restartPolicy: Always" in sidecars
-    assert "- name: zeroproxy" in containers
+    assert sidecar.server.drain_settle >= 5  # what kube-proxy needs on every node
+    assert grace > sidecar.server.drain_settle + sidecar.server.drain_timeout
+
+
+@pytest.fixture
+def parts(manifest):
+    """Text of the sidecar and of the engine."""
+    return re.search(r"  initContainers:\n(.*)\n  containers:\n(.*)\n  volumes:", manifest, re.S)
+
+
+def test_the_sidecar_is_native_and_its_hooks_let_it_drain_before_the_engine_ends(parts):
+    """Hooks run at once, a sidecar's SIGTERM comes after the other containers' end."""
+    proxy, engine = parts.groups()
+    assert "    - name: zeroproxy\n      restartPolicy: Always\n" in proxy
+    assert 'exec: { command: ["sh", "-c", "kill -TERM 1"] }' in proxy
+    program = re.search(r'python3 -c "(.*?[^\\])"', engine)[1].replace('\\"', '"')
+    with socket.create_server(("127.0.0.1", 0)) as admin:
+        waits = program.replace("9090", str(admin.getsockname()[1]))
+        assert subprocess.run([sys.executable, "-c", waits], check=False).returncode == 0
+    ended = subprocess.run([sys.executable, "-c", waits], capture_output=True, check=False)
+    assert ended.returncode == 1
+    assert b"ConnectionRefusedError" in ended.stderr
+
+
+def test_the_probes_of_the_sidecar_ask_what_needs_no_token(parts):
+    found = re.findall(r"(\w+Probe):\n +httpGet: \{ path: (\S+), port: admin \}", parts[1])
+    assert found == [
+        ("startupProbe", "/healthz"), ("readinessProbe", "/readyz"), ("livenessProbe", "/healthz"),
+    ]  # fmt: skip
 
 
 def test_what_the_sidecar_mounts_is_what_its_configuration_names(manifest):

@@ -44,7 +44,8 @@ from zeroproxy._fast.types.exchange_enums cimport (
 )
 from zeroproxy._fast.types.memory cimport BlockPool, Buffer
 from zeroproxy._fast.types.meter cimport Meter
-from zeroproxy._fast.types.plane cimport Attempt, Conn, Endpoint, Exchange, Histogram, Plane, Relay
+from zeroproxy._fast.types.histogram cimport Histogram
+from zeroproxy._fast.types.plane cimport Attempt, Conn, Endpoint, Exchange, Plane, Relay
 from zeroproxy._fast.types.reactor cimport Timer, Wheel
 from zeroproxy._fast.types.record cimport Record
 from zeroproxy._fast.upstream.breaker cimport (
@@ -278,7 +279,7 @@ cdef class BreakerProbe:
 
     cdef Breaker b
     cdef BreakerSettings t
-    cdef BreakerTicket[256] trials
+    cdef BreakerTicket[256] tickets
     cdef int n
 
     def __init__(self, *, failures=5, error_rate=0.0, min_requests=20, probes=1, busy=False,
@@ -292,27 +293,27 @@ cdef class BreakerProbe:
         """The attempt's number, or None: it is not admitted."""
         if not breaker_admits(&self.b, &self.t, now):
             return None
-        breaker_begin(&self.b, &self.t, &self.trials[self.n % 256], now)
+        breaker_begin(&self.b, &self.t, &self.tickets[self.n % 256], now)
         self.n += 1
         return self.n - 1
 
-    def prove(self, int k):
-        return bool(breaker_confirm(&self.b, &self.t, &self.trials[k % 256]))
+    def confirm(self, int k):
+        return bool(breaker_confirm(&self.b, &self.t, &self.tickets[k % 256]))
 
-    def end(self, int k, int sign, uint64_t now, bint is_last=False):
-        self.trials[k % 256].result = sign
-        breaker_end(&self.b, &self.t, &self.trials[k % 256], is_last, now)
+    def end(self, int k, int result, uint64_t now, bint is_last=False):
+        self.tickets[k % 256].result = result
+        breaker_end(&self.b, &self.t, &self.tickets[k % 256], is_last, now)
 
     def off(self):
         breaker_off(&self.b)
 
-    def release(self):
+    def close_unproven(self):
         breaker_close_unproven(&self.b)
 
     def state(self):
-        return {"state": self.b.state, "probing": self.b.n_probing, "proven": self.b.n_confirmed,
+        return {"state": self.b.state, "probing": self.b.n_probing, "confirmed": self.b.n_confirmed,
                 "due": self.b.due_ns, "trips": self.b.n_trips, "in_a_row": self.b.in_a_row,
-                "moves": list(self.b.transitions)}
+                "transitions": list(self.b.transitions)}
 
 
 cdef class KeepaliveProbe:

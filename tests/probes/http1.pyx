@@ -10,6 +10,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from zeroproxy._fast.exchange.date_field cimport write_date
+from zeroproxy._fast.exchange.keepalive cimport share_of_timeout
 from zeroproxy._fast.http1.body cimport BodySlice, body_begin, body_unframe, frame_chunk, frame_last
 from zeroproxy._fast.http1.field_lines cimport find_request_id, find_traceparent
 from zeroproxy._fast.http1.field_values cimport (
@@ -131,6 +132,15 @@ def response_head(const unsigned char[::1] data, tuple limits, bint to_head=Fals
     cdef HeadLimits lim = limits_of(limits)
     return answer(parse_response_head(<const char *>&data[0], len(data), &lim, to_head, &h), &h)
 
+
+def keepalive_of(const unsigned char[::1] data, tuple limits):
+    """Nanoseconds of silence that the caller of this request stands, by its own words."""
+    cdef Head h
+    cdef HeadLimits lim = limits_of(limits)
+    if parse_request_head(<const char *>&data[0], len(data), &lim, &h) != VERDICT_OK:
+        raise ValueError(FAULTS[h.fault])
+    return share_of_timeout(&h)
+
 # ---------------------------------------------------------------- bodies
 
 
@@ -200,6 +210,7 @@ cdef RequestHop hop_of(dict hop) except *:
     out.drops_host = hop.get("drops_host", 0)
     out.request_id = span_of(hop.get("request_id", b""))
     out.traceparent = span_of(hop.get("traceparent", b""))
+    out.lines = span_of(hop.get("lines", b""))
     out.length = hop.get("length", 0)
     out.framing = hop.get("framing", FRAMING_NONE)
     out.adds_via = hop.get("adds_via", 0)
@@ -211,6 +222,8 @@ cdef ResponseHop back_of(dict back) except *:
     cdef ResponseHop out
     out.date = span_of(back.get("date", b""))
     out.request_id = span_of(back.get("request_id", b""))
+    out.lines = span_of(back.get("lines", b""))
+    out.cors = span_of(back.get("cors", b""))
     out.length = back.get("length", 0)
     out.framing = back.get("framing", FRAMING_NONE)
     out.closes = back.get("closes", 0)

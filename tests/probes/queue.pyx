@@ -6,6 +6,7 @@ from libc.string cimport memset
 
 from zeroproxy._fast.tenants.fair_queue cimport (
     acquire_share,
+    fair_queue_ahead,
     fair_queue_next,
     fair_queue_push,
     fair_queue_remove,
@@ -45,20 +46,28 @@ cdef class QueueProbe:
     cdef object number_of(self, const Relay *r):
         return None if r == NULL else self.relays.index(<size_t>r)
 
-    def come(self, tenant=0, priority=5):
-        """Make a relay, which does not wait yet; returns its number."""
+    def come(self, tenant=0, priority=5, again=False, at=None):
+        """Make a relay, which does not wait yet; returns its number. `at`: seconds."""
         cdef Relay *r = <Relay *>calloc(1, sizeof(Relay))
         if r == NULL:
             raise MemoryError
         r.x.tenant = tenant
         r.x.priority = priority
-        r.x.queued_ns = len(self.relays)
+        r.x.queued_ns = len(self.relays) if at is None else <uint64_t>(at * 1e9)
+        r.x.waiting.is_again = again
         self.relays.append(<size_t>r)
         return len(self.relays) - 1
 
     def join(self, k):
-        if not fair_queue_push(&self.q, self.at(k)):
+        if not fair_queue_push(&self.q, self.at(k), 0):
             raise MemoryError
+
+    def join_first(self, k):
+        if not fair_queue_push(&self.q, self.at(k), 1):
+            raise MemoryError
+
+    def ahead(self, k):
+        return fair_queue_ahead(&self.q, self.at(k))
 
     def leave(self, k):
         fair_queue_remove(&self.q, self.at(k))

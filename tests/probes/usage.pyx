@@ -4,6 +4,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
 from libc.string cimport memcmp, memset
 
+from zeroproxy._fast.engine.surface_table cimport add_member
 from zeroproxy._fast.exchange.outcome_names cimport exactness_name
 from zeroproxy._fast.exchange.response_usage cimport kind_of_path, kind_of_type, meter_path
 from zeroproxy._fast.jsonscan.edits cimport Edit, edit_bytes_max, edit_due, edit_growth, edit_undo
@@ -11,6 +12,7 @@ from zeroproxy._fast.jsonscan.request_scan cimport request_scan_begin, request_s
 from zeroproxy._fast.jsonscan.strings cimport name_add, name_clear, name_free, name_write
 from zeroproxy._fast.types.meter cimport HeldEvent, Meter, RequestScan, Tokens
 from zeroproxy._fast.types.model_name cimport MODEL_MAX, ModelName
+from zeroproxy._fast.types.surface cimport MemberNames
 from zeroproxy._fast.usage.response_meter cimport (
     KIND_EVENTS,
     KIND_FRAMES,
@@ -150,6 +152,8 @@ cdef class RequestScanProbe:
 
     cdef RequestScan a
     cdef ModelName name
+    cdef MemberNames refusable
+    cdef tuple refuses
     cdef readonly int edited
     cdef int skip
     cdef list done          # (offset in the output, bytes, was)
@@ -159,8 +163,12 @@ cdef class RequestScanProbe:
     def __dealloc__(self):
         name_free(&self.name)
 
-    def __init__(self, int usage_request, is_strict=False, reads_bound=False):
+    def __init__(self, int usage_request, is_strict=False, reads_bound=False, refuses=()):
         request_scan_begin(&self.a, &self.name)
+        self.refuses = refuses
+        for name in refuses:
+            add_member(&self.refusable, name)
+        self.a.refusable = &self.refusable if refuses else NULL
         self.a.usage_request = usage_request
         self.a.is_strict = is_strict
         self.a.reads_bound = reads_bound
@@ -193,6 +201,10 @@ cdef class RequestScanProbe:
         self.passed = end
         return out
 
+    def named(self):
+        """The rules of `refuses` that a member of the root has met so far."""
+        return {name for k, name in enumerate(self.refuses) if self.a.named >> k & 1}
+
     def read_ahead(self, bytes start):
         """Look at the first bytes of the body, before any of them passes."""
         request_scan_feed(&self.a, 0, start, len(start))
@@ -208,11 +220,11 @@ cdef class RequestScanProbe:
 
     def undo(self, bytes output):
         """The whole output with its edits taken back, at the same length."""
-        cdef bytearray output_block = bytearray(output)
-        cdef char *at = output_block
+        cdef bytearray body = bytearray(output)
+        cdef char *at = body
         for where, n, was in self.done:
             edit_undo(at + <size_t>where, n, was)
-        return bytes(output_block)
+        return bytes(body)
 
     @property
     def bound(self):
@@ -252,20 +264,20 @@ cdef class StripProbe:
         self.part = b""
 
     def feed(self, bytes data, bint is_last=False):
-        cdef bytearray output_block = bytearray(self.part + data)
-        cdef char *at = output_block
+        cdef bytearray body = bytearray(self.part + data)
+        cdef char *at = body
         cdef size_t left = 0, kept = strip_events(
-            &self.probe.m, self.edited, &self.held, at, len(output_block), &left
+            &self.probe.m, self.edited, &self.held, at, len(body), &left
         )
-        waits = bytes(output_block[kept:kept + self.held.len])
-        rest = bytes(output_block[len(output_block) - left:])
+        waits = bytes(body[kept:kept + self.held.len])
+        rest = bytes(body[len(body) - left:])
         self.part = waits + rest
         if is_last or (not waits and rest.startswith(b":")):
             self.probe.feed(rest)
             self.held.len = 0
             self.part = b""
-            return bytes(output_block[:kept]) + waits + rest
-        return bytes(output_block[:kept])
+            return bytes(body[:kept]) + waits + rest
+        return bytes(body[:kept])
 
 
 def feed_many(const unsigned char[::1] event, int times, int warm=1):

@@ -28,8 +28,9 @@ def shim(tmp_path_factory):
 @pytest.mark.parametrize(
     ("name", "least"),
     [("reload", 20), ("set_keys", 10), ("add_upstream", 8), ("add_endpoint", 5), ("set_routes", 3),
-     ("set_upstream", 2), ("set_models", 1), ("set_pool", 2), ("set_endpoint", 2),
-     ("remove_endpoint", 1), ("set_limits", 2), ("set_switches", 2)],
+     ("set_upstream", 2), ("set_surfaces", 9), ("set_models", 1), ("set_pool", 2),
+      ("set_endpoint", 2), ("remove_endpoint", 1), ("set_limits", 2), ("set_switches", 2),
+      ("set_keepalive", 1), ("set_cors", 5)],
 )  # fmt: skip
 def test_whichever_allocation_fails_the_old_is_whole(shim, name, least):
     """P1: a reload was put in force by half, and what it had allocated was lost."""

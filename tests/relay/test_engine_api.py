@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from tests.support.keys import row
 from tests.support.script import change, play
 from tests.support.settings import LIMITS, POOL, UPSTREAM, endpoint, routes, settings
+from tests.support.surfaces import surface
 from zeroproxy._fast.engine import enum_names
 from zeroproxy._fast.engine.change import Change
 from zeroproxy._fast.engine.engine import Engine
@@ -55,6 +56,10 @@ def grant(**more):
     return lambda e: e.grant_quota(0, **words)
 
 
+def surfaces(**more):
+    return lambda e: e.set_surfaces([replace(surface("GET /a"), **more)])
+
+
 TYPES = [
     ("settings: UpstreamSettings expected, not dict", lambda e: e.set_upstream(0, settings={})),
     ("breaker: Breaker expected, not dict", upstream(breaker={})),
@@ -80,8 +85,16 @@ TYPES = [
     ("key.priority: int expected, not str", keys(priority="5")),
     ("forward: bool expected, not str", lambda e: e.set_keys([row("a")], forward="yes")),
     ("routes: Route expected, not tuple", lambda e: e.set_routes([("m", 0)], default=None)),
+    ("surfaces: SurfaceSettings expected, not dict", lambda e: e.set_surfaces([{}])),
+    ("surface.paths: dict expected, not tuple", surfaces(paths=("/a",))),
+    ("surface.paths: str expected, not int", surfaces(paths={7: ()})),
+    ("surface.paths: tuple expected, not str", surfaces(paths={"/a": "GET"})),
+    ("surface.strip_headers: tuple expected, not list", surfaces(strip_headers=["x-aa"])),
+    ("surface.refuse_fields: str expected, not int", surfaces(refuse_fields=(7,))),
+    ("key.surface: str expected, not NoneType", keys(surface=None)),
     ("via: bool expected, not NoneType",
      lambda e: e.set_switches(via=None, trust_forwarded=True, serve_half_close=True)),
+    ("after: float expected, not str", lambda e: e.set_keepalive("auto")),
     ("name: str expected, not int", lambda e: e.add_upstream(7, settings=UPSTREAM)),
     ("seconds: float expected, not str", lambda e: e.end_silent(0, seconds="1")),
     ("fd: int expected, not str", lambda e: e.listen("3")),
@@ -132,6 +145,15 @@ VALUES = [
     ("key.sha256: not 64 hex digits", keys(sha256="short")),
     ("keys: two have the same sha256", keys(sha256=row("a").sha256)),
     ("key.models: longer than 256 bytes", keys(models=("m" * 257,))),
+    ("surfaces: 2 of them, and 1 upstreams", lambda e: e.set_surfaces([surface(), surface()])),
+    ("surface.paths: a does not begin with /", surfaces(paths={"a": ()})),
+    ("surface.paths: FETCH is no method", surfaces(paths={"/a": ("FETCH",)})),
+    ("surface.paths: longer than 1024 bytes", surfaces(paths={"/" * 1025: ()})),
+    ("surface.strip_headers: x-* does not have 4 to 40", surfaces(strip_headers=("x-*",))),
+    ("surface.refuse_fields: a\"b is not printable ASCII", surfaces(refuse_fields=('a"b',))),
+    ("surface.refuse_fields: more than 64 names",
+     surfaces(refuse_fields=tuple(f"m{k}" for k in range(65)))),
+    ("key.surface: 'some' is none of", keys(surface="some")),
     ("route.model: empty", lambda e: e.set_routes(routes(("m", 0), ("", 0)), default=None)),
     ("sample: 2 is not in 0 to 1", lambda e: e.set_tracing(2)),
     ("route.serves: longer than 256 bytes",

@@ -126,7 +126,7 @@ def test_what_the_ring_does_not_take_is_added_up():
             answer(u, TEXT % b"", LAST, b"[DONE]")
             d.receive()
         assert len(script.engine.records(100)) == 2
-        (overflow,) = script.engine.overflow()
+        (overflow,) = script.engine.take_overflow()
         assert (overflow["count"], overflow["prompt_tokens"], overflow["completion_tokens"]) == (
             5,
             15,

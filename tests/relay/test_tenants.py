@@ -42,7 +42,6 @@ def test_a_tenant_that_left_is_billed_to_the_end_and_then_gone():
         # Two records in the ring, 198 overflowed, none of it taken: every index is still its own.
         for _ in range(3):
             script.engine.set_keys([row(f"k{n}", tenant=f"new{n}") for n in range(200)])
-        assert {r["tenant"] for r in script.engine.overflow()} == {f"old{n}" for n in range(2, 200)}
         assert [r["tenant"] for r in script.records()] == ["old0", "old1"]
         taken = Counter(r["tenant"] for r in script.engine.take_overflow())
         assert taken == {f"old{n}": 1 for n in range(2, 200)}

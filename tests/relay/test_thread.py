@@ -17,7 +17,7 @@ import pytest
 
 from tests.support.breakers import terms
 from tests.support.keys import row
-from tests.support.script import Script, get, ok
+from tests.support.script import Script, get, ok, play
 from tests.support.settings import endpoint, routes, settings
 from zeroproxy._fast.engine.thread import BREAKER_CHANGED
 
@@ -116,6 +116,31 @@ def test_a_thread_that_keeps_the_interpreter_delays_nobody():
         script.engine.await_records(50, seconds=PATIENCE)
         assert len(script.engine.records(100)) == 50
     os.close(done)
+
+
+def test_the_thread_beats_while_it_works_and_no_longer():
+    """It is asked without the plane lock, which a thread that hangs may hold."""
+
+    def beats_on(engine) -> bool:
+        before, until = engine.beat(), time.monotonic() + PATIENCE
+        while engine.beat() == before:
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.001)
+        return True
+
+    with play() as script:
+        assert script.engine.beat() == -1
+    with started() as script:
+        assert beats_on(script.engine)
+        with script.engine.exclusive:
+            # The thread waits for the lock, as it would behind a call that never ends.
+            script.engine.beat()
+            time.sleep(0.05)
+            before = script.engine.beat()
+            time.sleep(0.05)
+            assert script.engine.beat() == before
+        assert beats_on(script.engine)
 
 
 def test_whoever_awaits_records_sleeps_until_an_exchange_ends():

@@ -27,7 +27,12 @@ SHARDS = 8
 PATIENCE = "0.7"
 # The runner's server begins to listen after the proxy: readiness is not waited for. A server that
 # counts requests must receive no probes; one that answers nonsense on purpose needs retries.
-WORDS = {"health": '{ path = "" }', "breaker": "{ failures = 0 }", "cookies": "true"}
+WORDS = {
+    "health": '{ path = "" }',
+    "breaker": "{ failures = 0 }",
+    "cookies": "true",
+    "surface": '{ paths = "all", strip_headers = [], refuse_fields = [] }',
+}
 #: An answer whose head has gone is refused by cutting it.
 REFUSES = {"truncated": "reject"}
 METERING = "[metering]\ninject_usage = false\n"

@@ -17,11 +17,11 @@ def digest(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
 
-def row(key, *, name="", tenant="t", priority=5, models=(), requests=0, tokens=0):
+def row(key, *, name="", tenant="t", priority=5, models=(), requests=0, tokens=0, **terms):
     """A key as Engine.set_keys takes it."""
     return Key(
         sha256=digest(key).hex(), name=name, tenant=tenant, priority=priority, models=models,
-        requests_per_minute=requests, tokens_per_minute=tokens,
+        requests_per_minute=requests, tokens_per_minute=tokens, **terms,
     )  # fmt: skip
 
 

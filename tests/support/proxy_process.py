@@ -83,11 +83,14 @@ class ProxyProcess:
 
             resource.setrlimit(resource.RLIMIT_NOFILE, (self.nofile, self.nofile))
 
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "zeroproxy", "-c", str(self.path)]
+
     def launch(self) -> None:
         """Begin it, and wait for nothing."""
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "zeroproxy", "-c", str(self.path)],
+                self.command(),
                 stdin=max(self.stdin, NOWHERE),
                 stdout=max(self.stdout, NOWHERE),
                 stderr=errors if self.stderr < 0 else self.stderr,

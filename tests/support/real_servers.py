@@ -77,7 +77,7 @@ def llama_files() -> tuple[Path, Path]:
         pytest.skip(f"NOT TESTED: {said}")
 
 
-def llama_command(python: Path, model: Path, port: int) -> list[str]:
+def llama_command(python: Path, model: Path, port: int | str) -> list[str]:
     return [str(python), str(Path(__file__).with_name("serve_llama.py")), str(model), str(port)]
 
 

@@ -22,5 +22,5 @@ def from_nothing(config: Config) -> Running:
     endpoint_set.add_upstreams(config)
     return Running(
         engine=engine, endpoint_set=endpoint_set, tls=tls, tokens=Tokens(engine, lambda _: {}),
-        config=None, keys={},
+        config=None, keys={}, bound=[],
     )  # fmt: skip

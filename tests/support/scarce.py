@@ -15,11 +15,14 @@ from msgspec.structs import replace
 from tests.support.keys import row
 from tests.support.running import Running, from_nothing
 from tests.support.script import LIMITS, POOL, settings
+from tests.support.surfaces import surface
 from zeroproxy._fast.engine.engine import Engine
 from zeroproxy._fast.engine.settings_types import EndpointSettings, Route
+from zeroproxy.config.cors import Cors
 from zeroproxy.config.load import parse_config
 from zeroproxy.errors import ReloadError
 from zeroproxy.server.endpoints import refusing, resolve_all
+from zeroproxy.server.fd_limits import limits_in_force
 from zeroproxy.server.prepare import Candidate, put_in_force
 from zeroproxy.server.tls import PreparedTls
 
@@ -56,6 +59,9 @@ CHANGES: dict[str, Callable[[Engine], Any]] = {
     "set_routes": lambda e: e.set_routes(
         [Route(model="new", upstream=0), Route(model="other", upstream=0)], default=0
     ),
+    "set_surfaces": lambda e: e.set_surfaces(
+        [surface("POST /a", "GET /b/*", strip=("x-aa", "x-b-*"), refuse=("one", "two"))]
+    ),
     "set_models": lambda e: e.set_models(b"[]"),
     "add_endpoint": lambda e: e.add_endpoint(0, settings=endpoint(3)),
     "remove_endpoint": lambda e: e.remove_endpoint(0),
@@ -65,6 +71,8 @@ CHANGES: dict[str, Callable[[Engine], Any]] = {
     "set_switches": lambda e: e.set_switches(
         via=False, trust_forwarded=True, serve_half_close=False
     ),
+    "set_keepalive": lambda e: e.set_keepalive(9.0),
+    "set_cors": lambda e: e.set_cors(Cors(origins=("https://a.test",))),
     "set_keys": lambda e: e.set_keys(
         [row(f"n{k}", tenant=f"n{k}", models=("a", "b")) for k in range(20)]
     ),
@@ -125,9 +133,10 @@ def start() -> tuple[Running, Candidate]:
     config, new = parse_config(OLD), parse_config(NEW)
     running = from_nothing(config)
     clear = PreparedTls(None, (None,))
-    put_in_force(running, Candidate(config, clear, asyncio.run(resolve_all(config)), []))
+    addresses, limits = asyncio.run(resolve_all(config)), limits_in_force(config.limits)
+    put_in_force(running, Candidate(config, clear, addresses, limits, []))
     addresses = asyncio.run(resolve_all(new, running.endpoint_set.known()))
-    return running, Candidate(new, clear, addresses, [])
+    return running, Candidate(new, clear, addresses, limits_in_force(new.limits), [])
 
 
 def try_reload(n: int, goes_on: int) -> bool:
@@ -140,8 +149,7 @@ def try_reload(n: int, goes_on: int) -> bool:
     )
     shim.fail_at(ctypes.c_long(n), goes_on)
     try:
-        with refusing():
-            put_in_force(running, new)
+        put_in_force(running, new, refusing())
         failed = False
     except ReloadError:
         failed = True

@@ -229,6 +229,11 @@ class Script:
         """From now on the endpoint refuses connections."""
         Path(self.sources[endpoint].getsockname()).unlink()
 
+    def accept_again(self, endpoint: int = 0) -> None:
+        """It accepts connections again, as a server that was started anew."""
+        self.sources[endpoint].close()
+        self.sources[endpoint] = self._listen(f"up{endpoint}", backlog=64)
+
     def records(self) -> list[dict[str, Any]]:
         self.turn()
         return self.engine.records(1000)

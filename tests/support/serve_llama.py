@@ -1,6 +1,6 @@
 """Run llama.cpp's own server (the one inside the xllamacpp wheel) until SIGTERM.
 
-usage: serve_llama.py MODEL.gguf PORT
+usage: serve_llama.py MODEL.gguf PORT, or a path that ends in .sock
 """
 
 import os
@@ -12,8 +12,11 @@ import xllamacpp
 
 params = xllamacpp.CommonParams()
 params.model.path = sys.argv[1]
-params.hostnames = ["127.0.0.1"]
-params.port = int(sys.argv[2])
+if sys.argv[2].endswith(".sock"):
+    params.hostnames = [sys.argv[2]]
+else:
+    params.hostnames = ["127.0.0.1"]
+    params.port = int(sys.argv[2])
 params.n_ctx = 8192
 params.n_parallel = 4
 params.model_alias = {"smollm2"}

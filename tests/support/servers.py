@@ -8,14 +8,12 @@ import subprocess
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.ports import free_port
-from tests.support.until import words_of
 
 
 def missing(what: str, how: str) -> None:
@@ -102,11 +100,3 @@ class StoppableProcess(ServerProcess):
         if self.process is not None and self.process.poll() is None:
             self.send(signal.SIGCONT)
         super().stop(number)
-
-
-def settled(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    """Return when `condition` holds; fail after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not true within {seconds} s: {words_of(condition)}"
-        time.sleep(0.02)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
-from time import monotonic
+from time import monotonic, sleep
 
 
 def words_of(condition: Callable[..., object]) -> str:
@@ -24,3 +24,11 @@ async def until(condition: Callable[[], object], seconds: float = 100.0) -> None
     while not condition():
         assert monotonic() < deadline, f"not true within {seconds} s: {words_of(condition)}"
         await asyncio.sleep(0.001)
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    """The same without a loop: for a test that is no coroutine, and for a thread."""
+    deadline = monotonic() + seconds
+    while not condition():
+        assert monotonic() < deadline, f"not true within {seconds} s: {words_of(condition)}"
+        sleep(0.01)

@@ -40,7 +40,10 @@ class Source:
                             "starved": 0, "limit": 100},
             "fds": {"downstream": 4, "upstream": 5, "listener": 1},
             "upstreams": [{"name": "u", "inflight": 2, "queued": 1, "max_inflight": 8,
-                           "waiting": 1, "waited": 5, "displaced": 3, "hedges": 2, "hedges_won": 1,
+                           "waiting": 1, "waited": 5,
+                           "holding": {"now": 2, "total": 7, "oldest_s": 1.5, "down_s": 2.0},
+                           "caller_retries": 4, "too_late": 6,
+                           "displaced": 3, "hedges": 2, "hedges_won": 1,
                            "histograms": dict.fromkeys(names, HISTOGRAM),
                            "endpoints": [endpoint]}],
             "requests": [{"upstream": "u", "endpoint": "e", "status": 200, "outcome": "ok",
@@ -48,6 +51,7 @@ class Source:
             "tokens": [{"upstream": "u", "model": "m\n", "tenant": "", "prompt": 3,
                         "completion": 4, "cached": 1, "reasoning": 0}],
             "ring": {"records": 0, "overflow": 2},
+            "keepalive": {"comments": 8, "early_heads": 3},
             "reloads": {"ok": 3, "failed": 1, "last": "ok"},
             "bounds_ns": [10**6 * 2**k for k in range(N - 1)],
         }  # fmt: skip
@@ -77,6 +81,8 @@ async def test_metrics_say_what_the_snapshot_says():
     pool = {s.labels["state"]: s.value for s in families["zeroproxy_pool_connections"].samples}
     assert pool == {"idle": 3, "opening": 1, "active": 2}
     assert families["zeroproxy_ring_overflow"].samples[0].value == 2
+    assert families["zeroproxy_sse_comments"].samples[0].value == 8
+    assert families["zeroproxy_sse_early_heads"].samples[0].value == 3
     assert {s.labels["kind"] for s in families["zeroproxy_fds"].samples} == {
         "downstream", "upstream", "listener",
     }  # fmt: skip

@@ -233,6 +233,30 @@ async def test_who_has_the_token_or_a_unix_socket_may_use_any_name():
         assert (await client.get("/status", headers={"Host": "any.example"})).status == 200
 
 
+OWN = "http://127.0.0.1:9090"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Origin": "http://evil.test"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://127.0.0.1:8000"}, 403),  # another port is another origin
+        ({"Origin": OWN}, 200),
+        ({"Origin": OWN, "Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Sec-Fetch-Site": "none"}, 200),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}, 403),
+        ({"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 200),  # a link
+    ],
+)
+@pytest.mark.parametrize("path", ["/status", "/healthz", "/"])
+async def test_a_page_of_another_origin_may_not_read(path, headers, status):
+    async with TestClient(TestServer(create_app(Source()))) as client:
+        response = await client.get(path, headers={"Host": "127.0.0.1:9090", **headers})
+        assert response.status == status
+
+
 async def test_a_probe_of_http_1_0_has_no_host():
     async with listening() as server:
         reader, writer = await dial(server)

@@ -41,7 +41,9 @@ SNAPSHOT: dict[str, Any] = {
     "fds": {"downstream": 7, "upstream": 5, "listener": 1},
     "upstreams": [{
         "name": "a", "inflight": 3, "queued": 2, "max_inflight": 0, "waiting": 1,
-        "waited": 5, "displaced": 0, "hedges": 2, "hedges_won": 1,
+        "waited": 5, "displaced": 0,
+        "holding": {"now": 2, "total": 7, "oldest_s": 1.5, "down_s": 2.0},
+        "caller_retries": 4, "too_late": 6, "hedges": 2, "hedges_won": 1,
         "histograms": {
             "ttft": histogram(2, 1, 3_500_000_000), "request": histogram(1, 0, 10),
             "queue_wait": histogram(0, 0, 0), "gap": histogram(40, 0, 1_000_000),
@@ -66,6 +68,7 @@ SNAPSHOT: dict[str, Any] = {
          "cached": 0, "reasoning": 0},
     ],
     "ring": {"records": 1, "overflow": 6},
+    "keepalive": {"comments": 8, "early_heads": 3},
     "reloads": {"ok": 2, "failed": 1, "last": "failed"},
     "counters": {"relays": 7},
     "bounds_ns": [250_000 * 2**k for k in range(BUCKETS - 1)],
@@ -158,7 +161,7 @@ async def test_drain_is_asked_for_by_post_only(client, source):
 async def test_a_page_in_a_browser_cannot_drain(client, source, field):
     response = await client.post("/-/drain", headers=field)
     assert (response.status, source.drains) == (403, 0)
-    assert (await client.get("/status", headers=field)).status == 200
+    assert (await client.get("/status", headers=field)).status == 403
 
 
 async def test_the_first_page_links_what_there_is_and_loads_nothing(client):
@@ -213,6 +216,7 @@ async def test_the_families_of_the_contract_are_there(client):
     for name in (
         "requests_total", "tokens_total", "inflight", "queued", "endpoint_up", "pool_connections",
         "connects_total", "reused_total", "ring_overflow_total", "fds", "connections",
+        "sse_comments_total", "sse_early_heads_total",
         "ttft_seconds_bucket", "inter_token_seconds_bucket", "request_seconds_bucket",
         "queue_seconds_bucket",
     ):  # fmt: skip

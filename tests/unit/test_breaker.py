@@ -11,17 +11,17 @@ from tests.probes import core as probe
 from zeroproxy._fast.engine.engine import IS_DEBUG
 
 CLOSED, HALF_OPEN, OPEN = range(3)
-WELL, FAILED, TOO_MUCH, DUE, PROVEN, OFF, ALONE = range(7)
-NO_SIGN, SIGN_WELL, SIGN_BUSY, SIGN_FAILED = range(4)
+SUCCESS, FAILURE, TRIP, DUE, CONFIRMED, OFF, LAST_ENDPOINT = range(7)
+RESULT_NONE, RESULT_OK, RESULT_BUSY, RESULT_FAILED = range(4)
 S = 1_000_000_000
 START = 1000 * S
 
 EXPECTED = {
-    (CLOSED, WELL): CLOSED, (CLOSED, FAILED): CLOSED, (CLOSED, TOO_MUCH): OPEN,
-    (CLOSED, OFF): CLOSED, (CLOSED, ALONE): CLOSED,
-    (OPEN, DUE): HALF_OPEN, (OPEN, OFF): CLOSED, (OPEN, ALONE): CLOSED,
-    (HALF_OPEN, WELL): HALF_OPEN, (HALF_OPEN, PROVEN): CLOSED, (HALF_OPEN, TOO_MUCH): OPEN,
-    (HALF_OPEN, OFF): CLOSED, (HALF_OPEN, ALONE): CLOSED,
+    (CLOSED, SUCCESS): CLOSED, (CLOSED, FAILURE): CLOSED, (CLOSED, TRIP): OPEN,
+    (CLOSED, OFF): CLOSED, (CLOSED, LAST_ENDPOINT): CLOSED,
+    (OPEN, DUE): HALF_OPEN, (OPEN, OFF): CLOSED, (OPEN, LAST_ENDPOINT): CLOSED,
+    (HALF_OPEN, SUCCESS): HALF_OPEN, (HALF_OPEN, CONFIRMED): CLOSED, (HALF_OPEN, TRIP): OPEN,
+    (HALF_OPEN, OFF): CLOSED, (HALF_OPEN, LAST_ENDPOINT): CLOSED,
 }  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def test_what_is_not_a_row_keeps_the_endpoint_in_service():
 
 def fail(b, times, now=START):
     for _ in range(times):
-        b.end(b.begin(now), SIGN_FAILED, now)
+        b.end(b.begin(now), RESULT_FAILED, now)
 
 
 def make(**words):
@@ -72,7 +72,7 @@ def test_failures_in_a_row_open_it():
 def test_one_that_ends_well_begins_the_row_anew():
     b = make()
     fail(b, 2)
-    b.end(b.begin(START), SIGN_WELL, START)
+    b.end(b.begin(START), RESULT_OK, START)
     fail(b, 2)
     assert b.state()["state"] == CLOSED
 
@@ -91,10 +91,10 @@ def test_failures_further_apart_than_the_window_are_no_row():
 def test_a_share_of_failures_opens_it_once_there_are_enough():
     b = make(failures=0, error_rate=0.5, min_requests=10)
     for k in range(8):
-        b.end(b.begin(START), SIGN_FAILED if k % 2 else SIGN_WELL, START)
+        b.end(b.begin(START), RESULT_FAILED if k % 2 else RESULT_OK, START)
     assert b.state()["state"] == CLOSED
-    for sign in (SIGN_WELL, SIGN_FAILED):
-        b.end(b.begin(START), sign, START)
+    for result in (RESULT_OK, RESULT_FAILED):
+        b.end(b.begin(START), result, START)
     assert b.state()["state"] == OPEN
 
 
@@ -102,7 +102,7 @@ def test_a_share_of_failures_opens_it_once_there_are_enough():
 def test_busy_counts_only_where_it_was_asked_for(counts, then):
     b = make(busy=counts)
     for _ in range(3):
-        b.end(b.begin(START), SIGN_BUSY, START)
+        b.end(b.begin(START), RESULT_BUSY, START)
     assert b.state()["state"] == then
 
 
@@ -111,13 +111,13 @@ def test_attempts_from_before_the_opening_do_not_count():
     old = [b.begin(START) for _ in range(5)]
     fail(b, 3)
     for k in old[:2]:
-        b.end(k, SIGN_FAILED, START)
+        b.end(k, RESULT_FAILED, START)
     new = b.begin(START + 5 * S)
-    for k, sign in zip(old[2:], (SIGN_FAILED, SIGN_WELL, NO_SIGN), strict=True):
-        b.end(k, sign, START + 5 * S)
+    for k, result in zip(old[2:], (RESULT_FAILED, RESULT_OK, RESULT_NONE), strict=True):
+        b.end(k, result, START + 5 * S)
     assert b.state()["state"] == HALF_OPEN
     assert b.state()["probing"] == 1
-    assert b.prove(new)
+    assert b.confirm(new)
 
 
 def test_half_open_lets_exactly_the_probes_through_and_releases_a_probe():
@@ -125,26 +125,26 @@ def test_half_open_lets_exactly_the_probes_through_and_releases_a_probe():
     fail(b, 3)
     first, second = b.begin(START + 5 * S), b.begin(START + 5 * S)
     assert b.begin(START + 5 * S) is None
-    b.end(first, NO_SIGN, START + 5 * S)
+    b.end(first, RESULT_NONE, START + 5 * S)
     third = b.begin(START + 5 * S)
     assert third is not None
-    assert not b.prove(second)
+    assert not b.confirm(second)
     assert b.begin(START + 5 * S) is None
-    assert b.prove(third)
+    assert b.confirm(third)
     assert b.state()["state"] == CLOSED
 
 
-def test_it_is_on_trial_until_an_attempt_has_ended_well():
+def test_it_is_unconfirmed_until_an_attempt_has_ended_well():
     b = make()
     fail(b, 3)
     k = b.begin(START + 5 * S)
-    assert b.prove(k)
-    b.end(k, SIGN_FAILED, START + 6 * S)
+    assert b.confirm(k)
+    b.end(k, RESULT_FAILED, START + 6 * S)
     assert b.state()["state"] == OPEN
     assert b.state()["due"] == START + 16 * S, "for twice as long"
     k = b.begin(START + 16 * S)
-    b.prove(k)
-    b.end(k, SIGN_WELL, START + 17 * S)
+    b.confirm(k)
+    b.end(k, RESULT_OK, START + 17 * S)
     fail(b, 2, START + 17 * S)
     assert b.state()["state"] == CLOSED
     fail(b, 1, START + 17 * S)
@@ -181,18 +181,18 @@ def test_off_closes_it_from_every_state():
 def test_the_last_one_stays_closed_however_often_it_fails():
     b = make()
     for _ in range(9):
-        b.end(b.begin(START), SIGN_FAILED, START, is_last=True)
-    assert (b.state()["state"], b.state()["moves"]) == (CLOSED, [0, 0, 0])
+        b.end(b.begin(START), RESULT_FAILED, START, is_last=True)
+    assert (b.state()["state"], b.state()["transitions"]) == (CLOSED, [0, 0, 0])
     fail(b, 1)
     assert b.state()["state"] == OPEN, "another endpoint is there again"
 
 
-def test_one_that_is_released_is_on_trial():
+def test_one_that_is_closed_unproven_is_unconfirmed():
     b = make()
     fail(b, 3)
-    b.release()
+    b.close_unproven()
     assert b.state()["state"] == CLOSED
-    b.end(b.begin(START), SIGN_FAILED, START, is_last=True)
+    b.end(b.begin(START), RESULT_FAILED, START, is_last=True)
     assert b.state()["state"] == CLOSED
     fail(b, 1)
     assert b.state()["state"] == OPEN
@@ -208,11 +208,11 @@ class Model:
         self.failures, self.rate, self.least = failures, rate, least
         self.probes, self.window, self.open_for = probes, window, open_for
         self.state, self.epoch, self.due, self.trips = CLOSED, 0, 0, 0
-        self.on_trial = False
+        self.is_unconfirmed = False
         self.ended: list[tuple[int, bool]] = []
         self.row = 0
         self.attempts: dict[int, dict] = {}
-        self.proven = 0
+        self.n_confirmed = 0
 
     def probing(self):
         return sum(a["probe"] and a["epoch"] == self.epoch for a in self.attempts.values())
@@ -220,41 +220,41 @@ class Model:
     def admits(self, now):
         if self.state == OPEN:
             return now >= self.due
-        return self.state == CLOSED or self.probing() + self.proven < self.probes
+        return self.state == CLOSED or self.probing() + self.n_confirmed < self.probes
 
     def begin(self, k, now):
         if self.state == OPEN:
-            self.state, self.proven = HALF_OPEN, 0
+            self.state, self.n_confirmed = HALF_OPEN, 0
         self.attempts[k] = {"epoch": self.epoch, "probe": self.state == HALF_OPEN}
 
-    def prove(self, k):
+    def confirm(self, k):
         a = self.attempts[k]
         was_probe, a["probe"] = a["probe"], False
         if not was_probe or a["epoch"] != self.epoch or self.state != HALF_OPEN:
             return False
-        self.proven += 1
-        if self.proven < self.probes:
+        self.n_confirmed += 1
+        if self.n_confirmed < self.probes:
             return False
-        self.state, self.on_trial, self.ended, self.row = CLOSED, True, [], 0
+        self.state, self.is_unconfirmed, self.ended, self.row = CLOSED, True, [], 0
         return True
 
-    def release(self):
+    def close_unproven(self):
         if self.state != CLOSED:
-            self.state, self.proven, self.on_trial = CLOSED, 0, True
+            self.state, self.n_confirmed, self.is_unconfirmed = CLOSED, 0, True
             self.ended, self.row = [], 0
 
-    def end(self, k, sign, now, is_last=False):
+    def end(self, k, result, now, is_last=False):
         a = self.attempts.pop(k)
         if a["epoch"] != self.epoch or not (self.failures or self.rate):
             return
-        if sign == SIGN_WELL:
+        if result == RESULT_OK:
             self.ended.append((now, True))
-            self.row, self.trips, self.on_trial = 0, 0, False
-        elif sign == SIGN_FAILED:
+            self.row, self.trips, self.is_unconfirmed = 0, 0, False
+        elif result == RESULT_FAILED:
             self.ended.append((now, False))
             self.row += 1
-            if self.state == HALF_OPEN or self.on_trial or self.is_too_much(now):
-                self.release() if is_last else self.open(now)
+            if self.state == HALF_OPEN or self.is_unconfirmed or self.is_too_much(now):
+                self.close_unproven() if is_last else self.open(now)
 
     def is_too_much(self, now):
         width = self.window // probe.SLOTS
@@ -279,7 +279,7 @@ class Model:
         self.state, self.due = OPEN, now + wait
         self.trips += 1
         self.epoch += 1
-        self.on_trial, self.ended, self.row, self.proven = False, [], 0, 0
+        self.is_unconfirmed, self.ended, self.row, self.n_confirmed = False, [], 0, 0
 
 
 class Machine(RuleBasedStateMachine):
@@ -310,20 +310,21 @@ class Machine(RuleBasedStateMachine):
     def an_answer_begins(self, which):
         if self.model.attempts:
             k = sorted(self.model.attempts)[which % len(self.model.attempts)]
-            assert self.real.prove(k) == self.model.prove(k)
+            assert self.real.confirm(k) == self.model.confirm(k)
 
-    @rule(which=st.integers(0, 99), sign=st.sampled_from([*range(4), SIGN_FAILED, SIGN_FAILED]),
+    @rule(which=st.integers(0, 99),
+          result=st.sampled_from([*range(4), RESULT_FAILED, RESULT_FAILED]),
           is_last=st.sampled_from([False, False, True]))  # fmt: skip
-    def an_attempt_ends(self, which, sign, is_last):
+    def an_attempt_ends(self, which, result, is_last):
         if self.model.attempts:
             k = sorted(self.model.attempts)[which % len(self.model.attempts)]
-            self.real.end(k, sign, self.now, is_last)
-            self.model.end(k, sign, self.now, is_last)
+            self.real.end(k, result, self.now, is_last)
+            self.model.end(k, result, self.now, is_last)
 
     @rule()
     def the_others_go(self):
-        self.real.release()
-        self.model.release()
+        self.real.close_unproven()
+        self.model.close_unproven()
 
     @rule(seconds=st.floats(0.01, 30))
     def time_passes(self, seconds):
@@ -342,7 +343,7 @@ class Machine(RuleBasedStateMachine):
                 assert found["due"] == self.model.due
             if self.model.state == HALF_OPEN:
                 assert found["probing"] == self.model.probing()
-                assert found["probing"] + found["proven"] <= self.model.probes
+                assert found["probing"] + found["confirmed"] <= self.model.probes
 
 
 TestMachine = Machine.TestCase

@@ -12,10 +12,10 @@ import pytest
 
 import zeroproxy
 from tests.support.terminal import shown_by
-from zeroproxy.__main__ import EARLY
 from zeroproxy.commands import check, check_report
 from zeroproxy.commands import main as cli
 from zeroproxy.config.load import parse_config
+from zeroproxy.early_signals import EARLY
 from zeroproxy.errors import PACKAGES
 from zeroproxy.server.listener import refusal
 
@@ -51,6 +51,8 @@ def test_help_names_every_command_and_the_signals():
     assert done.returncode == 0
     for word in (
         "run",
+        "exec",
+        "zeroproxy http://127.0.0.1:8000",
         "check",
         "usage",
         "bench",
@@ -64,7 +66,7 @@ def test_help_names_every_command_and_the_signals():
 
 
 def test_every_command_has_help():
-    for command in ("run", "check", "usage", "bench", "sim", "demo", "version"):
+    for command in ("run", "exec", "check", "usage", "bench", "sim", "demo", "version"):
         done = run_cli(command, "--help")
         assert (done.returncode, done.stderr) == (0, "")
     assert "--listen" in run_cli("sim", "--help").stdout
@@ -221,7 +223,8 @@ def test_a_unix_socket_in_use_is_a_warning_too_and_one_of_another_kind_no(tmp_pa
     (tmp_path / "x").unlink()
     (tmp_path / "x").write_text("")
     assert said(text, "server.listen")[0] == "error"
-    assert said(OFF.replace("127.0.0.1:0", "fd:3") + GOOD, "server.listen")[0] == "ok"
+    for inherited in ("fd:3", "systemd:http"):
+        assert said(OFF.replace("127.0.0.1:0", inherited) + GOOD, "server.listen")[0] == "ok"
 
 
 def test_errors_and_warnings_are_counted_in_the_closing_line(config, capsys, tmp_path):
@@ -326,15 +329,24 @@ def test_more_connections_than_descriptors_is_a_warning():
     assert "1048576 were asked for" in says
 
 
+async def test_a_sink_whose_file_holds_no_secret_is_named_once(tmp_path):
+    path = tmp_path / "url"
+    path.write_text("\n")
+    sinks = f'sinks = [{{ kind = "redis", url_file = "{path}" }}]\n'
+    found = await check.examine(parse_config(f"{OFF}[metering]\n{sinks}{GOOD}"), is_offline=True)
+    told = [row for row in found.rows if row[0] == "sink redis"]
+    assert told == [("sink redis", "error", f"{path}: url_file: is empty")]
+
+
 @pytest.mark.parametrize(
     ("answer", "state", "says"),
     [
         (b"HTTP/1.1 200 OK\r\n\r\n", "ok", "{} answers; GET /health returned 200"),
         (b"HTTP/1.0 404 Not Found\r\n\r\n", "ok", "{} answers; it has no /health"),
         (b"HTTP/1.1 503 Busy\r\n\r\n", "warning", "{}: GET /health returned 503"),
-        (b"SSH-2.0-x\r\n", "warning", "{}: GET /health is not answered in HTTP"),
-        (b"", "warning", "{}: GET /health is not answered in HTTP"),
-        (b"x" * 100_000, "warning", "{}: GET /health is not answered in HTTP"),
+        (b"SSH-2.0-x\r\n", "warning", "{}: GET /health is not answered in valid HTTP"),
+        (b"", "warning", "{}: the connection was closed without an answer"),
+        (b"x" * 100_000, "warning", "{}: GET /health is not answered in valid HTTP"),
     ],
     ids=["200", "404", "503", "no http", "nothing", "endless line"],
 )

@@ -43,14 +43,17 @@ def test_the_least_that_works():
         (GOOD + "[sever]\n", 'x.toml:4: sever: unknown key; did you mean "server"?'),
         (GOOD + '[limits]\nheader_count = "many"\n',
          'x.toml:5: limits.header_count: expected a whole number, got "many"'),
-        (GOOD + 'timeouts = { connect = "5s" }\n',
-         'x.toml:4: upstream[0].timeouts.connect: expected seconds as a number (5), got "5s"'),
-        (GOOD + 'timeouts = { connect = "500 ms" }\n', "seconds as a number (0.5), got"),
-        (GOOD + 'timeouts = { connect = "" }\n', 'connect: expected a number, got ""'),
-        (GOOD + '[limits]\nbody_bytes = "10MB"\n',
-         'x.toml:5: limits.body_bytes: expected a whole number (10485760), got "10MB"'),
+        (GOOD + 'timeouts = { connect = "5 parsecs" }\n',
+         'x.toml:4: upstream[0].timeouts.connect: expected seconds, as 5, "500ms" or "1h30m", got '
+         '"5 parsecs"'),
+        (GOOD + 'timeouts = { connect = "" }\n', 'or "1h30m", got ""'),
+        (GOOD + 'timeouts = { connect = "10MB" }\n', "connect: expected seconds"),
+        (GOOD + '[limits]\nbody_bytes = "10ms"\n',
+         'x.toml:5: limits.body_bytes: expected bytes, as 65536, "64KiB" or "10MB", got "10ms"'),
+        (GOOD + '[limits]\nbody_bytes = "0.3b"\n', "expected a whole number of bytes"),
         (GOOD + '[limits]\nbody_bytes = "' + "9" * 40 + '"\n',
-         "x.toml:5: limits.body_bytes: expected a whole number, got a text"),
+         'or "10MB", got a text'),
+        (GOOD + '[limits]\nheader_count = "10s"\n', 'a whole number, got "10s"'),
         (GOOD + "[server]\nlisten = 8080\n",
          'x.toml:5: server.listen: expected text, got 8080; did you mean "127.0.0.1:8080" or'),
         (GOOD + "breaker = { error_rate = 50 }\n",
@@ -88,9 +91,15 @@ def test_the_least_that_works():
         (GOOD + 'hash = { on = ["header:"] }\n', 'upstream[0].hash.on[0]: "header:" is none of'),
         (GOOD + "hash = { load_bound = 0.5 }\n", "upstream[0].hash.load_bound: expected"),
         (GOOD + "[server]\nworkers = 4\n", "x.toml:5: server.workers: more than one worker"),
+        (GOOD + "[server]\nsse_keepalive = 0.05\n",
+         "x.toml:5: server.sse_keepalive: is 0, or at least 0.1 s"),
+        (GOOD + '[server]\nsse_keepalive = "often"\n', "server.sse_keepalive: invalid enum value"),
+        (GOOD + "[server]\nsse_keepalive = -1\n", "server.sse_keepalive: expected `float` >= 0"),
+        (GOOD + "[server]\ntcp_keepalive = -1\n", "server.tcp_keepalive: expected `int` >= 0"),
+        (GOOD + "[server]\ndrain_settle = -1\n", "server.drain_settle: expected `float` >= 0"),
         (GOOD + '[server]\nlisten = "8080"\n',
-         'x.toml:5: server.listen: "8080" is no address: HOST:PORT, [IPV6]:PORT, unix:/path or '
-         'fd:N; did you mean "127.0.0.1:8080" or ":8080"?'),
+         'x.toml:5: server.listen: "8080" is no address: HOST:PORT, [IPV6]:PORT, unix:/path, '
+         'fd:N or systemd:NAME; did you mean "127.0.0.1:8080" or ":8080"?'),
         (SINKS.format('{ kind = "redis", url = "redis://h:80000" }'),
          "x.toml:6: metering.sinks[0].url: its port is no number from 0 to 65535"),
         (GOOD + '[auth]\nkeys_file = "x"\nshared = { url = "redis://h:x/0" }\n',
@@ -223,6 +232,68 @@ def test_an_endpoint_that_is_no_listener_is_none(listen, endpoint):
     parse_config(EACH.format(f'"{endpoint}"') + f'[server]\nlisten = "{listen}"\n')
 
 
+CORS = "[server.cors]\n{}\n" + GOOD
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["https://app.example", "http://localhost:3000", "http://127.0.0.1:8000", "http://[::1]:3000",
+     "chrome-extension://abcdefghijklmnop", "tauri://localhost", "https://a-b.example:8443",
+     "http://[::1]"],
+)  # fmt: skip
+def test_an_origin_is_that_of_a_page(origin):
+    config = parse_config(CORS.format(f'origins = ["{origin}"]'))
+    assert config.server.cors.origins == (origin,)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ('origins = ["https://app.example/"]',
+         'origins[0]: "https://app.example/" is no origin; did you mean "https://app.example"?'),
+        ('origins = ["https://App.Example"]', 'did you mean "https://app.example"?'),
+        ('origins = ["app.example"]', 'origins[0]: "app.example" is no origin: https://HOST or'),
+        ('origins = ["https://app.example/x"]', '"https://app.example/x" is no origin: https://'),
+        ('origins = ["https://*.example"]', '"https://*.example" is no origin: https://HOST'),
+        ('origins = ["https://a.example:443"]',
+         'origins[0]: browsers leave the usual port out: "https://a.example"'),
+        ('origins = ["http://[::1]:80"]', 'leave the usual port out: "http://[::1]"'),
+        ('origins = ["http://a:70000"]', '"http://a:70000": its port is no number from 0 to'),
+        ('origins = ["null"]', '"null" is the origin of every page that hides its own'),
+        ('origins = ["*", "https://a"]', "origins[0]: \"*\" stands alone: it is any"),
+        ('origins = ["https://a", "https://a"]', "origins[1]: https://a is there twice"),
+        ('origins = "*"', "server.cors.origins: expected array, got `str`"),
+        ('origins = ["https://a\\r\\nX: y"]', "is no origin"),
+        ('headers = ["a b"]', 'headers[0]: "a b" is no name of a header field'),
+        ("max_age = 100000", "server.cors.max_age: expected `int` <= 86400, got 100000"),
+        ("credentials = true", "server.cors.credentials: unknown key; known here: origins"),
+    ],
+)  # fmt: skip
+def test_what_is_no_origin_is_explained(line, says):
+    assert says in complaint(CORS.format(line))
+
+
+ADMIN = '[admin]\nlisten = "{}"\n' + GOOD
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:1", "[::]:1", ":1", "10.0.0.1:1", "gpu-1:1"])
+def test_an_admin_port_on_a_network_needs_a_token(listen):
+    assert complaint(ADMIN.format(listen)) == (
+        f"x.toml:2: admin.listen: {listen} is not on loopback: set admin.token or "
+        "admin.token_file; admin.insecure = true lets whoever reaches it drain and reload"
+    )
+    for line in ('token = "t"', 'token_file = "/run/t"', "insecure = true"):
+        text = ADMIN.format(listen).replace("[admin]\n", f"[admin]\n{line}\n")
+        assert parse_config(text).admin.listen == listen
+
+
+@pytest.mark.parametrize(
+    "listen", ["127.0.0.1:1", "127.8.9.1:1", "[::1]:1", "localhost:1", "unix:/run/a", ""]
+)
+def test_an_admin_port_on_loopback_needs_none(listen):
+    assert parse_config(ADMIN.format(listen)).admin.listen == listen
+
+
 def test_a_byte_order_mark_is_skipped(tmp_path):
     (tmp_path / "x.toml").write_bytes(b"\xef\xbb\xbf" + GOOD.encode())
     assert load_config(tmp_path / "x.toml") == parse_config(GOOD)
@@ -268,7 +339,7 @@ def test_what_asks_for_nothing_is_accepted():
 @pytest.mark.parametrize(
     "address",
     ["127.0.0.1:0", "[::1]:8080", "[fe80::1]:1", "localhost:1", "my_host.:1", ":8080", "unix:/x",
-     "fd:3"],
+     "fd:3", "systemd:http"],
 )  # fmt: skip
 def test_addresses_that_can_be_listened_on_pass(address):
     config = parse_config(GOOD + f'[server]\nlisten = "{address}"\n')

@@ -112,6 +112,44 @@ def test_two_that_have_as_much_do_not_displace_each_other():
     assert queue.worst(queue.come(2, 5)) is None
 
 
+def test_retries_go_behind_first_attempts_of_their_tenant():
+    queue = QueueProbe()
+    again = queue.come(1, again=True, at=0.0)
+    first = [queue.come(1, at=1.0), queue.come(1, at=4.9)]
+    late = queue.come(1, at=5.1)
+    for k in (again, *first, late):
+        queue.join(k)
+    assert [let_in(queue) for _ in range(4)] == [*first, again, late], "none waits for ever"
+
+
+def test_a_retry_of_a_tenant_that_had_less_goes_before_first_attempts_of_another():
+    queue = QueueProbe()
+    queue.take(queue.come(1))
+    first, again = queue.come(1), queue.come(2, again=True)
+    queue.join(first)
+    queue.join(again)
+    assert let_in(queue) == again
+
+
+def test_who_comes_back_to_the_queue_is_the_first_of_its_tenant():
+    queue = QueueProbe()
+    one, two = waiting(queue, (1, 5), (1, 5))
+    queue.leave(one)
+    queue.join_first(one)
+    assert [let_in(queue), let_in(queue)] == [one, two]
+
+
+def test_the_place_in_the_queue_counts_those_that_go_first():
+    queue = QueueProbe()
+    waiting(queue, (1, 5), (1, 5), (1, 5), (2, 5), (1, 9), (1, 0))
+    assert queue.ahead(queue.come(1, 5)) == 3 + 1 + 1
+    assert queue.ahead(queue.come(2, 5)) == 1 + 1 + 1
+    assert queue.ahead(queue.come(3, 5)) == 1, "it is the turn of a tenant that has none waiting"
+    queue.join(queue.come(1, 5, again=True))
+    assert queue.ahead(queue.come(1, 5)) == 5
+    assert queue.ahead(queue.come(1, 5, again=True)) == 6
+
+
 @given(st.integers(0, 1 << 32), st.integers(1, 6))
 def test_nothing_is_lost_in_any_order_of_coming_leaving_and_being_let_in(seed, tenants):
     dice = random.Random(seed)

@@ -7,7 +7,10 @@ import pytest
 
 from tests.support.ports import free_port
 from tests.support.script_upstream import ScriptConn, ScriptRequest, ScriptUpstream
+from tests.support.until import until
 from zeroproxy.config.load import parse_config
+from zeroproxy.policy import connect_readiness
+from zeroproxy.policy.socket_addresses import Address
 from zeroproxy.server import worker as module
 from zeroproxy.server.worker import Worker
 
@@ -37,7 +40,7 @@ class Server:
 
 def config(url: str, port: int):
     return parse_config(
-        f'[server]\nlisten = "127.0.0.1:{port}"\n[metering]\nledger = ""\n'
+        f'[server]\nlisten = "127.0.0.1:{port}"\n[admin]\nlisten = ""\n[metering]\nledger = ""\n'
         f'[[upstream]]\nname = "u"\nendpoints = ["{url}"]\n'
     )
 
@@ -69,6 +72,22 @@ async def test_the_first_requests_are_asked_for_what_their_server_understands(mo
         assert asked == {"include_usage": True, "continuous_usage_stats": True}
         writer.close()
         await worker.stop(0)
+
+
+async def test_readiness_is_probed_once_the_worker_serves(monkeypatch):
+    phases: list[str] = []
+
+    async def can_connect(_: Address) -> str:
+        phases.append(worker.phase)
+        return ""
+
+    monkeypatch.setattr(connect_readiness, "can_connect", can_connect)
+    monkeypatch.setattr(module, "FIRST_ROUND", 0.05)
+    worker = Worker(config("http://127.0.0.1:1", free_port()))
+    await worker.start()
+    await until(lambda: worker.ready()[0])
+    assert phases == ["serving"]
+    await worker.stop(0)
 
 
 @pytest.mark.parametrize("mute", [False, True])

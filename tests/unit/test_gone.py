@@ -44,10 +44,9 @@ async def test_all_drained_is_not_ready():
 GONE = {"inflight": 3, "owed": 3, "begun": 1, "quiet_s": 31.0}
 
 
-@pytest.mark.parametrize("how", ["refused", "mute", "no_http"])
+@pytest.mark.parametrize("how", ["refused", "mute", "closed"])
 async def test_an_endpoint_that_is_gone_owes_nothing_any_more(how):
-    async def babble(request: ScriptRequest, conn: ScriptConn) -> None:
-        await conn.send(b"SSH-2.0-x\r\n")
+    async def close(request: ScriptRequest, conn: ScriptConn) -> None:
         await conn.close()
 
     async with Ward() as ward:
@@ -55,14 +54,14 @@ async def test_an_endpoint_that_is_gone_owes_nothing_any_more(how):
         ward.server.pages[b"/health"] = None
         if how == "refused":
             ward.member.address = await resolve("http://127.0.0.1:1")
-        if how == "no_http":
-            ward.script.handler = babble
+        if how == "closed":
+            ward.script.handler = close
         ward.watch()
         await until(lambda: ward.engine.ended)
         assert ward.engine.ended == [30.0]
         assert ward.engine.words == [(0, False)], "first it is out"
         reason = {"refused": "Connection refused", "mute": "no answer within 0.05 s",
-                  "no_http": "the answer is no HTTP"}[how]  # fmt: skip
+                  "closed": "the connection was closed without an answer"}[how]  # fmt: skip
         url = ward.member.address.url
         assert ward.lines[1] == f"{url}: 3 exchanges ended: {reason}, and no byte for 30 s"
         assert ward.seen()["ended"] == 3
@@ -83,4 +82,22 @@ async def test_what_is_not_gone_goes_on(quiet, page, wedge_after):
         ward.watch(wedge_after=wedge_after)
         await ward.rounds(6)
         assert ward.engine.words == [(0, False)]
+        assert ward.engine.ended == []
+
+
+@pytest.mark.parametrize("answer", [b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\nA b\r\n\r\n"])
+async def test_a_server_whose_answer_is_no_valid_http_is_not_gone(answer):
+    """It may go on with what it has: only its head is refused here."""
+
+    async def babble(request: ScriptRequest, conn: ScriptConn) -> None:
+        await conn.send(answer)
+        await conn.close()
+
+    async with Ward() as ward:
+        ward.engine.quiet = {**GONE}
+        ward.script.handler = babble
+        ward.watch()
+        await ward.rounds(6)
+        assert ward.seen()["reason"] == "the answer is no valid HTTP"
+        assert ward.engine.words == [(0, False)], "but out"
         assert ward.engine.ended == []

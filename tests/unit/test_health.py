@@ -90,16 +90,25 @@ async def test_silence_and_refusal_have_their_reasons():
         await until(lambda: ward.seen()["reason"] == "Connection refused")
 
 
-async def test_no_http_is_no_good_answer():
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"SSH-2.0-x\r\n", "the answer is no valid HTTP"),
+        (b"HTTP/1.1 200 OK\r\nA b\r\n\r\n", "the answer is no valid HTTP"),
+        (b"HTTP/1.1 200 OK\r\nA:", "the connection was closed without an answer"),
+        (b"", "the connection was closed without an answer"),
+    ],
+)
+async def test_no_http_is_no_good_answer(answer, reason):
     async def babble(request: ScriptRequest, conn: ScriptConn) -> None:
-        await conn.send(b"SSH-2.0-x\r\n")
+        await conn.send(answer)
         await conn.close()
 
     async with Ward() as ward:
         ward.script.handler = babble
         ward.watch()
         await until(lambda: ward.engine.words)
-        assert ward.seen()["reason"] == "the answer is no HTTP"
+        assert ward.seen()["reason"] == reason
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from zeroproxy.server.worker import Worker
 def config(listen: str, *endpoints: str):
     listed = ", ".join(f'"{e}"' for e in endpoints)
     return parse_config(
-        f'[server]\nlisten = "{listen}"\n[metering]\nledger = ""\n'
+        f'[server]\nlisten = "{listen}"\n[admin]\nlisten = ""\n[metering]\nledger = ""\n'
         f'[[upstream]]\nname = "u"\nendpoints = [{listed}]\nhealth = {{ path = "" }}\n'
     )
 

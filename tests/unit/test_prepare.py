@@ -10,6 +10,7 @@ from zeroproxy.config.load import parse_config
 from zeroproxy.errors import ConfigError, ListenError, ReloadError, TlsError
 from zeroproxy.server import prepare as module
 from zeroproxy.server.prepare import prepare, put_in_force
+from zeroproxy.server.reload import Reloader
 from zeroproxy.server.worker import Worker
 
 ONE = """
@@ -77,6 +78,22 @@ async def test_a_start_leaves_what_a_reload_leaves(two):
     assert started.config.upstream[0].api_key == "secret"
     for running in (started, reloaded):
         running.engine.close()
+
+
+async def test_an_error_after_the_commit_is_no_refusal(monkeypatch, two):
+    """A program that catches ReloadError takes the old configuration to be in force."""
+    running = from_nothing(parse_config(ONE))
+    put_in_force(running, await prepare(parse_config(ONE)))
+    running.phase = "serving"
+
+    def share_keys(_: dict[str, int]) -> None:
+        raise TypeError("a fault of our own")
+
+    monkeypatch.setattr(running, "share_keys", share_keys)
+    with pytest.raises(TypeError):
+        await Reloader(running, None).reload(two)
+    assert in_force(running)["limit"] == 7
+    running.engine.close()
 
 
 async def test_the_steps_come_in_one_order_and_the_first_that_fails_ends_it(monkeypatch, two):

@@ -62,6 +62,8 @@ def test_another_spelling_of_the_same_changes_nothing():
         ("via = true", "via = false\ndrain_timeout = 1.0\ntrust_forwarded = true\n"
          "half_close = 'serve'",
          ["server.drain_timeout", "server.via", "server.trust_forwarded", "server.half_close"]),
+        ("via = true", 'drain_settle = 9.0\nsse_keepalive = "auto"\ntcp_keepalive = 0',
+         ["server.drain_settle", "server.sse_keepalive", "server.tcp_keepalive"]),
         ('access = ""', 'access = "jsonl:/x"', ["log.access"]),
         ('["http://127.0.0.1:1"]', '["http://127.0.0.1:2"]', ["upstream[0].endpoints"]),
         ("least_inflight", "round_robin", ["upstream[0].balance"]),

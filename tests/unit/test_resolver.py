@@ -94,7 +94,7 @@ def test_the_exit_waits_for_no_name(tmp_path):
                     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
 
         logging.getLogger("zeroproxy").addHandler(Watch())
-        raise SystemExit(serve(load_config({str(config)!r}), {str(config)!r}))
+        raise SystemExit(serve(load_config({str(config)!r}), lambda: load_config({str(config)!r})))
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True,
                           text=True, timeout=60)  # fmt: skip

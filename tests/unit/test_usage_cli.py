@@ -269,7 +269,7 @@ def test_no_ledger_is_one_line(run, tmp_path):
     assert errors.startswith(f"zeroproxy: {tmp_path}/no: there is no ledger; ")
     status, _, errors = run()
     assert (status, errors) == (
-        2, "zeroproxy: --ledger: -c FILE or --ledger PATH says which ledger to read\n",
+        2, "zeroproxy: --ledger: -c FILE or --ledger PATH is needed\n",
     )  # fmt: skip
 
 
@@ -278,7 +278,7 @@ def test_the_ledger_is_that_of_the_configuration(monkeypatch, run, path):
         class metering:
             ledger = path
 
-    monkeypatch.setattr("zeroproxy.config.load.load_config", lambda _: Config)
+    monkeypatch.setattr("zeroproxy.config.load.load_config", lambda *_: Config)
     assert run("-c", "x.toml")[1][0].startswith("usage by model")
     assert cli.main(["-c", "x.toml", "usage"]) == 0
     Config.metering.ledger = ""

@@ -13,15 +13,18 @@ With admin.token every path but /healthz and /readyz needs it.
 
 Law 1. Loopback does not keep browsers out: any page may post to it. A request that changes
        something is therefore refused if it has Origin or Sec-Fetch-Site, which browsers send and
-       tools do not. A request that only reads needs a Host that no page can choose (hosts.py), or
-       the token.
+       tools do not. A request that only reads must not come from a page of another origin. It
+       needs a Host that no page can choose (hosts.py), or the token.
 Law 2. A caller that leaves ends the request; a reload goes on, for it is whole or not at all.
-Tests: tests/unit/test_admin_app.py, tests/unit/test_admin_access.py.
+Law 3. A request that could change something leaves a line in the audit file (audit.py), also one
+       that is refused.
+Tests: tests/unit/test_admin_app.py, tests/unit/test_admin_access.py, tests/unit/test_audit.py.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import hmac
 import logging
 from collections.abc import Awaitable, Callable, Collection
@@ -31,6 +34,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from zeroproxy.admin.audit import CALLER_LEFT, Audit, peer_of, result_of
 from zeroproxy.admin.hosts import is_known
 from zeroproxy.admin.metrics import SnapshotCollector
 from zeroproxy.admin.responses import as_error, as_json
@@ -60,6 +64,7 @@ log = logging.getLogger(__name__)
 SOURCE = web.AppKey("source", AdminSource)
 TOKEN: web.AppKey[Callable[[], str]] = web.AppKey("token")
 NAMES: web.AppKey[Callable[[], Collection[str]] | None] = web.AppKey("names")
+AUDIT: web.AppKey[Audit] = web.AppKey("audit")
 REGISTRY = web.AppKey("registry", CollectorRegistry)
 
 INDEX = """<!doctype html><html lang="en"><meta charset="utf-8"><title>zeroproxy</title>
@@ -96,6 +101,27 @@ def refuse_host(request: web.Request) -> web.Response | None:
     )  # fmt: skip
 
 
+def is_foreign(request: web.Request) -> bool:
+    """True if a page of another origin asks. Following a link from it is no such request."""
+    origin = request.headers.get("Origin")
+    if origin is not None and origin.partition("://")[2] != request.headers.get("Host"):
+        return True
+    site = request.headers.get("Sec-Fetch-Site", "none")
+    return site not in ("none", "same-origin") and (
+        request.headers.get("Sec-Fetch-Mode") != "navigate"
+    )
+
+
+def refuse_page(request: web.Request) -> web.Response | None:
+    """None: no web page asks, or one of this port reads."""
+    if request.method not in ("GET", "HEAD"):
+        if "Origin" in request.headers or "Sec-Fetch-Site" in request.headers:
+            return as_error("a browser may not do this", 403)
+    elif is_foreign(request):
+        return as_error("a page of another origin may not read this", 403)
+    return None
+
+
 async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     """The response of the handler, or its failure as JSON."""
     if refusal := refuse_host(request):
@@ -104,9 +130,8 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = as_error("admin.token is asked for: Authorization: Bearer TOKEN", 401)
         response.headers["WWW-Authenticate"] = "Bearer"
         return response
-    from_browser = "Origin" in request.headers or "Sec-Fetch-Site" in request.headers
-    if from_browser and request.method not in ("GET", "HEAD"):
-        return as_error("a browser may not do this", 403)
+    if refusal := refuse_page(request):
+        return refusal
     try:
         return await handler(request)
     except web.HTTPException as error:
@@ -116,13 +141,27 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         return response
     except Exception:
         log.exception("%s %s failed", request.method, request.path)
-        return as_error("it failed; the log says why", 500)
+        return as_error("it failed; the reason is in the log", 500)
+
+
+async def audited(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The answer; the audit file has it if the request could change something."""
+    if request.method in ("GET", "HEAD"):
+        return await answer(request, handler)
+    note = functools.partial(request.app[AUDIT].note, request, peer_of(request))
+    try:
+        response = await answer(request, handler)
+    except asyncio.CancelledError:
+        note(shows_token(request), CALLER_LEFT, {"message": "the caller left before the answer"})
+        raise
+    note(shows_token(request), response.status, result_of(response))
+    return response
 
 
 @web.middleware
 async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Headers that keep browsers and caches from guessing, on every answer."""
-    response = await answer(request, handler)
+    response = await audited(request, handler)
     response.headers["Server"] = "zeroproxy"
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Content-Type-Options"] = "nosniff"
@@ -187,6 +226,7 @@ def create_app(
     source: AdminSource,
     token: Callable[[], str] = lambda: "",
     names: Callable[[], Collection[str]] | None = tuple,
+    audit: Audit | None = None,
 ) -> web.Application:
     """The admin application over `source`; start it with AdminServer or any aiohttp runner. `token`
     returns the token that callers need; "": none. `names`: values of Host beside addresses and
@@ -195,6 +235,7 @@ def create_app(
     app[SOURCE] = source
     app[TOKEN] = token
     app[NAMES] = names
+    app[AUDIT] = audit if audit is not None else Audit(lambda: "")
     app[REGISTRY] = CollectorRegistry(auto_describe=False)
     app[REGISTRY].register(SnapshotCollector(source.snapshot))
     app.router.add_get("/", index)

@@ -23,6 +23,10 @@ def metering(snapshot: dict[str, Any]) -> Iterator[Metric]:
         yield CounterMetricFamily(
             "zeroproxy_access_log_dropped", "Lines that the access log did not take", log["dropped"]
         )
+    if audit := snapshot.get("audit"):
+        yield CounterMetricFamily(
+            "zeroproxy_audit_dropped", "Lines that the audit file did not take", audit["dropped"]
+        )
     if log := snapshot.get("log"):
         yield CounterMetricFamily(
             "zeroproxy_log_lines_dropped", "Lines that stderr did not take", log["dropped"]

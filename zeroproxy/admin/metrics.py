@@ -24,7 +24,9 @@ from prometheus_client.registry import Collector
 
 from zeroproxy._fast.engine.enum_names import BREAKER_STATES
 from zeroproxy.admin.jwt_metrics import tokens_of_callers
+from zeroproxy.admin.key_metrics import key_terms
 from zeroproxy.admin.metering_metrics import metering
+from zeroproxy.admin.process_metrics import process
 
 Snapshot = dict[str, Any]
 
@@ -141,6 +143,36 @@ def endpoints(snapshot: Snapshot) -> Iterator[Metric]:
             reused.add_metric(where, e["reused"])
             stale.add_metric(where, e["stale"])
     yield from (up, pool, connects, failures, reused, stale, limit, unframed)
+
+
+def holds(snapshot: Snapshot) -> Iterator[Metric]:
+    """Requests that wait for an endpoint, and what callers' SDKs told of themselves."""
+    labels = ("upstream",)
+    now = GaugeMetricFamily(
+        "zeroproxy_holding", "Exchanges that wait until an endpoint is back", labels=labels
+    )
+    oldest = GaugeMetricFamily(
+        "zeroproxy_holding_oldest_seconds", "The longest wait among them", labels=labels
+    )
+    held = CounterMetricFamily(
+        "zeroproxy_held", "Exchanges that have waited for an endpoint", labels=labels
+    )
+    again = CounterMetricFamily(
+        "zeroproxy_caller_retries", "Requests that a caller's SDK had sent before", labels=labels
+    )
+    late = CounterMetricFamily(
+        "zeroproxy_too_late",
+        "Refused because the caller would have left before its turn",
+        labels=labels,
+    )
+    for upstream in snapshot["upstreams"]:
+        where, found = (upstream["name"],), upstream["holding"]
+        now.add_metric(where, found["now"])
+        oldest.add_metric(where, found["oldest_s"])
+        held.add_metric(where, found["total"])
+        again.add_metric(where, upstream["caller_retries"])
+        late.add_metric(where, upstream["too_late"])
+    yield from (now, oldest, held, again, late)
 
 
 def wellbeing(snapshot: Snapshot) -> Iterator[Metric]:
@@ -281,38 +313,6 @@ def auth(snapshot: Snapshot) -> Iterator[Metric]:
         )
 
 
-def process(snapshot: Snapshot) -> Iterator[Metric]:
-    c = snapshot["connections"]
-    yield GaugeMetricFamily("zeroproxy_connections", "Open downstream connections", c["downstream"])
-    yield GaugeMetricFamily("zeroproxy_connections_limit", "Refused with 503 above", c["limit"])
-    for key, text in (
-        ("accepted", "Downstream connections accepted"),
-        ("refused", "Downstream connections above the limit, answered 503"),
-        ("starved", "Times accept found no descriptor or memory"),
-    ):
-        yield CounterMetricFamily(f"zeroproxy_connections_{key}", text, c[key])
-    refused = CounterMetricFamily(
-        "zeroproxy_proxy_protocol_refused",
-        "Downstream connections closed for their header of the PROXY protocol",
-        labels=("reason",),
-    )
-    for reason, n in snapshot.get("proxy_protocol", {}).items():
-        refused.add_metric((reason,), n)
-    yield refused
-    yield CounterMetricFamily(
-        "zeroproxy_ring_overflow",
-        "Records that found the ring full; their totals are not lost",
-        snapshot["ring"]["overflow"],
-    )
-    fds = GaugeMetricFamily("zeroproxy_fds", "Descriptors held", labels=("kind",))
-    for kind, n in snapshot["fds"].items():
-        fds.add_metric((kind,), n)
-    yield fds
-    info = GaugeMetricFamily("zeroproxy_info", "Always 1", labels=("version", "phase"))
-    info.add_metric((snapshot["version"], snapshot["phase"]), 1)
-    yield info
-
-
 def reloads(snapshot: Snapshot) -> Iterator[Metric]:
     found = snapshot["reloads"]
     family = CounterMetricFamily(
@@ -369,10 +369,12 @@ class SnapshotCollector(Collector):
         yield from histograms(snapshot)
         yield from upstreams(snapshot)
         yield from endpoints(snapshot)
+        yield from holds(snapshot)
         yield from wellbeing(snapshot)
         yield from warmups(snapshot)
         yield from pools(snapshot)
         yield from auth(snapshot)
+        yield from key_terms(snapshot)
         yield from process(snapshot)
         yield from reloads(snapshot)
         yield from secure(snapshot)

@@ -10,6 +10,7 @@ from typing import Protocol
 from aiohttp import web
 
 from zeroproxy.admin.app import AdminSource, create_app
+from zeroproxy.admin.audit import Audit
 from zeroproxy.admin.connections import BACKLOG, MOST, ConnectionLimit
 
 
@@ -24,7 +25,7 @@ class BoundSocket(Protocol):
 
 class AdminServer:
     """`start` serves on `bound`, which is its own from then on; `stop` closes it. At most `most`
-    connections at once. `token` and `names` are called for every request."""
+    connections at once. `token`, `names` and `audit` (admin.audit) are called for every request."""
 
     def __init__(
         self,
@@ -33,12 +34,15 @@ class AdminServer:
         *,
         token: Callable[[], str] = lambda: "",
         names: Callable[[], Collection[str]] = tuple,
+        audit: Callable[[], str] = lambda: "",
         most: int = MOST,
     ) -> None:
         self.bound, self.url = bound, bound.url
         self._limit = ConnectionLimit(most)
         # No browser reaches a unix socket, whatever its Host.
-        app = create_app(source, token, None if bound.url.startswith("unix:") else names)
+        known = None if bound.url.startswith("unix:") else names
+        self.audit = Audit(audit)
+        app = create_app(source, token, known, self.audit)
         app.middlewares.insert(0, self._limit.guard)
         # Handlers end when their caller leaves: a report that nobody waits for is no work.
         self._runner = web.AppRunner(
@@ -59,3 +63,4 @@ class AdminServer:
             self._server.close()
         await self._runner.cleanup()
         self.bound.close()
+        await asyncio.to_thread(self.audit.close)

@@ -127,10 +127,10 @@ def usage_handler(source: object) -> Handler:
     """The handler over a source, which keeps a ledger if it is a LedgerSource."""
 
     lock = asyncio.Lock()
-    waiting = 0
+    pending = 0  # the report under way and those that wait
 
     async def answer_usage(request: web.Request) -> web.StreamResponse:
-        nonlocal waiting
+        nonlocal pending
         path = source.ledger_path() if isinstance(source, LedgerSource) else ""
         if not path:
             return as_error("no ledger is kept here; metering.ledger turns it on", 404)
@@ -140,9 +140,9 @@ def usage_handler(source: object) -> Handler:
             query = replace(parse_query(parameters, now), most_rows=MOST_ROWS)
         except QueryError as error:
             return as_bad_query(error)
-        if waiting > MOST_WAITING:
+        if pending > MOST_WAITING:
             return as_busy()
-        waiting += 1
+        pending += 1
         try:
             async with lock:
                 return await read(path, query, parameters["format"], now)
@@ -151,6 +151,6 @@ def usage_handler(source: object) -> Handler:
         except ZeroproxyError as error:
             return as_error(str(error), 503)
         finally:
-            waiting -= 1
+            pending -= 1
 
     return answer_usage

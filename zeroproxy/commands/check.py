@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import os
 import socket
 import sys
@@ -22,9 +21,11 @@ from typing import Any
 from aiohttp import ClientError
 
 from zeroproxy.commands.check_issuers import check_issuers
+from zeroproxy.commands.check_priority import check_priority
 from zeroproxy.commands.check_report import Findings, describe, print_coloured, print_plain
-from zeroproxy.config.check_addresses import split_host_port
-from zeroproxy.config.load import load_config
+from zeroproxy.commands.check_surface import check_surface
+from zeroproxy.commands.source import Source
+from zeroproxy.config.check_addresses import INHERITED, is_loopback, split_host_port
 from zeroproxy.config.schema import AnySink, Config, Upstream
 from zeroproxy.config.secret_files import name_of
 from zeroproxy.config.secret_files import resolve as resolve_files
@@ -59,7 +60,7 @@ FEW_DAYS = 14
 
 
 def check_listen(findings: Findings, key: str, address: str) -> None:
-    if address.startswith("fd:"):
+    if address.startswith(INHERITED):
         findings.ok(
             key, f"{address} is looked at when the proxy starts: only it is given the socket"
         )
@@ -103,10 +104,10 @@ def check_file(findings: Findings, key: str, where: str) -> bool:
     return False
 
 
-def check_log(findings: Findings, spec: str) -> None:
+def check_log(findings: Findings, key: str, spec: str) -> None:
     where = spec.removeprefix("jsonl:")
-    if where not in ("stdout", "-"):
-        check_file(findings, "log.access", where)
+    if where not in ("", "stdout", "-"):
+        check_file(findings, key, where)
 
 
 def check_ledger(findings: Findings, where: str, required: bool) -> None:
@@ -142,6 +143,10 @@ def check_sink(findings: Findings, config: AnySink, is_offline: bool) -> None:
     key = f"sink {name_of(config)}"
     try:
         sink = make_sink(config)
+    except ConfigError as error:
+        of_sink = error.key.removeprefix(f"{key}: ")
+        findings.fail(key, str(ConfigError(error.message, file=error.file, key=of_sink)))
+        return
     except ZeroproxyError as error:
         findings.fail(key, str(error))
         return
@@ -178,7 +183,7 @@ def check_certificate(findings: Findings, config: Config) -> None:
         findings.ok("server.tls", f"{tls.cert} fits its key and is valid until {until}")
 
 
-def secure_for(findings: Findings, upstream: Upstream) -> ClientTls | None:
+def client_tls_for(findings: Findings, upstream: Upstream) -> ClientTls | None:
     """TLS towards its https:// endpoints; None: it cannot be set up."""
     try:
         pair = prepare_upstream(upstream.tls)
@@ -236,11 +241,14 @@ async def check_endpoint(
         if status == 404:
             findings.ok(key, f"{url} answers; it has no {path}")
             await check_kind(findings, config, upstream, address)
+            await check_surface(findings, upstream, address)
         elif 200 <= status < 300:
             findings.ok(key, f"{url} answers; GET {path} returned {status}")
             await check_kind(findings, config, upstream, address)
+            await check_priority(findings, upstream, address)
+            await check_surface(findings, upstream, address)
         else:
-            problem = f"returned {status}" if status else "is not answered in HTTP"
+            problem = f"returned {status}" if status else "is not answered in valid HTTP"
             findings.warn(key, f"{url}: GET {path} {problem}")
 
 
@@ -249,7 +257,7 @@ async def check_upstream(
 ) -> None:
     """All endpoints at once, reported in the order of the configuration."""
     each = [Findings() for _ in upstream.endpoints]
-    client_tls = secure_for(findings, upstream) if upstream.is_secure() else None
+    client_tls = client_tls_for(findings, upstream) if upstream.is_secure() else None
     if is_offline or (upstream.is_secure() and client_tls is None):
         return
     await asyncio.gather(
@@ -265,28 +273,17 @@ async def check_upstream(
 
 def names_of(listens: Iterable[str]) -> list[Any]:
     """Addresses these listeners would be bound to, without those that cannot be resolved."""
-    findings: list[Any] = []
+    names: list[Any] = []
     for listen in listens:
         if listen.startswith("unix:"):
-            findings.append(listen.removeprefix("unix:"))
-        elif not listen.startswith("fd:"):
+            names.append(listen.removeprefix("unix:"))
+        elif not listen.startswith(INHERITED):
             host, port = split_host_port(listen)
             with contextlib.suppress(OSError):
-                findings.append(socket.getaddrinfo(
+                names.append(socket.getaddrinfo(
                     host or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
                 )[0][4])  # fmt: skip
-    return findings
-
-
-def is_loopback(address: str) -> bool:
-    """True if nobody outside this machine reaches it."""
-    if address.startswith("unix:"):
-        return True
-    host, _ = split_host_port(address)
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return names
 
 
 def check_access(findings: Findings, config: Config) -> None:
@@ -296,9 +293,7 @@ def check_access(findings: Findings, config: Config) -> None:
         if admin.token or admin.token_file:
             findings.ok("admin.token", "is asked for")
         else:
-            findings.warn(
-                "admin.token", f"{admin.listen} is no loopback address, and no token is set"
-            )
+            findings.warn("admin.insecure", f"whoever reaches {admin.listen} may drain and reload")
     try:
         resolved = resolve_files(config)
     except ConfigError as error:
@@ -334,8 +329,8 @@ async def examine(config: Config, is_offline: bool = False) -> Findings:
     if config.server.tls.cert:
         check_certificate(findings, config)
     check_descriptors(findings, config)
-    if config.log.access:
-        check_log(findings, config.log.access)
+    check_log(findings, "admin.audit", config.admin.audit)
+    check_log(findings, "log.access", config.log.access)
     if config.metering.ledger:
         check_ledger(findings, config.metering.ledger, config.metering.required)
     for sink in config.metering.sinks:
@@ -355,13 +350,13 @@ def with_files(config: Config) -> Config:
         return config
 
 
-def check(path: str, is_offline: bool = False) -> int:
+def check(source: Source, is_offline: bool = False) -> int:
     """Print what was found. 0: it would start; 2: it would not. Raises ConfigError."""
-    config = load_config(path)
+    config = source.load()
     findings = asyncio.run(examine(config, is_offline))
     (print_coloured if sys.stdout.isatty() else print_plain)(findings)
     print("\n".join(describe(config)))
     if is_offline:
         print("no port, name, endpoint or server was tried (--offline)")
-    print(findings.verdict(path))
+    print(findings.verdict(source.path))
     return 2 if findings.errors else 0

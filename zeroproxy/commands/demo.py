@@ -7,6 +7,7 @@ the output is no terminal or ZEROPROXY_DEMO_ONCE is set.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import json
@@ -232,7 +233,7 @@ async def play_until_signal(console: Console, stays: bool) -> int:
         return 0
 
 
-def main() -> int:
+def run(_: argparse.Namespace) -> int:
     """Exit status 0 if every token that was received was also counted."""
     stays = sys.stdout.isatty() and not os.environ.get("ZEROPROXY_DEMO_ONCE")
     console = Console()

@@ -1,4 +1,4 @@
-"""The command line: `zeroproxy -c FILE` runs; the other commands stand beside it.
+"""The command line: `zeroproxy -c FILE` or `zeroproxy URL` runs; other commands stand beside them.
 
 Exit status: 0 well, 1 could not start or something failed, 2 bad usage or configuration. Output
 that cannot be written is a failure; a pipe whose reader has left is none.
@@ -9,92 +9,27 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import os
 import platform
 import signal
 import sys
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from zeroproxy._version import __version__
+from zeroproxy.commands import one_line
+from zeroproxy.commands.options import OWN, WITH_CONFIG, all_actions, build_parser
 from zeroproxy.commands.standard_streams import OutputError, install
+from zeroproxy.commands.table import COMMANDS
 from zeroproxy.errors import ConfigError, UsageError, ZeroproxyError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
+    from zeroproxy.commands.source import Source
     from zeroproxy.config.schema import Config
-
-EXAMPLES = """\
-examples:
-  zeroproxy -c conf/prod.toml         run the proxy
-  zeroproxy check -c conf/prod.toml   say what it would do, and what is wrong
-  zeroproxy check --offline -c conf/prod.toml
-                                      the same where there is no port, name or endpoint to try
-  zeroproxy usage -c conf/prod.toml --by model,tenant --since 24h
-                                      what was asked and counted
-  zeroproxy key --name ci --rpm 60    a new API key, and the lines that let it in
-  zeroproxy bench -u http://127.0.0.1:8000 --compare http://127.0.0.1:8080
-                                      measure an endpoint, or two in turns
-  zeroproxy sim --listen 127.0.0.1:8000
-                                      a simulated inference server to try it on
-  zeroproxy demo                      both, with a few requests sent through
-
-signals: SIGTERM or SIGINT drains (server.drain_timeout), a second one cuts; SIGHUP reads the
-         configuration again; SIGUSR1 reopens the access log.
-documentation: README.md; every key of the configuration: conf/reference.toml
-"""
-
-
-#: Commands that read a configuration; `-c FILE` may stand before or behind them.
-WITH_CONFIG = (None, "run", "check", "usage")
-
-
-def add_config(parser: argparse.ArgumentParser, default: Any = argparse.SUPPRESS) -> None:
-    """Behind a command it has no default: what stood before the command stays."""
-    parser.add_argument("-c", "--config", metavar="FILE", default=default, help="TOML file")
-
-
-def build_parser(argv: list[str]) -> argparse.ArgumentParser:
-    """The options; those of some commands only if `argv` has them: they import much."""
-    parser = argparse.ArgumentParser(
-        prog="zeroproxy",
-        description="A sidecar proxy for LLM inference servers that costs almost nothing.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_config(parser, default=None)
-    parser.add_argument("--version", action="version", version=f"zeroproxy {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    add_config(commands.add_parser("run", help="run the proxy (the default)"))
-    check = commands.add_parser("check", help="validate a configuration and what it needs")
-    add_config(check)
-    check.add_argument(
-        "--offline", action="store_true", help="try no port, name, endpoint or server"
-    )
-    usage = commands.add_parser("usage", help="what the ledger counted: requests and tokens")
-    if "usage" in argv:
-        from zeroproxy.commands.usage import add_arguments as add_usage_arguments
-
-        add_usage_arguments(usage)
-    bench = commands.add_parser("bench", help="load an endpoint, or two in turns, and measure it")
-    if "bench" in argv:
-        from zeroproxy.loadtest.options import add_arguments as add_bench_arguments
-
-        add_bench_arguments(bench)
-    sim = commands.add_parser("sim", help="run a simulated inference server")
-    if "sim" in argv:
-        from zeroproxy.sim.command import add_arguments
-
-        add_arguments(sim)
-    key = commands.add_parser("key", help="make an API key")
-    if "key" in argv:
-        from zeroproxy.commands.key import add_arguments as add_key_arguments
-
-        add_key_arguments(key)
-    commands.add_parser("demo", help="simulator and proxy together, with a few requests")
-    commands.add_parser("version", help="versions of everything that matters")
-    return parser
+    from zeroproxy.server.served_process import ServedProcess
 
 
 def data_plane() -> str:
@@ -117,6 +52,17 @@ def print_version() -> int:
     return 0
 
 
+def print_completion(shell: str) -> int:
+    import shtab
+
+    parser = build_parser(list(COMMANDS))  # with the options of every command
+    for action in all_actions(parser):
+        if action.metavar == "FILE":
+            action.complete = shtab.FILE  # type: ignore[attr-defined]
+    print(shtab.complete(parser, shell=shell))
+    return 0
+
+
 def open_standard() -> None:
     """Open descriptors 0 to 2 where the parent process closed them: else the next files and sockets
     would get their numbers."""
@@ -127,66 +73,60 @@ def open_standard() -> None:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
 
 
-def serve(config: Config, path: str) -> int:
-    """Run until a signal ends it. Exit status: 0 after a drain, 1 if it cannot start."""
+#: Those that are a proxy: early signals wait for it (early_signals.py).
+PROXIES = (None, "run", "exec", one_line.TO)
+
+
+def serve(config: Config, read: Callable[[], Config], served: ServedProcess | None = None) -> int:
+    """Run until a signal ends it; a reload calls `read`. Exit status: 0 after a drain, 1 if it
+    cannot start, or that of `served`."""
     from zeroproxy.log import on_stderr
     from zeroproxy.server.process import run
 
     try:
         with on_stderr() as stderr:
-            return run(config, path, stderr)
+            return run(config, read, stderr, served)
     except (ZeroproxyError, OSError) as error:
         complain(error)
         return 1
 
 
-def run_proxy(path: str) -> int:
+def run_proxy(start: Callable[..., int]) -> int:
+    """The exit status of `start(serve)`, which reads the configuration and serves."""
     open_standard()
-    # Their default is to end the process; server/process.py lets them in when it handles them.
-    early = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, early)
-    try:
-        from zeroproxy.config.load import load_config
-
-        config = load_config(path)
-        return serve(config, path)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return start(serve)
 
 
-def dispatch(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+def run_file(source: Source, serve: Callable[..., int]) -> int:
+    return serve(source.load(), source.load)
+
+
+def dispatch(args: argparse.Namespace, parser: argparse.ArgumentParser, behind: list[str]) -> int:
+    """`behind`: the command behind `--` of exec."""
     if args.config and args.command not in WITH_CONFIG:
         parser.error(f"-c FILE is not for {args.command}")
+    if args.set and args.command not in (*WITH_CONFIG, one_line.TO):
+        parser.error(f"--set is not for {args.command}")
     if args.command == "version":
         return print_version()
-    if args.command == "sim":
-        from zeroproxy.sim.command import run as run_sim
+    if args.command == "completion":
+        return print_completion(args.shell)
+    if command := COMMANDS.get(args.command):
+        return command.load()[1](args)
+    if args.command == one_line.TO:
+        return run_proxy(functools.partial(one_line.run_to, args))
+    if args.command == "exec":
+        return run_proxy(functools.partial(one_line.run_exec, args, behind))
+    from zeroproxy.commands.source import source_of
 
-        return int(run_sim(args))
-    if args.command == "usage":
-        from zeroproxy.commands.usage import run as run_usage
-
-        return run_usage(args)
-    if args.command == "key":
-        from zeroproxy.commands.key import run as make_key
-
-        return make_key(args)
-
-    if args.command == "bench":
-        from zeroproxy.loadtest.command import run as run_bench
-
-        return run_bench(args)
-    if args.command == "demo":
-        from zeroproxy.commands.demo import main as run_demo
-
-        return int(run_demo())
-    if not args.config:
-        parser.error("-c FILE is needed (or a COMMAND; see --help)")
+    source = source_of(args)
+    if source is None:
+        parser.error("-c FILE or URL is needed (or a COMMAND; see --help)")
     if args.command == "check":
         from zeroproxy.commands.check import check
 
-        return check(args.config, args.offline)
-    return run_proxy(args.config)
+        return check(source, args.offline)
+    return run_proxy(functools.partial(run_file, source))
 
 
 def complain(message: object) -> None:
@@ -196,12 +136,13 @@ def complain(message: object) -> None:
 
 
 def execute(argv: list[str], mask: Collection[int] | None = None) -> int:
+    argv, behind = one_line.split_command(one_line.with_command(argv, (*COMMANDS, *OWN)))
     parser = build_parser(argv)
     args = parser.parse_args(argv)
-    if mask is not None and args.command not in (None, "run"):
+    if mask is not None and args.command not in PROXIES:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     try:
-        return dispatch(args, parser)
+        return dispatch(args, parser, behind)
     except (ConfigError, UsageError) as error:
         complain(error)
         return 2
@@ -219,7 +160,8 @@ def execute(argv: list[str], mask: Collection[int] | None = None) -> int:
 
 def main(argv: list[str] | None = None, mask: Collection[int] | None = None) -> int:
     """`argv` is given by tests; a process of its own has its standard streams put in order.
-    `mask`: of signals, before __main__.py made the proxy's wait."""
+    `mask`: the signal mask before __main__.py blocked the proxy's signals; a command that is no
+    proxy restores it. None: __main__.py has blocked none."""
     if argv is not None:
         return execute(argv)
     install()

@@ -50,9 +50,6 @@ NOTES = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-c", "--config", metavar="FILE", default=argparse.SUPPRESS, help="TOML file"
-    )
     parser.add_argument("--ledger", metavar="PATH", help="the ledger, instead of metering.ledger")
     parser.add_argument("--by", metavar="GROUP,...", help=f"{', '.join(GROUPS)} (default: model)")
     parser.add_argument("--since", metavar="WHEN", help=f"{MOMENTS}; default: all there is")
@@ -68,14 +65,15 @@ def ledger_path(args: argparse.Namespace) -> str:
     """--ledger, or the configuration's. Raises ConfigError or ZeroproxyError."""
     if args.ledger is not None:
         return str(args.ledger)
-    if not args.config:
-        raise QueryError("ledger", "-c FILE or --ledger PATH says which ledger to read")
-    from zeroproxy.config.load import load_config
+    from zeroproxy.commands.source import source_of
 
-    path = getattr(getattr(load_config(args.config), "metering", None), "ledger", "")
+    source = source_of(args)
+    if source is None:
+        raise QueryError("ledger", "-c FILE or --ledger PATH is needed")
+    path = source.load().metering.ledger
     if not path:
         raise ZeroproxyError(
-            f"{one_line(args.config)}: no ledger is kept (metering.ledger is empty); "
+            f"{one_line(source.path)}: no ledger is kept (metering.ledger is empty); "
             "--ledger PATH reads another"
         )
     return str(path)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated
+from datetime import UTC, datetime
+from typing import Annotated, Literal
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, field
 
-from zeroproxy.config.base import Base, Count
+from zeroproxy.config.base import BYTES, SECONDS, SECRET, Base, Count, Name, Secret
 from zeroproxy.config.jwt import Jwt
 
 #: As requests name it; the data plane keeps 256 bytes.
@@ -15,21 +16,15 @@ Model = Annotated[str, Meta(min_length=1, max_length=256)]
 OptionalName = Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9._-]*$")]
 
 
-def shown(struct: Struct, *secrets: str) -> str:
-    """A repr without the values of `secrets`; that there is one is no secret."""
-    values = {
-        name: "..." if name in secrets and getattr(struct, name) else getattr(struct, name)
-        for name in struct.__struct_fields__
-    }
-    inside = ", ".join(f"{name}={value!r}" for name, value in values.items())
-    return f"{type(struct).__name__}({inside})"
+#: The default of a key's `expires`.
+NEVER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
 class Key(Base, frozen=True):
     """One API key, known by its digest; `zeroproxy key` makes one."""
 
     #: SHA-256 of the key, 64 hex digits. The key itself is written nowhere. "": `certificate` is.
-    sha256: Annotated[str, Meta(pattern=r"^([0-9A-Fa-f]{64})?$")] = ""
+    sha256: Annotated[str, Meta(pattern=r"^([0-9A-Fa-f]{64})?$", extra=SECRET)] = ""
     #: Instead of a key: the name in the caller's certificate, as server.tls.identity reads it.
     certificate: Annotated[str, Meta(max_length=512)] = ""
     #: Its name in /status and metrics; "": its number.
@@ -43,13 +38,32 @@ class Key(Base, frozen=True):
     #: Networks that its callers may come from, "10.0.0.0/8" or one address each; "unix": those on
     #: a unix socket. Empty: from everywhere. Any other gets 403.
     allow_from: tuple[str, ...] = ()
+    #: "all": the surface of an upstream does not hold for it (docs/surface.md): an operator's key.
+    surface: Literal["", "all"] = ""
     #: Requests it may begin in a minute; above it: 429. 0: no limit.
     requests_per_minute: Count = 0
     #: Tokens, prompt and completion, it may use up in a minute; 0: no limit.
     tokens_per_minute: Count = 0
-
-    def __repr__(self) -> str:
-        return shown(self, "sha256")
+    #: Requests it may have in flight; 0: no limit.
+    max_inflight: Annotated[int, Meta(ge=0, le=1 << 20)] = 0
+    #: A request above max_inflight: refuse answers 429, wait lets it wait for its turn, up to
+    #: admission.queue_timeout of its upstream.
+    over_inflight: Literal["refuse", "wait"] = "refuse"
+    #: From then on it is refused; an offset date-time.
+    expires: Annotated[datetime, Meta(tz=True)] = NEVER
+    #: It is refused, and keeps its place and its name.
+    disabled: bool = False
+    #: Upstreams it may use, by name; empty: all.
+    upstreams: tuple[Name, ...] = ()
+    #: Bytes of a request's body, all of it: messages, tools, images; above it: 413. 0: no limit.
+    prompt_bytes: Annotated[int, Meta(ge=0, le=1 << 40, extra=BYTES)] = 0
+    #: Choices of a request (n, best_of); above it: 400. 0: no limit.
+    n: Annotated[int, Meta(ge=0, le=65535)] = 0
+    #: Tokens of each choice of an answer; a request that names more, or none, gets this bound.
+    #: "model": what the engine's model holds. 0: no limit.
+    max_tokens: Annotated[int, Meta(ge=0, le=(1 << 31) - 1)] | Literal["model"] = 0
+    #: The bound where a request names none, at most max_tokens; 0: max_tokens.
+    max_tokens_default: Annotated[int, Meta(ge=0, le=(1 << 31) - 1)] = 0
 
     def digest(self) -> str:
         """Hex digits by which the data plane finds it (request/certificate_key)."""
@@ -65,17 +79,14 @@ class Shared(Base, frozen=True):
     """Quotas that several proxies share through Redis (package redis)."""
 
     #: redis://, rediss:// or unix://; or the file that holds it. Neither: each proxy for itself.
-    url: str = ""
+    url: Secret = ""
     url_file: str = ""
     #: Prefix of all its Redis keys; the same for all proxies that share.
     prefix: Annotated[str, Meta(min_length=1, max_length=128)] = "zeroproxy:quota"
     #: Seconds between two settlements of a key that is used.
-    interval: Annotated[float, Meta(ge=0.05, le=10)] = 1.0
+    interval: Annotated[float, Meta(ge=0.05, le=10, extra=SECONDS)] = 1.0
     #: Without an answer for so long, each proxy keeps to its part of the quota.
-    patience: Annotated[float, Meta(ge=0.1, le=60)] = 3.0
-
-    def __repr__(self) -> str:
-        return shown(self, "url")
+    patience: Annotated[float, Meta(ge=0.1, le=60, extra=SECONDS)] = 3.0
 
 
 class Auth(Base, frozen=True):
@@ -89,6 +100,11 @@ class Auth(Base, frozen=True):
     keys_file: str = ""
     #: Pass callers' keys on to upstreams that have no api_key of their own.
     forward: bool = False
+    #: Answers carry what is left of the key's quotas: x-ratelimit-*, or anthropic-ratelimit-*.
+    headers: bool = False
+    #: The secret that upstream.cache_salt is made with; or the file that holds it.
+    cache_salt_secret: Secret = ""
+    cache_salt_secret_file: str = ""
     shared: Shared = field(default_factory=Shared)
 
 

@@ -7,24 +7,22 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable
 from urllib.parse import SplitResult, urlsplit
 
+from zeroproxy.config.base import KeyPath, Wrong
 from zeroproxy.config.schema import Config
-from zeroproxy.errors import ConfigError
-
-Path = tuple[str | int, ...]
-Wrong = Callable[[str, Path], ConfigError]
 
 # struct sockaddr_un holds 108 bytes, one of them the final NUL.
 UNIX_PATH_MAX = 107
+#: Sockets that another program has opened.
+INHERITED = ("fd:", "systemd:")
 # RFC 1035 2.3.4; also what keeps an authority inside the data plane's field.
 HOST_MAX = 253
 # Names as resolvers and container networks have them: with underscores, in spite of RFC 952.
 HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_.])?")
 
 
-def check_unix(address: str, path: Path, wrong: Wrong) -> None:
+def check_unix(address: str, path: KeyPath, wrong: Wrong) -> None:
     name = address.removeprefix("unix:")
     if not name.startswith("/") or "\0" in name:
         raise wrong(f'"{address}": unix: needs an absolute path', path)
@@ -71,13 +69,13 @@ def bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def check_address(address: str, path: Path, wrong: Wrong) -> None:
+def check_address(address: str, path: KeyPath, wrong: Wrong) -> None:
     """An address of server.listen."""
     if address.startswith("unix:"):
         return check_unix(address, path, wrong)
-    if re.fullmatch(r"fd:[0-9]{1,9}", address) or is_host_port(address):
+    if re.fullmatch(r"fd:[0-9]{1,9}|systemd:[!-9;-~]{1,255}", address) or is_host_port(address):
         return None
-    message = f'"{address}" is no address: HOST:PORT, [IPV6]:PORT, unix:/path or fd:N'
+    message = f'"{address}" is no address: HOST:PORT, [IPV6]:PORT, unix:/path, fd:N or systemd:NAME'
     if re.fullmatch(r"[0-9]{1,5}", address):
         message += f'; did you mean "127.0.0.1:{address}" or ":{address}"?'
     raise wrong(message, path)
@@ -98,7 +96,7 @@ def split_endpoint(url: str) -> SplitResult | None:
     return parts if good else None
 
 
-def check_url(url: str, path: Path, wrong: Wrong) -> None:
+def check_url(url: str, path: KeyPath, wrong: Wrong) -> None:
     """The URL of an endpoint."""
     if url.startswith("unix:"):
         return check_unix(url, path, wrong)
@@ -116,7 +114,7 @@ def check_url(url: str, path: Path, wrong: Wrong) -> None:
 
 def check_listeners(config: Config, wrong: Wrong) -> None:
     addresses = config.listens()
-    key: Path = ("server", "listen")
+    key: KeyPath = ("server", "listen")
     if not addresses:
         raise wrong("at least one address is needed", key)
     for k, address in enumerate(addresses):
@@ -127,13 +125,25 @@ def check_listeners(config: Config, wrong: Wrong) -> None:
     admin = config.admin.listen
     if not admin:
         return
-    if admin.startswith("fd:"):
-        raise wrong("fd:N is for server.listen; give HOST:PORT or unix:/path",
+    if admin.startswith(INHERITED):
+        kind = "fd:N" if admin.startswith("fd:") else "systemd:NAME"
+        raise wrong(f"{kind} is for server.listen; give HOST:PORT or unix:/path",
                     ("admin", "listen"))  # fmt: skip
     check_address(admin, ("admin", "listen"), wrong)
     if admin in addresses and not admin.endswith(":0"):
         raise wrong(f"{admin} is also in server.listen; admin needs an address of its own",
                     ("admin", "listen"))  # fmt: skip
+
+
+def is_loopback(address: str) -> bool:
+    """True if nobody outside this machine reaches a listener."""
+    if address.startswith("unix:"):
+        return True
+    host, _ = split_host_port(address)
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 LOOPBACKS = ("127.0.0.1", "::1")
@@ -164,7 +174,7 @@ def is_accepted(place: str, mine: str) -> bool:
 
 def leads_to(url: str, listener: str) -> bool:
     """True if an endpoint is `listener`, as far as no name has to be looked up."""
-    if url.startswith("unix:") or listener.startswith(("unix:", "fd:")):
+    if url.startswith("unix:") or listener.startswith(("unix:", *INHERITED)):
         return url == listener
     parts = split_endpoint(url)
     host, port = split_host_port(listener)
@@ -180,7 +190,7 @@ def check_loops(config: Config, wrong: Wrong) -> None:
     """No endpoint is a listener of this proxy: a request would go round until its head is full."""
     for k, upstream in enumerate(config.upstream):
         for j, endpoint in enumerate(upstream.all_endpoints()):
-            here: Path = ("upstream", k, "endpoints", j)
+            here: KeyPath = ("upstream", k, "endpoints", j)
             if any(leads_to(endpoint.url, listener) for listener in config.listens()):
                 raise wrong(f"{endpoint.url} is this proxy's own listener", here)
             if config.admin.listen and leads_to(endpoint.url, config.admin.listen):

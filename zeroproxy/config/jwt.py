@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta
 
-from zeroproxy.config.base import Base, Count
+from zeroproxy.config.base import SECONDS, Base, Count
 
 #: Signatures with a public key alone: no secret is shared, so none can be confused with a key.
 Algorithm = Literal[
@@ -46,9 +46,9 @@ class Jwt(Base, frozen=True):
     tokens_per_minute: Count = 0
     allow_from: tuple[str, ...] = ()
     #: Seconds by which the clocks may differ.
-    leeway: Annotated[float, Meta(ge=0, le=600)] = 30.0
+    leeway: Annotated[float, Meta(ge=0, le=600, extra=SECONDS)] = 30.0
     #: Seconds between two readings of `jwks`. A token with an unknown key causes one more.
-    jwks_ttl: Annotated[float, Meta(ge=10, le=86400)] = 300.0
+    jwks_ttl: Annotated[float, Meta(ge=10, le=86400, extra=SECONDS)] = 300.0
 
     def audiences(self) -> tuple[str, ...]:
         return (self.audience,) if isinstance(self.audience, str) else self.audience
@@ -68,7 +68,7 @@ def is_plain_url(url: str) -> bool:
         return False
 
 
-def problem_of(one: Jwt) -> tuple[str, str] | None:
+def issuer_problem(one: Jwt) -> tuple[str, str] | None:
     """The key that is wrong and why; None: none is."""
     if not one.audiences():
         return "audience", "is empty: tokens for anybody else would be accepted"

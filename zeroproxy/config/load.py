@@ -13,16 +13,20 @@ import operator
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 import msgspec
 
-from zeroproxy.config.check_addresses import Wrong
+from zeroproxy.config.base import KeyPath, Wrong, structs_in
+from zeroproxy.config.include import merge, paths_of
+from zeroproxy.config.overrides import Override, apply
 from zeroproxy.config.positions import Lines
 from zeroproxy.config.presets import PRESETS, fill_in
 from zeroproxy.config.schema import Config, Health, Pool, Upstream
+from zeroproxy.config.units import read_numbers
 from zeroproxy.config.validate import check_together
 from zeroproxy.errors import ConfigError
 
@@ -35,6 +39,7 @@ PATTERNS: dict[str | int, str] = {
     "tenant": 'letters, digits, ".", "_" and "-"',
     "sha256": "the 64 hex digits of a SHA-256",
     "access": '"", "jsonl:stdout" or "jsonl:/path"',
+    "audit": '"", "jsonl:stdout" or "jsonl:/path"',
     "table": "NAME or SCHEMA.NAME",
 }
 MSGSPEC_PATH = re.compile(r" - at `\$(.*)`$")
@@ -45,8 +50,17 @@ class Reader:
 
     def __init__(self, text: str, name: str) -> None:
         self.text, self.name = text.removeprefix("\ufeff"), name  # editors' byte order mark
+        #: Values that are not from the text: the option or variable of each, by its path.
+        self.origins: dict[KeyPath, str] = {}
+        #: Values of included files: the file of each, and its path there.
+        self.moved: dict[KeyPath, tuple[Reader, KeyPath]] = {}
 
-    def error(self, message: str, path: tuple[str | int, ...]) -> ConfigError:
+    def error(self, message: str, path: KeyPath) -> ConfigError:
+        for depth in range(len(path), 0, -1):
+            if origin := self.origins.get(path[:depth]):
+                return ConfigError(message, file=origin, key=show(path))
+            if place := self.moved.get(path[:depth]):
+                return place[0].error(message, (*place[1], *path[depth:]))
         line = Lines(self.text).find(path)
         return ConfigError(message, file=self.name, line=line, key=show(path))
 
@@ -67,7 +81,7 @@ class Reader:
                                      self.text.split("\n")[line - 1])  # fmt: skip
             raise ConfigError(message, file=self.name, line=line, column=column) from None
 
-    def expand(self, value: Any, path: tuple[str | int, ...]) -> Any:
+    def expand(self, value: Any, path: KeyPath) -> Any:
         """Replace ${NAME} in every string; a missing variable is an error."""
         if isinstance(value, dict):
             return {k: self.expand(v, (*path, k)) for k, v in value.items()}
@@ -85,7 +99,7 @@ class Reader:
             raise self.error("holds a NUL", path)
         return VARIABLE.sub(replace, value)
 
-    def check_keys(self, value: Any, kind: Any, path: tuple[str | int, ...]) -> Any:
+    def check_keys(self, value: Any, kind: Any, path: KeyPath) -> Any:
         """Unknown keys, found before types are looked at, so that a typo is called a typo."""
         structs = structs_in(kind)
         if isinstance(value, list) and structs:
@@ -98,7 +112,7 @@ class Reader:
         return value
 
     def check_tagged(
-        self, table: dict[str, Any], structs: list[Any], path: tuple[str | int, ...]
+        self, table: dict[str, Any], structs: list[Any], path: KeyPath
     ) -> dict[str, Any]:
         """A table whose `kind` decides the struct."""
         kinds = {str(s.__struct_config__.tag): s for s in structs}
@@ -110,7 +124,7 @@ class Reader:
         return self.check_table(table, {"kind": str, **get_type_hints(kinds[kind])}, path)
 
     def check_table(
-        self, table: dict[str, Any], hints: dict[str, Any], path: tuple[str | int, ...]
+        self, table: dict[str, Any], hints: dict[str, Any], path: KeyPath
     ) -> dict[str, Any]:
         """One table against the keys it may have."""
         for key in table:
@@ -123,7 +137,7 @@ class Reader:
             return msgspec.convert(raw, kind)
         except msgspec.ValidationError as error:
             message = str(error)
-            path: tuple[str | int, ...] = ()
+            path: KeyPath = ()
             if found := MSGSPEC_PATH.search(message):
                 path, message = read_path(found[1]), message[: found.start()]
             if missing := re.match(r"Object missing required field `(\w+)`", message):
@@ -145,7 +159,7 @@ def explain_syntax(message: str, line: str) -> str:
     return lower_first(message)
 
 
-def explain(message: str, path: tuple[str | int, ...], raw: dict[str, Any]) -> str:
+def explain(message: str, path: KeyPath, raw: dict[str, Any]) -> str:
     """msgspec's message with the terms of TOML; a pattern is replaced by its meaning."""
     if path and path[-1] == "balance" and "enum" in message:
         value = str(dig(raw, path))
@@ -166,7 +180,7 @@ def explain(message: str, path: tuple[str | int, ...], raw: dict[str, Any]) -> s
         "`object`", "table").replace("`array`", "array")  # fmt: skip
 
 
-def explain_value(message: str, value: Any, path: tuple[str | int, ...]) -> str:
+def explain_value(message: str, value: Any, path: KeyPath) -> str:
     """Advice on some values of the wrong type or range; empty: there is none."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if isinstance(value, dict) and message == "Expected `array`, got `object`":
@@ -174,8 +188,6 @@ def explain_value(message: str, value: Any, path: tuple[str | int, ...]) -> str:
         return f"expected an array of tables: write [[{inside}]] (two brackets)"
     if path == ("server", "listen") and is_number:
         return f'expected text, got {value}; did you mean "127.0.0.1:{value}" or ":{value}"?'
-    if found := re.fullmatch(r"Expected `(float|int)`, got `str`", message):
-        return explain_unit(found[1], value)
     if found := re.fullmatch(r"Expected `(?:float|int)` (<=|>=|<|>) [0-9.e+]+", message):
         if found[0].endswith(("`float` <= 1.0", "`float` <= 1")):
             hint = f" ({value:g} % is {value / 100:g})" if 2 <= value <= 100 else ""
@@ -184,42 +196,24 @@ def explain_value(message: str, value: Any, path: tuple[str | int, ...]) -> str:
     return ""
 
 
-#: Units as other proxies write them, in seconds and in bytes.
-SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-BYTES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
-
-
-def explain_unit(kind: str, text: str) -> str:
-    """A number that was written as text, perhaps with a unit."""
-    seen = f'"{text}"' if len(text) <= 32 else "a text"
-    found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]+)?) ?([a-z]*)", text.lower())
-    what = "a number" if kind == "float" else "a whole number"
-    if found and kind == "float" and found[2] in SECONDS:
-        return f"expected seconds as a number ({float(found[1]) * SECONDS[found[2]]:g}), got {seen}"
-    unit = re.fullmatch("([kmg]?)(i?b)?", found[2]) if found else None
-    if found and unit and kind == "int":
-        return f"expected {what} ({float(found[1]) * BYTES[unit[1]]:.0f}), got {seen}"
-    return f"expected {what}, got {seen}"
-
-
 def lower_first(text: str) -> str:
     return text[:1].lower() + text[1:]
 
 
-def show(path: tuple[str | int, ...]) -> str:
+def show(path: KeyPath) -> str:
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text
 
 
-def read_path(text: str) -> tuple[str | int, ...]:
+def read_path(text: str) -> KeyPath:
     """msgspec's path, `.upstream[0].pool`, as a tuple."""
     found = re.findall(r"\.([^.\[]+)|\[(\d+)\]|\[\.\.\.\]", text)
     return tuple(name or int(number or 0) for name, number in found)
 
 
-def dig(value: Any, path: tuple[str | int, ...]) -> Any:
+def dig(value: Any, path: KeyPath) -> Any:
     for part in path:
         value = value[part]
     return value
@@ -230,17 +224,10 @@ def nearest(key: str, known: list[str]) -> str:
     return f'; did you mean "{found[0]}"?' if found else f"; known here: {', '.join(known)}"
 
 
-def structs_in(kind: Any) -> list[type[msgspec.Struct]]:
-    """The Struct types a field's annotation can hold."""
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        return [kind]
-    return [s for argument in get_args(kind) for s in structs_in(argument)]
-
-
 # ---------------------------------------------------------------- made in a program
 
 
-def raw_of(value: Any, path: tuple[str | int, ...], wrong: Wrong) -> Any:
+def raw_of(value: Any, path: KeyPath, wrong: Wrong) -> Any:
     """`value` as TOML would hold it: tables, lists, text and numbers. Raises what `wrong` makes."""
     if isinstance(value, msgspec.Struct):
         tag = value.__struct_config__.tag
@@ -256,7 +243,7 @@ def raw_of(value: Any, path: tuple[str | int, ...], wrong: Wrong) -> Any:
         if "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
             raise wrong("holds a NUL or half a surrogate pair", path)
         return value
-    if value is None or isinstance(value, bool | int | float):
+    if value is None or isinstance(value, bool | int | float | datetime):
         return value
     raise wrong(f"a {type(value).__name__} is no value of a configuration", path)
 
@@ -292,7 +279,7 @@ def is_filled(upstream: object) -> bool:
 
 
 def finish(reader: Reader, raw: dict[str, Any]) -> Config:
-    config = reader.convert(raw, Config)
+    config = reader.convert(read_numbers(raw, Config, (), reader.error), Config)
     check_together(config, reader.error)
     for upstream in config.upstream:
         vars(upstream)["is_filled"] = True
@@ -302,11 +289,42 @@ def finish(reader: Reader, raw: dict[str, Any]) -> Config:
 # ---------------------------------------------------------------- entry points
 
 
-def parse_config(text: str, name: str = "<text>") -> Config:
+def read_raw(reader: Reader) -> dict[str, Any]:
+    """The tables of one text, its keys known and its variables replaced."""
+    raw = reader.check_keys(reader.parse(), Config, ())
+    return cast("dict[str, Any]", reader.expand(raw, ()))
+
+
+def include(reader: Reader, raw: dict[str, Any]) -> dict[str, Any]:
+    """`raw` with the files of its `include`, whose names are relative to the reader's file."""
+    if not isinstance(patterns := raw.get("include", []), list):
+        return raw
+    for k, path in paths_of(patterns, Path(reader.name).parent):
+        try:
+            added = Reader(read_text(path), path)
+        except ConfigError as error:
+            raise reader.error(str(error), ("include", k)) from None
+        more = read_raw(added)
+        if "include" in more:
+            raise added.error("an included file includes none", ("include",))
+
+        def note(merged: KeyPath, own: KeyPath, added: Reader = added) -> None:
+            reader.moved[merged] = (added, own)
+
+        def owner(at: KeyPath) -> str:
+            return reader.error("", at).file
+
+        raw = merge(raw, more, note, owner, added.error)
+    return raw
+
+
+def parse_config(text: str, name: str = "<text>", overrides: Sequence[Override] = ()) -> Config:
     """Config from TOML text. Raises ConfigError; `name` is what it calls the file."""
     reader = Reader(text, name)
-    raw = reader.check_keys(reader.parse(), Config, ())
-    expanded = reader.expand(raw, ())
+    with_files = include(reader, read_raw(reader))
+    expanded = apply(with_files, overrides, reader.origins, reader.error)
+    if overrides:
+        reader.check_keys(expanded, Config, ())
     if isinstance(expanded.get("upstream"), list):
         expanded["upstream"] = [
             fill_in(one) if isinstance(one, dict) else one for one in expanded["upstream"]
@@ -326,6 +344,7 @@ def read_text(path: str | Path, key: str = "") -> str:
     raise ConfigError(message, file=str(path), key=key)
 
 
-def load_config(path: str | Path) -> Config:
-    """Config from a file. Raises ConfigError, also when the file cannot be read."""
-    return parse_config(read_text(path), str(path))
+def load_config(path: str | Path, overrides: Sequence[Override] = ()) -> Config:
+    """Config from a file. `overrides`: values that go over it (config/overrides.py). Raises
+    ConfigError, also when the file cannot be read."""
+    return parse_config(read_text(path), str(path), overrides)

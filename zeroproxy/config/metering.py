@@ -6,11 +6,12 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from zeroproxy.config.base import Base, Count
+from zeroproxy.config.base import DAYS, SECONDS, SECRET, Base, Count, Secret
 
 #: The name of a sink in logs, metrics and the ledger; "": its kind.
 SinkName = Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9._-]*$")]
-Days = Annotated[int, Meta(ge=0, le=36500)]
+Headers = Annotated[dict[str, Annotated[str, Meta(max_length=8192)]], Meta(extra=SECRET)]
+Days = Annotated[int, Meta(ge=0, le=36500, extra=DAYS)]
 
 
 class ToRedis(Base, frozen=True, tag_field="kind", tag="redis"):
@@ -18,7 +19,7 @@ class ToRedis(Base, frozen=True, tag_field="kind", tag="redis"):
 
     name: SinkName = ""
     #: redis://, rediss:// or unix://; or the file that holds it. Exactly one of the two.
-    url: str = ""
+    url: Secret = ""
     url_file: str = ""
     #: The stream's key.
     stream: Annotated[str, Meta(min_length=1)] = "zeroproxy:usage"
@@ -31,7 +32,7 @@ class ToPostgres(Base, frozen=True, tag_field="kind", tag="postgres"):
 
     name: SinkName = ""
     #: A libpq connection string or URL; or the file that holds it. Exactly one of the two.
-    dsn: str = ""
+    dsn: Secret = ""
     dsn_file: str = ""
     #: NAME or SCHEMA.NAME.
     table: Annotated[
@@ -61,7 +62,7 @@ class Metering(Base, frozen=True):
     #: Ask for it with every event, so that a stream that is cut is counted exactly too. auto: where
     #: the server is known to understand it (vLLM, SGLang).
     continuous_usage: Literal["auto", "always", "never"] = "auto"
-    #: Records that may wait for the ledger, 0.4 KiB each, a power of two. Those that do not fit are
+    #: Records that may wait for the ledger, 0.6 KiB each, a power of two. Those that do not fit are
     #: kept as totals by endpoint, model and tenant.
     ring: Annotated[int, Meta(ge=2, le=1 << 20)] = 4096
     #: SQLite file, relative to the working directory; "" switches it off.
@@ -84,18 +85,10 @@ class Otel(Base, frozen=True):
     #: The whole URL, "http://HOST:4318/v1/traces"; "" switches it off.
     endpoint: str = ""
     #: Sent with every batch, for a collector that needs a key: { authorization = "${NAME}" }.
-    headers: dict[str, Annotated[str, Meta(max_length=8192)]] = field(default_factory=dict)
+    headers: Headers = field(default_factory=dict)
     #: The service.name of every span.
     service_name: Annotated[str, Meta(min_length=1, max_length=255)] = "zeroproxy"
     #: How long a batch may take, its retries included, and the flush at exit (OTLP's own: 10).
-    timeout: Annotated[float, Meta(gt=0, le=60)] = 2.0
+    timeout: Annotated[float, Meta(gt=0, le=60, extra=SECONDS)] = 2.0
     #: The share of traces that is sent; a caller's own decision in traceparent goes first.
     sample: Annotated[float, Meta(ge=0, le=1)] = 1.0
-
-    def __repr__(self) -> str:
-        """Without the values of `headers`: they are secrets."""
-        shown = ", ".join(
-            f"{name}={list(self.headers) if name == 'headers' else getattr(self, name)!r}"
-            for name in self.__struct_fields__
-        )
-        return f"Otel({shown})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 
-from zeroproxy.config.check_addresses import Path, Wrong
+from zeroproxy.config.base import KeyPath, Wrong
 from zeroproxy.config.schema import Config
 
 #: Stands for every caller on a unix socket.
@@ -32,7 +32,7 @@ def parse_network(text: str) -> Network:
 def check_sources(config: Config, wrong: Wrong) -> None:
     """Networks of listeners."""
     for k, listener in enumerate(config.listeners()):
-        path: Path = ("server", "listen", k)
+        path: KeyPath = ("server", "listen", k)
         check_networks(listener.allow_from, (*path, "allow_from"), wrong)
         check_networks(listener.proxy_from, (*path, "proxy_from"), wrong)
         needs_senders = not listener.address.startswith("unix:")
@@ -43,7 +43,7 @@ def check_sources(config: Config, wrong: Wrong) -> None:
             raise wrong("is for proxy_protocol = true", (*path, "proxy_from"))
 
 
-def check_networks(texts: Sequence[str], path: Path, wrong: Wrong) -> None:
+def check_networks(texts: Sequence[str], path: KeyPath, wrong: Wrong) -> None:
     for k, text in enumerate(texts):
         if text == UNIX:
             continue

@@ -3,8 +3,9 @@
 Law 1. The names are a contract (conf/reference.toml shows them all): keys are added, not renamed.
 Law 2. A default fits an operator that does not know the key; its precedent is named.
 Law 3. A key whose feature this version does not have is refused, never silently accepted.
-Times are seconds; 0 means no limit unless a key says otherwise. Parts: config/base.py,
-config/upstream.py, config/tls.py, config/metering.py, config/auth.py. Reading: config/load.py.
+Times are seconds, or texts with a unit (config/units.py). 0 means no limit unless a key's comment
+differs. Parts: config/base.py, config/upstream.py, config/tls.py, config/metering.py,
+config/auth.py. Reading: config/load.py.
 Tests: tests/house/test_conf.py, tests/unit/test_config.py.
 """
 
@@ -14,8 +15,9 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from zeroproxy.config.auth import Auth, Key, KeysFile, Shared, shown
-from zeroproxy.config.base import Base, Count, Seconds
+from zeroproxy.config.auth import Auth, Key, KeysFile, Shared
+from zeroproxy.config.base import BYTES, Base, Seconds, Secret
+from zeroproxy.config.cors import Cors
 from zeroproxy.config.jwt import Jwt
 from zeroproxy.config.metering import (
     AnySink,
@@ -26,6 +28,7 @@ from zeroproxy.config.metering import (
     ToRedis,
     kind_of,
 )
+from zeroproxy.config.surface import Surface
 from zeroproxy.config.tls import ServerTls, UpstreamTls
 from zeroproxy.config.upstream import (
     Admission,
@@ -53,6 +56,7 @@ __all__ = [
     "Base",
     "Breaker",
     "Config",
+    "Cors",
     "Endpoint",
     "Hash",
     "Health",
@@ -72,6 +76,7 @@ __all__ = [
     "Server",
     "ServerTls",
     "Shared",
+    "Surface",
     "Timeouts",
     "ToJsonl",
     "ToPostgres",
@@ -81,6 +86,9 @@ __all__ = [
     "Warmup",
     "kind_of",
 ]
+
+
+LogSpec = Annotated[str, Meta(pattern=r"^(|jsonl:.+)$")]
 
 
 class Listen(Base, frozen=True):
@@ -101,7 +109,8 @@ class Listen(Base, frozen=True):
 class Server(Base, frozen=True):
     """The data listeners."""
 
-    #: "HOST:PORT", "[v6]:PORT", "unix:/path" or "fd:N" (inherited); a string or a list.
+    #: "HOST:PORT", "[v6]:PORT", "unix:/path", "systemd:NAME" (socket activation) or "fd:N"
+    #: (inherited); a string or a list.
     #: ":PORT" is 0.0.0.0:PORT, and "[::]:PORT" is IPv6 only: for both give both. In a list also a
     #: table {address, allow_from, proxy_protocol, proxy_from}.
     listen: str | tuple[str | Listen, ...] = ("127.0.0.1:8080",)
@@ -109,6 +118,9 @@ class Server(Base, frozen=True):
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
     #: How long SIGTERM waits for exchanges to finish before it cuts them (Kubernetes: 30).
     drain_timeout: Seconds = 30.0
+    #: Before that: /readyz is 503 at once, but requests are taken for so long, until load balancers
+    #: have looked (Kubernetes: 10). Answers carry Connection: close.
+    drain_settle: Seconds = 0.0
     #: Add Via to forwarded requests: a MUST of RFC 9110 7.6.3 that nginx and HAProxy omit.
     via: bool = True
     #: Keep the caller's X-Forwarded-*, Forwarded and X-Real-IP; append to X-Forwarded-For and
@@ -117,7 +129,14 @@ class Server(Base, frozen=True):
     #: The meaning of a caller's FIN behind a whole request. abort: the caller has left (nginx,
     #: Envoy, HAProxy's abortonclose). serve: it still reads (nc -N).
     half_close: Literal["abort", "serve"] = "abort"
+    #: An event stream gets a comment after so long without a byte, before the first token too. From
+    #: then on its status is 200, and failures are error events. "auto": a third of the read timeout
+    #: that the caller announces, if it does, but not below 5 s. 0: none (docs/keepalive.md).
+    sse_keepalive: Seconds | Literal["auto"] = 0.0
+    #: Silence on a caller's connection after which TCP probes it; 0: never.
+    tcp_keepalive: Annotated[int, Meta(ge=0, le=7200)] = 60
     tls: ServerTls = field(default_factory=ServerTls)
+    cors: Cors = field(default_factory=Cors)
 
 
 class Admin(Base, frozen=True):
@@ -127,27 +146,30 @@ class Admin(Base, frozen=True):
     listen: str = "127.0.0.1:9090"
     #: Needed by every path but /healthz and /readyz, as "Authorization: Bearer TOKEN"; or the file
     #: that holds it. Neither: no path needs one.
-    token: str = ""
+    token: Secret = ""
     token_file: str = ""
     #: Names that Host may have, beside loopback names, addresses and the host of `listen`. Any
     #: other is 421, for a web page can make its own name lead here. With the token: any name.
     hosts: tuple[str, ...] = ()
-
-    def __repr__(self) -> str:
-        return shown(self, "token")
+    #: Listen on other addresses than loopback without a token: whoever reaches the port may drain
+    #: the proxy. Without this it is an error.
+    insecure: bool = False
+    #: "jsonl:/path" or "jsonl:stdout": a line for each request that could change something, with
+    #: caller and result; "" switches it off.
+    audit: LogSpec = ""
 
 
 class Limits(Base, frozen=True):
     """Limits on requests: sizes, counts and times. Everything is bounded."""
 
     #: Request line, bytes (RFC 9112: at least 8,000 must work); above it: 414.
-    header_line_bytes: Annotated[int, Meta(ge=512, le=32768)] = 16384
+    header_line_bytes: Annotated[int, Meta(ge=512, le=32768, extra=BYTES)] = 16384
     #: A whole head, bytes; above it: 431. Half a block at most.
-    header_bytes: Annotated[int, Meta(ge=1024, le=49152)] = 32768
+    header_bytes: Annotated[int, Meta(ge=1024, le=49152, extra=BYTES)] = 32768
     #: Fields of a head (Envoy 100, HAProxy 101); above it: 431.
     header_count: Annotated[int, Meta(ge=8, le=256)] = 100
     #: Request body, bytes; 0: no limit. Images and audio come as base64. Above it: 413.
-    body_bytes: Count = 1 << 30
+    body_bytes: Annotated[int, Meta(ge=0, le=1 << 40, extra=BYTES)] = 1 << 30
     #: Downstream connections; 0: as many as the descriptors allow. Above it: 503.
     connections: Annotated[int, Meta(ge=0, le=1 << 20)] = 0
     #: First to last byte of a head (nginx 60, here the strict figure of the slowloris literature).
@@ -156,7 +178,7 @@ class Limits(Base, frozen=True):
     body_timeout: Seconds = 30.0
     #: Bytes a second, on average, of a request body that is streamed because it does not fit
     #: 64 KiB. Below it, once body_timeout is over, 408. 0: no limit (Apache 500).
-    body_min_rate: Annotated[int, Meta(ge=0, le=1 << 30)] = 500
+    body_min_rate: Annotated[int, Meta(ge=0, le=1 << 30, extra=BYTES)] = 500
     #: A kept-alive connection without a request (nginx 75).
     idle_timeout: Seconds = 75.0
     #: A write that makes no progress because the peer does not read (nginx 60).
@@ -168,14 +190,14 @@ class Limits(Base, frozen=True):
     #: 1xx answers forwarded per request.
     interim_responses: Annotated[int, Meta(ge=1, le=1000)] = 64
     #: Chunk extensions and trailers per message, bytes; read and dropped.
-    chunk_extra_bytes: Annotated[int, Meta(ge=256, le=65536)] = 16384
+    chunk_extra_bytes: Annotated[int, Meta(ge=256, le=65536, extra=BYTES)] = 16384
 
 
 class Log(Base, frozen=True):
     """The access log."""
 
     #: "jsonl:stdout" or "jsonl:/path": one line per exchange; "" switches it off.
-    access: Annotated[str, Meta(pattern=r"^(|jsonl:.+)$")] = ""
+    access: LogSpec = ""
 
 
 def no_admin() -> Admin:
@@ -192,6 +214,8 @@ class Config(Base, frozen=True):
     their defaults."""
 
     upstream: tuple[Upstream, ...]
+    #: More files, names or patterns ("conf.d/*.toml"), relative to this one; they include none.
+    include: tuple[str, ...] = ()
     server: Server = field(default_factory=Server)
     admin: Admin = field(default_factory=no_admin)
     limits: Limits = field(default_factory=Limits)

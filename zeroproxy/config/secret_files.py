@@ -1,4 +1,5 @@
-"""The files a configuration names, keys and secrets, read into it. No other file reads a secret.
+"""The files of keys and secrets that a configuration names, read into it. Certificates and their
+keys belong to server/tls.py.
 
 Law 1. An error names the file and the key, in a file of keys the line too. No error quotes a
        secret.
@@ -11,6 +12,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from zeroproxy.config.auth import Auth, Key, KeysFile
+from zeroproxy.config.check_terms import check_key_upstreams, check_salt_secret
 from zeroproxy.config.load import Reader, read_text
 from zeroproxy.config.schema import AnySink, Config, ToPostgres, ToRedis, Upstream, kind_of
 from zeroproxy.config.upstream import API_KEY_MAX
@@ -45,22 +47,30 @@ def redis_url_in(file: str, key: str) -> str:
     return url
 
 
-def keys_in(file: str) -> tuple[Key, ...]:
+def salt_secret_in(file: str, key: str) -> str:
+    """The secret of cache_salt in `file`. Raises ConfigError."""
+    secret = secret_in(file, key)
+    check_salt_secret(secret, (), lambda message, _: ConfigError(message, file=file, key=key))
+    return secret
+
+
+def keys_in(file: str, upstreams: tuple[Upstream, ...]) -> tuple[Key, ...]:
     """The [[key]] tables of a file. Raises ConfigError."""
     reader = Reader(read_text(file, "auth.keys_file"), file)
     raw = reader.expand(reader.check_keys(reader.parse(), KeysFile, ()), ())
     found = reader.convert(raw, KeysFile).key
     check_keys(found, ("key",), reader.error)
+    check_key_upstreams(found, upstreams, ("key",), reader.error)
     return found
 
 
-def all_keys(auth: Auth) -> tuple[Key, ...]:
+def all_keys(auth: Auth, upstreams: tuple[Upstream, ...] = ()) -> tuple[Key, ...]:
     """Those of the configuration, then those of the file. Raises ConfigError."""
     if not auth.keys_file:
         check_tenants(auth.key, "auth.key", "")
         return auth.key
     known = {key.digest() for key in auth.key}
-    added = keys_in(auth.keys_file)
+    added = keys_in(auth.keys_file, upstreams)
     for k, key in enumerate(added):
         if key.digest() in known:
             which = "certificate" if key.certificate else "sha256"
@@ -108,7 +118,10 @@ def resolve(config: Config) -> Config:
         if shared.url_file:
             url = redis_url_in(shared.url_file, "auth.shared.url_file")
             shared = replace(shared, url=url, url_file="")
-        keys = all_keys(auth)
+        if auth.cache_salt_secret_file:
+            secret = salt_secret_in(auth.cache_salt_secret_file, "auth.cache_salt_secret_file")
+            auth = replace(auth, cache_salt_secret=secret, cache_salt_secret_file="")
+        keys = all_keys(auth, config.upstream)
         if any(key.certificate for key in keys) and not config.server.tls.identity:
             raise ConfigError("a key with a certificate needs server.tls.identity",
                               file=auth.keys_file, key="auth.keys_file")  # fmt: skip

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from zeroproxy.config.auth import shown
-from zeroproxy.config.base import Base, Name, Seconds, Weight
+from zeroproxy.config.base import BYTES, SECONDS, SECRET, Base, Name, Seconds, Weight
+from zeroproxy.config.surface import Surface
 from zeroproxy.config.tls import UpstreamTls
 
 PresetName = Literal[
@@ -44,6 +44,9 @@ class Pool(Base, frozen=True):
     max_age: Seconds = 0.0
     #: Nor is one that has served so many requests; 0: no limit (nginx keepalive_requests: 1000).
     max_requests: Annotated[int, Meta(ge=0, le=1 << 30)] = 0
+    #: Silence on one after which TCP probes the other side; 0: never. Some networks forget a
+    #: connection after 240 s (Azure) or 350 s (AWS).
+    tcp_keepalive: Annotated[int, Meta(ge=0, le=7200)] = 60
     #: Connections at once, idle and busy; above it exchanges wait, up to admission.queue_timeout.
     #: 0: no limit.
     max_connections: Annotated[int, Meta(ge=0, le=1 << 20)] = 0
@@ -61,7 +64,7 @@ class Hash(Base, frozen=True):
         "prompt",
     )
     #: Bytes of a prompt that count, as JSON.
-    prefix_bytes: Annotated[int, Meta(ge=1, le=16384)] = 1024
+    prefix_bytes: Annotated[int, Meta(ge=1, le=16384, extra=BYTES)] = 1024
     #: No endpoint has more than so many times its fair share in flight; further requests go to the
     #: next endpoint (HAProxy hash-balance-factor 125, Envoy hash_balance_factor).
     load_bound: Annotated[float, Meta(ge=1, le=1000)] = 1.25
@@ -85,6 +88,16 @@ class Admission(Base, frozen=True):
     queue: Annotated[int, Meta(ge=0, le=1 << 20)] = 1024
     #: How long one may wait; then 503.
     queue_timeout: Seconds = 30.0
+    #: Where no endpoint is in rotation, or none accepts a connection, requests wait in the queue
+    #: for so long. They go to the first that is back. 0: they are refused at once.
+    hold_when_down: Seconds = 0.0
+    #: Refuse a request at once if its caller would leave before its turn: the official SDKs send
+    #: their read timeout (X-Stainless-Read-Timeout, X-Stainless-Timeout). Nothing is sent again, or
+    #: hedged, after it.
+    caller_deadline: bool = True
+    #: Refused callers are given times to come again at, one behind the other (retry-after-ms beside
+    #: Retry-After). Requests that an SDK sends again wait behind first attempts.
+    steer_retries: bool = True
 
 
 class Timeouts(Base, frozen=True):
@@ -126,9 +139,9 @@ class Health(Base, frozen=True):
     #: The path of a probe; "" switches it off. A preset knows its server's.
     path: Annotated[str, Meta(max_length=1024)] = "/health"
     #: Seconds between two probes; half of it while an answer is in doubt.
-    interval: Annotated[float, Meta(ge=0.05, le=3600)] = 2.0
+    interval: Annotated[float, Meta(ge=0.05, le=3600, extra=SECONDS)] = 2.0
     #: How long an answer may take.
-    timeout: Annotated[float, Meta(gt=0, le=3600)] = 1.0
+    timeout: Annotated[float, Meta(gt=0, le=3600, extra=SECONDS)] = 1.0
     #: So many bad answers in a row take an endpoint out of rotation (vllm-router: 3).
     unhealthy_after: Annotated[int, Meta(ge=1, le=1000)] = 3
     #: So many good ones in a row bring it back (vllm-router: 2).
@@ -156,7 +169,7 @@ class Warmup(Base, frozen=True):
     max_tokens: Annotated[int, Meta(ge=1, le=4096)] = 1
     #: For so long an endpoint is tried and waited for; then it is used as it is. A large model's
     #: first request may compile kernels or load weights for a minute.
-    timeout: Annotated[float, Meta(gt=0, le=86400)] = 120.0
+    timeout: Annotated[float, Meta(gt=0, le=86400, extra=SECONDS)] = 120.0
 
 
 class Breaker(Base, frozen=True):
@@ -169,7 +182,7 @@ class Breaker(Base, frozen=True):
     #: Both kinds of counting look back so far; 0: in a row, however far apart.
     window: Seconds = 10.0
     #: How long it is open first; doubled while probes fail, up to 60.
-    open_for: Annotated[float, Meta(gt=0, le=3600)] = 5.0
+    open_for: Annotated[float, Meta(gt=0, le=3600, extra=SECONDS)] = 5.0
     #: Requests let through at a time to find out; as many have to be answered to close it.
     half_open_probes: Annotated[int, Meta(ge=1, le=1000)] = 1
     #: This share of failures in the window opens it too; 0: not looked at.
@@ -197,7 +210,7 @@ class Alias(Base, frozen=True):
 
 #: With "Bearer " in front of it in a header field; servers refuse heads of more than 8 to 64 KiB.
 API_KEY_MAX = 4096
-ApiKey = Annotated[str, Meta(max_length=API_KEY_MAX)]
+ApiKey = Annotated[str, Meta(max_length=API_KEY_MAX, extra=SECRET)]
 
 
 class Upstream(Base, frozen=True, dict=True):
@@ -229,6 +242,13 @@ class Upstream(Base, frozen=True, dict=True):
     host: Annotated[str, Meta(min_length=1, max_length=259)] = "caller"
     #: Pass a caller's Cookie on. Inference servers need none, and a browser's session is a secret.
     cookies: bool = False
+    #: header: the engine gets the priority of a caller's key, in X-Vllm-Priority, or with preset
+    #: sglang in X-Override-Priority. vLLM needs --scheduling-policy priority for it.
+    engine_priority: Literal["off", "header"] = "off"
+    #: Callers that share the engine's prefix cache: those of a tenant, or of a key. The cache_salt
+    #: that keeps others apart is made with auth.cache_salt_secret (vLLM; CVE-2025-46570).
+    cache_salt: Literal["off", "tenant", "key"] = "off"
+    surface: Surface = field(default_factory=Surface)
     health: Health = field(default_factory=Health)
     warmup: Warmup = field(default_factory=Warmup)
     breaker: Breaker = field(default_factory=Breaker)
@@ -238,9 +258,6 @@ class Upstream(Base, frozen=True, dict=True):
     retry: Retry = field(default_factory=Retry)
     hedge: Hedge = field(default_factory=Hedge)
     tls: UpstreamTls = field(default_factory=UpstreamTls)
-
-    def __repr__(self) -> str:
-        return shown(self, "api_key")
 
     def all_models(self) -> tuple[Alias, ...]:
         """The models as structs; a plain name serves itself."""

@@ -11,23 +11,33 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from zeroproxy.config.base import KeyPath, Wrong
 from zeroproxy.config.check_addresses import (
-    Path,
-    Wrong,
     check_listeners,
     check_loops,
     check_url,
     is_authority,
     is_host,
+    is_loopback,
     split_endpoint,
 )
-from zeroproxy.config.jwt import Jwt, problem_of, repeated
+from zeroproxy.config.check_surface import check_surfaces
+from zeroproxy.config.check_terms import (
+    check_engine_terms,
+    check_key_upstreams,
+    check_salt_secret,
+    check_terms,
+)
+from zeroproxy.config.cors import header_problem, origin_problem
+from zeroproxy.config.jwt import Jwt, issuer_problem, repeated
 from zeroproxy.config.networks import check_networks, check_sources
 from zeroproxy.config.schema import (
+    Admin,
     Admission,
     AnySink,
     Auth,
     Config,
+    Cors,
     Key,
     Metering,
     Otel,
@@ -39,6 +49,8 @@ from zeroproxy.config.schema import (
     kind_of,
 )
 
+# Seconds; a stream that is kept alive more often carries little else.
+KEEPALIVE_LEAST = 0.1
 # Bytes of a model's name in the data plane, and of a server's own name as JSON.
 MODEL_MAX = 256
 REAL_MAX = 2 * MODEL_MAX + 2
@@ -51,7 +63,7 @@ KEY_SOURCES = ("user", "prompt")
 KEY_HEADER = re.compile(r"header:[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 
 
-def check_upstream(upstream: Upstream, path: Path, wrong: Wrong) -> None:
+def check_upstream(upstream: Upstream, path: KeyPath, wrong: Wrong) -> None:
     if not upstream.endpoints:
         raise wrong("at least one endpoint is needed", (*path, "endpoints"))
     if upstream.pool.prewarm > upstream.pool.max_idle:
@@ -85,7 +97,7 @@ def check_upstream(upstream: Upstream, path: Path, wrong: Wrong) -> None:
         raise wrong("needs a window to look at", (*path, "breaker", "error_rate"))
 
 
-def check_admission(admission: Admission, path: Path, wrong: Wrong) -> None:
+def check_admission(admission: Admission, path: KeyPath, wrong: Wrong) -> None:
     is_limited = admission.max_inflight or admission.ttft_target
     if admission.max_inflight and admission.min_inflight > admission.max_inflight:
         raise wrong(
@@ -102,7 +114,7 @@ def check_admission(admission: Admission, path: Path, wrong: Wrong) -> None:
         )
 
 
-def check_pair(tls: ServerTls | UpstreamTls, path: Path, wrong: Wrong) -> None:
+def check_pair(tls: ServerTls | UpstreamTls, path: KeyPath, wrong: Wrong) -> None:
     """A certificate and its key."""
     if tls.cert and not tls.key:
         raise wrong("is missing: cert needs the private key it belongs to", (*path, "key"))
@@ -111,7 +123,7 @@ def check_pair(tls: ServerTls | UpstreamTls, path: Path, wrong: Wrong) -> None:
 
 
 def check_tls(config: Config, wrong: Wrong) -> None:
-    here: Path = ("server", "tls")
+    here: KeyPath = ("server", "tls")
     check_pair(config.server.tls, here, wrong)
     if config.server.tls.client_ca and not config.server.tls.cert:
         raise wrong("needs TLS: cert and key", (*here, "client_ca"))
@@ -133,7 +145,7 @@ def check_tls(config: Config, wrong: Wrong) -> None:
             raise wrong("is no name of a host", (*here, "server_name"))
 
 
-def check_redis(url: str, path: Path, wrong: Wrong) -> None:
+def check_redis(url: str, path: KeyPath, wrong: Wrong) -> None:
     """A URL of Redis. It may hold a password and is not quoted."""
     if not url.startswith(REDIS_URLS):
         raise wrong(f"expected a URL: {', '.join(REDIS_URLS)}", path)
@@ -143,7 +155,7 @@ def check_redis(url: str, path: Path, wrong: Wrong) -> None:
         raise wrong("its port is no number from 0 to 65535", path) from None
 
 
-def check_one_of(sink: AnySink, key: str, path: Path, wrong: Wrong) -> None:
+def check_one_of(sink: AnySink, key: str, path: KeyPath, wrong: Wrong) -> None:
     """Exactly one of KEY and KEY_file. The value is a secret and is not quoted."""
     given = [name for name in (key, f"{key}_file") if getattr(sink, name)]
     if len(given) != 1:
@@ -157,7 +169,7 @@ def check_routes(upstreams: Sequence[Upstream], wrong: Wrong) -> None:
     homes: dict[str, str] = {}
     rest = ""
     for k, upstream in enumerate(upstreams):
-        here: Path = ("upstream", k)
+        here: KeyPath = ("upstream", k)
         if upstream.name in names:
             raise wrong(f"another upstream is called {upstream.name}", (*here, "name"))
         names.add(upstream.name)
@@ -181,12 +193,12 @@ def check_routes(upstreams: Sequence[Upstream], wrong: Wrong) -> None:
 def check_metering(metering: Metering, wrong: Wrong) -> None:
     if metering.ring & (metering.ring - 1):
         raise wrong("is no power of two", ("metering", "ring"))
-    key: Path = ("metering", "sinks")
+    key: KeyPath = ("metering", "sinks")
     if metering.sinks and not metering.ledger:
         raise wrong("sinks are fed from the ledger, and metering.ledger is off", key)
     names: set[str] = {"ledger", "access_log", "otel"}  # taken, in metrics
     for k, sink in enumerate(metering.sinks):
-        here: Path = (*key, k)
+        here: KeyPath = (*key, k)
         name = sink.name or kind_of(sink)
         if name in names:
             raise wrong(f"another sink is called {name}; give it a name of its own", here)
@@ -201,7 +213,7 @@ def check_metering(metering: Metering, wrong: Wrong) -> None:
 
 def check_collector(url: str, wrong: Wrong) -> None:
     """otel.endpoint. Secrets have no place in it: it is shown when a batch cannot be sent."""
-    path: Path = ("otel", "endpoint")
+    path: KeyPath = ("otel", "endpoint")
     if not re.fullmatch(r"https?://[!-~]+", url):
         raise wrong("is no URL of a collector: http://HOST:4318/v1/traces", path)
     parts = split_endpoint("http" + url[url.index(":") :])
@@ -217,7 +229,7 @@ def check_otel(otel: Otel, wrong: Wrong) -> None:
     if otel.endpoint:
         check_collector(otel.endpoint, wrong)
     for name, value in otel.headers.items():
-        here: Path = ("otel", "headers", name)
+        here: KeyPath = ("otel", "headers", name)
         if not FIELD_NAME.fullmatch(name):
             raise wrong("is no name of a header field", here)
         if not FIELD_VALUE.fullmatch(value):
@@ -227,7 +239,7 @@ def check_otel(otel: Otel, wrong: Wrong) -> None:
             )
 
 
-def check_secret(one: Any, key: str, path: Path, wrong: Wrong) -> None:
+def check_secret(one: Any, key: str, path: KeyPath, wrong: Wrong) -> None:
     """At most one of KEY and KEY_file, and fit for a header field. It is not quoted."""
     if getattr(one, key) and getattr(one, f"{key}_file"):
         raise wrong(f"both are given: at most one of {key} and {key}_file", (*path, key))
@@ -235,7 +247,7 @@ def check_secret(one: Any, key: str, path: Path, wrong: Wrong) -> None:
         raise wrong("is not printable ASCII without spaces", (*path, key))
 
 
-def check_keys(keys: Sequence[Key], path: Path, wrong: Wrong) -> None:
+def check_keys(keys: Sequence[Key], path: KeyPath, wrong: Wrong) -> None:
     seen: set[str] = set()
     for k, key in enumerate(keys):
         which = "certificate" if key.certificate else "sha256"
@@ -251,11 +263,12 @@ def check_keys(keys: Sequence[Key], path: Path, wrong: Wrong) -> None:
         for j, model in enumerate(key.models):
             if len(model.encode()) > MODEL_MAX:
                 raise wrong(f"is longer than {MODEL_MAX} bytes", (*path, k, "models", j))
+    check_terms(keys, path, wrong)
 
 
 def check_jwt(issuers: Sequence[Jwt], wrong: Wrong) -> None:
     for k, one in enumerate(issuers):
-        if found := problem_of(one):
+        if found := issuer_problem(one):
             raise wrong(found[1], ("auth", "jwt", k, found[0]))
         check_networks(one.allow_from, ("auth", "jwt", k, "allow_from"), wrong)
     if (k := repeated(issuers)) >= 0:
@@ -268,12 +281,51 @@ def check_auth(auth: Auth, wrong: Wrong) -> None:
                     ("auth",))  # fmt: skip
     check_keys(auth.key, ("auth", "key"), wrong)
     check_jwt(auth.jwt, wrong)
-    here: Path = ("auth", "shared")
+    here: KeyPath = ("auth", "shared")
     check_secret(auth.shared, "url", here, wrong)
+    check_secret(auth, "cache_salt_secret", ("auth",), wrong)
+    if auth.cache_salt_secret:
+        check_salt_secret(auth.cache_salt_secret, ("auth", "cache_salt_secret"), wrong)
     if auth.shared.url:
         check_redis(auth.shared.url, (*here, "url"), wrong)
     if auth.shared.patience < 2 * auth.shared.interval:
         raise wrong("is shorter than two intervals", (*here, "patience"))
+
+
+def check_cors(cors: Cors, wrong: Wrong) -> None:
+    here: KeyPath = ("server", "cors")
+    for key, each, problem_of in (
+        ("origins", cors.origins, origin_problem),
+        ("headers", cors.headers, header_problem),
+    ):
+        for k, value in enumerate(each):
+            if value == "*" and len(each) > 1:
+                raise wrong('"*" stands alone: it is any', (*here, key, k))
+            if value in each[:k]:
+                raise wrong(f"{value} is there twice", (*here, key, k))
+            if value != "*" and (problem := problem_of(value)):
+                raise wrong(problem, (*here, key, k))
+
+
+def check_admin(admin: Admin, wrong: Wrong) -> None:
+    """The admin port must not be open to a network by oversight."""
+    check_secret(admin, "token", ("admin",), wrong)
+    for k, name in enumerate(admin.hosts):
+        if not is_host(name):
+            raise wrong(f'"{name}" is no name of a host: no scheme, no port', ("admin", "hosts", k))
+    if not admin.listen or is_loopback(admin.listen):
+        return
+    if not (admin.token or admin.token_file or admin.insecure):
+        raise wrong(
+            f"{admin.listen} is not on loopback: set admin.token or admin.token_file; "
+            "admin.insecure = true lets whoever reaches it drain and reload",
+            ("admin", "listen"),
+        )
+
+
+def check_keepalive(seconds: float | str, wrong: Wrong) -> None:
+    if isinstance(seconds, (int, float)) and 0 < seconds < KEEPALIVE_LEAST:
+        raise wrong(f"is 0, or at least {KEEPALIVE_LEAST} s", ("server", "sse_keepalive"))
 
 
 def check_together(config: Config, wrong: Wrong) -> None:
@@ -283,6 +335,8 @@ def check_together(config: Config, wrong: Wrong) -> None:
                     ("server", "workers"))  # fmt: skip
     check_listeners(config, wrong)
     check_sources(config, wrong)
+    check_keepalive(config.server.sse_keepalive, wrong)
+    check_cors(config.server.cors, wrong)
     if not config.upstream:
         raise wrong("at least one [[upstream]] is needed", ("upstream",))
     for k, upstream in enumerate(config.upstream):
@@ -291,12 +345,12 @@ def check_together(config: Config, wrong: Wrong) -> None:
     check_loops(config, wrong)
     check_tls(config, wrong)
     check_routes(config.upstream, wrong)
-    check_secret(config.admin, "token", ("admin",), wrong)
-    for k, name in enumerate(config.admin.hosts):
-        if not is_host(name):
-            raise wrong(f'"{name}" is no name of a host: no scheme, no port', ("admin", "hosts", k))
+    check_surfaces(config.upstream, wrong)
+    check_admin(config.admin, wrong)
     if config.auth is not None:
         check_auth(config.auth, wrong)
+        check_key_upstreams(config.auth.key, config.upstream, ("auth", "key"), wrong)
+    check_engine_terms(config, wrong)
     check_metering(config.metering, wrong)
     if config.limits.header_line_bytes > config.limits.header_bytes:
         raise wrong("is larger than limits.header_bytes", ("limits", "header_line_bytes"))

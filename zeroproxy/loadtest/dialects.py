@@ -58,8 +58,8 @@ class Chat:
         return {"messages": [{"role": "user", "content": text}]}
 
     def has_text(self, choice: JSON) -> bool:
-        parsed = choice.get("delta") or choice.get("message") or {}
-        return any(parsed.get(name) for name in SEEN)
+        message = choice.get("delta") or choice.get("message") or {}
+        return any(message.get(name) for name in SEEN)
 
     def read(self, data: bytes, reading: Reading) -> None:
         """Raises ValueError for what is no JSON object."""

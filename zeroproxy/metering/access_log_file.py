@@ -70,7 +70,7 @@ class LostLines(OSError):
         self.n = n
 
 
-def open_sink(spec: str) -> LogFile:
+def open_sink(spec: str, key: str = "log.access") -> LogFile:
     """`jsonl:stdout` or `jsonl:PATH` (appended). Raises ZeroproxyError if it cannot be opened."""
     where = spec.removeprefix("jsonl:")
     if where in ("stdout", "-"):
@@ -82,7 +82,7 @@ def open_sink(spec: str) -> LogFile:
     except OSError as error:
         unread = error.errno == errno.ENXIO and Path(where).is_fifo()
         why = "no process reads it" if unread else error.strerror
-        raise ZeroproxyError(f"log.access: cannot write {where}: {why}") from None
+        raise ZeroproxyError(f"{key}: cannot write {where}: {why}") from None
     os.set_blocking(fd, True)
     return LogFile(fd, owned=True, torn=is_torn(where, fd))
 

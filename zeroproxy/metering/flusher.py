@@ -145,9 +145,9 @@ class Flusher:
             # the next read, when pruning is due, finds them.
             if not self._batch:
                 self._source.await_records(1, seconds=self._until_prune())
-            rest = self._flush(budget)
-            if rest:
-                self._stop.wait(rest)
+            pause = self._flush(budget)
+            if pause:
+                self._stop.wait(pause)
             elif not self._stop.is_set():
                 patience = min(INTERVAL, self._until_prune() + PRUNE_PAUSE)
                 self._source.await_records(BATCH, seconds=patience)
@@ -164,16 +164,16 @@ class Flusher:
     def _flush(self, budget: CpuBudget) -> float:
         """Everything there is, if the ledger takes it and the loop can spare the time; returns the
         seconds to keep away from the ring."""
-        rest = 0.0
+        pause = 0.0
         while not self._stop.is_set():
             size = len(self._take())
             if size and not self._save():
                 return self._backoff.pause()
-            rest = budget.pause()
-            if size < BATCH or rest:
+            pause = budget.pause()
+            if size < BATCH or pause:
                 break
         self._prune()
-        return rest
+        return pause
 
     def _drain(self) -> None:
         deadline = time.monotonic() + STOP_PATIENCE

@@ -5,8 +5,8 @@ but refuses these records, or the lines cannot be read.
 
 Law 1. A file goes only after its records are in the ledger; what is read twice is there once.
 Law 2. Several processes may share the files. A process that appends or takes away holds a lock
-       (flock) on the file that has the name at that moment. Before a file is taken in, it is
-       renamed under the lock, so that no process appends to a file that is about to go.
+       (flock) on the file that has the name at that moment. A process that takes a file in renames
+       it under the lock and keeps the lock. So no other appends to it, or takes it in too.
 Law 3. Lines that cannot be used are kept, never dropped.
 Tests: tests/unit/test_refused.py.
 """

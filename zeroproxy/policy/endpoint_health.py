@@ -22,7 +22,7 @@ class Answer(NamedTuple):
     """To one probe."""
 
     wrong: str = ""  # empty: a good one
-    is_none: bool = False  # no byte of HTTP came: nobody accepts connections, or answers them
+    is_none: bool = False  # nobody accepts connections, or answers them
 
 
 @dataclass
@@ -31,7 +31,7 @@ class EndpointHealth:
 
     endpoint: WatchedEndpoint
     is_sick: bool = False
-    probe_ok: bool = False  # the engine's setting
+    probe_ok: bool | None = None  # the engine's setting; None: nothing was reported yet
     reason: str = ""  # why it is not well, or what was wrong last
     bad: int = 0  # answers in a row
     well: int = 0
@@ -98,5 +98,5 @@ async def probe(address: Address, settings: Settings, is_guess: bool) -> Answer:
     if is_guess and status in NO_SUCH_PAGE:
         return Answer()
     if status == 0:
-        return Answer("the answer is no HTTP", is_none=True)
+        return Answer("the answer is no valid HTTP")
     return Answer(f"GET {settings.path} returned {status}")

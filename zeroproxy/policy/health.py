@@ -31,7 +31,7 @@ from zeroproxy.policy.endpoint_health import LATE, Answer, EndpointHealth, probe
 from zeroproxy.policy.http_client import OwnLack, generate_one
 from zeroproxy.policy.reported_load import read_load
 from zeroproxy.policy.rotation import Rotation
-from zeroproxy.policy.socket_addresses import WatchedEndpoint
+from zeroproxy.policy.socket_addresses import Group, WatchedEndpoint
 from zeroproxy.policy.wedge import read_counters
 from zeroproxy.tasks import cancel
 
@@ -248,11 +248,11 @@ class Health:
         self._by_index: dict[int, UpstreamProber] = {}
         self._moves: dict[int, dict[str, int]] = {}
 
-    def watch(self, groups: Sequence[tuple[Upstream, Sequence[WatchedEndpoint]]]) -> None:
+    def watch(self, groups: Sequence[Group]) -> None:
         while len(self._probers) < len(groups):
             self._probers.append(UpstreamProber(self))
-        for prober, (upstream, members) in zip(self._probers, groups, strict=True):
-            prober.watch(upstream, members)
+        for prober, (upstream, endpoints) in zip(self._probers, groups, strict=True):
+            prober.watch(upstream, endpoints)
         self._by_index = {i: prober for prober in self._probers for i in prober.endpoints}
 
     def on_breaker_change(self) -> None:

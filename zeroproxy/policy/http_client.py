@@ -11,7 +11,7 @@ import logging
 import os
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -26,10 +26,12 @@ from zeroproxy.tasks import within
 log = logging.getLogger(__name__)
 
 PAGE_MAX = 4 << 20  # bytes of an answer that are read
+CLOSED = "the connection was closed without an answer"
 
 
 async def get_status(address: Address, path: str, timeout: float) -> int:
-    """Status of GET `path`; 0: the answer is no HTTP. Raises OSError, TimeoutError."""
+    """Status of GET `path`; 0: the answer is no valid HTTP. Raises OSError where none came, and
+    TimeoutError."""
     return await within(timeout, read_status(address, path))
 
 
@@ -49,6 +51,8 @@ async def read_status(address: Address, path: str) -> int:
             return response.status
     except OSError:
         raise
+    except aiohttp.ServerDisconnectedError:
+        raise ConnectionError(CLOSED) from None
     except aiohttp.ClientError:
         return 0
 
@@ -125,17 +129,17 @@ async def read_page(response: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-async def get_page(address: Address, path: str, timeout: float) -> bytes | None:
+async def get_page(address: Address, path: str, timeout: float, api_key: str = "") -> bytes | None:
     """The body of a 200; None: there is none to be had."""
     try:
-        return await within(timeout, read_ok(address, path))
+        return await within(timeout, read_ok(address, path, api_key))
     except (OSError, TimeoutError, aiohttp.ClientError):
         return None
 
 
-async def read_ok(address: Address, path: str) -> bytes | None:
+async def read_ok(address: Address, path: str, api_key: str) -> bytes | None:
     async with (
-        session_for(address, None) as session,
+        session_for(address, None, api_key) as session,
         session.get(path, allow_redirects=False, server_hostname=address.server_name) as response,
     ):
         return await read_page(response) if response.status == 200 else None
@@ -152,15 +156,18 @@ async def first_model(session: aiohttp.ClientSession, server_name: str | None) -
         return ""
 
 
-async def generate_one(address: Address, timeout: float, api_key: str = "") -> int:
-    """Status of a request for a single token of the first model; 0: no answer in time."""
+async def generate_one(
+    address: Address, timeout: float, api_key: str = "", fields: Mapping[str, str] | None = None
+) -> int:
+    """Status of a request for a single token of the first model; 0: no answer in time. `fields`:
+    more header fields."""
     try:
-        return await within(timeout, post_one(address, api_key))
+        return await within(timeout, post_one(address, api_key, fields))
     except (OSError, TimeoutError, aiohttp.ClientError):
         return 0
 
 
-async def post_one(address: Address, api_key: str) -> int:
+async def post_one(address: Address, api_key: str, fields: Mapping[str, str] | None = None) -> int:
     async with session_for(address, None, api_key) as session:
         request_body: dict[str, Any] = {
             "model": await first_model(session, address.server_name),
@@ -168,7 +175,10 @@ async def post_one(address: Address, api_key: str) -> int:
             "max_tokens": 1,
         }
         async with session.post(
-            "/v1/chat/completions", json=request_body, server_hostname=address.server_name
+            "/v1/chat/completions",
+            json=request_body,
+            headers=fields,
+            server_hostname=address.server_name,
         ) as response:
             await read_page(response)
             return response.status

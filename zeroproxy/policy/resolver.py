@@ -20,13 +20,13 @@ TIMEOUT = 5.0  # seconds; glibc's own: 5 s per server and try
 AT_ONCE = 64
 
 #: Families and addresses.
-Addresses = list[tuple[int, tuple[Any, ...]]]
+AddressInfos = list[tuple[int, tuple[Any, ...]]]
 
 _guard = threading.Lock()
-_running: dict[tuple[str, int], Future[Addresses]] = {}
+_running: dict[tuple[str, int], Future[AddressInfos]] = {}
 
 
-def get_addresses(host: str, port: int) -> Addresses:
+def get_addresses(host: str, port: int) -> AddressInfos:
     infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [(int(family), where) for family, _, _, _, where in infos]
 
@@ -39,7 +39,7 @@ def is_address(host: str) -> bool:
     return True
 
 
-def start(host: str, port: int) -> Future[Addresses]:
+def start(host: str, port: int) -> Future[AddressInfos]:
     """A look-up under way. Raises OSError if there are too many."""
     with _guard:
         future = _running.get((host, port))
@@ -57,8 +57,8 @@ def start(host: str, port: int) -> Future[Addresses]:
     return future
 
 
-def finish(host: str, port: int, future: Future[Addresses]) -> None:
-    addresses: Addresses = []
+def finish(host: str, port: int, future: Future[AddressInfos]) -> None:
+    addresses: AddressInfos = []
     failure: Exception | None = None
     try:
         addresses = get_addresses(host, port)
@@ -73,7 +73,7 @@ def finish(host: str, port: int, future: Future[Addresses]) -> None:
         future.set_result(addresses)
 
 
-async def look_up(host: str, port: int) -> Addresses:
+async def look_up(host: str, port: int) -> AddressInfos:
     """Every address of a name. Raises OSError, also if it takes too long."""
     if is_address(host):
         return get_addresses(host, port)  # sends no query

@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from zeroproxy._fast.engine.result_types import HealthSample
-from zeroproxy.config.schema import Upstream
-from zeroproxy.policy.socket_addresses import WatchedEndpoint
+from zeroproxy.policy.socket_addresses import Group, WatchedEndpoint
 
 log = logging.getLogger(__name__)
 
@@ -57,14 +56,12 @@ class Rotation:
         self._entries: dict[int, Entry] = {}
         self._on_recovery: list[Callable[[int], None]] = []
 
-    def watch(self, groups: Sequence[tuple[Upstream, Sequence[WatchedEndpoint]]]) -> None:
+    def watch(self, groups: Sequence[Group]) -> None:
         """These are in force. New ones are in, well and warm, until a report differs."""
         known, self._entries = self._entries, {}
         for k, (_, endpoints) in enumerate(groups):
             for endpoint in endpoints:
-                entry = known.get(endpoint.index) or Entry(endpoint, k)
-                entry.upstream = k
-                self._entries[endpoint.index] = entry
+                self._entries[endpoint.index] = known.get(endpoint.index) or Entry(endpoint, k)
 
     def on_recovery(self, listener: Callable[[int], None]) -> None:
         """Call `listener` when an endpoint is well again, before it is back: the server may have
@@ -94,8 +91,9 @@ class Rotation:
 
     def reconsider(self) -> None:
         """One is no longer cold, or a warm one no longer takes requests."""
-        for upstream in {entry.upstream for entry in self._entries.values()}:
-            self._reconsider(upstream)
+        for entry in self._entries.values():
+            if entry.is_well:
+                self._decide(entry)
 
     # ------------------------------------------------------------ the decision
 

@@ -27,7 +27,7 @@ from zeroproxy.config.presets import PRESETS
 from zeroproxy.config.schema import Alias, Config, Metering, Upstream
 from zeroproxy.policy.http_client import get_page, read_page, session_for
 from zeroproxy.policy.rotation import Rotation
-from zeroproxy.policy.socket_addresses import Address, WatchedEndpoint
+from zeroproxy.policy.socket_addresses import Address, Group, WatchedEndpoint
 from zeroproxy.tasks import cancel, within
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,9 @@ ALIASES = {"vllm-frontend-rs": "vllm"}
 
 
 class Engine(Protocol):
-    def set_endpoint(self, index: int, *, usage_request: str | None = None) -> None: ...
+    def set_endpoint(
+        self, index: int, *, usage_request: str | None = None, model_len: int | None = None
+    ) -> None: ...
 
     def set_models(self, body: bytes | None) -> None: ...
 
@@ -152,6 +154,17 @@ def models_in(answer: Any) -> dict[str, Any]:
     return {m["id"]: m for m in listed if isinstance(m, dict) and isinstance(m.get("id"), str)}
 
 
+def longest_in(answer: Any) -> int:
+    """Tokens of the longest model of such a list (vLLM, SGLang); 0: it has no number of them."""
+    lengths = [model.get("max_model_len") for model in models_in(answer).values()]
+    return max((n for n in lengths if type(n) is int and 0 < n < 1 << 31), default=0)
+
+
+def caps_to_model(config: Config) -> bool:
+    """True if a key's max_tokens is what the model holds."""
+    return config.auth is not None and any(k.max_tokens == "model" for k in config.auth.key)
+
+
 def merged(upstreams: Iterable[tuple[Sequence[Alias], Iterable[Any]]]) -> bytes:
     """One list of models out of those of several upstreams, as JSON. Each upstream: the models it
     is configured for (none: all nobody lists) and the answers of its endpoints. A model that is
@@ -171,9 +184,6 @@ def merged(upstreams: Iterable[tuple[Sequence[Alias], Iterable[Any]]]) -> bytes:
     return orjson.dumps({"object": "list", "data": list(models.values())})
 
 
-Group = tuple[Upstream, Sequence[WatchedEndpoint]]
-
-
 class Discovery:
     """Identifies every endpoint once, in the background. Use it on the loop."""
 
@@ -189,12 +199,14 @@ class Discovery:
         self._identities: dict[str, Identity] = {}  # by URL
         self._reported: dict[int, str] = {}
         self._logged: set[str] = set()
-        self._lists = False
+        self._lengths: dict[int, int] = {}  # of models, as reported
+        self._lists = self._needs_lengths = False
         self._listing: asyncio.TimerHandle | None = None
 
     def watch(self, groups: Sequence[Group], config: Config) -> None:
         """Put these endpoints and this metering in force; new endpoints are identified."""
         self._metering, self._groups = config.metering, groups
+        self._needs_lengths = caps_to_model(config)
         # The proxy answers the list of models where there are several upstreams or aliases.
         self._lists = len(groups) > 1 or any(
             alias.name != alias.serves for u, _ in groups for alias in u.all_models()
@@ -205,6 +217,7 @@ class Discovery:
             self._tasks.pop(index).cancel()
             self._first.pop(index)
             self._reported.pop(index, None)
+            self._lengths.pop(index, None)
         urls = {e.address.url for e in self._endpoints.values()}
         self._identities = {
             url: identity for url, identity in self._identities.items() if url in urls
@@ -213,7 +226,7 @@ class Discovery:
             self._report(endpoint)
             if index not in self._tasks and self._wants_to_know(index):
                 self._start(endpoint)
-        self._list_models()
+        self._publish_models()
 
     def begin_anew(self, index: int) -> None:
         """It was out of rotation and is well again: another server may answer there."""
@@ -230,7 +243,7 @@ class Discovery:
             _, late = await asyncio.wait(waits, timeout=seconds)
             for wait in late:
                 wait.cancel()
-        self._list_models()
+        self._publish_models()
 
     # ------------------------------------------------------------ readers
 
@@ -272,7 +285,7 @@ class Discovery:
 
     def _wants_to_know(self, index: int) -> bool:
         is_usage_wanted = self._metering.inject_usage and self._upstreams[index].preset in NO_SERVER
-        return is_usage_wanted or self._lists
+        return is_usage_wanted or self._lists or self._needs_lengths
 
     def _start(self, endpoint: WatchedEndpoint) -> None:
         self._first.setdefault(endpoint.index, asyncio.Event())
@@ -283,6 +296,10 @@ class Discovery:
         if self._reported.get(endpoint.index) != usage_request:
             self._reported[endpoint.index] = usage_request
             self._engine.set_endpoint(endpoint.index, usage_request=usage_request)
+        length = longest_in(self._answer_of(endpoint))
+        if length != self._lengths.get(endpoint.index, 0):
+            self._lengths[endpoint.index] = length
+            self._engine.set_endpoint(endpoint.index, model_len=length)
 
     async def _identify(self, endpoint: WatchedEndpoint) -> None:
         backoff = Backoff(RETRY_FIRST, RETRY_LAST)
@@ -299,16 +316,16 @@ class Discovery:
         if (lack := self._lack(endpoint)) and url not in self._logged:
             self._logged.add(url)
             log.warning(f"{url}: what server it is is not known, {lack}")
-        self._list_soon()
+        self._publish_soon()
         self._first[index].set()
 
     # ------------------------------------------------------------ the list of models
 
-    def _list_soon(self) -> None:
+    def _publish_soon(self) -> None:
         if self._listing is None and self._lists:
-            self._listing = asyncio.get_running_loop().call_later(LIST_EVERY, self._list_models)
+            self._listing = asyncio.get_running_loop().call_later(LIST_EVERY, self._publish_models)
 
-    def _list_models(self) -> None:
+    def _publish_models(self) -> None:
         if self._listing is not None:
             self._listing.cancel()
             self._listing = None

@@ -10,11 +10,13 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from zeroproxy.config.check_addresses import UNIX_PATH_MAX
+from zeroproxy.config.check_addresses import UNIX_PATH_MAX, bracketed
+from zeroproxy.config.schema import Upstream
 from zeroproxy.errors import ConfigError, UnresolvedError
 from zeroproxy.policy.resolver import is_address, look_up
 
@@ -51,7 +53,7 @@ class Address:
             return "http://localhost"
         host, port = self.target
         scheme = "https" if self.host else "http"
-        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+        return f"{scheme}://{bracketed(host)}:{port}"
 
     @property
     def host(self) -> str:
@@ -82,6 +84,10 @@ class WatchedEndpoint(Protocol):
 
     @property
     def address(self) -> Address: ...
+
+
+#: An upstream and its endpoints in force.
+Group = tuple[Upstream, Sequence[WatchedEndpoint]]
 
 
 def pack_inet(host: str, port: int) -> bytes:

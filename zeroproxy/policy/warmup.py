@@ -28,7 +28,7 @@ from zeroproxy.errors import one_line
 from zeroproxy.policy.http_client import read_page, session_for, why
 from zeroproxy.policy.rotation import Rotation
 from zeroproxy.policy.server_kinds import models_in
-from zeroproxy.policy.socket_addresses import WatchedEndpoint
+from zeroproxy.policy.socket_addresses import Group, WatchedEndpoint
 from zeroproxy.tasks import cancel
 
 log = logging.getLogger(__name__)
@@ -39,9 +39,6 @@ TAKES_MESSAGES = ("/chat/completions", "/messages")
 WARMING, WARM, FAILED = "warming", "warm", "failed"
 
 T = TypeVar("T")
-
-
-Group = tuple[Upstream, Sequence[WatchedEndpoint]]
 
 
 class NotYet(Exception):
@@ -113,7 +110,7 @@ async def list_models(session: aiohttp.ClientSession, name: str | None) -> tuple
 async def warm_model(
     session: aiohttp.ClientSession, settings: Settings, model: str, name: str | None
 ) -> str:
-    """ "" if it was answered, else why it is refused for good. `name`: as for listed()."""
+    """ "" if it was answered, else why it is refused for good. `name`: as for list_models()."""
     request_body = body_of(settings, model)
     async with session.post(
         settings.path, json=request_body, allow_redirects=False, server_hostname=name

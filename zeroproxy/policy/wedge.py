@@ -1,10 +1,10 @@
 """An endpoint that answers its probes and does nothing.
 
-vLLM's /health answers 200 while its engine has hung; so may others. There are three signs. The
-endpoint owes an answer. No data of any has come for a long time; a front end's comments and pings
-are none. Its own counters do not move. A long prefill is silent too, but its counters move with
-every step. Without counters, silence is a sign only after the content of a response has begun.
-Before that it may be a queue or a prefill.
+vLLM's /health answers 200 while its engine has hung; so may others. It is wedged where three things
+hold together: it owes an answer, no data has come for long, its own counters do not move. A front
+end's comments and pings are no data. A long prefill is silent too, but its counters move with every
+step. Without counters, silence is a proof only after the content of a response has begun. Before
+that it may be a queue or a prefill.
 """
 
 from __future__ import annotations

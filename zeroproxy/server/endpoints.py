@@ -93,6 +93,13 @@ async def resolve_group(upstream: Upstream, known: Located) -> Located:
     }
 
 
+def priority_field_of(upstream: Upstream) -> str:
+    """The engine whose header field for a priority is used; "off": none."""
+    if upstream.engine_priority == "off":
+        return "off"
+    return "sglang" if upstream.preset == "sglang" else "vllm"
+
+
 def settings_of(upstream: Upstream) -> UpstreamSettings:
     """The engine's settings of an upstream, without its endpoints."""
     return UpstreamSettings(
@@ -106,6 +113,8 @@ def settings_of(upstream: Upstream) -> UpstreamSettings:
         api_key=upstream.api_key,
         cookies=upstream.cookies,
         host=upstream.host,
+        priority_field=priority_field_of(upstream),
+        cache_salt=upstream.cache_salt,
     )
 
 
@@ -147,7 +156,12 @@ class EndpointSet:
 
     def indices_of(self, url: str) -> list[int]:
         """Where the endpoint is, by the URL of the configuration."""
-        return [m.index for group in self._groups for m in group.values() if m.locator[0] == url]
+        return [
+            active.index
+            for group in self._groups
+            for active in group.values()
+            if active.locator[0] == url
+        ]
 
     def drain(self, url: str, drain: bool) -> list[int]:
         """Send the endpoint nothing new, or again, at all addresses that it has or will have;
@@ -169,7 +183,7 @@ class EndpointSet:
 
     def drained(self) -> set[int]:
         """Where those are that are to get nothing new."""
-        return {m.index for m in self.all() if m.locator[0] in self._drained}
+        return {active.index for active in self.all() if active.locator[0] in self._drained}
 
     def addresses(self) -> list[Address]:
         return [active.address for active in self.all()]

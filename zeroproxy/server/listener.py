@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import socket
 import stat
@@ -15,6 +16,9 @@ from typing import Any
 from zeroproxy.config.check_addresses import bracketed, split_host_port
 from zeroproxy.errors import ListenError
 from zeroproxy.policy.socket_addresses import Address
+from zeroproxy.server.systemd_sockets import left_over, take
+
+log = logging.getLogger(__name__)
 
 BACKLOG = 4096  # the kernel caps it at net.core.somaxconn
 
@@ -26,6 +30,7 @@ class Bound:
     sock: socket.socket
     url: str
     path: str = ""
+    place: int = 0  # of its address in server.listen
 
     @property
     def is_unix(self) -> bool:
@@ -39,6 +44,17 @@ class Bound:
         with contextlib.suppress(OSError):
             if path and inode_of(path) == self.inode:
                 Path(path).unlink()
+
+    def probe_when_silent(self, seconds: int) -> None:
+        """Let TCP ask callers that are silent for so long; without an answer their connections end
+        after as many seconds more. 0: never. Connections accepted from now on inherit it."""
+        if self.is_unix:
+            return
+        options = {"TCP_KEEPIDLE": seconds, "TCP_KEEPINTVL": max(seconds // 4, 1), "TCP_KEEPCNT": 4}
+        with contextlib.suppress(OSError):
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, bool(seconds))
+            for name, value in options.items() if seconds else ():
+                self.sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
     def close(self) -> None:
         self.unlink()
@@ -83,8 +99,7 @@ def bind_tcp(address: str) -> Bound:
         sock.close()
         raise refusal(address, error) from None
     sock.setblocking(False)
-    name = sock.getsockname()
-    return Bound(sock, f"http://{bracketed(name[0])}:{name[1]}")
+    return Bound(sock, url_of(sock))
 
 
 def remove_stale(path: Path) -> None:
@@ -168,12 +183,33 @@ def bind(address: str) -> Bound:
     return bind_tcp(address)
 
 
+def url_of(sock: socket.socket) -> str:
+    """Where it can be reached."""
+    name = sock.getsockname()
+    if isinstance(name, (str, bytes)):
+        return f"unix:{os.fsdecode(name)}"
+    return f"http://{bracketed(name[0])}:{name[1]}"
+
+
+def bind_each(address: str) -> list[Bound]:
+    """The listeners of one address of `server.listen`. Raises ListenError with a sentence."""
+    if not address.startswith("systemd:"):
+        return [bind(address)]
+    return [Bound(sock, url_of(sock)) for sock in take(address.removeprefix("systemd:"))]
+
+
 def bind_all(addresses: tuple[str, ...] | list[str]) -> list[Bound]:
     """All or none."""
     bound: list[Bound] = []
+    names = {a.removeprefix("systemd:") for a in addresses if a.startswith("systemd:")}
     try:
-        for address in addresses:
-            bound.append(bind(address))  # noqa: PERF401  (closed one by one on failure)
+        for k, address in enumerate(addresses):
+            for one in bind_each(address):
+                one.place = k
+                bound.append(one)  # closed one by one on failure
+        if names and (others := left_over(names)):
+            log.warning(f"systemd passes sockets that server.listen leaves out, where callers wait "
+                        f"for ever: {', '.join(others)}")  # fmt: skip
     except ListenError:
         for listener in bound:
             listener.close()

@@ -41,6 +41,8 @@ class Reloader:
         self.lock = asyncio.Lock()
         self._done = {"ok": 0, "failed": 0}
         self._last = "ok"
+        #: Called with True when a reload begins, and with False when it has ended.
+        self.observe: Callable[[bool], None] = lambda begins: None
         self._requested = False
         self._task: asyncio.Task[None] | None = None
 
@@ -82,6 +84,7 @@ class Reloader:
 
     async def _count(self, read: Callable[[], Config] | None) -> list[str]:
         async with self.lock:
+            self.observe(True)
             try:
                 if read is None:
                     raise ReloadError("there is no file to read: the program that embeds the "
@@ -90,6 +93,8 @@ class Reloader:
             except Exception:
                 self._note("failed")
                 raise
+            finally:
+                self.observe(False)
             self._note("ok")
             return changed
 
@@ -115,8 +120,7 @@ class Reloader:
         try:
             if running.phase != "serving":
                 raise ReloadError(f"the proxy is {running.phase}")
-            with refusing():
-                renewed = put_in_force(running, new)
+            renewed = put_in_force(running, new, refusing())
         except BaseException:
             if sink is not None:
                 sink.close()

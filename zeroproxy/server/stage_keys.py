@@ -17,5 +17,11 @@ def stage_keys(
         change.set_keys(None)
         return {}
     keys = (*auth.key, *callers)
-    indices = change.set_keys(keys, forward=auth.forward, identity=identity)
+    indices = change.set_keys(
+        keys,
+        forward=auth.forward,
+        headers=auth.headers,
+        salt_secret=auth.cache_salt_secret.encode(),
+        identity=identity,
+    )
     return {key.digest(): k for key, k in zip(keys, indices, strict=True)}

@@ -1,6 +1,7 @@
 """Certificates and keys in force: read, turned into contexts, handed to those that connect.
 
-Law 1. `prepare_tls` and `stage` can fail and change nothing; `adopt` cannot fail.
+Law 1. `prepare_tls` and `stage` can fail and change nothing in force: a change that is refused
+       leaves an unused `ClientTls` at most. `adopt` cannot fail.
 Law 2. A file is compared by its contents: a reload that finds it changed puts it in force though
        the configuration is the same. Connections that are open keep the context they began with.
 Law 3. No key, and no contents of a file, is ever shown.

@@ -7,6 +7,7 @@ Only this file knows all parts; each part gets what it needs through its constru
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -30,10 +31,10 @@ from zeroproxy.policy.tokens import Tokens
 from zeroproxy.policy.warmup import Warmups
 from zeroproxy.server.dns_watcher import DnsWatcher
 from zeroproxy.server.endpoints import EndpointSet
-from zeroproxy.server.fd_limits import admin_cap, limits_in_force, raise_limit
+from zeroproxy.server.fd_limits import admin_cap, raise_limit
 from zeroproxy.server.listener import Bound, bind, bind_all, is_own
 from zeroproxy.server.pipeline import Metering
-from zeroproxy.server.prepare import prepare, put_in_force
+from zeroproxy.server.prepare import Candidate, prepare, put_in_force
 from zeroproxy.server.reload import Reloader
 from zeroproxy.server.stage_keys import stage_keys
 from zeroproxy.server.tls import Tls
@@ -73,8 +74,10 @@ class Worker:
         self.rotation: Rotation | None = None
         self.warmups: Warmups | None = None
         self.drain_requested = asyncio.Event()
+        self._settled = asyncio.Event()  # set: a stop settles no longer
+        self._is_hurried = False  # cut before the drain began
         self._was_warm = False
-        self._cut = 0  # conns that a hurried stop has cut
+        self._cut = 0  # conns that stop() has cut
         self._started = time.monotonic()
 
     # ------------------------------------------------------------ start
@@ -89,8 +92,10 @@ class Worker:
             new = await prepare(self.config)
             self.config = new.config
             self.bound = bind_all(new.config.listens())
-            self._make_parts()
+            self._make_parts(new)
             put_in_force(self, new)
+            assert self.endpoint_set is not None
+            self.readiness = Readiness(self.endpoint_set.addresses())
             await self._start_parts()
         except BaseException:
             self.config = given  # the next start reads its files anew
@@ -99,9 +104,9 @@ class Worker:
         self.phase = "serving"
         self.readiness.probe_until_ready()
 
-    def _make_parts(self) -> None:
+    def _make_parts(self, new: Candidate) -> None:
         """An engine without endpoints, and all that decides about it."""
-        self.engine = engine = self._make_engine()
+        self.engine = engine = Engine(limits=new.limits, ring_slots=new.config.metering.ring)
         self.shares = Shares(engine)
         self.tokens = Tokens(engine, self._admit)
         self.tls = Tls()
@@ -127,7 +132,9 @@ class Worker:
         await discovery.first_round(FIRST_ROUND)
         engine.start()
         asyncio.get_running_loop().add_reader(engine.notify_fileno(), self._on_notify)
-        for bound, one in zip(self.bound, self.config.listeners(), strict=True):
+        listeners = self.config.listeners()
+        for bound in self.bound:
+            one = listeners[bound.place]
             engine.listen(
                 bound.sock.fileno(), is_unix=bound.is_unix, allow_from=one.allow_from,
                 proxy_from=one.proxy_from if one.proxy_protocol else None,
@@ -164,15 +171,6 @@ class Worker:
     def _drained(self) -> set[int]:
         return self.endpoint_set.drained() if self.endpoint_set is not None else set()
 
-    def _make_engine(self) -> Engine:
-        return Engine(
-            limits=limits_in_force(self.config.limits),
-            via=self.config.server.via,
-            trust_forwarded=self.config.server.trust_forwarded,
-            serve_half_close=self.config.server.half_close == "serve",
-            ring_slots=self.config.metering.ring,
-        )
-
     async def log_to(self, sink: LogFile | None) -> None:
         """The access log goes to `sink` from now on; None: nowhere."""
         assert self.metering is not None
@@ -202,7 +200,8 @@ class Worker:
             raise ListenError(str(error).replace(address, f"{address} (admin)", 1)) from None
         self.admin = AdminServer(
             self, bound, token=lambda: self.config.admin.token,
-            names=lambda: names_of(self.config.admin), most=admin_cap(raise_limit()),
+            names=lambda: names_of(self.config.admin), audit=lambda: self.config.admin.audit,
+            most=admin_cap(raise_limit()),
         )  # fmt: skip
         await self.admin.start()
 
@@ -244,6 +243,8 @@ class Worker:
             "reloads": self.reloader.snapshot(),
             "log": {"dropped": 0 if self.stderr is None else self.stderr.dropped},
         }
+        if self.admin is not None:
+            shown["audit"] = self.admin.audit.state()
         shown.update(self.engine.snapshot())
         if self.tls is not None:
             shown["tls"].update(self.tls.snapshot())
@@ -315,23 +316,45 @@ class Worker:
         """Ask for a graceful stop: `drain_requested` is set."""
         self.drain_requested.set()
 
+    def skip_settle(self) -> bool:
+        """End a settle that is under way. False: there is none."""
+        if self.phase != "settling":
+            return False
+        self._settled.set()
+        return True
+
     # ------------------------------------------------------------ stop
 
     async def stop(self, timeout: float | None = None) -> int:
-        """Stop accepting, let exchanges finish for `timeout` seconds (default:
-        server.drain_timeout), cut the rest. Returns how many conns were cut."""
+        """Serve on for server.drain_settle, with /readyz 503. Then stop accepting, let exchanges
+        finish for `timeout` seconds (default: server.drain_timeout), cut the rest. Returns how
+        many conns were cut. With a `timeout` of 0 nothing settles."""
         if self.engine is None:
             return 0
         try:
+            if timeout != 0:
+                await self._settle()
             await self._drain(timeout)
         finally:
             await self._release()
             self.phase = "stopped"
         return self._cut
 
+    async def _settle(self) -> None:
+        """Load balancers see /readyz fail and send their callers elsewhere, while the listeners
+        are open: none of them is refused."""
+        settle = self.config.server.drain_settle
+        if self.engine is None or self.phase != "serving" or not settle:
+            return
+        self.phase = "settling"
+        self.engine.settle()
+        log.info(f"settling: /readyz is 503, requests are taken for {settle:g} s")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._settled.wait(), settle)
+
     async def _drain(self, timeout: float | None) -> None:
         assert self.engine is not None
-        if self.phase == "serving":
+        if self.phase in ("serving", "settling"):
             self.phase = "draining"
             for bound in self.bound:
                 bound.unlink()
@@ -339,6 +362,8 @@ class Worker:
             for bound in self.bound:
                 bound.close()
             limit = self.config.server.drain_timeout if timeout is None else timeout
+            if self._is_hurried:
+                limit = 0.0
             deadline = time.monotonic() + limit
             self.engine.drain()
             log.info(f"draining: {self.engine.busy()} connections are in use, for {limit:g} s at "
@@ -350,7 +375,9 @@ class Worker:
 
     def cut_now(self) -> None:
         """Cut the connections that a running `stop` still waits for."""
-        if self.engine is not None and self.phase == "draining":
+        if self.skip_settle():
+            self._is_hurried = True
+        elif self.engine is not None and self.phase == "draining":
             self._cut += int(self.engine.busy())
             self.engine.close_all()
 

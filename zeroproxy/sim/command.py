@@ -56,7 +56,7 @@ def address_of(listen: str) -> dict[str, object]:
     if not is_host_port(listen):
         raise ValueError(f"--listen {listen}: want HOST:PORT (port 0 to 65535) or unix:PATH")
     host, port = split_host_port(listen)
-    return {"host": host.strip("[]"), "port": int(port)}
+    return {"host": host, "port": int(port)}
 
 
 async def serve(args: argparse.Namespace) -> int:

@@ -220,7 +220,7 @@ def count_prompts(texts: list[str], cache: PrefixCache | None, limit: int) -> li
 
 
 def read_request(kind: str, body: JSON, options: SimOptions, cache: PrefixCache | None) -> Ask:
-    """The request as the engine sees it. Raises AskError."""
+    """The request as the engine sees it. Raises RequestError."""
     model = body.get("model") or next(iter(options.models), "")
     if options.models and model not in options.models:
         raise RequestError(f"The model `{model}` does not exist.", 404, "model")

@@ -209,7 +209,7 @@ class Simulator:
         return max(left, 0.0)
 
     async def _fail_early(self, out: Wire, fault: Fault, ask: Ask) -> bool:
-        """True if this was the whole answer. Raises AskError for a plain error."""
+        """True if this was the whole answer. Raises RequestError for a plain error."""
         if fault.name == "status":
             raise RequestError(f"status {fault.arg:.0f} was asked for", int(fault.arg))
         if fault.name == "error-event" and not ask.streams:
@@ -250,8 +250,8 @@ class Simulator:
         model = body.get("model") or next(iter(self.options.models), "")
         account = self._account(request, model)
         account.prompt, account.finished = used["prompt_tokens"], True
-        listed = {"object": "list", "model": model, "data": data}
-        return json_response({"id": "embd-sim", **listed, "usage": used})
+        answer = {"object": "list", "model": model, "data": data}
+        return json_response({"id": "embd-sim", **answer, "usage": used})
 
     async def _models(self, _: web.BaseRequest) -> web.Response:
         more = {"object": "model", "created": 0, "owned_by": "zeroproxy"}

@@ -10,8 +10,14 @@ Tests: tests/relay/test_keys.py, tests/e2e/test_keys.py.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, memset
 
+from zeroproxy._fast.engine.key_terms cimport (
+    salts_write,
+    terms_are_equal,
+    terms_free,
+    terms_read,
+)
 from zeroproxy._fast.engine.network_values cimport read_networks
 from zeroproxy._fast.engine.tenant_indices cimport Tenants
 from zeroproxy._fast.engine.thread cimport PlaneThread
@@ -27,9 +33,10 @@ from zeroproxy._fast.types.key_and_quota cimport (
     AllowedModel,
     ApiKey,
 )
+from zeroproxy._fast.types.key_terms cimport SALT_BY_COUNT, SALT_LEN, KeyTerms
 from zeroproxy._fast.types.model_name cimport MODEL_MAX
 from zeroproxy._fast.types.network cimport Network, Networks
-from zeroproxy._fast.types.plane cimport Plane
+from zeroproxy._fast.types.plane cimport Plane, RelayFifo
 from zeroproxy._fast.usage.overflow cimport overflow_reserve, overflow_use
 from zeroproxy._fast.usage.stats cimport Stats, TokenTable, tokens_free, tokens_move, tokens_stage
 
@@ -48,6 +55,10 @@ cdef ApiKey *make_slot(Plane *p, bytes digest) except NULL:
     p.keys.all = grown
     k = <ApiKey *>calloc(1, sizeof(ApiKey))
     if k == NULL:
+        raise MemoryError
+    k.waiting = calloc(1, sizeof(RelayFifo))
+    if k.waiting == NULL:
+        free(k)
         raise MemoryError
     memcpy(k.digest, <const char *>digest, DIGEST)
     k.index = p.keys.n_all
@@ -71,6 +82,7 @@ cdef bytes digest_of(key):
     whole(key.priority, "key.priority", 0, 255)
     whole(key.requests_per_minute, "key.requests_per_minute", 0, COUNT_MOST)
     whole(key.tokens_per_minute, "key.tokens_per_minute", 0, COUNT_MOST)
+    choice(key.surface, "key.surface", ("", "all"))
     demand_type(key.name, "key.name", str)
     demand_type(key.tenant, "key.tenant", str)
     demand_type(key.models, "key.models", tuple)
@@ -93,10 +105,14 @@ cdef struct ApiKeySettings:       # of one key, as configured
     ApiKey *k
     uint16_t tenant
     uint8_t priority
+    uint8_t passes_all
     uint32_t n_models
     AllowedModel *models
     Networks allowed
     double[2] rates         # key_and_quota.QuotaOf
+    KeyTerms terms
+    uint8_t has_salts
+    char[SALT_BY_COUNT][SALT_LEN] salts
 
 
 cdef struct KeyChange:          # of Change.set_keys
@@ -109,6 +125,8 @@ cdef struct KeyChange:          # of Change.set_keys
     uint8_t is_on
     uint8_t forwards
     uint8_t identity
+    uint8_t shows_limits
+    uint8_t reads_salts
     uint32_t n_tenants
     TenantShare **shares          # of each upstream
     uint32_t n_shares
@@ -142,6 +160,10 @@ cdef void apply_key(ApiKeySettings *t, uint64_t now) noexcept nogil:
     k.allowed, t.allowed = t.allowed, k.allowed
     k.tenant = t.tenant
     k.priority = t.priority
+    k.terms, t.terms = t.terms, k.terms
+    k.has_salts = t.has_salts
+    memcpy(k.salts, t.salts, sizeof(k.salts))
+    k.passes_all = t.passes_all
     quota_begin(&k.quotas[<int>QUOTA_REQUESTS], t.rates[0], now)
     quota_begin(&k.quotas[<int>QUOTA_TOKENS], t.rates[1], now)
     k.in_force = 1
@@ -172,6 +194,8 @@ cdef void apply_keys(Plane *p, void *what) noexcept nogil:
     p.keys.mask = t.mask
     p.keys.forwards = t.forwards
     p.keys.identity = t.identity
+    p.keys.shows_limits = t.shows_limits
+    p.keys.reads_salts = t.reads_salts
     p.keys.is_on = t.is_on
 
 
@@ -181,6 +205,7 @@ cdef void discard_keys(void *what) noexcept nogil:
     for i in range(t.n_keys):
         free(t.keys[i].models)
         free(t.keys[i].allowed.at)
+        terms_free(&t.keys[i].terms)
     for i in range(t.n_shares):
         free(t.shares[i])
     free(t.keys)
@@ -203,13 +228,17 @@ cdef bint has_networks(const ApiKey *k, allow_from) except -1:
     return is_same
 
 
-cdef bint is_as_before(const ApiKey *k, key, int tenant) except -1:
+cdef bint is_as_before(const ApiKey *k, const ApiKeySettings *t, key) except -1:
     cdef uint32_t i
-    if not k.in_force or k.tenant != tenant or k.priority != key.priority:
+    if not k.in_force or k.tenant != t.tenant or k.priority != t.priority:
         return 0
-    if k.quotas[<int>QUOTA_REQUESTS].rate != key.requests_per_minute:
+    if k.passes_all != t.passes_all:
         return 0
-    if k.quotas[<int>QUOTA_TOKENS].rate != key.tokens_per_minute:
+    if k.quotas[<int>QUOTA_REQUESTS].rate != t.rates[0] \
+            or k.quotas[<int>QUOTA_TOKENS].rate != t.rates[1]:
+        return 0
+    if not terms_are_equal(&k.terms, &t.terms) or k.has_salts != t.has_salts \
+            or memcmp(k.salts, t.salts, sizeof(k.salts)) != 0:
         return 0
     if [k.models[i].name[:k.models[i].len] for i in range(k.n_models)] \
             != [model.encode() for model in key.models]:
@@ -217,23 +246,39 @@ cdef bint is_as_before(const ApiKey *k, key, int tenant) except -1:
     return has_networks(k, key.allow_from)
 
 
-cdef int stage_key(KeyChange *t, ApiKey *k, key, int tenant) except -1:
+cdef int read_key(ApiKeySettings *t, key, int tenant, list upstreams, bytes secret) except -1:
+    """All but the models. Its memory is freed with the change."""
+    t.tenant = <uint16_t>tenant
+    t.priority = key.priority
+    t.passes_all = key.surface == "all"
+    t.rates[<int>QUOTA_REQUESTS] = key.requests_per_minute
+    t.rates[<int>QUOTA_TOKENS] = key.tokens_per_minute
+    terms_read(&t.terms, key, upstreams)
+    t.has_salts = len(secret) != 0
+    if t.has_salts:
+        salts_write(t.salts, secret, key)
+    return 0
+
+
+cdef int stage_key(
+    KeyChange *t, ApiKey *k, key, int tenant, list upstreams, bytes secret
+) except -1:
     cdef ApiKeySettings *settings
     cdef uint32_t at = key_place(k.digest) & t.mask
     while t.table[at] != NULL:
         at = (at + 1) & t.mask
     t.table[at] = k
-    if is_as_before(k, key, tenant):
-        return 0
     settings = &t.keys[t.n_keys]
     t.n_keys += 1
+    read_key(settings, key, tenant, upstreams, secret)
+    if is_as_before(k, settings, key):
+        terms_free(&settings.terms)
+        memset(settings, 0, sizeof(ApiKeySettings))
+        t.n_keys -= 1
+        return 0
     read_models(settings, key.models)
     read_networks(&settings.allowed, key.allow_from, "key.allow_from")
     settings.k = k
-    settings.tenant = <uint16_t>tenant
-    settings.priority = key.priority
-    settings.rates[<int>QUOTA_REQUESTS] = key.requests_per_minute
-    settings.rates[<int>QUOTA_TOKENS] = key.tokens_per_minute
     return 0
 
 
@@ -279,7 +324,8 @@ cdef int stage_table(KeyChange *t, Plane *p, uint32_t n) except -1:
 
 
 cdef tuple api_keys_stage(
-    Step *s, PlaneThread engine, list keys, forwards, identity, Tenants tenants, uint32_t n_models
+    Step *s, PlaneThread engine, list keys, bint forwards, bint headers, bytes secret, identity,
+    list upstreams, Tenants tenants, uint32_t n_models
 ):
     cdef Plane *p = engine.p
     cdef KeyChange *t
@@ -290,8 +336,10 @@ cdef tuple api_keys_stage(
     if t == NULL:
         raise MemoryError
     s.discard = discard_keys
-    t.forwards = flag(forwards, "forward")
+    t.forwards = forwards
     t.identity = choice(identity, "identity", IDENTITIES)
+    t.shows_limits = headers
+    t.reads_salts = len(secret) != 0
     t.is_on = keys is not None
     stage_table(t, p, <uint32_t>len(digests))
     slots = {bytes(p.keys.all[i].digest[:DIGEST]): i for i in range(p.keys.n_all)}
@@ -299,7 +347,7 @@ cdef tuple api_keys_stage(
     for digest, key in zip(digests, keys or [], strict=True):
         k = p.keys.all[<uint32_t>slots[digest]] if digest in slots else make_slot(p, digest)
         tenant = tenants.find(key.owner())
-        stage_key(t, k, key, tenant)
+        stage_key(t, k, key, tenant, upstreams, secret)
         found.append(k.index)
         whose.add(tenant)
     stays = set(found)
@@ -317,6 +365,8 @@ cdef void api_keys_free(Plane *p) noexcept nogil:
     for i in range(p.keys.n_all):
         free(p.keys.all[i].models)
         free(p.keys.all[i].allowed.at)
+        free(p.keys.all[i].waiting)
+        terms_free(&p.keys.all[i].terms)
         free(p.keys.all[i])
     free(p.keys.all)
     free(p.keys.table)

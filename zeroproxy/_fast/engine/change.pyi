@@ -5,10 +5,12 @@ from zeroproxy._fast.engine.settings_types import (
     EndpointSettings,
     ReportedLoad,
     Route,
+    SurfaceSettings,
     UpstreamSettings,
 )
 from zeroproxy._fast.engine.tls_context import Context
 from zeroproxy.config.auth import Key
+from zeroproxy.config.cors import Cors
 from zeroproxy.config.schema import Limits, Pool
 
 class Change:
@@ -21,6 +23,8 @@ class Change:
     ) -> None: ...
     def set_limits(self, limits: Limits) -> None: ...
     def set_switches(self, *, via: bool, trust_forwarded: bool, serve_half_close: bool) -> None: ...
+    def set_keepalive(self, after: float | None) -> None: ...
+    def set_cors(self, cors: Cors) -> None: ...
     def add_upstream(
         self, name: str, *, settings: UpstreamSettings, endpoints: Iterable[EndpointSettings] = ()
     ) -> int: ...
@@ -40,10 +44,18 @@ class Change:
         usage_request: str | None = None,
         load: ReportedLoad | None = None,
         probe_ok: bool | None = None,
+        model_len: int | None = None,
     ) -> None: ...
     def set_pool(self, index: int, *, settings: Pool) -> None: ...
     def set_routes(self, routes: Iterable[Route], *, default: int | None) -> None: ...
+    def set_surfaces(self, surfaces: Iterable[SurfaceSettings]) -> None: ...
     def set_keys(
-        self, keys: Iterable[Key] | None, *, forward: bool = False, identity: str = ""
+        self,
+        keys: Iterable[Key] | None,
+        *,
+        forward: bool = False,
+        headers: bool = False,
+        salt_secret: bytes = b"",
+        identity: str = "",
     ) -> list[int]: ...
     def set_tokens(self, is_on: bool) -> None: ...

@@ -21,12 +21,14 @@ from libc.string cimport memset
 from zeroproxy._fast.engine.api_key_table cimport api_keys_stage
 from zeroproxy._fast.engine.change_steps cimport (
     stage_endpoint,
+    stage_keepalive,
     stage_limits,
     stage_pool,
     stage_switches,
     stage_tls,
     stage_upstream,
 )
+from zeroproxy._fast.engine.cors_table cimport stage_cors
 from zeroproxy._fast.engine.names cimport Names
 from zeroproxy._fast.engine.registry cimport (
     registry_add_upstream,
@@ -38,11 +40,12 @@ from zeroproxy._fast.engine.registry cimport (
 )
 from zeroproxy._fast.engine.route_table cimport stage_routes
 from zeroproxy._fast.engine.settings cimport check_endpoint
+from zeroproxy._fast.engine.surface_table cimport stage_surfaces
 from zeroproxy._fast.engine.tenant_indices cimport Tenants
 from zeroproxy._fast.engine.thread cimport PlaneThread
 from zeroproxy._fast.engine.tls_context cimport Context
 from zeroproxy._fast.engine.token_values cimport stage_tokens
-from zeroproxy._fast.engine.values cimport demand_type, index_in
+from zeroproxy._fast.engine.values cimport demand_type, flag, index_in
 from zeroproxy._fast.types.change cimport Step
 from zeroproxy._fast.types.plane cimport Endpoint, Plane, Upstream
 from zeroproxy._fast.usage.stats cimport SeriesTable, Stats, series_move, series_stage
@@ -129,6 +132,14 @@ cdef class Change:
         """A step: Engine.set_switches."""
         stage_switches(self.step(), via, trust_forwarded, serve_half_close)
 
+    def set_keepalive(self, after):
+        """A step: Engine.set_keepalive."""
+        stage_keepalive(self.step(), after)
+
+    def set_cors(self, cors):
+        """A step: Engine.set_cors."""
+        stage_cors(self.step(), cors)
+
     def add_upstream(self, name, *, settings, endpoints=()):
         """Several steps: Engine.add_upstream."""
         cdef Step *step = self.step()
@@ -193,12 +204,14 @@ cdef class Change:
 
     def set_endpoint(
         self, index, *, up=None, draining=None, weight=None, usage_request=None, load=None,
-        probe_ok=None
+        probe_ok=None, model_len=None
     ):
         """A step: Engine.set_endpoint."""
         cdef Step *step = self.step()
         cdef Endpoint *e = self.endpoint_at(index)
-        stage_endpoint(step, e, up, draining, weight, usage_request, load, probe_ok)
+        stage_endpoint(
+            step, e, up, draining, weight, usage_request, load, probe_ok, model_len
+        )
 
     def set_pool(self, index, *, settings):
         """A step: Engine.set_pool."""
@@ -214,7 +227,11 @@ cdef class Change:
         self.has_routes = True
         self.n_models = len(routes)
 
-    def set_keys(self, keys, *, forward=False, identity=""):
+    def set_surfaces(self, surfaces):
+        """A step: Engine.set_surfaces."""
+        stage_surfaces(self.step(), list(surfaces), <int>self.engine.p.n_upstreams)
+
+    def set_keys(self, keys, *, forward=False, headers=False, salt_secret=b"", identity=""):
         """A step, once in a change: Engine.set_keys."""
         cdef Step *step = self.step()
         if self.has_keys:
@@ -222,8 +239,10 @@ cdef class Change:
         keys = None if keys is None else list(keys)
         self.tenants.reclaim(self.engine)
         self.has_keys = True
+        demand_type(salt_secret, "salt_secret", bytes)
         found, self.whose = api_keys_stage(
-            step, self.engine, keys, forward, identity, self.tenants, self.n_models
+            step, self.engine, keys, flag(forward, "forward"), flag(headers, "headers"),
+            salt_secret, identity, self.names.upstreams, self.tenants, self.n_models
         )
         names = self.names.keys
         names += [""] * (self.engine.p.keys.n_all - len(names))

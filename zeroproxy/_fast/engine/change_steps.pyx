@@ -7,28 +7,30 @@ Tests: tests/relay/test_change.py.
 """
 
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
 
+from zeroproxy._fast.engine.host_value cimport copy_text, read_host
 from zeroproxy._fast.engine.settings cimport (
     parse_admission,
     parse_breaker,
+    parse_hash,
     parse_limits,
     parse_pool,
-    read_hash,
 )
 from zeroproxy._fast.engine.tls_context cimport Context, tls_adopt, tls_drop
 from zeroproxy._fast.engine.values cimport choice, demand_type, encoded, flag, ns, number, whole
 from zeroproxy._fast.exchange.attempt_release cimport wake_waiting
+from zeroproxy._fast.exchange.hold cimport hold_review, hold_trust
 from zeroproxy._fast.exchange.permits cimport admit_waiting
-from zeroproxy._fast.http1.field_values cimport is_authority
-from zeroproxy._fast.http1.grammar cimport Cursor
 from zeroproxy._fast.types.admission_limits cimport AdmissionSettings
 from zeroproxy._fast.types.affinity_and_latency cimport HashSettings
 from zeroproxy._fast.types.breaker cimport BreakerSettings
 from zeroproxy._fast.types.change cimport Step
 from zeroproxy._fast.types.conn_pool cimport PoolSettings
-from zeroproxy._fast.types.exchange_limits cimport HEDGE_ONE, Limits
+from zeroproxy._fast.types.exchange_limits cimport HEDGE_ONE, KEEPALIVE_AUTO, Limits
+from zeroproxy._fast.types.hold cimport DOUBT_NONE, DOUBT_PROBE
+from zeroproxy._fast.types.key_terms cimport UpstreamTerms
 from zeroproxy._fast.types.plane cimport Endpoint, Plane, Upstream
 from zeroproxy._fast.upstream.breaker cimport BREAKER_OPEN, breaker_off
 from zeroproxy._fast.upstream.concurrency_limit cimport limit_begin
@@ -36,15 +38,15 @@ from zeroproxy._fast.upstream.conn_pool cimport endpoint_drop_idle
 from zeroproxy._fast.upstream.latency_model cimport latency_forget, latency_report_load
 from zeroproxy._fast.upstream.prewarm cimport prewarm_begin, prewarm_stop
 
-from zeroproxy._fast.engine.enum_names import BALANCES, USAGE_REQUESTS
+from zeroproxy._fast.engine.enum_names import BALANCES, PRIORITY_FIELDS, SALT_BY, USAGE_REQUESTS
 from zeroproxy._fast.engine.settings_types import LOAD_MOST, ReportedLoad, UpstreamSettings
 from zeroproxy.config import schema
 
 cdef enum:
     BEARER_MOST = 0xFFFF        # bytes; the length is kept in 16 bits
-    HOST_MOST = 264             # bytes, as Endpoint.authority
     ATTEMPTS_MOST = 255         # Exchange.n_attempts counts them in 8 bits
 cdef uint64_t WEIGHT_MOST = 0xFFFFFFFF
+cdef uint64_t MODEL_LEN_MOST = 0x7FFFFFFF
 
 
 cdef void *make(Step *s, size_t size) except NULL:
@@ -56,7 +58,9 @@ cdef void *make(Step *s, size_t size) except NULL:
 
 
 cdef void wake_all(Plane *p, Upstream *u) noexcept nogil:
-    """Wake relays that wait for a conn or a permit: the endpoints may take more than before."""
+    """Wake relays that wait for a conn or a permit: the endpoints may take more than before, or
+    none of them does any more."""
+    hold_review(p, u)
     wake_waiting(p, u)
     admit_waiting(p, u)
 
@@ -89,6 +93,17 @@ cdef int stage_switches(Step *s, via, trust_forwarded, serve_half_close) except 
     return 0
 
 
+cdef void apply_keepalive(Plane *p, void *what) noexcept nogil:
+    p.keepalive_ns = (<uint64_t *>what)[0]
+
+
+cdef int stage_keepalive(Step *s, after) except -1:
+    cdef uint64_t *after_ns = <uint64_t *>make(s, sizeof(uint64_t))
+    after_ns[0] = <uint64_t>KEEPALIVE_AUTO if after is None else ns(after, "after")
+    s.apply = apply_keepalive
+    return 0
+
+
 # ---------------------------------------------------------------- upstreams
 
 cdef struct UpstreamChange:
@@ -97,6 +112,7 @@ cdef struct UpstreamChange:
     uint8_t retry_on_busy
     uint8_t passes_cookies
     uint8_t sends_own_host
+    UpstreamTerms terms
     HashSettings affinity
     AdmissionSettings admission
     BreakerSettings breaker
@@ -122,6 +138,7 @@ cdef void apply_upstream(Plane *p, void *what) noexcept nogil:
     u.retry_on_busy = t.retry_on_busy
     u.passes_cookies = t.passes_cookies
     u.sends_own_host = t.sends_own_host
+    u.terms = t.terms
     u.hash = t.affinity
     u.admission = t.admission
     u.breaker = t.breaker
@@ -142,6 +159,7 @@ cdef void apply_upstream(Plane *p, void *what) noexcept nogil:
         if u.breaker.failures == 0 and u.breaker.rate == 0:
             breaker_off(&u.endpoints[i].breaker)
     p.breaker_changed = 1
+    hold_review(p, u)
     admit_waiting(p, u)
 
 
@@ -151,17 +169,6 @@ cdef void discard_upstream(void *what) noexcept nogil:
     free(what)
 
 
-cdef int copy_text(char **to, bytes text) except -1:
-    """Owned bytes; NULL for b""."""
-    to[0] = NULL
-    if text:
-        to[0] = <char *>malloc(len(text))
-        if to[0] == NULL:
-            raise MemoryError
-        memcpy(to[0], <const char *>text, len(text))
-    return 0
-
-
 cdef int read_bearer(UpstreamChange *t, api_key) except -1:
     """`api_key`: the upstream's own; "": it has none."""
     cdef bytes name = b"Bearer "
@@ -169,18 +176,6 @@ cdef int read_bearer(UpstreamChange *t, api_key) except -1:
     cdef bytes whole_ = name + key if key else b""
     copy_text(&t.bearer, whole_)
     t.bearer_len = <uint16_t>len(whole_)
-    return 0
-
-
-cdef int read_host(UpstreamChange *t, host) except -1:
-    cdef bytes name = encoded(host, "upstream.host", HOST_MOST)
-    t.sends_own_host = name != b"caller"
-    if name in (b"caller", b"endpoint"):
-        return 0
-    if not is_authority(<Cursor><const char *>name, len(name)):
-        raise ValueError("upstream.host: is none of caller, endpoint, HOST and HOST:PORT")
-    copy_text(&t.host, name)
-    t.host_len = <uint16_t>len(name)
     return 0
 
 
@@ -208,12 +203,16 @@ cdef int stage_upstream(Step *s, Upstream *u, settings) except -1:
     t.u = u
     t.balance = choice(settings.balance, "upstream.balance", BALANCES)
     t.passes_cookies = flag(settings.cookies, "upstream.cookies")
-    read_hash(&t.affinity, settings.hash)
+    t.terms.priority_field = choice(
+        settings.priority_field, "upstream.priority_field", PRIORITY_FIELDS
+    )
+    t.terms.salt_by = choice(settings.cache_salt, "upstream.cache_salt", SALT_BY)
+    parse_hash(&t.affinity, settings.hash)
     parse_admission(&t.admission, settings.admission)
     parse_breaker(&t.breaker, settings.breaker)
     read_timeouts(t, settings)
     read_bearer(t, settings.api_key)
-    read_host(t, settings.host)
+    t.sends_own_host = read_host(settings.host, &t.host, &t.host_len)
     s.apply = apply_upstream
     return 0
 
@@ -227,6 +226,7 @@ cdef struct EndpointChange:
     int8_t probe_ok
     int64_t weight
     int usage_request
+    int64_t model_len
     uint8_t has_load
     double[3] load
     uint64_t load_ns
@@ -238,7 +238,15 @@ cdef void return_to_rotation(Plane *p, Endpoint *e) noexcept nogil:
     if e.breaker.state == BREAKER_OPEN:
         e.breaker.due_ns = p.now_ns
     e.slow_start_ns = p.now_ns
+    e.doubt = DOUBT_NONE
     latency_forget(e)
+
+
+cdef void note_probe(Plane *p, Endpoint *e) noexcept nogil:
+    if e.probe_ok:
+        hold_trust(p, e)
+    elif e.doubt == DOUBT_NONE:
+        e.doubt = DOUBT_PROBE
 
 
 cdef void apply_endpoint(Plane *p, void *what) noexcept nogil:
@@ -252,8 +260,11 @@ cdef void apply_endpoint(Plane *p, void *what) noexcept nogil:
         e.weight = <uint32_t>w.weight
     if w.usage_request >= 0:
         e.usage_request = <uint8_t>w.usage_request
+    if w.model_len >= 0:
+        e.model_len = <uint32_t>w.model_len
     if w.probe_ok >= 0:
         e.probe_ok = w.probe_ok
+        note_probe(p, e)
     if w.has_load:
         latency_report_load(e, w.load, w.load_ns, p.now_ns)
     if w.up == 1 and not e.in_rotation:
@@ -288,7 +299,7 @@ cdef int read_switch(int8_t *to, value, str key) except -1:
 
 
 cdef int stage_endpoint(
-    Step *s, Endpoint *e, up, draining, weight, usage_request, load, probe_ok
+    Step *s, Endpoint *e, up, draining, weight, usage_request, load, probe_ok, model_len
 ) except -1:
     cdef EndpointChange *w = <EndpointChange *>make(s, sizeof(EndpointChange))
     w.e = e
@@ -296,7 +307,9 @@ cdef int stage_endpoint(
     read_switch(&w.draining, draining, "draining")
     read_switch(&w.probe_ok, probe_ok, "probe_ok")
     w.weight = -1 if weight is None else <int64_t>whole(weight, "weight", 1, WEIGHT_MOST)
-    w.usage_request = -1
+    w.usage_request = w.model_len = -1
+    if model_len is not None:
+        w.model_len = <int64_t>whole(model_len, "model_len", 0, MODEL_LEN_MOST)
     if usage_request is not None:
         w.usage_request = choice(usage_request, "usage_request", USAGE_REQUESTS)
     if load is not None:

@@ -29,13 +29,19 @@ from zeroproxy._fast.engine.listeners cimport (
 )
 from zeroproxy._fast.engine.names cimport Names
 from zeroproxy._fast.engine.quota_state cimport (
-    api_keys_grant_quota,
-    api_keys_quotas,
-    api_keys_share_quota,
+    key_terms_read,
+    quotas_grant,
+    quotas_read,
+    quotas_share,
 )
-from zeroproxy._fast.engine.record_values cimport read_overflow, read_record, take_overflow_rows
+from zeroproxy._fast.engine.record_values cimport read_record, take_overflow_rows
 from zeroproxy._fast.engine.registry cimport registry_free, registry_set_models
-from zeroproxy._fast.engine.relay_events cimport relay_begin_drain, relay_close_all, relay_install
+from zeroproxy._fast.engine.relay_events cimport (
+    relay_begin_drain,
+    relay_begin_settle,
+    relay_close_all,
+    relay_install,
+)
 from zeroproxy._fast.engine.settings cimport parse_limits
 from zeroproxy._fast.engine.status_values cimport read_plane
 from zeroproxy._fast.engine.tenant_indices cimport Tenants
@@ -148,6 +154,18 @@ cdef class Engine(Questions):
                 via=via, trust_forwarded=trust_forwarded, serve_half_close=serve_half_close
             )
 
+    def set_keepalive(self, after):
+        """Send a comment to a caller whose event stream is silent for `after` seconds; 0: never.
+        None: a third of the read timeout that the caller announces. From the next head on."""
+        with self.change() as change:
+            change.set_keepalive(after)
+
+    def set_cors(self, cors):
+        """`cors`: config.Cors; without origins CORS is off. An exchange that has begun keeps its
+        lines."""
+        with self.change() as change:
+            change.set_cors(cors)
+
     def set_tracing(self, sample):
         """Make a span of every exchange. `sample`: the share, 0 to 1, of traces started here that
         are sampled; a caller's own flag is kept."""
@@ -170,6 +188,12 @@ cdef class Engine(Questions):
         index of the upstream of all other models; None: those get a 404."""
         with self.change() as change:
             change.set_routes(routes, default=default)
+
+    def set_surfaces(self, surfaces):
+        """`surfaces`: a SurfaceSettings for each upstream, for exchanges that begin from now on.
+        Without any, everything passes."""
+        with self.change() as change:
+            change.set_surfaces(surfaces)
 
     def set_models(self, bytes body):
         """Set the body of the local reply to GET /v1/models; None: the request is passed on."""
@@ -202,17 +226,17 @@ cdef class Engine(Questions):
 
     def set_endpoint(
         self, index, *, up=None, draining=None, weight=None, usage_request=None, load=None,
-        probe_ok=None
+        probe_ok=None, model_len=None
     ):
         """Change settings of an endpoint; None: stays as it is. `up`, `draining`: one that leaves
         rotation loses its idle conns. `weight`: at least 1. `usage_request`: one of
         USAGE_REQUESTS, for requests that ask for none. `load`: a ReportedLoad. `probe_ok`: its
-        last health probe was answered well. Without effect on a removed endpoint."""
+        last health probe was answered well. `model_len`: tokens of its longest model, 0: not known.
+        Without effect on a removed endpoint."""
         with self.change() as change:
             change.set_endpoint(
                 index, up=up, draining=draining, weight=weight, usage_request=usage_request,
-                load=load,
-                probe_ok=probe_ok,
+                load=load, probe_ok=probe_ok, model_len=model_len,
             )
 
     def set_pool(self, index, *, settings):
@@ -222,13 +246,16 @@ cdef class Engine(Questions):
 
     # ------------------------------------------------------------ API keys
 
-    def set_keys(self, keys, *, forward=False, identity=""):
+    def set_keys(self, keys, *, forward=False, headers=False, salt_secret=b"", identity=""):
         """Set the keys that are accepted from now on; running exchanges keep theirs. `keys`:
         config.Key each; None: no key is asked for. `forward`: callers' keys are passed on to
-        upstreams that have none. `identity`: the part of a certificate that names a key, one of
-        IDENTITIES. Returns the index of each key."""
+        upstreams that have none. `headers`: answers carry what is left of a key's quotas.
+        `salt_secret`: the values of cache_salt are made with it. `identity`: the part of a
+        certificate that names a key, one of IDENTITIES. Returns the index of each key."""
         with self.change() as change:
-            return change.set_keys(keys, forward=forward, identity=identity)
+            return change.set_keys(
+                keys, forward=forward, headers=headers, salt_secret=salt_secret, identity=identity
+            )
 
     def set_tokens(self, is_on):
         """Look tokens (JWT) up from now on; each that is not known is a question. Forgets all
@@ -236,22 +263,27 @@ cdef class Engine(Questions):
         with self.change() as change:
             change.set_tokens(is_on)
 
+    def key_terms(self):
+        """A KeyTermsState for each key that has terms, or has been refused for one."""
+        with self.lock:
+            return key_terms_read(self, self.names)
+
     def quotas(self, *, used_only=False):
         """A QuotaState for each quota. `used_only`: of keys used since the last such call."""
         with self.lock:
-            return api_keys_quotas(self, self.names, flag(used_only, "used_only"))
+            return quotas_read(self, self.names, flag(used_only, "used_only"))
 
     def share_quota(self, index, *, quota, speed, cap):
         """The quota of the key at `index` fills by itself: `speed` a minute, up to `cap`. `quota`:
         "requests" or "tokens"."""
         with self:
-            api_keys_share_quota(self.p, index, quota, speed, cap)
+            quotas_share(self.p, index, quota, speed, cap)
 
     def grant_quota(self, index, *, quota, speed, level, used):
         """Set the level of a quota to what was granted when it had used `used`; nothing flows in by
         itself. `speed`: its rate a minute, for Retry-After."""
         with self:
-            api_keys_grant_quota(self.p, index, quota, speed, level, used)
+            quotas_grant(self.p, index, quota, speed, level, used)
 
     # ------------------------------------------------------------ work
 
@@ -272,6 +304,12 @@ cdef class Engine(Questions):
         with self:
             accept_all_pending(self.p)
             stop_listening(self.p)
+
+    def settle(self):
+        """Announce a drain: from now on every response closes its conn. New conns are served, and
+        those that were announced nothing stay open."""
+        with self:
+            relay_begin_settle(self.p)
 
     def drain(self):
         """Let every exchange be its conn's last from now on. Idle conns are closed; those without a
@@ -299,7 +337,8 @@ cdef class Engine(Questions):
             found = read_plane(self, self.stats, self.names)
             found["auth"] = {
                 "on": bool(self.p.keys.is_on), "unknown": self.p.keys.n_unknown,
-                "quotas": self.quotas(), "tokens": read_tokens(&self.p.tokens),
+                "quotas": self.quotas(), "keys": self.key_terms(),
+                "tokens": read_tokens(&self.p.tokens),
             }
             found["ring"] = {"records": ring_len(&self.ring), "overflow": self.ring.n_overflow}
         return found
@@ -343,13 +382,9 @@ cdef class Engine(Questions):
         """End its sleep; if it is awake, the next one. Any thread."""
         ring_wake(&self.ring)
 
-    def overflow(self):
-        """The overflow since the start, as dicts."""
-        with self:
-            return read_overflow(self.stats, self.names)
-
     def take_overflow(self):
-        """The growth of the overflow since the last such call. The consumer thread only."""
+        """The growth of the overflow since the last such call, as dicts. The consumer thread
+        only."""
         return take_overflow_rows(self.stats, self.names)
 
     def close(self):

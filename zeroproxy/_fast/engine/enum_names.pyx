@@ -53,6 +53,26 @@ from zeroproxy._fast.types.key_and_quota cimport (
     QUOTA_REQUESTS,
     QUOTA_TOKENS,
 )
+from zeroproxy._fast.types.key_terms cimport (
+    PRIORITY_FIELD_COUNT,
+    PRIORITY_FIELD_NONE,
+    PRIORITY_FIELD_SGLANG,
+    PRIORITY_FIELD_VLLM,
+    SALT_BY_COUNT,
+    SALT_BY_KEY,
+    SALT_BY_NONE,
+    SALT_BY_TENANT,
+    TERM_CACHE_SALT,
+    TERM_COUNT,
+    TERM_DISABLED,
+    TERM_EXPIRED,
+    TERM_INFLIGHT,
+    TERM_MAX_TOKENS,
+    TERM_N,
+    TERM_PROMPT_BYTES,
+    TERM_UNREAD,
+    TERM_UPSTREAM,
+)
 from zeroproxy._fast.types.network cimport (
     PROXY_FAULT_ADDRESS,
     PROXY_FAULT_CLOSED,
@@ -120,6 +140,18 @@ USAGE_REQUESTS = in_order("UsageRequest", USAGE_REQUEST_COUNT, {
     USAGE_REQUEST_RUNNING_ONLY: "running_alone", USAGE_REQUEST_TIMINGS: "timings",
 })
 QUOTAS = in_order("QuotaOf", QUOTA_COUNT, {QUOTA_REQUESTS: "requests", QUOTA_TOKENS: "tokens"})
+#: Terms of keys that requests are refused for.
+TERMS = in_order("Term", TERM_COUNT, {
+    TERM_DISABLED: "disabled", TERM_EXPIRED: "expires", TERM_UPSTREAM: "upstreams",
+    TERM_INFLIGHT: "max_inflight", TERM_PROMPT_BYTES: "prompt_bytes", TERM_N: "n",
+    TERM_MAX_TOKENS: "max_tokens", TERM_UNREAD: "unread", TERM_CACHE_SALT: "cache_salt",
+})
+PRIORITY_FIELDS = in_order("PriorityField", PRIORITY_FIELD_COUNT, {
+    PRIORITY_FIELD_NONE: "off", PRIORITY_FIELD_VLLM: "vllm", PRIORITY_FIELD_SGLANG: "sglang",
+})
+SALT_BY = in_order("SaltBy", SALT_BY_COUNT, {
+    SALT_BY_NONE: "off", SALT_BY_TENANT: "tenant", SALT_BY_KEY: "key",
+})
 BREAKER_STATES = in_order("BreakerState", BREAKER_STATE_COUNT, {
     BREAKER_CLOSED: "closed", BREAKER_HALF_OPEN: "half_open", BREAKER_OPEN: "open",
 })

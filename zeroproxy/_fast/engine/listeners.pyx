@@ -1,6 +1,6 @@
 """Listeners: they accept within a budget, refuse above the limit, and pause without descriptors."""
 
-from libc.stdint cimport uint32_t, uint64_t, int64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from zeroproxy._fast.engine.network_values cimport read_networks
@@ -65,7 +65,7 @@ cdef bint adopt(Plane *p, int fd, uint32_t listener, const Address *peer) noexce
         return 0
     if not l.is_unix:
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
-    r.listener = listener
+    r.listener = <uint8_t>listener
     r.address = peer[0]
     p.counters.accepted += 1
     return preamble_begin(p, r, l)

@@ -3,8 +3,10 @@ from zeroproxy._fast.engine.thread cimport PlaneThread
 from zeroproxy._fast.types.plane cimport Plane
 
 # Let a quota fill by itself; one that is not configured stays so.
-cdef int api_keys_share_quota(Plane *p, index, quota, speed, cap) except -1
+cdef int quotas_share(Plane *p, index, quota, speed, cap) except -1
 # Set a quota's level to what was granted; nothing flows in.
-cdef int api_keys_grant_quota(Plane *p, index, quota, speed, level, used) except -1
+cdef int quotas_grant(Plane *p, index, quota, speed, level, used) except -1
 # Return a QuotaState of each quota of keys in force. With `engine.lock`, without the plane lock.
-cdef list api_keys_quotas(PlaneThread engine, Names names, bint used_only)
+cdef list quotas_read(PlaneThread engine, Names names, bint used_only)
+# Return a KeyTermsState of each key that has terms, or has been refused for one.
+cdef list key_terms_read(PlaneThread engine, Names names)

@@ -1,9 +1,10 @@
-"""The quotas of API keys: as /status shows them, and as other proxies share them.
+"""The quotas and terms of API keys: as /status shows them, and quotas as other proxies share them.
 
-Tests: tests/relay/test_keys.py.
+Tests: tests/relay/test_keys.py, tests/relay/test_key_terms.py.
 """
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 from zeroproxy._fast.engine.names cimport Names
 from zeroproxy._fast.engine.thread cimport PlaneThread
@@ -11,9 +12,10 @@ from zeroproxy._fast.engine.values cimport COUNT_BITS, choice, index_in, number,
 from zeroproxy._fast.tenants.keys_and_quotas cimport quota_fill, quota_grant, quota_share
 from zeroproxy._fast.types.clock cimport clock_monotonic_ns
 from zeroproxy._fast.types.key_and_quota cimport QUOTA_REQUESTS, QUOTA_TOKENS, ApiKey, Quota
-from zeroproxy._fast.types.plane cimport Plane
+from zeroproxy._fast.types.key_terms cimport TERM_COUNT, KeyTerms
+from zeroproxy._fast.types.plane cimport Plane, RelayFifo
 
-from zeroproxy._fast.engine.enum_names import QUOTAS
+from zeroproxy._fast.engine.enum_names import QUOTAS, TERMS
 
 cdef enum:
     SLICE = 32              # keys copied under the plane lock at once
@@ -26,7 +28,7 @@ cdef Quota *quota_at(Plane *p, index, quota) except NULL:
     return &p.keys.all[at].quotas[choice(quota, "quota", QUOTAS)]
 
 
-cdef int api_keys_share_quota(Plane *p, index, quota, speed, cap) except -1:
+cdef int quotas_share(Plane *p, index, quota, speed, cap) except -1:
     cdef Quota *q = quota_at(p, index, quota)
     cdef double a_minute = number(speed, "speed", 0, COUNT_MOST)
     cdef double most = number(cap, "cap", 0, COUNT_MOST)
@@ -35,7 +37,7 @@ cdef int api_keys_share_quota(Plane *p, index, quota, speed, cap) except -1:
     return 0
 
 
-cdef int api_keys_grant_quota(Plane *p, index, quota, speed, level, used) except -1:
+cdef int quotas_grant(Plane *p, index, quota, speed, level, used) except -1:
     cdef Quota *q = quota_at(p, index, quota)
     cdef double a_minute = number(speed, "speed", 0, COUNT_MOST)
     cdef double granted = number(level, "level", -COUNT_MOST, COUNT_MOST)
@@ -67,7 +69,7 @@ cdef uint32_t copy_keys(
     return found
 
 
-cdef list api_keys_quotas(PlaneThread engine, Names names, bint used_only):
+cdef list quotas_read(PlaneThread engine, Names names, bint used_only):
     """`used_only`: of keys used since the last such call."""
     cdef ApiKey[SLICE] keys
     cdef Plane *p = engine.p
@@ -79,11 +81,11 @@ cdef list api_keys_quotas(PlaneThread engine, Names names, bint used_only):
             n = copy_keys(p, keys, &at, SLICE, used_only)
             engine.leave_plane()
         for i in range(n):
-            found += read_quotas(&keys[i], names)
+            found += read_key_quotas(&keys[i], names)
     return found
 
 
-cdef list read_quotas(const ApiKey *k, Names names):
+cdef list read_key_quotas(const ApiKey *k, Names names):
     cdef const Quota *q
     found = []
     for which, name in enumerate(QUOTAS):
@@ -93,5 +95,72 @@ cdef list read_quotas(const ApiKey *k, Names names):
                 "index": k.index, "key": names.keys[k.index], "tenant": names.tenants[k.tenant],
                 "quota": name, "per_minute": q.rate, "level": q.level, "used": q.used,
                 "reserved": q.reserved, "refused": q.n_refused, "leased": bool(q.is_leased),
+            })
+    return found
+
+
+# ---------------------------------------------------------------- terms
+
+cdef struct TermsOf:            # of one key
+    uint32_t index
+    uint16_t tenant
+    uint32_t inflight
+    uint32_t max_inflight
+    uint32_t waiting
+    uint64_t[TERM_COUNT] n_refused
+
+
+cdef bint has_terms(const ApiKey *k) noexcept nogil:
+    cdef const KeyTerms *t = &k.terms
+    cdef int i
+    if t.is_disabled or t.expires_ns or t.max_inflight or t.prompt_bytes or t.n or t.max_tokens \
+            or t.max_tokens_default or t.caps_to_model or t.n_upstreams:
+        return 1
+    for i in range(TERM_COUNT):
+        if k.n_refused[i]:
+            return 1
+    return 0
+
+
+cdef uint32_t copy_terms(Plane *p, TermsOf *out, uint32_t *at, uint32_t n) noexcept nogil:
+    """Copy those of up to `n` keys in force from `at` on; `at` moves on."""
+    cdef uint32_t found = 0, looked = 0
+    cdef const ApiKey *k
+    while at[0] < p.keys.n_all and found < n and looked < LOOKED_MOST:
+        k = p.keys.all[at[0]]
+        at[0] += 1
+        looked += 1
+        if not k.in_force or not has_terms(k):
+            continue
+        out[found].index = k.index
+        out[found].tenant = k.tenant
+        out[found].inflight = k.inflight
+        out[found].max_inflight = k.terms.max_inflight
+        out[found].waiting = (<const RelayFifo *>k.waiting).n
+        memcpy(out[found].n_refused, k.n_refused, sizeof(k.n_refused))
+        found += 1
+    return found
+
+
+cdef list key_terms_read(PlaneThread engine, Names names):
+    cdef TermsOf[SLICE] keys
+    cdef Plane *p = engine.p
+    cdef uint32_t at = 0, n, i
+    found = []
+    while at < p.keys.n_all:
+        with nogil:
+            engine.enter_plane()
+            n = copy_terms(p, keys, &at, SLICE)
+            engine.leave_plane()
+        for i in range(n):
+            refused = {
+                name: keys[i].n_refused[<int>term]
+                for term, name in enumerate(TERMS) if keys[i].n_refused[<int>term]
+            }
+            found.append({
+                "index": keys[i].index, "key": names.keys[keys[i].index],
+                "tenant": names.tenants[keys[i].tenant], "inflight": keys[i].inflight,
+                "max_inflight": keys[i].max_inflight, "waiting": keys[i].waiting,
+                "refused": refused,
             })
     return found

@@ -2,8 +2,6 @@ from zeroproxy._fast.engine.names cimport Names
 from zeroproxy._fast.types.record cimport Record
 from zeroproxy._fast.usage.stats cimport Stats
 
-# Return the overflow since the start. With the plane lock.
-cdef list read_overflow(const Stats *stats, Names names)
 # Return the growth of the overflow since the last call. The consumer's thread.
 cdef list take_overflow_rows(Stats *stats, Names names)
 # Return a record as a dict.

@@ -39,13 +39,6 @@ cdef dict read_overflow_row(const OverflowRow *s, Names names):
     }
 
 
-cdef list read_overflow(const Stats *stats, Names names):
-    cdef uint64_t row
-    return [read_overflow_row(overflow_row(&stats.overflow, row), names)
-            for row in range(overflow_rows(&stats.overflow))
-            if not overflow_row(&stats.overflow, row).is_free]
-
-
 cdef list take_overflow_rows(Stats *stats, Names names):
     cdef uint64_t row
     cdef OverflowRow grown

@@ -14,11 +14,15 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
 from zeroproxy._fast.engine.api_key_table cimport api_keys_free
+from zeroproxy._fast.engine.cors_table cimport cors_free
+from zeroproxy._fast.engine.surface_table cimport surfaces_free
 from zeroproxy._fast.engine.tls_context cimport tls_drop
 from zeroproxy._fast.exchange.attempt_release cimport wake_waiting
+from zeroproxy._fast.exchange.hold cimport hold_init, hold_review
 from zeroproxy._fast.exchange.permits cimport admit_waiting
 from zeroproxy._fast.tenants.fair_queue cimport shares_stage, shares_use
 from zeroproxy._fast.types.admission_limits cimport TenantShare
+from zeroproxy._fast.types.hold cimport DOUBT_NONE
 from zeroproxy._fast.types.plane cimport Conn, Endpoint, Plane, Upstream
 from zeroproxy._fast.upstream.breaker cimport breaker_off
 from zeroproxy._fast.upstream.concurrency_limit cimport limit_begin
@@ -51,6 +55,7 @@ cdef Upstream *registry_add_upstream(Plane *p) except NULL:
     u.index = p.n_upstreams
     u.chance = p.id_seed[1] + p.n_upstreams + 1
     u.chance += u.chance == 0
+    hold_init(u)
     p.upstreams[p.n_upstreams] = u
     p.n_upstreams += 1
     return u
@@ -178,10 +183,13 @@ cdef void registry_join(Plane *p, void *what) noexcept nogil:
     e.in_rotation = 1
     e.draining = 0
     e.probe_ok = 0
+    e.doubt = DOUBT_NONE
+    e.model_len = 0
     e.deprioritized_until_ns = e.slow_start_ns = 0
     breaker_off(&e.breaker)
     limit_begin(e)
     latency_forget(e)
+    hold_review(p, u)
 
 
 cdef void registry_remove(Plane *p, void *what) noexcept nogil:
@@ -204,6 +212,7 @@ cdef void registry_remove(Plane *p, void *what) noexcept nogil:
     # If the endpoint comes back, its settings differ from these, and it is warmed.
     memset(&e.pool, 0, sizeof(e.pool))
     wake_waiting(p, u)
+    hold_review(p, u)
     admit_waiting(p, u)
 
 
@@ -245,4 +254,6 @@ cdef void registry_free(Plane *p) noexcept nogil:
     for i in range(p.n_old_routes):
         free(p.old_routes[i])
     free(p.old_routes)
+    cors_free(p)
+    surfaces_free(p)
     free(p.models)

@@ -22,6 +22,9 @@ from zeroproxy._fast.exchange.actions cimport (
 from zeroproxy._fast.exchange.attempt_release cimport wake_waiting
 from zeroproxy._fast.exchange.deadlines cimport arm, body_is_late, deadline, hedge_due
 from zeroproxy._fast.exchange.hedge cimport hedge, hedge_ready
+from zeroproxy._fast.exchange.hold cimport hold_is_waiting
+from zeroproxy._fast.exchange.keepalive cimport keep_alive, keepalive_due
+from zeroproxy._fast.exchange.permits cimport refuse_place
 from zeroproxy._fast.exchange.relay_pool cimport rate_begin, relay_later
 from zeroproxy._fast.memory.prefetch cimport prefetch_part
 from zeroproxy._fast.net.conn cimport (
@@ -43,13 +46,17 @@ from zeroproxy._fast.response.tunnel cimport pump_tunnel
 from zeroproxy._fast.types.exchange_enums cimport (
     BLAME_DOWNSTREAM,
     BLAME_OURSELVES,
+    BLAME_UPSTREAM,
     CAUSE_CLOSED,
     CAUSE_DRAINED,
+    CAUSE_NO_ENDPOINT,
     CAUSE_OVERLOAD,
     CAUSE_REFUSED,
     CAUSE_RESET,
     CAUSE_TIMEOUT,
     CAUSE_TLS,
+    DRAIN_ENDS,
+    DRAIN_SETTLES,
     IN_CONNECTED,
     IN_CUT,
     IN_DRAINED,
@@ -73,7 +80,7 @@ from zeroproxy._fast.types.memory cimport READ_MAX, SLACK
 from zeroproxy._fast.types.meter cimport Meter
 from zeroproxy._fast.types.network cimport PROXY_FAULT_LATE
 from zeroproxy._fast.types.plane cimport Conn, Plane, Relay, Upstream
-from zeroproxy._fast.upstream.prewarm cimport prewarm_due, prewarm_ready
+from zeroproxy._fast.upstream.prewarm cimport unowned_due, unowned_ready
 
 
 # ---------------------------------------------------------------- serve a relay
@@ -142,7 +149,7 @@ cdef void run_relay(Plane *p, Relay *r) noexcept nogil:
         feed(p, r, IN_PERMIT)
         if r.x.phase == PHASE_CLOSED:
             return
-    elif r.x.phase == PHASE_QUEUED and not r.x.is_queued:
+    elif r.x.phase == PHASE_QUEUED and not r.x.is_queued and not r.x.terms.waits_place:
         # Another relay has its place; the blame was noted then.
         feed(p, r, IN_REFUSED)
         return
@@ -189,7 +196,7 @@ cdef void on_upstream(void *plane, void *owner, uint32_t events) noexcept nogil:
     conn_on_events(c, events)
     if r == NULL:
         u = c.endpoint.upstream
-        prewarm_ready(p, c)
+        unowned_ready(p, c)
         wake_waiting(p, u)
         return
     if c != r.attempt.conn:
@@ -248,6 +255,10 @@ cdef void expire(Plane *p, Relay *r) noexcept nogil:
     cdef int phase = r.x.phase
     if phase == PHASE_HEAD:
         end_with(p, r, IN_REFUSED, BLAME_DOWNSTREAM, CAUSE_TIMEOUT)
+    elif hold_is_waiting(r):
+        end_with(p, r, IN_REFUSED, BLAME_UPSTREAM, CAUSE_NO_ENDPOINT)
+    elif phase == PHASE_QUEUED and r.x.terms.waits_place:
+        feed(p, r, refuse_place(r))
     elif phase == PHASE_PENDING or phase == PHASE_QUEUED \
             or (phase == PHASE_CONNECTING and r.x.waits_conn):
         end_with(p, r, IN_REFUSED, BLAME_OURSELVES, CAUSE_OVERLOAD)
@@ -278,6 +289,10 @@ cdef void on_relay_due(void *plane, void *owner) noexcept nogil:
         if r.x.phase == PHASE_HEAD or r.x.phase == PHASE_PENDING:
             r.x.asks_close = 1
         expire(p, r)
+    if r.live and r.x.keepalive.after_ns:
+        due = keepalive_due(r)
+        if due and p.now_ns >= due and not keep_alive(p, r):
+            end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_RESET)
     if r.live:
         arm(p, r)
 
@@ -288,7 +303,7 @@ cdef void on_conn_due(void *plane, void *owner) noexcept nogil:
     # A conn that is owned is its relay's business; the timer was left armed on purpose.
     if c.owner == NULL:
         u = c.endpoint.upstream
-        prewarm_due(<Plane *>plane, c)
+        unowned_due(<Plane *>plane, c)
         wake_waiting(<Plane *>plane, u)
 
 
@@ -327,14 +342,21 @@ cdef bint run_later(Plane *p) noexcept nogil:
     return p.run_head != NULL
 
 
+cdef void relay_begin_settle(Plane *p) noexcept nogil:
+    p.draining = DRAIN_SETTLES
+
+
 cdef void relay_begin_drain(Plane *p) noexcept nogil:
     """A conn without a request yet stays open for a while (deadlines.pyx): its caller cannot know
-    of the drain."""
+    of the drain. Nobody waits any longer for an endpoint."""
     cdef Relay *r
     cdef uint32_t i
-    p.draining = 1
+    p.draining = DRAIN_ENDS
     for i in range(p.n_relays):
         r = p.relays[i]
+        if r.live and hold_is_waiting(r):
+            r.x.asks_close = 1
+            end_with(p, r, IN_REFUSED, BLAME_OURSELVES, CAUSE_DRAINED)
         if not r.live or r.x.phase != PHASE_IDLE:
             continue
         if r.down.served:
@@ -355,7 +377,7 @@ cdef void end_for_drain(Plane *p, Relay *r) noexcept nogil:
 cdef void relay_close_all(Plane *p) noexcept nogil:
     """The deadline of a drain has passed: exchanges that still run end, blamed on the proxy."""
     cdef uint32_t i
-    p.draining = 1
+    p.draining = DRAIN_ENDS
     for i in range(p.n_relays):
         end_for_drain(p, p.relays[i])
     for i in range(p.n_relays):

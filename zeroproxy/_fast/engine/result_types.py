@@ -41,3 +41,15 @@ class QuotaState(TypedDict):
     reserved: float  # for exchanges that run
     refused: int
     leased: bool  # it does not fill by itself
+
+
+class KeyTermsState(TypedDict):
+    """One key in force that has terms, or that has been refused for one."""
+
+    index: int
+    key: str
+    tenant: str
+    inflight: int
+    max_inflight: int  # 0: no limit
+    waiting: int  # for a place
+    refused: dict[str, int]  # by enum_names.TERMS; those that are 0 left out

@@ -24,7 +24,6 @@ cdef struct Routes:
     uint32_t n
     int default_upstream
     void **kept             # for Plane.old_routes, one longer
-    uint32_t n_kept
 
 
 cdef void apply_routes(Plane *p, void *what) noexcept nogil:

@@ -11,7 +11,7 @@ cdef int parse_breaker(BreakerSettings *t, breaker) except -1
 # Fill the struct from config.Admission, `queue_timeout` left out.
 cdef int parse_admission(AdmissionSettings *t, admission) except -1
 # Fill the struct from config.Hash.
-cdef int read_hash(HashSettings *t, settings) except -1
+cdef int parse_hash(HashSettings *t, settings) except -1
 # Fill the struct from config.Pool.
 cdef int parse_pool(PoolSettings *t, pool) except -1
 # Check the types and sizes of an EndpointSettings.

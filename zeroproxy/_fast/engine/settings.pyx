@@ -23,6 +23,7 @@ from zeroproxy._fast.engine.settings_types import EndpointSettings
 from zeroproxy.config import schema
 
 cdef enum:
+    TCP_IDLE_MOST = 32767   # seconds; the kernel's own bound
     HEAD_MOST = 49152       # of a block that also holds the rest of a request
 cdef uint64_t MOST = 0xFFFFFFFF
 cdef uint64_t BYTES_MOST = <uint64_t>1 << 62
@@ -73,10 +74,13 @@ cdef int parse_admission(AdmissionSettings *t, admission) except -1:
     t.queue_max = whole(admission.queue, "admission.queue", 0, MOST)
     t.tenant_share = <uint32_t>(share * TENANT_SHARE_ONE)
     t.ttft_target_ns = ns(admission.ttft_target, "admission.ttft_target")
+    t.hold_ns = ns(admission.hold_when_down, "admission.hold_when_down")
+    t.heeds_deadlines = flag(admission.caller_deadline, "admission.caller_deadline")
+    t.steers = flag(admission.steer_retries, "admission.steer_retries")
     return 0
 
 
-cdef int read_part(HashPart *part, source) except -1:
+cdef int parse_hash_part(HashPart *part, source) except -1:
     """`header:NAME`, `user` or `prompt`."""
     cdef bytes name
     demand_type(source, "hash.on", str)
@@ -88,14 +92,14 @@ cdef int read_part(HashPart *part, source) except -1:
     return 0
 
 
-cdef int read_hash(HashSettings *t, settings) except -1:
+cdef int parse_hash(HashSettings *t, settings) except -1:
     demand_type(settings, "hash", schema.Hash)
     demand_type(settings.on, "hash.on", tuple)
     if len(settings.on) > HASH_PARTS_MAX:
         raise ValueError(f"hash.on: more than {HASH_PARTS_MAX} sources")
     t.n = 0
     for source in settings.on:
-        read_part(&t.parts[t.n], source)
+        parse_hash_part(&t.parts[t.n], source)
         t.n += 1
     t.prefix_bytes = whole(settings.prefix_bytes, "hash.prefix_bytes", 0, MOST)
     t.bound = number(settings.load_bound, "hash.load_bound", 1, 1e9)
@@ -109,6 +113,7 @@ cdef int parse_pool(PoolSettings *t, pool) except -1:
     t.max_age_ns = ns(pool.max_age, "pool.max_age")
     t.max_requests = whole(pool.max_requests, "pool.max_requests", 0, MOST)
     t.max_connections = whole(pool.max_connections, "pool.max_connections", 0, MOST)
+    t.tcp_idle = whole(pool.tcp_keepalive, "pool.tcp_keepalive", 0, TCP_IDLE_MOST)
     t.learns = choice(pool.keep_alive, "pool.keep_alive", ("fixed", "learn"))
     t.warm = whole(pool.prewarm, "pool.prewarm", 0, MOST)
     t.warm_idle_ns = ns(pool.prewarm_idle, "pool.prewarm_idle")

@@ -31,6 +31,10 @@ class UpstreamSettings(Base, frozen=True):
     cookies: bool
     #: Host of requests: "caller", "endpoint", or a value of its own.
     host: str = "caller"
+    #: The header field for the priority of a caller's key: "vllm", "sglang" or "off".
+    priority_field: str = "off"
+    #: Callers that share a cache_salt: "tenant", "key" or "off".
+    cache_salt: str = "off"
 
 
 class EndpointSettings(Base, frozen=True):
@@ -57,6 +61,20 @@ class Route(Base, frozen=True):
     upstream: int
     #: As the server calls it; "": the same.
     serves: str = ""
+
+
+class SurfaceSettings(Base, frozen=True):
+    """Requests that may reach an upstream, and what is taken from them."""
+
+    #: Methods by path, WEBSOCKET among them; no method: all. A path that ends with "/*" is a
+    #: prefix. None: every path passes.
+    paths: dict[str, tuple[str, ...]] | None
+    #: Names of header fields that are removed, and exceptions; a name that ends with "*" is a
+    #: prefix. 4 to 40 bytes.
+    strip_headers: tuple[str, ...]
+    keep_headers: tuple[str, ...]
+    #: Members of a JSON body that are refused, likewise; 64 names in all upstreams.
+    refuse_fields: tuple[str, ...]
 
 
 #: The largest number of a ReportedLoad, whose requests are kept in 32 bits.

@@ -13,12 +13,14 @@ from zeroproxy._fast.engine.health_sample cimport read_breaker
 from zeroproxy._fast.engine.names cimport Names
 from zeroproxy._fast.engine.thread cimport PlaneThread
 from zeroproxy._fast.engine.tls_context cimport read_note, read_tls
+from zeroproxy._fast.tenants.fair_queue cimport fair_queue_oldest
 from zeroproxy._fast.types.admission_limits cimport TenantShare
 from zeroproxy._fast.types.affinity_and_latency cimport BALANCE_FASTEST, LatencyModel, LinearFit
 from zeroproxy._fast.types.clock cimport clock_monotonic_ns
 from zeroproxy._fast.types.exchange_limits cimport Counters
 from zeroproxy._fast.types.network cimport PROXY_FAULT_COUNT
-from zeroproxy._fast.types.plane cimport Endpoint, FairQueue, Histogram, Plane, Upstream
+from zeroproxy._fast.types.histogram cimport Histogram
+from zeroproxy._fast.types.plane cimport Endpoint, FairQueue, Plane, Upstream
 from zeroproxy._fast.types.tls cimport TlsCounters
 from zeroproxy._fast.upstream.idle_limits cimport keepalive_limit
 from zeroproxy._fast.usage.stats cimport (
@@ -148,18 +150,32 @@ cdef list read_endpoints(PlaneThread engine, const Upstream *u, list urls):
     return found
 
 
+cdef dict read_hold(const Upstream *u, uint64_t oldest):
+    """`oldest`: when the first of the queue came."""
+    cdef uint64_t now = clock_monotonic_ns()
+    is_down = u.hold.since_ns != 0
+    return {
+        "now": u.queue.n if is_down else 0, "total": u.hold.n_held,
+        "oldest_s": (now - oldest) / 1e9 if is_down and oldest else 0.0,
+        "down_s": (now - u.hold.since_ns) / 1e9 if is_down else 0.0,
+    }
+
+
 cdef dict read_upstream(PlaneThread engine, const Upstream *from_, Names names):
     cdef Upstream copy
     cdef Upstream *u = &copy
+    cdef uint64_t oldest
     with nogil:
         engine.enter_plane()
         copy = from_[0]
+        oldest = fair_queue_oldest(&from_.queue)
         engine.leave_plane()
     return {
         "name": names.upstreams[u.index], "inflight": u.inflight, "queued": u.queue.n,
         "displaced": u.queue.n_displaced, "max_inflight": u.admission.max_inflight,
         "tenants": read_shares(engine, &u.queue, names),
-        "waiting": u.conn_waiters.n, "waited": u.n_waited,
+        "waiting": u.conn_waiters.n, "waited": u.n_waited, "holding": read_hold(u, oldest),
+        "caller_retries": u.queue.departures.n_again, "too_late": u.queue.departures.n_too_late,
         "hedges": u.n_hedges, "hedges_won": u.n_hedges_won,
         "histograms": {
             "ttft": read_histogram(&u.ttft), "request": read_histogram(&u.request),
@@ -186,9 +202,9 @@ cdef list read_requests(PlaneThread engine, const Stats *stats, Names names):
                 "count": s.count,
             })
     free(table)
-    if stats.n_overflow:
+    if stats.n_other_series:
         found.append({"upstream": "other", "endpoint": "other", "status": 0, "outcome": "other",
-                      "count": stats.n_overflow})
+                      "count": stats.n_other_series})
     return found
 
 
@@ -319,6 +335,7 @@ cdef dict read_plane(PlaneThread engine, const Stats *stats, Names names):
                 "listener": g.n_listeners},
         "upstreams": [read_upstream(engine, p.upstreams[i], names) for i in range(p.n_upstreams)],
         "tls": read_tls(&g.tls),
+        "keepalive": {"comments": g.counters.comments, "early_heads": g.counters.early_heads},
         "leaving": leaving,
         "requests": read_requests(engine, stats, names),
         "tokens": read_tokens(engine, stats, names),

@@ -13,7 +13,7 @@ Tests: tests/relay/test_thread.py.
 import threading
 
 from libc.signal cimport SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from posix.signal cimport sigdelset, sigfillset, sigset_t
 
@@ -56,6 +56,10 @@ cdef extern from "<pthread.h>" nogil:
     pthread_t pthread_self()
     int pthread_setname_np(pthread_t thread, const char *name)
 
+cdef extern from "atomics.h" nogil:
+    uint64_t load_acquire "zp_load_acquire"(const uint64_t *at) noexcept
+    void store_release "zp_store_release"(uint64_t *at, uint64_t value) noexcept
+
 cdef extern from "<signal.h>" nogil:
     enum:
         SIG_BLOCK
@@ -83,7 +87,8 @@ cdef void driver_close(Plane *p) noexcept nogil:
 
 cdef void on_kick(void *plane, void *owner, uint32_t events) noexcept nogil:
     # Edge-triggered: each write is a report, and no read is needed.
-    pass
+    cdef Driver *d = &(<Plane *>plane).driver
+    store_release(&d.n_beats, d.n_beats + 1)
 
 
 cdef int driver_open(Plane *p) noexcept nogil:
@@ -243,6 +248,15 @@ cdef class PlaneThread:
             driver_close(self.p)
         self.thread = None
         return 0
+
+    def beat(self):
+        """The number of times that the thread was woken on request, and asks for one more. -1:
+        there is no thread. Without the lock, which a thread that hangs may hold."""
+        cdef Driver *d = &self.p.driver
+        if not d.is_on:
+            return -1
+        eventfd_write(d.kick_fd, 1)
+        return load_acquire(&d.n_beats)
 
     def notify_fileno(self):
         """The descriptor, once started, that is readable when on_ready will return

@@ -1,4 +1,3 @@
-from zeroproxy._fast.types.plane cimport Endpoint, Plane
 from zeroproxy._fast.types.tls cimport TlsCounters, TlsNote
 
 

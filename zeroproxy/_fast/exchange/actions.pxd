@@ -20,8 +20,6 @@ cdef bint is_answered(const Relay *r) noexcept nogil
 cdef void cut(Plane *p, Relay *r, int why) noexcept nogil
 # Pass request bytes to the replay buffer and to a conn that has the head. 0: the conn broke.
 cdef bint send_up(Plane *p, Relay *r, const char *at, size_t n) noexcept nogil
-# Undo the edits in the replay buffer.
-cdef void undo_edits(Relay *r) noexcept nogil
 # Retry after an answer 503 or 429. 1: another attempt is on its way; 0: relay the answer.
 cdef bint try_elsewhere(Plane *p, Relay *r) noexcept nogil
 # Retry after a 408 that a server sent to an idle conn. 1: another attempt; 0: relay the answer.

@@ -17,6 +17,8 @@ from zeroproxy._fast.exchange.checkout cimport (
 from zeroproxy._fast.exchange.deadlines cimport arm
 from zeroproxy._fast.exchange.error_body cimport write_cut_event
 from zeroproxy._fast.exchange.hedge cimport hedge_takes_over
+from zeroproxy._fast.exchange.hold cimport hold_again, hold_takes_busy, hold_takes_lost
+from zeroproxy._fast.exchange.keepalive cimport send_late_error
 from zeroproxy._fast.exchange.local_reply cimport send_local_reply
 from zeroproxy._fast.exchange.permits cimport NOTHING, admit
 from zeroproxy._fast.exchange.relay_pool cimport (
@@ -27,11 +29,10 @@ from zeroproxy._fast.exchange.relay_pool cimport (
     release_relay,
 )
 from zeroproxy._fast.exchange.release cimport release_all, write_record
-from zeroproxy._fast.exchange.replay cimport send_replay
+from zeroproxy._fast.exchange.replay cimport send_replay, undo_edits
 from zeroproxy._fast.exchange.retry_facts cimport describe_attempt, is_stale, is_withheld
 from zeroproxy._fast.exchange.state_machine cimport RetryFacts, exchange_step, may_retry
 from zeroproxy._fast.http1.body cimport frame_chunk
-from zeroproxy._fast.jsonscan.edits cimport edit_undo
 from zeroproxy._fast.memory.buffer cimport buffer_append, buffer_bytes, buffer_clear, buffer_len
 from zeroproxy._fast.net.conn cimport (
     conn_close,
@@ -51,6 +52,7 @@ from zeroproxy._fast.types.exchange_enums cimport (
     ACT_CONNECT,
     ACT_CUT,
     ACT_FLUSH,
+    ACT_HOLD,
     ACT_LINGER,
     ACT_NEXT,
     ACT_NONE,
@@ -65,12 +67,14 @@ from zeroproxy._fast.types.exchange_enums cimport (
     CAUSE_REFUSED,
     CAUSE_RESET,
     CAUSE_TIMEOUT,
+    DRAIN_ENDS,
     IN_CONNECTED,
     IN_CUT,
     IN_DRAINED,
     IN_FLUSHED,
     IN_FLUSHED_CLOSE,
     IN_GONE,
+    IN_HELD,
     IN_LOST,
     IN_LOST_MAY_RETRY,
     IN_REFUSED,
@@ -84,7 +88,6 @@ from zeroproxy._fast.types.exchange_enums cimport (
 from zeroproxy._fast.types.http cimport FRAMING_CHUNKED, FRAMING_CLOSE
 from zeroproxy._fast.types.memory cimport SLACK
 from zeroproxy._fast.types.plane cimport Endpoint, Plane, Relay
-from zeroproxy._fast.types.record cimport USAGE_BY_REFUSED
 from zeroproxy._fast.upstream.breaker cimport (
     RESULT_BUSY,
     RESULT_FAILED,
@@ -120,14 +123,6 @@ cdef int connect_attempt(Plane *p, Relay *r) noexcept nogil:
 
 cdef void connect_waiting(Plane *p, Relay *r) noexcept nogil:
     feed(p, r, connect_attempt(p, r))
-
-
-cdef void undo_edits(Relay *r) noexcept nogil:
-    cdef int k
-    for k in range(r.x.n_edits):
-        edit_undo(buffer_bytes(&r.x.replay) + r.x.edits[k].at, r.x.edits[k].n, r.x.edits[k].was)
-    r.x.edited = 0
-    r.x.usage_by = USAGE_BY_REFUSED
 
 
 cdef void send_continue(Plane *p, Relay *r) noexcept nogil:
@@ -178,6 +173,8 @@ cdef int attempt_lost(Plane *p, Relay *r, int why) noexcept nogil:
         endpoint_forget(r.attempt.endpoint)
     if why != CAUSE_TIMEOUT and hedge_takes_over(p, r):
         return NOTHING
+    if hold_takes_lost(p, r, &a, why):
+        return IN_HELD
     if may_retry(&a):
         if a.connected:
             r.attempt.endpoint.n_stale_retries += 1
@@ -193,6 +190,9 @@ cdef int attempt_lost(Plane *p, Relay *r, int why) noexcept nogil:
 cdef bint try_elsewhere(Plane *p, Relay *r) noexcept nogil:
     """The endpoint answered 503 or 429: it has not begun to work on this request."""
     cdef RetryFacts a
+    if hold_takes_busy(p, r):
+        feed(p, r, IN_HELD)
+        return 1
     if not r.x.settings.retry_on_busy:
         return 0
     describe_attempt(p, r, &a)
@@ -266,7 +266,7 @@ cdef int flush(Plane *p, Relay *r) noexcept nogil:
 
 cdef bint must_close(Plane *p, Relay *r) noexcept nogil:
     return (
-        r.x.asks_close or not r.x.request_body.done or p.draining
+        r.x.asks_close or not r.x.request_body.done or p.draining == DRAIN_ENDS
         or (r.down.saw_fin and not r.x.settings.serves_half_close)
         or (r.x.blame != BLAME_NOBODY and r.x.ended_in >= PHASE_RELAYING)
     )
@@ -274,9 +274,9 @@ cdef bint must_close(Plane *p, Relay *r) noexcept nogil:
 
 cdef int finish_refused(Plane *p, Relay *r) noexcept nogil:
     release_all(p, r)
-    if not r.x.request_body.done:
+    if not r.x.request_body.done or p.draining:
         r.x.asks_close = 1
-    if not send_local_reply(p, r):
+    if not (send_late_error(p, r) if r.x.keepalive.has_head else send_local_reply(p, r)):
         return IN_GONE
     return flush(p, r)
 
@@ -312,7 +312,7 @@ cdef int next_request(Plane *p, Relay *r) noexcept nogil:
 
 cdef bint looks_complete_when_closed(const Relay *r) noexcept nogil:
     """Without chunks or a length, a FIN would be taken for the end: only a RST prevents that."""
-    return r.x.head_sent and r.x.out_framing == FRAMING_CLOSE and r.x.blame == BLAME_UPSTREAM
+    return r.x.out_framing == FRAMING_CLOSE and r.x.blame != BLAME_NOBODY
 
 
 cdef bint is_read_up(const Relay *r) noexcept nogil:
@@ -328,7 +328,7 @@ cdef int linger_on(Plane *p, Relay *r) noexcept nogil:
     if looks_complete_when_closed(r):
         conn_reset(p, &r.down)
         return IN_DRAINED
-    if r.x.blame != BLAME_NOBODY and r.x.ended_in >= PHASE_RELAYING:
+    if r.x.blame != BLAME_NOBODY and (r.x.ended_in >= PHASE_RELAYING or r.x.keepalive.has_head):
         conn_forbid_close_notify(&r.down)
     if r.down.saw_fin or (is_read_up(r) and conn_send_close_notify(&r.down)):
         return IN_DRAINED
@@ -362,6 +362,8 @@ cdef int perform(Plane *p, Relay *r, Action action, int was) noexcept nogil:
     if action == ACT_RETRY:
         release_attempt(p, r)
         return connect_attempt(p, r)
+    if action == ACT_HOLD:
+        return hold_again(p, r)
     if action == ACT_ANSWER:
         return finish_refused(p, r)
     if action == ACT_FLUSH:

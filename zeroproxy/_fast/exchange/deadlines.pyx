@@ -9,17 +9,21 @@ Law 2. Every phase that waits has a limit of its own. A long prefill (first_byte
 Law 3. An exchange keeps the limits that were in force when its head began, in spite of a reload.
 Law 4. The least rate of a body saves nothing. A caller ahead of it is measured from its last byte
        on, so a burst buys no permit for a trickle.
-Tests: tests/relay/test_time.py, tests/relay/test_reload.py.
+Law 5. Where no endpoint is in rotation, the hold counts: since then, or since the request came.
+       With the first that is back the wait for a permit begins anew, once.
+Tests: tests/relay/test_time.py, tests/relay/test_hold.py, tests/relay/test_reload.py.
 """
 
 from libc.stdint cimport uint64_t
 
+from zeroproxy._fast.exchange.keepalive cimport keepalive_due
 from zeroproxy._fast.exchange.relay_pool cimport rate_begin
 from zeroproxy._fast.net.conn cimport conn_is_backed_up
 from zeroproxy._fast.net.timer cimport timer_no_later
 from zeroproxy._fast.net.tls cimport tls_is_shaking
 from zeroproxy._fast.types.clock cimport NS_PER_S
 from zeroproxy._fast.types.exchange_enums cimport (
+    DRAIN_ENDS,
     PHASE_CONNECTING,
     PHASE_FLUSHING,
     PHASE_HEAD,
@@ -31,6 +35,7 @@ from zeroproxy._fast.types.exchange_enums cimport (
     PHASE_TUNNEL,
     PHASE_WAITING,
 )
+from zeroproxy._fast.types.hold cimport Waiting
 from zeroproxy._fast.types.plane cimport Plane, Relay
 
 cdef enum:
@@ -111,10 +116,27 @@ cdef inline bint is_opening(const Relay *r) noexcept nogil:
     return r.awaits_proxy or tls_is_shaking(&r.down)
 
 
+cdef uint64_t queued_deadline(const Relay *r) noexcept nogil:
+    """A caller whose patience is known is refused when it ends: it would only be started to be
+    cut."""
+    cdef const Waiting *w = &r.x.waiting
+    cdef uint64_t queue_ns = r.x.settings.queue_ns
+    cdef uint64_t since = r.x.queued_ns, due
+    if w.hold_ns == 0:
+        due = after(since, queue_ns)
+    elif r.x.upstream.hold.since_ns:
+        due = max(since, r.x.upstream.hold.since_ns) + w.hold_ns
+    else:
+        due = after(max(since, r.x.upstream.hold.back_ns), queue_ns)
+    if w.hold_ns and queue_ns:
+        due = earlier(due, since + w.hold_ns + queue_ns)
+    return earlier(due, after(r.x.began_ns, w.patience_ns))
+
+
 cdef uint64_t deadline(const Plane *p, const Relay *r) noexcept nogil:
     cdef uint64_t due = 0, limit
     cdef int phase = r.x.phase
-    if phase == PHASE_IDLE and p.draining:
+    if phase == PHASE_IDLE and p.draining == DRAIN_ENDS:
         return after(r.down.since_ns, FRESH_NS)
     if phase == PHASE_IDLE:
         return after(
@@ -136,7 +158,7 @@ cdef uint64_t deadline(const Plane *p, const Relay *r) noexcept nogil:
     elif phase == PHASE_PENDING:
         due = after(r.x.request_read_ns, PENDING_NS)
     elif phase == PHASE_QUEUED:
-        due = after(r.x.queued_ns, r.x.settings.queue_ns)
+        due = queued_deadline(r)
     elif phase == PHASE_CONNECTING:
         limit = r.x.settings.queue_ns if r.x.waits_conn else r.x.settings.connect_ns
         due = after(r.attempt.began_ns, limit)
@@ -157,4 +179,7 @@ cdef uint64_t hedge_due(const Relay *r) noexcept nogil:
 
 cdef void arm(Plane *p, Relay *r) noexcept nogil:
     """The timer may fire earlier."""
-    timer_no_later(&p.wheel, &r.down.timer, earlier(deadline(p, r), hedge_due(r)))
+    cdef uint64_t due = earlier(deadline(p, r), hedge_due(r))
+    if r.x.keepalive.after_ns:
+        due = earlier(due, keepalive_due(r))
+    timer_no_later(&p.wheel, &r.down.timer, due)

@@ -2,8 +2,9 @@
 
 Law 1. Errors are JSON, in OpenAI's shape {"error": {"message", "type", "code"}} where the path has
        no dialect of its own.
-Law 2. The texts are fixed at compile time. No bytes of a caller or a server are echoed.
-Tests: tests/relay/test_dialects.py.
+Law 2. The texts are fixed at compile time, but for the name of a member that is refused, which is
+       the configuration's. No bytes of a caller or a server are echoed.
+Tests: tests/relay/test_dialects.py, tests/relay/test_surface_members.py.
 """
 
 from libc.stddef cimport size_t
@@ -39,10 +40,21 @@ from zeroproxy._fast.types.exchange_enums cimport (
     PHASE_CONNECTING,
     PHASE_PENDING,
     PHASE_QUEUED,
+    PHASE_WAITING,
 )
-from zeroproxy._fast.types.http cimport FAULT_NONE, FAULT_QUOTA_REQUESTS, FAULT_TOKEN_UNREAD
+from zeroproxy._fast.types.hold cimport DOUBT_REFUSES
+from zeroproxy._fast.types.http cimport (
+    FAULT_KEY_INFLIGHT,
+    FAULT_MEMBER,
+    FAULT_NONE,
+    FAULT_QUOTA_REQUESTS,
+    FAULT_TOKEN_UNREAD,
+)
 from zeroproxy._fast.types.plane cimport Relay, Upstream
 from zeroproxy._fast.usage.response_meter cimport KIND_LINES
+
+cdef enum:
+    MESSAGE_MOST = 128      # of a message that names a member, with its NUL
 
 
 cdef bint goes_through(const char *at, size_t len, const char *name, size_t n) noexcept nogil:
@@ -82,6 +94,11 @@ cdef int dialect_of(const char *path, size_t len) noexcept nogil:
 
 
 cdef const char *upstream_text(const Relay *r) noexcept nogil:
+    if r.x.keepalive.has_head and r.x.ended_in == PHASE_WAITING and r.x.status:
+        # The caller had a head already: late_head.pyx.
+        if r.x.status >= 300:
+            return b"the inference server refused the request"
+        return b"the inference server sent no event stream"
     if r.x.cause == CAUSE_TIMEOUT:
         if r.x.ended_in == PHASE_CONNECTING:
             return b"the inference server did not accept the connection in time"
@@ -105,8 +122,11 @@ cdef const char *absent_text(const Upstream *u) noexcept nogil:
     if u == NULL or u.n_endpoints == 0:
         return b"no inference server is available: its name cannot be resolved"
     for i in range(u.n_endpoints):
-        if not u.endpoints[i].draining:
-            return b"no inference server is available: it fails its health check"
+        if u.endpoints[i].draining:
+            continue
+        if u.endpoints[i].in_rotation and u.endpoints[i].doubt == DOUBT_REFUSES:
+            return b"no inference server is available: it accepts no connection, or is loading"
+        return b"no inference server is available: it fails its health check"
     return b"no inference server is available: it is being drained"
 
 
@@ -119,6 +139,8 @@ cdef const char *error_text(const Relay *r) noexcept nogil:
     if r.x.cause == CAUSE_OVERLOAD:
         if r.x.ended_in == PHASE_PENDING:
             return fault_text(FAULT_TOKEN_UNREAD)
+        if r.x.waiting.lacks_time:
+            return b"too many requests are waiting to answer within this caller's timeout"
         if r.x.ended_in == PHASE_QUEUED or (
             r.x.ended_in == PHASE_CONNECTING and not r.x.n_attempts
         ):
@@ -179,7 +201,9 @@ cdef int worker_code(int status) noexcept nogil:
 cdef const char *openai_type(const Relay *r, int status) noexcept nogil:
     """OpenAI's `type` of an error."""
     if status == 429:
-        return b"requests" if r.x.fault == FAULT_QUOTA_REQUESTS else b"tokens"
+        if r.x.fault == FAULT_QUOTA_REQUESTS or r.x.fault == FAULT_KEY_INFLIGHT:
+            return b"requests"
+        return b"tokens"
     if status < 500:
         return b"invalid_request_error"
     if status == 503:
@@ -200,33 +224,60 @@ cdef const char *openai_code(const Relay *r, int status) noexcept nogil:
     return b""
 
 
+cdef const char *refused_member(const Relay *r) noexcept nogil:
+    """Name of the member of the body that is refused; NULL: the error is another one."""
+    if r.x.fault != FAULT_MEMBER or r.x.blame != BLAME_DOWNSTREAM or r.x.surface.held == NULL:
+        return NULL
+    return r.x.surface.held.members.rules[r.x.surface.member].name
+
+
+cdef const char *message_of(const Relay *r, char *out, size_t cap) noexcept nogil:
+    """The message of an error, in `out` or static."""
+    cdef const char *member = refused_member(r)
+    if member == NULL:
+        return error_text(r)
+    snprintf(out, cap, b"The body has a member that is not allowed here: %s.", member)
+    return out
+
+
 cdef int write_openai_error(const Relay *r, int status, char *out, size_t cap) noexcept nogil:
+    cdef char[MESSAGE_MOST] text
+    cdef const char *message = message_of(r, text, sizeof(text))
+    cdef const char *member = refused_member(r)
+    if member != NULL:
+        return snprintf(
+            out, cap,
+            b'{"error":{"message":"%s","type":"%s","param":"%s","code":"unknown_parameter"}}',
+            message, openai_type(r, status), member,
+        )
     if openai_code(r, status)[0]:
         return snprintf(
             out, cap, b'{"error":{"message":"%s","type":"%s","param":null,"code":%s}}',
-            error_text(r), openai_type(r, status), openai_code(r, status),
+            message, openai_type(r, status), openai_code(r, status),
         )
     return snprintf(
         out, cap, b'{"error":{"message":"%s","type":"%s","param":null,"code":%d}}',
-        error_text(r), openai_type(r, status), status,
+        message, openai_type(r, status), status,
     )
 
 
 cdef int write_error_json(const Relay *r, int status, char *out, size_t cap) noexcept nogil:
+    cdef char[MESSAGE_MOST] text
+    cdef const char *message = message_of(r, text, sizeof(text))
     if r.x.dialect == DIALECT_ANTHROPIC:
         return snprintf(
             out, cap, b'{"type":"error","error":{"type":"%s","message":"%s"}}',
-            anthropic_type(status), error_text(r),
+            anthropic_type(status), message,
         )
     if r.x.dialect == DIALECT_OLLAMA:
-        return snprintf(out, cap, b'{"error":"%s"}', error_text(r))
+        return snprintf(out, cap, b'{"error":"%s"}', message)
     if r.x.dialect == DIALECT_TGI:
         return snprintf(
-            out, cap, b'{"error":"%s","error_type":"%s"}', error_text(r), tgi_type(status)
+            out, cap, b'{"error":"%s","error_type":"%s"}', message, tgi_type(status)
         )
     if r.x.dialect == DIALECT_WORKER:
         return snprintf(
-            out, cap, b'{"text":"%s","error_code":%d}', error_text(r), worker_code(status)
+            out, cap, b'{"text":"%s","error_code":%d}', message, worker_code(status)
         )
     return write_openai_error(r, status, out, cap)
 
@@ -238,6 +289,8 @@ cdef size_t write_cut_event(Relay *r, char *out, size_t cap) noexcept nogil:
     cdef bint is_line = r.x.scan.meter.kind == KIND_LINES
     cdef const char *name = b""
     cdef int n
+    if r.x.keepalive.has_head and r.x.status >= 400:
+        status = r.x.status
     if r.x.dialect == DIALECT_RESPONSES and not is_line:
         # Its events are numbered from 0.
         name = b"event: error\n"

@@ -1,4 +1,5 @@
 from libc.stddef cimport size_t
+from libc.stdint cimport uint64_t
 
 from zeroproxy._fast.types.http cimport Head
 from zeroproxy._fast.types.plane cimport Plane, Relay
@@ -9,6 +10,8 @@ cdef enum:
 
 # Seed the generator of ids; -1: the kernel gave no entropy.
 cdef int seed_ids(Plane *p) noexcept nogil
+# Return 64 bits that nobody needs to keep secret.
+cdef uint64_t next_word(Plane *p) noexcept nogil
 # Write a new request id; returns REQUEST_ID_LEN. No NUL.
 cdef size_t make_request_id(Plane *p, char *out) noexcept nogil
 # Set the exchange's trace from the head, or start one. Returns the length of the traceparent in

@@ -12,7 +12,7 @@ Tests: tests/relay/test_hedge.py.
 from zeroproxy._fast.exchange.attempt_release cimport drop_hedge, swap_attempts
 from zeroproxy._fast.exchange.checkout cimport checkout_conn
 from zeroproxy._fast.exchange.replay cimport send_replay
-from zeroproxy._fast.exchange.retry_facts cimport is_soon
+from zeroproxy._fast.exchange.retry_facts cimport is_left_behind, is_soon
 from zeroproxy._fast.net.conn cimport (
     CONNECT_MORE,
     conn_finish_connect,
@@ -52,7 +52,7 @@ cdef void hedge(Plane *p, Relay *r) noexcept nogil:
     cdef Upstream *u = r.x.upstream
     cdef Endpoint *e = NULL
     r.x.is_hedged = 1
-    if u.hedge_credit >= HEDGE_ONE:
+    if u.hedge_credit >= HEDGE_ONE and not is_left_behind(p, r):
         e = second(p, r)
     if e == NULL:
         return

@@ -31,23 +31,10 @@ BLAMES[:] = [b"nobody", b"downstream", b"upstream", b"ourselves"]
 cdef const char* CAUSES[CAUSE_COUNT]
 CAUSES[:] = [
     b"done", b"closed", b"reset", b"timeout", b"malformed", b"too_large", b"refused",
-    b"overload", b"no_endpoint", b"drained", b"tls", b"token",
-    b"network",
+    b"overload", b"no_endpoint", b"drained", b"tls", b"token", b"network", b"surface",
 ]
 cdef const char* EXACTNESSES[EXACTNESS_COUNT]
 EXACTNESSES[:] = [b"exact", b"lower_bound", b"none", b"untrusted", b"uncounted"]
-
-
-cdef const char *phase_name(int phase) noexcept nogil:
-    return PHASES[phase]
-
-
-cdef const char *blame_name(int blame) noexcept nogil:
-    return BLAMES[blame]
-
-
-cdef const char *cause_name(int cause) noexcept nogil:
-    return CAUSES[cause]
 
 
 cdef const char *exactness_name(int exactness) noexcept nogil:

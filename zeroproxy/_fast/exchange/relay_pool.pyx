@@ -55,6 +55,7 @@ cdef Relay *acquire_relay(Plane *p) noexcept nogil:
 cdef void release_relay(Plane *p, Relay *r) noexcept nogil:
     invariant(r.attempt.conn == NULL and r.hedge.conn == NULL and r.x.replay.cap == 0)
     invariant(not r.x.holds_permit and r.down.fd < 0 and not r.down.deferred)
+    invariant(not r.x.terms.holds_place and not r.x.terms.waits_place)
     name_free(&r.x.model)
     r.live = 0
     r.x.phase = PHASE_CLOSED

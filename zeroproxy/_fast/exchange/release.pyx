@@ -8,7 +8,7 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
 from zeroproxy._fast.exchange.attempt_release cimport release_attempt, stop_waiting
-from zeroproxy._fast.exchange.permits cimport leave_queue, release_permit
+from zeroproxy._fast.exchange.permits cimport leave_queue, pass_place_on, release_permit
 from zeroproxy._fast.exchange.questions cimport question_leave
 from zeroproxy._fast.exchange.response_usage cimport meter_finish, tokens_spent
 from zeroproxy._fast.memory.buffer cimport buffer_clear
@@ -118,11 +118,12 @@ cdef void write_record(Plane *p, Relay *r) noexcept nogil:
 
 
 cdef void release_all(Plane *p, Relay *r) noexcept nogil:
-    leave_queue(r)
+    leave_queue(p, r)
     if r.x.question != NULL:
         question_leave(r)
     stop_waiting(p, r)
     release_attempt(p, r)
     release_permit(p, r)
+    pass_place_on(p, r)
     buffer_clear(&r.x.replay, &p.blocks)
     buffer_clear(&r.x.partial_event, &p.blocks)

@@ -8,10 +8,12 @@ Tests: tests/relay/test_host.py.
 from libc.stddef cimport size_t
 from libc.string cimport memcpy
 
+from zeroproxy._fast.jsonscan.edits cimport edit_undo
 from zeroproxy._fast.memory.buffer cimport buffer_bytes, buffer_len
 from zeroproxy._fast.net.conn cimport conn_send
 from zeroproxy._fast.types.memory cimport BLOCK_LARGE
 from zeroproxy._fast.types.plane cimport Attempt, Endpoint, Plane, Relay
+from zeroproxy._fast.types.record cimport USAGE_BY_REFUSED
 
 
 cdef bint send_with_host(Plane *p, Relay *r, Attempt *a) noexcept nogil:
@@ -33,3 +35,11 @@ cdef bint send_replay(Plane *p, Relay *r, Attempt *a) noexcept nogil:
     if r.x.host_at:
         return send_with_host(p, r, a)
     return conn_send(p, a.conn, buffer_bytes(&r.x.replay), buffer_len(&r.x.replay))
+
+
+cdef void undo_edits(Relay *r) noexcept nogil:
+    cdef int k
+    for k in range(r.x.n_edits):
+        edit_undo(buffer_bytes(&r.x.replay) + r.x.edits[k].at, r.x.edits[k].n, r.x.edits[k].was)
+    r.x.edited = 0
+    r.x.usage_by = USAGE_BY_REFUSED

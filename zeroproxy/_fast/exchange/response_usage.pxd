@@ -14,6 +14,10 @@ cdef int kind_of_path(const char *at, size_t len) noexcept nogil
 cdef void meter_path(Meter *m, const char *at, size_t len) noexcept nogil
 # Start to meter a final response by its head, and note how its body comes.
 cdef void meter_response(Relay *r, const Head *h) noexcept nogil
+# Replace the scan of the request by a meter for a body of this kind.
+cdef void begin_response_meter(Relay *r, int kind) noexcept nogil
+# Return 1 if the request asks for a stream, as far as its body is read.
+cdef bint asks_stream(const Relay *r) noexcept nogil
 # Drop the offer of compressed frames from a request that starts a session.
 cdef void meter_upgrade(Relay *r, Head *h) noexcept nogil
 # Start to meter the messages of a session.

@@ -147,6 +147,7 @@ cdef void begin_response_meter(Relay *r, int kind) noexcept nogil:
     cdef uint16_t n = 0
     if r.x.scans_body:
         n = r.x.scan.request.n
+        r.x.surface.is_blind = r.x.scan.request.refusable != NULL and not r.x.scan.request.is_done
         if request_scan_is_in_model(&r.x.scan.request):
             # The caller left in the middle of the name: half of one is no name.
             name_clear(&r.x.model)
@@ -158,7 +159,7 @@ cdef void begin_response_meter(Relay *r, int kind) noexcept nogil:
     r.x.scan.meter.is_model_requested = 1
 
 
-cdef inline bint asks_stream(const Relay *r) noexcept nogil:
+cdef bint asks_stream(const Relay *r) noexcept nogil:
     return r.x.edited != 0 or (r.x.scans_body and r.x.scan.request.is_stream)
 
 
@@ -234,6 +235,9 @@ cdef bint is_abandoned(const Relay *r) noexcept nogil:
     if x.method != METHOD_POST or r.attempt.sent_ns == 0 or not x.request_body.done \
             or not generates(x.path, x.path_len):
         return 0
+    if x.ended_in == PHASE_WAITING and x.status == 200:
+        # Late, an answer that is no stream cannot be passed on: keepalive.pyx.
+        return 1
     if x.ended_in == PHASE_RELAYING:
         return x.blame != BLAME_NOBODY and x.status < 400
     return x.ended_in == PHASE_WAITING and (x.blame != BLAME_UPSTREAM or x.cause == CAUSE_TIMEOUT)

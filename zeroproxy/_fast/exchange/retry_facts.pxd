@@ -11,3 +11,5 @@ cdef void describe_attempt(const Plane *p, const Relay *r, RetryFacts *a) noexce
 cdef bint is_stale(const RetryFacts *a) noexcept nogil
 # Return 1 if only this forbids a retry: the endpoint may have worked on the request.
 cdef bint is_withheld(const RetryFacts *a) noexcept nogil
+# Return 1 if the caller is known to have left by now, whatever its conn shows.
+cdef bint is_left_behind(const Plane *p, const Relay *r) noexcept nogil

@@ -7,7 +7,8 @@ Law 1. A server that closes an idle conn does not know of the request on its way
 Law 2. An end of any age is harmless where the peer's kernel has acknowledged nothing of the
        request. TCP in the clear reports that. A unix socket cannot; TLS sends more than it was
        given.
-Tests: tests/relay/test_races.py, tests/relay/test_retries.py.
+Law 3. Nothing is begun for a caller whose own patience has ended: no attempt, no hedge.
+Tests: tests/relay/test_races.py, tests/relay/test_retries.py, tests/relay/test_steer.py.
 """
 
 from libc.stdint cimport uint64_t
@@ -24,6 +25,9 @@ from zeroproxy._fast.types.http cimport (
     METHOD_PUT,
 )
 from zeroproxy._fast.types.plane cimport Conn, Plane, Relay
+
+cdef enum:
+    ATTEMPTS_MOST = 1 << 20
 
 cdef uint64_t RACE_NS = 200 * <uint64_t>NS_PER_MS
 
@@ -50,6 +54,10 @@ cdef bint is_idempotent(const Relay *r) noexcept nogil:
     return r.x.method in (METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_PUT, METHOD_DELETE)
 
 
+cdef bint is_left_behind(const Plane *p, const Relay *r) noexcept nogil:
+    return r.x.waiting.patience_ns != 0 and p.now_ns - r.x.began_ns >= r.x.waiting.patience_ns
+
+
 cdef void describe_attempt(const Plane *p, const Relay *r, RetryFacts *a) noexcept nogil:
     a.head_sent = r.x.head_sent
     a.got_byte = r.attempt.got_byte
@@ -60,7 +68,7 @@ cdef void describe_attempt(const Plane *p, const Relay *r, RetryFacts *a) noexce
     a.is_idempotent = is_idempotent(r)
     a.busy = 0
     a.timed_out = 0
-    a.tried = r.x.n_attempts
+    a.tried = <int>ATTEMPTS_MOST if is_left_behind(p, r) else r.x.n_attempts
     a.attempts = <int>r.x.settings.max_attempts + (r.x.is_hedged == 2)
     if r.attempt.was_reused or r.x.needs_fresh_conn:
         # An idle conn that died is no sign of the endpoint's health, and costs no attempt, once.

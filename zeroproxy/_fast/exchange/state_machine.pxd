@@ -1,4 +1,4 @@
-from zeroproxy._fast.types.exchange_enums cimport Action, Blame, Cause, Input, Phase
+from zeroproxy._fast.types.exchange_enums cimport Action, Input
 
 
 cdef struct RetryFacts:     # inputs of may_retry

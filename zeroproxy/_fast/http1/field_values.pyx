@@ -35,6 +35,9 @@ from zeroproxy._fast.types.http cimport (
     FIELD_ALIAS,
     FIELD_ID_COUNT,
     FIELD_OTHER,
+    FIELD_SDK_READ_TIMEOUT,
+    FIELD_SDK_RETRY_COUNT,
+    FIELD_SDK_TIMEOUT,
     FIELD_X_FORWARDED,
     METHOD_OTHER,
     METHOD_PATCH,
@@ -61,7 +64,7 @@ cdef Word[FIELD_ID_COUNT] NAMES = [
     b"max-forwards", b"via", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host",
     b"x-request-id", b"traceparent", b"authorization", b"x-api-key", b"api-key",
     b"content-type", b"content-encoding", b"accept-encoding", b"date", b"server", b"retry-after",
-    b"cookie", b"forwarded", b"x-real-ip", b"", b"",
+    b"cookie", b"forwarded", b"x-real-ip", b"", b"", b"", b"", b"",
 ]
 cdef uint8_t[FIELD_ID_COUNT] NAME_LENS
 cdef uint8_t[SLOTS] SLOT_IDS
@@ -116,6 +119,17 @@ cdef uint8_t family_id(Cursor name, size_t n) noexcept nogil:
     return FIELD_X_FORWARDED
 
 
+cdef uint8_t sdk_id(Cursor name, size_t n) noexcept nogil:
+    """FieldId of the fields by which official SDKs name their retry and their patience."""
+    if n == 23 and begins_with(name, b"x-stainless-retry-count", n):
+        return FIELD_SDK_RETRY_COUNT
+    if n == 24 and begins_with(name, b"x-stainless-read-timeout", n):
+        return FIELD_SDK_READ_TIMEOUT
+    if n == 19 and begins_with(name, b"x-stainless-timeout", n):
+        return FIELD_SDK_TIMEOUT
+    return FIELD_OTHER
+
+
 cdef uint8_t field_id(Cursor name, size_t n) noexcept nogil:
     """FieldId of a name of n > 0 bytes in any case; FIELD_OTHER: any other."""
     cdef uint8_t k = SLOT_IDS[slot_of(name, n)]
@@ -124,9 +138,11 @@ cdef uint8_t field_id(Cursor name, size_t n) noexcept nogil:
             return k
         if is_alias(name, NAMES[k], n):
             return FIELD_ALIAS
-    if n >= FAMILY and fold(name[2]) == c'f' and fold(name[0]) == c'x':
+    if n < FAMILY or fold(name[0]) != c'x':
+        return FIELD_OTHER
+    if fold(name[2]) == c'f':
         return family_id(name, n)
-    return FIELD_OTHER
+    return sdk_id(name, n) if fold(name[2]) == c's' else <uint8_t>FIELD_OTHER
 
 
 cdef uint8_t method_id(Cursor name, size_t n) noexcept nogil:

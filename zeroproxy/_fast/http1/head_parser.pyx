@@ -28,13 +28,20 @@ from zeroproxy._fast.types.http cimport (
     FAULT_EXPECT,
     FAULT_HEAD_TOO_LARGE,
     FAULT_KEY,
+    FAULT_KEY_BYTES,
+    FAULT_KEY_DISABLED,
+    FAULT_KEY_EXPIRED,
+    FAULT_KEY_INFLIGHT,
     FAULT_KEY_MODEL,
     FAULT_KEY_UNREAD,
+    FAULT_KEY_UPSTREAM,
     FAULT_LINE_END,
     FAULT_LINE_TOO_LONG,
     FAULT_METHOD_REFUSED,
     FAULT_MODEL,
     FAULT_NETWORK,
+    FAULT_PATH,
+    FAULT_PATH_METHOD,
     FAULT_QUOTA_REQUESTS,
     FAULT_QUOTA_TOKENS,
     FAULT_REQUEST_LINE,
@@ -69,6 +76,9 @@ cdef Word[FAULT_COUNT] FAULT_NAMES = [
     b"duplicate", b"key", b"key_model", b"quota_requests", b"quota_tokens", b"key_unread",
     b"model_late", b"model_none", b"body_code", b"body_coded", b"signed", b"options", b"fields",
     b"token", b"token_time", b"token_unread", b"network",
+    b"path", b"path_method", b"member",
+    b"key_disabled", b"key_expired", b"key_upstream", b"key_inflight", b"key_bytes", b"key_n",
+    b"key_max_tokens", b"key_body", b"cache_salt",
 ]
 cdef Word[FAULT_COUNT] FAULT_TEXTS = [
     b"No fault.",
@@ -119,6 +129,22 @@ cdef Word[FAULT_COUNT] FAULT_TEXTS = [
     b"The token has expired, or is not valid yet.",
     b"The token cannot be verified now; try again later.",
     b"Requests from this address are not allowed.",
+    b"This path is not served here.",
+    b"This path is not served here with this method.",
+    b"The body has a member that is not allowed here.",
+    b"The API key is disabled.",
+    b"The API key has expired.",
+    b"The API key does not allow the inference server that serves this model.",
+    b"Too many requests of this API key are in flight.",
+    b"The body is larger than this API key allows.",
+    b"This API key limits the choices of a request (n, best_of): ask for fewer, once, as a plain "
+    b"whole number.",
+    b"This API key limits the tokens of an answer (max_tokens, max_completion_tokens, "
+    b"max_output_tokens, n_predict, num_predict, max_new_tokens): name each once, plainly spelt, "
+    b"as a whole number from 0 on.",
+    b"This API key has limits that are looked for in the body: send one JSON object, in UTF-8, "
+    b"without a Content-Encoding.",
+    b"cache_salt is set here for each caller: leave it out.",
 ]
 
 
@@ -133,19 +159,21 @@ cdef const char *fault_text(int fault) noexcept nogil:
 
 cdef int fault_status(int fault) noexcept nogil:
     """Status for a request with this fault. A response with a fault is a 502."""
-    if fault == FAULT_KEY or fault == FAULT_TOKEN or fault == FAULT_TOKEN_TIME:
+    if fault in (
+        FAULT_KEY, FAULT_KEY_DISABLED, FAULT_KEY_EXPIRED, FAULT_TOKEN, FAULT_TOKEN_TIME
+    ):
         return 401
-    if fault == FAULT_KEY_MODEL or fault == FAULT_KEY_UNREAD or fault == FAULT_NETWORK:
+    if fault in (FAULT_KEY_MODEL, FAULT_KEY_UNREAD, FAULT_KEY_UPSTREAM, FAULT_NETWORK):
         return 403
     if fault == FAULT_TOKEN_UNREAD:
         return 503
-    if fault == FAULT_QUOTA_REQUESTS or fault == FAULT_QUOTA_TOKENS:
+    if fault == FAULT_QUOTA_REQUESTS or fault == FAULT_QUOTA_TOKENS or fault == FAULT_KEY_INFLIGHT:
         return 429
-    if fault == FAULT_METHOD_REFUSED:
+    if fault == FAULT_METHOD_REFUSED or fault == FAULT_PATH_METHOD:
         return 405
-    if fault == FAULT_MODEL:
+    if fault == FAULT_MODEL or fault == FAULT_PATH:
         return 404
-    if fault == FAULT_BODY_TOO_LARGE:
+    if fault == FAULT_BODY_TOO_LARGE or fault == FAULT_KEY_BYTES:
         return 413
     if fault == FAULT_BODY_CODED:
         return 415

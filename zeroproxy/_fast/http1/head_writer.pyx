@@ -7,7 +7,8 @@ Law 2. Fields of one hop end here: Connection and all it names, Keep-Alive, TE, 
        never copied.
 Law 3. No line can be injected. Names are tokens and values hold no CR, LF or NUL (field_lines.pyx,
        law 3); start_line refuses them in methods, targets and reasons. A Host or authority is a
-       host and a port, and numbers are printed here. Spans of the proxy (peer, ids, authority) are
+       host and a port, and numbers are printed here. Lines of the proxy (`lines`) are made of
+       names, words and numbers that no peer has sent. Spans of the proxy (peer, ids, authority) are
        left out if they hold a byte that a field value may not hold.
 Law 4. All or nothing: 0 means that it does not fit in `cap`; no byte at or past it is written.
 Tests: tests/unit/test_headers.py.
@@ -198,6 +199,7 @@ cdef size_t write_request_head(
         dropped |= UNTRUSTED_FIELDS
     put_kept(&o, h, dropped, trace.len != 0)
     put_optional(&o, b"Authorization: ", clean(hop.bearer))
+    put_span(&o, hop.lines)
     put_framing(&o, hop.framing, hop.length)
     if h.upgrade == UPGRADE_WEBSOCKET:
         put_word(&o, b"Upgrade: websocket\r\nConnection: upgrade\r\n")
@@ -262,6 +264,9 @@ cdef size_t write_response_head(
             put_optional(&o, b"X-Request-Id: ", clean(back.request_id))
         if not (found >> FIELD_DATE) & 1:
             put_optional(&o, b"Date: ", back.date)
+        put_span(&o, back.lines)
+        if back.cors.len:
+            put_span(&o, back.cors)
         put_connection(&o, h, back)
     put_word(&o, b"\r\n")
     return 0 if o.full else o.at - out

@@ -13,6 +13,7 @@ cdef struct RequestHop:     # added to a request by this hop; spans borrowed for
     Span request_id         # used unless the caller sent a valid one; len 0: none
     Span traceparent        # the same
     Span bearer             # Authorization instead of the caller's; len 0: none
+    Span lines              # whole lines of the proxy's own, which end in CRLF; len 0: none
     uint64_t length         # FRAMING_LENGTH
     uint8_t framing         # Framing of the body as it is sent
     uint8_t adds_via
@@ -25,6 +26,8 @@ cdef struct RequestHop:     # added to a request by this hop; spans borrowed for
 cdef struct ResponseHop:    # added to a response by this hop
     Span date               # sent unless the response has one
     Span request_id         # sent unless the response has one; len 0: none
+    Span lines              # whole lines of the proxy's own, which end in CRLF; len 0: none
+    Span cors               # field lines; len 0: none
     uint64_t length         # FRAMING_LENGTH
     uint8_t framing         # Framing of the body as it is sent
     uint8_t closes          # this conn ends after the response

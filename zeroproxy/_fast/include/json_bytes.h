@@ -1,6 +1,6 @@
 /* JSON by the byte: bytes between two tokens are stepped over, strings and words take one look. */
-#ifndef ZEROPROXY_MARKS_H
-#define ZEROPROXY_MARKS_H
+#ifndef ZEROPROXY_JSON_BYTES_H
+#define ZEROPROXY_JSON_BYTES_H
 
 #include <stddef.h>
 #include <stdint.h>

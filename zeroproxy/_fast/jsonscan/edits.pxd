@@ -1,6 +1,7 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int8_t, uint8_t, uint16_t, uint64_t
 
+from zeroproxy._fast.jsonscan.terms_edits cimport TERMS_EDIT_MAX
 from zeroproxy._fast.types.meter cimport RequestScan
 
 
@@ -22,11 +23,12 @@ cdef enum Edited:           # counts requested by edits, to be stripped from the
 
 cdef struct Edit:           # bytes to write between two bytes of the body
     uint64_t at             # offset in the body
-    const char *add         # static
+    const char *add         # static, the route's, or `text`
     uint16_t n_add
     uint16_t skip           # bytes of the body that are left out for them
     int8_t was              # edits.Was: the text that returns if the edit is undone
     uint8_t edited          # Edited; 0: it must be made
+    char[TERMS_EDIT_MAX] text
 
 
 cdef enum Key:              # members of a request that matter
@@ -44,6 +46,12 @@ cdef enum Key:              # members of a request that matter
     KEY_BOUND               # of the tokens that may be generated, in any server's spelling
     KEY_SAMPLING            # an object that may have a bound
     KEY_FIELDS              # llama.cpp's response_fields
+    KEY_CHOICES             # best_of and the like, for a key that limits n
+
+
+cdef inline bint is_count(int key) noexcept nogil:
+    """True if the value of a member of this Key is a number."""
+    return key == KEY_N or key == KEY_BOUND or key == KEY_CHOICES
 
 
 # ---- members
@@ -56,7 +64,7 @@ cdef int key_of(const RequestScan *a) noexcept nogil
 # Upper bound of the bytes that the edits for a UsageRequest add to one body.
 cdef size_t edit_bytes_max(int usage_request) noexcept nogil
 # Next edit in [begin, end) of a body read up to `end`, into `due`; false if there is none. Each is
-# offered once; what `due` points to is static, or the route's.
+# offered once; what `due` points to is static, the route's, or its own.
 cdef bint edit_due(RequestScan *a, uint64_t begin, uint64_t end, Edit *due) noexcept nogil
 # Bytes by which the edits lengthen a body of `len` bytes, all of it read.
 cdef int edit_growth(RequestScan *a, uint64_t len) noexcept nogil

@@ -18,6 +18,7 @@ from zeroproxy._fast.jsonscan.edits cimport (
     EDITED_TIMINGS,
     EDITED_USAGE,
     KEY_BOUND,
+    KEY_CHOICES,
     KEY_FIELDS,
     KEY_METADATA,
     KEY_MODEL,
@@ -37,11 +38,13 @@ from zeroproxy._fast.jsonscan.edits cimport (
     Edit,
 )
 from zeroproxy._fast.jsonscan.string_and_count cimport is_equal
+from zeroproxy._fast.jsonscan.terms_edits cimport terms_edit
+from zeroproxy._fast.types.key_terms cimport TERMS_PLACE_FIRST
 from zeroproxy._fast.types.meter cimport Place, RequestScan
 
 
 cdef enum Was:              # the text that an edit replaced
-    WAS_RENAMED = -1        # another name of the model: never undone
+    WAS_RENAMED = -1        # another name of the model, or a term of a key: never undone
     WAS_NOTHING = 0
     WAS_FALSE
     WAS_NULL
@@ -91,11 +94,13 @@ cdef inline bint is_text(const RequestScan *a, const char *word, size_t n) noexc
 
 
 cdef int bound_key_of(const RequestScan *a) noexcept nogil:
-    """Key of a name that only a token quota reads, in the root or in a KEY_SAMPLING object."""
+    """Key of a name that only quotas and terms read, in the root or in a KEY_SAMPLING object."""
     if is_text(a, b"max_tokens", 10) or is_text(a, b"max_completion_tokens", 21) \
             or is_text(a, b"max_output_tokens", 17) or is_text(a, b"n_predict", 9) \
             or is_text(a, b"max_new_tokens", 14):
         return KEY_BOUND
+    if a.of_kind.terms.reads and (is_text(a, b"best_of", 7) or is_text(a, b"n_cmpl", 6)):
+        return KEY_CHOICES
     if a.inside == KEY_SAMPLING:
         if is_text(a, b"num_predict", 11):
             return KEY_BOUND
@@ -125,7 +130,7 @@ cdef int key_of_root(const RequestScan *a) noexcept nogil:
         return KEY_TIMINGS
     if is_text(a, b"stream_options", 14):
         return KEY_OPTIONS
-    return bound_key_of(a) if a.reads_bound else <int>KEY_OTHER
+    return bound_key_of(a) if a.reads_bound or a.of_kind.terms.reads else <int>KEY_OTHER
 
 
 cdef int key_of(const RequestScan *a) noexcept nogil:
@@ -193,6 +198,13 @@ cdef void offer_name(const RequestScan *a, Edit *due) noexcept nogil:
     due.edited = EDITED_NOTHING
 
 
+cdef void offer_term(const RequestScan *a, const Place *it, Edit *due) noexcept nogil:
+    due.add = due.text
+    due.n_add = <uint16_t>terms_edit(a, it, due.text, &due.skip)
+    due.was = WAS_RENAMED
+    due.edited = EDITED_NOTHING
+
+
 cdef void offer_at(const RequestScan *a, const Place *it, Edit *due) noexcept nogil:
     """Edit at a place; due.n_add == 0: none."""
     cdef bint is_running
@@ -202,6 +214,8 @@ cdef void offer_at(const RequestScan *a, const Place *it, Edit *due) noexcept no
     due.n_add = 0
     if it.key == KEY_MODEL:
         offer_name(a, due)
+    elif it.key >= TERMS_PLACE_FIRST:
+        offer_term(a, it, due)
     elif it.key == KEY_OTHER:
         offer_at_end(a, due)
     elif edited == EDITED_NOTHING:

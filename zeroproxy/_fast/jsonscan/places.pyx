@@ -2,7 +2,7 @@
 
 Law. A place is noted even if no edit is made there, and depends on the bytes before it alone.
      There are PLACES_MAX at most: a member that occurs twice forbids edits in stream_options, and
-     only the first model has a place.
+     only the first model has a place. With terms of a key a body may need more, and is odd then.
 Tests: tests/unit/test_request_scan.py.
 """
 
@@ -21,6 +21,12 @@ from zeroproxy._fast.jsonscan.edits cimport (
     KEY_USAGE,
     KEY_USER,
 )
+from zeroproxy._fast.types.key_terms cimport (
+    TERMS_PLACE_FIRST,
+    TERMS_READ_MAX_TOKENS,
+    TERMS_READ_N,
+    TERMS_READ_SALT,
+)
 from zeroproxy._fast.types.meter cimport PLACES_MAX, Place, RequestScan
 
 
@@ -29,6 +35,7 @@ cdef void add_place(RequestScan *a, uint64_t at, int key, char first, int lacks)
     if a.n_places == PLACES_MAX:
         # A caller's bytes: the bound holds in every build.
         a.edits_forbidden = 1
+        a.of_kind.terms.is_odd = TERMS_READ_MAX_TOKENS | TERMS_READ_N | TERMS_READ_SALT
         return
     it.at = at
     it.key = <uint8_t>key
@@ -92,5 +99,6 @@ cdef void end_options(RequestScan *a, uint64_t at, char c) noexcept nogil:
     if not a.has_running:
         lacks |= EDITED_RUNNING
     for i in range(a.n_places):
-        lacks &= ~a.places[i].lacks
+        if a.places[i].key < TERMS_PLACE_FIRST:
+            lacks &= ~a.places[i].lacks
     add_place(a, at, KEY_OPTIONS, c, lacks)

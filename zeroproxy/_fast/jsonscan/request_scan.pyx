@@ -5,7 +5,7 @@ Law 1. Each byte is read once, for the first that needs it: routing, consistent 
        the edits, or the body on its way. The scan resumes at every byte, and finds the same in
        every split. It builds no object: members below the root are skipped, but for those of
        stream_options, metadata and, for a token quota, sampling objects. Names are compared
-       decoded.
+       decoded. Members that an upstream may refuse are noted, in the root alone.
 Law 2. Facts and places do not depend on the request's upstream, which is not known yet. An edit is
        chosen when the bytes before its place pass (edits.pyx).
 Law 3. A body that is no object is read no further. `stream_options` is left alone if it, or a
@@ -31,15 +31,15 @@ from zeroproxy._fast.jsonscan.edits cimport (
     KEY_OPTIONS,
     KEY_OTHER,
     KEY_PROMPT,
-    KEY_RUNNING,
     KEY_SAMPLING,
     KEY_STREAM,
     KEY_TIMINGS,
-    KEY_USAGE,
     KEY_USER,
+    is_count,
     key_of,
 )
-from zeroproxy._fast.jsonscan.max_tokens_and_n cimport is_count, take_count
+from zeroproxy._fast.jsonscan.flags cimport is_flag, take_flag
+from zeroproxy._fast.jsonscan.max_tokens_and_n cimport take_count
 from zeroproxy._fast.jsonscan.places cimport (
     add_place,
     end_options,
@@ -48,6 +48,7 @@ from zeroproxy._fast.jsonscan.places cimport (
     take_place,
     take_word,
 )
+from zeroproxy._fast.jsonscan.root_names cimport may_be_refused, may_matter, refused_names
 from zeroproxy._fast.jsonscan.string_and_count cimport (
     MARK_MEMBER,
     MARK_TOKEN,
@@ -60,15 +61,20 @@ from zeroproxy._fast.jsonscan.string_and_count cimport (
 )
 from zeroproxy._fast.jsonscan.strings cimport (
     is_plain,
-    is_true,
     name_clear,
     name_end,
     name_feed,
     unescape,
     unescape_end,
 )
+from zeroproxy._fast.jsonscan.terms cimport end_container, end_root, note_name, note_value
 from zeroproxy._fast.types.invariant cimport invariant
-from zeroproxy._fast.types.meter cimport REQUEST_TEXT, RequestScan
+from zeroproxy._fast.types.meter cimport (
+    AMBIGUOUS_NAME,
+    AMBIGUOUS_TEXT,
+    REQUEST_TEXT,
+    RequestScan,
+)
 from zeroproxy._fast.types.model_name cimport ModelName, Unescape
 
 cdef enum RequestScanState:
@@ -117,6 +123,11 @@ cdef void end_key(RequestScan *a) noexcept nogil:
         add_text(a, out, unescape_end(&a.escape, out))
     a.key = <unsigned char>key_of(a)
     a.state = SCAN_COLON
+    if a.refusable != NULL and not a.inside \
+            and may_be_refused(a.refusable, a.text, a.text_len):
+        a.named |= refused_names(a.refusable, a.text, a.text_len)
+    if a.of_kind.terms.reads:
+        note_name(a)
     if a.inside:
         if a.inside == KEY_OPTIONS:
             note_option(a)
@@ -135,7 +146,7 @@ cdef void end_key(RequestScan *a) noexcept nogil:
         a.hides_counts = 1
     elif a.key == KEY_OTHER and is_word(<Cursor>a.text, a.text_len, b"model", 5):
         # Some parsers ignore the case.
-        a.is_ambiguous = 1
+        a.is_ambiguous |= AMBIGUOUS_NAME
 
 
 cdef void add_text(RequestScan *a, const char *at, size_t len) noexcept nogil:
@@ -158,13 +169,9 @@ cdef void keep(RequestScan *a, const char *at, size_t len) noexcept nogil:
     elif a.escape.state == 0 and a.escape.high == 0 and memchr(at, c'\\', len) == NULL:
         add_text(a, at, len)
     else:
+        a.of_kind.terms.is_escaped = 1
         for k in range(len):
             add_text(a, out, unescape(&a.escape, at[k], out))
-
-
-cdef inline bint is_flag(int key) noexcept nogil:
-    """True if the value of a member of this Key is a boolean, in any spelling."""
-    return key == KEY_STREAM or key == KEY_USAGE or key == KEY_RUNNING
 
 
 cdef void take_text(RequestScan *a, bint is_number) noexcept nogil:
@@ -175,18 +182,6 @@ cdef void take_text(RequestScan *a, bint is_number) noexcept nogil:
         take_flag(a, is_number)
     a.key = KEY_OTHER
     a.state = SCAN_PLAIN
-
-
-cdef void take_flag(RequestScan *a, bint is_number) noexcept nogil:
-    """Some servers convert a number or a string to a boolean."""
-    cdef bint is_set = is_true(a.text, min(a.text_len, REQUEST_TEXT), is_number)
-    a.is_guess = 1
-    if a.key == KEY_STREAM:
-        a.is_stream = is_set
-    elif a.key == KEY_USAGE:
-        a.has_usage = is_set
-    else:
-        a.has_running = is_set
 
 
 cdef bint request_scan_is_in_model(const RequestScan *a) noexcept nogil:
@@ -237,6 +232,8 @@ cdef size_t begin_value(RequestScan *a, const char *at, size_t k) noexcept nogil
     a.state = SCAN_PLAIN
     if a.key == KEY_OTHER:
         return step_plain(a, at, k, 1)
+    if a.of_kind.terms.reads:
+        note_value(a, a.n_read + k, c)
     if c == c'{' and a.key in (KEY_OPTIONS, KEY_METADATA, KEY_SAMPLING):
         a.inside = a.key
         a.depth += 1
@@ -260,9 +257,12 @@ cdef size_t close_level(RequestScan *a, char c, size_t k) noexcept nogil:
             a.is_done = 1
             if a.is_stream:
                 add_place(a, a.n_read + k, KEY_OTHER, c, EDITED_NOTHING)
+            end_root(a, a.n_read + k, c)
     elif a.depth == 2:
         if a.inside == KEY_OPTIONS:
             end_options(a, a.n_read + k, c)
+        elif a.inside == KEY_SAMPLING:
+            end_container(a, a.n_read + k, c)
         a.inside = KEY_OTHER
     if a.depth:
         a.depth -= 1
@@ -276,7 +276,7 @@ cdef size_t step_plain(RequestScan *a, const char *at, size_t k, bint is_value) 
     if c == c'"':
         a.state = SCAN_KEY if is_read(a) and not is_value else <int>SCAN_STRING
         a.text_len = 0
-        a.is_escaped = 0
+        a.is_escaped = a.of_kind.terms.is_escaped = 0
         memset(&a.escape, 0, sizeof(Unescape))
         return k + 1
     if c == c'}' or c == c']':
@@ -312,11 +312,11 @@ cdef size_t step_first(RequestScan *a, const char *at, size_t k) noexcept nogil:
         return k
     if a.state == SCAN_FIRST:
         if c == c'{':
-            a.depth = 1
+            a.depth = a.of_kind.terms.has_root = 1
             a.state = SCAN_SECOND
             return k + 1
         if c == 0xEF or c == 0xBB or c == 0xBF:
-            a.is_ambiguous = 1
+            a.is_ambiguous |= AMBIGUOUS_TEXT
             return k + 1
         if c == c' ' or c == c'\n' or c == c'\r' or c == c'\t':
             return k + 1
@@ -326,29 +326,22 @@ cdef size_t step_first(RequestScan *a, const char *at, size_t k) noexcept nogil:
     return k + 1
 
 
-cdef bint may_matter(const char *at, size_t len, bint reads_bound) noexcept nogil:
-    """True for a name in the root that may be known here, by its length and first byte, or that
-    has an escape."""
-    if len in (1, 4, 5, 6, 8, 14, 16, 17) \
-            and at[0] in (c'M', c'i', c'm', c'n', c'p', c's', c't', c'u'):
-        return 1
-    if reads_bound and len in (7, 9, 10, 15, 21):
-        return 1
-    return memchr(at, c'\\', len) != NULL
-
-
 cdef size_t pass_members(RequestScan *a, const char *at, size_t k, size_t len) noexcept nogil:
     """Skip members of the root that mean nothing here, while each is complete. Begins at a name,
     and stops at the list of messages."""
     cdef Member it
     while k < len and at[k] == c'"' and is_member(at, k, len, &it):
+        if a.refusable != NULL and may_be_refused(a.refusable, at + it.name, it.name_len):
+            break
         if it.name_len == 8 and at[it.value] == c'[' and is_equal(at + it.name, b"messages", 8):
+            a.of_kind.terms.has_member = 1
             if a.prompt_at == 0:
                 a.prompt_at = a.n_read + it.value
                 a.in_prompt = 1
             return it.value
-        if may_matter(at + it.name, it.name_len, a.reads_bound):
+        if may_matter(a, at + it.name, it.name_len):
             break
+        a.of_kind.terms.has_member = 1
         k = it.next
     return k
 
@@ -394,4 +387,4 @@ cdef void request_scan_feed(
             k = step_first(a, at, k)
     a.n_read += len
     if a.is_strict and not is_plain(&a.plain, at, len):
-        a.is_ambiguous = 1
+        a.is_ambiguous |= AMBIGUOUS_TEXT

@@ -2,7 +2,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t
 from libc.string cimport memset
 
-from zeroproxy._fast.types.model_name cimport MODEL_MAX, ModelName, Unescape
+from zeroproxy._fast.types.model_name cimport ModelName, Unescape
 
 # ---- escapes
 

@@ -6,8 +6,8 @@ Law 2. Bytes that a send could not take are copied to the out-buffer, at most on
        empty, the source of the bytes is not read.
 Law 3. Everything leaves before the plane sleeps: TCP_NODELAY, no timer, no corking. A short send
        during dispatch is copied, and deferred to the end of its group of reports. So reads and
-       sends evict each other's cache lines once a group. Close, shut and a second send flush it; a close upstream
-       drops it, since no exchange waits for the answer.
+       sends evict each other's cache lines once a group. Close, shut and a second send flush it;
+       a close upstream drops it.
 Law 4. Callers do not know whether a conn speaks TLS: one branch in each verb does.
 Tests: tests/relay/test_deferred_sends.py, tests/relay/test_tunnel.py."""
 
@@ -256,8 +256,7 @@ cdef bint conn_send(Plane *p, Conn *c, const char *at, size_t n) noexcept nogil:
 
 
 cdef void conn_time_deferred(Plane *p, Conn *c, uint64_t *overhead) noexcept nogil:
-    """Add to `overhead` the time from the reports under way until the last bytes are handed over.
-    It lives as long as the plane."""
+    """The time counts from the reports under way."""
     if c.deferred:
         p.send_batch.sends[c.deferred - 1].overhead = overhead
     else:

@@ -1,7 +1,6 @@
 # System calls that the data plane uses, and no others.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from posix.types cimport off_t
 
 
 cdef extern from "<errno.h>" nogil:
@@ -48,6 +47,7 @@ cdef extern from "<sys/socket.h>" nogil:
         SOCK_CLOEXEC
         SOL_SOCKET
         SO_ERROR
+        SO_KEEPALIVE
         SO_LINGER
         MSG_NOSIGNAL
         MSG_PEEK
@@ -86,7 +86,6 @@ cdef extern from "<netinet/in.h>" nogil:
         uint16_t sin6_port
     enum:
         IPPROTO_TCP
-        INET6_ADDRSTRLEN
 
 
 cdef extern from "<arpa/inet.h>" nogil:
@@ -96,6 +95,9 @@ cdef extern from "<arpa/inet.h>" nogil:
 
 cdef extern from "<netinet/tcp.h>" nogil:
     enum:
+        TCP_KEEPCNT
+        TCP_KEEPIDLE
+        TCP_KEEPINTVL
         TCP_NODELAY
         TCP_NOTSENT_LOWAT
 

@@ -10,10 +10,16 @@ cdef enum:
 # Fault of a head that may not pass; else the key, its tenant and its reservation are in r.x.
 # FAULT_PENDING: the head is to be read again in PHASE_PENDING's way.
 cdef int authorize(Plane *p, Relay *r, const Head *h) noexcept nogil
+# Fault of a body that is longer than r.x.settings.body_bytes.
+cdef int fault_too_large(const Relay *r) noexcept nogil
 # True if the caller's key allows some models only.
 cdef bint is_model_restricted(const Relay *r) noexcept nogil
 # True if the caller's key has a quota of tokens.
 cdef bint has_token_quota(const Relay *r) noexcept nogil
+# TermsRead, or-ed: what the scan of the caller's body has to look for.
+cdef int terms_to_read(const Plane *p, const Relay *r) noexcept nogil
+# True if the caller's key limits max_tokens or n.
+cdef bint is_capped(const Relay *r) noexcept nogil
 
 # ---- bodies
 

@@ -22,6 +22,7 @@ from libc.stdint cimport uint8_t, uint64_t
 from zeroproxy._fast.exchange.path_kinds cimport generates, is_generating
 from zeroproxy._fast.exchange.questions cimport question_ask
 from zeroproxy._fast.exchange.response_usage cimport prompt_guess
+from zeroproxy._fast.http1.cors_fields cimport is_preflight
 from zeroproxy._fast.http1.grammar cimport Cursor, is_word
 from zeroproxy._fast.jsonscan.edits cimport USAGE_REQUEST_NONE
 from zeroproxy._fast.jsonscan.max_tokens_and_n cimport BOUND_UNREAD
@@ -33,6 +34,7 @@ from zeroproxy._fast.tenants.keys_and_quotas cimport (
     quota_raise,
     quota_reserve,
 )
+from zeroproxy._fast.tenants.key_terms cimport term_fault
 from zeroproxy._fast.tenants.token_table cimport (
     is_token,
     is_well_formed,
@@ -40,8 +42,10 @@ from zeroproxy._fast.tenants.token_table cimport (
     token_tag,
 )
 from zeroproxy._fast.types.http cimport (
+    FAULT_BODY_TOO_LARGE,
     FAULT_FIELDS,
     FAULT_KEY,
+    FAULT_KEY_BYTES,
     FAULT_NETWORK,
     FAULT_NONE,
     FAULT_OPTIONS,
@@ -52,16 +56,19 @@ from zeroproxy._fast.types.http cimport (
     FAULT_TOKEN_UNREAD,
     FIELD_API_KEY,
     FIELD_AUTHORIZATION,
-    FIELD_OTHER,
     FIELD_X_API_KEY,
-    FRAMING_CHUNKED,
     FRAMING_LENGTH,
-    METHOD_OPTIONS,
     Field,
     Head,
     Span,
 )
 from zeroproxy._fast.types.key_and_quota cimport QUOTA_COUNT, QUOTA_REQUESTS, QUOTA_TOKENS, ApiKey
+from zeroproxy._fast.types.key_terms cimport (
+    TERMS_READ_MAX_TOKENS,
+    TERMS_READ_N,
+    TERMS_READ_SALT,
+    KeyTerms,
+)
 from zeroproxy._fast.types.meter cimport RequestScan
 from zeroproxy._fast.types.plane cimport Plane, Relay
 from zeroproxy._fast.types.token cimport TAG, Token
@@ -106,22 +113,17 @@ cdef Span key_of(const Head *h) noexcept nogil:
     return found
 
 
-cdef bint is_preflight(const Head *h) noexcept nogil:
-    """True for a CORS preflight, which browsers send without a key (Fetch, CORS-preflight
-    fetch)."""
-    cdef const Field *f
-    cdef bint has_origin = 0, has_method = 0
-    cdef int i
-    if h.method != METHOD_OPTIONS or h.framing == FRAMING_CHUNKED or h.length:
-        return 0
-    for i in range(h.n_fields):
-        f = &h.fields[i]
-        if f.id == FIELD_OTHER and f.value_len:
-            has_origin |= is_word(<Cursor>h.base + f.name_at, f.name_len, b"origin", 6)
-            has_method |= is_word(
-                <Cursor>h.base + f.name_at, f.name_len, b"access-control-request-method", 29
-            )
-    return has_origin and has_method
+cdef void limit_body(Relay *r) noexcept nogil:
+    """The key's limit holds where it is below that of every body."""
+    cdef uint64_t most = r.x.key.terms.prompt_bytes
+    if most and (r.x.settings.body_bytes == 0 or most < r.x.settings.body_bytes):
+        r.x.settings.body_bytes = most
+
+
+cdef int fault_too_large(const Relay *r) noexcept nogil:
+    if r.x.key != NULL and r.x.key.terms.prompt_bytes == r.x.settings.body_bytes:
+        return FAULT_KEY_BYTES
+    return FAULT_BODY_TOO_LARGE
 
 
 cdef int find_by_token(Plane *p, Relay *r, Span shown, ApiKey **key) noexcept nogil:
@@ -175,6 +177,10 @@ cdef int authorize(Plane *p, Relay *r, const Head *h) noexcept nogil:
     r.x.key = key
     r.x.tenant = key.tenant
     r.x.priority = key.priority
+    fault = term_fault(key, r.x.began_wall_ns)
+    if fault != FAULT_NONE:
+        return fault
+    limit_body(r)
     which = quota_reserve(
         &p.keys, key, h.length if h.framing == FRAMING_LENGTH else 0, p.now_ns, &r.x.reserved
     )
@@ -185,6 +191,27 @@ cdef int authorize(Plane *p, Relay *r, const Head *h) noexcept nogil:
 
 cdef bint has_token_quota(const Relay *r) noexcept nogil:
     return r.x.key != NULL and r.x.key.quotas[<int>QUOTA_TOKENS].rate != 0
+
+
+cdef int terms_to_read(const Plane *p, const Relay *r) noexcept nogil:
+    cdef const KeyTerms *t
+    cdef int found = 0
+    if r.x.key == NULL:
+        return 0
+    t = &r.x.key.terms
+    if t.max_tokens or t.max_tokens_default or t.caps_to_model:
+        found = TERMS_READ_MAX_TOKENS
+    if t.n:
+        found |= TERMS_READ_N
+    if p.keys.reads_salts and r.x.key.has_salts:
+        found |= TERMS_READ_SALT
+    return found
+
+
+cdef bint is_capped(const Relay *r) noexcept nogil:
+    return r.x.key != NULL and (
+        r.x.key.terms.max_tokens or r.x.key.terms.caps_to_model or r.x.key.terms.n
+    )
 
 
 cdef int judge_body(Plane *p, Relay *r) noexcept nogil:

@@ -21,7 +21,5 @@ cdef bint pass_body(Plane *p, Relay *r, char *data, size_t n, bint is_last) noex
 
 # Retry an edited request without its edits, if `status` may be their fault. True: it is on its way.
 cdef bint retry_unedited(Plane *p, Relay *r, int status) noexcept nogil
-# Nominate fields that name the bytes of a body, since the body may be changed.
-cdef void drop_digests(Head *h) noexcept nogil
 # Learn from the status of the final answer if the endpoint takes edits.
 cdef void judge_edits(Relay *r, int status) noexcept nogil

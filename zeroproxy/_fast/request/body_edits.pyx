@@ -16,14 +16,15 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int16_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from zeroproxy._fast.exchange.actions cimport feed, send_up, undo_edits
+from zeroproxy._fast.exchange.actions cimport feed, send_up
+from zeroproxy._fast.exchange.replay cimport undo_edits
 from zeroproxy._fast.exchange.path_kinds cimport ends_with
 from zeroproxy._fast.exchange.response_usage cimport meter_upgrade
 from zeroproxy._fast.http1.body cimport LAST_CHUNK, frame_chunk, frame_last, last_chunk
 from zeroproxy._fast.http1.field_lines cimport nominate
-from zeroproxy._fast.http1.grammar cimport Cursor, is_word
 from zeroproxy._fast.jsonscan.edits cimport (
     EDITED_USAGE,
+    USAGE_REQUEST_FINAL,
     USAGE_REQUEST_NONE,
     USAGE_REQUEST_RUNNING_ONLY,
     USAGE_REQUEST_TIMINGS,
@@ -39,29 +40,40 @@ from zeroproxy._fast.jsonscan.request_scan cimport (
     request_scan_form,
     request_scan_rename,
 )
+from zeroproxy._fast.jsonscan.terms_edits cimport TERMS_BYTES_MAX
 from zeroproxy._fast.memory.buffer cimport buffer_len
 from zeroproxy._fast.request.authorization cimport is_model_restricted, judge_body
+from zeroproxy._fast.request.body_terms cimport (
+    begin_terms,
+    hold_digits,
+    is_held_number_open,
+    judge_terms,
+    lower_bounds,
+)
+from zeroproxy._fast.request.digests cimport drop_digests, is_signed
 from zeroproxy._fast.request.form_guard cimport watch_begin, watch_feed
 from zeroproxy._fast.request.query cimport query_model
 from zeroproxy._fast.request.routing cimport BODY_FORM, BODY_JSON, BodyStart, Target
+from zeroproxy._fast.request.surface cimport has_refused_member
 from zeroproxy._fast.types.exchange_enums cimport IN_LOST_MAY_RETRY
 from zeroproxy._fast.types.http cimport (
     FAULT_BODY_CODE,
     FAULT_KEY_UNREAD,
+    FAULT_MEMBER,
     FAULT_NONE,
     FIELD_ACCEPT_ENCODING,
-    FIELD_OTHER,
     FRAMING_CHUNKED,
     FRAMING_LENGTH,
     FRAMING_NONE,
     METHOD_POST,
     UPGRADE_WEBSOCKET,
-    Field,
     Head,
 )
+from zeroproxy._fast.types.key_terms cimport TermsScan
 from zeroproxy._fast.types.memory cimport SLACK
 from zeroproxy._fast.types.meter cimport RequestScan
-from zeroproxy._fast.types.plane cimport EDITS_MAX, Endpoint, Plane, Relay, Upstream
+from zeroproxy._fast.types.made_edit cimport EDITS_MAX
+from zeroproxy._fast.types.plane cimport Endpoint, Plane, Relay, Upstream
 from zeroproxy._fast.types.record cimport (
     USAGE_BY_CALLER,
     USAGE_BY_REFUSED,
@@ -73,51 +85,15 @@ from zeroproxy._fast.types.record cimport (
 # ---------------------------------------------------------------- heads
 
 
-cdef bint is_digest(const Head *h, const Field *f) noexcept nogil:
-    """True for a field that names the exact bytes of a body, or promises parts of them."""
-    cdef Cursor name = <Cursor>h.base + f.name_at
-    cdef size_t n = f.name_len
-    if f.id != FIELD_OTHER:
-        return 0
-    return (
-        is_word(name, n, b"etag", 4)
-        or is_word(name, n, b"digest", 6)
-        or is_word(name, n, b"repr-digest", 11)
-        or is_word(name, n, b"content-md5", 11)
-        or is_word(name, n, b"accept-ranges", 13)
-        or is_word(name, n, b"content-digest", 14)
-    )
-
-
-cdef void drop_digests(Head *h) noexcept nogil:
-    cdef int i
-    for i in range(h.n_fields):
-        if is_digest(h, &h.fields[i]):
-            h.fields[i].nominated = 1
-
-
-cdef bint is_signed(const Head *h) noexcept nogil:
-    """True if a field of a request lets the server refuse any body but the caller's."""
-    cdef const Field *f
-    cdef Cursor name
-    cdef int i
-    for i in range(h.n_fields):
-        f = &h.fields[i]
-        name = <Cursor>h.base + f.name_at
-        if f.id == FIELD_OTHER and (
-            is_word(name, f.name_len, b"signature", 9)
-            or is_word(name, f.name_len, b"x-amz-content-sha256", 20)
-        ):
-            return 1
-    return 0
-
-
 cdef int usage_request_for(const Upstream *u, const Relay *r) noexcept nogil:
     """An upstream whose only endpoint refuses edits gets none."""
     cdef const Endpoint *e
     cdef uint32_t k
     cdef int usage_request = USAGE_REQUEST_RUNNING_ONLY
     cdef uint32_t n_timings = 0
+    if u.n_endpoints == 0:
+        # Its server is not known yet: what all of them take.
+        usage_request = USAGE_REQUEST_FINAL
     if not ends_with(r.x.path, r.x.path_len, b"/completions", 12) \
             and not ends_with(r.x.path, r.x.path_len, b"/invocations", 12):
         return USAGE_REQUEST_NONE
@@ -144,7 +120,7 @@ cdef void begin_form(Relay *r, Head *h, const Target *to) noexcept nogil:
     r.x.scan.request.is_done = 1
     if is_model_restricted(r):
         r.x.scan.request.is_watched = 1
-        watch_begin(&r.x.scan.form.watch, to.boundary, to.boundary_len)
+        watch_begin(&r.x.scan.request.of_kind.watch, to.boundary, to.boundary_len)
     if not is_renamed:
         return
     request_scan_form(&r.x.scan.request, to.at)
@@ -180,18 +156,35 @@ cdef void begin_editing(
     a.usage_request = <unsigned char>usage_request
     if to.route != NULL and to.route.real_len:
         request_scan_rename(a, to.route.real, to.route.real_len, to.len)
-    if h.framing == FRAMING_LENGTH and (usage_request != USAGE_REQUEST_NONE or a.rename_len):
-        r.x.reserve = <int16_t>(edit_bytes_max(usage_request) + a.rename_len)
-        if here >= h.length:
-            request_scan_feed(a, 0, h.base + h.consumed, <size_t>h.length)
-            r.x.reserve = <int16_t>edit_growth(a, h.length)
-    if (usage_request != USAGE_REQUEST_NONE or a.rename_len) and not is_left_alone(a):
-        drop_digests(h)
+    begin_terms(r)
+    if usage_request != USAGE_REQUEST_NONE or a.rename_len or has_insertions(a):
+        make_room(r, h, here)
+        if not is_left_alone(a):
+            drop_digests(h)
+
+
+cdef void make_room(Relay *r, const Head *h, size_t here) noexcept nogil:
+    """The length that is announced leaves space for the edits."""
+    cdef RequestScan *a = &r.x.scan.request
+    cdef int most = <int>edit_bytes_max(a.usage_request) + a.rename_len
+    if h.framing != FRAMING_LENGTH:
+        return
+    if has_insertions(a):
+        most += TERMS_BYTES_MAX
+    r.x.reserve = <int16_t>most
+    if here >= h.length:
+        request_scan_feed(a, 0, h.base + h.consumed, <size_t>h.length)
+        r.x.reserve = <int16_t>edit_growth(a, h.length)
+
+
+cdef inline bint has_insertions(const RequestScan *a) noexcept nogil:
+    return a.of_kind.terms.inserts != 0 or a.of_kind.terms.salt != NULL
 
 
 cdef inline bint is_left_alone(const RequestScan *a) noexcept nogil:
     """True if all of the body was read, and no edit is due."""
-    return a.is_done and a.n_passed == a.n_places
+    cdef const TermsScan *t = &a.of_kind.terms
+    return a.is_done and a.n_passed == a.n_places and not (t.cap and t.n_bounds)
 
 
 # ---------------------------------------------------------------- bodies
@@ -250,6 +243,10 @@ cdef bint make_edit(Plane *p, Relay *r, const Edit *due) noexcept nogil:
         return 1
     if not pass_piece(p, r, due.add, due.n_add):
         return 0
+    r.x.added += <int16_t>(due.n_add - due.skip)
+    r.x.skip = due.skip
+    if due.edited == 0:
+        return 1
     if r.x.replayable:
         r.x.edits[r.x.n_edits].at = buffer_len(&r.x.replay) - due.n_add
         if r.x.request_body.framing == FRAMING_CHUNKED:
@@ -258,10 +255,7 @@ cdef bint make_edit(Plane *p, Relay *r, const Edit *due) noexcept nogil:
     r.x.edits[r.x.n_edits].was = due.was
     r.x.n_edits += 1
     r.x.edited |= due.edited
-    r.x.added += <int16_t>(due.n_add - due.skip)
-    r.x.skip = due.skip
-    if due.edited:
-        r.x.usage_by = USAGE_BY_US
+    r.x.usage_by = USAGE_BY_US
     return 1
 
 
@@ -280,33 +274,38 @@ cdef bint pass_end(Plane *p, Relay *r) noexcept nogil:
 
 cdef inline bint is_refused(Plane *p, Relay *r) noexcept nogil:
     """Check the scan before its bytes pass: a second model refuses the request even if the first
-    was allowed. A quota of tokens is applied once the root has ended."""
+    was allowed. So does a member that the upstream does not get. A quota of tokens is applied
+    once the root has ended."""
     if r.x.scan.request.is_wide:
         r.x.fault = FAULT_BODY_CODE
     elif is_model_restricted(r) and (
         r.x.scan.request.has_model > 1 or r.x.scan.request.is_ambiguous
     ):
         r.x.fault = FAULT_KEY_UNREAD
+    elif has_refused_member(r):
+        r.x.fault = FAULT_MEMBER
     elif r.x.scan.request.reads_bound and r.x.scan.request.is_done:
         r.x.scan.request.reads_bound = 0
         r.x.fault = <unsigned char>judge_body(p, r)
+    if r.x.fault == FAULT_NONE and reads_terms(&r.x.scan.request):
+        r.x.fault = <unsigned char>judge_terms(r)
     return r.x.fault != FAULT_NONE
 
 
 cdef bint pass_pieces(
-    Plane *p, Relay *r, const char *at, size_t n, Edit *due, bint is_last,
+    Plane *p, Relay *r, const char *at, size_t n, uint64_t end, Edit *due, bint is_last,
 ) noexcept nogil:
-    """Send [at, at + n), the last bytes of r.x.bytes_in, with their edits; the first is `due`."""
+    """Send [at, at + n), the body up to offset `end`, with their edits; the first is `due`."""
     cdef bint has_due = due.n_add != 0
     cdef size_t k
     while has_due:
-        k = n - <size_t>(r.x.bytes_in - due.at)
+        k = n - <size_t>(end - due.at)
         if not pass_piece(p, r, at, k) or not make_edit(p, r, due):
             return 0
         k += leave_out(r, n - k)
         at += k
         n -= k
-        has_due = edit_due(&r.x.scan.request, r.x.bytes_in - n, r.x.bytes_in, due)
+        has_due = edit_due(&r.x.scan.request, end - n, end, due)
     return pass_piece(p, r, at, n) and (not is_last or pass_end(p, r))
 
 
@@ -317,29 +316,62 @@ cdef inline size_t leave_out(Relay *r, size_t n) noexcept nogil:
     return k
 
 
+cdef bint lower_and_hold(
+    Plane *p, Relay *r, char *data, size_t n, bint is_last, uint64_t *end,
+) noexcept nogil:
+    """Apply the cap of the key to the last `n` bytes of the body; `end`: those behind it wait. Held
+    bytes of a number that has ended go first. False: no space, or refused."""
+    if r.x.scans_body:
+        lower_bounds(r, data, n)
+    if r.x.terms.n_held and (is_last or not is_held_number_open(r, r.x.bytes_in - n)):
+        if not pass_piece(p, r, r.x.terms.held, r.x.terms.n_held):
+            return 0
+        r.x.terms.n_held = 0
+    if r.x.scans_body and not is_last:
+        end[0] -= hold_digits(r, data, n)
+    return r.x.fault == FAULT_NONE
+
+
+cdef inline bint reads_terms(const RequestScan *a) noexcept nogil:
+    return not a.is_watched and a.of_kind.terms.reads != 0
+
+
+cdef bint scan_passing(Plane *p, Relay *r, uint64_t begin, char *data, size_t n) noexcept nogil:
+    """Scan bytes on their way. False: the request is refused."""
+    cdef RequestScan *a = &r.x.scan.request
+    if a.n_read < r.x.bytes_in:
+        request_scan_feed(a, begin, data, n)
+    if a.is_watched and not watch_feed(&r.x.scan.request.of_kind.watch, data, n):
+        a.is_ambiguous = 1
+    if is_refused(p, r):
+        return 0
+    if r.x.usage_by == 0 and a.has_usage:
+        r.x.usage_by = USAGE_BY_CALLER
+    elif r.x.usage_by == 0 and a.is_stream and (a.edits_forbidden or a.is_signed):
+        r.x.usage_by = USAGE_BY_UNASKED
+    return 1
+
+
 cdef bint pass_body(Plane *p, Relay *r, char *data, size_t n, bint is_last) noexcept nogil:
     cdef RequestScan *a = &r.x.scan.request
-    cdef uint64_t begin = r.x.bytes_in - n
+    cdef uint64_t end = r.x.bytes_in, begin = end - n
     cdef size_t k = leave_out(r, n)
     cdef Edit due
     due.n_add = 0
-    if r.x.scans_body:
-        if a.n_read < r.x.bytes_in:
-            request_scan_feed(a, begin, data, n)
-        if a.is_watched and not watch_feed(&r.x.scan.form.watch, data, n):
-            a.is_ambiguous = 1
-        if is_refused(p, r):
-            return 0
-        if r.x.usage_by == 0 and a.has_usage:
-            r.x.usage_by = USAGE_BY_CALLER
-        elif r.x.usage_by == 0 and a.is_stream and (a.edits_forbidden or a.is_signed):
-            r.x.usage_by = USAGE_BY_UNASKED
-        if a.n_passed < a.n_places:
-            edit_due(a, begin + k, r.x.bytes_in, &due)
+    if r.x.scans_body and not scan_passing(p, r, begin, data, n):
+        return 0
+    if not r.x.scans_body and r.x.surface.is_blind:
+        # An endpoint that has answered needs no more of it.
+        return 0
+    if ((r.x.scans_body and reads_terms(a)) or r.x.terms.n_held) \
+            and not lower_and_hold(p, r, data, n, is_last, &end):
+        return 0
+    if r.x.scans_body and a.n_passed < a.n_places:
+        edit_due(a, begin + k, end, &due)
     data += k
-    n -= k
+    n = <size_t>(end - begin) - k
     if due.n_add or (is_last and r.x.reserve > r.x.added):
-        return pass_pieces(p, r, data, n, &due, is_last)
+        return pass_pieces(p, r, data, n, end, &due, is_last)
     return pass_plain(p, r, data, n, is_last)
 
 

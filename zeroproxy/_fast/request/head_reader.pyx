@@ -2,8 +2,9 @@
 
 Law 1. A good head is composed, but not yet submitted, so that body bytes behind it leave with it in
        one send.
-Law 2. A refused request gets an answer, and no byte behind it on the conn is parsed.
-Tests: tests/relay/test_life.py, tests/relay/test_endings.py.
+Law 2. A refused request gets an answer, and no byte behind it on the conn is parsed. The exception
+       is a body that is here as a whole, refused by the surface or for a term of its key.
+Tests: tests/relay/test_life.py, tests/relay/test_endings.py, tests/relay/test_surface.py.
 """
 
 from libc.stddef cimport size_t
@@ -12,26 +13,39 @@ from libc.string cimport memchr, memcmp, memcpy, memmove
 
 from zeroproxy._fast.exchange.actions cimport end_with, feed
 from zeroproxy._fast.exchange.error_body cimport dialect_of
-from zeroproxy._fast.exchange.exchange_ids cimport adopt_trace, make_request_id
+from zeroproxy._fast.exchange.exchange_ids cimport make_request_id
+from zeroproxy._fast.exchange.keepalive cimport choose_keepalive
+from zeroproxy._fast.exchange.sdk_fields cimport read_sdk_fields
 from zeroproxy._fast.http1.body cimport body_begin
-from zeroproxy._fast.http1.field_lines cimport find_request_id, nominate
+from zeroproxy._fast.http1.cors_fields cimport is_preflight
+from zeroproxy._fast.http1.field_lines cimport find_request_id
 from zeroproxy._fast.http1.grammar cimport hex_of
 from zeroproxy._fast.http1.head_parser cimport parse_request_head
-from zeroproxy._fast.http1.head_writer cimport write_request_head
-from zeroproxy._fast.http1.hop cimport RequestHop
-from zeroproxy._fast.memory.buffer cimport buffer_append
 from zeroproxy._fast.request.affinity cimport find_affinity
-from zeroproxy._fast.request.authorization cimport FAULT_PENDING, authorize
+from zeroproxy._fast.request.authorization cimport (
+    FAULT_PENDING,
+    authorize,
+    fault_too_large,
+    terms_to_read,
+)
 from zeroproxy._fast.request.body_edits cimport begin_editing, usage_request_for
+from zeroproxy._fast.request.body_terms cimport fault_of_kind
+from zeroproxy._fast.request.compose_head cimport compose_request
+from zeroproxy._fast.request.cors cimport judge_origin
 from zeroproxy._fast.request.routing cimport (
     BODY_MORE,
+    BODY_OTHER,
     ROUTE_MORE,
     BodyStart,
     Target,
+    end_of_body,
+    is_coded,
     peek_body,
     route_request,
     wait_for_body,
 )
+from zeroproxy._fast.request.surface cimport judge_path, judge_routed_path, refuses_members
+from zeroproxy._fast.tenants.key_terms cimport count_term, key_allows_upstream
 from zeroproxy._fast.types.clock cimport clock_wall_ns
 from zeroproxy._fast.types.exchange_enums cimport (
     BLAME_DOWNSTREAM,
@@ -40,6 +54,7 @@ from zeroproxy._fast.types.exchange_enums cimport (
     CAUSE_NETWORK,
     CAUSE_NO_ENDPOINT,
     CAUSE_REFUSED,
+    CAUSE_SURFACE,
     CAUSE_TOKEN,
     CAUSE_TOO_LARGE,
     IN_BYTES,
@@ -48,6 +63,7 @@ from zeroproxy._fast.types.exchange_enums cimport (
     IN_REQUEST,
     LOCAL_REPLY_MODELS,
     LOCAL_REPLY_OPTIONS,
+    LOCAL_REPLY_PREFLIGHT,
     PHASE_HEAD,
     PHASE_IDLE,
 )
@@ -57,9 +73,14 @@ from zeroproxy._fast.types.http cimport (
     FAULT_FIELDS,
     FAULT_HEAD_TOO_LARGE,
     FAULT_KEY,
+    FAULT_KEY_BYTES,
+    FAULT_KEY_DISABLED,
     FAULT_KEY_MODEL,
+    FAULT_KEY_N,
     FAULT_KEY_UNREAD,
+    FAULT_KEY_UPSTREAM,
     FAULT_LINE_TOO_LONG,
+    FAULT_MEMBER,
     FAULT_METHOD_REFUSED,
     FAULT_MODEL,
     FAULT_MODEL_LATE,
@@ -67,6 +88,8 @@ from zeroproxy._fast.types.http cimport (
     FAULT_NETWORK,
     FAULT_NONE,
     FAULT_OPTIONS,
+    FAULT_PATH,
+    FAULT_PATH_METHOD,
     FAULT_QUOTA_REQUESTS,
     FAULT_QUOTA_TOKENS,
     FAULT_SIGNED,
@@ -74,16 +97,15 @@ from zeroproxy._fast.types.http cimport (
     FAULT_TOKEN_TIME,
     FAULT_TOKEN_UNREAD,
     FAULT_TOO_MANY_FIELDS,
-    FIELD_COOKIE,
     FRAMING_LENGTH,
     METHOD_GET,
+    METHOD_POST,
     VERDICT_BAD,
     VERDICT_MORE,
     Head,
     Span,
     Verdict,
 )
-from zeroproxy._fast.types.memory cimport BLOCK_LARGE
 from zeroproxy._fast.types.plane cimport Plane, Relay, Upstream
 
 cdef uint64_t LENGTH_MOST = 1ULL << 62
@@ -103,10 +125,18 @@ cdef void refuse(Plane *p, Relay *r, int fault) noexcept nogil:
         cause = CAUSE_TOKEN
     elif fault in (
         FAULT_BODY_TOO_LARGE, FAULT_HEAD_TOO_LARGE, FAULT_LINE_TOO_LONG, FAULT_TOO_MANY_FIELDS
-    ):
+    ) or fault == FAULT_KEY_BYTES:
         cause = CAUSE_TOO_LARGE
+    elif fault in (FAULT_MEMBER, FAULT_PATH, FAULT_PATH_METHOD):
+        cause = CAUSE_SURFACE
+    elif fault >= FAULT_KEY_DISABLED:
+        cause = CAUSE_REFUSED
+    count_term(r.x.key, fault)
     r.x.fault = <unsigned char>fault
-    r.x.asks_close = 1
+    # Refused by the surface or for a term of the key, a body that was read leaves the conn at the
+    # next request.
+    if not r.x.request_body.done or (fault < FAULT_KEY_N and cause != CAUSE_SURFACE):
+        r.x.asks_close = 1
     end_with(
         p, r, IN_REFUSED,
         BLAME_OURSELVES if fault == FAULT_TOKEN_UNREAD else BLAME_DOWNSTREAM, cause,
@@ -173,44 +203,6 @@ cdef void remember_head(Plane *p, Relay *r, const Head *h) noexcept nogil:
     body_begin(&r.x.request_body, h.framing, h.length)
 
 
-cdef uint32_t host_place(const char *head, size_t n) noexcept nogil:
-    """Offset of the value of Host, which is the line behind the first."""
-    cdef const char *line = <const char *>memchr(head, c'\n', n)
-    return <uint32_t>(line - head) + 7 if line != NULL else 0
-
-
-cdef bint compose_request(Plane *p, Relay *r, Head *h) noexcept nogil:
-    """Write the outgoing head into the replay buffer. False: it does not fit, or no memory."""
-    cdef RequestHop hop
-    cdef char[64] trace
-    cdef size_t n
-    hop.peer.at = r.peer
-    hop.peer.len = r.peer_len
-    hop.proto.at = b"https"
-    hop.proto.len = 4 + (r.down.tls != NULL)
-    hop.host.at = r.x.upstream.host
-    hop.host.len = r.x.upstream.host_len
-    hop.drops_host = r.x.upstream.sends_own_host
-    hop.request_id.at = r.x.request_id
-    hop.request_id.len = r.x.id_len
-    hop.traceparent.at = trace
-    hop.traceparent.len = adopt_trace(p, r, h, trace)
-    hop.bearer.at = r.x.upstream.bearer
-    # A caller without a key (a preflight) does not get the proxy's.
-    hop.bearer.len = r.x.upstream.bearer_len if r.x.key != NULL or not p.keys.is_on else 0
-    hop.drops_keys = r.x.upstream.bearer != NULL or (p.keys.is_on and not p.keys.forwards)
-    hop.adds_via = p.adds_via
-    hop.trusts_forwarded = p.trusts_forwarded
-    hop.framing = h.framing
-    hop.length = h.length + r.x.reserve
-    if not r.x.upstream.passes_cookies:
-        nominate(h, FIELD_COOKIE)
-    n = write_request_head(h, &hop, p.compose, BLOCK_LARGE)
-    if (hop.drops_host or (h.host_field < 0 and h.authority_len == 0)) and hop.host.len == 0:
-        r.x.host_at = host_place(p.compose, n)
-    return n != 0 and buffer_append(&r.x.replay, &p.blocks, p.compose, n)
-
-
 cdef void freeze_settings(const Plane *p, Relay *r) noexcept nogil:
     r.x.settings.body_bytes = p.limits.body_bytes
     r.x.settings.body_ns = p.limits.body_ns
@@ -220,6 +212,9 @@ cdef void freeze_settings(const Plane *p, Relay *r) noexcept nogil:
     r.x.settings.extra_bytes = p.limits.extra_bytes
     r.x.settings.interims = p.limits.interims
     r.x.settings.serves_half_close = p.serves_half_close
+    if p.cors != NULL:
+        r.x.cors = &p.cors.others
+    r.x.surface.held = p.surface
 
 
 cdef void choose_upstream(Plane *p, Relay *r, int index) noexcept nogil:
@@ -234,6 +229,12 @@ cdef void choose_upstream(Plane *p, Relay *r, int index) noexcept nogil:
     r.x.settings.hedge_ns = u.hedge_ns
     r.x.settings.max_attempts = u.max_attempts
     r.x.settings.retry_on_busy = u.retry_on_busy
+    r.x.waiting.hold_ns = 0 if p.draining else u.admission.hold_ns
+
+
+cdef bint is_nowhere(const Plane *p, const Upstream *u) noexcept nogil:
+    """True if its names have no address, and nobody waits for one."""
+    return u.n_endpoints == 0 and (u.admission.hold_ns == 0 or p.draining)
 
 
 cdef void begin_exchange(Plane *p, Relay *r) noexcept nogil:
@@ -251,6 +252,28 @@ cdef bint is_models_request(const Plane *p, const Relay *r) noexcept nogil:
         and memcmp(r.x.path, b"/v1/models", 10) == 0 and r.x.request_body.done
 
 
+cdef void compose(
+    Plane *p, Relay *r, Head *h, size_t here, const BodyStart *body, const Target *target,
+) noexcept nogil:
+    cdef int fault = fault_of_kind(p, r, body)
+    if fault == FAULT_NONE:
+        begin_editing(p, r, h, here, body, target)
+        r.x.is_composed = compose_request(p, r, h)
+        r.x.request_read_ns = p.now_ns
+        fault = FAULT_NONE if r.x.is_composed else <int>FAULT_HEAD_TOO_LARGE
+    if fault != FAULT_NONE:
+        refuse(p, r, fault)
+
+
+cdef int judge_routed(Relay *r, Head *h, int to, const BodyStart *body) noexcept nogil:
+    """`to`, or ROUTE_MORE - fault if its upstream does not take the request."""
+    cdef int fault = judge_routed_path(r, h, to)
+    if fault == FAULT_NONE and body.kind == BODY_OTHER and h.method == METHOD_POST \
+            and refuses_members(r, to) and is_coded(h):
+        fault = FAULT_BODY_CODED
+    return to if fault == FAULT_NONE else ROUTE_MORE - fault
+
+
 cdef bint route_and_compose(Plane *p, Relay *r, Head *h, size_t here) noexcept nogil:
     """Compose the request for its upstream, or refuse it. False: wait for more of the body, for
     the model, the affinity, or the first byte."""
@@ -261,27 +284,33 @@ cdef bint route_and_compose(Plane *p, Relay *r, Head *h, size_t here) noexcept n
     peek_body(p, r, h, here, &body)
     to = route_request(p, r, h, &body, &target)
     is_decided = to != ROUTE_MORE
+    if p.keepalive_ns:
+        choose_keepalive(p, r, h)
     if to >= 0 and p.n_upstreams:
         is_decided = find_affinity(p, r, p.upstreams[to], h, &body)
-        if is_decided and body.kind == BODY_MORE and usage_request_for(p.upstreams[to], r):
-            # The first byte decides if usage may be requested.
+        if is_decided and body.kind == BODY_MORE and (
+            r.x.keepalive.after_ns or usage_request_for(p.upstreams[to], r)
+            or terms_to_read(p, r) or refuses_members(r, to)
+        ):
+            # The first byte decides if usage may be requested, and if the body is read.
             wait_for_body(p, r, h, &body)
             is_decided = 0
     if not is_decided:
         r.x.waits_for_more = 1
         r.x.request_read_ns = p.now_ns
         return 0
+    if to >= 0:
+        to = judge_routed(r, h, to, &body)
     if to < 0:
         refuse(p, r, ROUTE_MORE - to)
-    elif p.n_upstreams == 0 or p.upstreams[to].n_endpoints == 0:
+    elif p.n_upstreams == 0 or is_nowhere(p, p.upstreams[to]):
         end_with(p, r, IN_REFUSED, BLAME_OURSELVES, CAUSE_NO_ENDPOINT)
+    elif r.x.key != NULL and not key_allows_upstream(r.x.key, <uint32_t>to):
+        refuse(p, r, FAULT_KEY_UPSTREAM)
     else:
         choose_upstream(p, r, to)
-        begin_editing(p, r, h, here, &body, &target)
-        r.x.is_composed = compose_request(p, r, h)
-        r.x.request_read_ns = p.now_ns
-        if not r.x.is_composed:
-            refuse(p, r, FAULT_HEAD_TOO_LARGE)
+        read_sdk_fields(r, h)
+        compose(p, r, h, here, &body, &target)
     return 1
 
 
@@ -300,6 +329,7 @@ cdef size_t take_head(Plane *p, Relay *r, const char *at, size_t len) noexcept n
     cdef Head *h = &p.request_head
     cdef Verdict v
     cdef int fault
+    cdef size_t behind
     begin_exchange(p, r)
     v = parse_request_head(at, len, &p.limits.request, h)
     r.x.waits_for_more = v == VERDICT_MORE
@@ -311,6 +341,11 @@ cdef size_t take_head(Plane *p, Relay *r, const char *at, size_t len) noexcept n
         refuse(p, r, h.fault)
         return len
     remember_head(p, r, h)
+    if p.cors != NULL:
+        judge_origin(p, r, h)
+        if not r.is_barred and is_preflight(h):
+            reply_locally(p, r, LOCAL_REPLY_PREFLIGHT)
+            return h.consumed
     fault = authorize(p, r, h)
     if fault == FAULT_PENDING:
         r.x.waits_for_more = 1
@@ -319,8 +354,14 @@ cdef size_t take_head(Plane *p, Relay *r, const char *at, size_t len) noexcept n
         return 0
     if fault != FAULT_NONE:
         refuse(p, r, fault)
-    elif h.framing == FRAMING_LENGTH and h.length > body_most(r):
-        refuse(p, r, FAULT_BODY_TOO_LARGE)
+        return h.consumed
+    fault = judge_path(p, r, h)
+    if fault != FAULT_NONE:
+        behind = end_of_body(p, r, h, len - h.consumed)
+        refuse(p, r, fault)
+        return h.consumed + behind
+    if h.framing == FRAMING_LENGTH and h.length > body_most(r):
+        refuse(p, r, fault_too_large(r))
     elif h.max_forwards == 0:
         reply_locally(p, r, LOCAL_REPLY_OPTIONS)
     elif is_models_request(p, r):

@@ -23,6 +23,7 @@ from zeroproxy._fast.http1.body cimport BodySlice, body_unframe
 from zeroproxy._fast.memory.buffer cimport buffer_append, buffer_bytes, buffer_consume, buffer_len
 from zeroproxy._fast.net.conn cimport RECV_EMPTY, RECV_FAILED, conn_can_accept, conn_recv
 from zeroproxy._fast.net.tls cimport tls_fault
+from zeroproxy._fast.request.authorization cimport fault_too_large
 from zeroproxy._fast.request.body_edits cimport pass_body
 from zeroproxy._fast.request.head_reader cimport refuse, submit_request, take_head
 from zeroproxy._fast.types.exchange_enums cimport (
@@ -32,6 +33,7 @@ from zeroproxy._fast.types.exchange_enums cimport (
     CAUSE_MALFORMED,
     CAUSE_OVERLOAD,
     CAUSE_RESET,
+    CAUSE_SURFACE,
     IN_GONE,
     IN_REFUSED,
     PHASE_HEAD,
@@ -40,8 +42,8 @@ from zeroproxy._fast.types.exchange_enums cimport (
     PHASE_WAITING,
 )
 from zeroproxy._fast.types.http cimport (
-    FAULT_BODY_TOO_LARGE,
     FAULT_HEAD_TOO_LARGE,
+    FAULT_MEMBER,
     FRAMING_LENGTH,
     UPGRADE_WEBSOCKET,
     VERDICT_BAD,
@@ -74,7 +76,7 @@ cdef size_t take_body(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:
     cdef Verdict v = body_unframe(&r.x.request_body, at, len, &c, r.x.settings.extra_bytes)
     r.x.request_read_ns = p.now_ns
     if r.x.settings.body_bytes and r.x.request_body.total > r.x.settings.body_bytes:
-        refuse_body(p, r, FAULT_BODY_TOO_LARGE)
+        refuse_body(p, r, fault_too_large(r))
         return len
     if v == VERDICT_BAD:
         refuse_body(p, r, r.x.request_body.fault)
@@ -92,7 +94,10 @@ cdef size_t take_body(Plane *p, Relay *r, char *at, size_t len) noexcept nogil:
 cdef void refuse_body(Plane *p, Relay *r, int fault) noexcept nogil:
     """Refuse the body with an answer; if a response is under way, cut both sides."""
     if r.x.phase == PHASE_RELAYING:
-        end_with(p, r, IN_GONE, BLAME_DOWNSTREAM, CAUSE_MALFORMED)
+        end_with(
+            p, r, IN_GONE, BLAME_DOWNSTREAM,
+            CAUSE_SURFACE if fault == FAULT_MEMBER else CAUSE_MALFORMED,
+        )
     else:
         refuse(p, r, fault)
 

@@ -42,6 +42,11 @@ cdef struct Target:         # a request's route, and the place of its model's na
 cdef void peek_body(Plane *p, Relay *r, const Head *h, size_t here, BodyStart *b) noexcept nogil
 # Scan the part of a JSON body that is here, beyond earlier looks. b.at may be p.compose afterwards.
 cdef void scan_body(Plane *p, Relay *r, const Head *h, BodyStart *b) noexcept nogil
+# True if the head has a Content-Encoding other than identity.
+cdef bint is_coded(const Head *h) noexcept nogil
+# Bytes of the body in the `here` bytes behind the head, if all of it is in them: it is marked as
+# read then. Else 0.
+cdef size_t end_of_body(Plane *p, Relay *r, const Head *h, size_t here) noexcept nogil
 # Set r.x.routes_at, at which the head is parsed again, and send 100 (Continue) if it is expected.
 cdef void wait_for_body(Plane *p, Relay *r, const Head *h, const BodyStart *b) noexcept nogil
 # Index of the upstream, ROUTE_MORE, or ROUTE_MORE - fault for a request that is refused. `to`

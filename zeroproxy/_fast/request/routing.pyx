@@ -33,9 +33,11 @@ from zeroproxy._fast.jsonscan.request_scan cimport (
 from zeroproxy._fast.jsonscan.strings cimport name_add, name_clear, name_is
 from zeroproxy._fast.request.authorization cimport (
     has_token_quota,
+    is_capped,
     is_model_allowed,
     is_model_restricted,
     is_plain_json,
+    terms_to_read,
 )
 from zeroproxy._fast.request.form_guard cimport is_plain_boundary
 from zeroproxy._fast.request.form_model cimport (
@@ -116,6 +118,11 @@ cdef const Field *content_type(const Head *h) noexcept nogil:
     return NULL
 
 
+cdef inline bint may_refuse_members(const Relay *r) noexcept nogil:
+    """True if any upstream refuses members: which one gets the request is not known yet."""
+    return r.x.surface.held != NULL and r.x.surface.held.members.n != 0
+
+
 cdef enum RequestType:      # by its Content-Type
     REQUEST_TYPE_NONE = 0
     REQUEST_TYPE_JSON
@@ -139,8 +146,9 @@ cdef int type_of_request(const char *at, size_t len) noexcept nogil:
     return REQUEST_TYPE_OTHER
 
 
-cdef int kind_by_type(const Head *h) noexcept nogil:
-    """BodyKind by the head; BODY_MORE: the first byte decides."""
+cdef int kind_by_type(const Relay *r, const Head *h) noexcept nogil:
+    """BodyKind by the head; BODY_MORE: the first byte decides. That it says if members are refused,
+    even of a form: there are servers that read JSON whatever its type."""
     cdef const Field *f
     cdef int kind = REQUEST_TYPE_NONE
     if not has_body(h):
@@ -152,12 +160,17 @@ cdef int kind_by_type(const Head *h) noexcept nogil:
         kind = type_of_request(h.base + f.value_at, f.value_len)
     if kind == REQUEST_TYPE_JSON:
         return BODY_JSON
-    return BODY_FORM if kind == REQUEST_TYPE_FORM else <int>BODY_MORE
+    if kind == REQUEST_TYPE_FORM and not may_refuse_members(r):
+        return BODY_FORM
+    return BODY_MORE
 
 
-cdef int kind_by_byte(const Head *h, const BodyStart *b) noexcept nogil:
+cdef int kind_by_byte(const Relay *r, const Head *h, const BodyStart *b) noexcept nogil:
     cdef const Field *f = content_type(h)
-    cdef bint is_unsaid = f == NULL or f.value_len == 0
+    cdef bint is_unsaid = f == NULL or f.value_len == 0 or may_refuse_members(r)
+    cdef int other = BODY_OTHER
+    if f != NULL and type_of_request(h.base + f.value_at, f.value_len) == REQUEST_TYPE_FORM:
+        other = BODY_FORM
     cdef size_t k = 0
     cdef unsigned char c
     while k < b.len:
@@ -166,11 +179,26 @@ cdef int kind_by_byte(const Head *h, const BodyStart *b) noexcept nogil:
             return BODY_JSON
         # Python's json decodes UTF-16 and UTF-32; servers in Python read a body without a type.
         if c not in (c' ', c'\t', c'\r', c'\n') and not (is_unsaid and (c == 0 or c >= 0xFE)):
-            return BODY_OTHER
+            return other
         k += 1
     if b.is_all and b.len == 0:
         return BODY_NONE
-    return BODY_OTHER if b.is_all or b.is_full else <int>BODY_MORE
+    if b.is_full:
+        # Blanks so far, and JSON may follow.
+        return BODY_JSON
+    return other if b.is_all else <int>BODY_MORE
+
+
+cdef size_t end_of_body(Plane *p, Relay *r, const Head *h, size_t here) noexcept nogil:
+    cdef BodySlice cut
+    if h.framing == FRAMING_LENGTH and h.length <= here:
+        r.x.request_body.done = 1
+        return <size_t>h.length
+    if h.framing != FRAMING_CHUNKED or here > LOOK_MAX:
+        return 0
+    memcpy(p.compose, h.base + h.consumed, here)
+    body_unframe(&r.x.request_body, p.compose, here, &cut, r.x.settings.extra_bytes)
+    return cut.consumed if r.x.request_body.done else 0
 
 
 cdef void open_body(Plane *p, Relay *r, const Head *h, BodyStart *b) noexcept nogil:
@@ -193,17 +221,22 @@ cdef void open_body(Plane *p, Relay *r, const Head *h, BodyStart *b) noexcept no
     b.is_all = body.done or cut.consumed < b.n
 
 
-cdef void begin_scan(Relay *r, const Head *h) noexcept nogil:
-    """Start the scan at the first look. A later one starts it again only if a reload has restricted
-    the caller's key to models, or given it a quota of tokens, since."""
+cdef void begin_scan(const Plane *p, Relay *r, const Head *h) noexcept nogil:
+    """Start the scan at the first look. A later one starts it again only if a reload has
+    restricted the caller's key to models since. A new quota of tokens, and new terms, do so too."""
     cdef const RequestScan *a = &r.x.scan.request
-    if r.x.scans_body and (a.is_strict or not is_model_restricted(r)) \
-            and (a.reads_bound or not has_token_quota(r)):
+    cdef bint is_strict = is_model_restricted(r) or is_capped(r)
+    cdef int reads = terms_to_read(p, r)
+    if r.x.scans_body and (a.is_strict or not is_strict) \
+            and (a.reads_bound or not has_token_quota(r)) and a.of_kind.terms.reads == reads:
         return
     r.x.scans_body = 1
     request_scan_begin(&r.x.scan.request, &r.x.model)
-    r.x.scan.request.is_strict = is_model_restricted(r)
+    r.x.scan.request.is_strict = is_strict
+    r.x.scan.request.of_kind.terms.reads = <unsigned char>reads
     r.x.scan.request.reads_bound = has_token_quota(r)
+    if may_refuse_members(r):
+        r.x.scan.request.refusable = &r.x.surface.held.members
     # A name in the body replaces the query's.
     query_model(h, &r.x.model)
 
@@ -221,12 +254,12 @@ cdef void peek_body(Plane *p, Relay *r, const Head *h, size_t here, BodyStart *b
     b.n = most if b.is_full else here
     if h.framing == FRAMING_LENGTH and b.n > h.length:
         b.n = <size_t>h.length
-    b.kind = <unsigned char>(BODY_JSON if r.x.scans_body else kind_by_type(h))
+    b.kind = <unsigned char>(BODY_JSON if r.x.scans_body else kind_by_type(r, h))
     if b.kind == BODY_MORE:
         open_body(p, r, h, b)
-        b.kind = <unsigned char>kind_by_byte(h, b)
+        b.kind = <unsigned char>kind_by_byte(r, h, b)
     if b.kind == BODY_JSON:
-        begin_scan(r, h)
+        begin_scan(p, r, h)
 
 
 cdef void wait_for_body(Plane *p, Relay *r, const Head *h, const BodyStart *b) noexcept nogil:

@@ -15,9 +15,11 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memmove, strlen
 
 from zeroproxy._fast.exchange.deadlines cimport arm
+from zeroproxy._fast.exchange.hold cimport hold_answered
 from zeroproxy._fast.exchange.permits cimport admit_waiting
 from zeroproxy._fast.memory.buffer cimport buffer_append, buffer_bytes, buffer_clear, buffer_len
 from zeroproxy._fast.types.meter cimport WATCH_FIRST, Meter
+from zeroproxy._fast.types.hold cimport DOUBT_REFUSES
 from zeroproxy._fast.types.plane cimport Plane, Relay
 from zeroproxy._fast.upstream.breaker cimport attempt_answered
 from zeroproxy._fast.upstream.concurrency_limit cimport limit_observe
@@ -45,6 +47,8 @@ EVENT_FIELDS[:] = [b"data:", b"event:", b":", b"id:", b"retry:", b"error:"]
 cdef void note_first(Plane *p, Relay *r) noexcept nogil:
     r.x.first_content_ns = p.now_ns
     attempt_answered(p, r)
+    if r.attempt.endpoint.doubt == DOUBT_REFUSES or r.x.upstream.hold.is_on:
+        hold_answered(p, r)
     if limit_observe(r, p.now_ns):
         admit_waiting(p, r.x.upstream)
 
@@ -141,6 +145,9 @@ cdef void watch_read(Plane *p, Relay *r, uint32_t n_before, bint has_bytes) noex
     cdef bint is_blind = has_bytes and m.kind == KIND_NONE
     if m.n_events != n_before or goes_on or is_blind:
         note_data(p, r)
+    if r.x.keepalive.after_ns:
+        # A server's own comments keep the stream alive as well.
+        r.x.keepalive.last_ns = p.now_ns
     m.watch &= WATCH_FIRST
     if not m.watch or not (m.has_begun or is_blind):
         return
@@ -153,6 +160,15 @@ cdef void watch_read(Plane *p, Relay *r, uint32_t n_before, bint has_bytes) noex
         r.x.n_reads = 1
         # The limit is that of a silence now, and may be earlier.
         arm(p, r)
+
+
+cdef size_t drop_bom(char **data, size_t n) noexcept nogil:
+    """Drop a BOM behind a comment of ours: it is one only in front of a stream. Returns its
+    length."""
+    if n < 3 or memcmp(data[0], b"\xef\xbb\xbf", 3) != 0:
+        return 0
+    data[0] += 3
+    return 3
 
 
 cdef size_t read_data(Plane *p, Relay *r, char **data, size_t n, bint is_last) noexcept nogil:
@@ -172,6 +188,8 @@ cdef size_t read_data(Plane *p, Relay *r, char **data, size_t n, bint is_last) n
     elif n:
         meter_feed(&r.x.scan.meter, data[0], n)
     if r.x.scan.meter.watch:
+        if r.x.keepalive.has_comment and r.x.bytes_out == 0:
+            kept -= drop_bom(data, kept)
         watch_read(p, r, n_before, n != 0)
     elif n:
         note_data(p, r)

@@ -25,7 +25,9 @@ from zeroproxy._fast.exchange.actions cimport (
 from zeroproxy._fast.exchange.attempt_release cimport drop_hedge
 from zeroproxy._fast.exchange.date_field cimport date_now
 from zeroproxy._fast.exchange.deadlines cimport arm
+from zeroproxy._fast.exchange.keepalive cimport is_kept_stream
 from zeroproxy._fast.exchange.relay_pool cimport relay_later
+from zeroproxy._fast.exchange.limit_fields cimport LIMIT_FIELDS_MAX, write_limit_fields
 from zeroproxy._fast.exchange.response_usage cimport meter_response, meter_tunnel
 from zeroproxy._fast.http1.body cimport (
     LAST_CHUNK,
@@ -37,6 +39,7 @@ from zeroproxy._fast.http1.body cimport (
     last_chunk,
 )
 from zeroproxy._fast.http1.head_parser cimport parse_response_head
+from zeroproxy._fast.http1.cors_fields cimport drop_cors_fields
 from zeroproxy._fast.http1.head_writer cimport ResponseHop, write_response_head
 from zeroproxy._fast.memory.buffer cimport (
     buffer_append,
@@ -55,8 +58,10 @@ from zeroproxy._fast.net.conn cimport (
     conn_time_deferred,
 )
 from zeroproxy._fast.net.tls cimport tls_fault
-from zeroproxy._fast.request.body_edits cimport drop_digests, judge_edits, retry_unedited
+from zeroproxy._fast.request.body_edits cimport judge_edits, retry_unedited
+from zeroproxy._fast.request.digests cimport drop_digests
 from zeroproxy._fast.response.count_and_strip cimport ends_inside, note_first, read_data
+from zeroproxy._fast.response.late_head cimport refuse_late_head
 from zeroproxy._fast.types.exchange_enums cimport (
     BLAME_DOWNSTREAM,
     CAUSE_CLOSED,
@@ -112,8 +117,15 @@ cdef int choose_framing(Relay *r, const Head *h) noexcept nogil:
     return FRAMING_CHUNKED if r.x.minor else FRAMING_CLOSE
 
 
-cdef size_t write_head(Plane *p, Relay *r, const Head *h) noexcept nogil:
+cdef size_t write_head(Plane *p, Relay *r, Head *h) noexcept nogil:
+    cdef char[LIMIT_FIELDS_MAX] limits
     cdef ResponseHop back
+    back.lines.at = limits
+    back.lines.len = write_limit_fields(p, r, h, limits)
+    back.cors.len = 0
+    if r.x.cors != NULL and h.status >= 200:
+        drop_cors_fields(h)
+        back.cors = r.x.cors[0]
     back.date = date_now(p)
     back.request_id.at = r.x.request_id
     back.request_id.len = r.x.id_len
@@ -125,13 +137,13 @@ cdef size_t write_head(Plane *p, Relay *r, const Head *h) noexcept nogil:
     return write_response_head(h, &back, p.compose, BLOCK_LARGE)
 
 
-cdef bint forward_interim(Plane *p, Relay *r, const Head *h) noexcept nogil:
+cdef bint forward_interim(Plane *p, Relay *r, Head *h) noexcept nogil:
     """Send 102, 103 and the like on to an HTTP/1.1 caller, but not 100. 0: too many."""
     cdef size_t n
     r.x.interims += 1
     if r.x.interims > r.x.settings.interims:
         return 0
-    if h.status == 100 or r.x.minor == 0:
+    if h.status == 100 or r.x.minor == 0 or r.x.keepalive.has_head:
         return 1
     n = write_head(p, r, h)
     return n != 0 and conn_send(p, &r.down, p.compose, n)
@@ -143,13 +155,18 @@ cdef void begin_response(Plane *p, Relay *r, Head *h) noexcept nogil:
     r.x.response_head_ns = p.now_ns
     judge_edits(r, h.status)
     keepalive_observe(r.attempt.endpoint, h)
+    if r.x.keepalive.after_ns and not is_kept_stream(r, h):
+        r.x.keepalive.after_ns = 0
     meter_response(r, h)
     note_status(r, h.status)
     if not r.x.is_streamed:
         note_first(p, r)
     if may_shrink(r):
         drop_digests(h)
-    r.x.out_framing = <unsigned char>choose_framing(r, h)
+    if not r.x.keepalive.has_head:
+        r.x.out_framing = <unsigned char>choose_framing(r, h)
+    if r.x.out_framing == FRAMING_LENGTH:
+        r.x.keepalive.after_ns = 0
     if not r.x.request_body.done or r.x.out_framing == FRAMING_CLOSE or p.draining:
         r.x.asks_close = 1
     if r.x.upgrade and buffer_len(&r.down.inbuf):
@@ -174,12 +191,12 @@ cdef void forward_head(Plane *p, Relay *r, char *body, size_t len) noexcept nogi
         return
     if h.status == 408 and h.asks_close and retry_idle_notice(p, r):
         return
-    if retry_unedited(p, r, h.status):
+    if retry_unedited(p, r, h.status) or refuse_late_head(p, r, h):
         return
     begin_response(p, r, h)
     count_failure(r)
-    n = write_head(p, r, h)
-    if n == 0:
+    n = 0 if r.x.keepalive.has_head else write_head(p, r, h)
+    if n == 0 and not r.x.keepalive.has_head:
         lose_attempt(p, r, CAUSE_MALFORMED)
         return
     buffer_clear(&r.x.replay, &p.blocks)

@@ -1,4 +1,4 @@
-from libc.stdint cimport uint16_t, uint32_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 from zeroproxy._fast.types.admission_limits cimport TenantShare
 from zeroproxy._fast.types.plane cimport FairQueue, Relay
@@ -6,8 +6,14 @@ from zeroproxy._fast.types.record cimport Record
 
 # Return the share of a tenant; borrowed until shares_use. 0 or unknown: the common one.
 cdef TenantShare *share_of(FairQueue *q, uint16_t tenant) noexcept nogil
-# Append a relay to its tenant's queue; borrowed. 0: no memory.
-cdef bint fair_queue_push(FairQueue *q, Relay *r) noexcept nogil
+# Append a relay to its tenant's queue, or put it first; borrowed. 0: no memory.
+cdef bint fair_queue_push(FairQueue *q, Relay *r, bint is_first) noexcept nogil
+# Return how many of those that wait may go before `r`, which is in no queue.
+cdef uint64_t fair_queue_ahead(FairQueue *q, const Relay *r) noexcept nogil
+# Note that one was admitted out of the queue, and left it.
+cdef void fair_queue_departs(FairQueue *q, uint64_t now) noexcept nogil
+# Return when the one that waits longest was queued; 0: none waits.
+cdef uint64_t fair_queue_oldest(const FairQueue *q) noexcept nogil
 # Remove a relay from its tenant's queue, from any place.
 cdef void fair_queue_remove(FairQueue *q, Relay *r) noexcept nogil
 # Return the relay that is next; NULL: none. `most`: permits one tenant may hold; 0: any number.
@@ -22,5 +28,7 @@ cdef TenantShare *shares_use(FairQueue *q, TenantShare *grown, uint32_t n) noexc
 cdef void acquire_share(FairQueue *q, Relay *r) noexcept nogil
 # Count that `r` has released its permit.
 cdef void release_share(FairQueue *q, const Relay *r) noexcept nogil
+# Take back what `r` was charged in advance: it has come to nothing.
+cdef void return_charge(FairQueue *q, Relay *r) noexcept nogil
 # Replace the cost charged in advance by that of the record.
 cdef void share_settle(FairQueue *q, const Relay *r, const Record *record) noexcept nogil

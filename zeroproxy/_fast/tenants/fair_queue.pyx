@@ -12,15 +12,19 @@ Law 3. The lower number is the higher priority, strictly: a relay waits while on
        priority does, or until admission.queue_timeout.
 Law 4. A full queue displaces a relay for a tenant that has fewer in it. It is of the lowest
        priority, the latest of the tenant that has most. So one tenant cannot fill it for all.
+Law 5. Of one tenant and priority, a request that its caller's SDK has sent before counts as
+       AGAIN_NS younger. So first attempts go first where many wait, and no retry waits for ever.
 Tests: tests/unit/test_fair_queue.py.
 """
 
-from libc.stdint cimport int64_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, realloc
 from libc.string cimport memcpy, memset
 
-from zeroproxy._fast.tenants.fifo cimport fifo_push, fifo_remove
+from zeroproxy._fast.tenants.fifo cimport fifo_push, fifo_push_first, fifo_remove
 from zeroproxy._fast.types.admission_limits cimport TenantShare
+from zeroproxy._fast.types.clock cimport NS_PER_S
+from zeroproxy._fast.types.hold cimport Departures
 from zeroproxy._fast.types.meter cimport EXACTNESS_NONE
 from zeroproxy._fast.types.plane cimport FairQueue, Relay, TenantQueue
 from zeroproxy._fast.types.record cimport Record
@@ -29,6 +33,9 @@ cdef enum:
     COST_FIRST = 256        # tokens of an exchange, as long as none has ended
     COST_MOST = 1 << 30
     BYTES_PER_TOKEN = 4     # where the server does not count
+    GAPS = 64               # the mean is over: engines end what they began together in bursts
+
+cdef uint64_t AGAIN_NS = 5 * <uint64_t>NS_PER_S
 
 
 # ---------------------------------------------------------------- shares
@@ -71,6 +78,11 @@ cdef void release_share(FairQueue *q, const Relay *r) noexcept nogil:
     share_of(q, r.x.tenant).inflight -= 1
 
 
+cdef void return_charge(FairQueue *q, Relay *r) noexcept nogil:
+    share_of(q, r.x.tenant).virtual_tokens -= r.x.charged
+    r.x.charged = 0
+
+
 cdef int64_t cost_of(const Record *r) noexcept nogil:
     cdef int64_t cost = 1
     if r.exactness == EXACTNESS_NONE:
@@ -100,10 +112,13 @@ cdef void share_settle(FairQueue *q, const Relay *r, const Record *record) noexc
 
 
 cdef TenantQueue *find_tenant_queue(FairQueue *q, const Relay *r) noexcept nogil:
+    cdef TenantQueue *queue
     cdef uint32_t k
     for k in range(q.n_tenant_queues):
-        if q.tenant_queues[k].tenant == r.x.tenant and q.tenant_queues[k].priority == r.x.priority:
-            return &q.tenant_queues[k]
+        queue = &q.tenant_queues[k]
+        if queue.tenant == r.x.tenant and queue.priority == r.x.priority \
+                and queue.is_again == r.x.waiting.is_again:
+            return queue
     return NULL
 
 
@@ -122,10 +137,11 @@ cdef TenantQueue *new_tenant_queue(FairQueue *q, const Relay *r) noexcept nogil:
     memset(grown, 0, sizeof(TenantQueue))
     grown.tenant = r.x.tenant
     grown.priority = r.x.priority
+    grown.is_again = r.x.waiting.is_again
     return grown
 
 
-cdef bint fair_queue_push(FairQueue *q, Relay *r) noexcept nogil:
+cdef bint fair_queue_push(FairQueue *q, Relay *r, bint is_first) noexcept nogil:
     cdef TenantQueue *queue = find_tenant_queue(q, r)
     cdef TenantShare *s = share_of(q, r.x.tenant)
     if queue == NULL:
@@ -135,7 +151,10 @@ cdef bint fair_queue_push(FairQueue *q, Relay *r) noexcept nogil:
     catch_up(q, s)
     s.queued += 1
     q.n += 1
-    fifo_push(&queue.fifo, r)
+    if is_first:
+        fifo_push_first(&queue.fifo, r)
+    else:
+        fifo_push(&queue.fifo, r)
     return 1
 
 
@@ -149,6 +168,10 @@ cdef void fair_queue_remove(FairQueue *q, Relay *r) noexcept nogil:
         queue[0] = q.tenant_queues[q.n_tenant_queues]
 
 
+cdef inline uint64_t order_ns(const TenantQueue *queue) noexcept nogil:
+    return queue.fifo.head.x.queued_ns + (AGAIN_NS if queue.is_again else 0)
+
+
 cdef bint goes_first(FairQueue *q, const TenantQueue *a, const TenantQueue *b) noexcept nogil:
     cdef int64_t one, other
     if a.priority != b.priority:
@@ -156,7 +179,7 @@ cdef bint goes_first(FairQueue *q, const TenantQueue *a, const TenantQueue *b) n
     one = share_of(q, a.tenant).virtual_tokens
     other = share_of(q, b.tenant).virtual_tokens
     return one < other or (
-        one == other and a.fifo.head.x.queued_ns < b.fifo.head.x.queued_ns
+        one == other and order_ns(a) < order_ns(b)
     )
 
 
@@ -171,6 +194,41 @@ cdef Relay *fair_queue_next(FairQueue *q, uint32_t most) noexcept nogil:
         if best == NULL or goes_first(q, queue, best):
             best = queue
     return best.fifo.head if best != NULL else NULL
+
+
+cdef uint64_t fair_queue_ahead(FairQueue *q, const Relay *r) noexcept nogil:
+    """Tenants take turns, so of another tenant count no more than of the relay's own. An estimate
+    from below: tenants differ in what they were served."""
+    cdef const TenantQueue *queue
+    cdef uint64_t n = 0, own = share_of(q, r.x.tenant).queued
+    cdef uint32_t k
+    for k in range(q.n_tenant_queues):
+        queue = &q.tenant_queues[k]
+        if queue.priority > r.x.priority:
+            continue
+        if queue.priority < r.x.priority or queue.tenant == r.x.tenant:
+            n += queue.fifo.n if not queue.is_again or r.x.waiting.is_again else 0
+        else:
+            n += min(<uint64_t>queue.fifo.n, own)
+    return n
+
+
+cdef void fair_queue_departs(FairQueue *q, uint64_t now) noexcept nogil:
+    cdef Departures *d = &q.departures
+    cdef int64_t mean = <int64_t>d.gap_ns
+    if d.last_ns:
+        d.n += d.n < GAPS
+        d.gap_ns = <uint64_t>(mean + (<int64_t>(now - d.last_ns) - mean) // d.n)
+    d.last_ns = now if q.n else 0
+
+
+cdef uint64_t fair_queue_oldest(const FairQueue *q) noexcept nogil:
+    cdef uint64_t oldest = 0, here
+    cdef uint32_t k
+    for k in range(q.n_tenant_queues):
+        here = q.tenant_queues[k].fifo.head.x.queued_ns
+        oldest = here if oldest == 0 or here < oldest else oldest
+    return oldest
 
 
 cdef Relay *fair_queue_victim(FairQueue *q, const Relay *r) noexcept nogil:

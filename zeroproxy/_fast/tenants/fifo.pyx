@@ -14,6 +14,17 @@ cdef void fifo_push(RelayFifo *l, Relay *r) noexcept nogil:
     l.n += 1
 
 
+cdef void fifo_push_first(RelayFifo *l, Relay *r) noexcept nogil:
+    r.queue_prev = NULL
+    r.queue_next = l.head
+    if l.head != NULL:
+        l.head.queue_prev = r
+    else:
+        l.tail = r
+    l.head = r
+    l.n += 1
+
+
 cdef void fifo_remove(RelayFifo *l, Relay *r) noexcept nogil:
     if r.queue_prev != NULL:
         r.queue_prev.queue_next = r.queue_next

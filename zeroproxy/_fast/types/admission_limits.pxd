@@ -12,7 +12,10 @@ cdef struct AdmissionSettings:  # of an upstream; written by Python
     uint32_t min_inflight   # a limit that adapts itself goes no lower
     uint32_t queue_max
     uint32_t tenant_share   # of all permits, for one tenant; of TENANT_SHARE_ONE
+    uint8_t steers          # refused callers get a time of their own; retries go behind
+    uint8_t heeds_deadlines     # a caller who cannot be served in time is refused at once
     uint64_t ttft_target_ns     # 0: limits do not adapt themselves
+    uint64_t hold_ns        # exchanges wait so long where no endpoint is in rotation; 0: refused
 
 
 cdef struct Limit:          # exchanges in flight at one endpoint
@@ -27,3 +30,4 @@ cdef struct TenantShare:    # what one tenant has of an upstream
     int64_t mean            # tokens of one of its exchanges, smoothed
     uint32_t inflight
     uint32_t queued
+    uint64_t visit_ns       # when the caller that was refused last is to come again

@@ -21,6 +21,7 @@ cdef struct PoolSettings:   # written by Python; 0: no limit
     uint32_t max_requests   # on one conn
     uint32_t max_connections
     uint32_t warm           # idle conns to have ready; 0: none
+    uint32_t tcp_idle       # seconds of silence before a TCP keep-alive; 0: none
     uint8_t learns          # learned limits count
 
 

@@ -26,6 +26,7 @@ cdef enum Input:            # an input of the state machine
     IN_PERMIT               # admitted
     IN_CONNECTED            # an upstream conn is ready
     IN_LOST_MAY_RETRY       # the attempt failed and a retry is allowed
+    IN_HELD                 # no endpoint took the request: it waits until one is back
     IN_LOST                 # the attempt failed before a response head, and no retry is allowed
     IN_RESPONSE             # final response head forwarded
     IN_SWITCHED             # 101 forwarded
@@ -44,6 +45,7 @@ cdef enum Action:           # of the relay, after a move
     ACT_CONNECT             # pick an endpoint, check out or open a conn
     ACT_SEND                # send the held request
     ACT_RETRY               # release the lost attempt, go to ACT_CONNECT
+    ACT_HOLD                # release the lost attempt and the permit, go back to the queue
     ACT_ANSWER              # release the attempt, send a local reply, flush
     ACT_FLUSH               # release the attempt, flush
     ACT_CUT                 # release the attempt, report the cut in the stream's dialect if the
@@ -55,9 +57,16 @@ cdef enum Action:           # of the relay, after a move
     ACTION_COUNT            # always last
 
 
+cdef enum Drain:            # of the plane
+    DRAIN_NONE = 0
+    DRAIN_SETTLES           # answers close their conns; new conns are served
+    DRAIN_ENDS              # the same, and no conn waits for a request
+
+
 cdef enum LocalReply:       # a local reply that is no error
     LOCAL_REPLY_NONE = 0
     LOCAL_REPLY_MODELS      # the list of models
+    LOCAL_REPLY_PREFLIGHT   # CORS, if it is answered here
     LOCAL_REPLY_OPTIONS     # OPTIONS that may go no further (RFC 9110 7.6.2)
 
 
@@ -83,4 +92,5 @@ cdef enum Cause:            # the reason for the end
     CAUSE_TLS               # no TLS with the endpoint: its certificate, ours, or the protocol
     CAUSE_TOKEN             # a token that is not valid
     CAUSE_NETWORK           # the caller's address is in no network that may ask
+    CAUSE_SURFACE           # a path, method or member of the body that does not pass here
     CAUSE_COUNT

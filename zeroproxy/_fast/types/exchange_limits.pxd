@@ -25,19 +25,24 @@ cdef struct Counters:       # acquired minus released: all zero when all is quie
     int64_t relays
     int64_t upstream_conns
     int64_t permits
-    int64_t buffers
-    int64_t timers
     uint64_t accepted
     uint64_t refused        # above the connection cap
     uint64_t starved        # accept failed: EMFILE, ENFILE, ENOMEM
     uint64_t exchanges
+    uint64_t comments       # of ours, sent to keep a stream alive
+    uint64_t early_heads    # heads of streams that were sent before the engine's
     uint64_t bugs           # moves that are not in the table
 
 
-cdef struct Histogram:      # counts per bucket, the last one is +Inf; sum in ns
-    uint64_t counts[24]
-    uint64_t sum_ns
-    uint64_t n
+cdef enum:
+    KEEPALIVE_AUTO = 1      # ns: the caller's read timeout decides
+
+
+cdef struct KeepAlive:      # of an event stream (exchange/keepalive.pyx)
+    uint64_t after_ns       # silence before a comment; 0: none is sent
+    uint64_t last_ns        # when the last one went downstream, or could not
+    uint8_t has_comment     # one has gone downstream
+    uint8_t has_head        # the caller has a head of ours, sent before the engine's
 
 
 cdef enum:

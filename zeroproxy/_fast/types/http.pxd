@@ -61,6 +61,18 @@ cdef enum Fault:            # the reason of a refusal; head_parser.fault_status 
     FAULT_TOKEN_TIME        # 401: expired, or not valid yet
     FAULT_TOKEN_UNREAD      # 503: it could not be verified
     FAULT_NETWORK           # 403: the caller's address may not ask, at all or with its key
+    FAULT_PATH              # 404: these three are refused by the surface
+    FAULT_PATH_METHOD       # 405
+    FAULT_MEMBER            # 400
+    FAULT_KEY_DISABLED      # 401; from here on in the order of key_terms.Term
+    FAULT_KEY_EXPIRED       # 401
+    FAULT_KEY_UPSTREAM      # 403: the key may not use the upstream
+    FAULT_KEY_INFLIGHT      # 429
+    FAULT_KEY_BYTES         # 413: the key allows shorter bodies only
+    FAULT_KEY_N             # 400: more choices than the key allows, or oddly spelt
+    FAULT_KEY_MAX_TOKENS    # 400: oddly spelt, so that it cannot be limited
+    FAULT_KEY_BODY          # 400: a term of the key cannot be looked for in the body
+    FAULT_CACHE_SALT        # 400: the proxy sets it
     FAULT_COUNT             # always last
 
 
@@ -98,6 +110,9 @@ cdef enum FieldId:          # the fields the proxy itself reads or rewrites
     FIELD_X_REAL_IP
     FIELD_X_FORWARDED       # X-Forwarded, and X-Forwarded-* without an id of its own
     FIELD_ALIAS             # one of these names with "_" for "-": CGI-like servers take it for it
+    FIELD_SDK_RETRY_COUNT   # X-Stainless-Retry-Count and the two below: of the callers' SDKs
+    FIELD_SDK_READ_TIMEOUT
+    FIELD_SDK_TIMEOUT
     FIELD_ID_COUNT          # always last
 
 

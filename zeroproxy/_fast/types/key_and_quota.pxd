@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
+from zeroproxy._fast.types.key_terms cimport SALT_BY_COUNT, SALT_LEN, TERM_COUNT, KeyTerms
 from zeroproxy._fast.types.model_name cimport MODEL_MAX
 from zeroproxy._fast.types.network cimport Networks
 
@@ -49,14 +50,23 @@ cdef struct ApiKey:         # a slot means one digest for ever; never moved, fre
     uint8_t priority
     uint8_t in_force
     uint8_t was_used        # since the quotas were last read
+    uint8_t passes_all      # the surface does not hold for it
     uint32_t n_models       # 0: all are allowed
     AllowedModel *models    # owned
     Networks allowed        # owned; without any: callers from everywhere
     Quota[QUOTA_COUNT] quotas
+    KeyTerms terms
+    uint32_t inflight       # exchanges that hold a place (terms.max_inflight)
+    void *waiting           # owned, a plane.RelayFifo: those that wait for one
+    uint64_t[TERM_COUNT] n_refused
+    uint8_t has_salts
+    char[SALT_BY_COUNT][SALT_LEN] salts     # by SaltBy; that of SALT_BY_NONE is not used
 
 
 cdef struct ApiKeyTable:
     uint8_t is_on           # 0: no key is required
+    uint8_t shows_limits    # answers carry what is left of the key's quotas
+    uint8_t reads_salts     # an upstream sets cache_salt: a caller's own is looked for
     uint8_t forwards        # a caller's key travels on to upstreams that have none of their own
     uint8_t identity        # Identity
     uint32_t mask           # of table: a power of two minus one

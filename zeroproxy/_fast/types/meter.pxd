@@ -4,7 +4,9 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from zeroproxy._fast.types.form cimport FormWatch
+from zeroproxy._fast.types.key_terms cimport TermsScan
 from zeroproxy._fast.types.model_name cimport ModelName, Unescape
+from zeroproxy._fast.types.surface cimport MemberNames
 
 
 cdef enum Exactness:
@@ -26,8 +28,8 @@ cdef struct Tokens:         # -1: not known
 cdef enum:
     WALK_DEPTH = 8          # levels whose meaning is remembered; deeper ones are only counted
     WALK_TEXT = 32          # bytes of a key, a word or a number that are kept
-    REQUEST_TEXT = 24       # bytes of a request's name or value that are kept
-    PLACES_MAX = 5          # of the model, of the end, and three in stream_options
+    REQUEST_TEXT = 40       # bytes of a request's name or value that are kept
+    PLACES_MAX = 9          # of the model, of the end, three in stream_options; others for terms
     METER_SLOTS = 8         # choices whose running usage is kept apart
     TOKENS_MAX = 1 << 28    # in a record: more is no count but a fault. The sum of 2^35 such counts
                             # fits an int64, that of 2^25 the integers of a double
@@ -239,11 +241,21 @@ cdef struct HeldEvent:
     uint32_t usage_end
 
 
+cdef enum Ambiguous:        # or-ed
+    AMBIGUOUS_TEXT = 1      # a byte order mark, or what is no JSON between two strings
+    AMBIGUOUS_NAME = 2      # MODEL in other cases
+
+
 cdef struct Place:          # of a possible edit in a request body
     uint64_t at             # offset in the body
     uint8_t key             # edits.Key of the value that begins there, or of the object that ends
     uint8_t first           # the byte there
     uint8_t lacks           # edits.Edited: usage not requested up to there
+
+
+cdef union KindScan:        # of a kind of body
+    TermsScan terms         # JSON
+    FormWatch watch         # a form: is_watched
 
 
 cdef struct RequestScan:    # state of the scan of a request body, and its findings
@@ -277,11 +289,11 @@ cdef struct RequestScan:    # state of the scan of a request body, and its findi
     uint8_t is_guess        # a boolean is spelt as a text or a number, which servers may refuse
     uint8_t is_done         # the root has ended, or the body has none
     uint8_t is_wide         # the text is UTF-16 or UTF-32
-    uint8_t is_watched      # a form is watched to its end: BodyScan.form
+    uint8_t is_watched      # a form is watched to its end: of_kind.watch
     uint8_t is_escaped      # the next byte of the string is escaped
     uint8_t is_strict       # the caller's key allows some models only
     uint8_t plain           # strings.PlainState; is_strict only
-    uint8_t is_ambiguous    # other parsers may read it in another way
+    uint8_t is_ambiguous    # Ambiguous: other parsers may read it in another way
     uint8_t has_model       # names of a model that are complete; more than one: ambiguous
     uint8_t in_prompt       # the prompt's value has begun and not ended
     uint16_t rename_len     # 0: the model's name stays
@@ -289,16 +301,13 @@ cdef struct RequestScan:    # state of the scan of a request body, and its findi
     uint16_t n              # choices per prompt; 0: not given
     const char *rename      # borrowed: a Route's
     ModelName *name         # borrowed; NULL: the model's name is not kept
+    const MemberNames *refusable    # borrowed; NULL: none is looked for
+    uint64_t named          # bits of those that occur in the root
     Unescape escape         # of the text being read
     char[REQUEST_TEXT] text
-
-
-cdef struct FormScan:       # of a form that is watched
-    RequestScan request     # in the place of BodyScan.request
-    FormWatch watch
+    KindScan of_kind
 
 
 cdef union BodyScan:        # first the request is read, then the response; never both
     RequestScan request
-    FormScan form
     Meter meter

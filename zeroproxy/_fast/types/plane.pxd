@@ -1,25 +1,25 @@
-# Conns, endpoints, upstreams, attempts, exchanges, relays, and the Plane, which is the whole data
-# plane. No code; the laws of http.pxd hold here too.
+# The Plane, which is the whole data plane, and all in it. No code; the laws of http.pxd hold.
 
-from libc.stddef cimport size_t
-from libc.stdint cimport int8_t, int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from zeroproxy._fast.types.admission_limits cimport AdmissionSettings, Limit, TenantShare
 from zeroproxy._fast.types.affinity_and_latency cimport HashSettings, LatencyModel, ResponseLength
 from zeroproxy._fast.types.breaker cimport Breaker, BreakerSettings, BreakerTicket
 from zeroproxy._fast.types.conn_pool cimport CLOSED_COUNT, LearnedKeepAlive, PoolSettings
-from zeroproxy._fast.types.exchange_limits cimport Counters, ExchangeSettings, Histogram, Limits
-from zeroproxy._fast.types.http cimport Body, Head, HeadLimits
+from zeroproxy._fast.types.cors cimport CorsTable
+from zeroproxy._fast.types.exchange_limits cimport Counters, ExchangeSettings, KeepAlive, Limits
+from zeroproxy._fast.types.histogram cimport Histogram
+from zeroproxy._fast.types.hold cimport Hold, Departures, Waiting
+from zeroproxy._fast.types.http cimport Body, Head, Span
 from zeroproxy._fast.types.key_and_quota cimport ApiKey, ApiKeyTable
+from zeroproxy._fast.types.key_terms cimport ExchangeTerms, UpstreamTerms
+from zeroproxy._fast.types.made_edit cimport EDITS_MAX, MadeEdit
 from zeroproxy._fast.types.memory cimport BlockPool, Buffer
-from zeroproxy._fast.types.meter cimport BodyScan, HeldEvent, Tokens
+from zeroproxy._fast.types.meter cimport BodyScan, HeldEvent
 from zeroproxy._fast.types.model_name cimport ModelName, Route
 from zeroproxy._fast.types.network cimport PROXY_FAULT_COUNT, Address, Listener
 from zeroproxy._fast.types.plane_thread cimport Driver
 from zeroproxy._fast.types.reactor cimport (
-    WHEEL_MAP_SIZE,
-    WHEEL_SHIFT,
-    WHEEL_SIZE,
     OnDue,
     OnGroup,
     OnReady,
@@ -27,31 +27,19 @@ from zeroproxy._fast.types.reactor cimport (
     Reactor,
     SendBatch,
     Timer,
-    Watch,
     Wheel,
 )
-from zeroproxy._fast.types.record cimport Record
+from zeroproxy._fast.types.surface cimport Surface, SurfaceUse
 from zeroproxy._fast.types.tls cimport TlsCounters, TlsNote
 from zeroproxy._fast.types.token cimport Question, TokenTable
 
 
 cdef enum:
-    EDITS_MAX = 4           # to one request
     DATE_LEN = 29           # of an IMF-fixdate (RFC 9110 5.6.7)
 
 
-cdef struct MadeEdit:       # an edit that was made, while it can be taken back
-    uint32_t at             # offset in Exchange.replay
-    uint16_t n
-    int8_t was              # edits.Was
-
-
 cdef struct Relay           # below
-
-
 cdef struct Endpoint        # below
-
-
 cdef struct Upstream        # below
 
 
@@ -65,6 +53,7 @@ cdef struct TenantQueue:    # those of one tenant and one priority; never empty
     RelayFifo fifo
     uint16_t tenant
     uint8_t priority
+    uint8_t is_again        # those that their callers' SDKs have sent before
 
 
 cdef struct FairQueue:      # relays that wait for a permit
@@ -78,6 +67,7 @@ cdef struct FairQueue:      # relays that wait for a permit
     int64_t clock           # TenantShare.virtual_tokens of the last one admitted
     int64_t mean            # tokens of an exchange, smoothed, of all tenants
     uint64_t n_displaced    # refused to make room for another
+    Departures departures
 
 
 cdef struct Conn:           # one TCP or unix connection, without HTTP
@@ -102,8 +92,7 @@ cdef struct Conn:           # one TCP or unix connection, without HTTP
     uint64_t since_ns       # when it was opened, or became idle
     uint64_t opened_ns
     uint64_t write_ns       # last progress of a blocked write, or since when all is handed over
-    void *reporter          # borrowed: the owner that the reactor gives on_ready: the Relay for a
-                            # downstream conn, the Conn itself for an upstream one
+    void *reporter          # borrowed, for on_ready: the Relay of a downstream conn, else the Conn
     Endpoint *endpoint      # borrowed; NULL for downstream
     Conn *prev              # the pool's list, or the plane's free list
     Conn *next
@@ -124,8 +113,10 @@ cdef struct Endpoint:       # one address of an upstream; Python writes the sett
     uint8_t usage_request   # edits.UsageRequest, on the caller's behalf
     uint8_t takes_usage     # a request that was edited to ask for usage was answered well
     uint8_t refuses_usage   # it was refused, and the same request without the edit was not
+    uint32_t model_len      # tokens of its longest model; 0: not known
     uint8_t removed         # 1: its upstream's no more; the slot waits for its address
     uint8_t probe_ok        # its last health probe was answered well; 0: or there is no probe
+    uint8_t doubt           # hold.Doubt
     uint32_t weight
     uint32_t inflight
     uint32_t addr_len
@@ -178,6 +169,7 @@ cdef struct Upstream:       # a named group of endpoints that serve the same mod
     uint32_t inflight       # permits
     uint32_t n_placed       # attempts at its endpoints; a permit may be without one for a moment
     FairQueue queue
+    Hold hold
     RelayFifo conn_waiters  # have a permit, wait for a conn
     uint64_t n_waited
     uint32_t max_attempts   # 1: no retry
@@ -188,6 +180,7 @@ cdef struct Upstream:       # a named group of endpoints that serve the same mod
     uint64_t n_hedges_won
     uint8_t passes_cookies
     uint8_t sends_own_host  # Host is the endpoint's authority, or `host`, not the caller's
+    UpstreamTerms terms
     uint16_t bearer_len
     uint16_t host_len
     char *host              # owned; sent as Host to every endpoint; NULL: each gets its own
@@ -261,6 +254,7 @@ cdef struct Exchange:       # one request and its response, but for the attempts
     uint8_t owes_continue   # the caller waits for 100 Continue
     uint8_t holds_permit
     uint8_t is_queued
+    ExchangeTerms terms
     uint8_t n_attempts      # attempts begun
     uint8_t needs_fresh_conn    # an idle conn has died: the next attempt gets a new conn
     uint8_t waits_conn      # in its upstream's conn_waiters
@@ -291,11 +285,14 @@ cdef struct Exchange:       # one request and its response, but for the attempts
     ApiKey *key             # borrowed; NULL: no key is required
     Question *question      # borrowed, in PHASE_PENDING; NULL: none
     uint8_t verdict         # Fault that the answer has brought; kept for the head's next reading
+    const Span *cors        # borrowed from a CorsTable: lines of the response; NULL: CORS is off
+    SurfaceUse surface
     uint32_t routes_at      # bytes of the in-buffer at which its head is parsed again
     uint32_t host_at        # where the endpoint's authority is missing in `replay`; 0: nowhere
     uint64_t affinity       # consistent_hash: of the request; 0: it has none
     int16_t reserve         # bytes the Content-Length sent upstream leaves for edits
     int16_t added           # of them: used
+    Waiting waiting
     uint8_t is_hedged       # 1: no second attempt is allowed; 2: one has begun
     MadeEdit[EDITS_MAX] edits
     HeldEvent held_back
@@ -307,6 +304,7 @@ cdef struct Exchange:       # one request and its response, but for the attempts
     uint64_t rate_ns        # since when its body has a least rate: the caller can send, or again
     uint64_t rate_at        # body bytes that were here then
     uint64_t bytes_in       # body bytes, framing excluded
+    KeepAlive keepalive
     ModelName model         # the requested one, then the response's
     char trace[16]          # W3C trace id
     char span[8]            # ours
@@ -320,7 +318,6 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     Relay *queue_prev       # waiting for a permit, or for a conn
     Relay *queue_next
     Relay *run_next         # in the plane's run list: work that must not recurse
-    uint32_t listener       # index of the listener it came from
     uint8_t in_run
     uint8_t live            # 1: in use, 0: in the free list
     uint8_t peer_len
@@ -331,6 +328,7 @@ cdef struct Relay:          # one downstream conn, and the exchange it is busy w
     Exchange x
     # -- kept; last, so that the lines of a stream stay where they are
     Address address         # of the caller, as `peer` has it
+    uint8_t listener        # in the plane's table
     uint8_t is_barred       # its listener's networks do not have the address
     uint8_t awaits_proxy    # the header of the PROXY protocol is still to come
 
@@ -358,6 +356,9 @@ cdef struct Plane:
     void **old_routes       # owned
     uint32_t n_old_routes
     int default_upstream    # for models that no upstream lists; -1: none
+    CorsTable *cors         # in force; NULL: CORS is off
+    CorsTable *all_cors     # owned; each that was ever in force, the latest first
+    Surface *surface        # owned; NULL: everything passes
     char *models            # owned; the list of models, a local reply; NULL: passed on
     uint32_t models_len
     Upstream **upstreams    # owned
@@ -373,13 +374,14 @@ cdef struct Plane:
     Relay **relays          # owned; every relay ever made, for drain and close
     uint32_t n_relays
     uint32_t cap_relays
-    uint8_t draining
+    uint8_t draining        # exchange_enums.Drain
     uint8_t adds_via
     uint8_t trusts_forwarded
     uint8_t serves_half_close   # a caller's FIN behind its request is no abort
     uint8_t breaker_changed     # a breaker has moved: to be reported to policy
     uint8_t has_questions       # a question has come: to be reported
     uint8_t makes_spans     # each exchange is a span of its own in the caller's trace
+    uint64_t keepalive_ns   # silence before a comment; 0: none; KEEPALIVE_AUTO: the caller's choice
     uint64_t sample_below   # new traces whose low 64 bits are below it are sampled
     uint64_t serial
     uint64_t id_seed[2]

@@ -1,7 +1,7 @@
 # The plane lock (net/plane_lock.pyx) and the thread that drives a plane (engine/thread.pyx). No
 # code; the laws of http.pxd hold here too.
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 
 cdef extern from "<pthread.h>" nogil:
@@ -20,6 +20,7 @@ cdef struct Driver:         # of a plane that a thread drives
     uint8_t is_on           # 0: driven by hand, from Engine.on_ready
     uint8_t stops           # the thread is to end
     uint8_t is_notified     # notify_fd is readable
+    uint64_t n_beats        # kicks that the thread has served
     uint32_t slot           # of kick_fd in the reactor
     int kick_fd             # owned; wakes the thread; -1: there is none
     int notify_fd           # owned; readable: Plane.breaker_changed; -1: there is none

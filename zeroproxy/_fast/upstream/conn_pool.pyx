@@ -8,7 +8,7 @@ Law 3. A conn that failed is closed, never pooled; FIN, not RST, so that the eng
 Tests: tests/relay/test_pools.py, tests/relay/test_races.py.
 """
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
 
 from zeroproxy._fast.memory.buffer cimport alloc_lines
@@ -20,6 +20,11 @@ from zeroproxy._fast.net.syscalls cimport (
     SOCK_CLOEXEC,
     SOCK_NONBLOCK,
     SOCK_STREAM,
+    SOL_SOCKET,
+    SO_KEEPALIVE,
+    TCP_KEEPCNT,
+    TCP_KEEPIDLE,
+    TCP_KEEPINTVL,
     TCP_NODELAY,
     close,
     connect,
@@ -31,6 +36,7 @@ from zeroproxy._fast.net.syscalls cimport (
 from zeroproxy._fast.net.timer cimport timer_init, timer_no_later
 from zeroproxy._fast.net.tls cimport tls_open
 from zeroproxy._fast.types.conn_pool cimport CLOSED_AGE, CLOSED_IDLE, CLOSED_PEER, CLOSED_SURPLUS
+from zeroproxy._fast.types.exchange_enums cimport DRAIN_ENDS
 from zeroproxy._fast.types.invariant cimport invariant
 from zeroproxy._fast.types.plane cimport Conn, ConnList, Endpoint, Plane, Upstream
 from zeroproxy._fast.upstream.idle_limits cimport (
@@ -167,7 +173,7 @@ cdef Conn *acquire_idle_conn(Plane *p, Endpoint *e) noexcept nogil:
 
 
 cdef bint has_place(const Plane *p, const Endpoint *e) noexcept nogil:
-    if not e.in_rotation or e.draining or p.draining or e.idle.n >= e.pool.max_idle:
+    if not e.in_rotation or e.draining or p.draining == DRAIN_ENDS or e.idle.n >= e.pool.max_idle:
         return 0
     # False where the descriptors, or a reload, allow fewer conns than there are.
     return (
@@ -209,6 +215,19 @@ cdef bint secure(Plane *p, Conn *c) noexcept nogil:
     return tls_open(p, c, u.tls, name)
 
 
+cdef void probe_when_silent(int fd, uint32_t seconds) noexcept nogil:
+    """Let TCP ask a silent peer after `seconds`; 0: never. Without an answer the conn ends after as
+    many more."""
+    cdef int one = 1, idle = <int>seconds, times = 4
+    cdef int between = <int>(seconds // 4) if seconds >= 4 else 1
+    if seconds == 0:
+        return
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one))
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle))
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &between, sizeof(between))
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &times, sizeof(times))
+
+
 cdef Conn *endpoint_connect(Plane *p, Endpoint *e) noexcept nogil:
     """Begin to connect; c.connecting: still under way. NULL: refused at once, or no descriptor, or
     no memory (errno)."""
@@ -220,6 +239,7 @@ cdef Conn *endpoint_connect(Plane *p, Endpoint *e) noexcept nogil:
         return NULL
     if addr.sa_family != AF_UNIX:
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
+        probe_when_silent(fd, e.pool.tcp_idle)
     c = acquire_conn(p, e)
     e.n_connects += 1
     if c != NULL and secure(p, c) \

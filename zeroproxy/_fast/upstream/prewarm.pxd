@@ -7,6 +7,6 @@ cdef void prewarm_begin(Plane *p, Endpoint *e) noexcept nogil
 # Give up connects under way; idle conns stay.
 cdef void prewarm_stop(Plane *p, Endpoint *e) noexcept nogil
 # Serve a report on a conn without an owner: its connect has ended, or it has died.
-cdef void prewarm_ready(Plane *p, Conn *c) noexcept nogil
+cdef void unowned_ready(Plane *p, Conn *c) noexcept nogil
 # Serve the timer of a conn without an owner.
-cdef void prewarm_due(Plane *p, Conn *c) noexcept nogil
+cdef void unowned_due(Plane *p, Conn *c) noexcept nogil

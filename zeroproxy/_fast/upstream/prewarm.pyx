@@ -15,6 +15,7 @@ from zeroproxy._fast.net.conn cimport CONNECT_MORE, conn_finish_connect, conn_pu
 from zeroproxy._fast.net.timer cimport timer_arm, timer_disarm, timer_init, timer_no_later
 from zeroproxy._fast.types.clock cimport NS_PER_MS, NS_PER_S
 from zeroproxy._fast.types.conn_pool cimport CLOSED_IDLE, CLOSED_SURPLUS
+from zeroproxy._fast.types.exchange_enums cimport DRAIN_ENDS
 from zeroproxy._fast.types.plane cimport Conn, Endpoint, Plane
 from zeroproxy._fast.upstream.conn_pool cimport (
     conn_list_push,
@@ -38,7 +39,7 @@ cdef uint64_t CONNECT_NS = 2 * <uint64_t>NS_PER_S      # where timeouts.connect 
 
 cdef bint is_wanted(const Plane *p, const Endpoint *e) noexcept nogil:
     cdef uint64_t limit = keepalive_limit(e)
-    if not e.pool.warm or not e.in_rotation or e.draining or p.draining:
+    if not e.pool.warm or not e.in_rotation or e.draining or p.draining == DRAIN_ENDS:
         return 0
     if limit and limit < WORTH_NS:
         return 0
@@ -133,7 +134,7 @@ cdef void end_opening(Plane *p, Conn *c, bint has_failed) noexcept nogil:
         e.is_warm = 1
 
 
-cdef void prewarm_ready(Plane *p, Conn *c) noexcept nogil:
+cdef void unowned_ready(Plane *p, Conn *c) noexcept nogil:
     """Serve a report on a conn without an owner: its connect has ended, or it has died."""
     cdef Endpoint *e = c.endpoint
     cdef int failure
@@ -150,7 +151,7 @@ cdef void prewarm_ready(Plane *p, Conn *c) noexcept nogil:
         endpoint_lose_idle(p, c)
 
 
-cdef void prewarm_due(Plane *p, Conn *c) noexcept nogil:
+cdef void unowned_due(Plane *p, Conn *c) noexcept nogil:
     """Serve the timer of a conn without an owner."""
     cdef Endpoint *e = c.endpoint
     cdef uint64_t limit = keepalive_limit(e)

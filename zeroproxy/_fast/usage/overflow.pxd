@@ -1,6 +1,5 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from zeroproxy._fast.types.meter cimport EXACTNESS_COUNT
 from zeroproxy._fast.types.model_name cimport MODEL_MAX
 from zeroproxy._fast.types.record cimport Record
 

@@ -1,7 +1,8 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from zeroproxy._fast.types.model_name cimport MODEL_MAX, Route
-from zeroproxy._fast.types.plane cimport Histogram, Plane
+from zeroproxy._fast.types.histogram cimport Histogram
+from zeroproxy._fast.types.plane cimport Plane
 from zeroproxy._fast.types.record cimport Record
 from zeroproxy._fast.usage.overflow cimport OverflowTable
 
@@ -46,7 +47,6 @@ cdef struct TokenSeries:    # tokens_total
     TokenSums sums
     uint16_t upstream
     uint16_t tenant
-    uint8_t is_guest        # the model is not configured
     uint16_t model_len
     char[MODEL_MAX] model
 
@@ -68,7 +68,7 @@ cdef struct TokenTable:
 
 
 cdef struct Stats:
-    uint64_t n_overflow     # exchanges that found the table of series full: the series "other"
+    uint64_t n_other_series     # exchanges that found the table of series full: "other"
     SeriesTable series
     TokenTable tokens
     const Route *routes     # borrowed: the models that are configured

@@ -14,7 +14,8 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
-from zeroproxy._fast.types.plane cimport Histogram, Plane
+from zeroproxy._fast.types.histogram cimport Histogram
+from zeroproxy._fast.types.plane cimport Plane
 from zeroproxy._fast.types.record cimport Record
 from zeroproxy._fast.usage.overflow cimport overflow_close, overflow_init
 from zeroproxy._fast.usage.stats cimport (
@@ -230,7 +231,6 @@ cdef TokenSeries *new_row(Stats *s, const Record *r, uint32_t at) noexcept nogil
     t.index[at] = t.n
     t.tenants[r.tenant].n_guests += is_guest
     memset(row, 0, sizeof(TokenSeries))
-    row.is_guest = is_guest
     row.upstream = r.upstream
     row.tenant = r.tenant
     row.model_len = r.model_len
@@ -260,7 +260,7 @@ cdef inline void add(uint64_t *total, int64_t n) noexcept nogil:
 cdef void stats_count(Stats *s, const Record *r) noexcept nogil:
     cdef TokenSums *sums
     if not count_request(&s.series, r):
-        s.n_overflow += 1
+        s.n_other_series += 1
     if r.tokens.prompt < 0 and r.tokens.completion < 0:
         return
     sums = sums_of(s, r)
