@@ -40,6 +40,7 @@ examples:
   zeroproxy config diff -c conf/prod.toml
                                       what differs from the defaults
   zeroproxy top -c conf/prod.toml     watch a running proxy; also: status, reload, drain
+  zeroproxy upgrade -c conf/prod.toml a new process takes over, and no connection is refused
   zeroproxy usage -c conf/prod.toml --by model,tenant --since 24h
                                       what was asked and counted
   zeroproxy key --name ci --rpm 60    a new API key, and the lines that let it in
@@ -60,7 +61,12 @@ documentation: README.md; every key of the configuration: conf/reference.toml
 #: Commands that read a configuration; `-c FILE` may stand before or behind them.
 WITH_CONFIG = (
     None, "run", "check", "usage", "config", "status", "top", "reload", "drain",
+    "upgrade",
 )  # fmt: skip
+
+
+#: Those that are a proxy, at once or later: early signals wait for it (early_signals.py).
+PROXIES = (None, "run", "upgrade")
 
 
 class Parser(argparse.ArgumentParser):
@@ -217,7 +223,7 @@ def complain(message: object) -> None:
 def execute(argv: list[str], mask: Collection[int] | None = None) -> int:
     parser = build_parser(argv)
     args = parser.parse_args(argv)
-    if mask is not None and args.command not in (None, "run"):
+    if mask is not None and args.command not in PROXIES:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     try:
         return dispatch(args, parser)

@@ -91,6 +91,11 @@ class Server(Base, frozen=True):
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
     #: How long SIGTERM waits for exchanges to finish before it cuts them (Kubernetes: 30).
     drain_timeout: Seconds = 30.0
+    #: "unix:/path": where `zeroproxy upgrade` takes over from this process. "": it cannot.
+    handover: str = ""
+    #: How long exchanges may go on in a process that was relieved; 0: as long as they take (nginx
+    #: worker_shutdown_timeout: no limit; Envoy 15 min).
+    handover_timeout: Seconds = 3600.0
     #: Add Via to forwarded requests: a MUST of RFC 9110 7.6.3 that nginx and HAProxy omit.
     via: bool = True
     #: Keep the caller's X-Forwarded-*, Forwarded and X-Real-IP; append to X-Forwarded-For. Only

@@ -7,7 +7,7 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -168,7 +168,9 @@ def bind(address: str) -> Bound:
     return bind_tcp(address)
 
 
-def bind_all(addresses: tuple[str, ...] | list[str]) -> list[Bound]:
+def bind_all(
+    addresses: tuple[str, ...] | list[str], bind: Callable[[str], Bound] = bind
+) -> list[Bound]:
     """All or none."""
     bound: list[Bound] = []
     try:

@@ -33,6 +33,7 @@ LIVE = (
     "metering.inject_usage",
     "server.drain_timeout",
     "server.half_close",
+    "server.handover_timeout",
     "server.tls",
     "server.trust_forwarded",
     "server.via",

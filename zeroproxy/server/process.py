@@ -16,6 +16,9 @@ from zeroproxy._version import __version__
 from zeroproxy.config.schema import Config
 from zeroproxy.early_signals import EARLY
 from zeroproxy.log import StderrHandler
+from zeroproxy.server.handover import Handover
+from zeroproxy.server.handover_new import Takeover
+from zeroproxy.server.handover_old import hurry
 from zeroproxy.server.worker import Worker
 from zeroproxy.tasks import cancel
 
@@ -24,19 +27,36 @@ log = logging.getLogger(__name__)
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
-async def serve(config: Config, read: Callable[[], Config], stderr: StderrHandler) -> int:
-    """Run until SIGTERM or SIGINT (or POST /-/drain). `read` gives what a reload puts in force."""
-    worker = Worker(config, read)
+async def serve(
+    config: Config,
+    read: Callable[[], Config],
+    stderr: StderrHandler,
+    on_relieved: Callable[[Takeover], None] | None = None,
+) -> int:
+    """Run until SIGTERM or SIGINT (or POST /-/drain), or until another process has taken over.
+    `read` gives what a reload puts in force. `on_relieved`: take over from the process that runs,
+    and call it then."""
+    handover = Handover(config.server.handover, on_relieved)
+    worker = Worker(config, read, await handover.connect())
     worker.stderr = stderr
     cut_now = asyncio.Event()
     handle_signals(worker, cut_now)
-    await worker.start()
+    try:
+        handover.bind()
+        await worker.start()
+        await handover.begin(worker)
+    except BaseException:
+        if worker.phase == "serving":
+            await worker.stop()
+        await handover.stop()
+        raise
     log.info(f"zeroproxy {__version__} listens on {', '.join(worker.listen)}"
              + (f", admin on {worker.admin_url}" if worker.admin_url else ""))  # fmt: skip
     # Objects that live now live for ever: keep the collector from walking them again.
     gc.collect()
     gc.freeze()
     await worker.drain_requested.wait()
+    await handover.stop()
     stopping = asyncio.ensure_future(worker.stop())
     cutting = asyncio.ensure_future(cut_now.wait())
     await asyncio.wait({stopping, cutting}, return_when=asyncio.FIRST_COMPLETED)
@@ -58,7 +78,7 @@ def handle_signals(worker: Worker, cut_now: asyncio.Event) -> None:
     tasks: set[asyncio.Future[None]] = set()
 
     def on_stop() -> None:
-        if worker.drain_requested.is_set():
+        if worker.drain_requested.is_set() and not hurry(worker):
             cut_now.set()
         worker.drain_requested.set()
 
@@ -78,8 +98,13 @@ def handle_signals(worker: Worker, cut_now: asyncio.Event) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, EARLY)
 
 
-def run(config: Config, read: Callable[[], Config], stderr: StderrHandler) -> int:
-    """Serve on a loop of its own; `read` is for reloads. Exit status: 0 after a drain.
+def run(
+    config: Config,
+    read: Callable[[], Config],
+    stderr: StderrHandler,
+    on_relieved: Callable[[Takeover], None] | None = None,
+) -> int:
+    """Serve on a loop of its own; the arguments are those of `serve`. Exit status: 0 after a drain.
     Raises ZeroproxyError or OSError if it cannot start."""
     try:
         import uvloop
@@ -88,4 +113,4 @@ def run(config: Config, read: Callable[[], Config], stderr: StderrHandler) -> in
     else:
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(serve(config, read, stderr))
+        return runner.run(serve(config, read, stderr, on_relieved))

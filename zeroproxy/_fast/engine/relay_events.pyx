@@ -319,7 +319,7 @@ cdef bint run_later(Plane *p) noexcept nogil:
     return p.run_head != NULL
 
 
-cdef void relay_begin_drain(Plane *p) noexcept nogil:
+cdef void relay_begin_drain(Plane *p, bint spares_idle) noexcept nogil:
     """A conn without a request yet stays open for a while (deadlines.pyx): its caller cannot know
     of the drain."""
     cdef Relay *r
@@ -329,7 +329,7 @@ cdef void relay_begin_drain(Plane *p) noexcept nogil:
         r = p.relays[i]
         if not r.live or r.x.phase != PHASE_IDLE:
             continue
-        if r.down.served:
+        if r.down.served and not spares_idle:
             feed(p, r, IN_GONE)
         else:
             r.down.since_ns = p.now_ns
