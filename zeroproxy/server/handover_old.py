@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import socket
 import time
@@ -60,6 +61,7 @@ class HandoverListener:
         self._worker, self._bound = worker, bound
         self._address = worker.config.server.handover
         self._session: asyncio.Task[None] | None = None
+        self._refusals: set[asyncio.Task[None]] = set()
         self._pid = 0  # of the new process
 
     def start(self) -> None:
@@ -93,7 +95,8 @@ class HandoverListener:
     def _refuse(self, channel: Channel, reason: str) -> None:
         log.warning(f"no upgrade: {reason}")
         task = asyncio.ensure_future(send_refusal(channel, reason))
-        task.add_done_callback(lambda _: channel.close())
+        self._refusals.add(task)
+        task.add_done_callback(lambda _: (self._refusals.discard(task), channel.close()))
 
     async def _serve(self, channel: Channel, pid: int) -> None:
         reason = "the proxy is stopping"
@@ -169,6 +172,7 @@ class HandoverListener:
                 bound.path = ""  # the name is the new process's
         log.info(f"process {pid} has taken over")
         worker.phase = HANDED_OVER
+        worker.deadline = time.monotonic() + (worker.config.server.handover_timeout or math.inf)
         await worker.stop_admin()
         worker.drain()
 
@@ -176,7 +180,7 @@ class HandoverListener:
 def hurry(worker: Worker) -> bool:
     """Give a drain behind a handover no longer than any other. False: it has no more already."""
     limit = time.monotonic() + worker.config.server.drain_timeout
-    is_late = worker.phase == "draining" and limit < worker.deadline
+    is_late = worker.phase in ("draining", HANDED_OVER) and limit < worker.deadline
     worker.deadline = min(worker.deadline, limit)
     return is_late
 

@@ -311,14 +311,16 @@ class Worker:
             self.engine.stop_listening()
             for bound in self.bound:
                 bound.close()
-            server = self.config.server
-            limit = server.handover_timeout or math.inf if is_relieved else server.drain_timeout
-            limit = limit if timeout is None else timeout
-            self.deadline = time.monotonic() + limit
+            if timeout is not None or not is_relieved:
+                limit = self.config.server.drain_timeout if timeout is None else timeout
+                self.deadline = time.monotonic() + limit
             # Nobody waits for the end of a process that another has relieved.
             self.engine.drain(spare_idle=is_relieved)
-            log.info(f"draining: {self.engine.busy()} connections are in use, for {limit:g} s at "
-                     f"most")  # fmt: skip
+            left = self.deadline - time.monotonic()
+            log.info(
+                f"draining: {self.engine.busy()} connections are in use, for "
+                + ("as long as they take" if left == math.inf else f"{round(left, 1):g} s at most")
+            )
             # The data plane ends exchanges without telling Python: a look every 20 ms will do.
             while self.engine.busy() and time.monotonic() < self.deadline:  # noqa: ASYNC110
                 await asyncio.sleep(DRAIN_POLL)
