@@ -1,4 +1,4 @@
-"""Whoever speaks on the handover socket: strangers, other users, processes that die on the way."""
+"""Strangers on the handover socket, other users, and processes that die on the way."""
 
 import os
 import signal

@@ -87,8 +87,8 @@ class Callers:
         self._threads: list[threading.Thread] = []
 
     def add(self, n: int, body: bytes, *, ends: bytes, keeps: bool = False) -> None:
-        """`n` that demand 200 and an answer that ends so, each on a conn of its own, or with
-        `keeps` on one that is kept while the proxy keeps it."""
+        """`n` that demand 200 and an answer that ends so. Each request has a conn of its own;
+        with `keeps` it has one that the proxy keeps."""
         for _ in range(n):
             thread = threading.Thread(target=self._run, args=(body, ends, keeps), daemon=True)
             self._threads.append(thread)

@@ -94,7 +94,7 @@ class Server(Base, frozen=True):
     #: "unix:/path": where `zeroproxy upgrade` takes over from this process. "": it cannot.
     handover: str = ""
     #: How long exchanges may go on in a process that was relieved; 0: as long as they take (nginx
-    #: worker_shutdown_timeout: no limit; Envoy 15 min).
+    #: has no limit, Envoy 15 min).
     handover_timeout: Seconds = 3600.0
     #: Add Via to forwarded requests: a MUST of RFC 9110 7.6.3 that nginx and HAProxy omit.
     via: bool = True

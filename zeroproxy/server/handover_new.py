@@ -1,10 +1,10 @@
 """The side of the process that takes over: `zeroproxy upgrade`.
 
 Law 1. It prepares all that a start prepares before the old process accepts less: files, names,
-       certificates, new addresses, the ledger, warm-ups. Whatever fails then ends it, and the old
-       process goes on untouched.
-Law 2. What the other end sends is checked: the user of the socket, number and kind of the
-       descriptors, the name of a unix socket.
+       certificates, new addresses, the ledger, warm-ups. A failure until then ends it, and the
+       old process goes on untouched.
+Law 2. Nothing is believed unchecked: the user of the socket, number and kind of the descriptors,
+       the name of a unix socket.
 Law 3. If the old process dies on the way, once its sockets are here, this one serves at once.
 Tests: tests/e2e/test_upgrade.py, tests/e2e/test_handover_strangers.py.
 """

@@ -4,7 +4,7 @@ Law 1. Until the new process serves, nothing here is given up: whatever ends the
        this process goes on. Its sockets are shared, never closed or shut down, until then.
 Law 2. Only processes of this one's own user are answered, and one at a time.
 Law 3. Accepting pauses between `go` and `serving`: what comes meanwhile waits in the kernel's
-       backlog, which belongs to both. What was accepted before is served here to its end.
+       backlog, which belongs to both. A connection that was accepted before ends here.
 Tests: tests/e2e/test_upgrade.py, tests/e2e/test_handover_strangers.py.
 """
 
@@ -96,7 +96,8 @@ class HandoverListener:
         log.warning(f"no upgrade: {reason}")
         task = asyncio.ensure_future(send_refusal(channel, reason))
         self._refusals.add(task)
-        task.add_done_callback(lambda _: (self._refusals.discard(task), channel.close()))
+        task.add_done_callback(lambda _: channel.close())
+        task.add_done_callback(self._refusals.discard)
 
     async def _serve(self, channel: Channel, pid: int) -> None:
         reason = "the proxy is stopping"

@@ -1,7 +1,7 @@
-"""What a proxy hands over to the one that takes its place, beside sockets: what it has learned.
+"""State that a proxy hands over to the one in its place, beside sockets: all that it has learned.
 
 Law 1. An endpoint is known by its upstream's name and its URL, a key by a digest of its digest.
-       What only one of the two processes has is left out.
+       Those that only one of the two processes has are left out.
 Law 2. A quota is handed over less what running exchanges have reserved: they end, and are counted,
        in the old process. So no key gets more than its quota, but for exchanges that cost more than
        they reserved. A quota that is shared by Redis is not handed over: Redis has it.
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 def names_of_keys(worker: Worker) -> dict[str, int]:
-    """Where the engine has each key, by a name that tells nobody its digest."""
+    """The index of each key in the engine, by a name that shows nobody its digest."""
     return {bucket_name("key", sha256): index for sha256, index in worker.key_indices.items()}
 
 
@@ -45,7 +45,7 @@ def collect(worker: Worker) -> Gone:
 
 
 def restore(worker: Worker, gone: Gone) -> None:
-    """Go on from there. What does not fit is left out, and logged: it is no reason to stop."""
+    """Go on from there. Values that do not fit are logged and left out: no reason to stop."""
     try:
         restore_endpoints(worker, gone)
         restore_quotas(worker, gone)

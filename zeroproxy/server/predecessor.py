@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 
 from zeroproxy.server.listener import Bound
-
-if TYPE_CHECKING:
-    from zeroproxy.server.worker import Worker
 
 #: The phase of a worker in whose place another process serves.
 HANDED_OVER = "handed over"
@@ -17,6 +14,6 @@ class Predecessor(Protocol):
     def bind(self, address: str) -> Bound:
         """Its listener of this address, or a new one. Raises ListenError."""
 
-    async def relieve(self, worker: Worker) -> None:
+    async def relieve(self, worker: Any) -> None:
         """Wait until `worker` is ready, and let the other process stop accepting. Raises
         ZeroproxyError: it goes on."""

@@ -41,15 +41,7 @@ async def serve(
     worker.stderr = stderr
     cut_now = asyncio.Event()
     handle_signals(worker, cut_now)
-    try:
-        handover.bind()
-        await worker.start()
-        await handover.begin(worker)
-    except BaseException:
-        if worker.phase == "serving":
-            await worker.stop()
-        await handover.stop()
-        raise
+    await start(worker, handover)
     log.info(f"zeroproxy {__version__} listens on {', '.join(worker.listen)}"
              + (f", admin on {worker.admin_url}" if worker.admin_url else ""))  # fmt: skip
     # Objects that live now live for ever: keep the collector from walking them again.
@@ -70,6 +62,19 @@ async def serve(
         signal.signal(number, signal.SIG_IGN)
     log.info(f"stopped; {cut} connections were cut" if cut else "stopped")
     return 0
+
+
+async def start(worker: Worker, handover: Handover) -> None:
+    """Both or none."""
+    try:
+        handover.bind()
+        await worker.start()
+        await handover.begin(worker)
+    except BaseException:
+        if worker.phase == "serving":
+            await worker.stop()  # the old process serves on
+        await handover.stop()
+        raise
 
 
 def handle_signals(worker: Worker, cut_now: asyncio.Event) -> None:

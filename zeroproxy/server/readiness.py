@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from zeroproxy.server.worker import Worker
+from zeroproxy._fast.engine.engine import Engine
+from zeroproxy.config.schema import Config
+from zeroproxy.policy.connect_readiness import Readiness
+from zeroproxy.policy.rotation import Rotation
+from zeroproxy.policy.warmup import Warmups
+from zeroproxy.server.endpoints import EndpointSet
+
+
+class Parts(Protocol):
+    """The parts of a worker that can be unready."""
+
+    config: Config
+    engine: Engine | None
+    endpoint_set: EndpointSet | None
+    readiness: Readiness
+    rotation: Rotation | None
+    warmups: Warmups | None
 
 
 class Lacks:
     """Of one worker, whatever its phase. Once its endpoints were warm they stay so."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Parts) -> None:
         self._worker = worker
         self._was_warm = False
 

@@ -218,8 +218,8 @@ cdef class Engine(PlaneThread):
             change.set_pool(index, settings=settings)
 
     def set_learned(self, index, *, learned):
-        """Go on with an endpoint where another process was. `learned`: Learned. What the settings do
-        not use, or was learned here, stays."""
+        """Go on with an endpoint where another process was. `learned`: Learned. Facts that the
+        settings do not use, or that were found out here, stay."""
         with self.change() as change:
             change.set_learned(index, learned=learned)
 
@@ -315,7 +315,7 @@ cdef class Engine(PlaneThread):
             return read_health_samples(self, silence, only)
 
     def learned(self):
-        """What was found out about each endpoint in force: a LearnedSample each."""
+        """A LearnedSample for each endpoint in force: all that was found out about it."""
         with self.lock:
             return read_learned(self, self.names)
 

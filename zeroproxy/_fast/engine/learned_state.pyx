@@ -1,7 +1,7 @@
-"""What was learned about endpoints, for a process that goes on where this one was.
+"""Facts about endpoints that were learned, for a process that goes on where this one was.
 
-Note. Windows of breakers and latency models stay behind: both are of the last seconds only, and are
-      found again within some tens of requests.
+Note. Windows of breakers and latency models stay behind. They are of the last seconds or minutes
+      and are found again within some tens of requests.
 Tests: tests/relay/test_learned.py.
 """
 

@@ -29,7 +29,7 @@ class HealthSample(TypedDict):
 
 
 class LearnedSample(TypedDict):
-    """What was found out about one endpoint in force; the rest are the fields of Learned."""
+    """All that was found out about one endpoint in force, by the fields of Learned."""
 
     upstream: str
     url: str

@@ -73,7 +73,7 @@ class ReportedLoad(Base, frozen=True):
 
 
 class Learned(Base, frozen=True):
-    """What another process has found out about an endpoint (LearnedSample)."""
+    """Facts about an endpoint that another process has found out (LearnedSample)."""
 
     #: Of exchanges in flight, where it adapts itself; 0: there is none.
     limit: float
