@@ -2,6 +2,7 @@
 
 import hashlib
 import http.client
+import json
 import os
 import select
 import signal
@@ -238,3 +239,30 @@ def test_the_ledger_has_one_row_for_each_request_of_an_old_process_that_is_kille
         for _ in range(5):
             chat_answer(old.port)
     assert rows_of(old.ledger) == {"ok": 10}
+
+
+def test_a_sink_gets_each_row_once_whoever_feeds_it(sim, handover, tmp_path):
+    """Two processes that fed it at once would write rows twice, or lock each other out."""
+    lines = tmp_path / "usage.jsonl"
+    text = f'{upstream_toml(sim.url)}[metering]\nsinks = [{{ kind = "jsonl", path = "{lines}" }}]\n'
+
+    def delivered():
+        return [json.loads(line)["seq"] for line in lines.read_bytes().splitlines()]
+
+    with ProxyProcess(text, server=f'handover = "{handover}"') as old:
+        chat_answer(old.port)
+        wait_until(lambda: lines.exists() and len(delivered()) == 1)
+        with dial(handover.removeprefix("unix:")) as new:
+            put(new, HELLO)
+            get(new)
+            put(new, {"kind": "go"})
+            assert get(new)["kind"] == "gone"  # and dies
+        chat_answer(old.port)
+        wait_until(lambda: len(delivered()) == 2)
+        with asked(old.port, CHAT, chat(300)) as response, Generations(old) as generations:
+            generations.next()
+            chat_answer(old.port)
+            wait_until(lambda: len(delivered()) == 3)
+            assert response.read().endswith(b"data: [DONE]\n\n")  # counted by the old one
+            wait_until(lambda: len(delivered()) == 4)
+        assert delivered() == [1, 2, 3, 4]
