@@ -250,8 +250,8 @@ cdef class Engine(PlaneThread):
             quotas_grant(self.p, index, quota, speed, level, used)
 
     def set_quota_level(self, index, *, quota, level):
-        """Set the level of a quota that fills by itself, as far as its bounds allow: another process
-        has counted until now. A leased quota stays as it is."""
+        """Set the level of a quota that fills by itself, as far as its bounds allow. It is for one
+        that another process has counted until now. A leased quota stays as it is."""
         with self:
             quotas_fill_to(self.p, index, quota, level)
 
