@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -190,20 +190,22 @@ def url_of(sock: socket.socket) -> str:
     return f"http://{bracketed(name[0])}:{name[1]}"
 
 
-def bind_each(address: str) -> list[Bound]:
+def bind_each(address: str, bind: Callable[[str], Bound] = bind) -> list[Bound]:
     """The listeners of one address of `server.listen`. Raises ListenError with a sentence."""
     if not address.startswith("systemd:"):
         return [bind(address)]
     return [Bound(sock, url_of(sock)) for sock in take(address.removeprefix("systemd:"))]
 
 
-def bind_all(addresses: tuple[str, ...] | list[str]) -> list[Bound]:
+def bind_all(
+    addresses: tuple[str, ...] | list[str], bind: Callable[[str], Bound] = bind
+) -> list[Bound]:
     """All or none."""
     bound: list[Bound] = []
     names = {a.removeprefix("systemd:") for a in addresses if a.startswith("systemd:")}
     try:
         for address in addresses:
-            bound += bind_each(address)  # closed one by one on failure
+            bound += bind_each(address, bind)  # closed one by one on failure
         if names and (others := left_over(names)):
             log.warning(f"systemd passes sockets that server.listen leaves out, where callers wait "
                         f"for ever: {', '.join(others)}")  # fmt: skip

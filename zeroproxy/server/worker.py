@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -32,7 +33,9 @@ from zeroproxy.server.endpoints import EndpointSet
 from zeroproxy.server.fd_limits import admin_cap, raise_limit
 from zeroproxy.server.listener import Bound, bind, bind_all, is_own
 from zeroproxy.server.pipeline import Metering
+from zeroproxy.server.predecessor import HANDED_OVER, Predecessor
 from zeroproxy.server.prepare import Candidate, prepare, put_in_force
+from zeroproxy.server.readiness import Lacks
 from zeroproxy.server.reload import Reloader
 from zeroproxy.server.tls import Tls
 
@@ -47,12 +50,19 @@ FIRST_ROUND = 2.0
 class Worker:
     """One proxy on the running loop: `await start()`, then `await stop()`.
 
-    `read` returns the configuration anew for a reload.
+    `read` returns the configuration anew for a reload. `predecessor`: the process in whose place it
+    serves.
     Raises ConfigError, ListenError or OSError from start; nothing is left open then.
     """
 
-    def __init__(self, config: Config, read: Callable[[], Config] | None = None) -> None:
-        self.config = config
+    def __init__(
+        self,
+        config: Config,
+        read: Callable[[], Config] | None = None,
+        predecessor: Predecessor | None = None,
+    ) -> None:
+        self.config, self._predecessor = config, predecessor
+        self._bind = bind if predecessor is None else predecessor.bind
         self.phase = "starting"
         self.bound: list[Bound] = []
         self.admin: AdminServer | None = None
@@ -69,11 +79,13 @@ class Worker:
         self.shares: Shares | None = None
         self.rotation: Rotation | None = None
         self.warmups: Warmups | None = None
+        self.key_indices: dict[str, int] = {}  # of the engine, by digest
         self.drain_requested = asyncio.Event()
         self._settled = asyncio.Event()  # set: a stop settles no longer
         self._is_hurried = False  # cut before the drain began
-        self._was_warm = False
+        self.lacks = Lacks(self)
         self._cut = 0  # conns that stop() has cut
+        self.deadline = math.inf  # of a drain
         self._started = time.monotonic()
 
     # ------------------------------------------------------------ start
@@ -87,7 +99,7 @@ class Worker:
         try:
             new = await prepare(self.config)
             self.config = new.config
-            self.bound = bind_all(new.config.listens())
+            self.bound = bind_all(new.config.listens(), self._bind)
             self._make_parts(new)
             put_in_force(self, new)
             assert self.endpoint_set is not None
@@ -122,13 +134,23 @@ class Worker:
         if self.config.otel.endpoint:
             engine.set_tracing(self.config.otel.sample)
         await asyncio.to_thread(metering.start)
-        await self._start_admin()
+        if self._predecessor is None:
+            await self._start_admin()
         self.watch()
         await discovery.first_round(FIRST_ROUND)
         engine.start()
         asyncio.get_running_loop().add_reader(engine.notify_fileno(), self._on_notify)
+        if self._predecessor is not None:
+            self.readiness.probe_until_ready()
+            await self._predecessor.relieve(self)
+            await self._start_admin()
+        self.resume_accepting()
+
+    def resume_accepting(self) -> None:
+        assert self.engine is not None and self.metering is not None
+        self.metering.feed()
         for bound in self.bound:
-            engine.listen(bound.sock.fileno(), is_unix=bound.is_unix)
+            self.engine.listen(bound.sock.fileno(), is_unix=bound.is_unix)
 
     def watch(self) -> None:
         """The set of endpoints, or the requests they get, has changed."""
@@ -147,6 +169,7 @@ class Worker:
     def share_keys(self, indices: dict[str, int]) -> None:
         """These keys are in force; `indices`: where the engine has each, by digest."""
         assert self.shares is not None
+        self.key_indices = indices
         self.shares.watch(self.config.auth, indices)
 
     def _drained(self) -> set[int]:
@@ -176,7 +199,7 @@ class Worker:
         if not address:
             return
         try:
-            bound = bind(address)
+            bound = self._bind(address)
         except ListenError as error:
             raise ListenError(str(error).replace(address, f"{address} (admin)", 1)) from None
         self.admin = AdminServer(
@@ -231,7 +254,7 @@ class Worker:
                 for endpoint in upstream["endpoints"]:
                     endpoint["health"] = self.health.snapshot(endpoint["index"])
                     endpoint["warmup"] = self.warmups.snapshot(endpoint["index"])
-        shown["unresolved"] = self._nowhere()
+        shown["unresolved"] = self.lacks.unresolved()
         if self.metering is not None:
             shown["metering"] = self.metering.state()
         if self.discovery is not None:
@@ -245,29 +268,8 @@ class Worker:
         """(ready for traffic, the reasons why not)."""
         if self.phase != "serving":
             return False, [f"the proxy is {self.phase}"]
-        if self.rotation is not None and (reasons := self.rotation.reasons()):
-            return False, reasons
-        is_ready, reasons = self.readiness.state()
-        if not is_ready:
-            reasons = reasons + [f"{url}: its name cannot be resolved" for url in self._nowhere()]
-        if is_ready and not self._was_warm:
-            cold = self._cold() + (self.warmups.reasons() if self.warmups is not None else [])
-            self._was_warm = not cold
-            return not cold, cold
-        return is_ready, reasons
-
-    def _nowhere(self) -> list[str]:
-        return self.endpoint_set.unresolved(self.config) if self.endpoint_set is not None else []
-
-    def _cold(self) -> list[str]:
-        """Endpoints whose first connections are still being opened."""
-        assert self.engine is not None
-        return [
-            f"{endpoint['url']}: its first connections are being opened"
-            for upstream in self.engine.snapshot()["upstreams"]
-            for endpoint in upstream["endpoints"]
-            if not endpoint["pool"]["is_warm"]
-        ]
+        reasons = self.lacks.reasons()
+        return not reasons, reasons
 
     def drain_endpoint(self, url: str, drain: bool) -> dict[str, Any] | None:
         """Send it nothing new, or again; what is still in flight there. None: there is no such
@@ -330,22 +332,26 @@ class Worker:
 
     async def _drain(self, timeout: float | None) -> None:
         assert self.engine is not None
-        if self.phase in ("serving", "settling"):
-            self.phase = "draining"
+        if self.phase in ("serving", "settling", HANDED_OVER):
+            is_relieved, self.phase = self.phase == HANDED_OVER, "draining"
             for bound in self.bound:
                 bound.unlink()
             self.engine.stop_listening()
             for bound in self.bound:
                 bound.close()
-            limit = self.config.server.drain_timeout if timeout is None else timeout
-            if self._is_hurried:
-                limit = 0.0
-            deadline = time.monotonic() + limit
-            self.engine.drain()
-            log.info(f"draining: {self.engine.busy()} connections are in use, for {limit:g} s at "
-                     f"most")  # fmt: skip
+            if timeout is not None or not is_relieved:
+                limit = self.config.server.drain_timeout if timeout is None else timeout
+                limit = 0.0 if self._is_hurried else limit
+                self.deadline = time.monotonic() + limit
+            # Nobody waits for the end of a process that another has relieved.
+            self.engine.drain(spare_idle=is_relieved)
+            left = self.deadline - time.monotonic()
+            log.info(
+                f"draining: {self.engine.busy()} connections are in use, for "
+                + ("as long as they take" if left == math.inf else f"{round(left, 1):g} s at most")
+            )
             # The data plane ends exchanges without telling Python: a look every 20 ms will do.
-            while self.engine.busy() and time.monotonic() < deadline:  # noqa: ASYNC110
+            while self.engine.busy() and time.monotonic() < self.deadline:  # noqa: ASYNC110
                 await asyncio.sleep(DRAIN_POLL)
             self._cut += int(self.engine.busy())
 
@@ -375,8 +381,11 @@ class Worker:
             self.engine.close()
         if self.metering is not None:
             await asyncio.to_thread(self.metering.stop)
-        if self.admin is not None:
-            await self.admin.stop()
-            self.admin = None
+        await self.stop_admin()
         for bound in self.bound:
             bound.close()
+
+    async def stop_admin(self) -> None:
+        admin, self.admin = self.admin, None
+        if admin is not None:
+            await admin.stop()

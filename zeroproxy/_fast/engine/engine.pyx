@@ -21,10 +21,12 @@ from libc.stdlib cimport calloc, free, malloc
 
 from zeroproxy._fast.engine.change cimport Change
 from zeroproxy._fast.engine.health_sample cimport read_health_samples
+from zeroproxy._fast.engine.learned_state cimport read_learned
 from zeroproxy._fast.engine.listeners cimport accept_all_pending, listen_on, stop_listening
 from zeroproxy._fast.engine.names cimport Names
 from zeroproxy._fast.engine.quota_state cimport (
     key_terms_read,
+    quotas_fill_to,
     quotas_grant,
     quotas_read,
     quotas_share,
@@ -239,6 +241,12 @@ cdef class Engine(PlaneThread):
         with self.change() as change:
             change.set_pool(index, settings=settings)
 
+    def set_learned(self, index, *, learned):
+        """Go on with an endpoint where another process was. `learned`: Learned. Facts that the
+        settings do not use, or that were found out here, stay."""
+        with self.change() as change:
+            change.set_learned(index, learned=learned)
+
     # ------------------------------------------------------------ API keys
 
     def set_keys(self, keys, *, forward=False, headers=False, salt_secret=b""):
@@ -273,6 +281,12 @@ cdef class Engine(PlaneThread):
         with self:
             quotas_grant(self.p, index, quota, speed, level, used)
 
+    def set_quota_level(self, index, *, quota, level):
+        """Set the level of a quota that fills by itself, as far as its bounds allow. It is for one
+        that another process has counted until now. A leased quota stays as it is."""
+        with self:
+            quotas_fill_to(self.p, index, quota, level)
+
     # ------------------------------------------------------------ work
 
     def listen(self, fd, *, is_unix=False):
@@ -297,11 +311,12 @@ cdef class Engine(PlaneThread):
         with self:
             relay_begin_settle(self.p)
 
-    def drain(self):
+    def drain(self, *, spare_idle=False):
         """Let every exchange be its conn's last from now on. Idle conns are closed; those without a
-        request yet after a second."""
+        request yet after a second. `spare_idle`: the others, too, have that second."""
+        cdef bint spares = flag(spare_idle, "spare_idle")
         with self:
-            relay_begin_drain(self.p)
+            relay_begin_drain(self.p, spares)
         self.work_by_hand()
 
     def close_all(self):
@@ -336,6 +351,11 @@ cdef class Engine(PlaneThread):
             if only is not None:
                 index_in(only, "only", self.p.n_endpoints)
             return read_health_samples(self, silence, only)
+
+    def learned(self):
+        """A LearnedSample for each endpoint in force: all that was found out about it."""
+        with self.lock:
+            return read_learned(self, self.names)
 
     def end_silent(self, index, *, seconds):
         """End the exchanges this endpoint has owed a byte for `seconds`; returns how many."""

@@ -165,10 +165,12 @@ cdef void accept_all_pending(Plane *p) noexcept nogil:
 
 
 cdef int listen_on(Plane *p, int fd, bint is_unix) except -1:
-    cdef size_t i = p.n_listeners
+    cdef size_t i = 0
     cdef int64_t slot
     cdef int unsent = UNSENT
     cdef Listener *l
+    while i < p.n_listeners and p.listeners[i].fd >= 0:
+        i += 1
     if i == 16:
         raise ValueError("at most 16 listeners")
     if p.listeners == NULL:
@@ -187,8 +189,9 @@ cdef int listen_on(Plane *p, int fd, bint is_unix) except -1:
     l.slot = <uint32_t>slot
     l.is_unix = is_unix
     l.plane = p
+    l.paused = l.pending = 0
     timer_init(&l.timer, on_listener_due, <void *>i)
-    p.n_listeners += 1
+    p.n_listeners = max(p.n_listeners, <uint32_t>i + 1)
     return i
 
 
