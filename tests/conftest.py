@@ -26,6 +26,7 @@ TOGETHER = {
     "tests/faults/test_llama.py": "llama",  # a llama.cpp takes a core and more
     "tests/real/test_llama.py": "llama",
     "tests/real/test_llama_counts.py": "llama",
+    "tests/real/test_llama_hold.py": "llama",
     "tests/unit/test_bench_programs.py": "bench programs",  # are compiled once
 }
 

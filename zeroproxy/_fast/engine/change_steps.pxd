@@ -14,7 +14,7 @@ cdef int stage_switches(Step *s, via, trust_forwarded, serve_half_close) except 
 cdef int stage_upstream(Step *s, Upstream *u, settings) except -1
 # Prepare settings of an endpoint as a Step; None leaves one unchanged.
 cdef int stage_endpoint(
-    Step *s, Endpoint *e, up, draining, weight, usage_request, load, probe_ok
+    Step *s, Endpoint *e, up, draining, weight, usage_request, load, probe_ok, loading
 ) except -1
 # Prepare config.Pool as a Step; the endpoint is prewarmed by it.
 cdef int stage_pool(Step *s, Endpoint *e, pool) except -1

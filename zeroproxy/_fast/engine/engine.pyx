@@ -197,17 +197,17 @@ cdef class Engine(PlaneThread):
 
     def set_endpoint(
         self, index, *, up=None, draining=None, weight=None, usage_request=None, load=None,
-        probe_ok=None
+        probe_ok=None, loading=None
     ):
         """Change settings of an endpoint; None: stays as it is. `up`, `draining`: one that leaves
         rotation loses its idle conns. `weight`: at least 1. `usage_request`: one of
         USAGE_REQUESTS, for requests that ask for none. `load`: a ReportedLoad. `probe_ok`: its
-        last health probe was answered well. Without effect on a removed endpoint."""
+        last health probe was answered well. `loading`: it was not, so a 503 is no answer where
+        requests are held. Without effect on a removed endpoint."""
         with self.change() as change:
             change.set_endpoint(
                 index, up=up, draining=draining, weight=weight, usage_request=usage_request,
-                load=load,
-                probe_ok=probe_ok,
+                load=load, probe_ok=probe_ok, loading=loading,
             )
 
     def set_pool(self, index, *, settings):
