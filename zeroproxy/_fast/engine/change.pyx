@@ -204,13 +204,13 @@ cdef class Change:
 
     def set_endpoint(
         self, index, *, up=None, draining=None, weight=None, usage_request=None, load=None,
-        probe_ok=None, model_len=None
+        probe_ok=None, model_len=None, loading=None
     ):
         """A step: Engine.set_endpoint."""
         cdef Step *step = self.step()
         cdef Endpoint *e = self.endpoint_at(index)
         stage_endpoint(
-            step, e, up, draining, weight, usage_request, load, probe_ok, model_len
+            step, e, up, draining, weight, usage_request, load, probe_ok, model_len, loading
         )
 
     def set_pool(self, index, *, settings):

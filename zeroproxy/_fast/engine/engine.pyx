@@ -223,17 +223,18 @@ cdef class Engine(PlaneThread):
 
     def set_endpoint(
         self, index, *, up=None, draining=None, weight=None, usage_request=None, load=None,
-        probe_ok=None, model_len=None
+        probe_ok=None, model_len=None, loading=None
     ):
         """Change settings of an endpoint; None: stays as it is. `up`, `draining`: one that leaves
         rotation loses its idle conns. `weight`: at least 1. `usage_request`: one of
         USAGE_REQUESTS, for requests that ask for none. `load`: a ReportedLoad. `probe_ok`: its
-        last health probe was answered well. `model_len`: tokens of its longest model, 0: not known.
-        Without effect on a removed endpoint."""
+        last health probe was answered well. `loading`: it was not, so a 503 is no answer where
+        requests are held. `model_len`: tokens of its longest model, 0: not known. Without effect
+        on a removed endpoint."""
         with self.change() as change:
             change.set_endpoint(
                 index, up=up, draining=draining, weight=weight, usage_request=usage_request,
-                load=load, probe_ok=probe_ok, model_len=model_len,
+                load=load, probe_ok=probe_ok, model_len=model_len, loading=loading,
             )
 
     def set_pool(self, index, *, settings):
