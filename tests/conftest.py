@@ -27,6 +27,7 @@ TOGETHER = {
     "tests/real/test_llama.py": "llama",
     "tests/real/test_llama_counts.py": "llama",
     "tests/real/test_llama_exec.py": "llama",
+    "tests/real/test_llama_hold.py": "llama",
     "tests/unit/test_bench_programs.py": "bench programs",  # are compiled once
 }
 

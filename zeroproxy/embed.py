@@ -18,6 +18,7 @@ from typing import Any
 
 from zeroproxy.config.load import complete
 from zeroproxy.config.schema import Config
+from zeroproxy.errors import ConfigError
 from zeroproxy.server.worker import Worker
 
 #: Those that run in this process.
@@ -47,7 +48,11 @@ class Proxy:
         if not isinstance(config, Config):
             raise TypeError(f"Proxy takes a Config, not a {type(config).__name__}; load_config("
                             "path) reads one")  # fmt: skip
-        self._worker = Worker(complete(config))
+        config = complete(config)
+        if config.server.handover:
+            raise ConfigError("is for `zeroproxy` as a process; a program that embeds the proxy "
+                              "passes sockets on itself (fd:N)", key="server.handover")  # fmt: skip
+        self._worker = Worker(config)
         self._process = 0
         self._stopping: asyncio.Task[int] | None = None
         self._obeying: asyncio.Task[None] | None = None

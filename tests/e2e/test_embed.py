@@ -134,3 +134,12 @@ async def test_a_websocket_goes_through_with_its_close_code():
         closing = await socket.receive()
         assert (closing.type, socket.close_code) == (aiohttp.WSMsgType.CLOSE, 4001)
     await runner.cleanup()
+
+
+def test_a_handover_is_for_the_process_alone():
+    text = (
+        '[server]\nhandover = "unix:/tmp/h"\n'
+        '[[upstream]]\nname = "u"\nendpoints = ["http://127.0.0.1:1"]\n'
+    )
+    with pytest.raises(zeroproxy.ConfigError, match=r"^server\.handover: is for `zeroproxy` as a "):
+        zeroproxy.Proxy(parse_config(text))

@@ -17,7 +17,7 @@ QUICK = "{ interval = 0.2, timeout = 0.5, unhealthy_after = 2, healthy_after = 1
 
 
 def through_an_outage(proxy, sim, until_waiting, spread):
-    """What so many callers see that come while the engine is down, from its death on."""
+    """Ends that so many callers see who come while the engine is down, from its death on."""
     assert see_sim(proxy) == "done"
     sim.stop(signal.SIGKILL)
     with ThreadPoolExecutor(CALLERS) as pool:

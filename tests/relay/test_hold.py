@@ -103,7 +103,7 @@ def test_a_request_that_was_sent_is_not_held():
 
 def test_a_503_of_an_endpoint_that_fails_its_probe_means_that_it_is_loading():
     with play(hold_when_down=60.0) as script:
-        script.engine.set_endpoint(0, probe_ok=False)
+        script.engine.set_endpoint(0, probe_ok=False, loading=True)
         d, u = waiting(script, get())
         u.send(status(503))
         assert d.receive() == b""
@@ -115,8 +115,10 @@ def test_a_503_of_an_endpoint_that_fails_its_probe_means_that_it_is_loading():
         assert (record["outcome"], record["status"]) == ("ok", 200)
 
 
-def test_a_503_of_an_endpoint_that_is_well_is_an_answer():
+def test_a_503_of_an_endpoint_that_is_well_or_not_probed_is_an_answer():
     with play(hold_when_down=60.0) as script:
+        script.engine.set_endpoint(0, probe_ok=False, loading=True)
+        script.engine.set_endpoint(0, probe_ok=False, loading=False)
         d, u = waiting(script, get())
         u.send(status(503))
         assert d.receive().startswith(b"HTTP/1.1 503 ")

@@ -34,6 +34,7 @@ class Engine:
         up: bool | None = None,
         load: ReportedLoad | None = None,
         probe_ok: bool | None = None,
+        loading: bool | None = None,
     ) -> None:
         if load is not None:
             self.loads.append(load)

@@ -60,7 +60,7 @@ def test_several_addresses_are_endpoints_of_one_upstream():
         ([URL, URL], f"URL: {URL} is there twice"),
         (["http://127.0.0.1:8080"], "URL: http://127.0.0.1:8080 is this proxy's own listener"),
         ([URL, "--listen", ":x"], '--listen: ":x" is no address: HOST:PORT, [IPV6]:PORT, '
-                                  "unix:/path or fd:N"),
+                                  "unix:/path, fd:N or systemd:NAME"),
         ([URL, "--admin", "fd:3"], "--admin: fd:N is for server.listen; give HOST:PORT or "
                                    "unix:/path"),
         ([URL, "--preset", "vlm"], '--preset: "vlm" is none of vllm, tgi, sglang, llamacpp, '

@@ -302,6 +302,18 @@ def test_every_fault_has_a_name_a_status_and_a_sentence() -> None:
         assert text.endswith(".")
 
 
+OF_SDKS = (b"X-Stainless-Retry-Count", b"X-Stainless-Read-Timeout", b"X-Stainless-Timeout")
+
+
+def test_fields_of_the_sdks_are_known_in_any_case_and_by_no_other_name() -> None:
+    ids = [http1.id_of_field(name) for name in OF_SDKS]
+    assert len({*ids, http1.OTHER}) == 4
+    for id_, name in zip(ids, OF_SDKS, strict=True):
+        assert {http1.id_of_field(n) for n in (name.lower(), name.upper())} == {id_}
+        for other in (name + b"x", b"x" + name, name.replace(b"-", b"_"), b"X-Stainless-Runtime"):
+            assert http1.id_of_field(other) == http1.OTHER
+
+
 def test_all_field_names_are_known_in_any_case() -> None:
     names = (
         b"Host Connection Content-Length Transfer-Encoding TE Trailer Upgrade Keep-Alive "
@@ -310,8 +322,8 @@ def test_all_field_names_are_known_in_any_case() -> None:
         b"Api-Key Content-Type Content-Encoding Accept-Encoding Date Server Retry-After "
         b"Cookie Forwarded X-Real-IP"
     ).split()
-    # Two ids stand for many names, and one for none.
-    assert len(names) == http1.FIELD_IDS - 3
+    # Two ids stand for many names, and one for none; those of the SDKs come behind them.
+    assert len(names) == http1.FIELD_IDS - 3 - len(OF_SDKS)
     for k, name in enumerate(names, 1):
         assert {http1.id_of_field(n) for n in (name, name.lower(), name.upper())} == {k}
         kin = http1.FORWARDED_KIN if name.startswith(b"X-Forwarded-") else http1.OTHER

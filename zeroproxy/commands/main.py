@@ -73,8 +73,8 @@ def open_standard() -> None:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
 
 
-#: Those that are a proxy: early signals wait for it (early_signals.py).
-PROXIES = (None, "run", "exec", one_line.TO)
+#: Those that are a proxy, at once or later: early signals wait for it (early_signals.py).
+PROXIES = (None, "run", "exec", "upgrade", one_line.TO)
 
 
 def serve(config: Config, read: Callable[[], Config], served: ServedProcess | None = None) -> int:
@@ -85,7 +85,7 @@ def serve(config: Config, read: Callable[[], Config], served: ServedProcess | No
 
     try:
         with on_stderr() as stderr:
-            return run(config, read, stderr, served)
+            return run(config, read, stderr, served=served)
     except (ZeroproxyError, OSError) as error:
         complain(error)
         return 1

@@ -165,6 +165,9 @@ def run_exec(args: argparse.Namespace, argv: list[str], serve: Serve) -> int:
             configure, upstream, given(args), args.config or "", overrides_of(args)
         )
         config = read()
+        if config.server.handover:
+            raise UsageError("exec: server.handover: a server that is started here belongs to one "
+                             "process; leave it empty")  # fmt: skip
         served = ServedProcess(command.name, command.url, folder, args.stop_timeout)
         served.fork(command.argv, {**os.environ, **dict(command.variables)})
         return serve(config, read, served)

@@ -27,6 +27,7 @@ examples:
   zeroproxy config diff -c conf/prod.toml
                                       what differs from the defaults
   zeroproxy top -c conf/prod.toml     watch a running proxy; also: status, reload, drain
+  zeroproxy upgrade -c conf/prod.toml a new process takes over, and no connection is refused
   zeroproxy usage -c conf/prod.toml --by model,tenant --since 24h
                                       what was asked and counted
   zeroproxy key --name ci --rpm 60    a new API key, and the lines that let it in
@@ -47,6 +48,7 @@ documentation: README.md; every key of the configuration: conf/reference.toml
 #: Commands that read a configuration; `-c FILE` may stand before or behind them.
 WITH_CONFIG = (
     None, "run", "exec", "check", "usage", "config", "status", "top", "reload", "drain",
+    "upgrade",
 )  # fmt: skip
 #: Commands that are no module of their own.
 OWN = ("run", "exec", "check", "completion", "version")

@@ -77,6 +77,12 @@ def load_top() -> tuple[AddArguments, Run]:
     return add_arguments, run
 
 
+def load_upgrade() -> tuple[AddArguments, Run]:
+    from zeroproxy.commands.upgrade import add_arguments, run
+
+    return add_arguments, run
+
+
 def load_demo() -> tuple[AddArguments, Run]:
     from zeroproxy.commands.demo import run
 
@@ -87,6 +93,7 @@ COMMANDS = {
     "status": Command("a running proxy and its endpoints", load_status),
     "top": Command("a running proxy, watched in the terminal", load_top),
     "reload": Command("let a running proxy read its configuration again", load_reload),
+    "upgrade": Command("a new process takes over, without a gap", load_upgrade),
     "drain": Command("let a running proxy, or one of its endpoints, finish", load_drain),
     "usage": Command("what the ledger counted: requests and tokens", load_usage),
     "config": Command("the reference, examples, the values in effect", load_config),

@@ -112,6 +112,17 @@ def check_url(url: str, path: KeyPath, wrong: Wrong) -> None:
     return None
 
 
+def check_handover(config: Config, wrong: Wrong) -> None:
+    address, key = config.server.handover, ("server", "handover")
+    if not address:
+        return
+    if not address.startswith("unix:"):
+        raise wrong(f'"{address}": it takes unix:/path', key)
+    check_unix(address, key, wrong)
+    if address in (*config.listens(), config.admin.listen):
+        raise wrong(f"{address} is a listener too; the handover needs an address of its own", key)
+
+
 def check_listeners(config: Config, wrong: Wrong) -> None:
     addresses = config.listens()
     key: KeyPath = ("server", "listen")
@@ -123,6 +134,7 @@ def check_listeners(config: Config, wrong: Wrong) -> None:
         if address in addresses[:k] and not address.endswith(":0"):
             raise wrong(f"{address} is there twice", where)
     admin = config.admin.listen
+    check_handover(config, wrong)
     if not admin:
         return
     if admin.startswith(INHERITED):

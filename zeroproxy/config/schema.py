@@ -121,6 +121,11 @@ class Server(Base, frozen=True):
     #: Before that: /readyz is 503 at once, but requests are taken for so long, until load balancers
     #: have looked (Kubernetes: 10). Answers carry Connection: close.
     drain_settle: Seconds = 0.0
+    #: "unix:/path": where `zeroproxy upgrade` takes over from this process. "": it cannot.
+    handover: str = ""
+    #: How long exchanges may go on in a process that was relieved; 0: as long as they take (nginx
+    #: has no limit, Envoy 15 min).
+    handover_timeout: Seconds = 3600.0
     #: Add Via to forwarded requests: a MUST of RFC 9110 7.6.3 that nginx and HAProxy omit.
     via: bool = True
     #: Keep the caller's X-Forwarded-*, Forwarded and X-Real-IP; append to X-Forwarded-For and

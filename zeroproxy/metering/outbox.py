@@ -88,7 +88,8 @@ class Feeder:
 
     def join(self, seconds: float) -> bool:
         """True where it has ended; if not, its client's timeouts will end it."""
-        self._thread.join(max(0.0, seconds))
+        if self._thread.ident is not None:  # else it was never started
+            self._thread.join(max(0.0, seconds))
         return not self._thread.is_alive()
 
     def state(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Law 1. One task per upstream knows which probe is due. Each probe is a task with a connection of its
        own, and none waits for another's. An endpoint in doubt is probed twice as often, and so is
        out within three intervals. One whose breaker has opened is probed at once.
-Law 2. Of the engine's settings health writes `probe_ok` and `load` and no other.
+Law 2. Of the engine's settings health writes `probe_ok`, `loading` and `load` and no other.
 Law 3. An endpoint that is out may finish the exchanges it has, as long as it can. It cannot where
        no probe is answered any more and no byte has come for `wedge_after`: these exchanges are
        ended, and their number is logged.
@@ -48,6 +48,7 @@ class Engine(Protocol):
         *,
         load: ReportedLoad | None = None,
         probe_ok: bool | None = None,
+        loading: bool | None = None,
     ) -> None: ...
 
     def health_sample(self, *, only: int | None = None) -> list[HealthSample]: ...
@@ -85,7 +86,7 @@ class UpstreamProber:
                 s.due = 0.0
             if not self._settings.path:
                 s.is_sick = False
-                self._vouch(s, False)
+                self._vouch_for_nothing(s)
             if not self._settings.path or not self._settings.wedge_after:
                 s.hang.reset()
             self._settle(s, s.reason if s.is_sick else "")
@@ -167,10 +168,16 @@ class UpstreamProber:
                       f"and no byte for {after:g} s")  # fmt: skip
 
     def _vouch(self, s: EndpointHealth, probe_ok: bool) -> None:
-        """Set in the engine whether a 5xx counts against it (breaker.pyx, law 4)."""
+        """Set in the engine whether a 5xx counts against it (breaker.pyx, law 4), and whether a 503
+        means that it is loading (hold.pyx, law 2)."""
         if probe_ok != s.probe_ok:
             s.probe_ok = probe_ok
-            self._engine.set_endpoint(s.endpoint.index, probe_ok=probe_ok)
+            self._engine.set_endpoint(s.endpoint.index, probe_ok=probe_ok, loading=not probe_ok)
+
+    def _vouch_for_nothing(self, s: EndpointHealth) -> None:
+        if s.probe_ok is not None:
+            s.probe_ok = None
+            self._engine.set_endpoint(s.endpoint.index, probe_ok=False, loading=False)
 
     async def _read_load(self, s: EndpointHealth) -> None:
         """Set in the engine the load that the server reports."""

@@ -185,6 +185,10 @@ class EndpointSet:
         """Where those are that are to get nothing new."""
         return {active.index for active in self.all() if active.locator[0] in self._drained}
 
+    def drained_urls(self) -> list[str]:
+        """Of the configuration."""
+        return sorted(self._drained)
+
     def addresses(self) -> list[Address]:
         return [active.address for active in self.all()]
 

@@ -8,12 +8,14 @@ import logging
 import os
 import socket
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zeroproxy._fast.engine.engine import Engine
 from zeroproxy.config.check_addresses import bracketed, split_host_port
+from zeroproxy.config.schema import Config
 from zeroproxy.errors import ListenError
 from zeroproxy.policy.socket_addresses import Address
 from zeroproxy.server.systemd_sockets import left_over, take
@@ -35,6 +37,14 @@ class Bound:
     @property
     def is_unix(self) -> bool:
         return self.sock.family == socket.AF_UNIX
+
+    def accept(self, engine: Engine, config: Config) -> None:
+        """Let callers in, by the rules of its table in server.listen."""
+        rules = config.listeners()[self.place]
+        engine.listen(
+            self.sock.fileno(), is_unix=self.is_unix, allow_from=rules.allow_from,
+            proxy_from=rules.proxy_from if rules.proxy_protocol else None,
+        )  # fmt: skip
 
     def unlink(self) -> None:
         """Take the name of a unix socket away, if it is still this one's: a process that was
@@ -191,20 +201,22 @@ def url_of(sock: socket.socket) -> str:
     return f"http://{bracketed(name[0])}:{name[1]}"
 
 
-def bind_each(address: str) -> list[Bound]:
+def bind_each(address: str, bind: Callable[[str], Bound] = bind) -> list[Bound]:
     """The listeners of one address of `server.listen`. Raises ListenError with a sentence."""
     if not address.startswith("systemd:"):
         return [bind(address)]
     return [Bound(sock, url_of(sock)) for sock in take(address.removeprefix("systemd:"))]
 
 
-def bind_all(addresses: tuple[str, ...] | list[str]) -> list[Bound]:
+def bind_all(
+    addresses: tuple[str, ...] | list[str], bind: Callable[[str], Bound] = bind
+) -> list[Bound]:
     """All or none."""
     bound: list[Bound] = []
     names = {a.removeprefix("systemd:") for a in addresses if a.startswith("systemd:")}
     try:
         for k, address in enumerate(addresses):
-            for one in bind_each(address):
+            for one in bind_each(address, bind):
                 one.place = k
                 bound.append(one)  # closed one by one on failure
         if names and (others := left_over(names)):

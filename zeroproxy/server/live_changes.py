@@ -41,6 +41,7 @@ LIVE = (
     "server.drain_settle",
     "server.drain_timeout",
     "server.half_close",
+    "server.handover_timeout",
     "server.sse_keepalive",
     "server.tcp_keepalive",
     "server.tls",

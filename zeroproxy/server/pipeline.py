@@ -71,6 +71,7 @@ class Metering:
         self._feeders: list[Feeder] = []
         self._access = AccessLog(None)
         self._otel: OtelSink | None = None
+        self._has_fed = False
         self._damaged = 0  # ledgers that were put aside
         self._refused = 0  # records that the ledger refused before and at this start
 
@@ -86,8 +87,18 @@ class Metering:
             return  # nobody wants records: the ring may fill, the totals are kept in C
         self._flusher = Flusher(self._engine, self._ledger, direct, self._wake)
         self._flusher.start()
+
+    def feed(self) -> None:
+        """Begin, or go on, to bring rows to the sinks."""
+        if self._ledger is not None and self._has_fed:
+            self._feeders = self._make_feeders(self._ledger)
+        self._has_fed = True
         for feeder in self._feeders:
             feeder.start()
+
+    def stop_feeding(self) -> None:
+        """Leave the rest of the rows to another process, or to the next `feed`. Blocks."""
+        stop_all(self._feeders)
 
     def _open_direct(self) -> list[tuple[str, Sink]]:
         """Sinks that get each record once, straight from the flusher. The access log is among them
@@ -112,10 +123,9 @@ class Metering:
         metering = self._config.metering
         if not metering.ledger:
             return
-        sinks = [(name_of(sink), kind_of(sink), make_sink(sink)) for sink in metering.sinks]
         ledger = Ledger(
             metering.ledger,
-            sinks=[name for name, _, _ in sinks],
+            sinks=[name_of(sink) for sink in metering.sinks],
             retention_days=metering.retention_days,
             hourly_retention_days=metering.hourly_retention_days,
             is_open=metering.required,
@@ -124,11 +134,17 @@ class Metering:
             self._damaged = open_anyhow(ledger)
             if ledger.is_in_place():
                 self._take_in(ledger)
-            self._feeders = [Feeder(name, kind, sink, ledger) for name, kind, sink in sinks]
+            self._feeders = self._make_feeders(ledger)
         except BaseException:
             ledger.close()
             raise
         self._ledger = ledger
+
+    def _make_feeders(self, ledger: Ledger) -> list[Feeder]:
+        return [
+            Feeder(name_of(sink), kind_of(sink), make_sink(sink), ledger)
+            for sink in self._config.metering.sinks
+        ]
 
     def _take_in(self, ledger: Ledger) -> None:
         """Take in the records that earlier processes left aside. A ledger that is locked now keeps

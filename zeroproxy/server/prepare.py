@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from zeroproxy._fast.engine.engine import Engine
-from zeroproxy.config.schema import Config, Limits
+from zeroproxy.config.schema import Config, Key, Limits
 from zeroproxy.config.secret_files import resolve
 from zeroproxy.metering.access_log_file import LogFile, open_sink
 from zeroproxy.policy.key_sets import check_issuers
@@ -126,3 +127,14 @@ def put_in_force(
     tokens.adopt(config.auth)
     running.share_keys(keys)
     return renewed
+
+
+def admit(running: Running, callers: Sequence[Key]) -> dict[str, int]:
+    """Put the keys of these callers in force, beside those of the configuration. Returns where the
+    engine has each, by digest."""
+    assert running.engine is not None
+    identity = running.config.server.tls.identity
+    with running.engine.change() as change:
+        keys = stage_keys(change, running.config.auth, identity, callers)
+    running.share_keys(keys)
+    return keys

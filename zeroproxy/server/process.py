@@ -17,6 +17,10 @@ from zeroproxy._version import __version__
 from zeroproxy.config.schema import Config
 from zeroproxy.early_signals import EARLY
 from zeroproxy.log import StderrHandler
+from zeroproxy.server.handover import Handover
+from zeroproxy.server.handover_new import Takeover
+from zeroproxy.server.handover_old import hurry
+from zeroproxy.server.predecessor import HANDED_OVER
 from zeroproxy.server.served_process import ServedProcess
 from zeroproxy.server.systemd_notify import Notifier, Service, of_this_process
 from zeroproxy.server.worker import Worker
@@ -41,7 +45,7 @@ class Stopping:
         if self._served is not None and self._served.is_stopping:
             self._served.kill()
         elif self._worker.drain_requested.is_set():
-            if not self._worker.skip_settle():
+            if not self._worker.skip_settle() and not hurry(self._worker):
                 self.cut_now.set()
         else:
             self.number = number
@@ -49,18 +53,24 @@ class Stopping:
 
 
 async def serve(
-    config: Config, read: Callable[[], Config], stderr: StderrHandler, served: ServedProcess | None
+    config: Config,
+    read: Callable[[], Config],
+    stderr: StderrHandler,
+    on_relieved: Callable[[Takeover], None] | None = None,
+    served: ServedProcess | None = None,
 ) -> int:
-    """Run until SIGTERM or SIGINT (or POST /-/drain), or until `served` ends. `read` gives the
-    configuration of a reload. Returns the exit status."""
-    worker = Worker(config, read)
+    """Run until SIGTERM or SIGINT (or POST /-/drain), until another process has taken over, or
+    until `served` ends. `read` gives the configuration of a reload. `on_relieved`: take over from
+    the process that runs, and call it then. Returns the exit status."""
+    handover = Handover(config.server.handover, on_relieved)
+    worker = Worker(config, read, await handover.connect())
     worker.stderr = stderr
     stopping = Stopping(worker, served)
     handle_signals(worker, stopping, served)
     notifier = of_this_process()
     try:
-        await worker.start()
-        await serve_until_stopped(worker, stopping, served, notifier)
+        await start(worker, handover)
+        await serve_until_stopped(worker, stopping, served, notifier, handover)
         status = 0 if served is None else await served.stop(stopping.number)
     finally:
         if served is not None:
@@ -72,8 +82,25 @@ async def serve(
     return status
 
 
+async def start(worker: Worker, handover: Handover) -> None:
+    """Both or none."""
+    try:
+        handover.bind()
+        await worker.start()
+        await handover.begin(worker)
+    except BaseException:
+        if worker.phase == "serving":
+            await worker.stop()  # the old process serves on
+        await handover.stop()
+        raise
+
+
 async def serve_until_stopped(
-    worker: Worker, stopping: Stopping, served: ServedProcess | None, notifier: Notifier | None
+    worker: Worker,
+    stopping: Stopping,
+    served: ServedProcess | None,
+    notifier: Notifier | None,
+    handover: Handover,
 ) -> None:
     log.info(f"zeroproxy {__version__} listens on {', '.join(worker.listen)}"
              + (f", admin on {worker.admin_url}" if worker.admin_url else ""))  # fmt: skip
@@ -87,6 +114,10 @@ async def serve_until_stopped(
     if served is not None and not worker.drain_requested.is_set():
         served.start(functools.partial(serves, worker, served.url), worker.drain)
     await worker.drain_requested.wait()
+    await handover.stop()
+    if service is not None and worker.phase == HANDED_OVER:
+        await service.stop()  # from now on systemd follows the new process
+        service = None
     if service is not None:
         service.stopping()
     draining = asyncio.ensure_future(worker.stop())
@@ -143,10 +174,11 @@ def run(
     config: Config,
     read: Callable[[], Config],
     stderr: StderrHandler,
+    on_relieved: Callable[[Takeover], None] | None = None,
     served: ServedProcess | None = None,
 ) -> int:
-    """Serve on a loop of its own; `read` gives the configuration of a reload. Exit status: 0 after
-    a drain, or that of `served`. Raises ZeroproxyError or OSError if it cannot start."""
+    """Serve on a loop of its own; the arguments are those of `serve`. Exit status: 0 after a drain,
+    or that of `served`. Raises ZeroproxyError or OSError if it cannot start."""
     try:
         import uvloop
     except ImportError:
@@ -154,4 +186,4 @@ def run(
     else:
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(serve(config, read, stderr, served))
+        return runner.run(serve(config, read, stderr, on_relieved, served))

@@ -160,7 +160,7 @@ class Service:
             is_ready, reasons = self._worker.ready()
             if is_ready or time.monotonic() >= self._give_up:
                 self._is_ready = True
-                found.append("READY=1")
+                found += ["READY=1", f"MAINPID={os.getpid()}"]  # another one after an upgrade
             else:
                 found += self._extension()
                 return [*found, *self._changed(f"waiting: {'; '.join(reasons)}")]

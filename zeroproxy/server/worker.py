@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from zeroproxy._fast.engine.engine import Engine
@@ -18,7 +19,7 @@ from zeroproxy._fast.engine.thread import BREAKER_CHANGED, QUESTIONS
 from zeroproxy._version import __version__
 from zeroproxy.admin.hosts import names_of
 from zeroproxy.admin.server import AdminServer, BoundSocket
-from zeroproxy.config.schema import Config, Key
+from zeroproxy.config.schema import Config
 from zeroproxy.errors import ListenError, ZeroproxyError
 from zeroproxy.log import StderrHandler
 from zeroproxy.metering.access_log_file import LogFile, open_sink
@@ -34,9 +35,10 @@ from zeroproxy.server.endpoints import EndpointSet
 from zeroproxy.server.fd_limits import admin_cap, raise_limit
 from zeroproxy.server.listener import Bound, bind, bind_all, is_own
 from zeroproxy.server.pipeline import Metering
-from zeroproxy.server.prepare import Candidate, prepare, put_in_force
+from zeroproxy.server.predecessor import HANDED_OVER, Predecessor
+from zeroproxy.server.prepare import Candidate, admit, prepare, put_in_force
+from zeroproxy.server.readiness import Lacks
 from zeroproxy.server.reload import Reloader
-from zeroproxy.server.stage_keys import stage_keys
 from zeroproxy.server.tls import Tls
 
 log = logging.getLogger(__name__)
@@ -50,12 +52,19 @@ FIRST_ROUND = 2.0
 class Worker:
     """One proxy on the running loop: `await start()`, then `await stop()`.
 
-    `read` returns the configuration anew for a reload.
+    `read` returns the configuration anew for a reload. `predecessor`: the process in whose place it
+    serves.
     Raises ConfigError, ListenError or OSError from start; nothing is left open then.
     """
 
-    def __init__(self, config: Config, read: Callable[[], Config] | None = None) -> None:
-        self.config = config
+    def __init__(
+        self,
+        config: Config,
+        read: Callable[[], Config] | None = None,
+        predecessor: Predecessor | None = None,
+    ) -> None:
+        self.config, self._predecessor = config, predecessor
+        self._bind = bind if predecessor is None else predecessor.bind
         self.phase = "starting"
         self.bound: list[Bound] = []
         self.admin: AdminServer | None = None
@@ -73,11 +82,13 @@ class Worker:
         self.tokens: Tokens | None = None
         self.rotation: Rotation | None = None
         self.warmups: Warmups | None = None
+        self.key_indices: dict[str, int] = {}  # of the engine, by digest
         self.drain_requested = asyncio.Event()
         self._settled = asyncio.Event()  # set: a stop settles no longer
         self._is_hurried = False  # cut before the drain began
-        self._was_warm = False
+        self.lacks = Lacks(self)
         self._cut = 0  # conns that stop() has cut
+        self.deadline = math.inf  # of a drain
         self._started = time.monotonic()
 
     # ------------------------------------------------------------ start
@@ -91,7 +102,7 @@ class Worker:
         try:
             new = await prepare(self.config)
             self.config = new.config
-            self.bound = bind_all(new.config.listens())
+            self.bound = bind_all(new.config.listens(), self._bind)
             self._make_parts(new)
             put_in_force(self, new)
             assert self.endpoint_set is not None
@@ -108,7 +119,7 @@ class Worker:
         """An engine without endpoints, and all that decides about it."""
         self.engine = engine = Engine(limits=new.limits, ring_slots=new.config.metering.ring)
         self.shares = Shares(engine)
-        self.tokens = Tokens(engine, self._admit)
+        self.tokens = Tokens(engine, lambda callers: admit(self, callers))
         self.tls = Tls()
         self.rotation = Rotation(engine, self._drained)
         self.warmups = Warmups(self.rotation)
@@ -127,18 +138,23 @@ class Worker:
         if self.config.otel.endpoint:
             engine.set_tracing(self.config.otel.sample)
         await asyncio.to_thread(metering.start)
-        await self._start_admin()
+        if self._predecessor is None:
+            await self._start_admin()
         self.watch()
         await discovery.first_round(FIRST_ROUND)
         engine.start()
         asyncio.get_running_loop().add_reader(engine.notify_fileno(), self._on_notify)
-        listeners = self.config.listeners()
+        if self._predecessor is not None:
+            self.readiness.probe_until_ready()
+            await self._predecessor.relieve(self)
+            await self._start_admin()
+        self.resume_accepting()
+
+    def resume_accepting(self) -> None:
+        assert self.engine is not None and self.metering is not None
+        self.metering.feed()
         for bound in self.bound:
-            one = listeners[bound.place]
-            engine.listen(
-                bound.sock.fileno(), is_unix=bound.is_unix, allow_from=one.allow_from,
-                proxy_from=one.proxy_from if one.proxy_protocol else None,
-            )  # fmt: skip
+            bound.accept(self.engine, self.config)
 
     def watch(self) -> None:
         """The set of endpoints, or the requests they get, has changed."""
@@ -157,16 +173,8 @@ class Worker:
     def share_keys(self, indices: dict[str, int]) -> None:
         """These keys are in force; `indices`: where the engine has each, by digest."""
         assert self.shares is not None
+        self.key_indices = indices
         self.shares.watch(self.config.auth, indices)
-
-    def _admit(self, callers: Sequence[Key]) -> dict[str, int]:
-        """Put the keys of these callers in force, beside those of the configuration."""
-        assert self.engine is not None
-        identity = self.config.server.tls.identity
-        with self.engine.change() as change:
-            keys = stage_keys(change, self.config.auth, identity, callers)
-        self.share_keys(keys)
-        return keys
 
     def _drained(self) -> set[int]:
         return self.endpoint_set.drained() if self.endpoint_set is not None else set()
@@ -195,7 +203,7 @@ class Worker:
         if not address:
             return
         try:
-            bound = bind(address)
+            bound = self._bind(address)
         except ListenError as error:
             raise ListenError(str(error).replace(address, f"{address} (admin)", 1)) from None
         self.admin = AdminServer(
@@ -253,15 +261,14 @@ class Worker:
                 for endpoint in upstream["endpoints"]:
                     endpoint["health"] = self.health.snapshot(endpoint["index"])
                     endpoint["warmup"] = self.warmups.snapshot(endpoint["index"])
-        shown["unresolved"] = self._nowhere()
+        shown["unresolved"] = self.lacks.unresolved()
         if self.metering is not None:
             shown["metering"] = self.metering.state()
         if self.discovery is not None:
             shown["servers"] = self.discovery.server_kinds
             shown["unknown_servers"] = self.discovery.unknown()
-        if self.shares is not None:
+        if self.shares is not None and self.tokens is not None:
             shown["auth"]["shared"] = self.shares.state()
-        if self.tokens is not None:
             shown["auth"]["jwt"] = self.tokens.state()
         return shown
 
@@ -269,29 +276,8 @@ class Worker:
         """(ready for traffic, the reasons why not)."""
         if self.phase != "serving":
             return False, [f"the proxy is {self.phase}"]
-        if self.rotation is not None and (reasons := self.rotation.reasons()):
-            return False, reasons
-        is_ready, reasons = self.readiness.state()
-        if not is_ready:
-            reasons = reasons + [f"{url}: its name cannot be resolved" for url in self._nowhere()]
-        if is_ready and not self._was_warm:
-            cold = self._cold() + (self.warmups.reasons() if self.warmups is not None else [])
-            self._was_warm = not cold
-            return not cold, cold
-        return is_ready, reasons
-
-    def _nowhere(self) -> list[str]:
-        return self.endpoint_set.unresolved(self.config) if self.endpoint_set is not None else []
-
-    def _cold(self) -> list[str]:
-        """Endpoints whose first connections are still being opened."""
-        assert self.engine is not None
-        return [
-            f"{endpoint['url']}: its first connections are being opened"
-            for upstream in self.engine.snapshot()["upstreams"]
-            for endpoint in upstream["endpoints"]
-            if not endpoint["pool"]["is_warm"]
-        ]
+        reasons = self.lacks.reasons()
+        return not reasons, reasons
 
     def drain_endpoint(self, url: str, drain: bool) -> dict[str, Any] | None:
         """Send it nothing new, or again; what is still in flight there. None: there is no such
@@ -354,22 +340,26 @@ class Worker:
 
     async def _drain(self, timeout: float | None) -> None:
         assert self.engine is not None
-        if self.phase in ("serving", "settling"):
-            self.phase = "draining"
+        if self.phase in ("serving", "settling", HANDED_OVER):
+            is_relieved, self.phase = self.phase == HANDED_OVER, "draining"
             for bound in self.bound:
                 bound.unlink()
             self.engine.stop_listening()
             for bound in self.bound:
                 bound.close()
-            limit = self.config.server.drain_timeout if timeout is None else timeout
-            if self._is_hurried:
-                limit = 0.0
-            deadline = time.monotonic() + limit
-            self.engine.drain()
-            log.info(f"draining: {self.engine.busy()} connections are in use, for {limit:g} s at "
-                     f"most")  # fmt: skip
+            if timeout is not None or not is_relieved:
+                limit = self.config.server.drain_timeout if timeout is None else timeout
+                limit = 0.0 if self._is_hurried else limit
+                self.deadline = time.monotonic() + limit
+            # Nobody waits for the end of a process that another has relieved.
+            self.engine.drain(spare_idle=is_relieved)
+            left = self.deadline - time.monotonic()
+            log.info(
+                f"draining: {self.engine.busy()} connections are in use, for "
+                + ("as long as they take" if left == math.inf else f"{round(left, 1):g} s at most")
+            )
             # The data plane ends exchanges without telling Python: a look every 20 ms will do.
-            while self.engine.busy() and time.monotonic() < deadline:  # noqa: ASYNC110
+            while self.engine.busy() and time.monotonic() < self.deadline:  # noqa: ASYNC110
                 await asyncio.sleep(DRAIN_POLL)
             self._cut += int(self.engine.busy())
 
@@ -391,9 +381,8 @@ class Worker:
             await self.discovery.stop()
         if self.health is not None:
             await self.health.stop()
-        if self.shares is not None:
+        if self.shares is not None and self.tokens is not None:
             await self.shares.stop()
-        if self.tokens is not None:
             await self.tokens.stop()
         if self.engine is not None:
             if self.engine.notify_fileno() >= 0:
@@ -401,8 +390,11 @@ class Worker:
             self.engine.close()
         if self.metering is not None:
             await asyncio.to_thread(self.metering.stop)
-        if self.admin is not None:
-            await self.admin.stop()
-            self.admin = None
+        await self.stop_admin()
         for bound in self.bound:
             bound.close()
+
+    async def stop_admin(self) -> None:
+        admin, self.admin = self.admin, None
+        if admin is not None:
+            await admin.stop()

@@ -3,6 +3,7 @@ from types import TracebackType
 
 from zeroproxy._fast.engine.settings_types import (
     EndpointSettings,
+    Learned,
     ReportedLoad,
     Route,
     SurfaceSettings,
@@ -45,8 +46,10 @@ class Change:
         load: ReportedLoad | None = None,
         probe_ok: bool | None = None,
         model_len: int | None = None,
+        loading: bool | None = None,
     ) -> None: ...
     def set_pool(self, index: int, *, settings: Pool) -> None: ...
+    def set_learned(self, index: int, *, learned: Learned) -> None: ...
     def set_routes(self, routes: Iterable[Route], *, default: int | None) -> None: ...
     def set_surfaces(self, surfaces: Iterable[SurfaceSettings]) -> None: ...
     def set_keys(

@@ -29,6 +29,7 @@ from zeroproxy._fast.engine.change_steps cimport (
     stage_upstream,
 )
 from zeroproxy._fast.engine.cors_table cimport stage_cors
+from zeroproxy._fast.engine.learned_state cimport stage_learned
 from zeroproxy._fast.engine.names cimport Names
 from zeroproxy._fast.engine.registry cimport (
     registry_add_upstream,
@@ -204,18 +205,23 @@ cdef class Change:
 
     def set_endpoint(
         self, index, *, up=None, draining=None, weight=None, usage_request=None, load=None,
-        probe_ok=None, model_len=None
+        probe_ok=None, model_len=None, loading=None
     ):
         """A step: Engine.set_endpoint."""
         cdef Step *step = self.step()
         cdef Endpoint *e = self.endpoint_at(index)
         stage_endpoint(
-            step, e, up, draining, weight, usage_request, load, probe_ok, model_len
+            step, e, up, draining, weight, usage_request, load, probe_ok, model_len, loading
         )
 
     def set_pool(self, index, *, settings):
         """A step: Engine.set_pool."""
         stage_pool(self.step(), self.endpoint_at(index), settings)
+
+    def set_learned(self, index, *, learned):
+        """A step: Engine.set_learned."""
+        cdef Step *step = self.step()
+        stage_learned(step, self.endpoint_at(index), learned)
 
     def set_routes(self, routes, *, default):
         """A step, once in a change: Engine.set_routes."""

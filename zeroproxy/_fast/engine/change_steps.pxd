@@ -16,7 +16,8 @@ cdef int stage_keepalive(Step *s, after) except -1
 cdef int stage_upstream(Step *s, Upstream *u, settings) except -1
 # Prepare settings of an endpoint as a Step; None leaves one unchanged.
 cdef int stage_endpoint(
-    Step *s, Endpoint *e, up, draining, weight, usage_request, load, probe_ok, model_len
+    Step *s, Endpoint *e, up, draining, weight, usage_request, load, probe_ok, model_len,
+    loading,
 ) except -1
 # Prepare config.Pool as a Step; the endpoint is prewarmed by it.
 cdef int stage_pool(Step *s, Endpoint *e, pool) except -1

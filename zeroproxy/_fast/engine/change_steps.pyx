@@ -224,6 +224,7 @@ cdef struct EndpointChange:
     int8_t up               # -1: unchanged, as all below
     int8_t draining
     int8_t probe_ok
+    int8_t loading
     int64_t weight
     int usage_request
     int64_t model_len
@@ -242,11 +243,15 @@ cdef void return_to_rotation(Plane *p, Endpoint *e) noexcept nogil:
     latency_forget(e)
 
 
-cdef void note_probe(Plane *p, Endpoint *e) noexcept nogil:
-    if e.probe_ok:
-        hold_trust(p, e)
-    elif e.doubt == DOUBT_NONE:
-        e.doubt = DOUBT_PROBE
+cdef void note_probe(Plane *p, EndpointChange *w) noexcept nogil:
+    if w.probe_ok >= 0:
+        w.e.probe_ok = w.probe_ok
+    if w.probe_ok == 1:
+        hold_trust(p, w.e)
+    elif w.loading == 1 and w.e.doubt == DOUBT_NONE:
+        w.e.doubt = DOUBT_PROBE
+    elif w.loading == 0 and w.e.doubt == DOUBT_PROBE:
+        w.e.doubt = DOUBT_NONE
 
 
 cdef void apply_endpoint(Plane *p, void *what) noexcept nogil:
@@ -262,9 +267,7 @@ cdef void apply_endpoint(Plane *p, void *what) noexcept nogil:
         e.usage_request = <uint8_t>w.usage_request
     if w.model_len >= 0:
         e.model_len = <uint32_t>w.model_len
-    if w.probe_ok >= 0:
-        e.probe_ok = w.probe_ok
-        note_probe(p, e)
+    note_probe(p, w)
     if w.has_load:
         latency_report_load(e, w.load, w.load_ns, p.now_ns)
     if w.up == 1 and not e.in_rotation:
@@ -299,13 +302,15 @@ cdef int read_switch(int8_t *to, value, str key) except -1:
 
 
 cdef int stage_endpoint(
-    Step *s, Endpoint *e, up, draining, weight, usage_request, load, probe_ok, model_len
+    Step *s, Endpoint *e, up, draining, weight, usage_request, load, probe_ok, model_len,
+    loading,
 ) except -1:
     cdef EndpointChange *w = <EndpointChange *>make(s, sizeof(EndpointChange))
     w.e = e
     read_switch(&w.up, up, "up")
     read_switch(&w.draining, draining, "draining")
     read_switch(&w.probe_ok, probe_ok, "probe_ok")
+    read_switch(&w.loading, loading, "loading")
     w.weight = -1 if weight is None else <int64_t>whole(weight, "weight", 1, WEIGHT_MOST)
     w.usage_request = w.model_len = -1
     if model_len is not None:

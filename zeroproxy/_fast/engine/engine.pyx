@@ -21,6 +21,8 @@ from libc.stdlib cimport calloc, free, malloc
 
 from zeroproxy._fast.engine.change cimport Change
 from zeroproxy._fast.engine.health_sample cimport read_health_samples
+from zeroproxy._fast.engine.key_calls cimport Keys
+from zeroproxy._fast.engine.learned_state cimport read_learned
 from zeroproxy._fast.engine.listeners cimport (
     accept_all_pending,
     listen_on,
@@ -28,12 +30,6 @@ from zeroproxy._fast.engine.listeners cimport (
     stop_listening,
 )
 from zeroproxy._fast.engine.names cimport Names
-from zeroproxy._fast.engine.quota_state cimport (
-    key_terms_read,
-    quotas_grant,
-    quotas_read,
-    quotas_share,
-)
 from zeroproxy._fast.engine.record_values cimport read_record, take_overflow_rows
 from zeroproxy._fast.engine.registry cimport registry_free, registry_set_models
 from zeroproxy._fast.engine.relay_events cimport (
@@ -45,7 +41,7 @@ from zeroproxy._fast.engine.relay_events cimport (
 from zeroproxy._fast.engine.settings cimport parse_limits
 from zeroproxy._fast.engine.status_values cimport read_plane
 from zeroproxy._fast.engine.tenant_indices cimport Tenants
-from zeroproxy._fast.engine.token_values cimport Questions, read_tokens, tokens_free
+from zeroproxy._fast.engine.token_values cimport read_tokens, tokens_free
 from zeroproxy._fast.engine.values cimport flag, index_in, ns, number, whole
 from zeroproxy._fast.exchange.end_silent_exchanges cimport end_silent
 from zeroproxy._fast.exchange.exchange_ids cimport seed_ids
@@ -84,13 +80,12 @@ cdef void on_timer(void *plane, void *owner, uint32_t events) noexcept nogil:
     wheel_run(&(<Plane *>plane).wheel, <Plane *>plane)
 
 
-cdef class Engine(Questions):
+cdef class Engine(Keys):
     """The data plane of this process."""
 
     cdef Ring ring
     cdef Stats *stats
     cdef Tenants tenants
-    cdef Names names
 
     def __cinit__(self):
         self.stats = <Stats *>calloc(1, sizeof(Stats))
@@ -226,17 +221,18 @@ cdef class Engine(Questions):
 
     def set_endpoint(
         self, index, *, up=None, draining=None, weight=None, usage_request=None, load=None,
-        probe_ok=None, model_len=None
+        probe_ok=None, model_len=None, loading=None
     ):
         """Change settings of an endpoint; None: stays as it is. `up`, `draining`: one that leaves
         rotation loses its idle conns. `weight`: at least 1. `usage_request`: one of
         USAGE_REQUESTS, for requests that ask for none. `load`: a ReportedLoad. `probe_ok`: its
-        last health probe was answered well. `model_len`: tokens of its longest model, 0: not known.
-        Without effect on a removed endpoint."""
+        last health probe was answered well. `loading`: it was not, so a 503 is no answer where
+        requests are held. `model_len`: tokens of its longest model, 0: not known. Without effect
+        on a removed endpoint."""
         with self.change() as change:
             change.set_endpoint(
                 index, up=up, draining=draining, weight=weight, usage_request=usage_request,
-                load=load, probe_ok=probe_ok, model_len=model_len,
+                load=load, probe_ok=probe_ok, model_len=model_len, loading=loading,
             )
 
     def set_pool(self, index, *, settings):
@@ -244,46 +240,11 @@ cdef class Engine(Questions):
         with self.change() as change:
             change.set_pool(index, settings=settings)
 
-    # ------------------------------------------------------------ API keys
-
-    def set_keys(self, keys, *, forward=False, headers=False, salt_secret=b"", identity=""):
-        """Set the keys that are accepted from now on; running exchanges keep theirs. `keys`:
-        config.Key each; None: no key is asked for. `forward`: callers' keys are passed on to
-        upstreams that have none. `headers`: answers carry what is left of a key's quotas.
-        `salt_secret`: the values of cache_salt are made with it. `identity`: the part of a
-        certificate that names a key, one of IDENTITIES. Returns the index of each key."""
+    def set_learned(self, index, *, learned):
+        """Go on with an endpoint where another process was. `learned`: Learned. Facts that the
+        settings do not use, or that were found out here, stay."""
         with self.change() as change:
-            return change.set_keys(
-                keys, forward=forward, headers=headers, salt_secret=salt_secret, identity=identity
-            )
-
-    def set_tokens(self, is_on):
-        """Look tokens (JWT) up from now on; each that is not known is a question. Forgets all
-        verdicts."""
-        with self.change() as change:
-            change.set_tokens(is_on)
-
-    def key_terms(self):
-        """A KeyTermsState for each key that has terms, or has been refused for one."""
-        with self.lock:
-            return key_terms_read(self, self.names)
-
-    def quotas(self, *, used_only=False):
-        """A QuotaState for each quota. `used_only`: of keys used since the last such call."""
-        with self.lock:
-            return quotas_read(self, self.names, flag(used_only, "used_only"))
-
-    def share_quota(self, index, *, quota, speed, cap):
-        """The quota of the key at `index` fills by itself: `speed` a minute, up to `cap`. `quota`:
-        "requests" or "tokens"."""
-        with self:
-            quotas_share(self.p, index, quota, speed, cap)
-
-    def grant_quota(self, index, *, quota, speed, level, used):
-        """Set the level of a quota to what was granted when it had used `used`; nothing flows in by
-        itself. `speed`: its rate a minute, for Retry-After."""
-        with self:
-            quotas_grant(self.p, index, quota, speed, level, used)
+            change.set_learned(index, learned=learned)
 
     # ------------------------------------------------------------ work
 
@@ -311,11 +272,12 @@ cdef class Engine(Questions):
         with self:
             relay_begin_settle(self.p)
 
-    def drain(self):
+    def drain(self, *, spare_idle=False):
         """Let every exchange be its conn's last from now on. Idle conns are closed; those without a
-        request yet after a second."""
+        request yet after a second. `spare_idle`: the others, too, have that second."""
+        cdef bint spares = flag(spare_idle, "spare_idle")
         with self:
-            relay_begin_drain(self.p)
+            relay_begin_drain(self.p, spares)
         self.work_by_hand()
 
     def close_all(self):
@@ -351,6 +313,11 @@ cdef class Engine(Questions):
             if only is not None:
                 index_in(only, "only", self.p.n_endpoints)
             return read_health_samples(self, silence, only)
+
+    def learned(self):
+        """A LearnedSample for each endpoint in force: all that was found out about it."""
+        with self.lock:
+            return read_learned(self, self.names)
 
     def end_silent(self, index, *, seconds):
         """End the exchanges this endpoint has owed a byte for `seconds`; returns how many."""

@@ -33,7 +33,7 @@ from zeroproxy._fast.net.syscalls cimport (
 )
 from zeroproxy._fast.net.timer cimport timer_arm, timer_disarm, timer_init
 from zeroproxy._fast.types.clock cimport NS_PER_MS
-from zeroproxy._fast.types.network cimport PROXY_FAULT_SENDER, Address, Listener
+from zeroproxy._fast.types.network cimport PROXY_FAULT_SENDER, Address, Listener, Networks
 from zeroproxy._fast.types.plane cimport Plane, Relay
 
 cdef enum:
@@ -154,11 +154,21 @@ cdef void accept_all_pending(Plane *p) noexcept nogil:
 # ---------------------------------------------------------------- listening
 
 
+cdef int replace(Networks *t, texts, str key) except -1:
+    """The place may have been that of a listener that is gone."""
+    free(t.at)
+    t.at = NULL
+    t.n = 0
+    return read_networks(t, texts, key)
+
+
 cdef int listen_on(Plane *p, int fd, bint is_unix, allowed, senders) except -1:
-    cdef size_t i = p.n_listeners
+    cdef size_t i = 0
     cdef int64_t slot
     cdef int unsent = UNSENT
     cdef Listener *l
+    while i < p.n_listeners and p.listeners[i].fd >= 0:
+        i += 1
     if i == LISTENERS_MAX:
         raise ValueError(f"at most {LISTENERS_MAX} listeners")
     if p.listeners == NULL:
@@ -167,10 +177,9 @@ cdef int listen_on(Plane *p, int fd, bint is_unix, allowed, senders) except -1:
         if p.listeners == NULL:
             raise MemoryError
     l = &p.listeners[i]
-    read_networks(&l.allowed, allowed, "allow_from")
+    replace(&l.allowed, allowed, "allow_from")
     l.takes_proxy = senders is not None
-    if l.takes_proxy:
-        read_networks(&l.senders, senders, "proxy_from")
+    replace(&l.senders, senders if l.takes_proxy else (), "proxy_from")
     slot = reactor_add(&p.reactor, fd, EPOLLIN | EPOLLET, on_listener, <void *>i)
     if slot < 0:
         raise OSError(f"cannot watch descriptor {fd}")
@@ -181,8 +190,9 @@ cdef int listen_on(Plane *p, int fd, bint is_unix, allowed, senders) except -1:
     l.slot = <uint32_t>slot
     l.is_unix = is_unix
     l.plane = p
+    l.paused = l.pending = 0
     timer_init(&l.timer, on_listener_due, <void *>i)
-    p.n_listeners += 1
+    p.n_listeners = max(p.n_listeners, <uint32_t>i + 1)
     return i
 
 

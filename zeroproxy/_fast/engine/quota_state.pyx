@@ -9,7 +9,12 @@ from libc.string cimport memcpy
 from zeroproxy._fast.engine.names cimport Names
 from zeroproxy._fast.engine.thread cimport PlaneThread
 from zeroproxy._fast.engine.values cimport COUNT_BITS, choice, index_in, number, whole
-from zeroproxy._fast.tenants.keys_and_quotas cimport quota_fill, quota_grant, quota_share
+from zeroproxy._fast.tenants.keys_and_quotas cimport (
+    quota_fill,
+    quota_grant,
+    quota_restore,
+    quota_share,
+)
 from zeroproxy._fast.types.clock cimport clock_monotonic_ns
 from zeroproxy._fast.types.key_and_quota cimport QUOTA_REQUESTS, QUOTA_TOKENS, ApiKey, Quota
 from zeroproxy._fast.types.key_terms cimport TERM_COUNT, KeyTerms
@@ -44,6 +49,14 @@ cdef int quotas_grant(Plane *p, index, quota, speed, level, used) except -1:
     cdef uint64_t taken = whole(used, "used", 0, q.used)
     if q.rate:
         quota_grant(q, a_minute, granted, taken)
+    return 0
+
+
+cdef int quotas_fill_to(Plane *p, index, quota, level) except -1:
+    cdef Quota *q = quota_at(p, index, quota)
+    cdef double to = number(level, "level", -COUNT_MOST, COUNT_MOST)
+    if q.rate and not q.is_leased:
+        quota_restore(q, to, clock_monotonic_ns())
     return 0
 
 

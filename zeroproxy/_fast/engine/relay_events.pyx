@@ -346,7 +346,7 @@ cdef void relay_begin_settle(Plane *p) noexcept nogil:
     p.draining = DRAIN_SETTLES
 
 
-cdef void relay_begin_drain(Plane *p) noexcept nogil:
+cdef void relay_begin_drain(Plane *p, bint spares_idle) noexcept nogil:
     """A conn without a request yet stays open for a while (deadlines.pyx): its caller cannot know
     of the drain. Nobody waits any longer for an endpoint."""
     cdef Relay *r
@@ -359,7 +359,7 @@ cdef void relay_begin_drain(Plane *p) noexcept nogil:
             end_with(p, r, IN_REFUSED, BLAME_OURSELVES, CAUSE_DRAINED)
         if not r.live or r.x.phase != PHASE_IDLE:
             continue
-        if r.down.served:
+        if r.down.served and not spares_idle:
             feed(p, r, IN_GONE)
         else:
             r.down.since_ns = p.now_ns

@@ -28,6 +28,22 @@ class HealthSample(TypedDict):
     due_s: float  # until an open breaker half opens
 
 
+class LearnedSample(TypedDict):
+    """All that was found out about one endpoint in force, by the fields of Learned."""
+
+    upstream: str
+    url: str
+    limit: float
+    is_open: bool
+    due_s: float
+    trips: int
+    in_a_row: int
+    is_unconfirmed: bool
+    said_idle_s: float
+    seen_idle_s: float
+    said_max: int
+
+
 class QuotaState(TypedDict):
     """One quota of a key in force."""
 

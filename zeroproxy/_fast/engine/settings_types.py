@@ -90,3 +90,25 @@ class ReportedLoad(Base, frozen=True):
     cache: float
     #: Seconds until the report is forgotten.
     lasts: float
+
+
+class Learned(Base, frozen=True):
+    """Facts about an endpoint that another process has found out (LearnedSample)."""
+
+    #: Of exchanges in flight, where it adapts itself; 0: there is none.
+    limit: float
+    #: Its breaker is open, or half open.
+    is_open: bool
+    #: Seconds until it half opens.
+    due_s: float
+    #: Openings since an attempt last ended well.
+    trips: int
+    #: Failures.
+    in_a_row: int
+    #: Closed again, and no attempt has ended well since.
+    is_unconfirmed: bool
+    #: Seconds that a conn may be idle: as announced, as observed; 0: not known.
+    said_idle_s: float
+    seen_idle_s: float
+    #: Requests on one conn, as announced; 0: not known.
+    said_max: int

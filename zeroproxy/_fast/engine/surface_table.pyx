@@ -7,6 +7,7 @@ Tests: tests/relay/test_surface.py, tests/relay/test_engine_api.py.
 """
 
 import hashlib
+import itertools
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -159,13 +160,13 @@ cdef int read_name(NameRule *to, name, str key, int least) except -1:
     return 0
 
 
-cdef int admit(HeaderTable *to, char third, char fourth) except -1:
+cdef int admit(HeaderTable *to, const char *name) except -1:
     """Let names with these bytes through the filter, and those with "_" for "-"."""
     cdef uint32_t bit
-    for a in {third, c"_" if third == c"-" else third}:
-        for b in {fourth, c"_" if fourth == c"-" else fourth}:
-            bit = header_bit(a, b)
-            to.filter[bit >> 6] |= <uint64_t>1 << (bit & 63)
+    each = [{name[k], c"_" if name[k] == c"-" else name[k]} for k in (0, 2, 3)]
+    for first, third, fourth in itertools.product(*each):
+        bit = header_bit(first, third, fourth)
+        to.filter[bit >> 6] |= <uint64_t>1 << (bit & 63)
     return 0
 
 
@@ -180,7 +181,7 @@ cdef HeaderTable *read_headers(Surface *t, kept, stripped) except NULL:
     for name in (*kept, *stripped):
         read_name(&to.rules[to.n], name, key, HEADER_LEAST)
         to.rules[to.n].is_kept = to.n < <uint32_t>len(kept)
-        admit(to, to.rules[to.n].name[2], to.rules[to.n].name[3])
+        admit(to, to.rules[to.n].name)
         to.n += 1
     return to
 

@@ -4,8 +4,8 @@ choices, and cache_salt.
 Law 1. A name is looked for in every case and spelling. One that is no exact match, or occurs twice,
        is odd: servers differ in what they make of it. So is a value that is no plain whole number
        and not null.
-Law 2. Facts and places do not depend on the upstream, nor on the split of the body. An edit is chosen
-       when the bytes before its place pass (terms_edits.pyx).
+Law 2. Facts and places do not depend on the upstream, nor on the split of the body. An edit is
+       chosen when the bytes before its place pass (terms_edits.pyx).
 Tests: tests/relay/test_key_bodies.py, tests/relay/test_key_splits.py.
 """
 

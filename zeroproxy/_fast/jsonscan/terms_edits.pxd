@@ -8,8 +8,8 @@ cdef enum:
     # All insertions into one body: two of these, and a number for each null.
     TERMS_BYTES_MAX = 256
 
-# Write the insertion at a place of the terms to `out`, which has TERMS_EDIT_MAX bytes. `skip`: bytes
-# of the body that it replaces. Returns its length; 0: nothing is inserted.
+# Write the insertion at a place of the terms to `out`, which has TERMS_EDIT_MAX bytes. `skip`:
+# bytes of the body that it replaces. Returns its length; 0: nothing is inserted.
 cdef size_t terms_edit(
     const RequestScan *a, const Place *it, char *out, uint16_t *skip
 ) noexcept nogil

@@ -1,14 +1,11 @@
-"""Request bodies on their way upstream: scanned in passing, and edited to request usage or to
-rename the model.
+"""Request bodies on their way upstream: scanned in passing, and edited.
 
 Law 1. Edits wait for no more of a body than the first byte, which tells if it is JSON. A length
-       that is announced before the whole body is here leaves space for the longest edits. Blanks
-       behind the JSON text fill the space that is left.
+       that is announced early leaves space for the longest edits; blanks fill what is left.
 Law 2. Usage is requested only if the edit can be undone (the request is still held), or the
        endpoint is known to take it. A request that was refused with an edit is sent once more
        without. If that succeeds, the endpoint gets no such edits again.
-Law 3. A signed body gets no request for usage, but the server's own name of the model. A coded body
-       is not read. Digests of a body that may be changed are dropped.
+Law 3. A signed body gets the server's name of the model and no other edit; a coded one is not read.
 Tests: tests/relay/test_editing.py, tests/relay/test_refusals.py.
 """
 
@@ -81,16 +78,14 @@ from zeroproxy._fast.types.record cimport (
     USAGE_BY_US,
 )
 
-
 # ---------------------------------------------------------------- heads
 
 
 cdef int usage_request_for(const Upstream *u, const Relay *r) noexcept nogil:
     """An upstream whose only endpoint refuses edits gets none."""
     cdef const Endpoint *e
-    cdef uint32_t k
+    cdef uint32_t k, n_timings = 0
     cdef int usage_request = USAGE_REQUEST_RUNNING_ONLY
-    cdef uint32_t n_timings = 0
     if u.n_endpoints == 0:
         # Its server is not known yet: what all of them take.
         usage_request = USAGE_REQUEST_FINAL

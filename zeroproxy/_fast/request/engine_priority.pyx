@@ -1,8 +1,8 @@
 """The priority of the caller's key, in the field in which the engine takes one.
 
 Note. A key's 0 to 9 become -5 to 4 for vLLM, where a lower number is served earlier. They become 5
-      to -4 for SGLang, where a higher one is. A key's 5 is an engine's own default 0, and sends nothing.
-      vLLM may refuse or ignore any other number unless its scheduling policy is priority.
+      to -4 for SGLang, where a higher one is. A key's 5 is an engine's default 0, and sends
+      nothing. vLLM may refuse or ignore another number without its policy priority.
 Tests: tests/relay/test_engine_terms.py.
 """
 

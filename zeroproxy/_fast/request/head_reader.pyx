@@ -325,6 +325,19 @@ cdef uint64_t body_most(const Relay *r) noexcept nogil:
     return r.x.settings.body_bytes if r.x.settings.body_bytes else LENGTH_MOST
 
 
+cdef bint is_cors_preflight(const Plane *p, Relay *r, Head *h) noexcept nogil:
+    if p.cors == NULL:
+        return 0
+    judge_origin(p, r, h)
+    return is_preflight(h) and not r.is_barred
+
+
+cdef void ask(Plane *p, Relay *r) noexcept nogil:
+    r.x.waits_for_more = 1
+    r.x.request_read_ns = p.now_ns
+    feed(p, r, IN_QUESTION)
+
+
 cdef size_t take_head(Plane *p, Relay *r, const char *at, size_t len) noexcept nogil:
     cdef Head *h = &p.request_head
     cdef Verdict v
@@ -341,16 +354,12 @@ cdef size_t take_head(Plane *p, Relay *r, const char *at, size_t len) noexcept n
         refuse(p, r, h.fault)
         return len
     remember_head(p, r, h)
-    if p.cors != NULL:
-        judge_origin(p, r, h)
-        if not r.is_barred and is_preflight(h):
-            reply_locally(p, r, LOCAL_REPLY_PREFLIGHT)
-            return h.consumed
+    if is_cors_preflight(p, r, h):
+        reply_locally(p, r, LOCAL_REPLY_PREFLIGHT)
+        return h.consumed
     fault = authorize(p, r, h)
     if fault == FAULT_PENDING:
-        r.x.waits_for_more = 1
-        r.x.request_read_ns = p.now_ns
-        feed(p, r, IN_QUESTION)
+        ask(p, r)
         return 0
     if fault != FAULT_NONE:
         refuse(p, r, fault)

@@ -33,7 +33,6 @@ from zeroproxy._fast.jsonscan.request_scan cimport (
 from zeroproxy._fast.jsonscan.strings cimport name_add, name_clear, name_is
 from zeroproxy._fast.request.authorization cimport (
     has_token_quota,
-    is_capped,
     is_model_allowed,
     is_model_restricted,
     is_plain_json,
@@ -225,7 +224,7 @@ cdef void begin_scan(const Plane *p, Relay *r, const Head *h) noexcept nogil:
     """Start the scan at the first look. A later one starts it again only if a reload has
     restricted the caller's key to models since. A new quota of tokens, and new terms, do so too."""
     cdef const RequestScan *a = &r.x.scan.request
-    cdef bint is_strict = is_model_restricted(r) or is_capped(r)
+    cdef bint is_strict = is_model_restricted(r)
     cdef int reads = terms_to_read(p, r)
     if r.x.scans_body and (a.is_strict or not is_strict) \
             and (a.reads_bound or not has_token_quota(r)) and a.of_kind.terms.reads == reads:

@@ -21,7 +21,9 @@ cdef uint32_t path_place(const char *at, size_t len) noexcept nogil
 cdef void strip_fields(const Relay *r, Head *h) noexcept nogil
 
 
-# Bit of a name of a header, of HEADER_LEAST bytes or more, in HeaderTable.filter. By the third byte
-# and the fourth, since most names begin alike; case does not count, "_" and "-" differ.
-cdef inline uint32_t header_bit(char third, char fourth) noexcept nogil:
-    return (<uint32_t>(third & 31) << 3) ^ <uint32_t>(fourth & 31)
+# Bit in HeaderTable.filter of a name of HEADER_LEAST bytes or more. Its first, third and fourth
+# byte choose it, since most names begin alike. Case does not count; "_" and "-" differ.
+cdef inline uint32_t header_bit(char first, char third, char fourth) noexcept nogil:
+    return (
+        (<uint32_t>(third & 31) << 3) ^ <uint32_t>(fourth & 31) ^ (<uint32_t>(first & 7) << 5)
+    )

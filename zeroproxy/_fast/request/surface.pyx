@@ -246,6 +246,6 @@ cdef void strip_fields(const Relay *r, Head *h) noexcept nogil:
         name = h.base + f.name_at
         if f.name_len < HEADER_LEAST:
             continue
-        bit = header_bit(name[2], name[3])
+        bit = header_bit(name[0], name[2], name[3])
         if t.filter[bit >> 6] >> (bit & 63) & 1 and is_stripped(t, <Cursor>name, f.name_len):
             f.nominated = 1

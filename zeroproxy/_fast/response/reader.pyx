@@ -23,11 +23,9 @@ from zeroproxy._fast.exchange.actions cimport (
     try_elsewhere,
 )
 from zeroproxy._fast.exchange.attempt_release cimport drop_hedge
-from zeroproxy._fast.exchange.date_field cimport date_now
 from zeroproxy._fast.exchange.deadlines cimport arm
 from zeroproxy._fast.exchange.keepalive cimport is_kept_stream
 from zeroproxy._fast.exchange.relay_pool cimport relay_later
-from zeroproxy._fast.exchange.limit_fields cimport LIMIT_FIELDS_MAX, write_limit_fields
 from zeroproxy._fast.exchange.response_usage cimport meter_response, meter_tunnel
 from zeroproxy._fast.http1.body cimport (
     LAST_CHUNK,
@@ -39,8 +37,6 @@ from zeroproxy._fast.http1.body cimport (
     last_chunk,
 )
 from zeroproxy._fast.http1.head_parser cimport parse_response_head
-from zeroproxy._fast.http1.cors_fields cimport drop_cors_fields
-from zeroproxy._fast.http1.head_writer cimport ResponseHop, write_response_head
 from zeroproxy._fast.memory.buffer cimport (
     buffer_append,
     buffer_bytes,
@@ -61,6 +57,7 @@ from zeroproxy._fast.net.tls cimport tls_fault
 from zeroproxy._fast.request.body_edits cimport judge_edits, retry_unedited
 from zeroproxy._fast.request.digests cimport drop_digests
 from zeroproxy._fast.response.count_and_strip cimport ends_inside, note_first, read_data
+from zeroproxy._fast.response.downstream_head cimport choose_framing, may_shrink, write_head
 from zeroproxy._fast.response.late_head cimport refuse_late_head
 from zeroproxy._fast.types.exchange_enums cimport (
     BLAME_DOWNSTREAM,
@@ -88,12 +85,11 @@ from zeroproxy._fast.types.http cimport (
     Head,
     Verdict,
 )
-from zeroproxy._fast.types.memory cimport BLOCK_LARGE, READ_MAX, SLACK
+from zeroproxy._fast.types.memory cimport READ_MAX, SLACK
 from zeroproxy._fast.types.plane cimport Conn, Plane, Relay
 from zeroproxy._fast.upstream.breaker cimport note_status
 from zeroproxy._fast.upstream.idle_limits cimport keepalive_observe
 from zeroproxy._fast.usage.response_meter cimport meter_feed
-from zeroproxy._fast.usage.strip cimport STRIPS_NOT
 
 
 # ---------------------------------------------------------------- heads
@@ -102,39 +98,6 @@ from zeroproxy._fast.usage.strip cimport STRIPS_NOT
 cdef bint is_switch(const Relay *r, const Head *h) noexcept nogil:
     """True for a 101 that names the protocol which this request asked for."""
     return r.x.upgrade == UPGRADE_WEBSOCKET and h.upgrade == UPGRADE_WEBSOCKET
-
-
-cdef bint may_shrink(const Relay *r) noexcept nogil:
-    """True if something may be taken out of the body."""
-    return r.x.edited != 0 and r.x.strips != STRIPS_NOT
-
-
-cdef int choose_framing(Relay *r, const Head *h) noexcept nogil:
-    """Framing of the body downstream: as it came, unless it has no length or may lose some of it.
-    Then it is chunked for HTTP/1.1 and ends with the conn for HTTP/1.0."""
-    if h.framing == FRAMING_NONE or (h.framing == FRAMING_LENGTH and not may_shrink(r)):
-        return h.framing
-    return FRAMING_CHUNKED if r.x.minor else FRAMING_CLOSE
-
-
-cdef size_t write_head(Plane *p, Relay *r, Head *h) noexcept nogil:
-    cdef char[LIMIT_FIELDS_MAX] limits
-    cdef ResponseHop back
-    back.lines.at = limits
-    back.lines.len = write_limit_fields(p, r, h, limits)
-    back.cors.len = 0
-    if r.x.cors != NULL and h.status >= 200:
-        drop_cors_fields(h)
-        back.cors = r.x.cors[0]
-    back.date = date_now(p)
-    back.request_id.at = r.x.request_id
-    back.request_id.len = r.x.id_len
-    back.framing = <unsigned char>r.x.out_framing
-    back.length = h.length
-    back.closes = r.x.asks_close
-    back.keeps_alive = r.x.minor == 0 and not r.x.asks_close
-    back.switches = h.status == 101
-    return write_response_head(h, &back, p.compose, BLOCK_LARGE)
 
 
 cdef bint forward_interim(Plane *p, Relay *r, Head *h) noexcept nogil:

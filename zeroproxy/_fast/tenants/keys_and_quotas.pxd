@@ -37,3 +37,5 @@ cdef void quota_begin(Quota *q, double rate, uint64_t now_ns) noexcept nogil
 cdef void quota_share(Quota *q, double speed, double cap, uint64_t now_ns) noexcept nogil
 # Set the level to what was granted when `used` was all that had been taken; nothing flows in.
 cdef void quota_grant(Quota *q, double speed, double level, uint64_t used) noexcept nogil
+# Set the level of a quota that fills by itself, between its largest debt and its cap.
+cdef void quota_restore(Quota *q, double level, uint64_t now_ns) noexcept nogil

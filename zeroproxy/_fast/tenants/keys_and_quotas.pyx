@@ -119,6 +119,11 @@ cdef void quota_grant(Quota *q, double speed, double level, uint64_t used) noexc
     q.level = max(level - <double>(q.used - used), -DEBT_MINUTES * q.rate)
 
 
+cdef void quota_restore(Quota *q, double level, uint64_t now_ns) noexcept nogil:
+    q.filled_ns = now_ns
+    q.level = min(max(level, -DEBT_MINUTES * q.rate), q.cap)
+
+
 cdef inline uint32_t smooth(uint32_t mean, int64_t cost) noexcept nogil:
     return <uint32_t>(mean + (cost - mean) // 8 if mean else cost)
 

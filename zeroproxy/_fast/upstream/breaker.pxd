@@ -55,6 +55,11 @@ cdef void breaker_end(
 cdef void breaker_close_unproven(Breaker *b) noexcept nogil
 # Close, and hold nothing against the endpoint.
 cdef void breaker_off(Breaker *b) noexcept nogil
+# Go on where another process was: with an open breaker, half open at `due_ns`, or a closed one. A
+# breaker that has moved here stays.
+cdef void breaker_restore(
+    Breaker *b, const BreakerSettings *t, const Breaker *from_,
+) noexcept nogil
 
 
 # ---- attempts

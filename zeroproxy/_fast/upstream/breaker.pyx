@@ -257,6 +257,21 @@ cdef void breaker_off(Breaker *b) noexcept nogil:
     forget_window(b)
 
 
+cdef void breaker_restore(
+    Breaker *b, const BreakerSettings *t, const Breaker *from_,
+) noexcept nogil:
+    """`from_`: closed or open. Its window stays behind."""
+    if is_off(t) or b.state != BREAKER_CLOSED or b.transitions[<int>BREAKER_OPEN]:
+        return
+    if from_.state == BREAKER_OPEN:
+        move(b, BREAKER_TRIP)
+        b.epoch += 1
+        b.due_ns = from_.due_ns
+    b.n_trips = from_.n_trips
+    b.in_a_row = from_.in_a_row
+    b.is_unconfirmed = from_.is_unconfirmed
+
+
 # ---------------------------------------------------------------- slow start
 
 

@@ -73,3 +73,13 @@ cdef void limit_busy(const Relay *r, uint64_t now) noexcept nogil:
     """Lower the limit: the endpoint answered 429 or 503."""
     if r.attempt.endpoint.upstream.admission.ttft_target_ns:
         lower(r.attempt.endpoint, r.attempt.began_ns, now)
+
+
+cdef double limit_learned(const Endpoint *e) noexcept nogil:
+    return <double>e.limit.exact / LIMIT_ONE
+
+
+cdef void limit_restore(Endpoint *e, double limit) noexcept nogil:
+    """0: nothing was found. One that was lowered here stays."""
+    if e.upstream.admission.ttft_target_ns and limit and e.limit.n_cuts == 0:
+        set_exact(e, <uint64_t>(min(limit, <double>LIMIT_MOST) * LIMIT_ONE))
