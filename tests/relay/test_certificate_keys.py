@@ -1,6 +1,9 @@
 """Keys by the name in the caller's certificate, instead of a secret."""
 
+import base64
 import hashlib
+import hmac
+import json
 import ssl
 
 import pytest
@@ -9,7 +12,7 @@ from msgspec.structs import replace
 from tests.relay.test_keys import json_answer
 from tests.support.certificates import Pair, certificates, openssl
 from tests.support.keys import row, shows
-from tests.support.script import get, ok
+from tests.support.script import get, ok, post, split_head
 from tests.support.tls_script import down, play
 
 TEAM = "spiffe://example.test/team-a"
@@ -161,3 +164,21 @@ def test_what_is_no_identity_is_refused(value):
         pytest.raises((TypeError, ValueError), match="identity"),
     ):
         script.engine.set_keys([row("k")], identity=value)
+
+
+def test_the_salt_of_a_certificates_key_is_its_own():
+    """cache_salt = "key" by the key's digest: of the name, where no secret is."""
+    secret = b"a secret of sixteen bytes"
+    digest = hashlib.sha256(b"\0certificate\0caller-one").digest()
+    want = hmac.new(secret, b"key:" + digest, hashlib.sha256).digest()
+    with play(secure(pair("caller-one")), cache_salt="key") as script:
+        script.engine.set_keys(
+            [named("caller-one"), named("caller-two")], identity="cn", salt_secret=secret
+        )
+        d = script.downstream()
+        d.send(post(body=b"{}"))
+        u = script.upstream()
+        _, body = split_head(u.receive())
+        assert json.loads(body)["cache_salt"] == base64.urlsafe_b64encode(want)[:43].decode()
+        u.send(ok())
+        assert d.receive().startswith(b"HTTP/1.1 200 ")

@@ -10,6 +10,7 @@ from tests.relay.test_keys import json_answer
 from tests.support.keys import row, shows
 from tests.support.listeners import Listening, both_families, tcp, unix
 from tests.support.script import get, ok, play, post
+from zeroproxy.config.cors import Cors
 from zeroproxy.config.networks import parse_network
 
 MINE = ("127.0.0.0/8",)
@@ -104,6 +105,25 @@ def test_each_request_of_a_barred_conn_is_refused_whatever_its_key():
         listening = Listening(script, sock, allow_from=OTHERS)
         assert not reaches(script, listening.connect(), get(extra=shows("k")))
         assert [r["tenant"] for r in script.records()] == [""]
+
+
+@pytest.mark.parametrize(("allowed", "passes"), [((), True), (MINE, True), (OTHERS, False)])
+def test_a_listener_that_takes_the_place_of_another_has_its_own_networks(allowed, passes):
+    with contextlib.closing(tcp()) as old, contextlib.closing(tcp()) as new, play() as script:
+        Listening(script, old, allow_from=OTHERS, proxy_from=OTHERS)
+        script.engine.stop_listening()
+        assert reaches(script, Listening(script, new, allow_from=allowed).connect()) is passes
+
+
+def test_a_preflight_from_elsewhere_is_refused_even_with_cors():
+    asks = b"Origin: https://app.test\r\nAccess-Control-Request-Method: POST\r\n"
+    preflight = b"OPTIONS /v1/chat/completions HTTP/1.1\r\nHost: a.test\r\n" + asks + b"\r\n"
+    with contextlib.closing(tcp()) as sock, contextlib.closing(tcp()) as other, play() as script:
+        script.engine.set_cors(Cors(origins=("https://app.test",)))
+        assert not reaches(script, Listening(script, sock, allow_from=OTHERS).connect(), preflight)
+        d = Listening(script, other, allow_from=MINE).connect()
+        d.send(preflight)
+        assert d.receive().startswith(b"HTTP/1.1 204 ")
 
 
 # ---------------------------------------------------------------- keys

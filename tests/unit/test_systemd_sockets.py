@@ -63,7 +63,7 @@ from zeroproxy.errors import ListenError
 from zeroproxy.server.listener import bind_all
 try:
     for bound in bind_all(sys.argv[1:]):
-        print(bound.url, bound.is_unix, "LISTEN_FDS" in os.environ, os.get_inheritable(3))
+        print(bound.place, bound.url, bound.is_unix, "LISTEN_FDS" in os.environ, os.get_inheritable(3))
 except ListenError as error:
     print(error)
 """
@@ -95,12 +95,13 @@ def test_all_sockets_of_a_name_are_listened_on(tmp_path):
     ):
         other.bind(f"{tmp_path}/s")
         other.listen()
-        found = activated("systemd:web", socks=[one, other], LISTEN_FDS="2",
+        found = activated("systemd:web", "127.0.0.1:0", socks=[one, other], LISTEN_FDS="2",
                           LISTEN_FDNAMES="web:web")  # fmt: skip
     lines = found.splitlines()
-    assert lines[0].startswith("http://127.0.0.1:")
+    assert lines[0].startswith("0 http://127.0.0.1:")
     assert lines[0].endswith("False False False")
-    assert lines[1] == f"unix:{tmp_path}/s True False False"
+    assert lines[1] == f"0 unix:{tmp_path}/s True False False"
+    assert lines[2].startswith("1 http://127.0.0.1:"), "each has the rules of its own address"
 
 
 def test_a_name_that_is_not_there_is_a_sentence_with_those_that_are():

@@ -21,7 +21,7 @@ from zeroproxy._fast.engine.key_terms cimport (
 from zeroproxy._fast.engine.network_values cimport read_networks
 from zeroproxy._fast.engine.tenant_indices cimport Tenants
 from zeroproxy._fast.engine.thread cimport PlaneThread
-from zeroproxy._fast.engine.values cimport COUNT_BITS, choice, demand_type, encoded, flag, whole
+from zeroproxy._fast.engine.values cimport COUNT_BITS, choice, demand_type, encoded, whole
 from zeroproxy._fast.tenants.fair_queue cimport shares_stage, shares_use
 from zeroproxy._fast.tenants.keys_and_quotas cimport key_place, quota_begin
 from zeroproxy._fast.types.admission_limits cimport TenantShare
