@@ -63,7 +63,8 @@ from zeroproxy.errors import ListenError
 from zeroproxy.server.listener import bind_all
 try:
     for bound in bind_all(sys.argv[1:]):
-        print(bound.place, bound.url, bound.is_unix, "LISTEN_FDS" in os.environ, os.get_inheritable(3))
+        print(bound.place, bound.url, bound.is_unix, "LISTEN_FDS" in os.environ,
+              os.get_inheritable(3))
 except ListenError as error:
     print(error)
 """
