@@ -12,7 +12,8 @@ from tests.support.haproxy_server import HaproxyServer
 from tests.support.nginx_server import NginxStream
 from tests.support.ports import free_port
 from tests.support.proxy_process import ProxyProcess, upstream_toml
-from tests.support.servers import missing, settled
+from tests.support.servers import missing
+from tests.support.until import wait_until
 
 CALLER = "127.0.0.7"
 
@@ -36,7 +37,7 @@ class Behind(ProxyProcess):
 
     def callers(self, n):
         """Addresses in the access log, once it has `n` lines."""
-        settled(lambda: self.log.exists() and self.log.read_text().count("\n") == n)
+        wait_until(lambda: self.log.exists() and self.log.read_text().count("\n") == n)
         return {json.loads(line).get("caller") for line in self.log.read_text().splitlines()}
 
 

@@ -10,7 +10,8 @@ import pytest
 from tests.support.certificates import certificates
 from tests.support.keys import toml_key
 from tests.support.proxy_process import ProxyProcess, upstream_toml
-from tests.support.servers import missing, settled
+from tests.support.servers import missing
+from tests.support.until import wait_until
 from zeroproxy.config.load import parse_config
 from zeroproxy.config.secret_files import resolve
 from zeroproxy.errors import ConfigError
@@ -64,7 +65,7 @@ def test_a_callers_certificate_is_its_key(sim):
         text = proxy.path.read_text()
         proxy.path.write_text(text.replace(TEAM, "spiffe://callers.test/team-b"))
         os.kill(proxy.pid, signal.SIGHUP)
-        settled(lambda: "reloaded" in proxy.errors.read_text())
+        wait_until(lambda: "reloaded" in proxy.errors.read_text())
         assert (ask(proxy, mine), ask(proxy, other)) == ("401", "200")
 
 

@@ -15,6 +15,7 @@ from tests.support.keys import toml_key
 from tests.support.proxy_process import ProxyProcess, upstream_toml
 from tests.support.until import until
 from zeroproxy.commands.check import check
+from zeroproxy.commands.source import Source
 from zeroproxy.config.load import parse_config
 from zeroproxy.embed import Proxy
 from zeroproxy.errors import ConfigError
@@ -220,5 +221,5 @@ def test_check_reads_the_sets(tmp_path, capsys):
     path = tmp_path / "proxy.toml"
     for file, status, said in ((good, 0, "1 keys of"), (bad, 2, "is no JWKS")):
         path.write_text(text + jwt_toml(file))
-        assert check(str(path), is_offline=True) == status
+        assert check(Source(str(path)), is_offline=True) == status
         assert said in capsys.readouterr().out

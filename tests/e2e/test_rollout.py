@@ -12,8 +12,8 @@ import pytest
 
 from tests.support.haproxy_server import HaproxyServer
 from tests.support.proxy_process import ProxyProcess, upstream_toml
-from tests.support.servers import settled
 from tests.support.sim_thread import SimThread
+from tests.support.until import wait_until
 
 CALLERS = 4
 
@@ -65,7 +65,7 @@ def balanced(settle: float) -> Iterator[tuple[list[ProxyProcess], HaproxyServer]
               for k, x in enumerate((one, other))),
         ) as haproxy,
     ):  # fmt: skip
-        settled(lambda: set(haproxy.states().values()) >= {"UP"})
+        wait_until(lambda: set(haproxy.states().values()) >= {"UP"})
         yield [one, other], haproxy
 
 
@@ -73,10 +73,10 @@ def rollout(settle: float) -> Counter[object]:
     """Answers, by status, while one proxy after the other is restarted."""
     with balanced(settle) as (proxies, haproxy), Callers(haproxy.port) as callers:
         for k, proxy in enumerate(proxies):
-            settled(lambda: sum(callers.answers.values()) > 0)
+            wait_until(lambda: sum(callers.answers.values()) > 0)
             assert proxy.stop() == 0
             proxy.start()
-            settled(lambda k=k: haproxy.states()[f"s{k}"] == "UP")
+            wait_until(lambda k=k: haproxy.states()[f"s{k}"] == "UP")
     return callers.answers
 
 

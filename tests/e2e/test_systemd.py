@@ -13,8 +13,9 @@ import pytest
 
 from tests.support.ports import free_port
 from tests.support.proxy_process import ProxyProcess, upstream_toml
-from tests.support.servers import missing, settled
+from tests.support.servers import missing
 from tests.support.sim_thread import SimThread
+from tests.support.until import wait_until
 
 UNITS = Path("deploy/systemd")
 
@@ -101,7 +102,7 @@ def test_the_first_caller_starts_the_proxy(sim, tmp_path):
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(command, stderr=log, cwd=Path.cwd())
     try:
-        settled(lambda: b"Listening on" in (tmp_path / "log").read_bytes())
+        wait_until(lambda: b"Listening on" in (tmp_path / "log").read_bytes())
         conn = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         conn.request("GET", "/v1/models")
         answer = conn.getresponse()
