@@ -10,6 +10,7 @@ from aiohttp import web
 
 import zeroproxy
 from zeroproxy.config.schema import Admin, Config, Server, Upstream
+from zeroproxy.config.surface import Surface
 
 
 def config(
@@ -17,7 +18,7 @@ def config(
     settle: float = 0.0,
 ) -> Config:  # fmt: skip
     return Config(
-        upstream=[Upstream(name="u", endpoints=[url])],
+        upstream=[Upstream(name="u", endpoints=[url], surface=Surface(paths="all"))],
         server=Server(listen=listen, drain_settle=settle), admin=Admin(listen=admin),
     )  # fmt: skip
 

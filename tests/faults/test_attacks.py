@@ -30,7 +30,7 @@ HALF_OPEN, SLOW = 5000, 1000
 NEEDED = 2 * HALF_OPEN + 500
 PART_OF_A_HEAD = b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: y"
 UPLOAD = b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100
-GET = b"GET /v1/models HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+GET = b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -136,7 +136,7 @@ def test_a_server_that_refuses_connections_and_is_silent_leaves_no_caller_hangin
     with (
         LeavingServer() as server,
         ThreadPoolExecutor(4) as pool,
-        ProxyProcess(upstream_toml(server.url, health=SOON)) as proxy,
+        ProxyProcess(upstream_toml(server.url, health=SOON, surface='{ paths = "all" }')) as proxy,
     ):
         begun = Semaphore(0)
         streams = [pool.submit(see_sim, proxy, 50, "", begun) for _ in range(3)]

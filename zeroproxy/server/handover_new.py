@@ -12,6 +12,7 @@ Tests: tests/e2e/test_upgrade.py, tests/e2e/test_handover_strangers.py.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import select
@@ -224,7 +225,9 @@ async def ask(channel: Channel, address: str) -> tuple[Offer, list[int]]:
         raise HandoverError(f"{address} is a socket of user {uid}, and this is user {os.geteuid()}")
     try:
         async with asyncio.timeout(OFFER_PATIENCE):
-            await channel.send(Hello(PROTOCOL, __version__, os.getpid()))
+            # Behind a refusal the socket is closed, perhaps before this is sent: it is read anyway.
+            with contextlib.suppress(Closed):
+                await channel.send(Hello(PROTOCOL, __version__, os.getpid()))
             offer, fds = await channel.receive(Offer, most=1 << 16, fds=FDS_MOST)
     except TimeoutError:
         raise HandoverError(f"{address}: the old process does not answer") from None
