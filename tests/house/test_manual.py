@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from zeroproxy.config.schema import Config
-from zeroproxy.server.live_changes import LIVE
+from zeroproxy.server.config_diff import LIVE
 
 
 def test_every_key_that_is_live_and_every_section_is_in_the_manual():

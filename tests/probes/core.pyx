@@ -42,9 +42,9 @@ from zeroproxy._fast.types.exchange_enums cimport (
     PHASE_COUNT,
     Input,
 )
+from zeroproxy._fast.types.histogram cimport Histogram
 from zeroproxy._fast.types.memory cimport BlockPool, Buffer
 from zeroproxy._fast.types.meter cimport Meter
-from zeroproxy._fast.types.histogram cimport Histogram
 from zeroproxy._fast.types.plane cimport Attempt, Conn, Endpoint, Exchange, Plane, Relay
 from zeroproxy._fast.types.reactor cimport Timer, Wheel
 from zeroproxy._fast.types.record cimport Record
@@ -62,7 +62,11 @@ from zeroproxy._fast.upstream.breaker cimport (
     breaker_off,
     breaker_step,
 )
-from zeroproxy._fast.upstream.idle_limits cimport keepalive_limit, keepalive_lower, keepalive_raise
+from zeroproxy._fast.upstream.learned_keepalive cimport (
+    keepalive_limit,
+    keepalive_lower,
+    keepalive_raise,
+)
 from zeroproxy._fast.usage.stats cimport BUCKETS, histogram_add, histogram_bound
 
 from zeroproxy._fast.exchange.state_machine import MOVES

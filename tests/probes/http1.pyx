@@ -12,14 +12,14 @@ from libc.string cimport memcpy, memset
 from zeroproxy._fast.exchange.date_field cimport write_date
 from zeroproxy._fast.exchange.keepalive cimport share_of_timeout
 from zeroproxy._fast.http1.body cimport BodySlice, body_begin, body_unframe, frame_chunk, frame_last
-from zeroproxy._fast.http1.field_lines cimport find_request_id, find_traceparent
-from zeroproxy._fast.http1.field_values cimport (
+from zeroproxy._fast.http1.field_ids_and_values cimport (
     field_id,
     is_authority,
     is_protocol,
     is_traceparent,
     read_number,
 )
+from zeroproxy._fast.http1.field_lines cimport find_request_id, find_traceparent
 from zeroproxy._fast.http1.grammar cimport Cursor
 from zeroproxy._fast.http1.head_parser cimport (
     fault_name,

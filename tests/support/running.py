@@ -1,4 +1,4 @@
-"""A stand-in for the worker, as server/prepare.py needs it: an engine without endpoints."""
+"""A stand-in for the worker, as server/apply_config.py needs it: an engine without endpoints."""
 
 from types import SimpleNamespace
 

@@ -21,9 +21,9 @@ from zeroproxy._fast.engine.settings_types import EndpointSettings, Route
 from zeroproxy.config.cors import Cors
 from zeroproxy.config.load import parse_config
 from zeroproxy.errors import ReloadError
+from zeroproxy.server.apply_config import Candidate, put_in_force
 from zeroproxy.server.endpoints import refusing, resolve_all
 from zeroproxy.server.fd_limits import limits_in_force
-from zeroproxy.server.prepare import Candidate, put_in_force
 from zeroproxy.server.tls import PreparedTls
 
 shim = ctypes.CDLL(None)

@@ -12,9 +12,9 @@ from tests.support.records import FakeEngine, make_batch, sums
 from tests.support.until import until
 from zeroproxy.errors import ZeroproxyError
 from zeroproxy.metering import access_log_file as jsonl
-from zeroproxy.metering import access_log_writer as module
+from zeroproxy.metering import access_log_queue as module
 from zeroproxy.metering.access_log_file import LogFile, open_sink
-from zeroproxy.metering.access_log_writer import AccessLog
+from zeroproxy.metering.access_log_queue import AccessLog
 from zeroproxy.metering.flusher import Flusher
 from zeroproxy.metering.ledger import Ledger
 

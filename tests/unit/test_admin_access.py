@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from tests.support.ledgers import new_ledger
 from tests.support.until import until
-from zeroproxy.admin import connections
+from zeroproxy.admin import connection_limit as connections
 from zeroproxy.admin import usage as admin_usage
 from zeroproxy.admin.app import create_app
 from zeroproxy.admin.hosts import name_in, names_of

@@ -15,8 +15,8 @@ from zeroproxy.admin.audit import Audit
 from zeroproxy.admin.server import AdminServer
 from zeroproxy.config.load import parse_config
 from zeroproxy.errors import ConfigError, ReloadError, ZeroproxyError
+from zeroproxy.server.apply_config import prepare
 from zeroproxy.server.listener import bind
-from zeroproxy.server.prepare import prepare
 
 UPSTREAM = '[[upstream]]\nname = "a"\nendpoints = ["http://127.0.0.1:1"]\n'
 

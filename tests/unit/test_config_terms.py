@@ -9,7 +9,7 @@ from zeroproxy.config.auth import NEVER
 from zeroproxy.config.load import complete, parse_config
 from zeroproxy.config.secret_files import resolve
 from zeroproxy.errors import ConfigError
-from zeroproxy.policy.server_kinds import caps_to_model, longest_in
+from zeroproxy.policy.server_detection import caps_to_model, longest_in
 from zeroproxy.server.endpoints import settings_of
 
 UPSTREAM = '[[upstream]]\nname = "gpu"\nendpoints = ["http://127.0.0.1:8000"]\n'

@@ -13,7 +13,7 @@ from zeroproxy.metering import flusher as module
 from zeroproxy.metering.flusher import Flusher
 from zeroproxy.metering.ledger import Ledger
 from zeroproxy.metering.outbox import Feeder
-from zeroproxy.server.pipeline import Metering
+from zeroproxy.server.metering_pipeline import Metering
 
 
 @pytest.fixture(autouse=True)

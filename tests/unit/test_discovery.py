@@ -9,9 +9,9 @@ from aiohttp import web
 
 from tests.support.until import until
 from zeroproxy.config.schema import Alias, Config, Metering, Upstream
-from zeroproxy.policy import server_kinds as module
+from zeroproxy.policy import server_detection as module
 from zeroproxy.policy.rotation import Rotation
-from zeroproxy.policy.server_kinds import (
+from zeroproxy.policy.server_detection import (
     Discovery,
     kind_in,
     list_models,

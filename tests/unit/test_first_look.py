@@ -9,7 +9,7 @@ from tests.support.ports import free_port
 from tests.support.script_upstream import ScriptConn, ScriptRequest, ScriptUpstream
 from tests.support.until import until
 from zeroproxy.config.load import parse_config
-from zeroproxy.policy import connect_readiness
+from zeroproxy.policy import proxy_readiness
 from zeroproxy.policy.socket_addresses import Address
 from zeroproxy.server import worker as module
 from zeroproxy.server.worker import Worker
@@ -81,7 +81,7 @@ async def test_readiness_is_probed_once_the_worker_serves(monkeypatch):
         phases.append(worker.phase)
         return ""
 
-    monkeypatch.setattr(connect_readiness, "can_connect", can_connect)
+    monkeypatch.setattr(proxy_readiness, "can_connect", can_connect)
     monkeypatch.setattr(module, "FIRST_ROUND", 0.05)
     worker = Worker(config("http://127.0.0.1:1", free_port()))
     await worker.start()

@@ -11,7 +11,7 @@ from tests.support.endpoint_set import ActiveEndpoint
 from tests.support.script_upstream import ScriptConn, ScriptRequest, ScriptUpstream
 from tests.support.until import until
 from tests.support.ward import Engine, Server, Ward, upstream, watch
-from zeroproxy.policy import connect_readiness as readiness
+from zeroproxy.policy import proxy_readiness as readiness
 from zeroproxy.policy.health import Health
 from zeroproxy.policy.rotation import Rotation
 from zeroproxy.policy.socket_addresses import resolve

@@ -5,7 +5,7 @@ import pytest
 from zeroproxy.config.load import parse_config
 from zeroproxy.config.schema import Listen
 from zeroproxy.errors import ConfigError
-from zeroproxy.server.live_changes import plan
+from zeroproxy.server.config_diff import plan
 
 UPSTREAM = '[[upstream]]\nname = "u"\nendpoints = ["http://127.0.0.9:9"]\n'
 

@@ -7,7 +7,7 @@ from tests.support.until import until
 from tests.unit.test_discovery import ActiveEndpoint, FakeEngine, models, server
 from zeroproxy.config.schema import Auth, Config, Upstream
 from zeroproxy.policy.rotation import Rotation
-from zeroproxy.policy.server_kinds import Discovery
+from zeroproxy.policy.server_detection import Discovery
 from zeroproxy.policy.socket_addresses import resolve
 
 

@@ -21,7 +21,7 @@ from zeroproxy.metering.outbox import Feeder, stop_all, without
 from zeroproxy.metering.sinks.jsonl import JsonlOutbox
 from zeroproxy.metering.sinks.postgres import PostgresSink, values_of
 from zeroproxy.metering.sinks.redis import RedisSink
-from zeroproxy.server.pipeline import Metering, make_sink
+from zeroproxy.server.metering_pipeline import Metering, make_sink
 
 CONFIG = '[[upstream]]\nname = "a"\nendpoints = ["http://127.0.0.1:1"]\n[metering]\n'
 

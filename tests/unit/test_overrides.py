@@ -5,7 +5,7 @@ import pytest
 from zeroproxy.config.load import parse_config
 from zeroproxy.config.overrides import Override, from_environment, from_option
 from zeroproxy.errors import ConfigError
-from zeroproxy.server.live_changes import is_live
+from zeroproxy.server.config_diff import is_live
 
 TEXT = """\
 [server]

@@ -1,4 +1,4 @@
-"""A start is a reload from nothing: both take the steps of server/prepare.py."""
+"""A start is a reload from nothing: both take the steps of server/apply_config.py."""
 
 import socket
 from typing import Any
@@ -8,8 +8,8 @@ import pytest
 from tests.support.running import Running, from_nothing
 from zeroproxy.config.load import parse_config
 from zeroproxy.errors import ConfigError, ListenError, ReloadError, TlsError
-from zeroproxy.server import prepare as module
-from zeroproxy.server.prepare import prepare, put_in_force
+from zeroproxy.server import apply_config as module
+from zeroproxy.server.apply_config import prepare, put_in_force
 from zeroproxy.server.reload import Reloader
 from zeroproxy.server.worker import Worker
 

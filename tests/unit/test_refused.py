@@ -16,7 +16,7 @@ from zeroproxy.metering import flusher as module
 from zeroproxy.metering import rescue_file as rescue
 from zeroproxy.metering.flusher import BATCH, Flusher
 from zeroproxy.metering.ledger import Ledger
-from zeroproxy.server.pipeline import Metering
+from zeroproxy.server.metering_pipeline import Metering
 
 
 class ListSink:

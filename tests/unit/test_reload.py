@@ -12,10 +12,10 @@ from tests.support.until import until
 from zeroproxy.config.load import parse_config
 from zeroproxy.config.schema import Config, Limits, Upstream
 from zeroproxy.errors import ReloadError
-from zeroproxy.policy.connect_readiness import Readiness
+from zeroproxy.policy.proxy_readiness import Readiness
 from zeroproxy.policy.socket_addresses import resolve
+from zeroproxy.server.config_diff import plan
 from zeroproxy.server.endpoints import EndpointSet, resolve_all
-from zeroproxy.server.live_changes import plan
 from zeroproxy.server.reload import check
 
 BASE = """

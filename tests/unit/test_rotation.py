@@ -9,7 +9,7 @@ from zeroproxy.config.schema import Upstream, Warmup
 from zeroproxy.policy.health import Health
 from zeroproxy.policy.rotation import Rotation
 from zeroproxy.policy.socket_addresses import Address
-from zeroproxy.policy.warmup import Warmups
+from zeroproxy.policy.warmup_requests import Warmups
 
 
 class Engine:

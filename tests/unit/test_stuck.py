@@ -17,11 +17,11 @@ from tests.support.script_upstream import ScriptUpstream
 from tests.support.until import until
 from tests.support.ward import Engine, Server, upstream, watch
 from zeroproxy.config.schema import Config, Upstream
-from zeroproxy.policy.connect_readiness import can_connect
 from zeroproxy.policy.health import Health
 from zeroproxy.policy.http_client import get_page, get_status
+from zeroproxy.policy.proxy_readiness import can_connect
 from zeroproxy.policy.rotation import Rotation
-from zeroproxy.policy.server_kinds import Discovery
+from zeroproxy.policy.server_detection import Discovery
 from zeroproxy.policy.socket_addresses import Address, ClientTls, resolve
 
 PAGE = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npage"

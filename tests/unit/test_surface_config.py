@@ -13,7 +13,7 @@ from zeroproxy.config.presets import PRESETS
 from zeroproxy.config.schema import Config, Surface, Upstream
 from zeroproxy.config.surface import NEEDED, methods_at, parse_path, passes, rules_of
 from zeroproxy.errors import ConfigError
-from zeroproxy.server.live_changes import plan
+from zeroproxy.server.config_diff import plan
 from zeroproxy.server.stage_surfaces import settings_of
 
 GOOD = '[[upstream]]\nname = "a"\nendpoints = ["http://127.0.0.1:1"]\n'

@@ -1,4 +1,4 @@
-"""Warm-up requests: policy/warmup.py over a scripted server."""
+"""Warm-up requests: policy/warmup_requests.py over a scripted server."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from tests.support.ward import Engine
 from zeroproxy.config.schema import Alias, Upstream, Warmup
 from zeroproxy.policy.rotation import Rotation
 from zeroproxy.policy.socket_addresses import resolve
-from zeroproxy.policy.warmup import Warmups, body_of
+from zeroproxy.policy.warmup_requests import Warmups, body_of
 
 CHAT = "/v1/chat/completions"
 

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from zeroproxy.admin.app import AdminSource, create_app
 from zeroproxy.admin.audit import Audit
-from zeroproxy.admin.connections import BACKLOG, MOST, ConnectionLimit
+from zeroproxy.admin.connection_limit import BACKLOG, MOST, ConnectionLimit
 
 
 class BoundSocket(Protocol):

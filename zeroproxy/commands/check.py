@@ -40,14 +40,14 @@ from zeroproxy.metering.ledger import Ledger
 from zeroproxy.metering.ledger_errors import LedgerDamaged, LedgerUnavailable
 from zeroproxy.metering.otel.sink import need_otel
 from zeroproxy.metering.outbox import without
-from zeroproxy.policy.connect_readiness import TIMEOUT
 from zeroproxy.policy.http_client import get_status, why
-from zeroproxy.policy.server_kinds import COST, NO_SERVER, NotYet, identify, misses_usage
+from zeroproxy.policy.proxy_readiness import TIMEOUT
+from zeroproxy.policy.server_detection import COST, NO_SERVER, NotYet, identify, misses_usage
 from zeroproxy.policy.shared_quota import need_redis
 from zeroproxy.policy.socket_addresses import Address, ClientTls, is_name, resolve
 from zeroproxy.server.fd_limits import connection_cap, raise_limit
 from zeroproxy.server.listener import bind, leads_to
-from zeroproxy.server.pipeline import make_sink
+from zeroproxy.server.metering_pipeline import make_sink
 from zeroproxy.server.tls import prepare_server, prepare_upstream
 
 # Fewer connections than this, and a busy day ends in 503.

@@ -11,8 +11,8 @@ import orjson
 from zeroproxy.commands.check_report import Findings
 from zeroproxy.config.schema import Upstream
 from zeroproxy.config.surface import METHODS, passes, rules_of
-from zeroproxy.policy.connect_readiness import TIMEOUT
 from zeroproxy.policy.http_client import get_page
+from zeroproxy.policy.proxy_readiness import TIMEOUT
 from zeroproxy.policy.socket_addresses import Address
 
 PAGE = "/openapi.json"

@@ -21,7 +21,7 @@ from zeroproxy._version import __version__
 from zeroproxy.commands import one_line
 from zeroproxy.commands.options import OWN, WITH_CONFIG, all_actions, build_parser
 from zeroproxy.commands.standard_streams import OutputError, install
-from zeroproxy.commands.table import COMMANDS
+from zeroproxy.commands.subcommands import COMMANDS
 from zeroproxy.errors import ConfigError, UsageError, ZeroproxyError
 
 if TYPE_CHECKING:

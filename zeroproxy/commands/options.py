@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from zeroproxy._version import __version__
 from zeroproxy.commands import one_line
-from zeroproxy.commands.table import COMMANDS
+from zeroproxy.commands.subcommands import COMMANDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

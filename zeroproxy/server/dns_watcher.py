@@ -17,8 +17,8 @@ import logging
 from zeroproxy.config.schema import Config, Upstream
 from zeroproxy.errors import ConfigError, ReloadError
 from zeroproxy.policy.socket_addresses import Address, is_name
+from zeroproxy.server.apply_config import Running
 from zeroproxy.server.endpoints import Located, Locator, locator_of, resolve_locator
-from zeroproxy.server.prepare import Running
 from zeroproxy.tasks import cancel
 
 log = logging.getLogger(__name__)

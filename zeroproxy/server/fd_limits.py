@@ -12,7 +12,7 @@ import resource
 
 from msgspec.structs import replace
 
-from zeroproxy.admin.connections import BACKLOG, MOST
+from zeroproxy.admin.connection_limit import BACKLOG, MOST
 from zeroproxy.config.schema import Limits
 
 RESERVED = 96  # interpreter, loop, listeners, ledger, sinks, probes, DNS

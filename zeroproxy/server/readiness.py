@@ -6,9 +6,9 @@ from typing import Protocol
 
 from zeroproxy._fast.engine.engine import Engine
 from zeroproxy.config.schema import Config
-from zeroproxy.policy.connect_readiness import Readiness
+from zeroproxy.policy.proxy_readiness import Readiness
 from zeroproxy.policy.rotation import Rotation
-from zeroproxy.policy.warmup import Warmups
+from zeroproxy.policy.warmup_requests import Warmups
 from zeroproxy.server.endpoints import EndpointSet
 
 

@@ -1,5 +1,5 @@
 """Another configuration for a proxy that runs: read on request, prepared and applied
-(prepare.py), counted.
+(apply_config.py), counted.
 
 Tests: tests/unit/test_reload.py, tests/e2e/test_reload.py."""
 
@@ -15,8 +15,8 @@ from zeroproxy.config.load import complete
 from zeroproxy.config.schema import Config
 from zeroproxy.errors import ConfigError, ReloadError, ZeroproxyError, one_line
 from zeroproxy.metering.access_log_file import LogFile, open_sink
+from zeroproxy.server.apply_config import Candidate, Running, prepare, put_in_force
 from zeroproxy.server.endpoints import refusing
-from zeroproxy.server.prepare import Candidate, Running, prepare, put_in_force
 from zeroproxy.tasks import cancel
 
 log = logging.getLogger(__name__)

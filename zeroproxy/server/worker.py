@@ -23,20 +23,20 @@ from zeroproxy.config.schema import Config
 from zeroproxy.errors import ListenError, ZeroproxyError
 from zeroproxy.log import StderrHandler
 from zeroproxy.metering.access_log_file import LogFile, open_sink
-from zeroproxy.policy.connect_readiness import Readiness
 from zeroproxy.policy.health import Health
+from zeroproxy.policy.proxy_readiness import Readiness
 from zeroproxy.policy.rotation import Rotation
-from zeroproxy.policy.server_kinds import Discovery
+from zeroproxy.policy.server_detection import Discovery
 from zeroproxy.policy.shared_quota import Shares
 from zeroproxy.policy.tokens import Tokens
-from zeroproxy.policy.warmup import Warmups
+from zeroproxy.policy.warmup_requests import Warmups
+from zeroproxy.server.apply_config import Candidate, admit, prepare, put_in_force
 from zeroproxy.server.dns_watcher import DnsWatcher
 from zeroproxy.server.endpoints import EndpointSet
 from zeroproxy.server.fd_limits import admin_cap, raise_limit
 from zeroproxy.server.listener import Bound, bind, bind_all, is_own
-from zeroproxy.server.pipeline import Metering
+from zeroproxy.server.metering_pipeline import Metering
 from zeroproxy.server.predecessor import HANDED_OVER, Predecessor
-from zeroproxy.server.prepare import Candidate, admit, prepare, put_in_force
 from zeroproxy.server.readiness import Lacks
 from zeroproxy.server.reload import Reloader
 from zeroproxy.server.tls import Tls

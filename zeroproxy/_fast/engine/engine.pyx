@@ -32,7 +32,7 @@ from zeroproxy._fast.engine.listeners cimport (
 from zeroproxy._fast.engine.names cimport Names
 from zeroproxy._fast.engine.record_values cimport read_record, take_overflow_rows
 from zeroproxy._fast.engine.registry cimport registry_free, registry_set_models
-from zeroproxy._fast.engine.relay_events cimport (
+from zeroproxy._fast.engine.relay_callbacks cimport (
     relay_begin_drain,
     relay_begin_settle,
     relay_close_all,
@@ -43,7 +43,7 @@ from zeroproxy._fast.engine.status_values cimport read_plane
 from zeroproxy._fast.engine.tenant_indices cimport Tenants
 from zeroproxy._fast.engine.token_values cimport read_tokens, tokens_free
 from zeroproxy._fast.engine.values cimport flag, index_in, ns, number, whole
-from zeroproxy._fast.exchange.end_silent_exchanges cimport end_silent
+from zeroproxy._fast.exchange.end_exchanges_of_dead_endpoint cimport end_silent
 from zeroproxy._fast.exchange.exchange_ids cimport seed_ids
 from zeroproxy._fast.memory.buffer cimport alloc_lines, pool_close, pool_init
 from zeroproxy._fast.memory.ring cimport (

@@ -3,7 +3,7 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from zeroproxy._fast.engine.thread cimport PlaneThread
-from zeroproxy._fast.exchange.end_silent_exchanges cimport is_owed
+from zeroproxy._fast.exchange.end_exchanges_of_dead_endpoint cimport is_owed
 from zeroproxy._fast.types.breaker cimport Breaker
 from zeroproxy._fast.types.plane cimport Endpoint, Plane, Relay
 

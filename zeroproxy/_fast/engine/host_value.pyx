@@ -8,7 +8,7 @@ from libc.stdlib cimport malloc
 from libc.string cimport memcpy
 
 from zeroproxy._fast.engine.values cimport encoded
-from zeroproxy._fast.http1.field_values cimport is_authority
+from zeroproxy._fast.http1.field_ids_and_values cimport is_authority
 from zeroproxy._fast.http1.grammar cimport Cursor
 
 cdef enum:

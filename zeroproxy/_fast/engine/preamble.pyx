@@ -10,7 +10,7 @@ Tests: tests/relay/test_proxy_protocol.py.
 
 from libc.stdint cimport uint32_t
 
-from zeroproxy._fast.engine.relay_events cimport run_relay
+from zeroproxy._fast.engine.relay_callbacks cimport run_relay
 from zeroproxy._fast.exchange.deadlines cimport arm
 from zeroproxy._fast.exchange.local_reply cimport refuse_headless
 from zeroproxy._fast.exchange.relay_pool cimport release_relay

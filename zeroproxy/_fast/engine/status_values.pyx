@@ -18,11 +18,11 @@ from zeroproxy._fast.types.admission_limits cimport TenantShare
 from zeroproxy._fast.types.affinity_and_latency cimport BALANCE_FASTEST, LatencyModel, LinearFit
 from zeroproxy._fast.types.clock cimport clock_monotonic_ns
 from zeroproxy._fast.types.exchange_limits cimport Counters
-from zeroproxy._fast.types.network cimport PROXY_FAULT_COUNT
 from zeroproxy._fast.types.histogram cimport Histogram
+from zeroproxy._fast.types.network cimport PROXY_FAULT_COUNT
 from zeroproxy._fast.types.plane cimport Endpoint, FairQueue, Plane, Upstream
 from zeroproxy._fast.types.tls cimport TlsCounters
-from zeroproxy._fast.upstream.idle_limits cimport keepalive_limit
+from zeroproxy._fast.upstream.learned_keepalive cimport keepalive_limit
 from zeroproxy._fast.usage.stats cimport (
     BUCKETS,
     Series,

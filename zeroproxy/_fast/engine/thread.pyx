@@ -18,7 +18,7 @@ from libc.stdlib cimport calloc, free
 from posix.signal cimport sigdelset, sigfillset, sigset_t
 
 from zeroproxy._fast.engine.listeners cimport accept_pending
-from zeroproxy._fast.engine.relay_events cimport run_later
+from zeroproxy._fast.engine.relay_callbacks cimport run_later
 from zeroproxy._fast.net.plane_lock cimport (
     acquire_plane,
     plane_lock_close,

@@ -95,8 +95,8 @@ from zeroproxy._fast.upstream.breaker cimport (
     attempt_begins,
 )
 from zeroproxy._fast.upstream.conn_pool cimport endpoint_forget
-from zeroproxy._fast.upstream.idle_limits cimport keepalive_lower
 from zeroproxy._fast.upstream.latency_model cimport latency_attempt_begins
+from zeroproxy._fast.upstream.learned_keepalive cimport keepalive_lower
 
 # ---------------------------------------------------------------- attempts
 

@@ -13,10 +13,10 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint16_t
 
 from zeroproxy._fast.exchange.path_kinds cimport ends_with, generates, is_generating
-from zeroproxy._fast.http1.field_values cimport is_media_type
+from zeroproxy._fast.http1.field_ids_and_values cimport is_media_type
 from zeroproxy._fast.http1.grammar cimport Cursor, is_word
 from zeroproxy._fast.jsonscan.request_scan cimport request_scan_is_in_model
-from zeroproxy._fast.jsonscan.string_and_count cimport parse_count
+from zeroproxy._fast.jsonscan.string_end_and_number cimport parse_count
 from zeroproxy._fast.jsonscan.strings cimport name_clear, name_write
 from zeroproxy._fast.types.clock cimport NS_PER_S
 from zeroproxy._fast.types.exchange_enums cimport (

@@ -10,8 +10,8 @@ Tests: tests/relay/test_steer.py.
 
 from libc.stdint cimport uint64_t
 
+from zeroproxy._fast.http1.field_ids_and_values cimport read_number
 from zeroproxy._fast.http1.field_lines cimport has_field
-from zeroproxy._fast.http1.field_values cimport read_number
 from zeroproxy._fast.http1.grammar cimport Cursor
 from zeroproxy._fast.types.clock cimport NS_PER_S
 from zeroproxy._fast.types.http cimport (

@@ -13,7 +13,7 @@ Tests: tests/unit/test_http1_requests.py, tests/unit/test_http1_differential.py.
 from libc.stddef cimport size_t
 from libc.stdint cimport uint16_t, uint32_t
 
-from zeroproxy._fast.http1.field_values cimport field_id, is_traceparent
+from zeroproxy._fast.http1.field_ids_and_values cimport field_id, is_traceparent
 from zeroproxy._fast.http1.grammar cimport (
     CR,
     HTAB,

@@ -10,8 +10,8 @@ Tests: tests/unit/test_headers.py.
 from libc.stdint cimport uint8_t
 from libc.string cimport memchr
 
+from zeroproxy._fast.http1.field_ids_and_values cimport is_forwarded, is_ip
 from zeroproxy._fast.http1.field_lines cimport has_field, value_span
-from zeroproxy._fast.http1.field_values cimport is_forwarded, is_ip
 from zeroproxy._fast.http1.grammar cimport Cursor
 from zeroproxy._fast.http1.hop cimport RequestHop
 from zeroproxy._fast.http1.out cimport (

@@ -17,8 +17,8 @@ Tests: tests/unit/test_headers.py.
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint64_t
 
+from zeroproxy._fast.http1.field_ids_and_values cimport is_protocol
 from zeroproxy._fast.http1.field_lines cimport find_request_id, find_traceparent
-from zeroproxy._fast.http1.field_values cimport is_protocol
 from zeroproxy._fast.http1.forwarded cimport put_origin
 from zeroproxy._fast.http1.grammar cimport Cursor, is_word, next_element
 from zeroproxy._fast.http1.hop cimport RequestHop, ResponseHop

@@ -13,14 +13,14 @@ Tests: tests/unit/test_http1_requests.py, tests/unit/test_http1_responses.py.
 from libc.stddef cimport size_t
 from libc.stdint cimport int16_t, uint8_t, uint32_t, uint64_t
 
-from zeroproxy._fast.http1.field_lines cimport refuse
-from zeroproxy._fast.http1.field_values cimport (
+from zeroproxy._fast.http1.field_ids_and_values cimport (
     field_id,
     is_authority,
     is_protocol,
     read_number,
     span_is,
 )
+from zeroproxy._fast.http1.field_lines cimport refuse
 from zeroproxy._fast.http1.grammar cimport (
     IS_TOKEN,
     Cursor,

@@ -12,8 +12,8 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint16_t, uint32_t
 from libc.string cimport memchr
 
+from zeroproxy._fast.http1.field_ids_and_values cimport is_authority, is_refused_method, method_id
 from zeroproxy._fast.http1.field_lines cimport Scan, refuse
-from zeroproxy._fast.http1.field_values cimport is_authority, is_refused_method, method_id
 from zeroproxy._fast.http1.grammar cimport (
     CLASS,
     CR,

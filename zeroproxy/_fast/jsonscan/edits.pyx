@@ -37,7 +37,7 @@ from zeroproxy._fast.jsonscan.edits cimport (
     USAGE_REQUEST_TIMINGS,
     Edit,
 )
-from zeroproxy._fast.jsonscan.string_and_count cimport is_equal
+from zeroproxy._fast.jsonscan.string_end_and_number cimport is_equal
 from zeroproxy._fast.jsonscan.terms_edits cimport terms_edit
 from zeroproxy._fast.types.key_terms cimport TERMS_PLACE_FIRST
 from zeroproxy._fast.types.meter cimport Place, RequestScan

@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t
 
 from zeroproxy._fast.jsonscan.edits cimport KEY_BOUND, KEY_N
 from zeroproxy._fast.jsonscan.max_tokens_and_n cimport BOUND_UNREAD
-from zeroproxy._fast.jsonscan.string_and_count cimport parse_count
+from zeroproxy._fast.jsonscan.string_end_and_number cimport parse_count
 from zeroproxy._fast.jsonscan.terms cimport note_number
 from zeroproxy._fast.types.meter cimport REQUEST_TEXT, RequestScan
 

@@ -49,7 +49,7 @@ from zeroproxy._fast.jsonscan.places cimport (
     take_word,
 )
 from zeroproxy._fast.jsonscan.root_names cimport may_be_refused, may_matter, refused_names
-from zeroproxy._fast.jsonscan.string_and_count cimport (
+from zeroproxy._fast.jsonscan.string_end_and_number cimport (
     MARK_MEMBER,
     MARK_TOKEN,
     Member,
@@ -69,12 +69,7 @@ from zeroproxy._fast.jsonscan.strings cimport (
 )
 from zeroproxy._fast.jsonscan.terms cimport end_container, end_root, note_name, note_value
 from zeroproxy._fast.types.invariant cimport invariant
-from zeroproxy._fast.types.meter cimport (
-    AMBIGUOUS_NAME,
-    AMBIGUOUS_TEXT,
-    REQUEST_TEXT,
-    RequestScan,
-)
+from zeroproxy._fast.types.meter cimport AMBIGUOUS_NAME, AMBIGUOUS_TEXT, REQUEST_TEXT, RequestScan
 from zeroproxy._fast.types.model_name cimport ModelName, Unescape
 
 cdef enum RequestScanState:

@@ -14,7 +14,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memchr, memcmp, memcpy
 
 from zeroproxy._fast.http1.grammar cimport Cursor, hex_of, is_word
-from zeroproxy._fast.jsonscan.string_and_count cimport string_end
+from zeroproxy._fast.jsonscan.string_end_and_number cimport string_end
 from zeroproxy._fast.types.model_name cimport MODEL_HEAD, MODEL_MAX, ModelName, Unescape
 
 cdef enum UnescapeState:

@@ -15,7 +15,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from zeroproxy._fast.http1.grammar cimport Cursor, is_word
 from zeroproxy._fast.jsonscan.edits cimport KEY_BOUND, KEY_SAMPLING, is_count
 from zeroproxy._fast.jsonscan.places cimport add_place
-from zeroproxy._fast.jsonscan.string_and_count cimport is_equal
+from zeroproxy._fast.jsonscan.string_end_and_number cimport is_equal
 from zeroproxy._fast.types.key_terms cimport (
     BOUNDS_MAX,
     BOUND_DIGITS,

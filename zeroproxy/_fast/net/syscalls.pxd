@@ -155,7 +155,7 @@ cdef extern from "<unistd.h>" nogil:
     ssize_t read(int fd, void *buf, size_t n)
 
 
-cdef extern from "calls.h" nogil:
+cdef extern from "syscalls.h" nogil:
     ssize_t recv "zp_recv"(int fd, void *buf, size_t len, int flags)
     ssize_t send "zp_send"(int fd, const void *buf, size_t len, int flags)
     int epoll_wait "zp_epoll_wait"(int epfd, epoll_event *events, int max, int timeout)

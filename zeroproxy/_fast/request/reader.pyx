@@ -25,7 +25,7 @@ from zeroproxy._fast.net.conn cimport RECV_EMPTY, RECV_FAILED, conn_can_accept, 
 from zeroproxy._fast.net.tls cimport tls_fault
 from zeroproxy._fast.request.authorization cimport fault_too_large
 from zeroproxy._fast.request.body_edits cimport pass_body
-from zeroproxy._fast.request.head_reader cimport refuse, submit_request, take_head
+from zeroproxy._fast.request.head_handler cimport refuse, submit_request, take_head
 from zeroproxy._fast.types.exchange_enums cimport (
     BLAME_DOWNSTREAM,
     BLAME_OURSELVES,

@@ -22,8 +22,8 @@ from libc.string cimport memcpy, memset
 from zeroproxy._fast.exchange.actions cimport send_continue
 from zeroproxy._fast.exchange.path_kinds cimport is_generating
 from zeroproxy._fast.http1.body cimport BodySlice, body_begin, body_unframe
+from zeroproxy._fast.http1.field_ids_and_values cimport is_media_type
 from zeroproxy._fast.http1.field_lines cimport has_field
-from zeroproxy._fast.http1.field_values cimport is_media_type
 from zeroproxy._fast.http1.grammar cimport Cursor, is_word
 from zeroproxy._fast.jsonscan.request_scan cimport (
     request_scan_begin,

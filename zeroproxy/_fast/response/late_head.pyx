@@ -16,7 +16,7 @@ from zeroproxy._fast.types.exchange_enums cimport (
 from zeroproxy._fast.types.http cimport Head
 from zeroproxy._fast.types.plane cimport Plane, Relay
 from zeroproxy._fast.upstream.breaker cimport note_status
-from zeroproxy._fast.upstream.idle_limits cimport keepalive_observe
+from zeroproxy._fast.upstream.learned_keepalive cimport keepalive_observe
 
 
 cdef bint refuse_late_head(Plane *p, Relay *r, const Head *h) noexcept nogil:

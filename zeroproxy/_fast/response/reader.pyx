@@ -88,7 +88,7 @@ from zeroproxy._fast.types.http cimport (
 from zeroproxy._fast.types.memory cimport READ_MAX, SLACK
 from zeroproxy._fast.types.plane cimport Conn, Plane, Relay
 from zeroproxy._fast.upstream.breaker cimport note_status
-from zeroproxy._fast.upstream.idle_limits cimport keepalive_observe
+from zeroproxy._fast.upstream.learned_keepalive cimport keepalive_observe
 from zeroproxy._fast.usage.response_meter cimport meter_feed
 
 

@@ -9,7 +9,7 @@ from zeroproxy._fast.types.conn_pool cimport CLOSED_COUNT, LearnedKeepAlive, Poo
 from zeroproxy._fast.types.cors cimport CorsTable
 from zeroproxy._fast.types.exchange_limits cimport Counters, ExchangeSettings, KeepAlive, Limits
 from zeroproxy._fast.types.histogram cimport Histogram
-from zeroproxy._fast.types.hold cimport Hold, Departures, Waiting
+from zeroproxy._fast.types.hold cimport Departures, Hold, Waiting
 from zeroproxy._fast.types.http cimport Body, Head, Span
 from zeroproxy._fast.types.key_and_quota cimport ApiKey, ApiKeyTable
 from zeroproxy._fast.types.key_terms cimport ExchangeTerms, UpstreamTerms
@@ -390,7 +390,7 @@ cdef struct Plane:
     uint64_t n_proxy_refused[PROXY_FAULT_COUNT]
     void *ring              # ring.Ring, owned
     void *stats             # stats.Stats, owned
-    OnReady on_downstream   # set by engine/relay_events.pyx: calls up, never by name
+    OnReady on_downstream   # set by engine/relay_callbacks.pyx: calls up, never by name
     OnReady on_upstream
     OnReady on_unsent       # a deferred send was not taken whole; its events: none
     OnGroup on_group_end

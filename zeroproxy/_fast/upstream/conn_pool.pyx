@@ -2,7 +2,7 @@
 
 Law 1. A conn is checked out only if nothing was reported on it while it was idle. Bytes on an idle
        conn are never a response (they would be another exchange's); a FIN means that it is gone.
-Law 2. An idle conn is closed before the server would close it (idle_limits.pyx); retries cover the
+Law 2. An idle conn is closed before the server would close it (learned_keepalive.pyx); retries cover the
        rest of that race.
 Law 3. A conn that failed is closed, never pooled; FIN, not RST, so that the engine frees the GPU.
 Tests: tests/relay/test_pools.py, tests/relay/test_races.py.
@@ -39,7 +39,7 @@ from zeroproxy._fast.types.conn_pool cimport CLOSED_AGE, CLOSED_IDLE, CLOSED_PEE
 from zeroproxy._fast.types.exchange_enums cimport DRAIN_ENDS
 from zeroproxy._fast.types.invariant cimport invariant
 from zeroproxy._fast.types.plane cimport Conn, ConnList, Endpoint, Plane, Upstream
-from zeroproxy._fast.upstream.idle_limits cimport (
+from zeroproxy._fast.upstream.learned_keepalive cimport (
     keepalive_forget,
     keepalive_is_spent,
     keepalive_limit,

@@ -29,7 +29,7 @@ from zeroproxy._fast.upstream.conn_pool cimport (
     release_conn,
     release_idle_conn,
 )
-from zeroproxy._fast.upstream.idle_limits cimport keepalive_limit
+from zeroproxy._fast.upstream.learned_keepalive cimport keepalive_limit
 
 cdef uint64_t FIRST_WAIT_NS = 250 * <uint64_t>NS_PER_MS
 cdef uint64_t LAST_WAIT_NS = 16 * <uint64_t>NS_PER_S

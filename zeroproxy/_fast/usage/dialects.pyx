@@ -12,7 +12,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t
 from libc.string cimport memcmp, memcpy
 
-from zeroproxy._fast.jsonscan.string_and_count cimport is_equal
+from zeroproxy._fast.jsonscan.string_end_and_number cimport is_equal
 from zeroproxy._fast.types.meter cimport (
     FACT_CACHED,
     FACT_CACHE_MADE,

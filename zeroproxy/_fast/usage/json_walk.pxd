@@ -1,6 +1,6 @@
 from libc.stddef cimport size_t
 
-from zeroproxy._fast.jsonscan.string_and_count cimport MARK_MEMBER, MARK_TOKEN, MARK_VALUE
+from zeroproxy._fast.jsonscan.string_end_and_number cimport MARK_MEMBER, MARK_TOKEN, MARK_VALUE
 from zeroproxy._fast.types.meter cimport FACT_PROMPT, Meter, Walk
 
 

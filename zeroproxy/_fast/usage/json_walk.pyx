@@ -12,7 +12,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcmp, memcpy, memset
 
-from zeroproxy._fast.jsonscan.string_and_count cimport (
+from zeroproxy._fast.jsonscan.string_end_and_number cimport (
     Member,
     is_member,
     number_end,

@@ -12,7 +12,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.string cimport memchr
 
-from zeroproxy._fast.jsonscan.string_and_count cimport string_end
+from zeroproxy._fast.jsonscan.string_end_and_number cimport string_end
 from zeroproxy._fast.types.meter cimport (
     FACT_CHOICES,
     FACT_CONTENT,

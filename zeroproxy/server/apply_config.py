@@ -25,10 +25,10 @@ from zeroproxy.metering.access_log_file import LogFile, open_sink
 from zeroproxy.policy.key_sets import check_issuers
 from zeroproxy.policy.shared_quota import need_redis
 from zeroproxy.policy.tokens import Tokens
+from zeroproxy.server.config_diff import plan
 from zeroproxy.server.endpoints import Addresses, EndpointSet, resolve_all
 from zeroproxy.server.fd_limits import limits_in_force
 from zeroproxy.server.listener import Bound
-from zeroproxy.server.live_changes import plan
 from zeroproxy.server.stage_keys import stage_keys
 from zeroproxy.server.stage_surfaces import stage_surfaces
 from zeroproxy.server.tls import PreparedTls, Tls, prepare_tls

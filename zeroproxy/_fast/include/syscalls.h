@@ -1,8 +1,8 @@
 /* The three calls of the hot path, without glibc's additions for processes with threads. Those are
  * two locked instructions, and a pair of calls that make each a cancellation point: unused here.
  * Checked builds keep glibc's: sanitizers watch it, and the fuzzer's faults stand before it. */
-#ifndef ZEROPROXY_CALLS_H
-#define ZEROPROXY_CALLS_H
+#ifndef ZEROPROXY_SYSCALLS_H
+#define ZEROPROXY_SYSCALLS_H
 
 #include <stddef.h>
 #include <sys/epoll.h>

@@ -14,7 +14,7 @@ from zeroproxy.config.schema import AnySink, Config, ToPostgres, ToRedis, kind_o
 from zeroproxy.config.secret_files import name_of, resolve_sink
 from zeroproxy.errors import ZeroproxyError
 from zeroproxy.metering.access_log_file import LogFile, open_sink
-from zeroproxy.metering.access_log_writer import AccessLog
+from zeroproxy.metering.access_log_queue import AccessLog
 from zeroproxy.metering.flusher import Flusher, Sink
 from zeroproxy.metering.ledger import Ledger
 from zeroproxy.metering.ledger_errors import LedgerDamaged, LedgerUnavailable

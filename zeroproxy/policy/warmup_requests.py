@@ -27,7 +27,7 @@ from zeroproxy.config.schema import Warmup as Settings
 from zeroproxy.errors import one_line
 from zeroproxy.policy.http_client import read_page, session_for, why
 from zeroproxy.policy.rotation import Rotation
-from zeroproxy.policy.server_kinds import models_in
+from zeroproxy.policy.server_detection import models_in
 from zeroproxy.policy.socket_addresses import Group, WatchedEndpoint
 from zeroproxy.tasks import cancel
 

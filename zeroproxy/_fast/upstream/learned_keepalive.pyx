@@ -11,8 +11,8 @@ Tests: tests/relay/test_pools.py.
 
 from libc.stdint cimport uint32_t, uint64_t
 
+from zeroproxy._fast.http1.field_ids_and_values cimport read_number
 from zeroproxy._fast.http1.field_lines cimport has_field
-from zeroproxy._fast.http1.field_values cimport read_number
 from zeroproxy._fast.http1.grammar cimport Cursor, is_word, next_element
 from zeroproxy._fast.types.clock cimport NS_PER_MS, NS_PER_S
 from zeroproxy._fast.types.http cimport FIELD_KEEP_ALIVE, Field, Head, Span
