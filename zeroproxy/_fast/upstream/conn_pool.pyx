@@ -2,8 +2,8 @@
 
 Law 1. A conn is checked out only if nothing was reported on it while it was idle. Bytes on an idle
        conn are never a response (they would be another exchange's); a FIN means that it is gone.
-Law 2. An idle conn is closed before the server would close it (learned_keepalive.pyx); retries cover the
-       rest of that race.
+Law 2. An idle conn is closed before the server would close it (learned_keepalive.pyx); retries
+       cover the rest of that race.
 Law 3. A conn that failed is closed, never pooled; FIN, not RST, so that the engine frees the GPU.
 Tests: tests/relay/test_pools.py, tests/relay/test_races.py.
 """
