@@ -49,6 +49,8 @@ def refusal(answer):
         post(body=BAD, extra=b"Content-Type: multipart/form-data; boundary=b\r\n"),
         post(body=b" \r\n\t" + BAD),
         post(body=b"\xef\xbb\xbf" + BAD),
+        post(body=b"\xef\xbb\xbf \n" + BAD),
+        post(body=b"\xef\xbb\xbf\t" + BAD, extra=b"Content-Type: text/plain\r\n"),
         post(body=BAD.replace(b"priority", rb"\u0070riorit\u0079")),
         post(body=BAD.replace(b"priority", b"PRIORITY")),
         post(body=BAD.replace(b'"priority":1', b'"priority":1,"priority":null')),

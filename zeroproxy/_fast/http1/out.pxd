@@ -19,7 +19,8 @@ cdef inline void put(Out *o, const char *at, size_t n) noexcept nogil:
     if o.full or <size_t>(o.end - o.at) < n:
         o.full = 1
         return
-    memcpy(o.at, at, n)
+    if n:  # an empty span may be NULL
+        memcpy(o.at, at, n)
     o.at += n
 
 

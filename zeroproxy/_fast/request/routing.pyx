@@ -174,7 +174,10 @@ cdef int kind_by_byte(const Relay *r, const Head *h, const BodyStart *b) noexcep
     cdef unsigned char c
     while k < b.len:
         c = <unsigned char>b.at[k]
-        if c == c'{' or (c == 0xEF and (k + 3 >= b.len or b.at[k + 3] == c'{')):
+        # Behind a byte order mark servers in Python skip blanks too.
+        if c == c'{' or (c == 0xEF and (
+            k + 3 >= b.len or b.at[k + 3] in (c'{', c' ', c'\t', c'\r', c'\n')
+        )):
             return BODY_JSON
         # Python's json decodes UTF-16 and UTF-32; servers in Python read a body without a type.
         if c not in (c' ', c'\t', c'\r', c'\n') and not (is_unsaid and (c == 0 or c >= 0xFE)):
