@@ -65,7 +65,10 @@ class Parser(argparse.ArgumentParser):
             known = [*COMMANDS, *OWN]
             if wrong[2]:
                 known = [option for action in all_actions(self) for option in action.option_strings]
-            if close := difflib.get_close_matches(wrong[1] or wrong[2], known, n=1):
+            given = wrong[1] or wrong[2]
+            close = difflib.get_close_matches(given, known, n=1)
+            # One that exists is not for this command.
+            if close and given.split()[0] not in known:
                 message += f"; did you mean {close[0]}?"
         super().error(message)
 

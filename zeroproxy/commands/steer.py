@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 from typing import Any
 
@@ -17,6 +18,8 @@ from zeroproxy.commands import admin_client
 from zeroproxy.commands.admin_client import AdminError, client_of
 from zeroproxy.commands.status_table import endpoints_table, summary
 from zeroproxy.errors import UsageError
+
+WIDE = 1000  # columns of a pipe: each endpoint stays on one line
 
 
 def add_status_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +46,8 @@ def status(args: argparse.Namespace) -> int:
         sys.stdout.write(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() + "\n")
         return 0
     console = Console(highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = WIDE
     console.print(summary(found))
     console.print(endpoints_table(found))
     for reason in ready["reasons"]:
