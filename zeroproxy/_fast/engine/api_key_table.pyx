@@ -12,12 +12,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcmp, memcpy, memset
 
-from zeroproxy._fast.engine.key_terms cimport (
-    salts_write,
-    terms_are_equal,
-    terms_free,
-    terms_read,
-)
+from zeroproxy._fast.engine.key_terms cimport salts_write, terms_are_equal, terms_free, terms_read
 from zeroproxy._fast.engine.network_values cimport read_networks
 from zeroproxy._fast.engine.tenant_indices cimport Tenants
 from zeroproxy._fast.engine.thread cimport PlaneThread

@@ -13,12 +13,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
 
 from zeroproxy._fast.engine.values cimport COUNT_BITS, choice, demand_type, flag, whole
-from zeroproxy._fast.types.key_terms cimport (
-    SALT_BY_KEY,
-    SALT_BY_TENANT,
-    SALT_LEN,
-    KeyTerms,
-)
+from zeroproxy._fast.types.key_terms cimport SALT_BY_KEY, SALT_BY_TENANT, SALT_LEN, KeyTerms
 
 cdef uint64_t COUNT_MOST = <uint64_t>1 << COUNT_BITS
 cdef uint64_t TOKENS_MOST = 0x7FFFFFFF

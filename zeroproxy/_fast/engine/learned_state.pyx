@@ -16,11 +16,7 @@ from zeroproxy._fast.types.breaker cimport Breaker
 from zeroproxy._fast.types.change cimport Step
 from zeroproxy._fast.types.conn_pool cimport LearnedKeepAlive
 from zeroproxy._fast.types.plane cimport Endpoint, Plane
-from zeroproxy._fast.upstream.breaker cimport (
-    BREAKER_CLOSED,
-    BREAKER_OPEN,
-    breaker_restore,
-)
+from zeroproxy._fast.upstream.breaker cimport BREAKER_CLOSED, BREAKER_OPEN, breaker_restore
 from zeroproxy._fast.upstream.concurrency_limit cimport limit_learned, limit_restore
 
 from zeroproxy._fast.engine.settings_types import Learned

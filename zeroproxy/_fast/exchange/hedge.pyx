@@ -13,12 +13,7 @@ from zeroproxy._fast.exchange.attempt_release cimport drop_hedge, swap_attempts
 from zeroproxy._fast.exchange.checkout cimport checkout_conn
 from zeroproxy._fast.exchange.replay cimport send_replay
 from zeroproxy._fast.exchange.retry_facts cimport is_left_behind, is_soon
-from zeroproxy._fast.net.conn cimport (
-    CONNECT_MORE,
-    conn_finish_connect,
-    conn_flush,
-    conn_has_bytes,
-)
+from zeroproxy._fast.net.conn cimport CONNECT_MORE, conn_finish_connect, conn_flush, conn_has_bytes
 from zeroproxy._fast.types.exchange_limits cimport HEDGE_ONE
 from zeroproxy._fast.types.plane cimport Conn, Endpoint, Plane, Relay, Upstream
 from zeroproxy._fast.upstream.balancer cimport upstream_pick

@@ -20,11 +20,7 @@ from libc.stdio cimport snprintf
 from libc.string cimport memcpy
 
 from zeroproxy._fast.exchange.date_field cimport date_now
-from zeroproxy._fast.exchange.error_body cimport (
-    DIALECT_OLLAMA,
-    DIALECT_WORKER,
-    write_cut_event,
-)
+from zeroproxy._fast.exchange.error_body cimport DIALECT_OLLAMA, DIALECT_WORKER, write_cut_event
 from zeroproxy._fast.exchange.outcome_names cimport outcome_status
 from zeroproxy._fast.exchange.path_kinds cimport ends_with, is_generating
 from zeroproxy._fast.exchange.response_usage cimport asks_stream, begin_response_meter, kind_of_type

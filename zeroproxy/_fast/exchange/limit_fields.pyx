@@ -17,11 +17,7 @@ from zeroproxy._fast.http1.grammar cimport Cursor, is_word
 from zeroproxy._fast.tenants.keys_and_quotas cimport quota_fill
 from zeroproxy._fast.types.clock cimport NS_PER_S, clock_wall_ns
 from zeroproxy._fast.types.http cimport FIELD_OTHER, Field, Head
-from zeroproxy._fast.types.key_and_quota cimport (
-    QUOTA_REQUESTS,
-    QUOTA_TOKENS,
-    Quota,
-)
+from zeroproxy._fast.types.key_and_quota cimport QUOTA_REQUESTS, QUOTA_TOKENS, Quota
 from zeroproxy._fast.types.plane cimport Plane, Relay
 
 cdef extern from "<time.h>" nogil:

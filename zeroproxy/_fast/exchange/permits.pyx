@@ -18,8 +18,8 @@ from zeroproxy._fast.exchange.relay_pool cimport blame, relay_later
 from zeroproxy._fast.tenants.fair_queue cimport (
     acquire_share,
     fair_queue_ahead,
-    fair_queue_next,
     fair_queue_departs,
+    fair_queue_next,
     fair_queue_push,
     fair_queue_remove,
     fair_queue_victim,

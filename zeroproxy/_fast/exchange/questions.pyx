@@ -17,13 +17,7 @@ from libc.string cimport memcmp, memcpy
 from zeroproxy._fast.exchange.relay_pool cimport relay_later
 from zeroproxy._fast.types.invariant cimport invariant
 from zeroproxy._fast.types.plane cimport Plane, Relay
-from zeroproxy._fast.types.token cimport (
-    QUESTIONS_MAX,
-    QUESTION_FREE,
-    QUESTION_OPEN,
-    TAG,
-    Question,
-)
+from zeroproxy._fast.types.token cimport QUESTIONS_MAX, QUESTION_FREE, QUESTION_OPEN, TAG, Question
 
 
 cdef Question *find(Plane *p, const uint8_t *tag) noexcept nogil:

@@ -13,6 +13,9 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memset, strlen
 
 from zeroproxy._fast.types.key_terms cimport (
+    BOUND_FAMILY_COUNT,
+    BOUND_FAMILY_NONE,
+    BOUND_FAMILY_TGI,
     BOUND_NAMES,
     BOUND_NAME_MAX_COMPLETION_TOKENS,
     BOUND_NAME_MAX_NEW_TOKENS,
@@ -24,15 +27,12 @@ from zeroproxy._fast.types.key_terms cimport (
     CONTAINER_PARAMETERS,
     CONTAINER_ROOT,
     CONTAINER_SAMPLING_PARAMS,
-    BOUND_FAMILY_COUNT,
-    BOUND_FAMILY_NONE,
-    BOUND_FAMILY_TGI,
+    SALT_LEN,
     TERMS_PLACE_CONTAINER_END,
     TERMS_PLACE_CONTAINER_NULL,
     TERMS_PLACE_NULL,
     TERMS_PLACE_ROOT_END,
     TERMS_PLACE_SALT,
-    SALT_LEN,
     TermsScan,
 )
 from zeroproxy._fast.types.meter cimport Place, RequestScan

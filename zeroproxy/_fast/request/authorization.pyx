@@ -28,19 +28,14 @@ from zeroproxy._fast.jsonscan.edits cimport USAGE_REQUEST_NONE
 from zeroproxy._fast.jsonscan.max_tokens_and_n cimport BOUND_UNREAD
 from zeroproxy._fast.net.networks cimport networks_have
 from zeroproxy._fast.request.certificate_key cimport certificate_key
+from zeroproxy._fast.tenants.key_terms cimport term_fault
 from zeroproxy._fast.tenants.keys_and_quotas cimport (
     key_allows,
     key_find,
     quota_raise,
     quota_reserve,
 )
-from zeroproxy._fast.tenants.key_terms cimport term_fault
-from zeroproxy._fast.tenants.token_table cimport (
-    is_token,
-    is_well_formed,
-    token_find,
-    token_tag,
-)
+from zeroproxy._fast.tenants.token_table cimport is_token, is_well_formed, token_find, token_tag
 from zeroproxy._fast.types.http cimport (
     FAULT_BODY_TOO_LARGE,
     FAULT_FIELDS,

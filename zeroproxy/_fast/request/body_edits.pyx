@@ -14,8 +14,8 @@ from libc.stdint cimport int16_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from zeroproxy._fast.exchange.actions cimport feed, send_up
-from zeroproxy._fast.exchange.replay cimport undo_edits
 from zeroproxy._fast.exchange.path_kinds cimport ends_with
+from zeroproxy._fast.exchange.replay cimport undo_edits
 from zeroproxy._fast.exchange.response_usage cimport meter_upgrade
 from zeroproxy._fast.http1.body cimport LAST_CHUNK, frame_chunk, frame_last, last_chunk
 from zeroproxy._fast.http1.field_lines cimport nominate
@@ -67,9 +67,9 @@ from zeroproxy._fast.types.http cimport (
     Head,
 )
 from zeroproxy._fast.types.key_terms cimport TermsScan
+from zeroproxy._fast.types.made_edit cimport EDITS_MAX
 from zeroproxy._fast.types.memory cimport SLACK
 from zeroproxy._fast.types.meter cimport RequestScan
-from zeroproxy._fast.types.made_edit cimport EDITS_MAX
 from zeroproxy._fast.types.plane cimport Endpoint, Plane, Relay, Upstream
 from zeroproxy._fast.types.record cimport (
     USAGE_BY_CALLER,

@@ -18,8 +18,8 @@ from zeroproxy._fast.exchange.deadlines cimport arm
 from zeroproxy._fast.exchange.hold cimport hold_answered
 from zeroproxy._fast.exchange.permits cimport admit_waiting
 from zeroproxy._fast.memory.buffer cimport buffer_append, buffer_bytes, buffer_clear, buffer_len
-from zeroproxy._fast.types.meter cimport WATCH_FIRST, Meter
 from zeroproxy._fast.types.hold cimport DOUBT_REFUSES
+from zeroproxy._fast.types.meter cimport WATCH_FIRST, Meter
 from zeroproxy._fast.types.plane cimport Plane, Relay
 from zeroproxy._fast.upstream.breaker cimport attempt_answered
 from zeroproxy._fast.upstream.concurrency_limit cimport limit_observe

@@ -1,7 +1,6 @@
 # The surface: the requests that may reach an engine, and what is taken from them. No code; the laws
 # of http.pxd hold here too.
 
-from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef enum:

@@ -1,7 +1,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from zeroproxy._fast.types.model_name cimport MODEL_MAX, Route
 from zeroproxy._fast.types.histogram cimport Histogram
+from zeroproxy._fast.types.model_name cimport MODEL_MAX, Route
 from zeroproxy._fast.types.plane cimport Plane
 from zeroproxy._fast.types.record cimport Record
 from zeroproxy._fast.usage.overflow cimport OverflowTable
