@@ -81,6 +81,12 @@ def test_reload_names_what_changed_or_what_is_wrong(proxy):
     assert "limits.body_bytes: expected bytes" in done.stderr
 
 
+def test_a_file_whose_other_keys_are_wrong_still_leads_to_the_admin_port(proxy):
+    text = proxy.path.read_text()
+    proxy.path.write_text(text.replace("endpoints = ", "models = "))
+    assert cli("status", "-c", str(proxy.path)).returncode == 0
+
+
 def test_drain_ends_the_proxy(sim):
     with ProxyProcess(upstream_toml(sim.url)) as proxy:
         done = cli("drain", "-c", str(proxy.path))

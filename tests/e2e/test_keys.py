@@ -230,7 +230,7 @@ def test_check_says_what_stands_open(sim, tmp_path):
     path = tmp_path / "proxy.toml"
     listen = '[server]\nlisten = "127.0.0.1:0"\n[admin]\nlisten = "0.0.0.0:0"\ninsecure = true\n'
     path.write_text(listen + toml_key(ONE) + upstream_toml(sim.url))
-    found = run("check", "-c", str(path))
+    found, _ = run("check", "-c", str(path))
     assert "admin.insecure" in found and "whoever reaches 0.0.0.0:0 may drain" in found
     assert "1 keys of 1 tenants" in found
 
@@ -239,16 +239,16 @@ def run(*words):
     done = subprocess.run(
         [sys.executable, "-m", "zeroproxy", *words], capture_output=True, text=True, check=True
     )
-    return done.stdout
+    return done.stdout, done.stderr
 
 
 def test_a_new_key_and_its_lines_fit_each_other(sim):
-    out = run("key", "--name", "ci", "--tenant", "t", "--model", "sim-1", "--rpm", "60")
-    first, _, lines = out.partition("\n\n")
-    key = first.rpartition(" ")[2]
+    lines, shown = run("key", "--name", "ci", "--tenant", "t", "--model", "sim-1", "--rpm", "60")
+    key = shown.rpartition(" ")[2].strip()
+    assert key.startswith("zp-")
     assert key not in lines
     with ProxyProcess(lines + upstream_toml(sim.url)) as proxy:
         with client(proxy, key) as c:
             chat(c)
         proxy.until_quiet()
-    assert run("key", "--in-file").partition("\n\n")[2].startswith("[[key]]\n")
+    assert run("key", "--in-file")[0].startswith("[[key]]\n")

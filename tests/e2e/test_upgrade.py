@@ -212,7 +212,7 @@ def test_without_a_running_proxy_or_the_key_it_is_a_sentence(tmp_path):
     done = upgrade(path)
     assert done.communicate(timeout=60)[1] == (
         f"zeroproxy: not upgraded: no proxy answers at unix:{tmp_path}/h: No such file or "
-        "directory\n"
+        "directory; one that runs must have been started with server.handover\n"
     )
     assert done.returncode == 1
 

@@ -96,6 +96,11 @@ def test_a_diff_from_the_defaults_names_both_values(run, path):
     assert "upstream[0].timeouts.connect = 5.0  # default 2.0" in lines
     assert 'admin.token = "***"  # default ""' in lines
     assert not [line for line in lines if line.startswith("limits.")]
+    assert 'upstream[0].name = "vllm"' in lines
+    assert [line for line in lines if line.startswith("auth.")] == [
+        'auth.key[0].sha256 = "***"  # default ""', 'auth.key[0].name = "ci"  # default ""',
+    ]  # fmt: skip
+    assert not [line for line in lines if line.startswith(("admin.listen", "metering.ledger"))]
     assert "hunter2" not in text
 
 

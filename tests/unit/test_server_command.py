@@ -139,11 +139,11 @@ def test_any_server_can_show_the_place(programs):
         (["sglang", "serve"], "socket",
          "--reach socket: sglang cannot listen on a unix socket"),
         (["vllm", "serve", "M", "--port=80"], "auto",
-         "exec: --port: the proxy chooses where the server listens; leave it out, or write {port} "
-         "or {socket} in its place"),
+         "exec: --port of vllm: the proxy chooses where the server listens; leave it out, or "
+         "write {port} or {socket} in its place"),
         (["llama-server", "--host", "0.0.0.0"], "auto",
-         "exec: --host: the proxy chooses where the server listens; leave it out, or write {port} "
-         "or {socket} in its place"),
+         "exec: --host of llama-server: the proxy chooses where the server listens; leave it out, "
+         "or write {port} or {socket} in its place"),
     ],
 )  # fmt: skip
 def test_a_command_that_cannot_be_completed_is_refused(programs, words, reach, expected):

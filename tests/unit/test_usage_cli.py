@@ -269,7 +269,7 @@ def test_no_ledger_is_one_line(run, tmp_path):
     assert errors.startswith(f"zeroproxy: {tmp_path}/no: there is no ledger; ")
     status, _, errors = run()
     assert (status, errors) == (
-        2, "zeroproxy: --ledger: -c FILE or --ledger PATH is needed\n",
+        2, "zeroproxy: usage: -c FILE or --ledger PATH is needed\n",
     )  # fmt: skip
 
 

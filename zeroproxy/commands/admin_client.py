@@ -104,7 +104,7 @@ def client_of(args: argparse.Namespace) -> AdminClient:
     source = source_of(args)
     if source is None:
         raise UsageError(f"{args.command}: -c FILE or --admin ADDRESS is needed")
-    admin = source.load().admin
+    admin = source.load_admin()
     if not admin.listen:
         raise UsageError(f"{one_line(source.path)}: admin.listen is empty: there is no admin port")
     token = secret_in(admin.token_file, "admin.token_file") if admin.token_file else admin.token

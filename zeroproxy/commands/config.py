@@ -18,7 +18,7 @@ import tomli_w
 from zeroproxy.commands.source import source_of
 from zeroproxy.config.base import hints_of, is_secret, mask
 from zeroproxy.config.load import load_config
-from zeroproxy.config.schema import Admin, Config, Metering, Upstream
+from zeroproxy.config.schema import Admin, Config, Metering
 from zeroproxy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ def run(args: argparse.Namespace) -> int:
         print(tomli_w.dumps(plain(config)), end="")
         return 0
     if args.other:
-        return print_diff(load_config(args.other), config, is_default=False)
-    print_diff(defaults_of(config), config, is_default=True)
+        return print_diff(load_config(args.other), config)
+    print_changed(config)
     return 0
 
 
@@ -101,10 +101,44 @@ def plain(value: Any, cover: str = MASK) -> Any:
     return value
 
 
-def defaults_of(config: Config) -> Config:
-    """The configuration of a file with the same upstreams and no other key."""
-    upstreams = tuple(Upstream(name=u.name, endpoints=u.endpoints) for u in config.upstream)
-    return Config(upstream=upstreams, admin=Admin(), metering=Metering())
+def not_default(value: Struct, key: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """(key, value, default) of each key that differs from its default, secrets covered. A key
+    without a default has NODEFAULT."""
+    hints = hints_of(type(value))
+    for field in msgspec.structs.fields(value):
+        here = f"{key}.{field.name}" if key else field.name
+        one, default = getattr(value, field.name), default_of(field)
+        if one is None or one == default:
+            continue
+        if isinstance(one, msgspec.Struct):
+            yield from not_default(one, here)
+        elif isinstance(one, tuple) and any(isinstance(e, msgspec.Struct) for e in one):
+            for k, element in enumerate(one):
+                if isinstance(element, msgspec.Struct):
+                    yield from not_default(element, f"{here}[{k}]")
+                else:
+                    yield f"{here}[{k}]", element, msgspec.NODEFAULT
+        else:
+            yield here, mask(one, MASK) if is_secret(hints[field.name]) else plain(one), default
+
+
+def default_of(field: msgspec.structs.FieldInfo) -> Any:
+    factory = field.default_factory
+    return field.default if factory is msgspec.NODEFAULT else factory()
+
+
+def print_changed(config: Config) -> None:
+    """Print the keys that differ from what a file without them gives."""
+    for key, value, default in not_default(config):
+        usual = default
+        if key in ("admin.listen", "metering.ledger"):
+            # The defaults of a file, which a program's Config does not have.
+            table, name = key.split(".")
+            usual = getattr(Admin() if table == "admin" else Metering(), name)
+            if value == usual:
+                continue
+        shown = "" if usual is msgspec.NODEFAULT else f"  # default {as_json(plain(usual))}"
+        print(f"{key} = {as_json(value)}{shown}")
 
 
 def flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
@@ -116,19 +150,19 @@ def flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
         for k, one in enumerate(value):
             yield from flat(one, f"{key}[{k}]")
     else:
-        yield key, json.dumps(value, ensure_ascii=False, default=str)
+        yield key, as_json(value)
 
 
-def print_diff(old: Struct, new: Struct, *, is_default: bool) -> int:
+def as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def print_diff(old: Config, new: Config) -> int:
     """Print the keys whose values differ; 1 if there are any. Secrets are compared, not shown."""
     known, given = dict(flat(plain(old, ""))), dict(flat(plain(new, "")))
     changed = [key for key in (known | given) if known.get(key) != given.get(key)]
     before, after = dict(flat(plain(old))), dict(flat(plain(new)))
     for key in changed:
-        if is_default:
-            was = f"  # default {before[key]}" if key in before else ""
-            print(f"{key} = {after[key]}{was}" if key in after else f"# {key} is absent{was}")
-            continue
         if key in before:
             print(f"- {key} = {before[key]}")
         if key in after:

@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import json
 import secrets
+import sys
 from typing import Any
 
 import msgspec
@@ -58,5 +59,7 @@ def run(args: argparse.Namespace) -> int:
     settings = settings_of(key, args)
     lines = ["[[key]]" if args.in_file else "[[auth.key]]"]
     lines += [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
-    print(f"the key, shown this once: {key}\n\n" + "\n".join(lines))
+    print("\n".join(lines), flush=True)
+    # Apart, so that `zeroproxy key >> FILE` writes no key into a file.
+    print(f"\nthe key, shown this once: {key}", file=sys.stderr, flush=True)
     return 0

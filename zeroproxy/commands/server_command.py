@@ -154,8 +154,8 @@ def refuse_options(argv: Sequence[str], kind: Kind) -> None:
         option = word.partition("=")[0]
         if option in kind.refused:
             raise UsageError(
-                f"exec: {option}: the proxy chooses where the server listens; leave it out, or "
-                "write {port} or {socket} in its place"
+                f"exec: {option} of {Path(argv[0]).name}: the proxy chooses where the server "
+                "listens; leave it out, or write {port} or {socket} in its place"
             )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from zeroproxy.config.overrides import Override
-    from zeroproxy.config.schema import Config
+    from zeroproxy.config.schema import Admin, Config
 
 #: The file that is read where none is named.
 DEFAULT_FILE = "/etc/zeroproxy/zeroproxy.toml"
@@ -33,6 +33,12 @@ class Source:
         from zeroproxy.config.load import load_config
 
         return load_config(self.path, self.overrides)
+
+    def load_admin(self) -> Admin:
+        """[admin] alone; other keys may be wrong or missing. Raises ConfigError."""
+        from zeroproxy.config.load import load_admin
+
+        return load_admin(self.path, self.overrides)
 
 
 def default_path() -> str:

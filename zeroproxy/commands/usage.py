@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from zeroproxy.errors import ZeroproxyError, one_line
+from zeroproxy.errors import UsageError, ZeroproxyError, one_line
 from zeroproxy.metering.report.arguments import (
     FILTERS,
     GROUPS,
@@ -69,7 +69,7 @@ def ledger_path(args: argparse.Namespace) -> str:
 
     source = source_of(args)
     if source is None:
-        raise QueryError("ledger", "-c FILE or --ledger PATH is needed")
+        raise UsageError("usage: -c FILE or --ledger PATH is needed")
     path = source.load().metering.ledger
     if not path:
         raise ZeroproxyError(

@@ -25,7 +25,7 @@ from zeroproxy.config.include import merge, paths_of
 from zeroproxy.config.overrides import Override, apply
 from zeroproxy.config.positions import Lines
 from zeroproxy.config.presets import PRESETS, fill_in
-from zeroproxy.config.schema import Config, Health, Pool, Upstream
+from zeroproxy.config.schema import Admin, Config, Health, Pool, Upstream
 from zeroproxy.config.units import read_numbers
 from zeroproxy.config.validate import check_together
 from zeroproxy.errors import ConfigError
@@ -348,3 +348,12 @@ def load_config(path: str | Path, overrides: Sequence[Override] = ()) -> Config:
     """Config from a file. `overrides`: values that go over it (config/overrides.py). Raises
     ConfigError, also when the file cannot be read."""
     return parse_config(read_text(path), str(path), overrides)
+
+
+def load_admin(path: str | Path, overrides: Sequence[Override] = ()) -> Admin:
+    """[admin] of a file, whose other keys are only known by name: a command that asks the admin
+    port needs no more. Raises ConfigError."""
+    reader = Reader(read_text(path), str(path))
+    raw = apply(include(reader, read_raw(reader)), overrides, reader.origins, reader.error)
+    table = {"upstream": [], "admin": raw.get("admin", {})}
+    return reader.convert(read_numbers(table, Config, (), reader.error), Config).admin

@@ -116,7 +116,10 @@ class Takeover:
             sock.connect(path)
         except OSError as error:
             sock.close()
-            raise HandoverError(f"no proxy answers at {address}: {error.strerror}") from None
+            raise HandoverError(
+                f"no proxy answers at {address}: {error.strerror}; one that runs must have been "
+                "started with server.handover"
+            ) from None
         channel = Channel(sock)
         try:
             offer, fds = await ask(channel, address)
